@@ -1,0 +1,13 @@
+# Flags that every target shares.
+add_library(mlxk_options INTERFACE)
+target_include_directories(mlxk_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(mlxk_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+target_compile_definitions(mlxk_options INTERFACE MLXK_VERSION="${MLXK_VERSION}")
+if(MLXK_SANITIZE)
+  add_compile_options(-fsanitize=${MLXK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${MLXK_SANITIZE})
+endif()
+find_program(CCACHE ccache)
+if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()

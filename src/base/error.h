@@ -1,0 +1,51 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace mlxk {
+
+/// What went wrong, in the one vocabulary that exit codes, HTTP statuses and JSON types are derived from.
+enum class ErrorKind {
+  usage,         // the command line or a request is malformed
+  invalid,       // a value is out of range or contradicts another
+  not_found,     // no such model, file or revision
+  ambiguous,     // several models match
+  unsupported,   // understood, but not built in
+  bad_model,     // a model's files are broken or lie
+  memory,        // does not fit
+  denied,        // permission, gated repository
+  network,       // the hub could not be reached
+  io,            // reading or writing a file failed
+  cancelled,     // by the user
+  unavailable,   // shutting down, overloaded
+  internal,      // a defect of ours
+};
+
+/// One row of the table kind → exit code → HTTP status → JSON type.
+struct ErrorKindInfo {
+  ErrorKind kind;
+  int exit_code;
+  int http_status;
+  const char* json_type;
+};
+
+/// The row of `kind`.
+const ErrorKindInfo& error_kind_info(ErrorKind kind);
+
+/// The one exception of the project: a broken thing, with place and value in the message, and where it helps a hint
+/// that says what to do. Caught at three edges: command dispatcher, HTTP handler, worker.
+class __attribute__((visibility("default"))) Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& message, std::string hint = {})
+      : std::runtime_error(message), kind_(kind), hint_(std::move(hint)) {}
+  ErrorKind kind() const { return kind_; }
+  const std::string& hint() const { return hint_; }
+
+ private:
+  ErrorKind kind_;
+  std::string hint_;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mlxk {
+
+/// A model on this disk, as Resolve found it.
+struct ModelRef {
+  std::string name;                   // "org/model", or the absolute path of a workspace
+  std::filesystem::path path;         // the folder with config.json: a snapshot or a workspace
+  std::string revision;               // 40-hex snapshot hash; empty for a workspace
+  bool cached = true;                 // false: a workspace or a plain folder
+};
+
+/// Where the Hugging Face cache lies: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.
+std::filesystem::path hub_cache_dir();
+
+/// The one model that `spec` means (org/name, short name, part of a name, name@revision-or-hash-prefix, path,
+/// workspace); throws not_found, or ambiguous listing the matches in the hint, one a line.
+ModelRef resolve_model(std::string_view spec);
+
+/// Every cached model and every workspace of MLXK_WORKSPACE_HOME, sorted by name.
+std::vector<ModelRef> list_models();
+
+}  // namespace mlxk

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "probe/model_info.h"
+
+namespace mlxk {
+
+/// The memory that a model must fit into.
+struct Machine {
+  uint64_t memory_bytes = 0;  // of the device; 0: unknown, gates off
+  uint64_t free_bytes = 0;    // now; 0: unknown
+  std::string device;         // "system" (RAM), "GPU"
+};
+
+enum class Context { cli, server };
+struct RequestFacts {
+  Context context = Context::cli;
+  bool has_images = false;
+  bool has_audio = false;
+};
+
+enum class Route { text, vision, speech, embedding, none };
+
+/// The outcome of Policy: a value, never an exception.
+struct Decision {
+  enum class Kind { allow, warn, block } kind = Kind::allow;
+  Route route = Route::none;
+  int http_status = 200;
+  std::string error_type;  // capability_mismatch, missing_dependency, …
+  std::string message;     // for warn and block
+};
+
+/// Pure: the table of docs/architecture.md, first match wins.
+Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request);
+
+/// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT overrides. Starts no device.
+Machine this_machine();
+
+}  // namespace mlxk

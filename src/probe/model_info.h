@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hub/resolve.h"
+
+namespace mlxk {
+
+enum class AudioBackend { none, stt, multimodal, unknown };
+
+/// Whether one modality can run, and why not.
+struct Runnable {
+  bool ok = false;
+  std::string reason;
+};
+
+/// Everything Probe can tell of a model without loading a weight or starting a device.
+struct ModelInfo {
+  ModelRef ref;
+  std::string framework;      // MLX, GGUF, PyTorch, Unknown
+  std::string model_type;     // config.json's
+  std::string kind;           // chat, base, embedding, audio
+  std::vector<std::string> architectures;
+  std::vector<std::string> capabilities;  // text-generation, chat, vision, audio, audio-translate-en, embeddings
+  bool is_vision = false, is_chat = false, is_embedding = false, is_audio = false, is_video = false;
+  bool translates_to_english = false;
+  AudioBackend audio_backend = AudioBackend::none;
+  int64_t context_length = 0;  // 0: unknown
+  uint64_t weight_bytes = 0;   // sum of the weight files
+  uint64_t size_bytes = 0;     // of all files
+  std::string quantization;    // config's object as JSON text; empty: none
+  bool config_valid = false;
+  bool healthy = false;
+  std::string health_reason;
+  Runnable text, vision, audio, embedding;
+  /// The first problem of the modality that the model is for; empty when it runs.
+  std::string reason;
+};
+
+/// Reads config.json, tokenizer and processor files and safetensors headers of `ref`; throws only io. Problems are fields.
+ModelInfo probe_model(const ModelRef& ref);
+
+}  // namespace mlxk

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "json/json.h"
+#include "tokenizer/tokenizer.h"
+
+namespace mlxk {
+
+struct RenderOptions {
+  bool add_generation_prompt = true;
+  Json tools = nullptr;      // array, or null
+  Json documents = nullptr;  // array, or null
+  Json kwargs = Json::object();  // further template variables: enable_thinking, reasoning_effort …
+};
+
+/// A model's Jinja chat template, rendered as transformers renders it. Immutable, any thread.
+class ChatTemplate {
+ public:
+  /// The template of `model_dir` from all places that exist in the wild (models.md E.6), or null when it has none.
+  static std::shared_ptr<const ChatTemplate> load(const std::filesystem::path& model_dir, const Tokenizer& tokenizer);
+  /// A template from text; throws bad_model with the line when it does not compile.
+  static std::shared_ptr<const ChatTemplate> compile(std::string source, const Json& special_tokens);
+
+  virtual ~ChatTemplate() = default;
+  /// The prompt for `messages` (not empty); throws invalid with the template's own message (raise_exception) or place.
+  virtual std::string render(const Json& messages, const RenderOptions& options) const = 0;
+  virtual const std::string& source() const = 0;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mlxk {
+
+/// A model's tokenizer; immutable after load, usable from any thread.
+class Tokenizer {
+ public:
+  /// Reads tokenizer.json, else tokenizer.model (SentencePiece), else a tiktoken file of `model_dir`, with
+  /// tokenizer_config.json beside it; throws bad_model or not_found naming the file.
+  static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& model_dir);
+  virtual ~Tokenizer() = default;
+
+  /// Token ids of `text` (UTF-8; invalid bytes become U+FFFD), with the special tokens that the post-processor adds
+  /// if asked; special tokens written in the text are recognised.
+  virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const = 0;
+  /// The text of `ids`; unknown ids are skipped.
+  virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const = 0;
+  virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
+  /// The token as the vocabulary spells it; nullopt past the table.
+  virtual std::optional<std::string> id_to_token(int32_t id) const = 0;
+  /// One more than the largest id, added tokens included.
+  virtual int32_t vocab_size() const = 0;
+  virtual bool is_special(int32_t id) const = 0;
+  /// Ids that end a generation: generation_config.json, else config.json, and tokenizer_config's eos_token.
+  virtual const std::vector<int32_t>& eos_token_ids() const = 0;
+  virtual const std::string& bos_token() const = 0;  // empty: none
+  virtual const std::string& eos_token() const = 0;
+  virtual const std::string& pad_token() const = 0;
+  virtual const std::string& unk_token() const = 0;
+};
+
+/// Turns ids into text as they come, never splitting a character; all pieces together equal decode() of all ids,
+/// byte for byte. One thread at a time.
+class StreamDecoder {
+ public:
+  StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens);
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+
+  /// The text that `id` completes; empty while a character is incomplete.
+  std::string push(int32_t id);
+  /// What is still held back (an incomplete character becomes U+FFFD as decode() writes it).
+  std::string finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mlxk

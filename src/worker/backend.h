@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/request.h"
+
+namespace mlxk {
+
+struct DeviceFacts {
+  std::string name;       // "cpu", "metal", "cuda"
+  std::string mlx_version;
+};
+
+struct ModelFacts {
+  std::string model_type;
+  int64_t vocab_size = 0;      // rows of the embedding: ids at or past it are refused
+  int64_t context_length = 0;  // 0: unknown
+  uint64_t weight_bytes = 0;
+};
+
+/// One running completion. Every call on the worker thread.
+class Sequence {
+ public:
+  virtual ~Sequence() = default;
+  /// One prefill chunk or one decode step; appends its events. Returns false once Done was appended. Throws Error.
+  virtual bool step(std::vector<Event>& events) = 0;
+};
+
+/// A loaded text model. Every call, the destructor too, on the worker thread.
+class TextModel {
+ public:
+  virtual ~TextModel() = default;
+  virtual const ModelFacts& facts() const = 0;
+  /// Checks the request (ids, lengths) and makes its caches; throws invalid naming the field.
+  virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
+};
+
+struct ConvertOptions {
+  std::filesystem::path source;  // a .gguf file, or a folder of safetensors
+  std::filesystem::path target;  // must not exist
+  int quantize_bits = 0;         // 0: keep as it is
+  int group_size = 0;            // 0: the default of the mode
+  std::string mode = "affine";
+};
+struct ConvertReport {
+  std::string model_type;
+  std::string quantization;            // "4-bit group 32", or empty
+  std::vector<std::string> warnings;
+};
+using ProgressSink = std::function<void(const std::string& what, int64_t done, int64_t total)>;
+
+/// The engine behind the worker: libmlx, or a fake in tests. Every call on the worker thread.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceFacts device() = 0;
+  /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory.
+  virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) = 0;
+  virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;
+};
+
+}  // namespace mlxk
