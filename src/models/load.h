@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "models/model.h"
+
+namespace mlxk {
+
+/// Told after each weight file: bytes read so far, bytes in all.
+using LoadProgress = std::function<void(int64_t done, int64_t total)>;
+
+/// Reads config.json and the weight files in `dir`, each header validated first. Throws unsupported for an unknown
+/// model_type (the hint lists the known ones), bad_model naming key or tensor. On the worker thread.
+std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress = {});
+
+/// Whether config.json's `model_type` is in models.inc.
+bool is_built_in(std::string_view model_type);
+
+/// The names in models.inc, sorted.
+std::vector<std::string_view> built_in_models();
+
+}  // namespace mlxk

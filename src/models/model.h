@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mlx/array.h"
+#include "nn/cache/cache.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// What a model is called with: tokens or their embeddings, for rows that each go on where their cache ends.
+struct Inputs {
+  std::optional<mx::array> ids;         // [B, L] int32; checked against vocab_size by the caller
+  std::optional<mx::array> embeddings;  // [B, L, hidden], instead of ids
+  std::optional<mx::array> positions;   // [B, L] or [3, B, L] int32; absent: each row goes on at its cache's position
+  std::optional<mx::array> mask;        // additive or bool, [B, 1, L, T]; absent: causal
+  std::vector<int> lengths;             // of the L tokens of each row, how many count (the first ones); empty: all
+  bool last_only = false;               // logits of each row's last token only
+};
+
+/// What does not change with a call.
+struct ModelShape {
+  std::string model_type;
+  int64_t vocab_size = 0;  // rows of the embedding
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;
+  int64_t context_length = 0;  // 0: unknown
+  uint64_t weight_bytes = 0;   // as held in memory
+};
+
+/// A loaded model; constant after loading, all state is in the cache. Every call on the worker thread.
+class Model {
+ public:
+  explicit Model(ModelShape shape) : shape_(std::move(shape)) {}
+  virtual ~Model() = default;
+
+  /// Appends the inputs to `cache` and returns lazy logits [B, L or 1, vocab] float32; throws invalid for bad shapes.
+  virtual mx::array forward(const Inputs& inputs, ModelCache& cache) = 0;
+  /// Empty caches for `rows` rows.
+  virtual ModelCache make_cache(int rows) const = 0;
+
+  const std::string& model_type() const { return shape_.model_type; }
+  int64_t vocab_size() const { return shape_.vocab_size; }
+  int64_t hidden_size() const { return shape_.hidden_size; }
+  int64_t num_layers() const { return shape_.num_layers; }
+  int64_t context_length() const { return shape_.context_length; }
+  uint64_t weight_bytes() const { return shape_.weight_bytes; }
+
+ protected:
+  ModelShape shape_;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "mlx/array.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// What one layer remembers of the tokens it has seen. Rows are independent: each has its own length, and its tokens
+/// lie from slot 0 on (shorter rows end earlier; nothing is padded at the left). Every call on the worker thread.
+class Cache {
+ public:
+  explicit Cache(int rows) : positions_(rows, 0) {}
+  virtual ~Cache() = default;
+
+  /// "full", "rotating", "quantized" or "recurrent".
+  virtual std::string_view kind() const = 0;
+  int rows() const { return static_cast<int>(positions_.size()); }
+  /// The tokens that each row has seen: the position of its next one.
+  const std::vector<int>& positions() const { return positions_; }
+
+  /// Whether every row could forget its last `n` tokens.
+  virtual bool can_trim(int n) const = 0;
+  /// Forgets the last `n` tokens of every row; throws internal when can_trim(n) is false.
+  virtual void trim(int n) = 0;
+  /// A copy that shares the buffers. While both live, the first append to either copies its buffer once.
+  /// Restoring is putting the copy (or a snapshot of it) in the place of this cache.
+  virtual std::unique_ptr<Cache> snapshot() const = 0;
+  /// A cache of the named rows, in that order.
+  virtual std::unique_ptr<Cache> select(std::span<const int> rows) const = 0;
+  /// Takes over the rows of `other` (same kind, same shape) behind its own.
+  virtual void merge(const Cache& other) = 0;
+  /// The arrays that hold the state, for evaluation and for saving.
+  virtual std::vector<mx::array> arrays() const = 0;
+  /// Bytes of arrays().
+  size_t nbytes() const;
+
+ protected:
+  Cache(const Cache&) = default;
+  std::vector<int> positions_;
+};
+
+/// The caches of a model: one per layer, kinds differ.
+class ModelCache {
+ public:
+  ModelCache() = default;
+  explicit ModelCache(std::vector<std::unique_ptr<Cache>> layers) : layers_(std::move(layers)) {}
+
+  size_t size() const { return layers_.size(); }
+  Cache& operator[](size_t layer) { return *layers_.at(layer); }
+  const Cache& operator[](size_t layer) const { return *layers_.at(layer); }
+
+  int rows() const { return layers_.empty() ? 0 : layers_.front()->rows(); }
+  /// The tokens that each row has seen.
+  const std::vector<int>& positions() const { return layers_.at(0)->positions(); }
+  bool can_trim(int n) const;
+  void trim(int n);
+  ModelCache snapshot() const;
+  ModelCache select(std::span<const int> rows) const;
+  void merge(const ModelCache& other);
+  std::vector<mx::array> arrays() const;
+  size_t nbytes() const;
+
+ private:
+  std::vector<std::unique_ptr<Cache>> layers_;
+};
+
+}  // namespace mlxk
