@@ -27,8 +27,11 @@ struct ModelFacts {
 class Sequence {
  public:
   virtual ~Sequence() = default;
-  /// One prefill chunk or one decode step; appends its events. Returns false once Done was appended. Throws Error.
+  /// One prefill chunk or one decode step; appends its events. Returns false once Done, or a Failed that concerns this
+  /// request alone, was appended. What it throws fails every request on the model.
   virtual bool step(std::vector<Event>& events) = 0;
+  /// The end of a request that was cancelled between two steps.
+  virtual DoneEvent cancelled() const = 0;
 };
 
 /// A loaded text model. Every call, the destructor too, on the worker thread.

@@ -1,12 +1,8 @@
 #pragma once
 
-#include <condition_variable>
-#include <deque>
+#include <atomic>
 #include <functional>
-#include <future>
-#include <list>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "worker/backend.h"
@@ -24,56 +20,48 @@ class Ticket {
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-/// A loaded model as other threads hold it; it is unloaded on the worker thread once the last handle is gone.
+/// A loaded model as other threads hold it: its facts. The model itself lives on the worker thread and is unloaded
+/// there once the last handle is gone.
 class ModelHandle;
 
-/// The one thread that owns the backend (and so libmlx). Public members from any thread.
+/// The one thread that owns the backend (and so libmlx). Public members from any thread but the worker's own.
 class Worker {
  public:
   /// Starts the thread and makes the backend on it; throws what `make` throws.
   explicit Worker(std::function<std::unique_ptr<Backend>()> make);
-  /// Cancels what runs, waits for the thread.
+  /// Cancels what runs (Done with `cancelled`), unloads every model, ends the thread.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   DeviceFacts device();
   /// Waits for the load; throws the backend's Error. `progress` is called on the worker thread.
-  std::shared_ptr<ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {});
+  std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {});
   /// Waits for the conversion; throws the backend's Error.
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
   /// Queues a request; its events reach `sink` on the worker thread, also a failure to start.
-  Ticket submit(std::shared_ptr<ModelHandle> model, GenerateRequest request, EventSink sink);
+  Ticket submit(std::shared_ptr<const ModelHandle> model, GenerateRequest request, EventSink sink);
 
  private:
-  struct Running;
-  void loop(std::function<std::unique_ptr<Backend>()> make, std::promise<void> ready);
-  void step_all();
-  void post(std::function<void()> task);
-  template <class Result>
-  Result call(std::function<Result()> task);
-  void fail_model(const ModelHandle* model, const FailedEvent& failure);
+  friend class ModelHandle;
+  struct Queue;  // what other threads hand over
+  class Loop;    // what only the worker thread touches
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> tasks_;
-  bool stopping_ = false;
-  std::list<Running> running_;          // worker thread only
-  std::unique_ptr<Backend> backend_;    // worker thread only
+  std::shared_ptr<Queue> queue_;
   std::thread thread_;
 };
 
-/// Facts may be read from any thread; the model itself only by the worker.
 class ModelHandle {
  public:
-  const ModelFacts& facts() const { return facts_; }
+  ModelHandle(ModelFacts facts, std::shared_ptr<Worker::Queue> queue) : facts_(std::move(facts)), queue_(std::move(queue)) {}
   ~ModelHandle();
+  ModelHandle(const ModelHandle&) = delete;
+  ModelHandle& operator=(const ModelHandle&) = delete;
+  const ModelFacts& facts() const { return facts_; }
 
  private:
-  friend class Worker;
-  Worker* worker_ = nullptr;
-  std::unique_ptr<TextModel> model_;
   ModelFacts facts_;
+  std::shared_ptr<Worker::Queue> queue_;
 };
 
 }  // namespace mlxk

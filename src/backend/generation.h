@@ -1,0 +1,13 @@
+#pragma once
+
+#include <memory>
+
+#include "models/model.h"
+#include "worker/backend.h"
+
+namespace mlxk {
+
+/// A text model that generates with `model`: prefill in chunks, decode pipelined by one token. Worker thread.
+std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model);
+
+}  // namespace mlxk

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "worker/backend.h"
+
+namespace mlxk {
+
+/// The backend on libmlx's default device. Made, used and destroyed on the worker thread.
+class MlxBackend : public Backend {
+ public:
+  MlxBackend();
+  DeviceFacts device() override;
+  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) override;
+  ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;
+};
+
+}  // namespace mlxk
