@@ -1,0 +1,93 @@
+#include "sample/penalties.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+
+namespace mlxk {
+namespace mx = mlx::core;
+
+Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt, int64_t vocab_size)
+    : repetition_(sampling.repetition_penalty == 0 ? 1 : sampling.repetition_penalty),  // 0 is mlx-lm's "off"
+      presence_(sampling.presence_penalty),
+      frequency_(sampling.frequency_penalty),
+      repetition_size_(sampling.repetition_context_size),
+      presence_size_(sampling.presence_context_size),
+      frequency_size_(sampling.frequency_context_size) {
+  if (!sampling.logit_bias.empty()) {
+    std::vector<int32_t> ids;
+    std::vector<float> values;
+    for (const auto& [id, value] : sampling.logit_bias) {
+      ids.push_back(id);
+      values.push_back(value);
+    }
+    const int count = static_cast<int>(ids.size());
+    bias_ids_ = mx::array(ids.begin(), {1, count}, mx::int32);
+    bias_values_ = mx::array(values.begin(), {1, count}, mx::float32);
+  }
+  const auto use = [this](bool on, int size) {
+    if (!on) return;
+    active_ = true;
+    unbounded_ = unbounded_ || size == 0;
+    longest_ = std::max(longest_, size);
+  };
+  use(repetition_ != 1, repetition_size_);
+  use(presence_ != 0, presence_size_);
+  use(frequency_ != 0, frequency_size_);
+  if (!active_ || prompt.empty()) return;
+
+  const size_t keep = unbounded_ ? prompt.size() : std::min(prompt.size(), static_cast<size_t>(longest_));
+  const auto recent = prompt.last(keep);
+  for (size_t i = 0; i < recent.size(); ++i) {  // a scatter does not check its indices
+    if (recent[i] < 0 || recent[i] >= vocab_size) {
+      throw Error(ErrorKind::invalid, fmt::format("[sampling] prompt token {} is {}, the vocabulary has {}",
+                                                  prompt.size() - keep + i, recent[i], vocab_size));
+    }
+  }
+  history_ = mx::array(recent.begin(), {1, static_cast<int>(keep)}, mx::int32);
+}
+
+mx::array Penalties::window(int size) const {
+  const int length = history_->shape(1);
+  if (size == 0 || size >= length) return *history_;
+  return mx::slice(*history_, {0, length - size}, {1, length});
+}
+
+mx::array Penalties::apply(mx::array logits) const {
+  if (bias_ids_) logits = mx::scatter_add_axis(logits, *bias_ids_, *bias_values_, -1);
+  if (!active_ || !history_) return logits;
+  if (repetition_ != 1) {
+    const mx::array ids = window(repetition_size_);
+    const mx::array seen = mx::take_along_axis(logits, ids, -1);
+    const mx::array penalty(repetition_);
+    const mx::array lowered =
+        mx::where(mx::less(seen, mx::array(0.0F)), mx::multiply(seen, penalty), mx::divide(seen, penalty));
+    logits = mx::put_along_axis(logits, ids, lowered, -1);
+  }
+  if (presence_ != 0) {  // a token seen twice is put twice with the same value
+    const mx::array ids = window(presence_size_);
+    const mx::array seen = mx::take_along_axis(logits, ids, -1);
+    logits = mx::put_along_axis(logits, ids, mx::subtract(seen, mx::array(presence_)), -1);
+  }
+  if (frequency_ != 0) {  // a token seen twice is added to twice
+    const mx::array ids = window(frequency_size_);
+    logits = mx::scatter_add_axis(logits, ids, mx::full(ids.shape(), -frequency_), -1);
+  }
+  return logits;
+}
+
+void Penalties::append(const mx::array& token) {
+  if (!active_) return;
+  const mx::array next = mx::reshape(token, {1, 1});
+  if (!history_) {
+    history_ = next;
+    return;
+  }
+  // Dropping the oldest here keeps the next graph from growing with the answer.
+  const bool full = !unbounded_ && history_->shape(1) >= longest_;
+  history_ = mx::concatenate({full ? mx::slice(*history_, {0, 1}, {1, history_->shape(1)}) : *history_, next}, 1);
+}
+
+}  // namespace mlxk

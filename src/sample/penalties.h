@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include <mlx/array.h>
+
+#include "worker/request.h"
+
+namespace mlxk {
+
+/// Logit bias and the three penalties, with the recent tokens they look at. Those stay on the device, so that a token
+/// not yet evaluated can already be penalised. Worker thread only.
+class Penalties {
+ public:
+  /// Takes what the windows need of `prompt`; throws invalid when one of these ids is outside [0, vocab_size).
+  Penalties(const Sampling& sampling, std::span<const int32_t> prompt, int64_t vocab_size);
+  /// Logits [1, vocab] float32 with bias, then repetition, presence and frequency penalty applied, lazily.
+  mlx::core::array apply(mlx::core::array logits) const;
+  /// Appends a token, int32 [1], evaluated or not.
+  void append(const mlx::core::array& token);
+
+ private:
+  mlx::core::array window(int size) const;  // int32 [1, n]: the last `size` tokens, all of them where it is 0
+
+  float repetition_, presence_, frequency_;
+  int repetition_size_, presence_size_, frequency_size_;
+  std::optional<mlx::core::array> bias_ids_, bias_values_;  // [1, n]
+  bool active_ = false;
+  bool unbounded_ = false;  // a window of size 0 looks at everything
+  int longest_ = 0;
+  std::optional<mlx::core::array> history_;  // int32 [1, n], n ≥ 1; absent while there is no token
+};
+
+}  // namespace mlxk
