@@ -1,0 +1,78 @@
+#include <charconv>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "command.h"
+
+namespace mlxk {
+
+namespace {
+const Option& row(const Args& args, std::string_view name) {
+  for (const Option& option : args.command->options) {
+    if (option.name == name) return option;
+  }
+  throw Error(ErrorKind::internal, fmt::format("[args] {} has no option {}", args.command->name, name));
+}
+
+std::string environment_value(const Option& option) {
+  if (option.env.empty()) return {};
+  const char* value = std::getenv(option.env.c_str());
+  return value ? value : "";
+}
+
+template <class Number>
+Number parse(const Option& option, const std::string& text) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !(value == value)) {
+    throw Error(ErrorKind::usage, fmt::format("argument {}: not {}: '{}'", option.name,
+                                              option.kind == OptionKind::integer ? "an integer" : "a number", text));
+  }
+  const auto wide = static_cast<double>(value);
+  if (wide < option.min || wide > option.max) {
+    const bool open = option.max == std::numeric_limits<double>::infinity();
+    throw Error(ErrorKind::usage,
+                open ? fmt::format("argument {}: must be at least {}, got {}", option.name, option.min, text)
+                     : fmt::format("argument {}: must lie between {} and {}, got {}", option.name, option.min,
+                                   option.max, text));
+  }
+  return value;
+}
+}  // namespace
+
+bool Args::has(std::string_view option) const {
+  const Option& found = row(*this, option);
+  return given.find(option) != given.end() || !environment_value(found).empty();
+}
+
+std::string Args::text(std::string_view option) const {
+  const Option& found = row(*this, option);
+  const auto values = given.find(option);
+  if (values != given.end() && !values->second.empty()) return values->second.back();
+  const std::string environment = environment_value(found);
+  return environment.empty() ? found.default_value : environment;
+}
+
+int64_t Args::integer(std::string_view option) const { return parse<int64_t>(row(*this, option), text(option)); }
+
+double Args::number(std::string_view option) const { return parse<double>(row(*this, option), text(option)); }
+
+std::vector<std::string> Args::list(std::string_view option) const {
+  row(*this, option);
+  const auto values = given.find(option);
+  return values == given.end() ? std::vector<std::string>{} : values->second;
+}
+
+std::vector<std::string> Args::words(std::string_view positional) const {
+  const auto values = given.find(positional);
+  return values == given.end() ? std::vector<std::string>{} : values->second;
+}
+
+std::string Args::word(std::string_view positional) const {
+  const auto all = words(positional);
+  return all.empty() ? std::string{} : all.front();
+}
+
+}  // namespace mlxk

@@ -1,0 +1,80 @@
+// argv → command table. Every failure of a command ends here: printed once, as text or envelope, with its exit code.
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "help.h"
+#include "json/api.h"
+#include "output.h"
+#include "parser.h"
+
+namespace mlxk {
+
+namespace {
+void print_version(bool json) {
+  if (!json) {
+    print_line(fmt::format("{} {}", program_name, MLXK_VERSION));
+    return;
+  }
+  const auto memory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
+  print_json(success_envelope("version", {{"cli_version", MLXK_VERSION},
+                                          {"json_api_spec_version", kJsonApiVersion},
+                                          {"system", {{"memory_total_bytes", memory}}}}));
+}
+
+int dispatch(const CommandLine& line) {
+  if (line.version) {
+    print_version(line.json);
+    return 0;
+  }
+  if (line.help || (!line.command && !line.json)) {
+    const std::string text = help_text(line.command);
+    print_line(text.substr(0, text.size() - 1));
+    return line.help ? 0 : error_kind_info(ErrorKind::usage).exit_code;
+  }
+  if (!line.command) {  // exit 1, as clients know it: the command line itself is well-formed
+    print_json(error_envelope("", "CommandError", "No command specified"));
+    return 1;
+  }
+  return line.command->run(line.args);
+}
+
+int guarded(const std::vector<std::string>& words) {
+  CommandLine line;
+  try {
+    line = parse_command_line(words);
+  } catch (const Error& error) {
+    const auto end_of_options = std::find(words.begin(), words.end(), "--");
+    const auto first = std::find_if(words.begin(), words.end(), [](const auto& word) { return word[0] != '-'; });
+    const Command* command = first == words.end() ? nullptr : find_command(*first);
+    const bool json = std::find(words.begin(), end_of_options, "--json") != end_of_options;
+    if (!json) fmt::print(stderr, "{}", usage_text(command));
+    return report_error(error, command, json);
+  }
+  const bool json = line.json;
+  try {
+    return dispatch(line);
+  } catch (const Error& error) {
+    return report_error(error, line.command, json);
+  } catch (const std::bad_alloc&) {
+    return report_error(Error(ErrorKind::memory, "out of memory"), line.command, json);
+  } catch (const std::exception& error) {
+    return report_error(Error(ErrorKind::internal, error.what()), line.command, json);
+  }
+}
+}  // namespace
+
+}  // namespace mlxk
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);
+  std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  if (argc > 0) mlxk::program_name = std::filesystem::path(argv[0]).filename().string();
+  if (mlxk::program_name == "mlx-run") words.insert(words.begin(), "run");
+  return mlxk::guarded(words);
+}
