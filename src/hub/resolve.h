@@ -20,10 +20,18 @@ struct ModelRef {
 std::filesystem::path hub_cache_dir();
 
 /// The one model that `spec` means (org/name, short name, part of a name, name@revision-or-hash-prefix, path,
-/// workspace); throws not_found, or ambiguous listing the matches in the hint, one a line.
+/// workspace); throws not_found, or ambiguous listing the matches in the hint, one a line, or invalid.
 ModelRef resolve_model(std::string_view spec);
 
-/// Every cached model and every workspace of MLXK_WORKSPACE_HOME, sorted by name.
+/// Every cached model and every workspace of MLXK_WORKSPACE_HOME, sorted by name. A cached model without a snapshot
+/// has no revision and the repository's folder as path.
 std::vector<ModelRef> list_models();
+
+/// `pattern` is a path ("./x", "../x", "/x", ".", ".."): it means workspaces, never the cache.
+bool is_path_spec(std::string_view spec);
+
+/// The models that a `list` pattern selects, sorted by name. A path selects that workspace, else the workspaces in that
+/// folder, else those beside it whose name starts so; anything else those whose name holds it, case aside.
+std::vector<ModelRef> list_models(std::string_view pattern);
 
 }  // namespace mlxk
