@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <vector>
 
-#include <fmt/format.h>
 #include <mlx/ops.h>
 
 namespace mlxk {
 namespace mx = mlx::core;
 
-Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt, int64_t vocab_size)
+Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt)
     : repetition_(sampling.repetition_penalty == 0 ? 1 : sampling.repetition_penalty),  // 0 is mlx-lm's "off"
       presence_(sampling.presence_penalty),
       frequency_(sampling.frequency_penalty),
@@ -40,12 +39,6 @@ Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt, 
 
   const size_t keep = unbounded_ ? prompt.size() : std::min(prompt.size(), static_cast<size_t>(longest_));
   const auto recent = prompt.last(keep);
-  for (size_t i = 0; i < recent.size(); ++i) {  // a scatter does not check its indices
-    if (recent[i] < 0 || recent[i] >= vocab_size) {
-      throw Error(ErrorKind::invalid, fmt::format("[sampling] prompt token {} is {}, the vocabulary has {}",
-                                                  prompt.size() - keep + i, recent[i], vocab_size));
-    }
-  }
   history_ = mx::array(recent.begin(), {1, static_cast<int>(keep)}, mx::int32);
 }
 
@@ -80,14 +73,13 @@ mx::array Penalties::apply(mx::array logits) const {
 
 void Penalties::append(const mx::array& token) {
   if (!active_) return;
-  const mx::array next = mx::reshape(token, {1, 1});
   if (!history_) {
-    history_ = next;
+    history_ = token;
     return;
   }
   // Dropping the oldest here keeps the next graph from growing with the answer.
   const bool full = !unbounded_ && history_->shape(1) >= longest_;
-  history_ = mx::concatenate({full ? mx::slice(*history_, {0, 1}, {1, history_->shape(1)}) : *history_, next}, 1);
+  history_ = mx::concatenate({full ? mx::slice(*history_, {0, 1}, {1, history_->shape(1)}) : *history_, token}, 1);
 }
 
 }  // namespace mlxk

@@ -14,11 +14,11 @@ namespace mlxk {
 /// not yet evaluated can already be penalised. Worker thread only.
 class Penalties {
  public:
-  /// Takes what the windows need of `prompt`; throws invalid when one of these ids is outside [0, vocab_size).
-  Penalties(const Sampling& sampling, std::span<const int32_t> prompt, int64_t vocab_size);
+  /// Takes what the windows need of `prompt`; ids must be within the logits that apply() gets.
+  Penalties(const Sampling& sampling, std::span<const int32_t> prompt);
   /// Logits [1, vocab] float32 with bias, then repetition, presence and frequency penalty applied, lazily.
   mlx::core::array apply(mlx::core::array logits) const;
-  /// Appends a token, int32 [1], evaluated or not.
+  /// Appends a token, int32 [1, 1], evaluated or not.
   void append(const mlx::core::array& token);
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
 
 #include <fmt/format.h>
@@ -11,7 +12,6 @@
 #include <mlx/transforms.h>
 
 #include "sample/filters.h"
-#include "worker/sampling_check.h"
 
 namespace mlxk {
 namespace mx = mlx::core;
@@ -22,30 +22,30 @@ uint64_t fresh_seed() {
   return static_cast<uint64_t>(device()) << 32 | device();
 }
 
-int checked_vocab(const Sampling& sampling, int64_t vocab_size) {
-  if (vocab_size < 1 || vocab_size > std::numeric_limits<int32_t>::max()) {
-    throw Error(ErrorKind::invalid, fmt::format("[sampling] vocab_size must be a positive int32, got {}", vocab_size));
-  }
-  check_sampling(sampling, vocab_size);
-  return static_cast<int>(vocab_size);
+int32_t largest_id(const Sampling& sampling, std::span<const int32_t> prompt) {
+  int32_t largest = 0;
+  const auto look_at = [&](int32_t id) {
+    if (id < 0) throw Error(ErrorKind::internal, fmt::format("[sampling] token ids are not negative, got {}", id));
+    largest = std::max(largest, id);
+  };
+  for (const int32_t id : prompt) look_at(id);
+  for (const int32_t id : sampling.xtc_special_tokens) look_at(id);
+  for (const auto& [id, bias] : sampling.logit_bias) look_at(id);
+  return largest;
 }
 
-// words: bit i of word i / 32 is token i → bool [1, vocab]
-mx::array unpack_mask(std::span<const uint32_t> words, int vocab) {
-  const auto needed = (static_cast<size_t>(vocab) + 31) / 32;
-  if (words.size() < needed) {
-    throw Error(ErrorKind::internal,
-                fmt::format("[sampling] a mask of {} words for a vocabulary of {}", words.size(), vocab));
-  }
-  mx::Shape shape{1, vocab};
-  const auto bytes = std::make_unique<bool[]>(static_cast<size_t>(vocab));
-  for (int i = 0; i < vocab; ++i) bytes[i] = (words[i / 32] >> (i % 32)) & 1U;
-  return mx::array(bytes.get(), shape, mx::bool_);
+// bool [1, vocab]
+mx::array allowed_tokens(TokenConstraint& constraint, int vocab) {
+  std::vector<uint32_t> words((static_cast<size_t>(vocab) + 31) / 32);
+  constraint.allowed(words);
+  const auto bits = std::make_unique<bool[]>(static_cast<size_t>(vocab));
+  for (int i = 0; i < vocab; ++i) bits[i] = (words[i / 32] >> (i % 32)) & 1U;
+  return mx::array(bits.get(), {1, vocab}, mx::bool_);
 }
 
 }  // namespace
 
-std::vector<mx::array> Sampled::outputs() const {
+std::vector<mx::array> Sample::arrays() const {
   std::vector<mx::array> all{token, check};
   for (const auto& extra : {logprob, top_tokens, top_logprobs}) {
     if (extra) all.push_back(*extra);
@@ -53,14 +53,18 @@ std::vector<mx::array> Sampled::outputs() const {
   return all;
 }
 
-TokenEvent Sampled::read() const {
-  mx::eval(outputs());
-  const float value = check.data<float>()[0];
-  if (!std::isfinite(value)) {
-    throw Error(ErrorKind::bad_model, fmt::format("[sampling] NaN logits: no token can be chosen (got {})", value),
-                "the weights are damaged, or overflow in the type they are computed in");
-  }
-  TokenEvent event{token.data<int32_t>()[0]};
+bool Sample::finite() const {
+  mx::eval(arrays());
+  return std::isfinite(check.data<float>()[0]);
+}
+
+int32_t Sample::value() const {
+  mx::eval(arrays());
+  return token.data<int32_t>()[0];
+}
+
+TokenEvent Sample::event() const {
+  TokenEvent event{value()};
   if (logprob) event.logprob = logprob->data<float>()[0];
   if (top_tokens) {
     for (size_t i = 0; i < top_tokens->size(); ++i) {
@@ -73,43 +77,39 @@ TokenEvent Sampled::read() const {
   return event;
 }
 
-Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt, int64_t vocab_size, int top_logprobs)
+Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt)
     : sampling_(sampling),
-      vocab_size_(checked_vocab(sampling, vocab_size)),
-      top_logprobs_(std::min(top_logprobs, vocab_size_)),
-      penalties_(sampling, prompt, vocab_size),
+      penalties_(sampling, prompt),
+      largest_id_(largest_id(sampling, prompt)),
       random_state_(sampling.seed ? *sampling.seed : fresh_seed()) {}
 
-Sampled Sampler::next(const mx::array& raw, std::span<const uint32_t> allowed) {
-  if (raw.size() != static_cast<size_t>(vocab_size_)) {
-    throw Error(ErrorKind::internal,
-                fmt::format("[sampling] {} logits for a vocabulary of {}", raw.size(), vocab_size_));
+Sample Sampler::sample(const mx::array& raw, TokenConstraint* constraint, int top_logprobs) {
+  if (raw.ndim() != 2 || raw.shape(0) != 1 || raw.shape(1) <= largest_id_) {  // a scatter does not check its indices
+    throw Error(ErrorKind::internal, fmt::format("[sampling] logits must be [1, more than {}], got {} dims and {} values",
+                                                 largest_id_, raw.ndim(), raw.size()));
   }
-  mx::array logits = raw.ndim() == 2 ? raw : mx::reshape(raw, {1, vocab_size_});
-  if (logits.dtype() != mx::float32) logits = mx::astype(logits, mx::float32);
+  const int vocab = raw.shape(1);
+  mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
   logits = penalties_.apply(logits);
-  if (!allowed.empty()) {
-    logits = mx::where(unpack_mask(allowed, vocab_size_), logits, mx::array(-std::numeric_limits<float>::infinity()));
+  if (constraint) {
+    logits = mx::where(allowed_tokens(*constraint, vocab), logits, mx::array(-std::numeric_limits<float>::infinity()));
   }
 
   const bool greedy = sampling_.temperature == 0;
   std::optional<mx::array> total, logprobs;
-  if (!greedy || top_logprobs_ >= 0) {
-    total = mx::logsumexp(logits, -1, /*keepdims=*/true);  // [1, 1]
+  if (!greedy || top_logprobs >= 0) {
+    total = mx::logsumexp(logits, -1, /*keepdims=*/true);
     logprobs = mx::subtract(logits, *total);
   }
-  const mx::array chosen = greedy ? mx::argmax(logits, -1) : draw(*logprobs);  // uint32 [1]
-  // Both a maximum and a logsumexp hand a NaN on; without a usable token both are infinite.
-  Sampled result{mx::astype(chosen, mx::int32), total ? mx::reshape(*total, {1}) : mx::max(logits, -1), {}, {}, {}};
-  if (top_logprobs_ >= 0) {
-    result.logprob = mx::reshape(mx::take_along_axis(*logprobs, mx::reshape(chosen, {1, 1}), -1), {1});
-  }
-  if (top_logprobs_ > 0) {
-    mx::array top = mx::argpartition(*logprobs, vocab_size_ - top_logprobs_, -1);
-    top = mx::slice(top, {0, vocab_size_ - top_logprobs_}, {1, vocab_size_});
-    result.top_logprobs = mx::flatten(mx::take_along_axis(*logprobs, top, -1));
-    // A copy: a slice would keep the whole vocabulary's order alive.
-    result.top_tokens = mx::contiguous(mx::flatten(top));
+  const mx::array chosen = greedy ? mx::argmax(logits, -1, /*keepdims=*/true) : draw(*logprobs);
+  // A maximum and a logsumexp both hand a NaN on; both are -inf where nothing is allowed.
+  Sample result{mx::astype(chosen, mx::int32), total ? *total : mx::max(logits, -1, /*keepdims=*/true), {}, {}, {}};
+  if (top_logprobs >= 0) result.logprob = mx::take_along_axis(*logprobs, chosen, -1);
+  if (top_logprobs > 0) {
+    const int count = std::min(top_logprobs, vocab);
+    const mx::array order = mx::argpartition(*logprobs, vocab - count, -1);
+    result.top_tokens = mx::contiguous(mx::slice(order, {0, vocab - count}, {1, vocab}));
+    result.top_logprobs = mx::take_along_axis(*logprobs, *result.top_tokens, -1);
   }
   penalties_.append(result.token);
   return result;
@@ -126,8 +126,8 @@ mx::array Sampler::draw(const mx::array& logprobs) {
     kept = exclude_top_choices(kept, sampling_.xtc_threshold, sampling_.xtc_special_tokens);
   }
   if (sampling_.top_k > 0) kept = keep_top_k(kept, sampling_.top_k);
-  return mx::random::categorical(mx::multiply(kept, mx::array(1.0F / sampling_.temperature)), -1,
-                                 mx::random::key(key));
+  const mx::array tempered = mx::multiply(kept, mx::array(1.0F / sampling_.temperature));
+  return mx::reshape(mx::random::categorical(tempered, -1, mx::random::key(key)), {1, 1});
 }
 
 // SplitMix64 (Steele, Lea, Flood 2014): a key per step without a chain of splits in the graph.
