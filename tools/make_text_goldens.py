@@ -103,8 +103,9 @@ def main():
     }
     for name, chat, text in PROMPTS:
         document["cases"].append(golden(model, tokenizer, name, chat and args.chat, text))
-        lines = json.dumps(document, ensure_ascii=False, indent=1)
-        args.output.write_text(lines + "\n", encoding="utf-8")
+    head = json.dumps({key: value for key, value in document.items() if key != "cases"}, ensure_ascii=False)
+    cases = ",\n".join(json.dumps(case, ensure_ascii=False) for case in document["cases"])
+    args.output.write_text(f'{head[:-1]}, "cases": [\n{cases}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":
