@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chat/marker_scanner.h"
+#include "tokenizer/tokenizer.h"
+
+namespace mlxk {
+
+/// Cuts a text that comes in pieces before the earliest stop string; a possible beginning is held back, so that no part
+/// of a stop string ever gets out.
+class StopMatcher {
+ public:
+  explicit StopMatcher(std::vector<std::string> stops) : scanner_(std::move(stops)) {}
+
+  /// The text that is safe now; nothing once stopped.
+  std::string push(std::string_view text);
+  /// What was held back, when no stop string came.
+  std::string finish();
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::string drain();
+
+  MarkerScanner scanner_;
+  bool stopped_ = false;
+};
+
+/// The strings at which every answer of this tokenizer's model ends: its end and padding tokens, special tokens that
+/// read like an end, and the common ones where they are one token. `keep` lists tokens that are no end (a reasoning
+/// format's own).
+std::vector<std::string> implicit_stop_strings(const Tokenizer& tokenizer, const std::vector<std::string>& keep);
+
+/// Stop strings of a conversation: the other speaker's turn.
+std::vector<std::string> conversation_stop_strings();
+
+}  // namespace mlxk
