@@ -1,0 +1,148 @@
+#include "probe/classify.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "probe/chat_template_probe.h"
+#include "probe/config_reader.h"
+#include "probe/front_matter.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr std::array kVisionTypes = {"llava", "llava_next", "pixtral", "qwen2_vl", "phi3_v",
+                                     "mllama", "paligemma", "idefics", "smolvlm"};
+// Parts of a model_type: speech to text, and everything that hears.
+constexpr std::array kSpeechTokens = {"whisper", "vibevoice", "voxtral"};
+constexpr std::array kAudioTokens = {"gemma3n", "gemma3n_audio", "voxtral", "whisper", "vibevoice", "audio"};
+constexpr std::array kEncoderTypes = {"bert", "xlm-roberta", "modernbert", "nomic_bert"};
+constexpr std::array kVisionFiles = {"preprocessor_config.json", "processor_config.json", "image_processor_config.json"};
+constexpr std::array kEnglishOnlyWhispers = {"whisper-tiny.en", "whisper-base.en", "whisper-small.en", "whisper-medium.en"};
+
+template <typename Names>
+bool is_one_of(std::string_view text, const Names& names) {
+  return std::find(names.begin(), names.end(), text) != names.end();
+}
+
+template <typename Names>
+bool holds_one_of(std::string_view text, const Names& names) {
+  return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return contains(text, name); });
+}
+
+/// Python's truth of a JSON value.
+bool truthy(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number()) return value.get<double>() != 0;
+  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
+  return !value.is_null() && !value.empty();
+}
+
+/// What the detectors look at, read once.
+struct Evidence {
+  std::string name;       // lower case
+  std::string base_name;  // its last component
+  std::string type;       // model_type, lower case
+  const Json& config;
+  Json preprocessor;  // preprocessor_config.json, or null
+  const ModelFiles& files;
+};
+
+bool is_video_processor(const Json& preprocessor) {
+  return string_at(preprocessor, "processor_class") == "AutoVideoProcessor" ||
+         string_at(preprocessor, "video_processor_type") != "" || !value_at(preprocessor, "temporal_patch_size").is_null();
+}
+
+bool detect_video(const Evidence& e) {
+  return e.files.has("video_preprocessor_config.json") || is_video_processor(e.preprocessor) ||
+         is_video_processor(value_at(e.config, "preprocessor_config"));
+}
+
+bool detect_vision(const Evidence& e, bool is_video) {
+  if (has_object(e.config, "vision_config") || is_one_of(e.type, kVisionTypes)) return true;
+  if (truthy(value_at(e.config, "image_processor"))) return true;
+  if (is_video) return false;
+  if (value_at(e.config, "preprocessor_config").is_object()) return true;
+  return std::any_of(kVisionFiles.begin(), kVisionFiles.end(), [&](const char* file) { return e.files.has_anywhere(file); });
+}
+
+bool hears_with_whisper(const Evidence& e) {
+  return contains(lower_case(string_at(e.preprocessor, "feature_extractor_type")), "whisper");
+}
+
+bool detect_audio(const Evidence& e) {
+  return has_object(e.config, "audio_config") || holds_one_of(e.type, kAudioTokens) || hears_with_whisper(e);
+}
+
+AudioBackend detect_audio_backend(const Evidence& e) {
+  const bool audio = has_object(e.config, "audio_config"), vision = has_object(e.config, "vision_config");
+  if (contains(e.type, "voxtral")) return AudioBackend::stt;
+  if (audio && vision) return AudioBackend::multimodal;
+  if (contains(e.type, "whisper") || contains(e.type, "vibevoice") || hears_with_whisper(e)) return AudioBackend::stt;
+  if (holds_one_of(e.base_name, kSpeechTokens)) return AudioBackend::stt;
+  return audio ? AudioBackend::multimodal : AudioBackend::unknown;
+}
+
+bool detect_embedding(const Evidence& e, const std::vector<std::string>& architectures) {
+  if (is_one_of(e.type, kEncoderTypes)) return true;
+  const bool causal = e.type == "qwen3" || e.type == "mistral" ||
+                      std::any_of(architectures.begin(), architectures.end(),
+                                  [](const std::string& a) { return contains(a, "ForCausalLM"); });
+  return causal && contains(e.name, "embed");
+}
+
+bool translates(const Evidence& e) {
+  const bool turbo = contains(e.name, "whisper") && contains(e.name, "turbo");
+  return e.type == "whisper" && !turbo && !holds_one_of(e.name, kEnglishOnlyWhispers);
+}
+
+}  // namespace
+
+std::string detect_framework(const std::string& name, const Json& config, const ModelFiles& files) {
+  if (contains(name, "mlx-community/") || front_matter_says_mlx(files) || !value_at(config, "quantization").is_null()) {
+    return "MLX";
+  }
+  const auto any = [&](const auto& matches) { return std::any_of(files.all().begin(), files.all().end(), matches); };
+  if (any([](const ModelFile& file) { return has_extension(file, ".gguf"); })) return "GGUF";
+  if (any([](const ModelFile& file) {
+        return has_extension(file, ".safetensors") ||
+               (has_extension(file, ".bin") && file.name().substr(0, 13) == "pytorch_model");
+      })) {
+    return "PyTorch";
+  }
+  return "Unknown";
+}
+
+void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
+  // A workspace is known by its folder's name: what lies above it says nothing of the model.
+  const std::string name = lower_case(info.ref.cached ? info.ref.name : info.ref.path.filename().string());
+  const Evidence e{name, name.substr(name.rfind('/') + 1), lower_case(info.model_type), config,
+                   read_json_object(files, "preprocessor_config.json"), files};
+  info.is_embedding = detect_embedding(e, info.architectures);
+  const bool is_speech = !info.is_embedding && holds_one_of(e.type, kSpeechTokens);
+  info.is_video = detect_video(e);
+  // Whisper's preprocessor_config.json describes sound, not images.
+  info.is_vision = !info.is_embedding && !is_speech && !hears_with_whisper(e) && detect_vision(e, info.is_video);
+  info.is_audio = !info.is_embedding && detect_audio(e);
+  if (info.is_audio) info.audio_backend = detect_audio_backend(e);
+  info.translates_to_english = is_speech && translates(e);
+  info.is_chat = !info.is_embedding && !is_speech &&
+                 (e.type == "chat" || is_one_of(e.type, kVisionTypes) || contains(e.name, "instruct") ||
+                  contains(e.name, "chat") || has_chat_template(files));
+  info.kind = info.is_embedding ? "embedding" : is_speech ? "audio" : info.is_chat ? "chat" : "base";
+
+  if (info.is_embedding) {
+    info.capabilities = {"embeddings"};
+  } else if (is_speech) {
+    info.capabilities = {"audio"};
+    if (info.translates_to_english) info.capabilities.push_back("audio-translate-en");
+  } else {
+    info.capabilities = {"text-generation"};
+    if (info.is_chat) info.capabilities.push_back("chat");
+    if (info.is_vision) info.capabilities.push_back("vision");
+    if (info.is_audio) info.capabilities.push_back("audio");
+  }
+}
+
+}  // namespace mlxk

@@ -1,0 +1,60 @@
+#include "probe/files.h"
+
+#include <algorithm>
+
+#include "base/file.h"
+
+namespace mlxk {
+
+namespace {
+constexpr size_t kMaxFiles = 100'000;
+}
+
+std::string_view ModelFile::name() const {
+  const size_t slash = path.rfind('/');
+  return std::string_view(path).substr(slash == std::string::npos ? 0 : slash + 1);
+}
+
+ModelFiles::ModelFiles(fs::path folder) : folder_(std::move(folder)) {
+  std::error_code error;
+  fs::recursive_directory_iterator it(folder_, fs::directory_options::skip_permission_denied, error);
+  for (const fs::recursive_directory_iterator end; !error && it != end && files_.size() < kMaxFiles; it.increment(error)) {
+    std::error_code entry_error;
+    if (!it->is_regular_file(entry_error)) {
+      // A workspace's own cache and version control are not the model's.
+      const std::string name = it->path().filename().string();
+      if (name == ".git" || name == ".hf_cache") it.disable_recursion_pending();
+      continue;
+    }
+    const uint64_t size = it->file_size(entry_error);
+    if (!entry_error) files_.push_back({it->path().lexically_relative(folder_).generic_string(), size});
+  }
+  std::sort(files_.begin(), files_.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+}
+
+const ModelFile* ModelFiles::find(std::string_view path) const {
+  const auto it = std::lower_bound(files_.begin(), files_.end(), path,
+                                   [](const ModelFile& file, std::string_view wanted) { return file.path < wanted; });
+  return it != files_.end() && it->path == path ? &*it : nullptr;
+}
+
+bool ModelFiles::has_anywhere(std::string_view name) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const ModelFile& file) { return file.name() == name; });
+}
+
+uint64_t ModelFiles::total_bytes() const {
+  uint64_t total = 0;
+  for (const auto& file : files_) total += file.size;
+  return total;
+}
+
+bool has_extension(const ModelFile& file, std::string_view extension) {
+  return file.path.size() > extension.size() &&
+         std::string_view(file.path).substr(file.path.size() - extension.size()) == extension;
+}
+
+bool is_weight_file(const ModelFile& file) {
+  return has_extension(file, ".safetensors") || has_extension(file, ".bin") || has_extension(file, ".gguf");
+}
+
+}  // namespace mlxk

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mlxk {
+
+/// One regular file below a model's folder.
+struct ModelFile {
+  std::string path;   // relative to the folder, "/" between components
+  uint64_t size = 0;  // of what a link points at
+
+  /// Without its folders.
+  std::string_view name() const;
+  bool top_level() const { return path.find('/') == std::string::npos; }
+};
+
+/// What lies in a model's folder, looked up once: names and sizes, no content.
+class ModelFiles {
+ public:
+  /// Walks `folder` without following links to folders; stops at 100,000 files. A broken link is no file. Never throws
+  /// for what it finds; an unreadable folder is empty.
+  explicit ModelFiles(std::filesystem::path folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  /// Sorted by path.
+  const std::vector<ModelFile>& all() const { return files_; }
+  /// The file of exactly that relative path; null when there is none.
+  const ModelFile* find(std::string_view path) const;
+  bool has(std::string_view path) const { return find(path) != nullptr; }
+  /// Whether a file of that name lies anywhere.
+  bool has_anywhere(std::string_view name) const;
+  uint64_t total_bytes() const;
+
+ private:
+  std::filesystem::path folder_;
+  std::vector<ModelFile> files_;
+};
+
+/// Weights by their name: *.safetensors, *.bin, *.gguf.
+bool is_weight_file(const ModelFile& file);
+
+bool has_extension(const ModelFile& file, std::string_view extension);
+
+}  // namespace mlxk

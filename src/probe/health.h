@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "json/json.h"
+#include "probe/files.h"
+#include "probe/model_info.h"
+
+namespace mlxk {
+
+struct Health {
+  bool ok = false;
+  std::string reason;  // also of a healthy model
+};
+
+/// config.json as Health sees it: absent, empty or broken with that as reason, else the object.
+struct ConfigFile {
+  Json config;  // null unless it is an object with at least one key
+  std::string problem;
+};
+ConfigFile read_config(const ModelFiles& files, bool is_workspace);
+
+/// Whether the model's files are there, whole and consistent; reads indexes, small JSON files and safetensors headers.
+Health check_files(const ModelInfo& info, const ModelFiles& files);
+
+}  // namespace mlxk

@@ -1,0 +1,154 @@
+#include "probe/health.h"
+
+#include <gtest/gtest.h>
+
+#include "hub/testing/fake_cache.h"
+
+namespace mlxk {
+namespace {
+
+using testing::FakeCache;
+using testing::tiny_safetensors;
+using testing::write;
+
+class HealthOf : public FakeCache {
+ protected:
+  HealthOf() : folder_(hub_ / "models--o--m/snapshots" / testing::kHashA) {
+    write(folder_ / "config.json", R"({"model_type":"llama"})");
+  }
+  std::string reason() const {
+    const ModelInfo info = probe_model(resolve_model("o/m"));
+    EXPECT_EQ(info.healthy, info.health_reason == "Model is healthy" || info.health_reason == "Multi-file model complete");
+    return info.health_reason;
+  }
+  void put(const std::string& name, const std::string& content) const { write(folder_ / name, content); }
+  void put_index(const std::string& map) const { put("model.safetensors.index.json", R"({"weight_map":)" + map + "}"); }
+
+  fs::path folder_;
+};
+
+const std::string kTwoShards =
+    R"({"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"})";
+const std::string kPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n";
+
+TEST_F(HealthOf, AWholeModel) {
+  put("model.safetensors", tiny_safetensors());
+  EXPECT_EQ(reason(), "Model is healthy");
+}
+
+TEST_F(HealthOf, Configurations) {
+  put("model.safetensors", tiny_safetensors());
+  put("config.json", "");
+  EXPECT_EQ(reason(), "config.json is empty or invalid");
+  put("config.json", "[]");
+  EXPECT_EQ(reason(), "config.json is empty or invalid");
+  put("config.json", "{}");
+  EXPECT_EQ(reason(), "config.json is empty or invalid");
+  put("config.json", "{\"a\":");
+  EXPECT_EQ(reason(), "config.json contains invalid JSON");
+  put("config.json", std::string(100'000, '['));
+  EXPECT_EQ(reason(), "config.json contains invalid JSON");
+  fs::remove(folder_ / "config.json");
+  EXPECT_EQ(reason(), "config.json missing");
+}
+
+TEST_F(HealthOf, RepositoriesWithoutASnapshot) {
+  fs::remove_all(hub_ / "models--o--m/snapshots");
+  EXPECT_EQ(reason(), "No snapshots directory found");
+  fs::create_directories(hub_ / "models--o--m/snapshots");
+  EXPECT_EQ(reason(), "No snapshots found");
+  EXPECT_EQ(probe_model({"x", root_ / "gone", "", false}).health_reason, "Model path does not exist");
+  fs::create_directories(root_ / "bare");
+  EXPECT_EQ(probe_model({"x", root_ / "bare", "", false}).health_reason, "No config.json found in workspace");
+}
+
+TEST_F(HealthOf, IndexedShards) {
+  put_index(kTwoShards);
+  put("model-00001-of-00002.safetensors", tiny_safetensors("a"));
+  EXPECT_EQ(reason(), "Missing weight shards: model-00002-of-00002.safetensors") << "a partial download is no mismatch";
+  put("model-00002-of-00002.safetensors", "");
+  EXPECT_EQ(reason(), "Empty weight shards: model-00002-of-00002.safetensors");
+  put("model-00002-of-00002.safetensors", kPointer);
+  EXPECT_EQ(reason(), "LFS pointers instead of files: model-00002-of-00002.safetensors");
+  put("model-00002-of-00002.safetensors", tiny_safetensors("b"));
+  EXPECT_EQ(reason(), "Multi-file model complete");
+}
+
+TEST_F(HealthOf, AnIndexOfOtherFiles) {
+  put_index(kTwoShards);
+  put("model.safetensors", tiny_safetensors());
+  EXPECT_EQ(reason(),
+            "Index/shard mismatch (mlx-vlm #624). Index references 2 shards but found 1 different files. "
+            "Fix: mlxk convert <model> <output> --repair-index");
+}
+
+TEST_F(HealthOf, BrokenIndexes) {
+  put("model.safetensors", tiny_safetensors());
+  put_index("{}");
+  EXPECT_EQ(reason(), "Empty or invalid weight_map in index");
+  put("model.safetensors.index.json", "{");
+  EXPECT_TRUE(reason().starts_with("Invalid index file")) << reason();
+  write(root_ / "outside.safetensors", tiny_safetensors());
+  put_index(R"({"a":"../../../../../outside.safetensors"})");
+  EXPECT_TRUE(reason().starts_with("Invalid index file")) << reason();
+  EXPECT_NE(reason().find("not a file name within the model's folder"), std::string::npos) << reason();
+}
+
+TEST_F(HealthOf, WeightsWithoutAnIndex) {
+  EXPECT_EQ(reason(), "No model weights found");
+  put("weights.npz", "x");
+  EXPECT_EQ(reason(), "No model weights found");
+  put("model-00001-of-00003.safetensors", tiny_safetensors());
+  EXPECT_EQ(reason(), "Missing shards by pattern: 1/3 present");
+  put("model-00001-of-00002.safetensors", tiny_safetensors());
+  EXPECT_EQ(reason(), "Inconsistent shard totals detected");
+  fs::remove(folder_ / "model-00001-of-00003.safetensors");
+  put("model-00002-of-00002.safetensors", "");
+  EXPECT_EQ(reason(), "Empty shards: model-00002-of-00002.safetensors");
+  put("model-00002-of-00002.safetensors", tiny_safetensors());
+  EXPECT_EQ(reason(), "Safetensors index missing for sharded model");
+}
+
+TEST_F(HealthOf, SingleWeightFiles) {
+  put("model.safetensors", "");
+  EXPECT_EQ(reason(), "Empty weight files: model.safetensors");
+  put("model.safetensors", kPointer);
+  EXPECT_EQ(reason(), "LFS pointers instead of files: model.safetensors");
+  put("model.safetensors", tiny_safetensors());
+  put("x.partial", "");
+  EXPECT_EQ(reason(), "Partial download marker detected");
+}
+
+TEST_F(HealthOf, TruncatedSafetensorsNameTheFile) {
+  const std::string whole = tiny_safetensors();
+  put("model.safetensors", whole.substr(0, whole.size() - 3));
+  EXPECT_NE(reason().find("model.safetensors"), std::string::npos) << reason();
+  EXPECT_NE(reason(), "Model is healthy");
+}
+
+TEST_F(HealthOf, Tokenizers) {
+  put("model.safetensors", tiny_safetensors());
+  put("tokenizer_config.json", "{");
+  EXPECT_EQ(reason(), "tokenizer_config.json contains invalid JSON");
+  put("tokenizer_config.json", "[]");
+  EXPECT_EQ(reason(), "tokenizer_config.json exists but invalid");
+  put("tokenizer_config.json", R"({"a":1})");
+  EXPECT_EQ(reason(), "tokenizer_config.json present but tokenizer.json missing");
+  put("tokenizer.model", "spm");
+  EXPECT_EQ(reason(), "Model is healthy") << "SentencePiece alone is enough";
+}
+
+TEST_F(HealthOf, VisionModelsNeedTheirProcessor) {
+  put("model.safetensors", tiny_safetensors());
+  put("config.json", R"({"model_type":"pixtral"})");
+  EXPECT_EQ(reason(), "Vision model missing preprocessor_config.json or processor_config.json");
+  put("preprocessor_config.json", "{");
+  EXPECT_EQ(reason(), "preprocessor_config.json invalid JSON");
+  put("preprocessor_config.json", "[1]");
+  EXPECT_EQ(reason(), "preprocessor_config.json invalid");
+  put("preprocessor_config.json", R"({"a":1})");
+  EXPECT_EQ(reason(), "Model is healthy");
+}
+
+}  // namespace
+}  // namespace mlxk

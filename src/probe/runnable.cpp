@@ -1,0 +1,86 @@
+#include "probe/runnable.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "probe/config_reader.h"
+
+namespace mlxk {
+
+namespace {
+
+bool has_safetensors(const ModelFiles& files) {
+  return std::any_of(files.all().begin(), files.all().end(),
+                     [](const ModelFile& file) { return has_extension(file, ".safetensors"); });
+}
+
+/// Weights under names that only older tools wrote: weights.NN.safetensors, pytorch_model-N.safetensors.
+bool has_only_legacy_names(const ModelFiles& files) {
+  bool legacy = false;
+  for (const auto& file : files.all()) {
+    if (!file.top_level() || !has_extension(file, ".safetensors")) continue;
+    if (file.path.starts_with("model")) return false;
+    legacy = legacy || file.path.starts_with("weights.") || file.path.starts_with("pytorch_model-");
+  }
+  return legacy;
+}
+
+/// What every modality needs.
+Runnable judge_format(const ModelInfo& info, const ModelFiles& files) {
+  // Plain Hugging Face safetensors load as they are; other formats must be converted.
+  const bool readable = info.framework == "MLX" || (info.framework == "PyTorch" && has_safetensors(files));
+  if (!readable) return {false, fmt::format("Incompatible framework: {}", info.framework)};
+  return {true, ""};
+}
+
+Runnable judge_text(const ModelInfo& info, const ModelFiles& files) {
+  if (has_only_legacy_names(files)) return {false, "Legacy format not supported: the weights are not called model*.safetensors"};
+  if (info.model_type.empty()) return {false, "config.json missing model_type field"};
+  const auto& known = built_in_text_models();
+  if (std::find(known.begin(), known.end(), info.model_type) == known.end()) {
+    return {false, fmt::format("model type '{}' is not built in (built in: {})", info.model_type, fmt::join(known, ", "))};
+  }
+  return {true, ""};
+}
+
+Runnable not_built_in(const char* what, const ModelInfo& info) {
+  return {false, fmt::format("{} for model type '{}' is not built in (built in: none)", what, info.model_type)};
+}
+
+}  // namespace
+
+const std::vector<std::string>& built_in_text_models() {
+  static const std::vector<std::string> names = {
+#define MLXK_TEXT_MODEL(name) #name,
+#include "models/models.inc"
+#undef MLXK_TEXT_MODEL
+  };
+  return names;
+}
+
+void judge_runnable(ModelInfo& info, const ModelFiles& files) {
+  const Runnable format = judge_format(info, files);
+  const bool speaks = info.kind == "chat" || info.kind == "base";
+  const auto unless = [&](bool applies, const char* otherwise, auto judge) {
+    if (!applies) return Runnable{false, otherwise};
+    return format.ok ? judge() : format;
+  };
+  info.text = unless(speaks, "the model generates no text", [&] { return judge_text(info, files); });
+  info.vision = unless(info.is_vision, "no vision capability detected", [&] { return not_built_in("vision", info); });
+  info.audio = unless(info.is_audio, "no audio capability detected", [&] { return not_built_in("audio", info); });
+  info.embedding =
+      unless(info.is_embedding, "not an embedding model", [&] { return not_built_in("embedding", info); });
+
+  // A model runs when something it is for runs; a vision model's text part counts.
+  if (info.is_embedding) {
+    info.reason = info.embedding.reason;
+  } else if (!speaks) {
+    info.reason = info.audio.reason;
+  } else if (!info.text.ok && !info.vision.ok && !info.audio.ok) {
+    info.reason = info.text.reason;
+  }
+}
+
+}  // namespace mlxk
