@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "probe/model_info.h"
 
@@ -33,10 +35,20 @@ struct Decision {
   std::string message;     // for warn and block
 };
 
-/// Pure: the table of docs/architecture.md, first match wins.
-Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request);
+/// The architectures (config.json's model_type) that this build can run, by engine; sorted.
+struct BuiltIn {
+  std::vector<std::string_view> text, vision, speech;
+};
 
-/// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT overrides. Starts no device.
+/// The names of models.inc; loads no engine.
+const BuiltIn& built_in();
+
+/// Pure: the table of docs/architecture.md, first match wins.
+Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request,
+                const BuiltIn& built = built_in());
+
+/// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT=BYTES overrides (throws usage
+/// when it is no number). Starts no device.
 Machine this_machine();
 
 }  // namespace mlxk

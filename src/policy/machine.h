@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "policy/policy.h"
+
+namespace mlxk {
+
+/// Memory in bytes; 0: unknown.
+struct Memory {
+  uint64_t total = 0;
+  uint64_t free = 0;
+};
+
+/// What this_machine reads, so that tests can give their own.
+struct MachineSources {
+  std::filesystem::path root = "/";  // proc/ and sys/ lie below it
+  std::optional<Memory> gpu;         // of the first GPU, when the build runs there
+  std::optional<std::string> limit;  // MLXK_MEMORY_LIMIT
+};
+
+/// The machine that `sources` describe; throws usage for a bad limit.
+Machine read_machine(const MachineSources& sources);
+
+/// RAM and what of it is available, by /proc/meminfo (sysctl on macOS).
+Memory system_memory(const std::filesystem::path& root);
+
+/// The tightest memory limit of this process's cgroup and its parents, v1 or v2, and the least room below one; 0: none.
+Memory cgroup_memory(const std::filesystem::path& root);
+
+}  // namespace mlxk

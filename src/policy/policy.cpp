@@ -1,0 +1,140 @@
+#include "policy/policy.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace mlxk {
+
+namespace {
+
+constexpr int kBadRequest = 400, kNotImplemented = 501, kInsufficientStorage = 507;
+
+/// One engine as the table sees it.
+struct Engine {
+  Route route;
+  std::string_view word;       // "Vision models": how messages name its models
+  const Runnable& runnable;    // what Probe says of the model
+  const std::vector<std::string_view>& built;
+};
+
+Decision block(int status, std::string type, std::string message) {
+  return {Decision::Kind::block, Route::none, status, std::move(type), std::move(message)};
+}
+
+Decision mismatch(const ModelInfo& model, std::string_view rest) {
+  return block(kBadRequest, "capability_mismatch", fmt::format("Model '{}' {}", model.ref.name, rest));
+}
+
+double gib(uint64_t bytes) { return static_cast<double>(bytes) / (uint64_t{1} << 30); }
+
+uint64_t model_bytes(const ModelInfo& model) { return model.weight_bytes != 0 ? model.weight_bytes : model.size_bytes; }
+
+/// "…exceeds 70% of system memory…" when it does; empty when it fits or either size is unknown.
+std::string over_memory(const ModelInfo& model, const Machine& machine) {
+  const uint64_t bytes = model_bytes(model);
+  if (machine.memory_bytes == 0 || bytes <= machine.memory_bytes / 10 * 7) return {};
+  return fmt::format("Model size ({:.1f} GB) exceeds 70% of {} memory ({:.1f} GB).", gib(bytes), machine.device,
+                     gib(machine.memory_bytes));
+}
+
+/// The last rows: it runs; with a warning when little memory is free now.
+Decision allow(const ModelInfo& model, const Machine& machine, Route route) {
+  Decision decision;
+  decision.route = route;
+  if (machine.free_bytes != 0 && model_bytes(model) > machine.free_bytes) {
+    decision.kind = Decision::Kind::warn;
+    decision.message = fmt::format("Model size ({:.1f} GB) exceeds the {} memory that is free now ({:.1f} GB).",
+                                   gib(model_bytes(model)), machine.device, gib(machine.free_bytes));
+  }
+  return decision;
+}
+
+/// Rows 0b, 1c, 2 and 3: the architecture is built in, and Probe found nothing against it.
+std::optional<Decision> not_runnable(const ModelInfo& model, const Engine& engine) {
+  const auto& built = engine.built;
+  if (!model.model_type.empty() && std::find(built.begin(), built.end(), model.model_type) == built.end()) {
+    const std::string list = built.empty() ? "none" : fmt::format("{}", fmt::join(built, ", "));
+    return block(kNotImplemented, "missing_dependency",
+                 fmt::format("{} of architecture '{}' are not built in (model '{}'). Built in: {}.", engine.word,
+                             model.model_type, model.ref.name, list));
+  }
+  if (!engine.runnable.ok) {
+    return block(kNotImplemented, "runtime_incompatible",
+                 fmt::format("Model '{}' is not compatible: {}", model.ref.name, engine.runnable.reason));
+  }
+  return std::nullopt;
+}
+
+/// Vision and speech: what does not fit well is refused.
+Decision decide_media(const ModelInfo& model, const Machine& machine, const Engine& engine, std::string_view why) {
+  if (auto refused = not_runnable(model, engine)) return *refused;
+  if (const std::string over = over_memory(model, machine); !over.empty()) {
+    return block(kInsufficientStorage, "insufficient_memory", fmt::format("{} {} {}", over, engine.word, why));
+  }
+  return allow(model, machine, engine.route);
+}
+
+/// A text prompt alone: the text engine or nothing, also for a model that could see or hear.
+Decision decide_text(const ModelInfo& model, const Machine& machine, Context context, const Engine& engine) {
+  if (model.is_embedding) {
+    return mismatch(model, context == Context::cli ? "is an embedding model — `mlxk run` does not support embeddings; use "
+                                                     "`mlxk embed` instead."
+                                                   : "is an embedding model; use /v1/embeddings instead.");
+  }
+  if (model.audio_backend == AudioBackend::stt) {
+    return mismatch(model, context == Context::cli
+                               ? "is audio-only (STT). Use `--audio FILE` for transcription."
+                               : "is audio-only (STT). Use /v1/audio/transcriptions for transcription.");
+  }
+  if (auto refused = not_runnable(model, engine)) return *refused;
+  Decision decision = allow(model, machine, engine.route);
+  if (const std::string over = over_memory(model, machine); !over.empty()) {
+    decision.kind = Decision::Kind::warn;
+    decision.message = over + " Expect extreme slowness due to swapping.";
+  }
+  return decision;
+}
+
+}  // namespace
+
+const BuiltIn& built_in() {
+  static const BuiltIn names{
+      {
+#define MLXK_TEXT_MODEL(name) #name,
+#include "models/models.inc"
+#undef MLXK_TEXT_MODEL
+      },
+      {},
+      {}};
+  return names;
+}
+
+Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request, const BuiltIn& built) {
+  const Engine text{Route::text, "Text models", model.text, built.text};
+  const Engine vision{Route::vision, "Vision models", model.vision, built.vision};
+  const Engine speech{Route::speech, "Speech models", model.audio, built.speech};
+  const bool images = request.has_images, audio = request.has_audio;
+
+  // 0a–0d. Audio is never dropped in silence, not beside images either.
+  if (audio && !model.is_audio) return mismatch(model, "does not support audio inputs (no audio capability detected)");
+  if (audio && !images && model.audio_backend == AudioBackend::stt) {
+    return decide_media(model, machine, speech, "abort above that: the audio encoder needs the rest.");
+  }
+  if (audio && model.audio_backend != AudioBackend::stt && model.audio_backend != AudioBackend::multimodal) {
+    return block(kNotImplemented, "unknown_audio_backend", fmt::format("Unknown audio model type for '{}'", model.ref.name));
+  }
+  // 1a–1e, only where media came with the request.
+  if (images && !model.is_vision) return mismatch(model, "does not support vision inputs (no vision capability detected)");
+  if (images && audio && model.audio_backend == AudioBackend::stt) {
+    return mismatch(model, "does not support images and audio in one request");
+  }
+  if (images || audio) {
+    return decide_media(model, machine, vision, "crash with out-of-memory errors due to Vision Encoder overhead.");
+  }
+  // 2–5.
+  return decide_text(model, machine, request.context, text);
+}
+
+}  // namespace mlxk
