@@ -49,6 +49,8 @@ class Model {
   int64_t num_layers() const { return shape_.num_layers; }
   int64_t context_length() const { return shape_.context_length; }
   uint64_t weight_bytes() const { return shape_.weight_bytes; }
+  /// Called once, by the loader.
+  void set_weight_bytes(uint64_t bytes) { shape_.weight_bytes = bytes; }
 
  protected:
   ModelShape shape_;

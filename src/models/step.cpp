@@ -1,0 +1,96 @@
+#include "models/step.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <limits>
+
+#include "base/error.h"
+#include "mlx/ops.h"
+#include "nn/cache/kv_cache.h"
+#include "nn/cache/rotating_cache.h"
+
+namespace mlxk {
+namespace {
+
+Error invalid(const std::string& what) { return Error(ErrorKind::invalid, "[inputs] " + what); }
+
+}  // namespace
+
+Positions positions_of(const Inputs& inputs, const ModelCache& cache, const ModelShape& shape) {
+  if (inputs.ids.has_value() == inputs.embeddings.has_value()) throw invalid("give either ids or embeddings");
+  const mx::array& given = inputs.ids ? *inputs.ids : *inputs.embeddings;
+  if (inputs.ids && (given.ndim() != 2 || given.dtype() != mx::int32)) throw invalid("ids must be [B, L] of int32");
+  if (inputs.embeddings && (given.ndim() != 3 || given.shape(2) != shape.hidden_size)) {
+    throw invalid(fmt::format("embeddings must be [B, L, {}]", shape.hidden_size));
+  }
+  int rows = given.shape(0), length = given.shape(1);
+  if (rows < 1 || length < 1) throw invalid(fmt::format("need at least one row and one token, got [{}, {}]", rows, length));
+  if (static_cast<int64_t>(cache.size()) != shape.num_layers || cache.rows() != rows) {
+    throw invalid(fmt::format("{} rows need a cache of {} layers for them, got {} layers and {} rows", rows,
+                              shape.num_layers, cache.size(), cache.rows()));
+  }
+  if (!inputs.lengths.empty() && inputs.lengths.size() != static_cast<size_t>(rows)) {
+    throw invalid(fmt::format("lengths must have {} entries, got {}", rows, inputs.lengths.size()));
+  }
+  for (int count : inputs.lengths) {
+    if (count < 0 || count > length) throw invalid(fmt::format("lengths must be in [0, {}], got {}", length, count));
+  }
+  for (int offset : cache.positions()) {
+    if (offset > std::numeric_limits<int>::max() - length - 1024) throw invalid("the row has become too long");
+  }
+  if (inputs.positions) {
+    const mx::Shape& have = inputs.positions->shape();
+    if (have != mx::Shape{rows, length} && have != mx::Shape{3, rows, length}) {
+      throw invalid(fmt::format("positions must be [{0}, {1}] or [3, {0}, {1}], got [{2}]", rows, length, fmt::join(have, ", ")));
+    }
+  }
+  return Positions(cache.positions(), length, inputs.lengths, inputs.positions);
+}
+
+mx::array embed(const Inputs& inputs, const Embedding& table, mx::Dtype type) {
+  return inputs.embeddings ? mx::astype(*inputs.embeddings, type) : table(*inputs.ids);
+}
+
+const AttentionMask& LayerMasks::of(const AttentionCache& cache) {
+  auto it = masks_.find(cache.kind());
+  if (it == masks_.end()) {
+    AttentionMask mask = given_ ? AttentionMask{"array", given_} : cache.mask(positions_);
+    it = masks_.emplace(cache.kind(), std::move(mask)).first;
+  }
+  return it->second;
+}
+
+ModelCache make_attention_caches(const std::vector<bool>& sliding, int window, int rows) {
+  std::vector<std::unique_ptr<Cache>> layers;
+  for (bool slides : sliding) {
+    if (slides) {
+      layers.push_back(std::make_unique<RotatingKVCache>(rows, window));
+    } else {
+      layers.push_back(std::make_unique<KVCache>(rows));
+    }
+  }
+  return ModelCache(std::move(layers));
+}
+
+mx::array wanted_tokens(const mx::array& hidden, const Inputs& inputs, const Positions& positions) {
+  if (!inputs.last_only || positions.length == 1) return hidden;
+  int rows = hidden.shape(0), width = hidden.shape(2);
+  if (positions.uniform) {
+    int last = positions.lengths[0] - 1;
+    if (last < 0) last = 0;
+    return mx::slice(hidden, {0, last, 0}, {rows, last + 1, width});
+  }
+  std::vector<int> last;
+  for (int count : positions.lengths) last.push_back(count > 0 ? count - 1 : 0);
+  mx::array index(last.begin(), {rows, 1, 1}, mx::int32);
+  return mx::take_along_axis(hidden, index, 1);
+}
+
+AttentionCache& attention_cache(ModelCache& cache, size_t layer) {
+  auto* attention = dynamic_cast<AttentionCache*>(&cache[layer]);
+  if (!attention) throw Error(ErrorKind::internal, fmt::format("[cache] layer {} needs keys and values", layer));
+  return *attention;
+}
+
+}  // namespace mlxk

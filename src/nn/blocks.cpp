@@ -1,0 +1,83 @@
+#include "nn/blocks.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "mlx/ops.h"
+
+namespace mlxk {
+namespace {
+
+// [B, L, heads * head_dim] → [B, L, heads, head_dim]
+mx::array heads_of(const mx::array& x, int head_dim) { return mx::unflatten(x, -1, {-1, head_dim}); }
+
+// [B, L, heads, head_dim] → [B, heads, L, head_dim]
+mx::array heads_first(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}); }
+
+mx::array constant(double value, const mx::array& like) { return mx::array(static_cast<float>(value), like.dtype()); }
+
+mx::array activate(Activation activation, const mx::array& x) {
+  switch (activation) {
+    case Activation::silu:
+      return mx::multiply(x, mx::sigmoid(x));
+    case Activation::gelu: {
+      mx::array erf = mx::erf(mx::multiply(x, constant(1 / std::sqrt(2.0), x)));
+      return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), erf));
+    }
+    case Activation::gelu_tanh: {
+      mx::array cube = mx::multiply(mx::multiply(x, x), x);
+      mx::array inner = mx::multiply(constant(std::sqrt(2 / M_PI), x),
+                                     mx::add(x, mx::multiply(constant(0.044715, x), cube)));
+      return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), mx::tanh(inner)));
+    }
+  }
+  throw Error(ErrorKind::internal, "[activation] not known");
+}
+
+
+mx::array add_residual(const mx::array& x, const mx::array& residual, float multiplier) {
+  mx::array scaled = multiplier == 1 ? x : mx::multiply(x, constant(multiplier, x));
+  return mx::add(residual, scaled);
+}
+
+}  // namespace
+
+Qkv NormQkv::operator()(const mx::array& x) const {
+  mx::array in = norm ? (*norm)(x) : x;
+  mx::array queries = heads_of(q(in), head_dim), keys = heads_of(k(in), head_dim), values = heads_of(v(in), head_dim);
+  if (q_norm) queries = (*q_norm)(queries);
+  if (k_norm) keys = (*k_norm)(keys);
+  return {heads_first(queries), heads_first(keys), heads_first(values)};
+}
+
+mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
+                                const Positions& positions, const std::optional<mx::array>& query_scale) const {
+  mx::array q = rope ? (*rope)(qkv.q, positions) : qkv.q;
+  mx::array k = rope ? (*rope)(qkv.k, positions) : qkv.k;
+  if (q_norm) q = (*q_norm)(q);
+  if (k_norm) k = (*k_norm)(k);
+  if (query_scale) q = mx::multiply(q, mx::astype(*query_scale, q.dtype()));
+  mx::array out = cache.attend(q, k, qkv.v, scale, mask, positions);
+  return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
+}
+
+mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {
+  mx::array y = out(x);
+  return add_residual(norm ? (*norm)(y) : y, residual, multiplier);
+}
+
+Activation read_activation(const std::string& name) {
+  if (name == "silu" || name == "swish") return Activation::silu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_approx") return Activation::gelu_tanh;
+  throw Error(ErrorKind::unsupported, fmt::format("[config] activation '{}' is not built in", name));
+}
+
+mx::array GatedMlpResidual::operator()(const mx::array& x) const {
+  mx::array in = norm ? (*norm)(x) : x;
+  mx::array y = down(mx::multiply(activate(activation, gate(in)), up(in)));
+  return add_residual(post_norm ? (*post_norm)(y) : y, x, multiplier);
+}
+
+}  // namespace mlxk

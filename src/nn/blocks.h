@@ -1,0 +1,67 @@
+#pragma once
+
+#include <optional>
+
+#include "mlx/array.h"
+#include "nn/cache/attention_cache.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "nn/positions.h"
+#include "nn/rope.h"
+
+namespace mlxk {
+
+/// The steps of a decoder layer, each a unit that a fast primitive can replace: models call these and nothing finer.
+
+/// Queries, keys and values of one layer: q [B, heads, L, head_dim], k and v [B, kv_heads, L, head_dim].
+struct Qkv {
+  mx::array q, k, v;
+};
+
+/// Norm, then the three projections, split into heads; with q_norm and k_norm each head is normed.
+struct NormQkv {
+  std::optional<RmsNorm> norm;
+  Linear q, k, v;
+  std::optional<RmsNorm> q_norm, k_norm;
+  int head_dim;
+
+  Qkv operator()(const mx::array& x) const;  // x [B, L, hidden]
+};
+
+/// Rope, cache append and attention.
+struct Attention {
+  std::optional<Rope> rope;                          // absent: no positional encoding
+  std::optional<RmsNorm> q_norm, k_norm;             // of each head, after rope
+  float scale;
+
+  /// Returns [B, L, heads * head_dim]. `query_scale` [B or 1, 1, L, 1] is multiplied onto the queries.
+  mx::array operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
+                       const std::optional<mx::array>& query_scale = std::nullopt) const;
+};
+
+/// Output projection, a norm where there is one, times `multiplier`, plus the residual.
+struct OutResidual {
+  Linear out;
+  std::optional<RmsNorm> norm;
+  float multiplier = 1;
+
+  mx::array operator()(const mx::array& x, const mx::array& residual) const;  // [B, L, in], [B, L, hidden]
+};
+
+enum class Activation { silu, gelu, gelu_tanh };
+
+/// Reads config.json's name of an activation ("silu", "gelu_pytorch_tanh", …); throws unsupported for another.
+Activation read_activation(const std::string& name);
+
+/// x + multiplier · post_norm(down(act(gate(norm(x))) · up(norm(x)))).
+struct GatedMlpResidual {
+  std::optional<RmsNorm> norm;
+  Linear gate, up, down;
+  std::optional<RmsNorm> post_norm;
+  Activation activation = Activation::silu;
+  float multiplier = 1;
+
+  mx::array operator()(const mx::array& x) const;  // [B, L, hidden]
+};
+
+}  // namespace mlxk

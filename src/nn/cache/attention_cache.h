@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "mlx/array.h"
+#include "nn/cache/cache.h"
+#include "nn/positions.h"
+
+namespace mlxk {
+
+/// Which keys each query sees, in the form that scaled_dot_product_attention takes.
+struct AttentionMask {
+  std::string mode;                // "": all, "causal", "array"
+  std::optional<mx::array> array;  // additive or bool (true: seen), [B or 1, 1, L, T]
+};
+
+/// A cache of keys and values. Layers of one kind share the mask, so it is asked for once a call.
+class AttentionCache : public Cache {
+ public:
+  using Cache::Cache;
+
+  /// The causal mask for the tokens that attend() will append next.
+  virtual AttentionMask mask(const Positions& positions) const = 0;
+  /// Appends keys and values [B, kv_heads, L, head_dim], already rotated, and attends with queries
+  /// [B, heads, L, head_dim]; returns [B, heads, L, head_dim]. Of row r the first positions.lengths[r] are kept.
+  virtual mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                           const AttentionMask& mask, const Positions& positions) = 0;
+
+ protected:
+  void advance(const Positions& positions);  // positions_ go on by the call's lengths
+};
+
+}  // namespace mlxk

@@ -1,0 +1,57 @@
+#include "nn/cache/buffer.h"
+
+#include <algorithm>
+
+#include "mlx/ops.h"
+
+namespace mlxk {
+
+mx::array grown(const std::optional<mx::array>& buffer, int capacity, const mx::array& sample) {
+  mx::Shape shape = sample.shape();
+  shape[2] = capacity - (buffer ? buffer->shape(2) : 0);
+  mx::array room = mx::zeros(shape, sample.dtype());
+  return buffer ? mx::concatenate({*buffer, room}, 2) : room;
+}
+
+void write_slots(mx::array& buffer, const mx::array& part, int row, int slot, int from, int length) {
+  mx::Shape begin{0, 0, from, 0}, end = part.shape();
+  mx::Shape slot_begin{0, 0, slot, 0}, slot_end = buffer.shape();
+  end[2] = from + length;
+  slot_end[2] = slot + length;
+  if (row >= 0) {
+    begin[0] = slot_begin[0] = row;
+    end[0] = slot_end[0] = row + 1;
+  }
+  bool whole = begin[0] == 0 && end[0] == part.shape(0) && from == 0 && length == part.shape(2);
+  mx::array update = whole ? part : mx::slice(part, begin, end);
+  // The old array must be gone when this is evaluated, or the buffer is copied: it is moved into the new one.
+  mx::array old = std::move(buffer);
+  buffer = mx::slice_update(old, update, slot_begin, slot_end);
+}
+
+mx::array first_tokens(const mx::array& buffer, int length) {
+  if (length == buffer.shape(2)) return buffer;
+  mx::Shape end = buffer.shape();
+  end[2] = length;
+  return mx::slice(buffer, mx::Shape(end.size(), 0), end);
+}
+
+mx::array rows_of(const mx::array& buffer, std::span<const int> rows) {
+  mx::array index(rows.begin(), {static_cast<int>(rows.size())}, mx::int32);
+  return mx::take(buffer, index, 0);
+}
+
+std::optional<mx::array> joined_rows(const std::optional<mx::array>& first, int first_rows,
+                                     const std::optional<mx::array>& second, int second_rows) {
+  if (!first && !second) return std::nullopt;
+  int capacity = std::max(first ? first->shape(2) : 0, second ? second->shape(2) : 0);
+  auto padded = [&](const std::optional<mx::array>& buffer, int rows) {
+    if (buffer && buffer->shape(2) == capacity) return *buffer;
+    mx::Shape shape = first ? first->shape() : second->shape();
+    shape[0] = rows;
+    return grown(buffer, capacity, mx::zeros(shape, (first ? first : second)->dtype()));
+  };
+  return mx::concatenate({padded(first, first_rows), padded(second, second_rows)}, 0);
+}
+
+}  // namespace mlxk

@@ -1,0 +1,64 @@
+#include "nn/cache/cache.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "nn/cache/attention_cache.h"
+
+namespace mlxk {
+
+size_t Cache::nbytes() const {
+  size_t bytes = 0;
+  for (const auto& array : arrays()) bytes += array.nbytes();
+  return bytes;
+}
+
+void AttentionCache::advance(const Positions& positions) {
+  for (int row = 0; row < rows(); ++row) positions_[row] += positions.lengths[row];
+}
+
+bool ModelCache::can_trim(int n) const {
+  for (const auto& layer : layers_) {
+    if (!layer->can_trim(n)) return false;
+  }
+  return true;
+}
+
+void ModelCache::trim(int n) {
+  if (!can_trim(n)) throw Error(ErrorKind::internal, fmt::format("[cache] cannot forget {} tokens", n));
+  for (auto& layer : layers_) layer->trim(n);
+}
+
+ModelCache ModelCache::snapshot() const {
+  ModelCache copy;
+  for (const auto& layer : layers_) copy.layers_.push_back(layer->snapshot());
+  return copy;
+}
+
+ModelCache ModelCache::select(std::span<const int> rows) const {
+  ModelCache copy;
+  for (const auto& layer : layers_) copy.layers_.push_back(layer->select(rows));
+  return copy;
+}
+
+void ModelCache::merge(const ModelCache& other) {
+  if (other.size() != size()) throw Error(ErrorKind::internal, "[cache] merge: caches of different models");
+  for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->merge(*other.layers_[i]);
+}
+
+std::vector<mx::array> ModelCache::arrays() const {
+  std::vector<mx::array> all;
+  for (const auto& layer : layers_) {
+    auto arrays = layer->arrays();
+    all.insert(all.end(), arrays.begin(), arrays.end());
+  }
+  return all;
+}
+
+size_t ModelCache::nbytes() const {
+  size_t bytes = 0;
+  for (const auto& layer : layers_) bytes += layer->nbytes();
+  return bytes;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,151 @@
+#include "nn/cache/rotating_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "mlx/fast.h"
+#include "mlx/ops.h"
+#include "nn/cache/buffer.h"
+
+namespace mlxk {
+namespace {
+
+constexpr int kStep = 256;
+
+}  // namespace
+
+RotatingKVCache::RotatingKVCache(int rows, int window, int keep) : AttentionCache(rows), window_(window), keep_(keep) {
+  if (keep < 0 || keep >= window) {
+    throw Error(ErrorKind::internal, fmt::format("[cache] keep must be in [0, {}), got {}", window, keep));
+  }
+}
+
+int RotatingKVCache::slot_of(int position) const {
+  return position < window_ ? position : keep_ + (position - keep_) % (window_ - keep_);
+}
+
+int RotatingKVCache::position_in(int slot, int tokens) const {
+  if (slot >= tokens) return -1;
+  if (slot < keep_) return slot;
+  int ring = window_ - keep_;
+  return slot + (tokens - 1 - slot) / ring * ring;  // the newest position that has this slot
+}
+
+int RotatingKVCache::used_slots() const {
+  return std::min(window_, *std::max_element(positions_.begin(), positions_.end()));
+}
+
+bool RotatingKVCache::can_trim(int n) const {
+  return n >= 0 && std::all_of(positions_.begin(), positions_.end(),
+                               [&](int tokens) { return n == 0 || (n <= tokens && tokens <= window_); });
+}
+
+void RotatingKVCache::trim(int n) {
+  if (!can_trim(n)) throw Error(ErrorKind::internal, "[cache] trim of tokens that were overwritten");
+  for (int& position : positions_) position -= n;
+}
+
+std::unique_ptr<Cache> RotatingKVCache::snapshot() const { return std::unique_ptr<Cache>(new RotatingKVCache(*this)); }
+
+std::unique_ptr<Cache> RotatingKVCache::select(std::span<const int> rows) const {
+  auto copy = std::make_unique<RotatingKVCache>(0, window_, keep_);
+  for (int row : rows) copy->positions_.push_back(positions_.at(row));
+  if (keys_) {
+    copy->keys_ = rows_of(*keys_, rows);
+    copy->values_ = rows_of(*values_, rows);
+  }
+  return copy;
+}
+
+void RotatingKVCache::merge(const Cache& other) {
+  const auto& more = dynamic_cast<const RotatingKVCache&>(other);
+  if (more.window_ != window_ || more.keep_ != keep_) throw Error(ErrorKind::internal, "[cache] merge: windows differ");
+  std::optional<mx::array> keys = joined_rows(keys_, rows(), more.keys_, more.rows());
+  values_ = joined_rows(values_, rows(), more.values_, more.rows());
+  keys_ = keys;
+  positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
+}
+
+std::vector<mx::array> RotatingKVCache::arrays() const {
+  return keys_ ? std::vector<mx::array>{*keys_, *values_} : std::vector<mx::array>{};
+}
+
+void RotatingKVCache::reserve(int slots, const mx::array& keys, const mx::array& values) {
+  if (keys_ && slots <= keys_->shape(2)) return;
+  int rounded = std::min(window_, (slots + kStep - 1) / kStep * kStep);
+  mx::array grown_keys = grown(keys_, rounded, keys);
+  values_ = grown(values_, rounded, values);
+  keys_ = grown_keys;
+}
+
+// One token a row goes into the ring and sees what is there; more of them see the ring as it was and then each other.
+AttentionMask RotatingKVCache::mask(const Positions& positions) const {
+  int length = positions.length, rows = positions.rows();
+  int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + length;
+  bool in_ring = length == 1;
+  if (positions.uniform && in_ring) return {"", std::nullopt};
+  if (positions.uniform && keep_ == 0 && newest <= window_) return {"causal", std::nullopt};
+
+  int slots = in_ring ? std::min(window_, newest) : used_slots();
+  int tokens = in_ring ? slots : slots + length;
+  std::vector<int> key_positions;  // -1: an empty slot
+  for (int row = 0; row < rows; ++row) {
+    int offset = positions.offsets[row];
+    for (int slot = 0; slot < slots; ++slot) key_positions.push_back(position_in(slot, in_ring ? offset + 1 : offset));
+    for (int i = 0; i < tokens - slots; ++i) key_positions.push_back(offset + i);
+  }
+  mx::array keys(key_positions.begin(), {rows, 1, 1, tokens}, mx::int32);
+  mx::array queries = mx::reshape(positions.order(), {rows, 1, length, 1});
+  mx::array oldest = mx::subtract(queries, mx::array(window_ - keep_));
+  mx::array recent = mx::logical_or(mx::greater(keys, oldest), mx::less(keys, mx::array(keep_)));
+  mx::array seen = mx::logical_and(mx::less_equal(keys, queries), mx::greater_equal(keys, mx::array(0)));
+  return {"array", mx::logical_and(seen, recent)};
+}
+
+void RotatingKVCache::store(const mx::array& keys, const mx::array& values, int row, int offset, int length) {
+  // Of a long run only the kept tokens and the last ring's worth stay.
+  int first = std::max(0, length - (window_ - keep_));
+  int done = 0;
+  if (offset + done < keep_ && first > 0) {
+    int head = std::min(keep_ - offset, length);
+    write_slots(*keys_, keys, row, offset, 0, head);
+    write_slots(*values_, values, row, offset, 0, head);
+    first = std::max(first, head);
+  }
+  for (done = first; done < length;) {
+    int slot = slot_of(offset + done);
+    int run = std::min(length - done, window_ - slot);
+    write_slots(*keys_, keys, row, slot, done, run);
+    write_slots(*values_, values, row, slot, done, run);
+    done += run;
+  }
+}
+
+mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                                  const AttentionMask& mask, const Positions& positions) {
+  int newest = 0;
+  for (int row = 0; row < rows(); ++row) newest = std::max(newest, positions.offsets[row] + positions.length);
+  int old_slots = used_slots();
+  std::optional<mx::array> all_keys, all_values;
+  if (positions.length > 1) {
+    all_keys = keys_ && old_slots > 0 ? mx::concatenate({first_tokens(*keys_, old_slots), keys}, 2) : keys;
+    all_values = keys_ && old_slots > 0 ? mx::concatenate({first_tokens(*values_, old_slots), values}, 2) : values;
+  }
+  int slots = std::min(window_, newest);
+  reserve(slots, keys, values);
+  if (positions.uniform) {
+    store(keys, values, -1, positions.offsets[0], positions.lengths[0]);
+  } else {
+    for (int row = 0; row < rows(); ++row) store(keys, values, row, positions.offsets[row], positions.lengths[row]);
+  }
+  advance(positions);
+  if (!all_keys) {
+    all_keys = first_tokens(*keys_, slots);
+    all_values = first_tokens(*values_, slots);
+  }
+  return mx::fast::scaled_dot_product_attention(queries, *all_keys, *all_values, scale, mask.mode, mask.array);
+}
+
+}  // namespace mlxk

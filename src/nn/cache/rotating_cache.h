@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+
+#include "nn/cache/attention_cache.h"
+
+namespace mlxk {
+
+/// Keys and values of the last `window` tokens of each row: a ring, of which the first `keep` tokens never leave.
+class RotatingKVCache : public AttentionCache {
+ public:
+  /// A query sees the `window` newest tokens, itself among them; throws internal unless 0 <= keep < window.
+  RotatingKVCache(int rows, int window, int keep = 0);
+
+  std::string_view kind() const override { return "rotating"; }
+  /// Only while nothing was overwritten.
+  bool can_trim(int n) const override;
+  void trim(int n) override;
+  std::unique_ptr<Cache> snapshot() const override;
+  std::unique_ptr<Cache> select(std::span<const int> rows) const override;
+  void merge(const Cache& other) override;
+  std::vector<mx::array> arrays() const override;
+  AttentionMask mask(const Positions& positions) const override;
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                   const AttentionMask& mask, const Positions& positions) override;
+
+ private:
+  int slot_of(int position) const;
+  int position_in(int slot, int tokens) const;  // of a row that has seen `tokens`; -1: empty
+  int used_slots() const;
+  void reserve(int slots, const mx::array& keys, const mx::array& values);
+  void store(const mx::array& keys, const mx::array& values, int row, int offset, int length);
+
+  int window_, keep_;
+  std::optional<mx::array> keys_, values_;  // [B, kv_heads, slots, head_dim]
+};
+
+}  // namespace mlxk

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+
+#include "mlx/array.h"
+#include "nn/weights.h"
+
+namespace mlxk {
+
+/// A matrix of a checkpoint, plain or packed. Linear and Embedding hide the difference from the models.
+struct Matrix {
+  /// Takes `weight` [rows, columns] at `path`, with `scales` and `biases` where the checkpoint has them.
+  Matrix(const WeightPath& path, int rows, int columns);
+
+  mx::array times(const mx::array& x) const;           // [..., columns] → [..., rows]
+  mx::array rows_of(const mx::array& ids) const;       // [...] int32 → [..., columns]; ids are in range
+
+  mx::array weight;                                    // plain: as it is; packed: uint32
+  std::optional<mx::array> transposed;                 // plain: a view [columns, rows]
+  std::optional<mx::array> scales, biases;             // packed
+  Quantization packing;
+  mx::Dtype type;                                      // of what comes out
+};
+
+/// y = x Wᵀ + b.
+class Linear {
+ public:
+  /// Takes `weight` [out, in] (or its packed form) and, with `bias`, `bias` [out] at `path`.
+  Linear(const WeightPath& path, int in, int out, bool bias = false);
+  mx::array operator()(const mx::array& x) const;  // [..., in] → [..., out]
+
+ private:
+  Matrix matrix_;
+  std::optional<mx::array> bias_;
+};
+
+/// A table of token vectors, which may serve as the head as well.
+class Embedding {
+ public:
+  /// Takes `weight` [rows, columns] at `path`.
+  Embedding(const WeightPath& path, int rows, int columns) : matrix_(path, rows, columns) {}
+  mx::array operator()(const mx::array& ids) const { return matrix_.rows_of(ids); }  // [B, L] → [B, L, columns]
+  /// The tied head: [..., columns] → [..., rows].
+  mx::array as_linear(const mx::array& x) const { return matrix_.times(x); }
+
+ private:
+  Matrix matrix_;
+};
+
+}  // namespace mlxk

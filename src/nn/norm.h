@@ -1,0 +1,20 @@
+#pragma once
+
+#include "mlx/array.h"
+#include "nn/weights.h"
+
+namespace mlxk {
+
+/// Root mean square norm over the last axis.
+class RmsNorm {
+ public:
+  /// Takes `weight` [dims] at `path`; with `plus_one` the factor is 1 + weight (Gemma).
+  RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one = false);
+  mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
+
+ private:
+  mx::array weight_;
+  float eps_;
+};
+
+}  // namespace mlxk

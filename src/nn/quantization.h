@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "mlx/array.h"
+#include "nn/config.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// How a weight is packed: MLX's mode with its bits and group size.
+struct Quantization {
+  int bits = 4;
+  int group_size = 64;
+  std::string mode = "affine";  // affine, mxfp4, mxfp8, nvfp4
+};
+
+/// config.json's `quantization`: what it says of single layers. The tensors themselves say the rest.
+class QuantizationConfig {
+ public:
+  QuantizationConfig() = default;
+  /// Reads `quantization` or else `quantization_config`; throws unsupported for a foreign quant_method, bad_model naming the key.
+  explicit QuantizationConfig(const Config& config);
+
+  /// The packing of the layer at `path`, read off its tensors: `in` columns packed in `weight` with `scales`. Throws
+  /// bad_model when they do not fit together or contradict the layer's own entry.
+  Quantization of(const std::string& path, const mx::array& weight, const mx::array& scales, int in) const;
+
+ private:
+  std::map<std::string, std::optional<Quantization>> layers_;  // nullopt: said not to be quantised
+};
+
+}  // namespace mlxk

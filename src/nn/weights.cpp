@@ -1,0 +1,83 @@
+#include "nn/weights.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "mlx/device.h"
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+
+namespace mlxk {
+namespace {
+
+bool is_float(mx::Dtype type) { return mx::issubdtype(type, mx::floating); }
+
+mx::Dtype choose_activation_type(const Weights::Tensors& tensors) {
+  if (mx::default_device() == mx::Device::cpu) return mx::float32;
+  for (const auto& [name, tensor] : tensors) {
+    if (is_float(tensor.dtype())) return tensor.dtype();
+  }
+  return mx::bfloat16;
+}
+
+std::string list(const char* what, const std::vector<std::string>& names) {
+  constexpr size_t kShown = 8;
+  std::vector<std::string> shown(names.begin(), names.begin() + std::min(names.size(), kShown));
+  std::string more = names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "";
+  return fmt::format("{} {}: {}{}", names.size(), what, fmt::join(shown, ", "), more);
+}
+
+}  // namespace
+
+Weights::Weights(Tensors tensors, QuantizationConfig quantization)
+    : tensors_(std::move(tensors)),
+      quantization_(std::move(quantization)),
+      activation_type_(choose_activation_type(tensors_)) {}
+
+mx::array Weights::keep(const mx::array& tensor) {
+  bool cast = is_float(tensor.dtype()) && mx::default_device() == mx::Device::cpu;
+  kept_.push_back(cast ? mx::astype(tensor, activation_type_) : tensor);
+  return kept_.back();
+}
+
+mx::array Weights::take_raw(const std::string& name) {
+  auto it = tensors_.find(name);
+  if (it == tensors_.end()) {
+    missing_.push_back(name);
+    return mx::zeros({1}, activation_type_);
+  }
+  mx::array tensor = std::move(it->second);
+  tensors_.erase(it);
+  return tensor;
+}
+
+mx::array Weights::take(const std::string& name, const mx::Shape& shape) {
+  if (!has(name)) {
+    missing_.push_back(name);
+    return mx::zeros(shape, activation_type_);
+  }
+  mx::array tensor = take_raw(name);
+  if (tensor.shape() != shape || !is_float(tensor.dtype())) {
+    note(fmt::format("{} must be a float tensor of shape [{}], got shape [{}]", name, fmt::join(shape, ", "),
+                     fmt::join(tensor.shape(), ", ")));
+    return mx::zeros(shape, activation_type_);
+  }
+  return keep(tensor);
+}
+
+uint64_t Weights::finish() {
+  std::vector<std::string> problems, unknown;
+  for (const auto& [name, tensor] : tensors_) unknown.push_back(name);
+  if (!missing_.empty()) problems.push_back(list("missing", missing_));
+  if (!unknown.empty()) problems.push_back(list("unknown", unknown));
+  if (!defects_.empty()) problems.push_back(list("unfit", defects_));
+  if (!problems.empty()) {
+    throw Error(ErrorKind::bad_model, fmt::format("[weights] tensors do not fit the model: {}", fmt::join(problems, "; ")));
+  }
+  mx::eval(kept_);
+  uint64_t bytes = 0;
+  for (const auto& tensor : kept_) bytes += tensor.nbytes();
+  return bytes;
+}
+
+}  // namespace mlxk

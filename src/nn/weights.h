@@ -1,0 +1,71 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mlx/array.h"
+#include "nn/quantization.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// A checkpoint's tensors on their way into a model: every layer takes its own by name. What is missing, misshapen or
+/// left over is collected, so that one error can list it all.
+class Weights {
+ public:
+  using Tensors = std::map<std::string, mx::array>;
+  Weights(Tensors tensors, QuantizationConfig quantization);
+
+  /// The tensors not taken yet; a model's sanitize step renames, reshapes or drops them here.
+  Tensors& tensors() { return tensors_; }
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  /// Takes a float tensor of that shape, in the activations' type on CPU. A missing one is noted; zeros stand in.
+  mx::array take(const std::string& name, const mx::Shape& shape);
+  /// Takes a tensor as it is, to be given to keep().
+  mx::array take_raw(const std::string& name);
+  /// Counts `tensor` among the model's weights, in the activations' type if it is a float and this is the CPU.
+  mx::array keep(const mx::array& tensor);
+  /// Notes a defect for finish() to report.
+  void note(const std::string& defect) { defects_.push_back(defect); }
+
+  const QuantizationConfig& quantization() const { return quantization_; }
+  /// The type that the model computes in: float32 on CPU, elsewhere the checkpoint's.
+  mx::Dtype activation_type() const { return activation_type_; }
+  /// Evaluates all that was kept and returns its bytes; throws bad_model listing every missing, misshapen and unknown
+  /// tensor (the first of each kind when there are many).
+  uint64_t finish();
+
+ private:
+  Tensors tensors_;
+  QuantizationConfig quantization_;
+  mx::Dtype activation_type_;
+  std::vector<mx::array> kept_;
+  std::vector<std::string> missing_, defects_;
+};
+
+/// A place in the module tree: `layers` / 3 / `mlp`. A tensor's path is its checkpoint key.
+class WeightPath {
+ public:
+  explicit WeightPath(Weights& weights, std::string path = {}) : weights_(&weights), path_(std::move(path)) {}
+  WeightPath operator/(const std::string& part) const {
+    return WeightPath(*weights_, path_.empty() ? part : path_ + "." + part);
+  }
+  WeightPath operator/(int index) const { return *this / std::to_string(index); }
+  Weights& weights() const { return *weights_; }
+  const std::string& path() const { return path_; }
+  bool has(const std::string& name) const { return weights_->has((*this / name).path()); }
+  /// Weights::take of the tensor `name` below this place.
+  mx::array take(const std::string& name, const mx::Shape& shape) const {
+    return weights_->take((*this / name).path(), shape);
+  }
+
+ private:
+  Weights* weights_;
+  std::string path_;
+};
+
+}  // namespace mlxk
