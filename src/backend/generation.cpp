@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <mlx/memory.h>
+#include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include <algorithm>
@@ -96,7 +97,7 @@ class MlxSequence : public Sequence {
     pending_.reset();
     // The next step is built and started before this one's token is waited for; a grammar needs the token first.
     const bool more = usage_.completion_tokens + 1 < limit_;
-    if (more && !request_.constraint) pending_ = next(mx::reshape(sample.token, {1, 1}));
+    if (more && !request_.constraint) pending_ = next(sample.token);
 
     if (!sample.finite()) {
       events.push_back(FailedEvent{ErrorKind::internal, fmt::format("the model's logits are not finite at token {}",

@@ -1,5 +1,7 @@
 #include "backend/mlx_backend.h"
 
+#include <mlx/backend/metal/metal.h>
+#include <mlx/device.h>
 #include <mlx/memory.h>
 #include <mlx/version.h>
 
@@ -19,17 +21,15 @@ constexpr size_t kBufferCacheBytes = size_t{512} << 20;
 MlxBackend::MlxBackend() { mx::set_cache_limit(kBufferCacheBytes); }
 
 DeviceFacts MlxBackend::device() {
-#if defined(MLXK_BACKEND_METAL)
-  return {"metal", MLX_VERSION};
-#elif defined(MLXK_BACKEND_CUDA)
-  return {"cuda", MLX_VERSION};
-#else
-  return {"cpu", MLX_VERSION};
-#endif
+  const char* name = "cpu";
+  if (mx::default_device() == mx::Device::gpu) name = mx::metal::is_available() ? "metal" : "cuda";
+  return {name, mx::version()};
 }
 
 std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) {
-  return make_text_model(load_model(model_dir, progress));
+  return make_text_model(load_model(model_dir, [&](int64_t done, int64_t total) {
+    if (progress) progress("loading", done, total);
+  }));
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {
