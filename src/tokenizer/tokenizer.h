@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "json/json.h"
+
 namespace mlxk {
 
 /// A model's tokenizer; immutable after load, usable from any thread.
@@ -17,6 +19,9 @@ class Tokenizer {
   /// Reads tokenizer.json, else tokenizer.model (SentencePiece), else a tiktoken file of `model_dir`, with
   /// tokenizer_config.json beside it; throws bad_model or not_found naming the file.
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& model_dir);
+  /// From the bytes of a tokenizer.json and a parsed tokenizer_config.json (or {}); throws bad_model naming `place`.
+  static std::shared_ptr<const Tokenizer> from_json(std::string_view tokenizer_json, const Json& tokenizer_config,
+                                                    std::string_view place);
   virtual ~Tokenizer() = default;
 
   /// Token ids of `text` (UTF-8; invalid bytes become U+FFFD), with the special tokens that the post-processor adds

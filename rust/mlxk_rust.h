@@ -1,0 +1,82 @@
+#pragma once
+
+// The C ABI of the Rust library; only src/tokenizer includes it. Every call is safe against panics inside. Text is
+// UTF-8 with a length; what a call hands out is owned by the caller and freed with the matching *_free.
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  MLXK_OK = 0,
+  MLXK_FAILED = 1,  // `error` says why
+  MLXK_RAISED = 2,  // the template called raise_exception; `error` is its text
+  MLXK_PANIC = 3,   // a panic was caught; `error` is its text
+};
+
+typedef struct {
+  char* data;
+  size_t size;
+} mlxk_text;
+void mlxk_text_free(mlxk_text text);
+
+typedef struct mlxk_tokenizer mlxk_tokenizer;
+/// From the bytes of a tokenizer.json; truncation and padding stated there are switched off.
+int mlxk_tokenizer_from_json(const char* json, size_t size, mlxk_tokenizer** out, mlxk_text* error);
+void mlxk_tokenizer_free(mlxk_tokenizer* tokenizer);
+/// `tokens`: JSON array of AddedToken objects with "id"; one that would get another id is left out. Before sharing.
+int mlxk_tokenizer_add_tokens(mlxk_tokenizer* tokenizer, const char* tokens, size_t size, mlxk_text* error);
+/// `json`: a pre-tokenizer / post-processor as tokenizer.json spells it. Before sharing.
+int mlxk_tokenizer_set_pre_tokenizer(mlxk_tokenizer* tokenizer, const char* json, size_t size, mlxk_text* error);
+int mlxk_tokenizer_set_post_processor(mlxk_tokenizer* tokenizer, const char* json, size_t size, mlxk_text* error);
+/// The JSON of the pre-tokenizer / post-processor, `null` when there is none.
+int mlxk_tokenizer_pre_tokenizer(const mlxk_tokenizer* tokenizer, mlxk_text* out, mlxk_text* error);
+int mlxk_tokenizer_post_processor(const mlxk_tokenizer* tokenizer, mlxk_text* out, mlxk_text* error);
+
+int mlxk_tokenizer_encode(const mlxk_tokenizer* tokenizer, const char* text, size_t size, int add_special_tokens,
+                          int32_t** ids, size_t* count, mlxk_text* error);
+void mlxk_ids_free(int32_t* ids, size_t count);
+int mlxk_tokenizer_decode(const mlxk_tokenizer* tokenizer, const int32_t* ids, size_t count, int skip_special_tokens,
+                          mlxk_text* out, mlxk_text* error);
+/// -1: no such token.
+int64_t mlxk_tokenizer_token_to_id(const mlxk_tokenizer* tokenizer, const char* token, size_t size);
+/// 1 when `id` has a token (then `out` is it), else 0.
+int mlxk_tokenizer_id_to_token(const mlxk_tokenizer* tokenizer, int32_t id, mlxk_text* out);
+int32_t mlxk_tokenizer_vocab_size(const mlxk_tokenizer* tokenizer);
+int mlxk_tokenizer_is_special(const mlxk_tokenizer* tokenizer, int32_t id);
+
+typedef struct mlxk_stream mlxk_stream;
+mlxk_stream* mlxk_stream_new(const mlxk_tokenizer* tokenizer, int skip_special_tokens);
+void mlxk_stream_free(mlxk_stream* stream);
+int mlxk_stream_push(mlxk_stream* stream, int32_t id, mlxk_text* out, mlxk_text* error);
+int mlxk_stream_finish(mlxk_stream* stream, mlxk_text* out, mlxk_text* error);
+
+typedef struct mlxk_template mlxk_template;
+int mlxk_template_compile(const char* source, size_t size, mlxk_template** out, mlxk_text* error);
+void mlxk_template_free(mlxk_template* tmpl);
+/// `context`: a JSON object of variables. `now`: seconds since 1970 (UTC) that strftime_now shows; negative: the clock.
+int mlxk_template_render(const mlxk_template* tmpl, const char* context, size_t size, int64_t now, mlxk_text* out,
+                         mlxk_text* error);
+
+typedef struct mlxk_grammar_env mlxk_grammar_env;  // a vocabulary prepared for grammars, once per tokenizer
+/// `eos`: the ids allowed where the grammar may end (not empty).
+int mlxk_grammar_env_new(const mlxk_tokenizer* tokenizer, const int32_t* eos, size_t count, mlxk_grammar_env** out,
+                         mlxk_text* error);
+void mlxk_grammar_env_free(mlxk_grammar_env* env);
+
+typedef struct mlxk_grammar mlxk_grammar;
+/// `kind`: json_schema, regex or lark.
+int mlxk_grammar_new(const mlxk_grammar_env* env, const char* kind, const char* source, size_t size,
+                     mlxk_grammar** out, mlxk_text* error);
+void mlxk_grammar_free(mlxk_grammar* grammar);
+/// Sets bit i of `words` for every id allowed next and clears the others, those past the vocabulary included.
+int mlxk_grammar_mask(mlxk_grammar* grammar, uint32_t* words, size_t count, mlxk_text* error);
+/// MLXK_FAILED when `id` breaks the grammar.
+int mlxk_grammar_accept(mlxk_grammar* grammar, int32_t id, mlxk_text* error);
+
+#ifdef __cplusplus
+}
+#endif

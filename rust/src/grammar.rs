@@ -1,0 +1,183 @@
+//! Grammars (JSON schema, regex, lark) over a tokenizer's vocabulary: which tokens may come next.
+
+use crate::decode::{byte_level, byte_token};
+use crate::tokenizer::{Handle, Tok};
+use crate::{bytes, catch, guard, Failure, Text};
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+use llguidance::{Matcher, ParserFactory};
+use std::ffi::{c_char, CStr};
+use std::sync::Arc;
+use tokenizers::decoders::DecoderWrapper;
+
+/// The vocabulary as a trie of bytes.
+struct Vocabulary {
+    trie: TokTrie,
+}
+
+impl TokenizerEnv for Vocabulary {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+    fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
+        self.trie.greedy_tokenize(text)
+    }
+    // Greedy pieces are not the model's own: never force tokens from them.
+    fn tokenize_is_canonical(&self) -> bool {
+        false
+    }
+}
+
+/// How a vocabulary spells bytes.
+#[derive(Default)]
+struct Spelling {
+    byte_level: bool,
+    byte_fallback: bool,
+    space: Option<char>,
+}
+
+impl Spelling {
+    fn read(&mut self, decoder: &DecoderWrapper) {
+        let json = serde_json::to_value(decoder).unwrap_or_default();
+        let first = |text: Option<&str>| text.and_then(|t| t.chars().next());
+        match decoder {
+            DecoderWrapper::ByteLevel(_) => self.byte_level = true,
+            DecoderWrapper::ByteFallback(_) => self.byte_fallback = true,
+            DecoderWrapper::Metaspace(_) => self.space = first(json["replacement"].as_str()),
+            DecoderWrapper::Replace(_) if json["content"] == " " => self.space = first(json["pattern"]["String"].as_str()),
+            DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().for_each(|d| self.read(d)),
+            _ => {}
+        }
+    }
+
+    fn bytes(&self, token: &str) -> Vec<u8> {
+        if self.byte_level {
+            return byte_level(token);
+        }
+        if let Some(byte) = byte_token(token).filter(|_| self.byte_fallback) {
+            return vec![byte];
+        }
+        match self.space {
+            Some(space) => token.replace(space, " ").into_bytes(),
+            None => token.as_bytes().to_vec(),
+        }
+    }
+}
+
+pub struct GrammarEnv {
+    factory: ParserFactory,
+}
+
+impl GrammarEnv {
+    fn new(tok: &Tok, eos: &[TokenId]) -> Result<GrammarEnv, Failure> {
+        let mut spelling = Spelling::default();
+        match tok.inner.get_decoder() {
+            Some(decoder) => spelling.read(decoder),
+            None => return Err("grammars need a tokenizer with a decoder".into()),
+        }
+        if !spelling.byte_level && spelling.space.is_none() {
+            return Err("grammars need a byte-level or SentencePiece vocabulary".into());
+        }
+        let size = tok.vocab_size();
+        if eos.is_empty() || eos.iter().any(|id| *id >= size) {
+            return Err(format!("eos ids {eos:?} do not fit a vocabulary of {size}").into());
+        }
+        let added = tok.inner.get_added_vocabulary().get_added_tokens_decoder();
+        let words: Vec<Vec<u8>> = (0..size)
+            .map(|id| match added.get(&id) {
+                Some(token) if token.special => [&[TokTrie::SPECIAL_TOKEN_MARKER], token.content.as_bytes()].concat(),
+                Some(token) => token.content.as_bytes().to_vec(),
+                None => tok.raw_token(id).map_or(vec![], |token| spelling.bytes(&token)),
+            })
+            .collect();
+        let info = TokRxInfo::new(size, eos[0]);
+        let trie = TokTrie::from(&info, &words).with_eos_tokens(eos);
+        let env: TokEnv = Arc::new(Vocabulary { trie });
+        let mut factory = ParserFactory::new_simple(&env).map_err(|e| e.to_string())?;
+        factory.quiet();
+        factory.limits_mut().verbose_errors = false;
+        Ok(GrammarEnv { factory })
+    }
+}
+
+fn compile(env: &GrammarEnv, kind: &str, source: &[u8]) -> Result<Matcher, Failure> {
+    let text = std::str::from_utf8(source)?;
+    let grammar = match kind {
+        "json_schema" => TopLevelGrammar::from_json_schema(serde_json::from_str(text)?),
+        "regex" => TopLevelGrammar::from_regex(text),
+        "lark" => TopLevelGrammar::from_lark(text.to_string()),
+        _ => return Err(format!("unknown kind of grammar {kind:?}").into()),
+    };
+    let matcher = Matcher::new(env.factory.create_parser(grammar));
+    match matcher.get_error() {
+        Some(error) => Err(error.into()),
+        None => Ok(matcher),
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_env_new(
+    handle: *const Handle,
+    eos: *const i32,
+    count: usize,
+    out: *mut *mut GrammarEnv,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        let eos = if count == 0 { &[] } else { std::slice::from_raw_parts(eos, count) };
+        let eos: Vec<TokenId> = eos.iter().map(|id| *id as u32).collect();
+        *out = Box::into_raw(Box::new(GrammarEnv::new(&(&*handle).0, &eos)?));
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_env_free(env: *mut GrammarEnv) {
+    if !env.is_null() {
+        let _ = catch(|| drop(Box::from_raw(env)));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_new(
+    env: *const GrammarEnv,
+    kind: *const c_char,
+    source: *const u8,
+    size: usize,
+    out: *mut *mut Matcher,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        let matcher = compile(&*env, CStr::from_ptr(kind).to_str()?, bytes(source, size))?;
+        *out = Box::into_raw(Box::new(matcher));
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_free(matcher: *mut Matcher) {
+    if !matcher.is_null() {
+        let _ = catch(|| drop(Box::from_raw(matcher)));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_mask(matcher: *mut Matcher, words: *mut u32, count: usize, error: *mut Text) -> i32 {
+    guard(error, || {
+        let mask = (*matcher).compute_mask_or_eos().map_err(|e| e.to_string())?;
+        let words = std::slice::from_raw_parts_mut(words, count);
+        words.fill(0);
+        let used = count.min(mask.as_slice().len());
+        words[..used].copy_from_slice(&mask.as_slice()[..used]);
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_accept(matcher: *mut Matcher, id: i32, error: *mut Text) -> i32 {
+    guard(error, || match (*matcher).try_consume_tokens(&[id as u32]) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(format!("token {id} breaks the grammar").into()),
+        Err(e) => Err(e.to_string().into()),
+    })
+}

@@ -1,0 +1,103 @@
+//! tokenizers, minijinja and llguidance behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
+
+mod decode;
+mod grammar;
+mod pyformat;
+mod strmethods;
+mod template;
+mod tokenizer;
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
+
+pub const OK: i32 = 0;
+pub const FAILED: i32 = 1;
+pub const RAISED: i32 = 2;
+pub const PANIC: i32 = 3;
+
+/// A failed call: the status and the text for `error`.
+pub struct Failure(pub i32, pub String);
+
+impl<E: std::fmt::Display> From<E> for Failure {
+    fn from(e: E) -> Self {
+        Failure(FAILED, e.to_string())
+    }
+}
+
+#[repr(C)]
+pub struct Text {
+    data: *mut u8,
+    size: usize,
+}
+
+impl Text {
+    pub fn from_string(s: String) -> Text {
+        let boxed = s.into_bytes().into_boxed_slice();
+        let size = boxed.len();
+        Text { data: Box::into_raw(boxed) as *mut u8, size }
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_text_free(text: Text) {
+    if !text.data.is_null() {
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(text.data, text.size)));
+    }
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics inside our calls are reported through `error`; they print nothing.
+fn quiet_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !GUARDED.with(|g| g.get()) {
+                previous(info);
+            }
+        }));
+    });
+}
+
+pub fn panic_text(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|s| s.to_string())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".to_string())
+}
+
+/// Runs `body`; a panic becomes an error text.
+pub fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    quiet_panics();
+    let outer = GUARDED.with(|g| g.replace(true));
+    let result = catch_unwind(AssertUnwindSafe(body));
+    GUARDED.with(|g| g.set(outer));
+    result.map_err(|p| panic_text(&*p))
+}
+
+/// Runs an entry of the ABI: its status is returned, its error text stored.
+pub unsafe fn guard(error: *mut Text, body: impl FnOnce() -> Result<(), Failure>) -> i32 {
+    let failure = match catch(body) {
+        Ok(Ok(())) => return OK,
+        Ok(Err(failure)) => failure,
+        Err(text) => Failure(PANIC, text),
+    };
+    if !error.is_null() {
+        *error = Text::from_string(failure.1);
+    }
+    failure.0
+}
+
+pub unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
+    if size == 0 {
+        &[]
+    } else {
+        std::slice::from_raw_parts(data, size)
+    }
+}

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "tokenizer/tokenizer_config.h"
+
+namespace mlxk {
+
+/// A SentencePiece model (tokenizer.model: BPE or Unigram) as the text of an equal tokenizer.json. Fills the names in
+/// `config` that are empty (bos, eos, pad, unk). Throws bad_model naming `path`.
+std::string tokenizer_json_from_sentencepiece(std::string_view model, const std::filesystem::path& path,
+                                              TokenizerConfig& config);
+
+}  // namespace mlxk
