@@ -1,0 +1,182 @@
+// `mlxk run MODEL [PROMPT …]`: flags, the call, the printing.
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "engine/open.h"
+#include "interrupt.h"
+#include "json/api.h"
+#include "output.h"
+#include "prompt_input.h"
+#include "run.h"
+#include "run_chat.h"
+
+namespace mlxk {
+
+namespace {
+const double kInfinity = std::numeric_limits<double>::infinity();
+
+std::vector<Option> run_options() {
+  using Kind = OptionKind;
+  return {
+      {"--prompt", Kind::text, "TEXT", "the prompt, where positional words are unhandy; `-` is stdin, `@FILE` a file"},
+      {"--system", Kind::text, "TEXT", "system prompt"},
+      {"--image", Kind::many, "FILE", "images for a vision model"},
+      {"--audio", Kind::many, "FILE", "audio for a speech model"},
+      {"--language", Kind::text, "CODE", "language of the audio"},
+      {.name = "--translate", .kind = Kind::optional, .metavar = "LANG", .help = "translate speech to LANG (en)",
+       .implied = "en"},
+      {.name = "--chunk", .kind = Kind::integer, .metavar = "N", .help = "images per call", .default_value = "1",
+       .env = "MLXK2_VISION_CHUNK_SIZE", .min = 1, .max = 5},
+      {.name = "--max-tokens", .kind = Kind::integer, .metavar = "N",
+       .help = "longest answer; by default what the context leaves", .min = 1, .max = 1e12},
+      {.name = "--temperature", .kind = Kind::number, .metavar = "T", .help = "0 takes the likeliest token",
+       .default_value = "0.7", .min = 0, .max = 100},
+      {.name = "--top-p", .kind = Kind::number, .metavar = "P", .help = "nucleus; 1 switches it off",
+       .default_value = "0.9", .min = 0, .max = 1},
+      {.name = "--top-k", .kind = Kind::integer, .metavar = "K", .help = "the K likeliest tokens; 0 switches it off",
+       .default_value = "0", .min = 0, .max = 1e9},
+      {.name = "--min-p", .kind = Kind::number, .metavar = "P",
+       .help = "tokens at least P times as likely as the likeliest; 0 switches it off", .default_value = "0", .min = 0,
+       .max = 1},
+      {.name = "--repetition-penalty", .kind = Kind::number, .metavar = "R",
+       .help = "over the last 20 tokens; 1 switches it off", .default_value = "1.1", .min = 0, .max = 100},
+      {.name = "--seed", .kind = Kind::integer, .metavar = "N", .help = "makes sampling repeatable", .min = 0,
+       .max = kInfinity},
+      {"--stop", Kind::repeated, "TEXT", "end the answer before TEXT; may be given several times"},
+      {"--no-stream", Kind::flag, "", "print the answer when it is complete"},
+      {"--no-chat-template", Kind::flag, "", "give the prompt to the model as it stands"},
+      {"--no-reasoning", Kind::flag, "", "print the answer without its reasoning"},
+      {"--hide-reasoning", Kind::flag, "", "the same"},
+      {"--verbose", Kind::flag, "", "load time, token counts and speed on stderr"},
+      json_option(),
+  };
+}
+
+std::string read_system(const Args& args) {
+  std::string text = args.text("--system");
+  check_text(text, "the system prompt");
+  return text;
+}
+
+RunOptions read_options(const Args& args) {
+  RunOptions options;
+  options.model = args.word("model");
+  options.facts.has_images = args.has("--image");
+  options.facts.has_audio = args.has("--audio");
+  if (args.has("--translate")) {
+    if (args.text("--translate") != "en") {
+      throw Error(ErrorKind::invalid, fmt::format("--translate only supports English target ('en'); got '{}'.",
+                                                  args.text("--translate")));
+    }
+    if (!options.facts.has_audio) throw Error(ErrorKind::invalid, "--translate requires --audio FILE.");
+  }
+  const auto given = args.has("--prompt") ? std::optional(args.text("--prompt")) : std::nullopt;
+  options.prompt = read_prompt(given, args.words("prompt"), std::cin);
+  options.system = read_system(args);
+  options.stops = args.list("--stop");
+  for (const std::string& stop : options.stops) {
+    if (stop.empty()) throw Error(ErrorKind::usage, "argument --stop: must not be empty");
+  }
+  options.sampling.temperature = static_cast<float>(args.number("--temperature"));
+  options.sampling.top_p = static_cast<float>(args.number("--top-p"));
+  options.sampling.top_k = static_cast<int>(args.integer("--top-k"));
+  options.sampling.min_p = static_cast<float>(args.number("--min-p"));
+  // As the original: a penalty below 1 is none.
+  options.sampling.repetition_penalty = std::max(1.0F, static_cast<float>(args.number("--repetition-penalty")));
+  if (args.has("--seed")) options.sampling.seed = static_cast<uint64_t>(args.integer("--seed"));
+  if (args.has("--max-tokens")) options.max_tokens = args.integer("--max-tokens");
+  options.use_template = !args.has("--no-chat-template");
+  options.show_reasoning = !args.has("--no-reasoning") && !args.has("--hide-reasoning");
+  options.stream = !args.has("--no-stream") && !args.has("--json") && isatty(STDOUT_FILENO);
+  options.verbose = args.has("--verbose");
+  return options;
+}
+
+void check_media(const Args& args) {
+  const auto check = [](const std::string& path, const char* what, const char* kind, uintmax_t megabytes) {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) {
+      throw Error(ErrorKind::io, fmt::format("{} not found: {}", what, path));
+    }
+    if (std::filesystem::file_size(path, error) > megabytes << 20) {
+      throw Error(ErrorKind::invalid, fmt::format("{} too large (>{}MB): {}", kind, megabytes, path));
+    }
+  };
+  for (const std::string& path : args.list("--image")) check(path, "Image", "Image", 10);
+  const auto audio = args.list("--audio");
+  for (const std::string& path : audio) check(path, "Audio file", "Audio file", 50);
+  if (audio.size() > 1) {
+    throw Error(ErrorKind::invalid, "Multiple audio files not supported. Process one file at a time.");
+  }
+}
+
+Json run_data(const RunOptions& options, const OpenedModel& model, const Answer& answer, const std::string& response) {
+  return {{"model", options.model},
+          {"prompt", *options.prompt},
+          {"response", response},
+          {"finish_reason", finish_reason_name(answer.reason)},
+          {"usage",
+           {{"prompt_tokens", answer.usage.prompt_tokens}, {"completion_tokens", answer.usage.completion_tokens}}},
+          {"timings",
+           {{"load_s", model.load_seconds()},
+            {"first_token_s", answer.timings.first_token_s},
+            {"tokens_per_s", answer.tokens_per_second()}}}};
+}
+
+int run(const Args& args) {
+  check_media(args);
+  const RunOptions options = read_options(args);
+  const bool json = args.has("--json");
+  const bool media = options.facts.has_images || options.facts.has_audio;
+  if (!options.prompt && !media && json) {
+    throw Error(ErrorKind::invalid, "Interactive mode not compatible with JSON output");
+  }
+  OpenedModel model(options.model, options.facts, open_engine);
+  if (!options.prompt) return run_chat(model, options);
+  PartFormatter formatter(options.show_reasoning);
+  std::string text;
+  Answer answer;
+  {
+    const InterruptGuard guard;
+    answer = run_prompt(model, options, first_messages(options), [&](const std::vector<Part>& parts) {
+      const std::string piece = formatter.format(parts);
+      text += piece;
+      if (!options.stream) return;
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+    });
+  }
+  if (json) {
+    print_json(success_envelope("run", run_data(options, model, answer, text)));
+  } else {
+    print_line(options.stream ? "" : text);
+  }
+  if (answer.reason != FinishReason::cancelled) return 0;
+  fmt::print(stderr, "[Generation interrupted by user]\n");
+  return error_kind_info(ErrorKind::cancelled).exit_code;
+}
+}  // namespace
+
+extern const Command kRunCommand;
+const Command kRunCommand = {
+    .name = "run",
+    .help = "ask a model, once or in a chat (no prompt)",
+    .positionals = {{"model", PositionalKind::required, "name, part of a name, name@revision, or folder"},
+                    {"prompt", PositionalKind::rest, "words of the prompt; `-` is all of stdin, `@FILE` a file"}},
+    .options = run_options(),
+    .run = run,
+    .environment = {{"HF_HOME", "where the cache of models lies (~/.cache/huggingface)"},
+                    {"MLXK_WORKSPACE_HOME", "folder of workspaces"},
+                    {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
+                    {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}},
+    .error_type = "execution_error",
+    .bare_errors = true,
+};
+
+}  // namespace mlxk

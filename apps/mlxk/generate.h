@@ -1,0 +1,32 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "chat/completion.h"
+#include "worker/worker.h"
+
+namespace mlxk {
+
+/// A finished answer.
+struct Answer {
+  std::string answer;     // without reasoning
+  std::string reasoning;
+  FinishReason reason = FinishReason::stop;
+  Usage usage;
+  Timings timings;
+
+  double tokens_per_second() const;
+};
+
+/// "stop", "length" or "cancelled".
+const char* finish_reason_name(FinishReason reason);
+
+/// Runs `request` and hands parts to `on_parts` on this thread as they come. Ends early when a stop string came, or,
+/// as `cancelled`, once stop_wanted() says so (asked some twenty times a second). Throws the engine's Error.
+Answer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
+                Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
+                const std::function<bool()>& stop_wanted);
+
+}  // namespace mlxk

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <istream>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mlxk {
+
+/// The prompt that a command line means: `--prompt`, or the words joined by blanks; a word `-` puts all of `input` before
+/// them, a word `@file` that file (`@@x` is the word "@x"). nullopt: none given. Throws invalid for what is not text and
+/// io for a file that cannot be read.
+std::optional<std::string> read_prompt(const std::optional<std::string>& prompt_option,
+                                       const std::vector<std::string>& words, std::istream& input);
+
+/// Throws invalid naming `place` and the offset unless `text` is UTF-8 without NUL.
+void check_text(std::string_view text, std::string_view place);
+
+}  // namespace mlxk

@@ -1,0 +1,84 @@
+#include "run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "chat/reasoning.h"
+#include "interrupt.h"
+
+namespace mlxk {
+
+namespace {
+constexpr int64_t kUnknownContextTokens = 4096;
+
+/// Room for the answer; throws when the prompt leaves none.
+int64_t answer_room(const OpenedModel& model, const RunOptions& options, int64_t prompt_tokens) {
+  const int64_t context = model.info().context_length;
+  if (context > 0 && prompt_tokens >= context) {
+    throw Error(ErrorKind::invalid,
+                fmt::format("the prompt has {} tokens; the context of '{}' holds {}, the answer included", prompt_tokens,
+                            model.info().ref.name, context),
+                "shorten the prompt or take a model with a longer context");
+  }
+  const int64_t room = context > 0 ? context - prompt_tokens : kUnknownContextTokens;
+  if (!options.max_tokens) return room;
+  return context > 0 ? std::min(*options.max_tokens, room) : *options.max_tokens;
+}
+
+void report(const OpenedModel& model, const PreparedRun& run) {
+  fmt::print(stderr, "Model: {}\nContext length: {}\nPrompt: {} tokens\nMax tokens: {}\nEnd tokens: {}\n",
+             model.info().ref.path.string(), model.info().context_length, run.prompt.ids.size(), run.request.max_tokens,
+             fmt::join(run.request.eos_token_ids, " "));
+}
+}  // namespace
+
+Json first_messages(const RunOptions& options) {
+  Json messages = Json::array();
+  if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
+  if (options.prompt) messages.push_back({{"role", "user"}, {"content", *options.prompt}});
+  return messages;
+}
+
+PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
+                        const std::vector<std::string>& extra_stops) {
+  const auto& tokenizer = model.tokenizer();
+  const ChatTemplate* chat_template = options.use_template ? model.chat_template() : nullptr;
+  // A lone prompt to a model without template goes in as it stands, as text to be continued.
+  const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty();
+  Prompt prompt = raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer)
+                      : chat_prompt(messages, chat_template, {}, *tokenizer);
+  if (prompt.ids.empty()) throw Error(ErrorKind::invalid, "the prompt has no tokens");
+  GenerateRequest request;
+  request.prompt = prompt.ids;
+  request.sampling = options.sampling;
+  request.max_tokens = answer_room(model, options, static_cast<int64_t>(prompt.ids.size()));
+  request.eos_token_ids = tokenizer->eos_token_ids();
+  std::vector<std::string> stops = options.stops;
+  stops.insert(stops.end(), extra_stops.begin(), extra_stops.end());
+  const ReasoningFormat format =
+      chat_template ? detect_reasoning(chat_template->source(), *tokenizer, prompt.text) : ReasoningFormat{};
+  return {std::move(prompt), std::move(request), Completion(tokenizer, std::move(stops), format)};
+}
+
+Answer run_prompt(OpenedModel& model, const RunOptions& options, const Json& messages,
+                  const std::function<void(const std::vector<Part>&)>& on_parts,
+                  const std::vector<std::string>& extra_stops) {
+  PreparedRun run = prepare_run(model, options, messages, extra_stops);
+  if (!model.handle()) {
+    model.load();
+    if (options.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.load_seconds());
+  }
+  if (options.verbose) report(model, run);
+  const Answer answer = generate(model.worker(), model.handle(), std::move(run.request), std::move(run.completion),
+                                 on_parts, interrupted);
+  if (options.verbose) {
+    fmt::print(stderr, "\nGenerated {} tokens in {:.1f}s ({:.1f} tokens/s), first token after {:.2f}s\n",
+               answer.usage.completion_tokens, answer.timings.first_token_s + answer.timings.decode_s,
+               answer.tokens_per_second(), answer.timings.first_token_s);
+  }
+  return answer;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "generate.h"
+#include "json/json.h"
+#include "text_model.h"
+
+namespace mlxk {
+
+/// What `mlxk run` was asked to do.
+struct RunOptions {
+  std::string model;
+  std::optional<std::string> prompt;  // absent: interactive chat
+  std::string system;
+  std::vector<std::string> stops;
+  Sampling sampling;
+  std::optional<int64_t> max_tokens;
+  bool use_template = true;
+  bool show_reasoning = true;
+  bool stream = true;
+  bool verbose = false;
+  RequestFacts facts;
+};
+
+/// An answer to be: the request for the engine and the way of its ids to text.
+struct PreparedRun {
+  Prompt prompt;
+  GenerateRequest request;
+  Completion completion;
+};
+
+/// Renders and counts the prompt; throws invalid when it does not fit into the model's context. Needs no weights.
+PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
+                        const std::vector<std::string>& extra_stops = {});
+
+/// Prepares, loads and runs one prompt; parts go to `on_parts` as they come. Ctrl-C stops it.
+Answer run_prompt(OpenedModel& model, const RunOptions& options, const Json& messages,
+                  const std::function<void(const std::vector<Part>&)>& on_parts,
+                  const std::vector<std::string>& extra_stops = {});
+
+/// [{system}, {user}] as the options say.
+Json first_messages(const RunOptions& options);
+
+}  // namespace mlxk

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "chat/prompt.h"
+#include "policy/policy.h"
+#include "probe/model_info.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+#include "worker/worker.h"
+
+namespace mlxk {
+
+/// A text model on its way through Resolve, Probe, Policy and Load. What needs no weights comes first, so that a bad
+/// prompt is refused before they are read. One thread at a time.
+class OpenedModel {
+ public:
+  using MakeBackend = std::function<std::unique_ptr<Backend>()>;
+
+  /// Resolve, Probe, Policy; tokenizer and template. Throws not_found, ambiguous, what Policy blocks, bad_model.
+  /// A warning of Policy goes to stderr.
+  OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend);
+
+  const ModelInfo& info() const { return info_; }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+  /// Null when the model has none.
+  const ChatTemplate* chat_template() const { return template_.get(); }
+
+  /// Starts the engine and reads the weights, once; throws the backend's Error.
+  void load();
+  Worker& worker() { return *worker_; }
+  const std::shared_ptr<const ModelHandle>& handle() const { return handle_; }
+  double load_seconds() const { return load_seconds_; }
+
+ private:
+  MakeBackend make_backend_;
+  ModelInfo info_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<const ChatTemplate> template_;
+  std::unique_ptr<Worker> worker_;
+  std::shared_ptr<const ModelHandle> handle_;  // released before the worker ends
+  double load_seconds_ = 0;
+};
+
+}  // namespace mlxk
