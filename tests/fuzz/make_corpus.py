@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Writes the seeds in tests/fuzz/corpus: small inputs that reach every part of a parser. Deterministic."""
+import json
+import struct
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def write(target, seeds):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in seeds.items():
+        (folder / name).write_bytes(content)
+
+
+def tensor(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def header(data_bytes, value):
+    return bytes([0, data_bytes]) + json.dumps(value).encode()
+
+
+def index(value):
+    return bytes([1, 0]) + json.dumps(value).encode()
+
+
+write("safetensors_header_fuzz", {
+    "empty": header(0, {}),
+    "tensors": header(28, {"__metadata__": {"format": "mlx"}, "a.weight": tensor("F32", [2, 3], 0, 24),
+                           "s": tensor("BF16", [], 24, 26), "e": tensor("U8", [0, 5], 26, 26), "b": tensor("BOOL", [2], 26, 28)}),
+    "overlap": header(8, {"a": tensor("U8", [8], 0, 8), "b": tensor("U8", [4], 4, 8)}),
+    "wrap": header(0, {"a": tensor("F32", [2**30, 2**30, 4], 0, 0)}),
+    "reversed": header(8, {"a": tensor("I64", [1], 8, 0)}),
+    "index": index({"metadata": {"total_size": 1}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}),
+    "index_escape": index({"weight_map": {"a": "../x.safetensors"}}),
+})
+
+
+def config(which, value):
+    return bytes([which]) + (value if isinstance(value, bytes) else json.dumps(value).encode())
+
+
+write("config_fuzz", {
+    "llama": config(0, {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 2,
+                        "num_attention_heads": 4, "vocab_size": 100, "rope_theta": 1e4, "max_position_embeddings": 64,
+                        "rope_scaling": {"rope_type": "yarn", "factor": 4.0}, "quantization": {"bits": 4, "group_size": 64}}),
+    "multimodal": config(0, {"model_type": "gemma3", "text_config": {"max_position_embeddings": 8}, "vision_config": {"patch_size": 14},
+                             "audio_config": {"x": 1}, "auto_map": {"AutoModel": "m.M"}}),
+    "model_file": config(0, {"model_type": "x", "model_file": "m.py"}),
+    "float": config(0, {"model_type": "mamba2", "time_step_limit": [0.0, {"__float__": "Infinity"}]}),
+    "tokenizer_config": config(1, {"chat_template": "{{ messages }}", "bos_token": {"content": "<s>"}}),
+    "template_list": config(1, {"chat_template": [{"name": "default", "template": "x"}]}),
+    "index": config(2, {"weight_map": {"a": "model.safetensors"}}),
+    "video": config(3, {"image_processor_type": "AutoVideoProcessor", "temporal_patch_size": 2}),
+    "whisper": config(3, {"feature_extractor_type": "WhisperFeatureExtractor"}),
+    "readme": config(4, b"---\ntags:\n- mlx\nlibrary_name: mlx\n---\ntext"),
+    "generation": config(5, {"eos_token_id": [1, 2]}),
+    "template_json": config(6, {"chat_template": "x"}),
+    "tokenizer": config(7, {"chat_template": "x", "added_tokens": []}),
+})
+
+
+def gguf_string(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def gguf(metadata, tensors, data):
+    body = b"".join(gguf_string(key) + struct.pack("<I", kind) + value for key, kind, value in metadata)
+    for name, shape, kind, offset in tensors:
+        body += gguf_string(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", kind, offset)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)) + body
+    return head + b"\0" * (-len(head) % 32) + data
+
+
+METADATA = [
+    ("general.architecture", 8, gguf_string("llama")), ("general.alignment", 4, struct.pack("<I", 32)),
+    ("a.u8", 0, b"\1"), ("a.i8", 1, b"\xff"), ("a.u16", 2, b"\1\0"), ("a.i16", 3, b"\1\0"), ("a.i32", 5, b"\1\0\0\0"),
+    ("a.f32", 6, struct.pack("<f", 1.5)), ("a.bool", 7, b"\1"), ("a.u64", 10, struct.pack("<Q", 9)),
+    ("a.i64", 11, struct.pack("<q", -9)), ("a.f64", 12, struct.pack("<d", 2.5)),
+    ("a.strings", 9, struct.pack("<IQ", 8, 2) + gguf_string("x") + gguf_string("yz")),
+    ("a.ints", 9, struct.pack("<IQ", 5, 2) + struct.pack("<ii", 1, -2)),
+    ("a.nested", 9, struct.pack("<IQ", 9, 1) + struct.pack("<IQ", 0, 2) + b"\1\2"),
+]
+write("gguf_fuzz", {
+    "empty": gguf([], [], b""),
+    "metadata": gguf(METADATA, [], b""),
+    "f32": gguf(METADATA[:1], [("w", [2, 3], 0, 0)], b"\0" * 32),
+    "q4_0": gguf(METADATA[:1], [("w", [32, 2], 2, 0), ("v", [4], 0, 64)], b"\0" * 96),
+    "kinds": gguf([], [(f"t{kind}", [256], kind, 1024 * i) for i, kind in enumerate([1, 3, 8, 12, 13, 14, 30])], b"\0" * 8192),
+    "past_end": gguf([], [("w", [1024], 0, 2**63)], b""),
+    "count": b"GGUF" + struct.pack("<IQQ", 3, 2**62, 2**62),
+})
