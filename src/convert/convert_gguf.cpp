@@ -1,0 +1,62 @@
+#include "convert/convert_gguf.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "convert/gguf_arch.h"
+#include "convert/gguf_tokenizer.h"
+#include "convert/gguf_weights.h"
+#include "gguf/gguf.h"
+
+namespace mlxk {
+
+namespace {
+const char* torch_name(mx::Dtype dtype) {
+  if (dtype == mx::float16) return "float16";
+  if (dtype == mx::bfloat16) return "bfloat16";
+  return "float32";
+}
+
+/// One id stands alone, several make a list.
+Json id_or_list(const std::vector<int64_t>& ids) { return ids.size() == 1 ? Json(ids.front()) : Json(ids); }
+
+void write_json(const fs::path& path, const Json& json) { write_file_atomic(path, json.dump(2) + "\n"); }
+}  // namespace
+
+ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options, const fs::path& folder, const ProgressSink& progress) {
+  std::optional<QuantForm> forced;
+  if (options.quantize_bits != 0) forced = requested_form(options.quantize_bits, options.group_size, options.mode);
+  ConvertReport report;
+  const auto file = GgufFile::open(source);
+  auto model = read_gguf_model(file, report.warnings);
+  const auto tokenizer = read_gguf_tokenizer(file, report.warnings);
+  if (tokenizer.size > model.vocab_rows) {
+    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: {} tokens in tokenizer.ggml.tokens, token_embd.weight has {} rows",
+                                                  file.place(), tokenizer.size, model.vocab_rows));
+  }
+  const auto weights = write_gguf_weights(model, forced, folder, progress, report.warnings);
+
+  auto& config = model.config;
+  Json generation = Json::object();
+  if (tokenizer.bos) generation["bos_token_id"] = *tokenizer.bos;
+  if (!tokenizer.eos.empty()) generation["eos_token_id"] = id_or_list(tokenizer.eos);
+  if (tokenizer.pad) generation["pad_token_id"] = *tokenizer.pad;
+  config.update(generation);
+  config["torch_dtype"] = torch_name(weights.dtype);
+  if (!weights.layers.empty()) {
+    config["quantization"] = quantization_config(weights.layers);
+    config["quantization_config"] = config["quantization"];
+  }
+  auto tokenizer_config = tokenizer.tokenizer_config;
+  tokenizer_config["model_max_length"] = config["max_position_embeddings"];
+  write_json(folder / "config.json", config);
+  write_json(folder / "tokenizer_config.json", tokenizer_config);
+  write_file_atomic(folder / "tokenizer.json", tokenizer.tokenizer_json);
+  if (!tokenizer.eos.empty()) write_json(folder / "generation_config.json", generation);
+  report.model_type = model.model_type;
+  report.quantization = describe_quantization(weights.layers);
+  return report;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,108 @@
+#include "convert/quantizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+
+namespace mlxk {
+
+namespace {
+Json form_json(const QuantForm& form) {
+  Json json = {{"group_size", form.group_size}, {"bits", form.bits}};
+  if (form.mode != "affine") json["mode"] = form.mode;
+  return json;
+}
+
+/// The form of most layers; of equals the smallest.
+QuantForm commonest(const std::map<std::string, QuantForm>& layers) {
+  std::map<QuantForm, size_t> counts;
+  for (const auto& [layer, form] : layers) ++counts[form];
+  auto best = counts.begin();
+  for (auto it = counts.begin(); it != counts.end(); ++it) {
+    if (it->second > best->second) best = it;
+  }
+  return best->first;
+}
+}  // namespace
+
+QuantForm requested_form(int bits, int group_size, const std::string& mode) {
+  struct Mode {
+    const char* name;
+    std::vector<int> bits, groups;  // the default group first
+  };
+  static const std::vector<Mode> modes = {
+      {"affine", {2, 3, 4, 5, 6, 8}, {64, 32, 128}}, {"mxfp4", {4}, {32}}, {"mxfp8", {8}, {32}}, {"nvfp4", {4}, {16}}};
+  for (const auto& row : modes) {
+    if (mode != row.name) continue;
+    const QuantForm form{bits, group_size == 0 ? row.groups.front() : group_size, mode};
+    if (std::find(row.bits.begin(), row.bits.end(), form.bits) == row.bits.end()) {
+      throw Error(ErrorKind::usage, fmt::format("[convert] {} has {} bits, got {}", mode, fmt::join(row.bits, ", "), bits));
+    }
+    if (std::find(row.groups.begin(), row.groups.end(), form.group_size) == row.groups.end()) {
+      throw Error(ErrorKind::usage, fmt::format("[convert] {} has groups of {}, got {}", mode, fmt::join(row.groups, ", "), group_size));
+    }
+    return form;
+  }
+  throw Error(ErrorKind::usage, fmt::format("[convert] mode must be affine, mxfp4, mxfp8 or nvfp4, got {}", mode));
+}
+
+const char* dtype_word(mx::Dtype dtype) {
+  if (dtype == mx::float16) return "F16";
+  if (dtype == mx::bfloat16) return "BF16";
+  return "F32";
+}
+
+std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns, const QuantForm& form,
+                                            mx::Dtype dtype) {
+  const uint64_t groups = columns / static_cast<uint64_t>(form.group_size);
+  std::vector<OutputTensor> outputs;
+  if (form.has_biases()) {
+    outputs.push_back({layer + ".biases", dtype_word(dtype), dtype.size(), {rows, groups}});
+    outputs.push_back({layer + ".scales", dtype_word(dtype), dtype.size(), {rows, groups}});
+  } else {
+    outputs.push_back({layer + ".scales", "U8", 1, {rows, groups}});
+  }
+  outputs.push_back({layer + ".weight", "U32", 4, {rows, columns * static_cast<uint64_t>(form.bits) / 32}});
+  return outputs;
+}
+
+std::vector<std::byte> array_bytes(const mx::array& array) {
+  auto whole = mx::contiguous(array);
+  mx::eval(whole);
+  std::vector<std::byte> bytes(whole.nbytes());
+  std::memcpy(bytes.data(), whole.data<char>(), bytes.size());
+  return bytes;
+}
+
+void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight, const QuantForm& form) {
+  auto parts = mx::quantize(weight, form.group_size, form.bits, form.mode);  // weight, scales, [biases]
+  if (form.has_biases()) std::swap(parts[0], parts[2]);
+  if (!form.has_biases()) std::swap(parts[0], parts[1]);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto bytes = array_bytes(parts[i]);
+    const uint64_t row_bytes = bytes.size() / static_cast<uint64_t>(weight.shape(0));
+    writer.write(index + i, first_row * row_bytes, bytes);
+  }
+}
+
+Json quantization_config(const std::map<std::string, QuantForm>& layers) {
+  const auto base = commonest(layers);
+  auto config = form_json(base);
+  for (const auto& [layer, form] : layers) {
+    if (form != base) config[layer] = form_json(form);
+  }
+  return config;
+}
+
+std::string describe_quantization(const std::map<std::string, QuantForm>& layers) {
+  if (layers.empty()) return {};
+  const auto form = commonest(layers);
+  return fmt::format("{}-bit group {}{}", form.bits, form.group_size, form.mode == "affine" ? "" : " " + form.mode);
+}
+
+}  // namespace mlxk
