@@ -52,11 +52,11 @@ void check_spec(std::string_view spec) {
   }
 }
 
-ModelRef workspace_ref(const fs::path& folder) {
+ModelRef workspace_ref(const fs::path& folder, std::string display_name = {}) {
   const fs::path path = fs::absolute(folder).lexically_normal();
   // "x/." and "x/" normalise to a path that ends with a separator.
   const fs::path clean = path.has_filename() || path == path.root_path() ? path : path.parent_path();
-  return {clean.string(), clean, "", false};
+  return {clean.string(), clean, "", false, std::move(display_name)};
 }
 
 ModelRef snapshot_ref(const CachedRepo& repo, const std::string& snapshot) {
@@ -122,7 +122,7 @@ ModelRef resolve_revision(std::string_view spec, const std::vector<CachedRepo>& 
 }  // namespace
 
 bool is_path_spec(std::string_view spec) {
-  return spec == "." || spec == ".." || spec.substr(0, 1) == "/" || spec.substr(0, 2) == "./" || spec.substr(0, 3) == "../";
+  return spec == "." || spec == ".." || spec.starts_with("/") || spec.starts_with("./") || spec.starts_with("../");
 }
 
 ModelRef resolve_model(std::string_view spec) {
@@ -158,17 +158,18 @@ std::vector<ModelRef> list_models(std::string_view pattern) {
   if (is_path_spec(pattern)) {
     const fs::path path(pattern);
     std::error_code error;
-    if (is_workspace(path)) return {workspace_ref(path)};
+    if (is_workspace(path)) return {workspace_ref(path, path.string())};
     const bool folder = fs::is_directory(path, error);
     const std::string prefix = folder ? "" : path.filename().string();
     for (const auto& child : workspaces_in(folder ? path : path.parent_path())) {
-      if (child.filename().string().substr(0, prefix.size()) == prefix) models.push_back(workspace_ref(child));
+      if (child.filename().string().starts_with(prefix)) models.push_back(workspace_ref(child, child.string()));
     }
     return models;
   }
   if (const auto home = workspace_home()) {
     for (const auto& folder : workspaces_in(*home)) {
-      if (contains(folder.filename().string(), pattern)) models.push_back(workspace_ref(folder));
+      const std::string name = folder.filename().string();
+      if (contains(name, pattern)) models.push_back(workspace_ref(folder, name));
     }
   }
   for (const auto& repo : cached_repos(hub_cache_dir())) {

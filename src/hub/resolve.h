@@ -14,6 +14,7 @@ struct ModelRef {
   std::filesystem::path path;         // the folder with config.json: a snapshot or a workspace
   std::string revision;               // 40-hex snapshot hash; empty for a workspace
   bool cached = true;                 // false: a workspace or a plain folder
+  std::string display_name;           // of a listed workspace: its folder's name, or the path as the pattern has it
 };
 
 /// Where the Hugging Face cache lies: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.
@@ -31,7 +32,7 @@ std::vector<ModelRef> list_models();
 bool is_path_spec(std::string_view spec);
 
 /// The models that a `list` pattern selects, sorted by name. A path selects that workspace, else the workspaces in that
-/// folder, else those beside it whose name starts so; anything else those whose name holds it, case aside.
+/// folder, else those beside it whose name starts so; anything else those whose name holds it, case aside. Throws invalid.
 std::vector<ModelRef> list_models(std::string_view pattern);
 
 }  // namespace mlxk

@@ -241,5 +241,16 @@ TEST_F(ListModels, TakesAPathAsAWorkspaceAFolderOrAPrefix) {
   EXPECT_TRUE(names((root_ / "absent/x").string()).empty());
 }
 
+TEST_F(ListModels, ShowsWorkspacesAsThePatternWasWritten) {
+  const fs::path one = add_workspace("gemma-1");
+  EXPECT_EQ(list_models("").front().display_name, "gemma-1");
+  const fs::path before = fs::current_path();
+  fs::current_path(workspaces_);
+  EXPECT_EQ(list_models("./gemma-").front().display_name, "./gemma-1");
+  EXPECT_EQ(list_models(".").front().display_name, "./gemma-1");
+  EXPECT_EQ(list_models(one.string()).front().display_name, one.string());
+  fs::current_path(before);
+}
+
 }  // namespace
 }  // namespace mlxk
