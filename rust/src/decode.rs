@@ -238,9 +238,7 @@ fn take_valid(held: &mut Vec<u8>) -> String {
 fn tail_of(decoder: &DecoderWrapper) -> Option<Tail> {
     Some(match decoder {
         DecoderWrapper::Fuse(_) => return None,
-        DecoderWrapper::Strip(s) if s.stop == 0 => {
-            Tail::Strip { content: s.content, start: s.start }
-        }
+        DecoderWrapper::Strip(s) if s.stop == 0 => Tail::Strip { content: s.content, start: s.start },
         DecoderWrapper::Metaspace(_) => Tail::Map(decoder.clone()),
         DecoderWrapper::Replace(replace) => {
             let json = serde_json::to_value(replace).unwrap_or_default();
@@ -306,6 +304,8 @@ fn overlap(text: &str, pattern: &str) -> usize {
     let most = text.len().min(pattern.len() - 1);
     (1..=most)
         .rev()
-        .find(|n| text.is_char_boundary(text.len() - n) && pattern.as_bytes().starts_with(&text.as_bytes()[text.len() - n..]))
+        .find(|n| {
+            text.is_char_boundary(text.len() - n) && pattern.as_bytes().starts_with(&text.as_bytes()[text.len() - n..])
+        })
         .unwrap_or(0)
 }

@@ -44,7 +44,9 @@ impl Spelling {
             DecoderWrapper::ByteLevel(_) => self.byte_level = true,
             DecoderWrapper::ByteFallback(_) => self.byte_fallback = true,
             DecoderWrapper::Metaspace(_) => self.space = first(json["replacement"].as_str()),
-            DecoderWrapper::Replace(_) if json["content"] == " " => self.space = first(json["pattern"]["String"].as_str()),
+            DecoderWrapper::Replace(_) if json["content"] == " " => {
+                self.space = first(json["pattern"]["String"].as_str())
+            }
             DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().for_each(|d| self.read(d)),
             _ => {}
         }
@@ -162,7 +164,12 @@ pub unsafe extern "C" fn mlxk_grammar_free(matcher: *mut Matcher) {
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn mlxk_grammar_mask(matcher: *mut Matcher, words: *mut u32, count: usize, error: *mut Text) -> i32 {
+pub unsafe extern "C" fn mlxk_grammar_mask(
+    matcher: *mut Matcher,
+    words: *mut u32,
+    count: usize,
+    error: *mut Text,
+) -> i32 {
     guard(error, || {
         let mask = (*matcher).compute_mask_or_eos().map_err(|e| e.to_string())?;
         let words = std::slice::from_raw_parts_mut(words, count);

@@ -122,9 +122,9 @@ fn strftime_now(format: &str, rest: Rest<Value>) -> Result<String, Error> {
         return Err(invalid("strftime_now takes one format"));
     }
     let now = match NOW.with(|now| now.get()) {
-        Some(seconds) => jiff::Timestamp::from_second(seconds)
-            .map_err(|e| invalid(e.to_string()))?
-            .to_zoned(jiff::tz::TimeZone::UTC),
+        Some(seconds) => {
+            jiff::Timestamp::from_second(seconds).map_err(|e| invalid(e.to_string()))?.to_zoned(jiff::tz::TimeZone::UTC)
+        }
         None => jiff::Zoned::now(),
     };
     let config = jiff::fmt::strtime::Config::new().lenient(true);

@@ -70,10 +70,7 @@ impl Tok {
 
     /// The token as decode() feeds it to the decoder.
     pub fn raw_token(&self, id: u32) -> Option<String> {
-        self.inner
-            .get_added_vocabulary()
-            .simple_id_to_token(id)
-            .or_else(|| self.inner.get_model().id_to_token(id))
+        self.inner.get_added_vocabulary().simple_id_to_token(id).or_else(|| self.inner.get_model().id_to_token(id))
     }
 
     pub fn is_special(&self, id: u32) -> bool {
@@ -386,9 +383,8 @@ pub unsafe extern "C" fn mlxk_tokenizer_encode(
 ) -> i32 {
     guard(error, || {
         let text = String::from_utf8_lossy(bytes(text, size));
-        let encoding = tok(handle).inner
-            .encode_fast(text.as_ref(), add_special_tokens != 0)
-            .map_err(|e| e.to_string())?;
+        let encoding =
+            tok(handle).inner.encode_fast(text.as_ref(), add_special_tokens != 0).map_err(|e| e.to_string())?;
         let boxed: Box<[i32]> = encoding.get_ids().iter().map(|id| *id as i32).collect();
         *count = boxed.len();
         *ids = Box::into_raw(boxed) as *mut i32;
