@@ -1,0 +1,161 @@
+#include "chat_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "interrupt.h"
+#include "prompt_input.h"
+
+namespace mlxk {
+
+namespace {
+constexpr const char* kHelp =
+    "  /help           this help\n"
+    "  /system [TEXT]  show or set the system prompt\n"
+    "  /save FILE      write the conversation as Markdown, or as JSON for *.json\n"
+    "  /clear          forget the conversation\n"
+    "  /regenerate     answer the last message again\n"
+    "  /stats          tokens and speed\n"
+    "  /exit           leave (also exit, quit, q, Ctrl-D)\n"
+    "A backslash at the end continues a line; \"\"\" begins and ends a block of lines; // begins a message with /.\n"
+    "Ctrl-C stops an answer, twice leaves.\n";
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+bool is_farewell(std::string word) {
+  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
+  return word == "exit" || word == "quit" || word == "q";
+}
+}  // namespace
+
+Json ChatSession::messages() const {
+  Json all = Json::array();
+  if (!system_.empty()) all.push_back({{"role", "system"}, {"content", system_}});
+  for (const Json& turn : turns_) all.push_back(turn);
+  return all;
+}
+
+int ChatSession::run() {
+  io_.out("Starting interactive chat. Type 'exit' or 'quit' to end.\n\n");
+  std::string input;
+  while (true) {
+    clear_interrupt();
+    const auto result = read_message(io_.lines, "You: ", input);
+    if (result == LineSource::Result::interrupted) {
+      io_.out("\nChat interrupted. Goodbye!\n");
+      return error_kind_info(ErrorKind::cancelled).exit_code;
+    }
+    if (result == LineSource::Result::end) {
+      io_.out("\nGoodbye!\n");
+      return 0;
+    }
+    if (handle(input) == Next::leave) {
+      io_.out("Goodbye!\n");
+      return 0;
+    }
+  }
+}
+
+ChatSession::Next ChatSession::handle(const std::string& input) {
+  const std::string line = trimmed(input);
+  if (line.empty()) return Next::go_on;
+  if (is_farewell(line)) return Next::leave;
+  try {
+    if (line[0] == '/' && line.compare(0, 2, "//") != 0) return command(line);
+    check_text(input, "the message");
+    turns_.push_back({{"role", "user"}, {"content", line[0] == '/' ? line.substr(1) : input}});
+    answer();
+  } catch (const Error& error) {
+    io_.err(fmt::format("[ERROR] {}\n", error.what()));
+    if (!error.hint().empty()) io_.err(error.hint() + "\n");
+  }
+  return Next::go_on;
+}
+
+void ChatSession::answer() {
+  io_.out("\nAssistant: ");
+  try {
+    last_ = io_.reply(messages());
+  } catch (...) {
+    turns_.erase(turns_.size() - 1);  // a message without an answer would break the alternation
+    io_.out("\n");
+    throw;
+  }
+  io_.out("\n\n");
+  if (last_.reason == FinishReason::cancelled) io_.err("[Generation interrupted by user]\n");
+  turns_.push_back({{"role", "assistant"}, {"content", last_.answer}});
+  ++answers_;
+  total_.prompt_tokens += last_.usage.prompt_tokens;
+  total_.completion_tokens += last_.usage.completion_tokens;
+}
+
+ChatSession::Next ChatSession::command(const std::string& line) {
+  const size_t blank = line.find_first_of(" \t\n");
+  const std::string word = line.substr(0, blank);
+  const std::string rest = blank == std::string::npos ? "" : trimmed(line.substr(blank));
+  if (word == "/exit" || word == "/quit" || word == "/bye") return Next::leave;
+  if (word == "/help" || word == "/?") {
+    io_.out(kHelp);
+  } else if (word == "/system") {
+    if (!rest.empty()) system_ = rest;
+    io_.out(fmt::format("System prompt: {}\n", system_.empty() ? "none" : system_));
+  } else if (word == "/clear") {
+    turns_ = Json::array();
+    io_.out("The conversation is forgotten.\n");
+  } else if (word == "/stats") {
+    stats();
+  } else if (word == "/save") {
+    save(rest);
+  } else if (word == "/regenerate") {
+    if (turns_.empty()) throw Error(ErrorKind::invalid, "there is no message to answer again");
+    const Json before = turns_.back();
+    turns_.erase(turns_.size() - 1);
+    const Json question = turns_.back();
+    try {
+      answer();
+    } catch (...) {
+      turns_.push_back(question);
+      turns_.push_back(before);
+      throw;
+    }
+  } else {
+    throw Error(ErrorKind::invalid, fmt::format("unknown command {}", word), "/help lists them; // begins a message with /");
+  }
+  return Next::go_on;
+}
+
+void ChatSession::stats() const {
+  io_.out(fmt::format("{} answers, {} prompt tokens, {} answer tokens\n", answers_, total_.prompt_tokens,
+                      total_.completion_tokens));
+  if (answers_ == 0) return;
+  io_.out(fmt::format("last: {} + {} tokens, first after {:.2f}s, {:.1f} tokens/s\n", last_.usage.prompt_tokens,
+                      last_.usage.completion_tokens, last_.timings.first_token_s, last_.tokens_per_second()));
+}
+
+void ChatSession::save(const std::string& path) {
+  if (path.empty()) throw Error(ErrorKind::invalid, "/save needs a file name");
+  const fs::path file = path;
+  if (fs::exists(file)) throw Error(ErrorKind::invalid, fmt::format("{} exists", path), "choose another name");
+  std::string text;
+  if (file.extension() == ".json") {
+    text = messages().dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  } else {
+    for (const Json& message : messages()) {
+      std::string role = message["role"];
+      role[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(role[0])));
+      text += fmt::format("## {}\n\n{}\n\n", role, message["content"].get<std::string>());
+    }
+  }
+  write_file_atomic(file, text);
+  io_.out(fmt::format("Saved to {}\n", path));
+}
+
+}  // namespace mlxk

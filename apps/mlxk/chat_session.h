@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "generate.h"
+#include "json/json.h"
+#include "line_source.h"
+
+namespace mlxk {
+
+/// How a chat talks to the outside; a test puts strings here.
+struct ChatIo {
+  LineSource& lines;
+  std::function<void(const std::string&)> out;  // the conversation
+  std::function<void(const std::string&)> err;  // diagnostics
+  /// Answers `messages`, writing it as it comes; throws Error.
+  std::function<Answer(const Json& messages)> reply;
+};
+
+/// An interactive conversation: messages, slash commands, history. Reasoning is shown but never goes back to the model.
+class ChatSession {
+ public:
+  ChatSession(ChatIo io, std::string system) : io_(std::move(io)), system_(std::move(system)) {}
+
+  /// Talks until the user leaves or the input ends. Returns the exit code.
+  int run();
+  /// What the model would be given for another answer.
+  Json messages() const;
+
+ private:
+  enum class Next { go_on, leave };
+  Next handle(const std::string& input);
+  Next command(const std::string& line);
+  void answer();
+  void save(const std::string& path);
+  void stats() const;
+
+  ChatIo io_;
+  std::string system_;
+  Json turns_ = Json::array();  // user and assistant alternate
+  int answers_ = 0;
+  Usage total_;
+  Answer last_;
+};
+
+}  // namespace mlxk

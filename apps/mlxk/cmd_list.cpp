@@ -1,0 +1,87 @@
+// `mlxk list [PATTERN]`: the models on this disk.
+#include <algorithm>
+
+#include "command.h"
+#include "json/api.h"
+#include "model_text.h"
+#include "output.h"
+#include "table.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr size_t kMaxReason = 57, kReasonWidth = 26;
+
+std::string reason_cell(const std::string& reason) {
+  if (reason.empty()) return "-";
+  const std::string text = printable(reason);
+  if (text_width(text) <= kMaxReason) return wrap_words(text, kReasonWidth);
+  size_t end = 0;
+  for (size_t shown = 0; end < text.size(); ++end) {
+    if ((static_cast<unsigned char>(text[end]) & 0xC0) != 0x80 && shown++ == kMaxReason) break;
+  }
+  return wrap_words(text.substr(0, end) + "...", kReasonWidth);
+}
+
+std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose, bool health) {
+  const bool wide = all || verbose;
+  TableRow header = wide ? TableRow{"Name", "Hash", "Size", "Modified", "Src", "Clean", "Framework", "Type"}
+                         : TableRow{"Name", "Hash", "Size", "Modified", "Src", "Type"};
+  if (health && verbose) {
+    header.insert(header.end(), {"Integrity", "Runtime", "Reason"});
+  } else if (health) {
+    header.emplace_back("Health");
+  }
+  std::vector<TableRow> rows;
+  const std::time_t now = std::time(nullptr);
+  for (const auto& entry : models) {
+    const ModelInfo& info = entry.info;
+    if (!all && !is_usable(info)) continue;
+    TableRow row = {name_text(info, !verbose), short_hash(entry), human_size(info.size_bytes), time_ago(entry.modified, now),
+                    source_text(entry)};
+    if (wide) row.insert(row.end(), {clean_text(entry), info.framework});
+    row.push_back(type_text(info));
+    if (health && verbose) {
+      const std::string runs = !info.healthy ? "-" : is_usable(info) ? "yes" : "no";
+      row.insert(row.end(), {info.healthy ? "healthy" : "unhealthy", runs, reason_cell(info.reason)});
+    } else if (health) {
+      row.push_back(health_text(info));
+    }
+    rows.push_back(std::move(row));
+  }
+  return render_table(header, rows);
+}
+
+int run(const Args& args) {
+  std::vector<ModelEntry> models;
+  for (const auto& ref : list_models(args.word("pattern"))) models.push_back(describe_model(ref));
+  if (args.has("--json")) {
+    Json objects = Json::array();
+    for (const auto& entry : models) objects.push_back(model_object(entry));
+    const size_t count = objects.size();
+    print_json(success_envelope("list", {{"models", std::move(objects)}, {"count", count}}));
+    return 0;
+  }
+  const std::string text = table(models, args.has("--all"), args.has("--verbose"), args.has("--health"));
+  print_line(std::string_view(text).substr(0, text.size() - 1));
+  return 0;
+}
+
+}  // namespace
+
+extern const Command kListCommand;
+const Command kListCommand = {
+    .name = "list",
+    .help = "list the models in the cache and in the workspace home",
+    .positionals = {{"pattern", PositionalKind::optional, "part of a name, or the path of workspaces"}},
+    .options = {{.name = "--all", .help = "also models that are broken or cannot run"},
+                {.name = "--health", .help = "add the state of the files and whether the model runs"},
+                {.name = "--verbose", .help = "full names and more columns"},
+                json_option()},
+    .run = run,
+    .environment = {{"HF_HOME, HF_HUB_CACHE", "where the Hugging Face cache lies"},
+                    {"MLXK_WORKSPACE_HOME", "the folder of workspaces"}},
+};
+
+}  // namespace mlxk
