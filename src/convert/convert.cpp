@@ -6,11 +6,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "convert/convert_gguf.h"
+#include "hub/content_hash.h"
 #include "hub/workspace.h"
 
 namespace mlxk {
@@ -62,15 +62,6 @@ fs::path find_gguf(const fs::path& source) {
   return found.empty() ? fs::path() : found.front();
 }
 
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
 Json sentinel(const ConvertOptions& options, const Json& config, const char* mode) {
   Json json = {{"mlxk_version", MLXK_VERSION}, {"created_at", utc_now()}, {"source_repo", options.source.string()},
                {"source_revision", nullptr}, {"managed", true}, {"operation", "convert"}, {"mode", mode}};
@@ -94,6 +85,7 @@ ConvertReport convert_model(const ConvertOptions& options, const ProgressSink& p
   TemporaryFolder folder(target);
   auto report = convert_gguf(gguf, options, folder.path(), progress);
   write_sentinel(folder.path(), sentinel(options, read_json(folder.path() / "config.json"), "gguf"));
+  recalculate_content_hash(folder.path());
   folder.move_to(target);
   return report;
 }
