@@ -61,13 +61,16 @@ class Worker::Loop {
 
   Backend& backend() { return *backend_; }
   bool busy() const { return !running_.empty(); }
-  void add_model(const ModelHandle* handle, std::unique_ptr<TextModel> model) { models_[handle] = std::move(model); }
-  void remove_model(const ModelHandle* handle) { models_.erase(handle); }
+  uint64_t add_model(std::unique_ptr<TextModel> model) {
+    models_[++last_id_] = std::move(model);
+    return last_id_;
+  }
+  void remove_model(uint64_t id) { models_.erase(id); }
 
   void start(std::shared_ptr<const ModelHandle> handle, GenerateRequest request, EventSink sink,
              std::shared_ptr<const std::atomic<bool>> cancelled) {
     try {
-      auto sequence = models_.at(handle.get())->start(std::move(request));
+      auto sequence = models_.at(handle->id_)->start(std::move(request));
       running_.push_back({std::move(handle), std::move(sequence), std::move(sink), std::move(cancelled)});
     } catch (const std::exception& e) {
       sink(failure_of(e));
@@ -123,7 +126,8 @@ class Worker::Loop {
 
   // Order matters: sequences refer to models, models to the backend.
   std::unique_ptr<Backend> backend_;
-  std::map<const ModelHandle*, std::unique_ptr<TextModel>> models_;
+  std::map<uint64_t, std::unique_ptr<TextModel>> models_;
+  uint64_t last_id_ = 0;
   std::list<Running> running_;
 };
 
@@ -179,9 +183,8 @@ DeviceFacts Worker::device() {
 std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path& model_dir, ProgressSink progress) {
   return queue_->call<std::shared_ptr<const ModelHandle>>([&, queue = queue_](Loop& loop) {
     auto model = loop.backend().load_text(model_dir, progress);
-    auto handle = std::make_shared<const ModelHandle>(model->facts(), queue);
-    loop.add_model(handle.get(), std::move(model));
-    return handle;
+    const ModelFacts facts = model->facts();
+    return std::make_shared<const ModelHandle>(loop.add_model(std::move(model)), facts, queue);
   });
 }
 
@@ -200,7 +203,7 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, GenerateRequest 
 }
 
 ModelHandle::~ModelHandle() {
-  queue_->post([id = this](Worker::Loop& loop) { loop.remove_model(id); });
+  queue_->post([id = id_](Worker::Loop& loop) { loop.remove_model(id); });
 }
 
 }  // namespace mlxk

@@ -53,13 +53,16 @@ class Worker {
 
 class ModelHandle {
  public:
-  ModelHandle(ModelFacts facts, std::shared_ptr<Worker::Queue> queue) : facts_(std::move(facts)), queue_(std::move(queue)) {}
+  ModelHandle(uint64_t id, ModelFacts facts, std::shared_ptr<Worker::Queue> queue)
+      : id_(id), facts_(std::move(facts)), queue_(std::move(queue)) {}
   ~ModelHandle();
   ModelHandle(const ModelHandle&) = delete;
   ModelHandle& operator=(const ModelHandle&) = delete;
   const ModelFacts& facts() const { return facts_; }
 
  private:
+  friend class Worker;
+  const uint64_t id_;  // not the address: the next handle may get that before this one's unloading was heard of
   ModelFacts facts_;
   std::shared_ptr<Worker::Queue> queue_;
 };

@@ -1,0 +1,125 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "worker/backend.h"
+
+namespace mlxk::testing {
+
+/// What a test sees of the fakes; any thread.
+struct FakeCounters {
+  std::atomic<int> models{0};           // alive
+  std::atomic<int> sequences{0};        // alive
+  std::atomic<int> wrong_thread{0};     // calls from another thread than the one that made the backend
+};
+
+/// First prompt tokens that make FakeSequence misbehave; any other prompt is answered with 0, 1, 2 … max_tokens - 1.
+constexpr int32_t kFailToStart = -1;
+constexpr int32_t kFailAtThirdStep = -2;  // by an exception, as a failed evaluation does
+constexpr int32_t kFailAlone = -3;        // by a FailedEvent
+constexpr int32_t kEndless = -4;
+
+class ThreadGuard {
+ public:
+  explicit ThreadGuard(std::shared_ptr<FakeCounters> counters) : counters(std::move(counters)) {}
+  void check() const {
+    if (std::this_thread::get_id() != home_) ++counters->wrong_thread;
+  }
+  std::shared_ptr<FakeCounters> counters;
+
+ private:
+  std::thread::id home_ = std::this_thread::get_id();
+};
+
+class FakeSequence : public Sequence {
+ public:
+  FakeSequence(ThreadGuard guard, GenerateRequest request) : guard_(std::move(guard)), request_(std::move(request)) {
+    ++guard_.counters->sequences;
+  }
+  ~FakeSequence() override {
+    guard_.check();
+    --guard_.counters->sequences;
+  }
+
+  bool step(std::vector<Event>& events) override {
+    guard_.check();
+    const int32_t how = request_.prompt.at(0);
+    if (steps_++ == 0) {
+      const auto length = static_cast<int64_t>(request_.prompt.size());
+      events.push_back(PrefillEvent{length, length});
+      return true;
+    }
+    if (how == kFailAtThirdStep && steps_ == 3) throw Error(ErrorKind::memory, "the device is full");
+    if (how == kFailAlone) {
+      events.push_back(FailedEvent{ErrorKind::bad_model, "NaN logits"});
+      return false;
+    }
+    events.push_back(TokenEvent{static_cast<int32_t>(tokens_++)});
+    if (how == kEndless || tokens_ < request_.max_tokens) return true;
+    events.push_back(done(FinishReason::length));
+    return false;
+  }
+
+  DoneEvent cancelled() const override {
+    guard_.check();
+    return done(FinishReason::cancelled);
+  }
+
+ private:
+  DoneEvent done(FinishReason reason) const {
+    return {reason, {static_cast<int64_t>(request_.prompt.size()), tokens_}, {}};
+  }
+
+  ThreadGuard guard_;
+  GenerateRequest request_;
+  int steps_ = 0;
+  int64_t tokens_ = 0;
+};
+
+class FakeModel : public TextModel {
+ public:
+  explicit FakeModel(ThreadGuard guard) : guard_(std::move(guard)) { ++guard_.counters->models; }
+  ~FakeModel() override {
+    guard_.check();
+    --guard_.counters->models;
+  }
+  const ModelFacts& facts() const override { return facts_; }
+  std::unique_ptr<Sequence> start(GenerateRequest request) override {
+    guard_.check();
+    if (request.prompt.at(0) == kFailToStart) throw Error(ErrorKind::invalid, "a bad prompt");
+    return std::make_unique<FakeSequence>(guard_, std::move(request));
+  }
+
+ private:
+  ThreadGuard guard_;
+  ModelFacts facts_{.model_type = "fake", .vocab_size = 100};
+};
+
+/// A backend that counts; loading the folder "absent" throws not_found. Made on the worker thread.
+class FakeBackend : public Backend {
+ public:
+  explicit FakeBackend(std::shared_ptr<FakeCounters> counters) : guard_(std::move(counters)) {}
+  ~FakeBackend() override { guard_.check(); }
+  DeviceFacts device() override {
+    guard_.check();
+    return {"fake", "0"};
+  }
+  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) override {
+    guard_.check();
+    if (model_dir == "absent") throw Error(ErrorKind::not_found, "no such folder", "look elsewhere");
+    if (progress) progress("weights", 1, 1);
+    return std::make_unique<FakeModel>(guard_);
+  }
+  ConvertReport convert(const ConvertOptions& options, const ProgressSink&) override {
+    guard_.check();
+    return {.model_type = options.source.string()};
+  }
+
+ private:
+  ThreadGuard guard_;
+};
+
+}  // namespace mlxk::testing

@@ -1,0 +1,235 @@
+#include "worker/worker.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "worker/testing/fake_backend.h"
+
+// Also the room's tsan suite: no test here needs the engine. An exception_ptr counts its holders inside libstdc++, which
+// is not instrumented: tsan cannot see that the last of two threads to let go frees it.
+extern "C" const char* __tsan_default_suppressions() { return "race:std::__exception_ptr::exception_ptr::_M_release"; }
+
+namespace mlxk {
+namespace {
+
+using testing::FakeBackend;
+using testing::FakeCounters;
+
+/// Collects a request's events and lets a test wait for them; a request may outlive it.
+class Recorder {
+ public:
+  EventSink sink() {
+    return [state = state_](const Event& event) {
+      const std::lock_guard lock(state->mutex);
+      state->events.push_back(event);
+      state->changed.notify_all();
+    };
+  }
+  void wait_for_tokens(size_t count) {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [&] { return state_->tokens().size() >= count; });
+  }
+  /// Waits for the last event: Done or Failed.
+  Event last() {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [&] { return state_->ended(); });
+    return state_->events.back();
+  }
+  std::vector<int32_t> tokens() {
+    const std::lock_guard lock(state_->mutex);
+    return state_->tokens();
+  }
+  size_t count() {
+    const std::lock_guard lock(state_->mutex);
+    return state_->events.size();
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<Event> events;
+
+    bool ended() const {
+      return !events.empty() &&
+             (std::holds_alternative<DoneEvent>(events.back()) || std::holds_alternative<FailedEvent>(events.back()));
+    }
+    std::vector<int32_t> tokens() const {
+      std::vector<int32_t> tokens;
+      for (const Event& event : events) {
+        if (const auto* token = std::get_if<TokenEvent>(&event)) tokens.push_back(token->token);
+      }
+      return tokens;
+    }
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+GenerateRequest ask(int32_t how, int64_t max_tokens = 5) {
+  GenerateRequest request;
+  request.prompt = {how, 1, 2};
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+class WorkerTest : public ::testing::Test {
+ protected:
+  WorkerTest() : worker_(make_worker()) {}
+  void TearDown() override {
+    worker_.reset();
+    EXPECT_EQ(counters_->models, 0);
+    EXPECT_EQ(counters_->sequences, 0);
+    EXPECT_EQ(counters_->wrong_thread, 0);
+  }
+  std::unique_ptr<Worker> make_worker() {
+    return std::make_unique<Worker>([counters = counters_] { return std::make_unique<FakeBackend>(counters); });
+  }
+
+  std::shared_ptr<FakeCounters> counters_ = std::make_shared<FakeCounters>();
+  std::unique_ptr<Worker> worker_;
+};
+
+FinishReason reason_of(const Event& event) { return std::get<DoneEvent>(event).reason; }
+
+TEST_F(WorkerTest, AnswersWithPrefillTokensAndDoneInOrder) {
+  const auto model = worker_->load_text("somewhere");
+  EXPECT_EQ(model->facts().vocab_size, 100);
+  Recorder recorder;
+  worker_->submit(model, ask(7), recorder.sink());
+  const auto done = std::get<DoneEvent>(recorder.last());
+  EXPECT_EQ(done.reason, FinishReason::length);
+  EXPECT_EQ(done.usage.prompt_tokens, 3);
+  EXPECT_EQ(done.usage.completion_tokens, 5);
+  EXPECT_EQ(recorder.tokens(), (std::vector<int32_t>{0, 1, 2, 3, 4}));
+  EXPECT_EQ(recorder.count(), 7);
+}
+
+TEST_F(WorkerTest, HandsTheBackendsErrorsToTheCaller) {
+  try {
+    worker_->load_text("absent");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::not_found);
+    EXPECT_EQ(e.hint(), "look elsewhere");
+  }
+  EXPECT_EQ(worker_->device().name, "fake");  // it goes on
+  EXPECT_EQ(worker_->convert({.source = "a.gguf"}).model_type, "a.gguf");
+}
+
+TEST(Worker, ThrowsWhatMakingTheBackendThrows) {
+  EXPECT_THROW(Worker([]() -> std::unique_ptr<Backend> { throw Error(ErrorKind::unsupported, "no engine"); }), Error);
+}
+
+TEST_F(WorkerTest, ARequestThatCannotStartFailsAlone) {
+  const auto model = worker_->load_text("m");
+  Recorder bad, good;
+  worker_->submit(model, ask(testing::kFailToStart), bad.sink());
+  worker_->submit(model, ask(1), good.sink());
+  const auto failed = std::get<FailedEvent>(bad.last());
+  EXPECT_EQ(failed.kind, ErrorKind::invalid);
+  EXPECT_EQ(failed.message, "a bad prompt");
+  EXPECT_EQ(bad.count(), 1);
+  EXPECT_EQ(reason_of(good.last()), FinishReason::length);
+}
+
+TEST_F(WorkerTest, ACancelledRequestEndsWhileOthersGoOn) {
+  const auto model = worker_->load_text("m");
+  Recorder endless, other;
+  Ticket ticket = worker_->submit(model, ask(testing::kEndless), endless.sink());
+  worker_->submit(model, ask(testing::kEndless), other.sink());
+  endless.wait_for_tokens(3);
+  ticket.cancel();
+  const auto done = std::get<DoneEvent>(endless.last());
+  EXPECT_EQ(done.reason, FinishReason::cancelled);
+  EXPECT_EQ(done.usage.completion_tokens, static_cast<int64_t>(endless.tokens().size()));
+  other.wait_for_tokens(other.tokens().size() + 3);
+  EXPECT_EQ(counters_->sequences, 1);
+}
+
+TEST_F(WorkerTest, AFailedStepFailsAllOnThatModelAndDropsThem) {
+  const auto model = worker_->load_text("m");
+  const auto untouched = worker_->load_text("n");
+  Recorder endless, elsewhere, broken;
+  worker_->submit(model, ask(testing::kEndless), endless.sink());
+  worker_->submit(untouched, ask(testing::kEndless), elsewhere.sink());
+  endless.wait_for_tokens(1);
+  worker_->submit(model, ask(testing::kFailAtThirdStep), broken.sink());
+  EXPECT_EQ(std::get<FailedEvent>(broken.last()).message, "the device is full");
+  EXPECT_EQ(std::get<FailedEvent>(endless.last()).kind, ErrorKind::memory);
+  elsewhere.wait_for_tokens(elsewhere.tokens().size() + 3);
+  EXPECT_EQ(counters_->sequences, 1);
+  // The model itself stays usable.
+  Recorder next;
+  worker_->submit(model, ask(1), next.sink());
+  EXPECT_EQ(reason_of(next.last()), FinishReason::length);
+}
+
+TEST_F(WorkerTest, AFailedEventEndsThatRequestOnly) {
+  const auto model = worker_->load_text("m");
+  Recorder alone, other;
+  worker_->submit(model, ask(testing::kEndless), other.sink());
+  worker_->submit(model, ask(testing::kFailAlone), alone.sink());
+  EXPECT_EQ(std::get<FailedEvent>(alone.last()).message, "NaN logits");
+  other.wait_for_tokens(other.tokens().size() + 3);
+}
+
+TEST_F(WorkerTest, TheDestructorCancelsWhatRuns) {
+  const auto model = worker_->load_text("m");
+  Recorder running, queued;
+  worker_->submit(model, ask(testing::kEndless), running.sink());
+  running.wait_for_tokens(2);
+  worker_->submit(model, ask(testing::kEndless), queued.sink());
+  worker_.reset();
+  EXPECT_EQ(reason_of(running.last()), FinishReason::cancelled);
+  EXPECT_EQ(reason_of(queued.last()), FinishReason::cancelled);
+}
+
+TEST_F(WorkerTest, AModelIsUnloadedOnceItsLastHandleAndRequestAreGone) {
+  auto model = worker_->load_text("m");
+  Recorder recorder;
+  Ticket ticket = worker_->submit(model, ask(testing::kEndless), recorder.sink());
+  recorder.wait_for_tokens(1);
+  model.reset();
+  recorder.wait_for_tokens(recorder.tokens().size() + 3);  // the request holds it
+  EXPECT_EQ(counters_->models, 1);
+  ticket.cancel();
+  recorder.last();
+  worker_->device();  // what was posted before this has run now, the unloading at the latest with the next
+  worker_->device();
+  EXPECT_EQ(counters_->models, 0);
+}
+
+TEST_F(WorkerTest, AHandleMayOutliveTheWorker) {
+  const auto model = worker_->load_text("m");
+  worker_.reset();
+  EXPECT_EQ(model->facts().model_type, "fake");
+  EXPECT_EQ(counters_->models, 0);
+}
+
+TEST_F(WorkerTest, ManyThreadsLoadSubmitAndCancel) {
+  std::vector<std::thread> threads;
+  std::atomic<int> answered{0};
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 30; ++i) {
+        const auto model = worker_->load_text("m");  // each with an address that was another's a moment ago
+        Recorder full, cancelled;
+        worker_->submit(model, ask(t, 4), full.sink());
+        Ticket ticket = worker_->submit(model, ask(testing::kEndless), cancelled.sink());
+        ticket.cancel();
+        const Event done = full.last(), ended = cancelled.last();
+        if (std::holds_alternative<DoneEvent>(done) && full.tokens() == std::vector<int32_t>{0, 1, 2, 3} &&
+            std::holds_alternative<DoneEvent>(ended) && reason_of(ended) == FinishReason::cancelled) {
+          ++answered;
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(answered, 8 * 30);
+}
+
+}  // namespace
+}  // namespace mlxk
