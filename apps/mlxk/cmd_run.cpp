@@ -34,7 +34,7 @@ std::vector<Option> run_options() {
       {.name = "--chunk", .kind = Kind::integer, .metavar = "N", .help = "images per call", .default_value = "1",
        .env = "MLXK2_VISION_CHUNK_SIZE", .min = 1, .max = 5},
       {.name = "--max-tokens", .kind = Kind::integer, .metavar = "N",
-       .help = "longest answer; by default what the context leaves", .min = 1, .max = 1e12},
+       .help = "longest answer; by default what the context leaves", .min = 1},
       {.name = "--temperature", .kind = Kind::number, .metavar = "T", .help = "0 takes the likeliest token",
        .default_value = "0.7", .min = 0, .max = 100},
       {.name = "--top-p", .kind = Kind::number, .metavar = "P", .help = "nucleus; 1 switches it off",

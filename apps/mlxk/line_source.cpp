@@ -106,7 +106,10 @@ LineSource::Result read_message(LineSource& lines, const std::string& prompt, st
     while (true) {
       const size_t end = rest.find(kQuotes);
       message += rest.substr(0, end);
-      if (end != std::string::npos) return result;
+      if (end != std::string::npos) {
+        if (end == 0 && !message.empty() && message.back() == '\n') message.pop_back();
+        return result;
+      }
       result = lines.read("... ", rest);
       if (result == LineSource::Result::interrupted) return result;
       if (result == LineSource::Result::end) return LineSource::Result::line;  // an unclosed block is sent as it is

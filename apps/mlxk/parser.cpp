@@ -40,7 +40,7 @@ CLI::Option* add_option(CLI::App& app, const Option& option) {
   CLI::Option* made = app.add_option(names);
   switch (option.kind) {
     case OptionKind::optional: return made->expected(0, 1);
-    case OptionKind::many: return made->expected(1, -1);
+    case OptionKind::many: return made->expected(1, -1)->allow_extra_args();
     case OptionKind::repeated: return made->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     default: return made->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
