@@ -2,23 +2,73 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "base/error.h"
 #include "base/file.h"
 
 namespace mlxk {
 
-Json parse_json(std::string_view text, std::string_view place, int max_depth) {
-  const auto depth_check = [&](int depth, Json::parse_event_t event, Json&) {
-    if (depth > max_depth && (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start)) {
-      throw Error(ErrorKind::bad_model, fmt::format("{}: nested deeper than {} levels", place, max_depth));
-    }
+namespace {
+
+// An ordered object looks each new key up among those before it: text made for that would keep us busy for hours.
+constexpr uint64_t kMaxKeys = 20'000;                   // of one object
+constexpr uint64_t kMaxKeyComparisons = 1'000'000'000;  // of all objects together: some two seconds
+
+/// Goes over the text once before anything is built of it, holding depth and keys to their limits; throws bad_model.
+/// (The library's own parser callback takes time quadratic in the length of a list.)
+class Guard : public nlohmann::json_sax<Json> {
+ public:
+  Guard(std::string_view place, int max_depth) : place_(place), max_depth_(static_cast<size_t>(max_depth)) {}
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return open(); }
+  bool start_array(std::size_t) override { return open(); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(string_t&) override {
+    if (++keys_.back() > kMaxKeys) fail(fmt::format("more than {} keys in an object", kMaxKeys));
+    if ((comparisons_ += keys_.back()) > kMaxKeyComparisons) fail("too many objects of many keys");
     return true;
-  };
-  try {
-    return Json::parse(text, depth_check);
-  } catch (const Json::parse_error& e) {
-    throw Error(ErrorKind::bad_model, fmt::format("{}: invalid JSON at byte {}", place, e.byte));
   }
+  bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception&) override {
+    fail(fmt::format("invalid JSON at byte {}", byte));
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorKind::bad_model, fmt::format("{}: {}", place_, what));
+  }
+  bool open() {
+    if (keys_.size() > max_depth_) fail(fmt::format("nested deeper than {} levels", max_depth_));
+    keys_.push_back(0);
+    return true;
+  }
+  bool close() {
+    keys_.pop_back();
+    return true;
+  }
+
+  std::string_view place_;
+  size_t max_depth_;
+  std::vector<uint64_t> keys_;  // so far, of each open object
+  uint64_t comparisons_ = 0;
+};
+
+}  // namespace
+
+Json parse_json(std::string_view text, std::string_view place, int max_depth) {
+  Guard guard(place, max_depth);
+  Json::sax_parse(text, &guard);
+  return Json::parse(text);
 }
 
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }

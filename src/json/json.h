@@ -10,7 +10,8 @@ namespace mlxk {
 /// thousands of keys (safetensors headers, vocabularies) are read by a parser of their own.
 using Json = nlohmann::ordered_json;
 
-/// Parses hostile text: at most `max_depth` levels, duplicate keys keep the last, throws bad_model naming `place`.
+/// Parses hostile text: at most `max_depth` levels and 20,000 keys an object, duplicate keys keep the last; throws
+/// bad_model naming `place`.
 Json parse_json(std::string_view text, std::string_view place, int max_depth = 64);
 
 /// parse_json of a file; throws io or bad_model naming the path.

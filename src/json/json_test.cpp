@@ -14,6 +14,38 @@ TEST(ParseJson, RefusesDeepNestingWithoutRecursion) {
   EXPECT_THROW(parse_json(deep, "x"), Error);
 }
 
+TEST(ParseJson, RefusesAnObjectOfAMillionKeysQuickly) {
+  std::string text = R"({"a":{"b":1},"c":{)";
+  for (int i = 0; i < 1'000'000; ++i) text += "\"" + std::to_string(i) + "\":0,";
+  EXPECT_THROW(parse_json(text + R"("z":0}})", "x"), Error);
+}
+
+TEST(ParseJson, CountsTheKeysOfEachObjectAlone) {
+  std::string objects = "[";
+  for (int i = 0; i < 60'000; ++i) objects += R"({"a":{},"b":{"c":1}},)";
+  objects.back() = ']';
+  EXPECT_EQ(parse_json(objects, "x").size(), 60'000u);
+}
+
+TEST(ParseJson, RefusesManyObjectsOfManyKeysQuickly) {
+  std::string object = "{", text = "[";
+  for (int i = 0; i < 20'000; ++i) object += "\"" + std::to_string(i) + "\":0,";
+  object.back() = '}';
+  for (int i = 0; i < 50; ++i) text += object + ",";
+  EXPECT_THROW(parse_json(text + "0]", "x"), Error);
+}
+
+TEST(ParseJson, TakesLongListsInLinearTime) {
+  std::string text = "[";
+  for (int i = 0; i < 300'000; ++i) text += "{},";
+  EXPECT_EQ(parse_json(text + "0]", "x").size(), 300'001u);
+}
+
+TEST(ParseJson, RefusesNumbersPastTheRangeOfADouble) {
+  EXPECT_THROW(parse_json("[1e400]", "x"), Error);
+  EXPECT_THROW(parse_json("[\"\xff\"]", "x"), Error);
+}
+
 TEST(ParseJson, NamesPlaceAndByte) {
   try {
     parse_json("{\"a\":}", "config.json");
