@@ -61,11 +61,17 @@ std::string canonical_type(const std::string& type) {
 
 void read_scaling(const Config& scaling, RopeSettings& rope) {
   constexpr double kHuge = 1e9;
+  if (rope.type == "dynamic" && scaling.has("alpha")) {  // a base that is stretched once and for all (Hunyuan)
+    double alpha = scaling.number("alpha", 1e-3, kHuge);
+    rope.theta *= std::pow(alpha, double(rope.dims) / (rope.dims - 2));
+    rope.type = "default";
+  }
   bool needs_factor = rope.type == "linear" || rope.type == "dynamic" || rope.type == "llama3" || rope.type == "yarn";
   if (needs_factor) rope.factor = scaling.number("factor", 1e-3, kHuge);
   if (rope.type == "dynamic" && rope.max_positions == 0) {
     throw scaling.bad("max_position_embeddings", "is needed by dynamic rope scaling");
   }
+  if (rope.type == "longrope" && rope.max_positions == 0) rope.max_positions = rope.original_positions;
   if (rope.type == "llama3") {
     rope.low_freq_factor = scaling.number_or("low_freq_factor", 1, 1e-6, kHuge);
     rope.high_freq_factor = scaling.number_or("high_freq_factor", 4, 1e-6, kHuge);
@@ -109,6 +115,7 @@ RopeSettings RopeSettings::read(const Config& config, int head_dim, double defau
   if (rope.dims % 2 != 0 || rope.dims < 2) {
     throw Error(ErrorKind::bad_model, fmt::format("[rope] dims must be even and positive, got {}", rope.dims));
   }
+  if (rope.type == "dynamic" && rope.dims < 4) throw config.bad("head_dim", "is too small for dynamic rope scaling");
   if (rope.type == "longrope") {
     const Config& source = scaling.has("original_max_position_embeddings") ? scaling : config;
     rope.original_positions = source.integer("original_max_position_embeddings", 2, kMaxPositions);

@@ -34,6 +34,10 @@ Weights::Weights(Tensors tensors, QuantizationConfig quantization)
       quantization_(std::move(quantization)),
       activation_type_(choose_activation_type(tensors_)) {}
 
+void Weights::drop(const std::function<bool(const std::string&)>& unwanted) {
+  std::erase_if(tensors_, [&](const auto& entry) { return unwanted(entry.first); });
+}
+
 mx::array Weights::keep(const mx::array& tensor) {
   bool cast = is_float(tensor.dtype()) && mx::default_device() == mx::Device::cpu;
   kept_.push_back(cast ? mx::astype(tensor, activation_type_) : tensor);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,8 +21,10 @@ class Weights {
   using Tensors = std::map<std::string, mx::array>;
   Weights(Tensors tensors, QuantizationConfig quantization);
 
-  /// The tensors not taken yet; a model's sanitize step renames, reshapes or drops them here.
+  /// The tensors not taken yet; a model's sanitize step renames and reshapes them here.
   Tensors& tensors() { return tensors_; }
+  /// Drops those whose name is `unwanted`.
+  void drop(const std::function<bool(const std::string&)>& unwanted);
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /// Takes a float tensor of that shape, in the activations' type on CPU. A missing one is noted; zeros stand in.
   mx::array take(const std::string& name, const mx::Shape& shape);

@@ -81,6 +81,13 @@ class HeaderSax : public StrictSax {
     return true;
   }
 
+  // libmlx writes `"__metadata__": null` when there is none.
+  bool null() override {
+    if (state_ != State::top_value || !in_metadata_) unexpected("null");
+    state_ = State::top;
+    return true;
+  }
+
   bool string(string_t& value) override {
     if (state_ == State::metadata_value) {
       header.metadata.emplace(std::move(key_), std::move(value));

@@ -153,10 +153,9 @@ std::unique_ptr<Model> make_gemma3(const Config& config, Weights& weights) {
   }
   text["vocab_size"] = config.integer_or("vocab_size", text.value("vocab_size", 262208), 1, 1 << 24);
   text["model_type"] = "gemma3";
-  for (auto it = weights.tensors().begin(); it != weights.tensors().end();) {
-    bool vision = it->first.rfind("vision_tower.", 0) == 0 || it->first.rfind("multi_modal_projector.", 0) == 0;
-    it = vision ? weights.tensors().erase(it) : std::next(it);
-  }
+  weights.drop([](const std::string& name) {
+    return name.rfind("vision_tower.", 0) == 0 || name.rfind("multi_modal_projector.", 0) == 0;
+  });
   GemmaConfig c = GemmaConfig::from_json(Config(std::move(text), config.place() + " text_config"));
   return std::make_unique<Gemma3>(c, WeightPath(weights) / "language_model");
 }

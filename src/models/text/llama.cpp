@@ -18,19 +18,26 @@
 namespace mlxk {
 namespace {
 
-enum class QkNorm { none, before_rope };
+enum class QkNorm { none, before_rope, after_rope };
 
-// What a model_type means before config.json is read. A bias is a flag of config.json, or fixed.
+// What a model_type means before config.json is read. Keys name flags of config.json; nullptr: there is no such flag.
 struct Knobs {
   const char* qkv_bias_key = nullptr;
-  bool qkv_bias = false;
   const char* out_bias_key = nullptr;
   const char* mlp_bias_key = nullptr;
+  bool qkv_bias = false;               // without the flag
   QkNorm qk_norm = QkNorm::none;
-  bool tied = true;             // when tie_word_embeddings is absent
-  double theta = 10000;         // when rope_theta is absent
-  bool traditional = false;     // rope of neighbouring pairs
-  int no_rope_interval = 0;     // every n-th layer is without rope, unless no_rope_layers says otherwise
+  const char* q_norm = "q_norm";       // the norms' tensors
+  const char* k_norm = "k_norm";
+  const char* qk_norm_key = nullptr;   // a flag that switches them off
+  bool tied = true;                    // without tie_word_embeddings
+  bool head_may_be_absent = false;     // an untied model without lm_head.weight uses its embeddings
+  double theta = 10000;                // without rope_theta
+  bool traditional = false;            // rope of neighbouring pairs
+  int no_rope_interval = 0;            // every n-th layer is without rope, unless no_rope_layers says otherwise
+  bool granite_scales = false;         // embedding_multiplier and its like
+  bool minicpm_scales = false;         // scale_emb and its like
+  bool query_scale = false;            // queries grow with their position (llama 4)
 };
 
 struct LlamaConfig {
@@ -41,13 +48,15 @@ struct LlamaConfig {
   int64_t max_position_embeddings;
   float rms_norm_eps;
   bool qkv_bias, out_bias, mlp_bias, tie_word_embeddings;
-  QkNorm qk_norm;
+  Knobs knobs;
   Activation activation;
   RopeSettings rope;
   std::vector<bool> rope_layers;  // which layers rotate
   std::vector<bool> sliding;      // which layers see a window only
   int sliding_window;
-  float attention_scale, embedding_multiplier, residual_multiplier, logits_scaling;
+  float attention_scale;
+  float embedding_multiplier = 1, residual_multiplier = 1, logits_scaling = 1;
+  float query_scale_beta = 0, query_scale_positions = 1;
 };
 
 std::vector<bool> read_rope_layers(const Config& config, int layers, int interval) {
@@ -65,6 +74,26 @@ std::vector<bool> read_rope_layers(const Config& config, int layers, int interva
     rotates[layer] = value.is_boolean() ? value.get<bool>() : value.get<int64_t>() != 0;  // 1 means: with rope
   }
   return rotates;
+}
+
+void read_scales(const Config& config, LlamaConfig& c) {
+  auto number = [&](const char* key) { return static_cast<float>(config.number(key, 1e-9, 1e9)); };
+  if (c.knobs.granite_scales) {
+    c.attention_scale = number("attention_multiplier");
+    c.embedding_multiplier = number("embedding_multiplier");
+    c.residual_multiplier = number("residual_multiplier");
+    c.logits_scaling = number("logits_scaling");
+  }
+  if (c.knobs.minicpm_scales) {
+    c.embedding_multiplier = number("scale_emb");
+    c.residual_multiplier = number("scale_depth") / std::sqrt(static_cast<float>(c.num_hidden_layers));
+    c.logits_scaling = static_cast<float>(c.hidden_size) / number("dim_model_base");
+  }
+  if (c.knobs.query_scale) {
+    Config rope = config.object("rope_parameters");
+    c.query_scale_beta = static_cast<float>(rope.number("llama_4_scaling_beta", 0, 1e6));
+    c.query_scale_positions = static_cast<float>(rope.integer("original_max_position_embeddings", 1, int64_t{1} << 31));
+  }
 }
 
 LlamaConfig LlamaConfig::from_json(const Config& config, const Knobs& knobs) {
@@ -94,7 +123,8 @@ LlamaConfig LlamaConfig::from_json(const Config& config, const Knobs& knobs) {
   c.out_bias = flag(knobs.out_bias_key, false);
   c.mlp_bias = flag(knobs.mlp_bias_key, false);
   c.tie_word_embeddings = config.flag_or("tie_word_embeddings", knobs.tied);
-  c.qk_norm = knobs.qk_norm;
+  c.knobs = knobs;
+  if (!flag(knobs.qk_norm_key, true)) c.knobs.qk_norm = QkNorm::none;
   c.activation = read_activation(config.text_or("hidden_act", "silu"));
   c.rope = RopeSettings::read(config, c.head_dim, knobs.theta);
   c.rope.traditional = c.rope.traditional || knobs.traditional;
@@ -102,46 +132,45 @@ LlamaConfig LlamaConfig::from_json(const Config& config, const Knobs& knobs) {
   c.sliding = sliding_layers(config, c.num_hidden_layers, 0);
   bool slides = std::find(c.sliding.begin(), c.sliding.end(), true) != c.sliding.end();
   c.sliding_window = slides ? static_cast<int>(config.integer("sliding_window", 1, 1 << 30)) : 0;
-  c.attention_scale = static_cast<float>(config.number_or("attention_multiplier", 1 / std::sqrt(c.head_dim), 0, 1e6));
-  c.embedding_multiplier = static_cast<float>(config.number_or("embedding_multiplier", 1, 0, 1e6));
-  c.residual_multiplier = static_cast<float>(config.number_or("residual_multiplier", 1, 0, 1e6));
-  c.logits_scaling = static_cast<float>(config.number_or("logits_scaling", 1, 1e-6, 1e6));
+  c.attention_scale = static_cast<float>(1 / std::sqrt(c.head_dim));
+  read_scales(config, c);
   return c;
 }
 
 struct Layer {
   Layer(const LlamaConfig& c, int index, const WeightPath& path)
       : qkv(make_qkv(c, path)),
-        attention{c.rope_layers[index] ? std::optional(Rope(c.rope)) : std::nullopt, std::nullopt, std::nullopt,
-                  c.attention_scale},
+        attention{c.rope_layers[index] ? std::optional(Rope(c.rope)) : std::nullopt,
+                  head_norm(c, path, c.knobs.q_norm, QkNorm::after_rope),
+                  head_norm(c, path, c.knobs.k_norm, QkNorm::after_rope), c.attention_scale},
         out{Linear(path / "self_attn" / "o_proj", c.num_attention_heads * c.head_dim, c.hidden_size, c.out_bias),
             std::nullopt, c.residual_multiplier},
         mlp{RmsNorm(path / "post_attention_layernorm", c.hidden_size, c.rms_norm_eps),
             Linear(path / "mlp" / "gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
             Linear(path / "mlp" / "up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
             Linear(path / "mlp" / "down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
-            std::nullopt,
-            c.activation,
-            c.residual_multiplier} {}
+            std::nullopt, c.activation, c.residual_multiplier} {}
+
+  static std::optional<RmsNorm> head_norm(const LlamaConfig& c, const WeightPath& path, const char* name, QkNorm where) {
+    if (c.knobs.qk_norm != where) return std::nullopt;
+    return RmsNorm(path / "self_attn" / name, c.head_dim, c.rms_norm_eps);
+  }
 
   static NormQkv make_qkv(const LlamaConfig& c, const WeightPath& path) {
     WeightPath attn = path / "self_attn";
     int q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
-    auto head_norm = [&](const char* name) {
-      bool has = c.qk_norm == QkNorm::before_rope;
-      return has ? std::optional(RmsNorm(attn / name, c.head_dim, c.rms_norm_eps)) : std::nullopt;
-    };
     return {RmsNorm(path / "input_layernorm", c.hidden_size, c.rms_norm_eps),
             Linear(attn / "q_proj", c.hidden_size, q, c.qkv_bias),
             Linear(attn / "k_proj", c.hidden_size, kv, c.qkv_bias),
             Linear(attn / "v_proj", c.hidden_size, kv, c.qkv_bias),
-            head_norm("q_norm"),
-            head_norm("k_norm"),
+            head_norm(c, path, c.knobs.q_norm, QkNorm::before_rope),
+            head_norm(c, path, c.knobs.k_norm, QkNorm::before_rope),
             c.head_dim};
   }
 
-  mx::array operator()(const mx::array& x, AttentionCache& cache, const AttentionMask& mask, const Positions& at) const {
-    mx::array attended = attention(qkv(x), cache, mask, at);
+  mx::array operator()(const mx::array& x, AttentionCache& cache, const AttentionMask& mask, const Positions& at,
+                       const std::optional<mx::array>& query_scale) const {
+    mx::array attended = attention(qkv(x), cache, mask, at, query_scale);
     return mlp(out(attended, x));
   }
 
@@ -170,9 +199,10 @@ class Llama : public Model {
     mx::array h = embed(inputs, embed_tokens_, type_);
     if (config_.embedding_multiplier != 1) h = mx::multiply(h, mx::array(config_.embedding_multiplier, h.dtype()));
     LayerMasks masks(inputs, at);
+    std::optional<mx::array> scale = query_scale(at);
     for (size_t i = 0; i < layers_.size(); ++i) {
       AttentionCache& layer_cache = attention_cache(cache, i);
-      h = layers_[i](h, layer_cache, masks.of(layer_cache), at);
+      h = layers_[i](h, layer_cache, masks.of(layer_cache), at, scale);
     }
     h = norm_(wanted_tokens(h, inputs, at));
     mx::array logits = mx::astype(lm_head_ ? (*lm_head_)(h) : embed_tokens_.as_linear(h), mx::float32);
@@ -182,6 +212,14 @@ class Llama : public Model {
   ModelCache make_cache(int rows) const override { return make_attention_caches(config_.sliding, config_.sliding_window, rows); }
 
  private:
+  // 1 + beta · ln(1 + ⌊position / original⌋), [B, 1, L, 1].
+  std::optional<mx::array> query_scale(const Positions& at) const {
+    if (!config_.knobs.query_scale) return std::nullopt;
+    mx::array position = mx::astype(mx::reshape(at.order(), {at.rows(), 1, at.length, 1}), mx::float32);
+    mx::array stretches = mx::floor(mx::divide(position, mx::array(config_.query_scale_positions)));
+    return mx::add(mx::array(1.0F), mx::multiply(mx::array(config_.query_scale_beta), mx::log1p(stretches)));
+  }
+
   LlamaConfig config_;
   mx::Dtype type_;
   Embedding embed_tokens_;
@@ -190,13 +228,14 @@ class Llama : public Model {
   std::optional<Linear> lm_head_;
 };
 
-// Buffers that old checkpoints carry along, and a head that a tied model does not use.
-void sanitize(const LlamaConfig& c, Weights& weights) {
-  for (auto it = weights.tensors().begin(); it != weights.tensors().end();) {
-    bool frequencies = it->first.find("rotary_emb.inv_freq") != std::string::npos;
-    bool head = c.tie_word_embeddings && it->first.rfind("lm_head.", 0) == 0;
-    it = frequencies || head ? weights.tensors().erase(it) : std::next(it);
-  }
+// Buffers that old checkpoints carry along, heads for further tokens, and a head that a tied model does not use.
+void sanitize(LlamaConfig& c, Weights& weights) {
+  if (c.knobs.head_may_be_absent && !weights.has("lm_head.weight")) c.tie_word_embeddings = true;
+  auto starts = [](const std::string& name, const char* start) { return name.rfind(start, 0) == 0; };
+  weights.drop([&](const std::string& name) {
+    return name.find("rotary_emb.inv_freq") != std::string::npos || name.find("rope.inv_freq") != std::string::npos ||
+           starts(name, "model.mtp_layers.") || (c.tie_word_embeddings && starts(name, "lm_head."));
+  });
 }
 
 std::unique_ptr<Model> make(const Knobs& knobs, const Config& config, Weights& weights) {
@@ -205,20 +244,48 @@ std::unique_ptr<Model> make(const Knobs& knobs, const Config& config, Weights& w
   return std::make_unique<Llama>(c, weights);
 }
 
-constexpr Knobs kLlama{.qkv_bias_key = "attention_bias", .out_bias_key = "attention_bias", .mlp_bias_key = "mlp_bias"};
+// The table: what a model_type differs in from the plain block.
+constexpr const char* kAttentionBias = "attention_bias";
+constexpr const char* kMlpBias = "mlp_bias";
+constexpr Knobs kErnie{.qkv_bias_key = "use_bias", .out_bias_key = "use_bias", .mlp_bias_key = "use_bias", .traditional = true};
+constexpr Knobs kGranite{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias,
+                         .granite_scales = true};
+constexpr Knobs kHelium{.qkv_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias, .tied = false, .traditional = true};
+constexpr Knobs kHunyuan{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .qk_norm = QkNorm::after_rope,
+                         .q_norm = "query_layernorm", .k_norm = "key_layernorm", .qk_norm_key = "use_qk_norm",
+                         .tied = false};
+constexpr Knobs kInternLm3{.qkv_bias_key = "qkv_bias", .out_bias_key = "qkv_bias", .mlp_bias_key = "bias", .tied = false};
+constexpr Knobs kLlama{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias};
+constexpr Knobs kMimo{.qkv_bias = true, .tied = false};
+constexpr Knobs kMiniCpm{.tied = false, .head_may_be_absent = true, .minicpm_scales = true};
+constexpr Knobs kMinistral3{.query_scale = true};
+constexpr Knobs kQwen2{.qkv_bias = true, .theta = 1e6};
+constexpr Knobs kQwen3{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .qk_norm = QkNorm::before_rope,
+                       .tied = false, .theta = 1e6};
+constexpr Knobs kSeedOss{.qkv_bias_key = kAttentionBias, .out_bias_key = "attention_out_bias", .mlp_bias_key = kMlpBias};
+constexpr Knobs kSmolLm3{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias,
+                         .no_rope_interval = 4};
 
 }  // namespace
 
-#define MLXK_LLAMA(name, ...)                                                             \
-  std::unique_ptr<Model> make_##name(const Config& config, Weights& weights) {            \
-    return make(Knobs __VA_ARGS__, config, weights);                                      \
-  }
-MLXK_LLAMA(granite, (kLlama))
-MLXK_LLAMA(llama, (kLlama))
-MLXK_LLAMA(mistral, (kLlama))
-MLXK_LLAMA(qwen2, {.qkv_bias = true, .theta = 1e6})
-MLXK_LLAMA(qwen3, {.qk_norm = QkNorm::before_rope, .tied = false, .theta = 1e6})
-MLXK_LLAMA(smollm3, {.qkv_bias_key = "attention_bias", .out_bias_key = "attention_bias", .mlp_bias_key = "mlp_bias",
-                     .no_rope_interval = 4})
+#define MLXK_LLAMA(name, knobs) \
+  std::unique_ptr<Model> make_##name(const Config& config, Weights& weights) { return make(knobs, config, weights); }
+MLXK_LLAMA(ernie4_5, kErnie)
+MLXK_LLAMA(granite, kGranite)
+MLXK_LLAMA(helium, kHelium)
+MLXK_LLAMA(hunyuan_v1_dense, kHunyuan)
+MLXK_LLAMA(internlm3, kInternLm3)
+MLXK_LLAMA(iquestcoder, kLlama)
+MLXK_LLAMA(llama, kLlama)
+MLXK_LLAMA(mimo, kMimo)
+MLXK_LLAMA(minicpm, kMiniCpm)
+MLXK_LLAMA(ministral3, kMinistral3)
+MLXK_LLAMA(mistral, kLlama)
+MLXK_LLAMA(qwen2, kQwen2)
+MLXK_LLAMA(qwen3, kQwen3)
+MLXK_LLAMA(seed_oss, kSeedOss)
+MLXK_LLAMA(smollm3, kSmolLm3)
+MLXK_LLAMA(xverse, kLlama)
+#undef MLXK_LLAMA
 
 }  // namespace mlxk

@@ -1,0 +1,197 @@
+// Tiny models against logits that tools/make_model_goldens.py recorded; the weights come from the same formula.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "json/json.h"
+#include "mlx/io.h"
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+#include "models/load.h"
+
+namespace mlxk {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kPrefill = 20, kTotal = 32, kVocab = 128;
+constexpr int kRows[] = {0, 7, 13, 19, 20, 25, 31};
+constexpr float kTolerance = 1e-3F;
+
+std::vector<uint32_t> mixed_bits(const std::string& name, size_t count) {
+  uint32_t seed = 2166136261U;
+  for (unsigned char byte : name) seed = (seed ^ byte) * 16777619U;
+  std::vector<uint32_t> bits(count);
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t x = static_cast<uint32_t>(i) * 2654435761U + seed;
+    x ^= x >> 16;
+    x *= 0x7FEB352DU;
+    x ^= x >> 15;
+    x *= 0x846CA68BU;
+    x ^= x >> 16;
+    bits[i] = x;
+  }
+  return bits;
+}
+
+mx::array tensor(const std::string& name, const Json& description) {
+  std::string kind = description["kind"];
+  mx::Shape shape;
+  size_t count = 1;
+  for (int size : description["shape"]) {
+    shape.push_back(size);
+    count *= size;
+  }
+  std::vector<uint32_t> bits = mixed_bits(name, count);
+  if (kind == "packed8") {
+    for (auto& x : bits) x &= 0xBFBFBFBFU;
+  }
+  if (kind == "packed" || kind == "packed8") return mx::array(bits.begin(), shape, mx::uint32);
+  if (kind == "e8m0" || kind == "e4m3") {
+    std::vector<uint8_t> bytes;
+    for (uint32_t x : bits) bytes.push_back(kind == "e8m0" ? 122 + x % 3 : 0x20 + x % 8);
+    return mx::array(bytes.begin(), shape, mx::uint8);
+  }
+  float divide = description.value("divide", 1.0F);
+  std::vector<float> values;
+  for (uint32_t x : bits) {
+    float unit = static_cast<float>(x >> 16) / 65536.0F - 0.5F;
+    if (kind == "norm") values.push_back(1.0F + unit * 0.5F);
+    if (kind == "float") values.push_back(unit * 0.5F);
+    if (kind == "bias") values.push_back(unit * 0.05F - 0.2F);
+    if (kind == "scale") values.push_back((unit + 1.0F) * 0.4F / divide);
+  }
+  return mx::array(values.begin(), shape, mx::float32);
+}
+
+const Json& cases() {
+  static const Json all = read_json(fs::path(MLXK_TEST_DATA) / "models" / "cases.json");
+  return all;
+}
+
+fs::path write_model(const std::string& name) {
+  const Json& test_case = cases()[name];
+  fs::path folder = fs::path(testing::TempDir()) / ("mlxk_tiny_" + name);
+  fs::create_directories(folder);
+  std::unordered_map<std::string, mx::array> tensors;
+  for (const auto& [key, description] : test_case["tensors"].items()) tensors.emplace(key, tensor(key, description));
+  mx::save_safetensors((folder / "model.safetensors").string(), tensors);
+  std::ofstream(folder / "config.json") << test_case["config"].dump();
+  return folder;
+}
+
+std::vector<int> prompt() {
+  std::vector<int> ids;
+  for (int i = 0; i < kTotal; ++i) ids.push_back((i * 37 + 11) % kVocab);
+  return ids;
+}
+
+// Logits [tokens, vocab] as floats.
+std::vector<float> run(Model& model, ModelCache& cache, const std::vector<int>& ids) {
+  Inputs inputs;
+  inputs.ids = mx::array(ids.begin(), {1, static_cast<int>(ids.size())}, mx::int32);
+  mx::array logits = mx::contiguous(model.forward(inputs, cache));
+  logits.eval();
+  return {logits.data<float>(), logits.data<float>() + logits.size()};
+}
+
+// Logits of all of `ids`, fed in the pieces given and then one by one.
+std::vector<float> run_in_pieces(Model& model, const std::vector<int>& ids, const std::vector<int>& pieces) {
+  ModelCache cache = model.make_cache(1);
+  std::vector<float> all;
+  size_t at = 0, piece = 0;
+  while (at < ids.size()) {
+    size_t count = piece < pieces.size() ? pieces[piece++] : 1;
+    auto part = run(model, cache, {ids.begin() + at, ids.begin() + at + count});
+    all.insert(all.end(), part.begin(), part.end());
+    at += count;
+  }
+  return all;
+}
+
+float largest_difference(const float* a, const float* b, size_t count) {
+  float largest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    float difference = std::abs(a[i] - b[i]);
+    if (!(difference <= largest)) largest = difference;  // a NaN counts
+  }
+  return largest;
+}
+
+class Golden : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    folder_ = write_model(GetParam());
+    model_ = load_model(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  // The rope of these depends on how long the row is at each call.
+  bool depends_on_pieces() const { return GetParam() == "rope_dynamic" || GetParam().rfind("rope_longrope", 0) == 0; }
+
+  void expect_recorded(const std::vector<float>& logits, const char* how) {
+    auto recorded = mx::load_safetensors((fs::path(MLXK_TEST_DATA) / "models" / "logits.safetensors").string()).first;
+    mx::array expected = recorded.at(GetParam());
+    expected.eval();
+    for (size_t i = 0; i < std::size(kRows); ++i) {
+      float difference = largest_difference(expected.data<float>() + i * kVocab, logits.data() + kRows[i] * kVocab, kVocab);
+      EXPECT_LT(difference, kTolerance) << how << ", position " << kRows[i];
+    }
+  }
+
+  fs::path folder_;
+  std::unique_ptr<Model> model_;
+};
+
+TEST_P(Golden, PrefillAndStepsGiveTheRecordedLogits) {
+  expect_recorded(run_in_pieces(*model_, prompt(), {kPrefill}), "prefill, then steps");
+  if (depends_on_pieces()) return;
+  expect_recorded(run_in_pieces(*model_, prompt(), {7, 6, 7}), "prefill in chunks");
+  expect_recorded(run_in_pieces(*model_, prompt(), {}), "steps only");
+  expect_recorded(run_in_pieces(*model_, prompt(), {11, 1, 1, 12}), "a chunk behind steps");
+}
+
+TEST_P(Golden, RaggedRowsGiveWhatEachGivesAlone) {
+  const std::vector<int> ids = prompt(), lengths{20, 5, 11};
+  const int rows = 3, steps = 10;
+  ModelCache together = model_->make_cache(rows);
+  std::vector<ModelCache> alone;
+  std::vector<int> padded;
+  for (int row = 0; row < rows; ++row) {
+    alone.push_back(model_->make_cache(1));
+    for (int i = 0; i < lengths[0]; ++i) padded.push_back(i < lengths[row] ? ids[row + i] : 0);
+  }
+  Inputs inputs;
+  inputs.ids = mx::array(padded.begin(), {rows, lengths[0]}, mx::int32);
+  inputs.lengths = lengths;
+  inputs.last_only = true;
+  std::vector<int> next(rows);
+  for (int step = 0; step <= steps; ++step) {
+    mx::array logits = mx::contiguous(model_->forward(inputs, together));
+    logits.eval();
+    for (int row = 0; row < rows; ++row) {
+      std::vector<int> own(ids.begin() + row, ids.begin() + row + lengths[row]);
+      if (step > 0) own = {next[row]};
+      auto expected = run(*model_, alone[row], own);
+      float difference = largest_difference(expected.data() + (own.size() - 1) * kVocab,
+                                            logits.data<float>() + row * kVocab, kVocab);
+      EXPECT_LT(difference, kTolerance) << "row " << row << ", step " << step;
+      next[row] = (step * 29 + row * 5 + 3) % kVocab;
+    }
+    inputs = {};
+    inputs.ids = mx::array(next.begin(), {rows, 1}, mx::int32);
+  }
+}
+
+std::vector<std::string> case_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : cases().items()) names.push_back(name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, Golden, testing::ValuesIn(case_names()), [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace mlxk
