@@ -1,5 +1,6 @@
 //! tokenizers, minijinja and llguidance behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
 
+mod confined;
 mod decode;
 mod grammar;
 mod pyformat;

@@ -1,20 +1,24 @@
 //! Chat templates: minijinja set up to render what Jinja2 renders inside transformers. Templates come with models,
 //! so they are hostile: no files, bounded work, depth, output and memory.
 
+use crate::confined::{self, Outcome};
 use crate::pyformat::{python_repr, python_str, to_json, JsonStyle};
-use crate::{bytes, catch, guard, strmethods, Failure, Text, PANIC, RAISED};
+use crate::{bytes, catch, guard, strmethods, Failure, Text, FAILED, RAISED};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 /// Some ten thousand messages of a usual template.
-const FUEL: u64 = 20_000_000;
-const MAX_OUTPUT: usize = 64 << 20;
+const FUEL: u64 = 10_000_000;
+/// Text for a render beyond what its context asks for.
+const MAX_OUTPUT: usize = 16 << 20;
 const MAX_DEPTH: usize = 200;
-/// Values nest as deep as fuel allows and are dropped by recursion: rendering has a stack of its own for that.
-const STACK: usize = 256 << 20;
+/// Memory for a render beyond what its context asks for.
+const MAX_MEMORY: usize = 128 << 20;
 
 thread_local! {
     static NOW: Cell<Option<i64>> = const { Cell::new(None) };
@@ -23,7 +27,11 @@ thread_local! {
 
 pub struct Template {
     env: Environment<'static>,
+    stopped: AtomicBool, // a render spent its memory: there is no second try
 }
+
+/// A handle as C sees it.
+pub struct Handle(Arc<Template>);
 
 fn invalid(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, text.into())
@@ -149,15 +157,18 @@ fn to_value(json: serde_json::Value) -> Value {
     }
 }
 
-/// Collects the text up to MAX_OUTPUT.
-struct Bounded(Vec<u8>);
+/// Collects text up to a limit.
+struct Bounded {
+    text: Vec<u8>,
+    limit: usize,
+}
 
 impl io::Write for Bounded {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
-        if self.0.len() + part.len() > MAX_OUTPUT {
-            return Err(io::Error::other(format!("the rendered text exceeds {MAX_OUTPUT} bytes")));
+        if self.text.len() + part.len() > self.limit {
+            return Err(io::Error::other(format!("the rendered text exceeds {} bytes", self.limit)));
         }
-        self.0.extend_from_slice(part);
+        self.text.extend_from_slice(part);
         Ok(part.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -181,15 +192,16 @@ impl Template {
         let source = std::str::from_utf8(source).map_err(|_| "not UTF-8".to_string())?;
         let mut env = environment();
         env.add_template_owned("chat", rewrite(source)).map_err(|e| describe(&e))?;
-        Ok(Template { env })
+        Ok(Template { env, stopped: AtomicBool::new(false) })
     }
 
-    fn render(&self, context: Value, now: i64) -> Result<String, Failure> {
+    fn render(&self, context: &[u8], now: i64) -> Result<String, Failure> {
         NOW.with(|slot| slot.set((now >= 0).then_some(now)));
-        let mut out = Bounded(Vec::new());
+        let mut out = Bounded { text: Vec::new(), limit: MAX_OUTPUT + 4 * context.len() };
+        let context = to_value(serde_json::from_slice(context)?);
         let result = self.env.get_template("chat").and_then(|t| t.render_captured_to(context, &mut out).map(drop));
         match result {
-            Ok(()) => Ok(String::from_utf8(out.0)?),
+            Ok(()) => Ok(String::from_utf8(out.text)?),
             Err(error) => Err(match RAISED_TEXT.with(|slot| slot.borrow_mut().take()) {
                 Some(text) => Failure(RAISED, text),
                 None => describe(&error).into(),
@@ -198,38 +210,29 @@ impl Template {
     }
 }
 
-/// Runs `body` on a thread with a deep stack.
-fn with_deep_stack<T: Send>(body: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn_scoped(scope, || catch(body))
-            .map_err(|e| format!("no thread to render on: {e}"))?;
-        match thread.join() {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(Failure(PANIC, panic)),
-            Err(panic) => Err(Failure(PANIC, crate::panic_text(&*panic))),
-        }
-    })
+fn out_of_memory() -> Failure {
+    Failure(FAILED, "the template asks for too much memory".into())
 }
 
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_template_compile(
     source: *const u8,
     size: usize,
-    out: *mut *mut Template,
+    out: *mut *mut Handle,
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
-        let source = bytes(source, size);
-        let template = with_deep_stack(|| Template::compile(source))?;
-        *out = Box::into_raw(Box::new(template));
+        let source = bytes(source, size).to_vec();
+        match confined::run(MAX_MEMORY + 64 * source.len(), move || Template::compile(&source)) {
+            Outcome::Finished(template) => *out = Box::into_raw(Box::new(Handle(Arc::new(template?)))),
+            Outcome::Stopped => return Err(out_of_memory()),
+        }
         Ok(())
     })
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn mlxk_template_free(template: *mut Template) {
+pub unsafe extern "C" fn mlxk_template_free(template: *mut Handle) {
     if !template.is_null() {
         let _ = catch(|| drop(Box::from_raw(template)));
     }
@@ -237,7 +240,7 @@ pub unsafe extern "C" fn mlxk_template_free(template: *mut Template) {
 
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_template_render(
-    template: *const Template,
+    template: *const Handle,
     context: *const u8,
     size: usize,
     now: i64,
@@ -245,9 +248,20 @@ pub unsafe extern "C" fn mlxk_template_render(
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
-        let (template, context) = (&*template, bytes(context, size));
-        let text = with_deep_stack(|| template.render(to_value(serde_json::from_slice(context)?), now))?;
-        *out = Text::from_string(text);
+        let template = (&*template).0.clone();
+        if template.stopped.load(Ordering::Relaxed) {
+            return Err(out_of_memory());
+        }
+        let context = bytes(context, size).to_vec();
+        let job = template.clone();
+        let render = move || job.render(&context, now);
+        match confined::run(MAX_MEMORY + 64 * size, render) {
+            Outcome::Finished(text) => *out = Text::from_string(text?),
+            Outcome::Stopped => {
+                template.stopped.store(true, Ordering::Relaxed);
+                return Err(out_of_memory());
+            }
+        }
         Ok(())
     })
 }

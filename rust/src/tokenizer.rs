@@ -26,6 +26,7 @@ pub struct Handle(pub Arc<Tok>);
 impl Tok {
     fn from_json(json: &[u8]) -> Result<Tok, Failure> {
         let File { mut parts, model, added } = serde_json::from_slice(json)?;
+        check_charsmaps(parts.get("normalizer"))?;
         let model_vocab = model.vocab.size()?;
         let model = model.build()?;
         // Everything else goes the crate's own way, around an empty model.
@@ -76,6 +77,32 @@ impl Tok {
     pub fn is_special(&self, id: u32) -> bool {
         self.raw_token(id).is_some_and(|t| self.inner.get_added_vocabulary().is_special_token(&t))
     }
+}
+
+/// The crate reserves memory for the length that a character map states before it looks.
+fn check_charsmaps(part: Option<&Value>) -> Result<(), Failure> {
+    match part {
+        Some(Value::Array(list)) => list.iter().try_for_each(|v| check_charsmaps(Some(v))),
+        Some(Value::Object(map)) => match map.get("precompiled_charsmap").and_then(Value::as_str) {
+            Some(text) if charsmap_length(text) > text.len() => Err("precompiled_charsmap is truncated".into()),
+            _ => map.values().try_for_each(|v| check_charsmaps(Some(v))),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// The length that begins a character map: 32 bits, little-endian, in base64.
+fn charsmap_length(base64: &str) -> usize {
+    let digit = |c: u8| match c {
+        b'A'..=b'Z' => c - b'A',
+        b'a'..=b'z' => c - b'a' + 26,
+        b'0'..=b'9' => c - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => 0,
+    };
+    let bits = base64.bytes().take(6).fold(0u64, |bits, c| bits << 6 | u64::from(digit(c)));
+    ((bits >> 4) as u32).swap_bytes() as usize
 }
 
 fn added_token(value: Value) -> Result<AddedToken, Failure> {

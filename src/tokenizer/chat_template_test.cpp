@@ -157,6 +157,10 @@ TEST(ChatTemplate, stops_hostile_templates) {
            "{% import '/etc/passwd' as x %}",
            "{% extends 'chat' %}",
            "{% for a in range(99999) %}{{ 'x' * 100000 }}{% endfor %}",
+           "{% set ns = namespace(x='x') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+           "{% set ns = namespace(x=[]) %}{% for a in range(99) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}"
+           "{% endfor %}{% endfor %}",
+           "{{ '%9999999999d' | format(1) }}",
            "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
            "{{ messages.__class__.__mro__ }}",
            "{{ messages[::-1][99].content.x }}",
@@ -203,12 +207,15 @@ TEST_F(TemplateFolder, chooses_among_named_templates) {
   write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "d"},
       {"name": "tool_use", "template": "t{{ tools|length }}"}, {"name": "rag", "template": "r"}]})");
   EXPECT_EQ(rendered(), "d");
-  EXPECT_EQ(rendered({.tools = Json::array({1, 2})}), "t2");
-  EXPECT_EQ(rendered({.documents = Json::array({1})}), "r");
+  RenderOptions with_tools, with_documents;
+  with_tools.tools = Json::array({1, 2});
+  with_documents.documents = Json::array({1});
+  EXPECT_EQ(rendered(with_tools), "t2");
+  EXPECT_EQ(rendered(with_documents), "r");
   write("chat_template.jinja", "jinja");
   write("additional_chat_templates/tool_use.jinja", "more");
   EXPECT_EQ(rendered(), "jinja");
-  EXPECT_EQ(rendered({.tools = Json::array({1})}), "more");
+  EXPECT_EQ(rendered(with_tools), "more");
 }
 
 TEST_F(TemplateFolder, refuses_a_template_of_the_wrong_type) {

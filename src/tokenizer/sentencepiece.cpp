@@ -154,7 +154,7 @@ void add_pipeline(Json& json, const SentencePieceModel& model, bool byte_fallbac
     normalizers.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", base64_encode(model.charsmap)}});
   }
   if (model.remove_extra_whitespaces) {
-    normalizers.push_back({{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}});
+    normalizers.push_back(replace("Regex", "^ +| +$", ""));
     normalizers.push_back(replace("Regex", " {2,}", " "));
   }
   // Only a Metaspace can tell the first piece of text from those after a special token.
