@@ -1,0 +1,53 @@
+"""The program under test, in a home of its own."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+PROGRAM = os.environ["MLXK_PROGRAM"]
+MODEL = os.environ.get("MLXK_TEST_MODEL", "")
+
+
+class ProgramTest(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.home = tempfile.mkdtemp(prefix="mlxk_cli_")
+        self.addCleanup(shutil.rmtree, self.home, True)
+        os.makedirs(os.path.join(self.home, "hf", "hub"))
+        self.env = {
+            "HOME": self.home,
+            "HF_HOME": os.path.join(self.home, "hf"),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+        }
+        for name, value in os.environ.items():
+            if name.startswith(("ASAN_", "UBSAN_", "LSAN_", "TSAN_")):
+                self.env[name] = value
+
+    def run_program(self, *args, stdin=b"", program=PROGRAM, timeout=120, env=None):
+        """CompletedProcess of `mlxk args`, its streams as bytes."""
+        return subprocess.run([program, *args], input=stdin, capture_output=True, timeout=timeout,
+                              env={**self.env, **(env or {})}, cwd=self.home)
+
+    def run_json(self, *args, code=0, **kwargs):
+        """The one JSON document that `mlxk args` prints on stdout."""
+        done = self.run_program(*args, **kwargs)
+        self.assertEqual(done.returncode, code, done.stderr.decode())
+        text = done.stdout.decode("ascii")
+        document = json.loads(text)
+        self.assertEqual(text, json.dumps(document, indent=2) + "\n", "not one document of indent 2")
+        return document
+
+    def write(self, name, content):
+        path = os.path.join(self.home, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+
+def error(kind, message, command=None):
+    return {"status": "error", "command": command, "data": None, "error": {"type": kind, "message": message}}

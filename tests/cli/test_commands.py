@@ -1,0 +1,121 @@
+"""Version, help, unknown commands, completions: what works without any model."""
+import os
+import shutil
+import subprocess
+import time
+import unittest
+
+from program import PROGRAM, ProgramTest, error
+
+VERSION = os.environ["MLXK_VERSION"]
+
+
+class Version(ProgramTest):
+    def test_prints_the_name_it_was_called_by(self):
+        self.assertEqual(self.run_program("--version").stdout.decode(), f"mlxk {VERSION}\n")
+        link = os.path.join(self.home, "mlxk-json")
+        os.symlink(PROGRAM, link)
+        self.assertEqual(self.run_program("--version", program=link).stdout.decode(), f"mlxk-json {VERSION}\n")
+
+    def test_as_json(self):
+        document = self.run_json("--version", "--json")
+        self.assertEqual(document["command"], "version")
+        self.assertEqual(document["data"]["cli_version"], VERSION)
+        self.assertGreater(document["data"]["system"]["memory_total_bytes"], 0)
+
+    def test_is_quick(self):
+        self.run_program("--version")
+        best = min(self.timed() for _ in range(10))
+        self.assertLess(best, 0.02 if "ASAN_OPTIONS" not in os.environ else 1)
+
+    def timed(self):
+        start = time.monotonic()
+        self.run_program("--version")
+        return time.monotonic() - start
+
+    def test_loads_no_engine_and_no_python(self):
+        libraries = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=False).stdout
+        for name in ("libmlx", "python", "libcuda"):
+            self.assertNotIn(name, libraries.lower())
+
+
+class Help(ProgramTest):
+    def test_lists_the_commands(self):
+        done = self.run_program("--help")
+        self.assertEqual(done.returncode, 0)
+        for word in ("list", "health", "show", "convert", "run", "--version"):
+            self.assertIn(word, done.stdout.decode())
+        self.assertNotIn("completions", done.stdout.decode())
+
+    def test_no_command_prints_help_and_is_misuse(self):
+        done = self.run_program()
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(done.stdout, self.run_program("--help").stdout)
+
+    def test_of_run_shows_defaults_and_variables(self):
+        text = self.run_program("run", "--help").stdout.decode()
+        self.assertIn("(default 0.7)", text)
+        self.assertIn("MLXK2_ENABLE_PIPES", text)
+
+
+class Misuse(ProgramTest):
+    def test_no_command_as_json(self):
+        self.assertEqual(self.run_json("--json", code=1), error("CommandError", "No command specified"))
+
+    def test_unknown_command(self):
+        done = self.run_program("frobnicate")
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertIn("usage: mlxk", done.stderr.decode())
+        self.assertIn("unknown command: 'frobnicate'", done.stderr.decode())
+
+    def test_unknown_command_as_json(self):
+        document = self.run_json("frobnicate", "--json", code=2)
+        self.assertIsNone(document["command"])
+        self.assertEqual(document["error"]["type"], "CommandError")
+
+    def test_bad_arguments(self):
+        for words in (["run"], ["run", "m", "--nope"], ["run", "m", "x", "--top-p", "2"], ["show"], ["--nope"]):
+            done = self.run_program(*words)
+            self.assertEqual((done.returncode, done.stdout), (2, b""), words)
+            self.assertIn("usage: mlxk", done.stderr.decode())
+            self.assertEqual(self.run_json(*words, "--json", code=2)["error"]["type"], "CommandError")
+
+    def test_top_level_json_reaches_the_command(self):
+        self.assertEqual(self.run_json("--json", "list"), self.run_json("list", "--json"))
+
+
+class Generated(ProgramTest):
+    def test_completions_are_scripts(self):
+        for shell in ("bash", "zsh", "fish"):
+            script = self.run_program("completions", shell)
+            self.assertEqual(script.returncode, 0)
+            self.assertIn(b"max-tokens", script.stdout)
+            if shutil.which(shell):
+                checked = subprocess.run([shell, "-n"], input=script.stdout, capture_output=True, check=False)
+                self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertEqual(self.run_program("completions", "tcsh").returncode, 2)
+
+    def test_bash_completes_options_of_the_command(self):
+        script = self.run_program("completions", "bash").stdout.decode()
+        script += '\nCOMP_WORDS=(mlxk run --max); COMP_CWORD=2; _mlxk; echo "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, "--max-tokens\n")
+
+    def test_manual_page_names_every_command(self):
+        page = self.run_program("man").stdout.decode()
+        for word in (".TH MLXK 1", ".SS run", ".SS list", "EXIT STATUS"):
+            self.assertIn(word, page)
+
+
+class ClosedPipe(ProgramTest):
+    def test_ends_silently(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([PROGRAM, "run", "--help"], stdout=writer, stderr=subprocess.PIPE, env=self.env, check=False)
+        os.close(writer)
+        self.assertEqual(done.stderr, b"")
+        self.assertEqual(done.returncode, -13)
+
+
+if __name__ == "__main__":
+    unittest.main()

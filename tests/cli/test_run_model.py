@@ -1,0 +1,166 @@
+"""`mlxk run` with a real model: MLXK_TEST_MODEL names a workspace (SmolLM2-135M-Instruct or better)."""
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+import unittest
+
+from program import MODEL, PROGRAM, ProgramTest
+
+QUESTION = "What is the capital of France?"
+GREEDY = ("--temperature", "0", "--max-tokens", "24")
+
+
+@unittest.skipUnless(MODEL, "MLXK_TEST_MODEL is not set")
+class Answers(ProgramTest):
+    def answer(self, *args, **kwargs):
+        done = self.run_program("run", MODEL, *args, *GREEDY, **kwargs)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.decode()
+
+    def test_knows_the_capital(self):
+        text = self.answer(QUESTION)
+        self.assertIn("Paris", text)
+        self.assertTrue(text.endswith("\n") and not text.endswith("\n\n"))
+
+    def test_is_the_same_from_everywhere(self):
+        text = self.answer(QUESTION)
+        self.assertEqual(self.answer("--prompt", QUESTION), text)
+        self.assertEqual(self.answer("-", stdin=QUESTION.encode()), text)
+        self.assertEqual(self.answer("@" + self.write("q.txt", QUESTION.encode())), text)
+        self.assertEqual(self.answer(*QUESTION.split(), "--no-stream"), text)
+
+    def test_json_counts_and_times(self):
+        data = self.run_json("run", MODEL, QUESTION, *GREEDY, "--json", "--verbose")["data"]
+        self.assertEqual(data["prompt"], QUESTION)
+        self.assertEqual(data["response"] + "\n", self.answer(QUESTION))
+        self.assertEqual(data["finish_reason"], "stop")
+        self.assertGreater(data["usage"]["prompt_tokens"], 5)
+        self.assertGreater(data["timings"]["tokens_per_s"], 0)
+
+    def test_length_is_a_finish_reason(self):
+        data = self.run_json("run", MODEL, QUESTION, "--temperature", "0", "--max-tokens", "3", "--json")["data"]
+        self.assertEqual(data["finish_reason"], "length")
+        self.assertEqual(data["usage"]["completion_tokens"], 3)
+
+    def test_stop_strings_end_the_answer_and_do_not_show(self):
+        full = self.answer(QUESTION)
+        data = self.run_json("run", MODEL, QUESTION, *GREEDY, "--json", "--stop", "aris", "--stop", "capital of")["data"]
+        self.assertEqual(data["response"], full.split("capital of")[0])
+        self.assertEqual(data["finish_reason"], "stop")
+
+    def test_seed_makes_sampling_repeatable(self):
+        args = ("run", MODEL, "Name a colour.", "--max-tokens", "8", "--temperature", "1.5", "--top-p", "1")
+        one, two = (self.run_program(*args, "--seed", "7").stdout for _ in range(2))
+        self.assertEqual(one, two)
+
+    def test_prompt_longer_than_the_context_is_refused_before_loading(self):
+        done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr.decode(), r"^Error: the prompt has \d+ tokens; the context of .* holds \d+")
+
+    def test_chat_over_a_pipe(self):
+        done = self.run_program("run", MODEL, *GREEDY, stdin=f"{QUESTION}\n/stats\n".encode())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = done.stdout.decode()
+        self.assertIn("Starting interactive chat. Type 'exit' or 'quit' to end.\n\n", text)
+        self.assertIn("Paris", text)
+        self.assertIn("1 answers", text)
+        self.assertNotIn("\033", text)
+
+    def test_closed_pipe_ends_silently(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([PROGRAM, "run", MODEL, QUESTION, *GREEDY], stdout=writer, stderr=subprocess.PIPE,
+                              env=self.env, timeout=120, check=False)
+        os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE, b""))
+
+
+class Terminal:
+    """The program on a pseudo terminal."""
+
+    def __init__(self, args, env, cwd):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(cwd)
+            os.execve(args[0], args, env)
+        self.text = ""
+
+    def read_until(self, word, seconds=120, start=0):
+        end = time.monotonic() + seconds
+        while word not in self.text[start:]:
+            if time.monotonic() > end:
+                raise AssertionError(f"no {word!r} in {self.text!r}")
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    piece = os.read(self.fd, 65536)
+                except OSError:
+                    piece = b""
+                if not piece:
+                    break
+                self.text += piece.decode("utf-8", "replace")
+        return self.text
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def wait(self):
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@unittest.skipUnless(MODEL, "MLXK_TEST_MODEL is not set")
+class Chat(ProgramTest):
+    def start(self, *args):
+        terminal = Terminal([PROGRAM, "run", MODEL, "--temperature", "0", *args], {**self.env, "TERM": "xterm"}, self.home)
+        terminal.read_until("You: ")
+        return terminal
+
+    def test_answers_and_remembers_lines(self):
+        terminal = self.start("--max-tokens", "16")
+        terminal.send(QUESTION + "\r")
+        terminal.read_until("Paris")
+        terminal.read_until("You: ", start=terminal.text.index("Paris"))
+        terminal.send("\x04")
+        self.assertEqual(terminal.wait(), 0)
+        with open(os.path.join(self.home, ".local/state/mlxk/history"), encoding="utf-8") as file:
+            self.assertIn("capital", file.read())
+
+    def test_first_interrupt_stops_the_answer(self):
+        terminal = self.start("--max-tokens", "4000", "--repetition-penalty", "1")
+        terminal.send("Write a very long story about the sea.\r")
+        terminal.read_until("Assistant: ")
+        time.sleep(1)
+        os.kill(terminal.pid, signal.SIGINT)
+        terminal.read_until("[Generation interrupted by user]", seconds=60)
+        terminal.read_until("You: ", start=terminal.text.index("interrupted by user"))
+        terminal.send("exit\r")
+        self.assertEqual(terminal.wait(), 0)
+
+    def test_interrupt_at_the_prompt_leaves(self):
+        terminal = self.start()
+        terminal.send("\x03")
+        terminal.read_until("Chat interrupted. Goodbye!")
+        self.assertEqual(terminal.wait(), 130)
+
+
+@unittest.skipUnless(MODEL, "MLXK_TEST_MODEL is not set")
+class Interrupt(ProgramTest):
+    def test_ends_a_single_answer_with_130(self):
+        terminal = Terminal([PROGRAM, "run", MODEL, "Write a very long story.", "--max-tokens", "4000",
+                             "--repetition-penalty", "1"], self.env, self.home)
+        time.sleep(2)
+        terminal.send("\x03")
+        terminal.read_until("[Generation interrupted by user]", seconds=60)
+        self.assertEqual(terminal.wait(), 130)
+
+
+if __name__ == "__main__":
+    unittest.main()
