@@ -93,3 +93,46 @@ write("gguf_fuzz", {
     "past_end": gguf([], [("w", [1024], 0, 2**63)], b""),
     "count": b"GGUF" + struct.pack("<IQQ", 3, 2**62, 2**62),
 })
+
+
+def tokenizer(model, **parts):
+    return b"\0" + json.dumps({"version": "1.0", "added_tokens": [
+        {"id": 0, "content": "<s>", "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}],
+        "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None, **parts, "model": model}).encode()
+
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+METASPACE = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": False}
+BYTES = {f"<0x{byte:02X}>": byte + 1 for byte in range(256)}
+
+write("tokenizer_fuzz", {
+    "byte_level": tokenizer({"type": "BPE", "vocab": {"<s>": 0, "a": 1, "aa": 2, "H": 3, "\u0120": 4, "e": 5, "He": 6},
+                             "merges": ["a a", "H e"]}, pre_tokenizer=BYTE_LEVEL, decoder=BYTE_LEVEL),
+    "byte_fallback": tokenizer({"type": "BPE", "vocab": {"<s>": 0, **BYTES, "\u2581": 257, "l": 258, "ll": 259}, "merges": [["l", "l"]],
+                                "byte_fallback": True, "fuse_unk": True, "unk_token": "<s>"},
+                               normalizer={"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+                               decoder={"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}),
+    "metaspace": tokenizer({"type": "Unigram", "unk_id": 0, "vocab": [["<s>", 0.0], ["\u2581", -1.0], ["a", -2.0], ["aa", -2.5]]},
+                           pre_tokenizer=METASPACE, decoder=METASPACE),
+    "wordpiece": tokenizer({"type": "WordPiece", "unk_token": "<s>", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                            "vocab": {"<s>": 0, "hello": 1, "##o": 2, "don": 3, "'": 4, "t": 5}},
+                           normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                                       "lowercase": True},
+                           pre_tokenizer={"type": "BertPreTokenizer"}, decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}),
+    "split": tokenizer({"type": "BPE", "vocab": {"<s>": 0, "1": 1}, "merges": []},
+                       pre_tokenizer={"type": "Split", "pattern": {"Regex": "\\d|(a+)+b"}, "behavior": "Isolated", "invert": False}),
+    "merge_of_unknown": tokenizer({"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}),
+    "ids_past_table": tokenizer({"type": "BPE", "vocab": {"a": 2147483647, "H": 4294967295}, "merges": []}),
+    # One field 1 (a piece: text, score, type) of a SentencePiece model, then field 2 (the trainer: BPE).
+    "sentencepiece": b"\1" + b"".join(bytes([10, len(p) + 9, 10, len(p)]) + p + b"\x15" + struct.pack("<f", -i) + bytes([24, k])
+                                      for i, (p, k) in enumerate([(b"<unk>", 2), (b"<s>", 3), (b"a", 1), (b"aa", 1), (b"<0x41>", 6)]))
+                     + bytes([18, 2, 24, 2]),
+    "tiktoken": b"\2YQ== 0\nYg== 1\nYWI= 2\nIA== 3\n",
+    "config": b"\3" + json.dumps({"bos_token": "<s>", "eos_token": {"content": "a"}, "added_tokens_decoder": {
+        "1": {"content": "<x>", "special": True}}}).encode(),
+    "template": b"\4{{ bos_token }}{% for m in messages %}{{ m['role'] + ': ' + m.content | string | trim }}{% endfor %}"
+                b"{% if add_generation_prompt %}A:{% endif %}{{ tools | tojson }}",
+    "template_macro": b"\4{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}{{ range(10**9) | list }}{{ strftime_now('%Y') }}",
+    "template_namespace": b"\4{% set ns = namespace(a=0) %}{% for i in range(99) %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}"
+                          b"{{ raise_exception('no') }}",
+})
