@@ -110,7 +110,8 @@ Memory system_memory(const fs::path&) {
   sysctlbyname("hw.memsize", &memory.total, &size, nullptr, 0);
   vm_statistics64_data_t pages{};
   mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
-  if (host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&pages), &count) == KERN_SUCCESS) {
+  if (host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&pages), &count) ==
+      KERN_SUCCESS) {
     memory.free = (uint64_t{pages.free_count} + pages.inactive_count + pages.purgeable_count) * vm_page_size;
   }
   return memory;

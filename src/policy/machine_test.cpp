@@ -90,7 +90,8 @@ TEST_F(MachineTree, ABadVariableIsAUsageError) {
       ADD_FAILURE() << "accepted: " << text;
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::usage);
-      EXPECT_THAT(e.what(), ::testing::HasSubstr(std::string("MLXK_MEMORY_LIMIT must be a number of bytes above 0, got '") + text));
+      EXPECT_THAT(e.what(), ::testing::HasSubstr(
+                                std::string("MLXK_MEMORY_LIMIT must be a number of bytes above 0, got '") + text));
     }
   }
 }

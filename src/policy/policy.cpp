@@ -14,8 +14,8 @@ constexpr int kBadRequest = 400, kNotImplemented = 501, kInsufficientStorage = 5
 /// One engine as the table sees it.
 struct Engine {
   Route route;
-  std::string_view word;       // "Vision models": how messages name its models
-  const Runnable& runnable;    // what Probe says of the model
+  std::string_view word;     // "Vision models": how messages name its models
+  const Runnable& runnable;  // what Probe says of the model
   const std::vector<std::string_view>& built;
 };
 
@@ -79,9 +79,10 @@ Decision decide_media(const ModelInfo& model, const Machine& machine, const Engi
 /// A text prompt alone: the text engine or nothing, also for a model that could see or hear.
 Decision decide_text(const ModelInfo& model, const Machine& machine, Context context, const Engine& engine) {
   if (model.is_embedding) {
-    return mismatch(model, context == Context::cli ? "is an embedding model — `mlxk run` does not support embeddings; use "
-                                                     "`mlxk embed` instead."
-                                                   : "is an embedding model; use /v1/embeddings instead.");
+    return mismatch(model, context == Context::cli
+                               ? "is an embedding model — `mlxk run` does not support embeddings; use "
+                                 "`mlxk embed` instead."
+                               : "is an embedding model; use /v1/embeddings instead.");
   }
   if (model.audio_backend == AudioBackend::stt) {
     return mismatch(model, context == Context::cli
@@ -100,14 +101,13 @@ Decision decide_text(const ModelInfo& model, const Machine& machine, Context con
 }  // namespace
 
 const BuiltIn& built_in() {
-  static const BuiltIn names{
-      {
+  static const BuiltIn names{{
 #define MLXK_TEXT_MODEL(name) #name,
 #include "models/models.inc"
 #undef MLXK_TEXT_MODEL
-      },
-      {},
-      {}};
+                             },
+                             {},
+                             {}};
   return names;
 }
 
@@ -123,10 +123,12 @@ Decision decide(const ModelInfo& model, const Machine& machine, const RequestFac
     return decide_media(model, machine, speech, "abort above that: the audio encoder needs the rest.");
   }
   if (audio && model.audio_backend != AudioBackend::stt && model.audio_backend != AudioBackend::multimodal) {
-    return block(kNotImplemented, "unknown_audio_backend", fmt::format("Unknown audio model type for '{}'", model.ref.name));
+    return block(kNotImplemented, "unknown_audio_backend",
+                 fmt::format("Unknown audio model type for '{}'", model.ref.name));
   }
   // 1a–1e, only where media came with the request.
-  if (images && !model.is_vision) return mismatch(model, "does not support vision inputs (no vision capability detected)");
+  if (images && !model.is_vision)
+    return mismatch(model, "does not support vision inputs (no vision capability detected)");
   if (images && audio && model.audio_backend == AudioBackend::stt) {
     return mismatch(model, "does not support images and audio in one request");
   }

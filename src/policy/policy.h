@@ -47,8 +47,8 @@ const BuiltIn& built_in();
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request,
                 const BuiltIn& built = built_in());
 
-/// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT=BYTES overrides (throws usage
-/// when it is no number). Starts no device.
+/// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT=BYTES overrides (throws
+/// usage when it is no number). Starts no device.
 Machine this_machine();
 
 }  // namespace mlxk

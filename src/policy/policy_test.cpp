@@ -62,7 +62,7 @@ struct Row {
   Route route;
   int status;
   const char* type;
-  const char* message;  // on the CLI; a part of it
+  const char* message;                   // on the CLI; a part of it
   const char* server_message = nullptr;  // where it differs
 };
 
@@ -77,7 +77,8 @@ std::vector<Row> table() {
       {"0a_audio_beside_images_is_not_dropped", vision_model(), kRoomy, true, true, kBlock, Route::none, 400,
        "capability_mismatch", "does not support audio inputs"},
       {"0b_speech_not_built_in", with(speech_model(), unbuilt), kRoomy, false, true, kBlock, Route::none, 501,
-       "missing_dependency", "Speech models of architecture 'novel' are not built in (model 'org/m'). Built in: whisper."},
+       "missing_dependency",
+       "Speech models of architecture 'novel' are not built in (model 'org/m'). Built in: whisper."},
       {"0b_speech_broken", with(speech_model(), broken), kRoomy, false, true, kBlock, Route::none, 501,
        "runtime_incompatible", "Model 'org/m' is not compatible: shards are missing"},
       {"0c_speech", speech_model(), kRoomy, false, true, kAllow, Route::speech, 200, "", ""},
@@ -89,8 +90,8 @@ std::vector<Row> table() {
        false, true, kBlock, Route::none, 501, "unknown_audio_backend", "Unknown audio model type for 'org/m'"},
       {"1a_images_to_text_model", text_model(), kRoomy, true, false, kBlock, Route::none, 400, "capability_mismatch",
        "Model 'org/m' does not support vision inputs (no vision capability detected)"},
-      {"1a_images_to_speech_model", speech_model(), kRoomy, true, false, kBlock, Route::none, 400, "capability_mismatch",
-       "does not support vision inputs"},
+      {"1a_images_to_speech_model", speech_model(), kRoomy, true, false, kBlock, Route::none, 400,
+       "capability_mismatch", "does not support vision inputs"},
       {"1a_images_and_audio_to_seeing_speech_model",
        with(speech_model(), [](ModelInfo& m) { m.is_vision = m.vision.ok = true; }), kRoomy, true, true, kBlock,
        Route::none, 400, "capability_mismatch", "does not support images and audio in one request"},
@@ -103,27 +104,37 @@ std::vector<Row> table() {
       {"1e_vision", vision_model(), kRoomy, true, false, kAllow, Route::vision, 200, "", ""},
       {"1e_audio_of_multimodal_model", hearing_vision_model(), kRoomy, false, true, kAllow, Route::vision, 200, "", ""},
       {"1e_images_and_audio", hearing_vision_model(), kRoomy, true, true, kAllow, Route::vision, 200, "", ""},
-      {"1e_without_text_engine", with(vision_model(), [](ModelInfo& m) { m.text = {false, "no"}; }), kRoomy, true, false,
-       kAllow, Route::vision, 200, "", ""},
+      {"1e_without_text_engine",
+       with(vision_model(),
+            [](ModelInfo& m) {
+              m.text = {false, "no"};
+            }),
+       kRoomy, true, false, kAllow, Route::vision, 200, "", ""},
       {"2_text_to_seeing_model_takes_text_engine", vision_model(), kTight, false, false, kWarn, Route::text, 200, "",
        "Expect extreme slowness"},
       {"2_text_to_vision_only_model", with(vision_model(), unbuilt), kRoomy, false, false, kBlock, Route::none, 501,
-       "missing_dependency", "Text models of architecture 'novel' are not built in (model 'org/m'). Built in: llama, qwen3, seer."},
+       "missing_dependency",
+       "Text models of architecture 'novel' are not built in (model 'org/m'). Built in: llama, qwen3, seer."},
       {"2_text_not_built_in", with(text_model(), unbuilt), kRoomy, false, false, kBlock, Route::none, 501,
        "missing_dependency", "Text models of architecture 'novel'"},
       {"3_text_broken", with(text_model(), broken), kRoomy, false, false, kBlock, Route::none, 501,
        "runtime_incompatible", "Model 'org/m' is not compatible: shards are missing"},
       {"3_no_model_type",
-       with(text_model(), [](ModelInfo& m) { m.model_type = ""; m.text = {false, "config.json missing model_type field"}; }),
+       with(text_model(),
+            [](ModelInfo& m) {
+              m.model_type = "";
+              m.text = {false, "config.json missing model_type field"};
+            }),
        kRoomy, false, false, kBlock, Route::none, 501, "runtime_incompatible", "config.json missing model_type field"},
-      {"embedding_model_is_no_text_model", with(text_model(), [](ModelInfo& m) { m.is_embedding = true; }), kRoomy, false,
-       false, kBlock, Route::none, 400, "capability_mismatch", "use `mlxk embed` instead", "use /v1/embeddings instead"},
+      {"embedding_model_is_no_text_model", with(text_model(), [](ModelInfo& m) { m.is_embedding = true; }), kRoomy,
+       false, false, kBlock, Route::none, 400, "capability_mismatch", "use `mlxk embed` instead",
+       "use /v1/embeddings instead"},
       {"text_to_speech_model", speech_model(), kRoomy, false, false, kBlock, Route::none, 400, "capability_mismatch",
        "is audio-only (STT). Use `--audio FILE` for transcription.", "Use /v1/audio/transcriptions"},
       {"4_text_too_large", text_model(), kTight, false, false, kWarn, Route::text, 200, "",
        "Model size (1.0 GB) exceeds 70% of system memory (1.0 GB). Expect extreme slowness due to swapping."},
-      {"4_text_not_enough_free", text_model(), Machine{16 * kGiB, kGiB / 2, "GPU"}, false, false, kWarn, Route::text, 200,
-       "", "Model size (1.0 GB) exceeds the GPU memory that is free now (0.5 GB)."},
+      {"4_text_not_enough_free", text_model(), Machine{16 * kGiB, kGiB / 2, "GPU"}, false, false, kWarn, Route::text,
+       200, "", "Model size (1.0 GB) exceeds the GPU memory that is free now (0.5 GB)."},
       {"5_text", text_model(), kRoomy, false, false, kAllow, Route::text, 200, "", ""},
   };
 }
@@ -151,7 +162,8 @@ std::string row_name(const ::testing::TestParamInfo<std::tuple<Row, Context>>& i
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, PolicyTable,
-                         ::testing::Combine(::testing::ValuesIn(table()), ::testing::Values(Context::cli, Context::server)),
+                         ::testing::Combine(::testing::ValuesIn(table()),
+                                            ::testing::Values(Context::cli, Context::server)),
                          row_name);
 
 TEST(Policy, TheGateIsAboveSeventyPercentAndOffWhereASizeIsUnknown) {

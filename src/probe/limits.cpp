@@ -193,9 +193,10 @@ class Checker {
 void check_config(const Json& config) {
   if (!config.is_object()) throw Error(ErrorKind::bad_model, "config.json: must be an object, got " + show(config));
   if (const auto file = config.find("model_file"); file != config.end() && !file->is_null()) {
-    throw Error(ErrorKind::unsupported,
-                fmt::format("config.json: model_file {}: the model needs Python code of its own, which is never executed",
-                            show(*file)));
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("config.json: model_file {}: the model needs Python code of its own, which is never executed",
+                    show(*file)));
   }
   Checker().object(config, "", 1);
 }
@@ -203,7 +204,8 @@ void check_config(const Json& config) {
 std::vector<std::string> config_notes(const Json& config) {
   std::vector<std::string> notes;
   if (config.is_object() && config.contains("auto_map")) {
-    notes.push_back("config.json: auto_map is ignored: it names Python code of the model's own, which is never executed");
+    notes.push_back(
+        "config.json: auto_map is ignored: it names Python code of the model's own, which is never executed");
   }
   return notes;
 }

@@ -22,19 +22,20 @@ std::string refusal(const std::string& json, ErrorKind kind = ErrorKind::bad_mod
 }
 
 TEST(Limits, AnOrdinaryConfigurationPasses) {
-  EXPECT_EQ(refusal(R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":576,"num_hidden_layers":30,
+  EXPECT_EQ(
+      refusal(R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":576,"num_hidden_layers":30,
       "num_attention_heads":9,"num_key_value_heads":3,"rms_norm_eps":1e-05,"rope_theta":100000,"vocab_size":49152,
       "max_position_embeddings":131072,"head_dim":null,"sliding_window":null,"rope_scaling":null,
       "quantization":{"group_size":32,"bits":4,"model.embed_tokens":{"group_size":32,"bits":8},"lm_head":false},
       "auto_map":{"AutoModel":"modeling_x.X"}})"),
-            "(accepted)");
+      "(accepted)");
 }
 
 TEST(Limits, AbsurdNumbersAreRefusedWithTheKeysName) {
   for (const char* key : {"num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size", "head_dim",
                           "hidden_size", "intermediate_size", "max_position_embeddings", "group_size", "bits"}) {
-    for (const char* value : {"0", "-1", "1000000000000000000", "18446744073709551615", "1e18", "32.5", "\"32\"", "true", "{}",
-                              "-9223372036854775808", R"({"__float__":"Infinity"})"}) {
+    for (const char* value : {"0", "-1", "1000000000000000000", "18446744073709551615", "1e18", "32.5", "\"32\"",
+                              "true", "{}", "-9223372036854775808", R"({"__float__":"Infinity"})"}) {
       const std::string message = refusal(fmt::format(R"({{"{}":{}}})", key, value));
       EXPECT_THAT(message, HasSubstr(fmt::format("config.json: {} must be a whole number in [1, ", key))) << value;
     }
@@ -50,15 +51,18 @@ TEST(Limits, AbsurdRopeParametersAreRefused) {
         << value;
   }
   EXPECT_THAT(refusal(R"({"rope_scaling":{"rope_type":"yarn","factor":0}})"), HasSubstr("rope_scaling.factor must be"));
-  EXPECT_THAT(refusal(R"({"rope_scaling":{"rope_type":7}})"), HasSubstr("rope_scaling.rope_type must be a string, got 7"));
+  EXPECT_THAT(refusal(R"({"rope_scaling":{"rope_type":7}})"),
+              HasSubstr("rope_scaling.rope_type must be a string, got 7"));
   EXPECT_THAT(refusal(R"({"rope_parameters":{"full_attention":{"rope_theta":-1}}})"),
               HasSubstr("rope_parameters.full_attention.rope_theta must be"));
-  EXPECT_THAT(refusal(R"({"rope_scaling":{"long_factor":[1.0,-2.0]}})"), HasSubstr("rope_scaling.long_factor[1] must be"));
+  EXPECT_THAT(refusal(R"({"rope_scaling":{"long_factor":[1.0,-2.0]}})"),
+              HasSubstr("rope_scaling.long_factor[1] must be"));
   EXPECT_THAT(refusal(R"({"partial_rotary_factor":1.5})"), HasSubstr("(0, 1], got 1.5"));
 }
 
 TEST(Limits, NestedConfigurationsAreHeldToTheSame) {
-  EXPECT_THAT(refusal(R"({"text_config":{"num_hidden_layers":0}})"), HasSubstr("text_config.num_hidden_layers must be"));
+  EXPECT_THAT(refusal(R"({"text_config":{"num_hidden_layers":0}})"),
+              HasSubstr("text_config.num_hidden_layers must be"));
   EXPECT_THAT(refusal(R"({"vision_config":{"patch_size":0}})"), HasSubstr("vision_config.patch_size must be"));
   EXPECT_THAT(refusal(R"({"quantization":{"bits":4,"group_size":64,"lm_head":{"bits":0}}})"),
               HasSubstr("quantization.lm_head.bits must be"));
@@ -80,7 +84,8 @@ TEST(Limits, AModelWithCodeOfItsOwnIsRefusedAndAutoMapIsNoted) {
 }
 
 TEST(Limits, AConfigurationIsAnObjectOfBoundedDepth) {
-  for (const char* json : {"[]", "3", "\"x\"", "null"}) EXPECT_THAT(refusal(json), HasSubstr("must be an object")) << json;
+  for (const char* json : {"[]", "3", "\"x\"", "null"})
+    EXPECT_THAT(refusal(json), HasSubstr("must be an object")) << json;
   std::string deep, end;
   for (int i = 0; i < 1000; ++i) {
     deep += i % 2 == 0 ? "{\"a\":" : "[";

@@ -147,7 +147,19 @@ class HeaderSax : public StrictSax {
   }
 
  private:
-  enum class State { start, top, top_value, metadata, metadata_value, tensor, dtype, shape, shape_items, offsets, offset_items };
+  enum class State {
+    start,
+    top,
+    top_value,
+    metadata,
+    metadata_value,
+    tensor,
+    dtype,
+    shape,
+    shape_items,
+    offsets,
+    offset_items
+  };
 
   TensorEntry& tensor() { return header.tensors.back(); }
 
@@ -204,7 +216,8 @@ void check_layout(const std::vector<TensorEntry>& tensors, uint64_t data_bytes, 
     }
     at = t.end;
   }
-  if (at != data_bytes) refuse(place, fmt::format("the tensors end at {}, but {} bytes of data follow", at, data_bytes));
+  if (at != data_bytes)
+    refuse(place, fmt::format("the tensors end at {}, but {} bytes of data follow", at, data_bytes));
 }
 
 /// What else is found in the place of weights, by the first bytes; empty: none of it.
@@ -216,7 +229,8 @@ std::string_view disguise(std::string_view head) {
   if (text != std::string_view::npos && head[text] == '<') {
     return "is a web page (HTML or XML), not weights: the download failed; pull the model again";
   }
-  if (head.starts_with("PK\x03\x04")) return "is a zip archive (a PyTorch pickle?), not safetensors; it is never opened";
+  if (head.starts_with("PK\x03\x04"))
+    return "is a zip archive (a PyTorch pickle?), not safetensors; it is never opened";
   if (head.starts_with("GGUF")) return "is a GGUF file, not safetensors: turn it into MLX with `mlxk convert`";
   return {};
 }
@@ -283,7 +297,8 @@ SafetensorsHeader read_safetensors_header(const std::filesystem::path& path) {
   if (length > size - sizeof(length)) {
     refuse(place, fmt::format("header length {} is past the end of the file of {} bytes (truncated?)", length, size));
   }
-  return parse_safetensors_header(read_at(fd.value, sizeof(length), length, place), size - sizeof(length) - length, place);
+  return parse_safetensors_header(read_at(fd.value, sizeof(length), length, place), size - sizeof(length) - length,
+                                  place);
 }
 
 }  // namespace mlxk

@@ -10,7 +10,25 @@
 namespace mlxk {
 
 /// The element types of the safetensors format.
-enum class TensorDtype { boolean, u8, i8, f8_e4m3, f8_e5m2, f8_e8m0, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64, c64 };
+enum class TensorDtype {
+  boolean,
+  u8,
+  i8,
+  f8_e4m3,
+  f8_e5m2,
+  f8_e8m0,
+  u16,
+  i16,
+  f16,
+  bf16,
+  u32,
+  i32,
+  f32,
+  u64,
+  i64,
+  f64,
+  c64
+};
 
 /// Bytes of one element.
 uint64_t dtype_bytes(TensorDtype dtype);
@@ -22,8 +40,8 @@ std::string_view dtype_name(TensorDtype dtype);
 struct TensorEntry {
   std::string name;
   TensorDtype dtype = TensorDtype::u8;
-  std::vector<int64_t> shape;    // each in [0, 2^31); empty: a scalar
-  uint64_t begin = 0, end = 0;   // bytes, from the end of the header
+  std::vector<int64_t> shape;   // each in [0, 2^31); empty: a scalar
+  uint64_t begin = 0, end = 0;  // bytes, from the end of the header
 };
 
 struct SafetensorsHeader {

@@ -89,13 +89,15 @@ TEST(SafetensorsHeader, RefusesATensorThatLiesNamingItAndTheValue) {
   const Row rows[] = {
       {R"("dtype":"F32","shape":[4],"data_offsets":[16,0])", "data_offsets are reversed, got [16, 0]"},
       {R"("dtype":"F32","shape":[4],"data_offsets":[0,17])", "data_offsets end at 17, but only 16 bytes"},
-      {R"("dtype":"F32","shape":[4],"data_offsets":[18446744073709551608,18446744073709551615])", "end at 18446744073709551615"},
+      {R"("dtype":"F32","shape":[4],"data_offsets":[18446744073709551608,18446744073709551615])",
+       "end at 18446744073709551615"},
       {R"("dtype":"F32","shape":[4],"data_offsets":[0,18446744073709551616])", "unexpected \"18446744073709551616\""},
       {R"("dtype":"F32","shape":[4],"data_offsets":[-16,0])", "unexpected -16"},
       {R"("dtype":"F32","shape":[4],"data_offsets":[0,1.6e1])", "unexpected \"1.6e1\""},
       {R"("dtype":"F32","shape":[4],"data_offsets":[0])", "data_offsets is not a pair"},
       {R"("dtype":"F32","shape":[4],"data_offsets":[0,8,16])", "unexpected 16"},
-      {R"("dtype":"F32","shape":[5],"data_offsets":[0,16])", "F32 of shape [5] takes 20 bytes, but data_offsets span 16"},
+      {R"("dtype":"F32","shape":[5],"data_offsets":[0,16])",
+       "F32 of shape [5] takes 20 bytes, but data_offsets span 16"},
       {R"("dtype":"F32","shape":[-4],"data_offsets":[0,16])", "unexpected -4"},
       {R"("dtype":"F32","shape":[0],"data_offsets":[0,16])", "takes 0 bytes"},
       {R"("dtype":"F32","shape":[2147483648],"data_offsets":[0,16])", "dimension 2147483648 is past 2147483647"},
@@ -123,7 +125,8 @@ TEST(SafetensorsHeader, RefusesOverlapsGapsAndLeftoverBytes) {
   const auto two = [](const char* second) {
     return fmt::format(R"({{"a":{{"dtype":"U8","shape":[8],"data_offsets":[0,8]}},"b":{{"dtype":"U8",{}}}}})", second);
   };
-  EXPECT_THAT(parse_refusal(two(R"("shape":[8],"data_offsets":[4,12])"), 12), HasSubstr("tensor \"b\": data_offsets begin at 4, overlapping"));
+  EXPECT_THAT(parse_refusal(two(R"("shape":[8],"data_offsets":[4,12])"), 12),
+              HasSubstr("tensor \"b\": data_offsets begin at 4, overlapping"));
   EXPECT_THAT(parse_refusal(two(R"("shape":[8],"data_offsets":[0,8])"), 8), HasSubstr("overlapping"));
   EXPECT_THAT(parse_refusal(two(R"("shape":[4],"data_offsets":[12,16])"), 16), HasSubstr("leaving a gap"));
   EXPECT_THAT(parse_refusal(two(R"("shape":[4],"data_offsets":[8,12])"), 16), HasSubstr("end at 12, but 16 bytes"));
@@ -138,9 +141,9 @@ TEST(SafetensorsHeader, RefusesDuplicateKeys) {
 }
 
 TEST(SafetensorsHeader, RefusesWhatIsNotTheFormatsJson) {
-  for (const char* json : {"", "[]", "{", "{}x", "null", " {}", "{\"a\":1}", "{\"a\":[]}", "{\"__metadata__\":{\"a\":1}}",
-                           "{\"__metadata__\":[]}", "{\"a\":{\"dtype\":{}}}", "{\"a\xff\":{}}", "{\"a\xc3\x28\":{}}",
-                           "{\"a\":{}}"}) {
+  for (const char* json :
+       {"", "[]", "{", "{}x", "null", " {}", "{\"a\":1}", "{\"a\":[]}", "{\"__metadata__\":{\"a\":1}}",
+        "{\"__metadata__\":[]}", "{\"a\":{\"dtype\":{}}}", "{\"a\xff\":{}}", "{\"a\xc3\x28\":{}}", "{\"a\":{}}"}) {
     EXPECT_THAT(parse_refusal(json, 0), HasSubstr("m.safetensors")) << json;
   }
   const std::string deep = "{\"a\":" + std::string(1'000'000, '[');

@@ -10,8 +10,8 @@ namespace mlxk {
 /// `text` in quotes as it may be shown on a terminal: control characters escaped, cut after 100 bytes.
 std::string shown(std::string_view text);
 
-/// A JSON event handler for files with thousands of keys: refuses everything, and its children override what they accept.
-/// Nothing is stored and no stack grows with the input's depth. Every refusal is bad_model naming `place`.
+/// A JSON event handler for files with thousands of keys: refuses everything, and its children override what they
+/// accept. Nothing is stored and no stack grows with the input's depth. Every refusal is bad_model naming `place`.
 class StrictSax : public nlohmann::json_sax<Json> {
  public:
   explicit StrictSax(std::string_view place) : place_(place) {}

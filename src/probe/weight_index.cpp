@@ -75,7 +75,8 @@ class IndexSax : public StrictSax {
   void check_shard_name(const std::string& name) const {
     const bool plain = !name.empty() && name != "." && name != ".." && name.size() <= 255 &&
                        name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
-    if (!plain) fail(fmt::format("{}: the shard {} is not a file name within the model's folder", where(), shown(name)));
+    if (!plain)
+      fail(fmt::format("{}: the shard {} is not a file name within the model's folder", where(), shown(name)));
     if (!name.ends_with(".safetensors")) fail(fmt::format("{}: the shard {} is not safetensors", where(), shown(name)));
   }
 

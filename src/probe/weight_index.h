@@ -19,8 +19,8 @@ WeightIndex read_weight_index(const std::filesystem::path& path);
 /// The same for the file's text; `place` is named in errors.
 WeightIndex parse_weight_index(std::string_view json, std::string_view place);
 
-/// Holds the index to the shards in `dir`: each exists, is valid, and holds exactly the tensors that the index gives it.
-/// Throws bad_model naming shard and tensor.
+/// Holds the index to the shards in `dir`: each exists, is valid, and holds exactly the tensors that the index gives
+/// it. Throws bad_model naming shard and tensor.
 void check_weight_index(const WeightIndex& index, const std::filesystem::path& dir);
 
 }  // namespace mlxk

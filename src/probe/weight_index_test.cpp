@@ -34,7 +34,8 @@ std::string parse_refusal(const std::string& json) {
 std::string shard(const std::vector<std::string>& names) {
   std::string json = "{";
   for (size_t i = 0; i < names.size(); ++i) {
-    json += fmt::format(R"({}"{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", i ? "," : "", names[i], i, i + 1);
+    json +=
+        fmt::format(R"({}"{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", i ? "," : "", names[i], i, i + 1);
   }
   json += "}";
   std::string bytes(8, '\0');
@@ -69,8 +70,8 @@ TEST(WeightIndex, ReadsTheMapAndPassesOverTheRest) {
 }
 
 TEST(WeightIndex, ShardNamesCannotLeaveTheFolder) {
-  for (const char* name : {"../x.safetensors", "/etc/x.safetensors", "a/b.safetensors", "..", ".", "", "a\\\\b.safetensors",
-                           "C:x.safetensors", "a\\u0000.safetensors", "~/../x.safetensors"}) {
+  for (const char* name : {"../x.safetensors", "/etc/x.safetensors", "a/b.safetensors", "..", ".", "",
+                           "a\\\\b.safetensors", "C:x.safetensors", "a\\u0000.safetensors", "~/../x.safetensors"}) {
     EXPECT_THAT(parse_refusal(fmt::format(R"({{"weight_map":{{"w.q":"{}"}}}})", name)),
                 AllOf(HasSubstr("index.json: tensor \"w.q\": the shard"), HasSubstr("not a file name within")))
         << name;
@@ -82,9 +83,10 @@ TEST(WeightIndex, ShardNamesCannotLeaveTheFolder) {
 
 TEST(WeightIndex, RefusesWhatIsNoIndex) {
   for (const std::string json :
-       {"", "[]", "{}", "3", R"({"weight_map":{}})", R"({"weight_map":[]})", R"({"weight_map":"x"})", R"({"weight_map":3})",
-        R"({"weight_map":{"a":3}})", R"({"weight_map":{"a":null}})", R"({"weight_map":{"a":{"b":"c"}}})",
-        R"({"weight_map":{"a":["c"]}})", R"({"weight_map":{"a":"1.safetensors","a":"1.safetensors"}})",
+       {"", "[]", "{}", "3", R"({"weight_map":{}})", R"({"weight_map":[]})", R"({"weight_map":"x"})",
+        R"({"weight_map":3})", R"({"weight_map":{"a":3}})", R"({"weight_map":{"a":null}})",
+        R"({"weight_map":{"a":{"b":"c"}}})", R"({"weight_map":{"a":["c"]}})",
+        R"({"weight_map":{"a":"1.safetensors","a":"1.safetensors"}})",
         R"({"weight_map":{"a":"1.safetensors"},"weight_map":{}})", "{\"weight_map\":{\"a\xff\":\"1.safetensors\"}}"}) {
     EXPECT_THAT(parse_refusal(json), HasSubstr("index.json")) << json;
   }
