@@ -14,6 +14,7 @@ mx::array grown(const std::optional<mx::array>& buffer, int capacity, const mx::
 }
 
 void write_slots(mx::array& buffer, const mx::array& part, int row, int slot, int from, int length) {
+  if (length == 0) return;
   mx::Shape begin{0, 0, from, 0}, end = part.shape();
   mx::Shape slot_begin{0, 0, slot, 0}, slot_end = buffer.shape();
   end[2] = from + length;
@@ -41,17 +42,22 @@ mx::array rows_of(const mx::array& buffer, std::span<const int> rows) {
   return mx::take(buffer, index, 0);
 }
 
-std::optional<mx::array> joined_rows(const std::optional<mx::array>& first, int first_rows,
-                                     const std::optional<mx::array>& second, int second_rows) {
-  if (!first && !second) return std::nullopt;
-  int capacity = std::max(first ? first->shape(2) : 0, second ? second->shape(2) : 0);
-  auto padded = [&](const std::optional<mx::array>& buffer, int rows) {
-    if (buffer && buffer->shape(2) == capacity) return *buffer;
-    mx::Shape shape = first ? first->shape() : second->shape();
-    shape[0] = rows;
-    return grown(buffer, capacity, mx::zeros(shape, (first ? first : second)->dtype()));
-  };
-  return mx::concatenate({padded(first, first_rows), padded(second, second_rows)}, 0);
+std::vector<mx::array> joined_rows(const std::vector<mx::array>& first, int first_rows,
+                                   const std::vector<mx::array>& second, int second_rows) {
+  std::vector<mx::array> joined;
+  const auto& samples = first.empty() ? second : first;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    int capacity = std::max(first.empty() ? 0 : first[i].shape(2), second.empty() ? 0 : second[i].shape(2));
+    auto padded = [&](const std::vector<mx::array>& buffers, int rows) {
+      if (!buffers.empty() && buffers[i].shape(2) == capacity) return buffers[i];
+      mx::Shape shape = samples[i].shape();
+      shape[0] = rows;
+      std::optional<mx::array> have = buffers.empty() ? std::nullopt : std::optional(buffers[i]);
+      return grown(have, capacity, mx::zeros(shape, samples[i].dtype()));
+    };
+    joined.push_back(mx::concatenate({padded(first, first_rows), padded(second, second_rows)}, 0));
+  }
+  return joined;
 }
 
 }  // namespace mlxk

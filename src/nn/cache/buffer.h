@@ -24,8 +24,9 @@ mx::array first_tokens(const mx::array& buffer, int length);
 /// The named rows of `buffer`.
 mx::array rows_of(const mx::array& buffer, std::span<const int> rows);
 
-/// `first` with its `first_rows` rows, and `second` with its rows behind them, both padded to the larger capacity.
-std::optional<mx::array> joined_rows(const std::optional<mx::array>& first, int first_rows,
-                                     const std::optional<mx::array>& second, int second_rows);
+/// The buffers `first` with their `first_rows` rows, and behind them the rows of `second`, padded to the larger
+/// capacity; an empty list stands for rows without tokens.
+std::vector<mx::array> joined_rows(const std::vector<mx::array>& first, int first_rows,
+                                   const std::vector<mx::array>& second, int second_rows);
 
 }  // namespace mlxk

@@ -52,32 +52,27 @@ std::unique_ptr<Cache> RotatingKVCache::snapshot() const { return std::unique_pt
 std::unique_ptr<Cache> RotatingKVCache::select(std::span<const int> rows) const {
   auto copy = std::make_unique<RotatingKVCache>(0, window_, keep_);
   for (int row : rows) copy->positions_.push_back(positions_.at(row));
-  if (keys_) {
-    copy->keys_ = rows_of(*keys_, rows);
-    copy->values_ = rows_of(*values_, rows);
-  }
+  for (const auto& buffer : buffers_) copy->buffers_.push_back(rows_of(buffer, rows));
   return copy;
 }
 
 void RotatingKVCache::merge(const Cache& other) {
   const auto& more = dynamic_cast<const RotatingKVCache&>(other);
   if (more.window_ != window_ || more.keep_ != keep_) throw Error(ErrorKind::internal, "[cache] merge: windows differ");
-  std::optional<mx::array> keys = joined_rows(keys_, rows(), more.keys_, more.rows());
-  values_ = joined_rows(values_, rows(), more.values_, more.rows());
-  keys_ = keys;
+  buffers_ = joined_rows(buffers_, rows(), more.buffers_, more.rows());
   positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
 }
 
-std::vector<mx::array> RotatingKVCache::arrays() const {
-  return keys_ ? std::vector<mx::array>{*keys_, *values_} : std::vector<mx::array>{};
-}
-
-void RotatingKVCache::reserve(int slots, const mx::array& keys, const mx::array& values) {
-  if (keys_ && slots <= keys_->shape(2)) return;
+void RotatingKVCache::reserve(int slots, const std::vector<mx::array>& parts) {
+  if (!buffers_.empty() && slots <= buffers_.front().shape(2)) return;
   int rounded = std::min(window_, (slots + kStep - 1) / kStep * kStep);
-  mx::array grown_keys = grown(keys_, rounded, keys);
-  values_ = grown(values_, rounded, values);
-  keys_ = grown_keys;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (i < buffers_.size()) {
+      buffers_[i] = grown(buffers_[i], rounded, parts[i]);
+    } else {
+      buffers_.push_back(grown(std::nullopt, rounded, parts[i]));
+    }
+  }
 }
 
 // One token a row goes into the ring and sees what is there; more of them see the ring as it was and then each other.
@@ -104,48 +99,47 @@ AttentionMask RotatingKVCache::mask(const Positions& positions) const {
   return {"array", mx::logical_and(seen, recent)};
 }
 
-void RotatingKVCache::store(const mx::array& keys, const mx::array& values, int row, int offset, int length) {
+void RotatingKVCache::store(mx::array& buffer, const mx::array& part, int row, int offset, int length) const {
   // Of a long run only the kept tokens and the last ring's worth stay.
   int first = std::max(0, length - (window_ - keep_));
-  int done = 0;
-  if (offset + done < keep_ && first > 0) {
+  if (first > 0 && offset < keep_) {
     int head = std::min(keep_ - offset, length);
-    write_slots(*keys_, keys, row, offset, 0, head);
-    write_slots(*values_, values, row, offset, 0, head);
+    write_slots(buffer, part, row, offset, 0, head);
     first = std::max(first, head);
   }
-  for (done = first; done < length;) {
+  for (int done = first; done < length;) {
     int slot = slot_of(offset + done);
     int run = std::min(length - done, window_ - slot);
-    write_slots(*keys_, keys, row, slot, done, run);
-    write_slots(*values_, values, row, slot, done, run);
+    write_slots(buffer, part, row, slot, done, run);
     done += run;
   }
 }
 
 mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                                   const AttentionMask& mask, const Positions& positions) {
-  int newest = 0;
-  for (int row = 0; row < rows(); ++row) newest = std::max(newest, positions.offsets[row] + positions.length);
-  int old_slots = used_slots();
-  std::optional<mx::array> all_keys, all_values;
+  const std::vector<mx::array> parts{keys, values};
+  int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
+  int slots = std::min(window_, newest), old_slots = used_slots();
+  std::vector<mx::array> seen;
   if (positions.length > 1) {
-    all_keys = keys_ && old_slots > 0 ? mx::concatenate({first_tokens(*keys_, old_slots), keys}, 2) : keys;
-    all_values = keys_ && old_slots > 0 ? mx::concatenate({first_tokens(*values_, old_slots), values}, 2) : values;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      bool first = buffers_.empty() || old_slots == 0;
+      seen.push_back(first ? parts[i] : mx::concatenate({first_tokens(buffers_[i], old_slots), parts[i]}, 2));
+    }
   }
-  int slots = std::min(window_, newest);
-  reserve(slots, keys, values);
-  if (positions.uniform) {
-    store(keys, values, -1, positions.offsets[0], positions.lengths[0]);
-  } else {
-    for (int row = 0; row < rows(); ++row) store(keys, values, row, positions.offsets[row], positions.lengths[row]);
+  reserve(slots, parts);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (positions.uniform) {
+      store(buffers_[i], parts[i], -1, positions.offsets[0], positions.lengths[0]);
+    } else {
+      for (int row = 0; row < rows(); ++row) {
+        store(buffers_[i], parts[i], row, positions.offsets[row], positions.lengths[row]);
+      }
+    }
+    if (positions.length == 1) seen.push_back(first_tokens(buffers_[i], slots));
   }
   advance(positions);
-  if (!all_keys) {
-    all_keys = first_tokens(*keys_, slots);
-    all_values = first_tokens(*values_, slots);
-  }
-  return mx::fast::scaled_dot_product_attention(queries, *all_keys, *all_values, scale, mask.mode, mask.array);
+  return mx::fast::scaled_dot_product_attention(queries, seen[0], seen[1], scale, mask.mode, mask.array);
 }
 
 }  // namespace mlxk

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <optional>
+#include <vector>
 
 #include "nn/cache/attention_cache.h"
 
@@ -19,7 +19,7 @@ class RotatingKVCache : public AttentionCache {
   std::unique_ptr<Cache> snapshot() const override;
   std::unique_ptr<Cache> select(std::span<const int> rows) const override;
   void merge(const Cache& other) override;
-  std::vector<mx::array> arrays() const override;
+  std::vector<mx::array> arrays() const override { return buffers_; }
   AttentionMask mask(const Positions& positions) const override;
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
@@ -28,11 +28,11 @@ class RotatingKVCache : public AttentionCache {
   int slot_of(int position) const;
   int position_in(int slot, int tokens) const;  // of a row that has seen `tokens`; -1: empty
   int used_slots() const;
-  void reserve(int slots, const mx::array& keys, const mx::array& values);
-  void store(const mx::array& keys, const mx::array& values, int row, int offset, int length);
+  void reserve(int slots, const std::vector<mx::array>& parts);
+  void store(mx::array& buffer, const mx::array& part, int row, int offset, int length) const;
 
   int window_, keep_;
-  std::optional<mx::array> keys_, values_;  // [B, kv_heads, slots, head_dim]
+  std::vector<mx::array> buffers_;  // keys and values [B, kv_heads, slots, head_dim]; empty before the first token
 };
 
 }  // namespace mlxk

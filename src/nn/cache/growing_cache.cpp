@@ -1,0 +1,70 @@
+#include "nn/cache/growing_cache.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "mlx/ops.h"
+#include "nn/cache/buffer.h"
+
+namespace mlxk {
+
+bool GrowingCache::can_trim(int n) const {
+  return n >= 0 && std::all_of(positions_.begin(), positions_.end(), [&](int tokens) { return n <= tokens; });
+}
+
+void GrowingCache::trim(int n) {
+  if (!can_trim(n)) throw Error(ErrorKind::internal, "[cache] trim of more tokens than there are");
+  for (int& position : positions_) position -= n;
+}
+
+std::unique_ptr<Cache> GrowingCache::select(std::span<const int> rows) const {
+  auto copy = like();
+  for (int row : rows) copy->positions_.push_back(positions_.at(row));
+  for (const auto& buffer : buffers_) copy->buffers_.push_back(rows_of(buffer, rows));
+  return copy;
+}
+
+void GrowingCache::merge(const Cache& other) {
+  if (other.kind() != kind()) throw Error(ErrorKind::internal, "[cache] merge: kinds differ");
+  const auto& more = static_cast<const GrowingCache&>(other);
+  buffers_ = joined_rows(buffers_, rows(), more.buffers_, more.rows());
+  positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
+}
+
+AttentionMask GrowingCache::mask(const Positions& positions) const {
+  if (positions.uniform) return {positions.length > 1 ? "causal" : "", std::nullopt};
+  int tokens = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
+  mx::array keys = mx::reshape(mx::arange(tokens), {1, 1, 1, tokens});
+  mx::array queries = mx::reshape(positions.order(), {positions.rows(), 1, positions.length, 1});
+  return {"array", mx::less_equal(keys, queries)};
+}
+
+std::vector<mx::array> GrowingCache::append(const std::vector<mx::array>& parts, const Positions& positions) {
+  const auto& offsets = positions.offsets;
+  int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
+  if (tokens > capacity()) {
+    int rounded = (tokens + kStep - 1) / kStep * kStep;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (i < buffers_.size()) {
+        buffers_[i] = grown(buffers_[i], rounded, parts[i]);
+      } else {
+        buffers_.push_back(grown(std::nullopt, rounded, parts[i]));
+      }
+    }
+  }
+  std::vector<mx::array> views;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (positions.uniform) {
+      write_slots(buffers_[i], parts[i], -1, offsets[0], 0, positions.lengths[0]);
+    } else {
+      for (int row = 0; row < rows(); ++row) {
+        write_slots(buffers_[i], parts[i], row, offsets[row], 0, positions.lengths[row]);
+      }
+    }
+    views.push_back(first_tokens(buffers_[i], tokens));
+  }
+  advance(positions);
+  return views;
+}
+
+}  // namespace mlxk

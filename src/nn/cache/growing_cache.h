@@ -1,0 +1,36 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "nn/cache/attention_cache.h"
+
+namespace mlxk {
+
+/// What caches of every token have in common: buffers [B, kv_heads, capacity, …] that grow in steps and are appended to
+/// in place.
+class GrowingCache : public AttentionCache {
+ public:
+  static constexpr int kStep = 256;
+  using AttentionCache::AttentionCache;
+
+  bool can_trim(int n) const override;
+  void trim(int n) override;
+  std::unique_ptr<Cache> select(std::span<const int> rows) const override;
+  void merge(const Cache& other) override;
+  std::vector<mx::array> arrays() const override { return buffers_; }
+  AttentionMask mask(const Positions& positions) const override;
+
+ protected:
+  /// A cache of the same kind without rows.
+  virtual std::unique_ptr<GrowingCache> like() const = 0;
+  /// Appends `parts` [B, kv_heads, L, …], one for each buffer; returns views of all tokens [B, kv_heads, T, …].
+  std::vector<mx::array> append(const std::vector<mx::array>& parts, const Positions& positions);
+
+ private:
+  int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }
+
+  std::vector<mx::array> buffers_;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,27 @@
+#pragma once
+
+#include "nn/cache/growing_cache.h"
+
+namespace mlxk {
+
+/// Keys and values of every token, packed with MLX's affine quantisation along the head.
+class QuantizedKVCache : public GrowingCache {
+ public:
+  /// `bits` 4 or 8; the head's size must be a multiple of `group_size` (attend() throws invalid otherwise).
+  QuantizedKVCache(int rows, int bits = 8, int group_size = 64);
+
+  std::string_view kind() const override { return "quantized"; }
+  std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new QuantizedKVCache(*this)); }
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                   const AttentionMask& mask, const Positions& positions) override;
+
+ protected:
+  std::unique_ptr<GrowingCache> like() const override {
+    return std::make_unique<QuantizedKVCache>(0, bits_, group_size_);
+  }
+
+ private:
+  int bits_, group_size_;
+};
+
+}  // namespace mlxk

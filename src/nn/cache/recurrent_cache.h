@@ -1,0 +1,35 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "nn/cache/cache.h"
+#include "nn/positions.h"
+
+namespace mlxk {
+
+/// The state of a recurrent layer: a fixed number of arrays [B, …] that each call replaces (a convolution's last inputs,
+/// the state of a linear attention). It forgets nothing, so it cannot be trimmed; snapshots are cheap.
+class RecurrentCache : public Cache {
+ public:
+  RecurrentCache(int rows, int arrays) : Cache(rows), state_(arrays) {}
+
+  std::string_view kind() const override { return "recurrent"; }
+  bool can_trim(int n) const override { return n == 0; }
+  void trim(int n) override;
+  std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new RecurrentCache(*this)); }
+  std::unique_ptr<Cache> select(std::span<const int> rows) const override;
+  void merge(const Cache& other) override;
+  std::vector<mx::array> arrays() const override;
+
+  /// The array `index`, absent before the first call.
+  const std::optional<mx::array>& state(int index) const { return state_.at(index); }
+  void set_state(int index, mx::array value) { state_.at(index) = std::move(value); }
+  /// The rows go on by the call's lengths.
+  void advance(const Positions& positions);
+
+ private:
+  std::vector<std::optional<mx::array>> state_;
+};
+
+}  // namespace mlxk
