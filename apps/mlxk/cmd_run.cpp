@@ -11,6 +11,7 @@
 #include "engine/open.h"
 #include "interrupt.h"
 #include "json/api.h"
+#include "markdown.h"
 #include "output.h"
 #include "prompt_input.h"
 #include "run.h"
@@ -141,17 +142,17 @@ int run(const Args& args) {
   if (!options.prompt) return run_chat(model, options);
   PartFormatter formatter(options.show_reasoning);
   std::string text;
-  Answer answer;
-  {
-    const InterruptGuard guard;
-    answer = run_prompt(model, options, first_messages(options), [&](const std::vector<Part>& parts) {
-      const std::string piece = formatter.format(parts);
-      text += piece;
-      if (!options.stream) return;
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
-    });
-  }
+  PreparedRun prepared = prepare_run(model, options, first_messages(options));
+  load_for_run(model, options);
+  const InterruptGuard guard;
+  const Answer answer = run_prepared(model, options, std::move(prepared), [&](const std::vector<Part>& parts) {
+    const std::string piece = formatter.format(parts);
+    text += piece;
+    if (!options.stream) return;
+    const std::string shown = without_controls(piece);  // streaming means a terminal
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
+    std::fflush(stdout);
+  });
   if (json) {
     print_json(success_envelope("run", run_data(options, model, answer, text)));
   } else {

@@ -62,14 +62,14 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   return {std::move(prompt), std::move(request), Completion(tokenizer, std::move(stops), format)};
 }
 
-Answer run_prompt(OpenedModel& model, const RunOptions& options, const Json& messages,
-                  const std::function<void(const std::vector<Part>&)>& on_parts,
-                  const std::vector<std::string>& extra_stops) {
-  PreparedRun run = prepare_run(model, options, messages, extra_stops);
-  if (!model.handle()) {
-    model.load();
-    if (options.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.load_seconds());
-  }
+void load_for_run(OpenedModel& model, const RunOptions& options) {
+  if (model.handle()) return;
+  model.load();
+  if (options.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.load_seconds());
+}
+
+Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
+                    const std::function<void(const std::vector<Part>&)>& on_parts) {
   if (options.verbose) report(model, run);
   const Answer answer = generate(model.worker(), model.handle(), std::move(run.request), std::move(run.completion),
                                  on_parts, interrupted);

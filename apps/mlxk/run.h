@@ -37,10 +37,12 @@ struct PreparedRun {
 PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
                         const std::vector<std::string>& extra_stops = {});
 
-/// Prepares, loads and runs one prompt; parts go to `on_parts` as they come. Ctrl-C stops it.
-Answer run_prompt(OpenedModel& model, const RunOptions& options, const Json& messages,
-                  const std::function<void(const std::vector<Part>&)>& on_parts,
-                  const std::vector<std::string>& extra_stops = {});
+/// Reads the weights unless they are read.
+void load_for_run(OpenedModel& model, const RunOptions& options);
+
+/// Runs what was prepared on a loaded model; parts go to `on_parts` as they come. Ctrl-C stops it under an InterruptGuard.
+Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
+                    const std::function<void(const std::vector<Part>&)>& on_parts);
 
 /// [{system}, {user}] as the options say.
 Json first_messages(const RunOptions& options);

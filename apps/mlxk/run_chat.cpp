@@ -24,20 +24,18 @@ void write(std::FILE* file, const std::string& text) {
 Answer reply(OpenedModel& model, const RunOptions& options, const Json& messages, bool terminal) {
   PartFormatter formatter(options.show_reasoning);
   MarkdownStream markdown;
-  const Answer answer = run_prompt(
-      model, options, messages,
-      [&](const std::vector<Part>& parts) {
-        const std::string text = formatter.format(parts);
-        write(stdout, terminal ? markdown.push(text) : text);
-      },
-      conversation_stop_strings());
+  PreparedRun run = prepare_run(model, options, messages, conversation_stop_strings());
+  const Answer answer = run_prepared(model, options, std::move(run), [&](const std::vector<Part>& parts) {
+    const std::string text = formatter.format(parts);
+    write(stdout, terminal ? markdown.push(text) : text);
+  });
   if (terminal) write(stdout, markdown.finish());
   return answer;
 }
 }  // namespace
 
 int run_chat(OpenedModel& model, const RunOptions& options) {
-  model.load();  // before the banner: what cannot be loaded cannot be talked to
+  load_for_run(model, options);  // before the banner: what cannot be loaded cannot be talked to
   const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
   const auto lines = terminal ? make_line_editor(history_path()) : make_plain_lines(std::cin);
   const InterruptGuard guard;

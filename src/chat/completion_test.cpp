@@ -1,0 +1,74 @@
+#include "chat/completion.h"
+
+#include <gtest/gtest.h>
+
+#include "chat/testing/small_tokenizer.h"
+
+namespace mlxk {
+namespace {
+
+struct Shown {
+  std::string reasoning, answer;
+  bool stopped = false;
+  bool operator==(const Shown&) const = default;
+};
+std::ostream& operator<<(std::ostream& out, const Shown& shown) {
+  return out << "R:" << shown.reasoning << " A:" << shown.answer << (shown.stopped ? " stopped" : "");
+}
+
+/// Pushes every token in turn.
+Shown complete(const std::vector<std::string>& tokens, const std::vector<std::string>& special,
+               const std::vector<std::string>& stops, const ReasoningFormat& format) {
+  const auto tokenizer = testing::small_tokenizer(tokens, special);
+  Completion completion(tokenizer, stops, format);
+  Shown shown;
+  const auto take = [&](const std::vector<Part>& parts) {
+    for (const Part& part : parts) (part.kind == Part::Kind::reasoning ? shown.reasoning : shown.answer) += part.text;
+  };
+  for (size_t i = 0; i < tokens.size(); ++i) take(completion.push(static_cast<int32_t>(i)));
+  take(completion.finish());
+  shown.stopped = completion.stopped();
+  return shown;
+}
+
+TEST(Completion, CutsAtAStopStringThatSpansTokens) {
+  EXPECT_EQ(complete({"one ", "tw", "o th", "ree"}, {}, {"two three"}, {}), (Shown{"", "one ", true}));
+  EXPECT_EQ(complete({"one ", "tw", "o th", "row"}, {}, {"two three"}, {}), (Shown{"", "one two throw", false}));
+}
+
+TEST(Completion, EndsAtSpecialTokensAndShowsNoOthers) {
+  EXPECT_EQ(complete({"a", "<|pad|>", "b", "<|im_end|>", "c"}, {"<|pad|>", "<|im_end|>"}, {}, {}),
+            (Shown{"", "ab", true}));
+  EXPECT_EQ(complete({"a", "<|tool_call_end|>", "b"}, {"<|tool_call_end|>"}, {}, {}), (Shown{"", "ab", false}));
+}
+
+TEST(Completion, SplitsReasoningMarkedBySpecialTokens) {
+  const ReasoningFormat think = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};
+  EXPECT_EQ(complete({"<think>", "\nhm", "</think>", "\n\n", "yes"}, {"<think>", "</think>"}, {}, think),
+            (Shown{"hm", "yes", false}));
+  const ReasoningFormat gemma = {ReasoningFormat::Kind::tags, "<|channel>thought", "<channel|>", false};
+  EXPECT_EQ(complete({"<|channel>", "thought", "\nhm", "<channel|>", "yes"}, {"<|channel>", "<channel|>"}, {}, gemma),
+            (Shown{"hm", "yes", false}));
+}
+
+TEST(Completion, DoesNotEndAtTheEndOfAHarmonyMessage) {
+  const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
+  const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"};
+  const auto tokenizer = testing::small_tokenizer(
+      {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>", "analysis", "final", "assistant", "hm", "yes"},
+      special);
+  Completion completion(tokenizer, {}, harmony);
+  std::string shown;
+  for (const int32_t id : {0, 5, 1, 8, 2, 3, 7, 0, 6, 1, 9, 4}) {
+    for (const Part& part : completion.push(id)) shown += (part.kind == Part::Kind::reasoning ? "R:" : "A:") + part.text;
+  }
+  for (const Part& part : completion.finish()) shown += part.text;
+  EXPECT_EQ(shown, "R:hmA:yes");
+}
+
+TEST(Completion, GivesHeldBackTextAtTheEnd) {
+  EXPECT_EQ(complete({"ab", "\nHum"}, {}, {"\nHuman:"}, {}), (Shown{"", "ab\nHum", false}));
+}
+
+}  // namespace
+}  // namespace mlxk
