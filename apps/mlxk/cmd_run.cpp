@@ -16,6 +16,7 @@
 #include "prompt_input.h"
 #include "run.h"
 #include "run_chat.h"
+#include "worker/sampling_check.h"
 
 namespace mlxk {
 
@@ -79,6 +80,8 @@ RunOptions read_options(const Args& args) {
   }
   const auto given = args.has("--prompt") ? std::optional(args.text("--prompt")) : std::nullopt;
   options.prompt = read_prompt(given, args.words("prompt"), std::cin);
+  if (!options.prompt && options.facts.has_images) options.prompt = "Describe the image.";
+  if (!options.prompt && options.facts.has_audio) options.prompt = "Transcribe this audio.";
   options.system = read_system(args);
   options.stops = args.list("--stop");
   for (const std::string& stop : options.stops) {
@@ -91,6 +94,7 @@ RunOptions read_options(const Args& args) {
   // As the original: a penalty below 1 is none.
   options.sampling.repetition_penalty = std::max(1.0F, static_cast<float>(args.number("--repetition-penalty")));
   if (args.has("--seed")) options.sampling.seed = static_cast<uint64_t>(args.integer("--seed"));
+  check_sampling(options.sampling, 0);
   if (args.has("--max-tokens")) options.max_tokens = args.integer("--max-tokens");
   options.use_template = !args.has("--no-chat-template");
   options.show_reasoning = !args.has("--no-reasoning") && !args.has("--hide-reasoning");
@@ -134,8 +138,7 @@ int run(const Args& args) {
   check_media(args);
   const RunOptions options = read_options(args);
   const bool json = args.has("--json");
-  const bool media = options.facts.has_images || options.facts.has_audio;
-  if (!options.prompt && !media && json) {
+  if (!options.prompt && json) {
     throw Error(ErrorKind::invalid, "Interactive mode not compatible with JSON output");
   }
   OpenedModel model(options.model, options.facts, open_engine);

@@ -6,7 +6,8 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+
+#include "interrupt.h"
 
 namespace mlxk {
 
@@ -17,7 +18,7 @@ class PlainLines : public LineSource {
  public:
   explicit PlainLines(std::istream& input) : input_(input) {}
   Result read(const std::string&, std::string& line) override {
-    if (!std::getline(input_, line)) return Result::end;
+    if (!std::getline(input_, line)) return interrupted() ? Result::interrupted : Result::end;
     if (!line.empty() && line.back() == '\r') line.pop_back();
     return Result::line;
   }

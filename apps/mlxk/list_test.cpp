@@ -23,7 +23,10 @@ TEST(WrapWords, BreaksBetweenWordsAndCutsLongOnes) {
   EXPECT_EQ(wrap_words("", 3), "");
 }
 
-TEST(Printable, LeavesNoControlCharacters) { EXPECT_EQ(printable("a\x1b[31m\n\x7f\xC2\x9B\xC3\xA4"), "a?[31m???ä"); }
+TEST(Printable, LeavesNoControlCharacters) { 
+  EXPECT_EQ(printable("a\x1b[31m\n\x7f\xC2\x9B\xC3\xA4"), "a?[31m???ä");
+  EXPECT_EQ(printable("a\r\nb", true), "a?\nb");
+}
 
 TEST(TimeAgo, UsesTheOriginalsSteps) {
   const std::time_t now = 1'700'000'000;

@@ -25,8 +25,11 @@ class Renderer {
         out += "\033[2m│ \033[0m";
         style("\033[3m");
         break;
-      case MD_BLOCK_OL: number_ = static_cast<MD_BLOCK_OL_DETAIL*>(detail)->start; break;
-      case MD_BLOCK_UL: number_ = 0; is_bullet_ = true; break;
+      case MD_BLOCK_OL:
+        number_ = static_cast<MD_BLOCK_OL_DETAIL*>(detail)->start;
+        is_bullet_ = false;
+        break;
+      case MD_BLOCK_UL: is_bullet_ = true; break;
       case MD_BLOCK_LI: item(static_cast<MD_BLOCK_LI_DETAIL*>(detail)); break;
       case MD_BLOCK_HR: out += std::string(kDim) + "────────────────" + kReset; break;
       case MD_BLOCK_CODE: style(kCode); break;
@@ -218,7 +221,8 @@ std::string MarkdownStream::line(const std::string& raw) {
   // The indent of a nested item is kept as it is; md4c sees the item alone.
   parse(text.substr(first), renderer,
         MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS | MD_FLAG_NOHTML | MD_FLAG_NOINDENTEDCODEBLOCKS);
-  return out + text.substr(0, first) + renderer.out + "\n";
+  // A link definition is nothing to md4c; here every line is shown.
+  return out + text.substr(0, first) + (renderer.out.empty() ? text.substr(first) : renderer.out) + "\n";
 }
 
 std::string MarkdownStream::push(std::string_view text) {

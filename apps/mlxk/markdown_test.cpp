@@ -40,6 +40,11 @@ TEST(Markdown, KeepsNumbersAndIndentsOfLists) {
   EXPECT_EQ(plain(render("1. one\n2. two\n   - nested\n- [x] done")), "1. one\n2. two\n   • nested\n☑ done");
 }
 
+TEST(Markdown, LosesNoLine) {
+  EXPECT_EQ(plain(render("[1]: http://x.y\n-\n1986. A year")), "[1]: http://x.y\n• \n1986. A year");
+  EXPECT_EQ(plain(render("- 3. nested\n<b>no html</b>")), "• 3. nested\n<b>no html</b>");
+}
+
 TEST(Markdown, LeavesCodeBlocksAlone) {
   EXPECT_EQ(plain(render("```c\n  a **b** # c\n```\n**after**")), "```c\n  a **b** # c\n```\nafter");
   EXPECT_EQ(plain(render("~~~\n``` not the end\n~~~\n*x*")), "~~~\n``` not the end\n~~~\nx");

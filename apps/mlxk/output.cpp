@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "json/api.h"
+#include "table.h"
 
 namespace mlxk {
 
@@ -49,8 +50,8 @@ int report_error(const Error& error, const Command* command, bool json) {
   }
   std::fflush(stdout);
   const bool prefix = command && !command->bare_errors;
-  fmt::print(stderr, "{}Error: {}\n", prefix ? command->name + ": " : "", error.what());
-  if (!error.hint().empty()) fmt::print(stderr, "{}\n", error.hint());
+  fmt::print(stderr, "{}Error: {}\n", prefix ? command->name + ": " : "", printable(error.what(), true));
+  if (!error.hint().empty()) fmt::print(stderr, "{}\n", printable(error.hint(), true));
   return info.exit_code;
 }
 

@@ -36,12 +36,13 @@ size_t text_width(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
 }
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, bool keep_lines) {
   std::string safe;
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    safe += byte < 0x20 || byte == 0x7F || c1 ? '?' : text[i];
+    const bool kept = keep_lines && byte == '\n';
+    safe += !kept && (byte < 0x20 || byte == 0x7F || c1) ? '?' : text[i];
     if (c1) ++i;
   }
   return safe;

@@ -18,7 +18,7 @@ std::string wrap_words(std::string_view text, size_t width);
 /// Characters of UTF-8 text, which are columns for what tables show.
 size_t text_width(std::string_view text);
 
-/// `text` safe for a terminal: control characters, also those of C1, become "?".
-std::string printable(std::string_view text);
+/// `text` safe for a terminal: control characters, also those of C1, become "?"; line ends stay when `keep_lines`.
+std::string printable(std::string_view text, bool keep_lines = false);
 
 }  // namespace mlxk

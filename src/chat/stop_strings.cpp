@@ -61,7 +61,9 @@ std::vector<std::string> implicit_stop_strings(const Tokenizer& tokenizer, const
     if (!text.empty() && !known && !kept) stops.push_back(text);
   };
   add(tokenizer.eos_token());
-  add(tokenizer.pad_token());
+  // Some vocabularies pad with an ordinary word.
+  const auto pad = tokenizer.token_to_id(tokenizer.pad_token());
+  if (pad && tokenizer.is_special(*pad)) add(tokenizer.pad_token());
   for (const int32_t id : tokenizer.eos_token_ids()) add(tokenizer.id_to_token(id).value_or(""));
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     if (!tokenizer.is_special(id)) continue;

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 PROGRAM = os.environ["MLXK_PROGRAM"]
-MODEL = os.environ.get("MLXK_TEST_MODEL", "")
+MODEL = os.environ.get("MLXK_TEST_MODEL") or os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "SmolLM2-135M-Instruct-4bit")
 
 
 class ProgramTest(unittest.TestCase):

@@ -23,16 +23,18 @@ class Version(ProgramTest):
         self.assertEqual(document["data"]["cli_version"], VERSION)
         self.assertGreater(document["data"]["system"]["memory_total_bytes"], 0)
 
+    @unittest.skipIf(os.environ.get("MLXK_SANITIZE"), "sanitizers start slowly")
     def test_is_quick(self):
         self.run_program("--version")
         best = min(self.timed() for _ in range(10))
-        self.assertLess(best, 0.02 if "ASAN_OPTIONS" not in os.environ else 1)
+        self.assertLess(best, 0.02)
 
     def timed(self):
         start = time.monotonic()
         self.run_program("--version")
         return time.monotonic() - start
 
+    @unittest.skipUnless(shutil.which("ldd"), "no ldd")
     def test_loads_no_engine_and_no_python(self):
         libraries = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=False).stdout
         for name in ("libmlx", "python", "libcuda"):
