@@ -1,3 +1,4 @@
+// Trained models against numbers of mlx-lm 0.32.2 in float32. The folder MLXK_TEST_MODELS holds them; absent: skipped.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -8,28 +9,44 @@
 
 namespace mlxk {
 namespace {
-TEST(Trained, Smoke) {
-  const char* dir = std::getenv("MLXK_TEST_MODELS");
-  if (!dir) GTEST_SKIP();
-  for (const char* name : {"SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"}) {
-    auto model = load_model(std::filesystem::path(dir) / name);
-    std::vector<int> ids{1, 504, 3575, 282, 4649, 314, 216, 7042, 28, 1192};
-    for (int i = 500; i < 520; ++i) ids.push_back(i);
-    Inputs in;
-    in.ids = mx::array(ids.begin(), {1, 30}, mx::int32);
-    ModelCache cache = model->make_cache(1);
-    mx::array out = model->forward(in, cache);
-    out.eval();
-    const float* p = out.data<float>();
-    int64_t v = model->vocab_size();
-    double sum = 0;
-    for (int64_t i = 0; i < 30 * v; ++i) sum += p[i];
-    printf("%s %f bytes %ld\n", name, sum, (long)model->weight_bytes());
-    for (int t : {29, 3}) {
-      for (int i = 0; i < 6; ++i) printf("%f ", p[t * v + i]);
-      printf("\n");
-    }
+
+struct Trained {
+  const char* folder;
+  float last[6];    // the last position's first logits
+  float fourth[6];  // the fourth position's
+};
+
+class TrainedModels : public testing::TestWithParam<Trained> {};
+
+TEST_P(TrainedModels, GiveTheReferenceLogits) {
+  const char* models = std::getenv("MLXK_TEST_MODELS");
+  auto folder = std::filesystem::path(models ? models : "") / GetParam().folder;
+  if (!models || !std::filesystem::exists(folder)) GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
+  auto model = load_model(folder);
+  std::vector<int> ids{1, 504, 3575, 282, 4649, 314, 216, 7042, 28, 1192};
+  for (int id = 500; id < 520; ++id) ids.push_back(id);
+  Inputs inputs;
+  inputs.ids = mx::array(ids.begin(), {1, static_cast<int>(ids.size())}, mx::int32);
+  ModelCache cache = model->make_cache(1);
+  mx::array logits = model->forward(inputs, cache);
+  logits.eval();
+  const float* last = logits.data<float>() + (ids.size() - 1) * model->vocab_size();
+  const float* fourth = logits.data<float>() + 3 * model->vocab_size();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_NEAR(last[i], GetParam().last[i], 1e-3F);
+    EXPECT_NEAR(fourth[i], GetParam().fourth[i], 1e-3F);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, TrainedModels,
+    testing::Values(Trained{"SmolLM2-135M-Instruct-4bit",
+                            {19.559242F, 5.786759F, 8.070226F, 3.6446023F, 3.580438F, 5.099107F},
+                            {0.2103849F, -9.257106F, -7.136877F, -8.775726F, -9.648458F, -9.767645F}},
+                    Trained{"gemma-3-270m-8bit",
+                            {-8.228641F, 11.064006F, 1.5482326F, -8.268814F, -1.0273033F, -7.482448F},
+                            {-30.993658F, -19.892506F, -20.089474F, -31.020555F, -28.36864F, -35.136948F}}),
+    [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
+
 }  // namespace
 }  // namespace mlxk

@@ -13,21 +13,25 @@ mx::array grown(const std::optional<mx::array>& buffer, int capacity, const mx::
   return buffer ? mx::concatenate({*buffer, room}, 2) : room;
 }
 
+mx::array slots_of(const mx::array& part, int row, int from, int length) {
+  if ((row < 0 || part.shape(0) == 1) && from == 0 && length == part.shape(2)) return part;
+  mx::Shape begin{0, 0, from, 0}, end = part.shape();
+  end[2] = from + length;
+  if (row >= 0) {
+    begin[0] = row;
+    end[0] = row + 1;
+  }
+  return mx::slice(part, begin, end);
+}
+
 void write_slots(mx::array& buffer, const mx::array& part, int row, int slot, int from, int length) {
   if (length == 0) return;
-  mx::Shape begin{0, 0, from, 0}, end = part.shape();
-  mx::Shape slot_begin{0, 0, slot, 0}, slot_end = buffer.shape();
-  end[2] = from + length;
-  slot_end[2] = slot + length;
-  if (row >= 0) {
-    begin[0] = slot_begin[0] = row;
-    end[0] = slot_end[0] = row + 1;
-  }
-  bool whole = begin[0] == 0 && end[0] == part.shape(0) && from == 0 && length == part.shape(2);
-  mx::array update = whole ? part : mx::slice(part, begin, end);
+  mx::Shape begin{row < 0 ? 0 : row, 0, slot, 0}, end = buffer.shape();
+  end[2] = slot + length;
+  if (row >= 0) end[0] = row + 1;
   // The old array must be gone when this is evaluated, or the buffer is copied: it is moved into the new one.
   mx::array old = std::move(buffer);
-  buffer = mx::slice_update(old, update, slot_begin, slot_end);
+  buffer = mx::slice_update(old, slots_of(part, row, from, length), begin, end);
 }
 
 mx::array first_tokens(const mx::array& buffer, int length) {

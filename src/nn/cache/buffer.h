@@ -18,6 +18,9 @@ mx::array grown(const std::optional<mx::array>& buffer, int capacity, const mx::
 /// nobody else holds `buffer`. `row` -1: every row.
 void write_slots(mx::array& buffer, const mx::array& part, int row, int slot, int from, int length);
 
+/// Tokens [from, from + length) of `part`, of `row` or (-1) of every row, a view.
+mx::array slots_of(const mx::array& part, int row, int from, int length);
+
 /// Tokens [0, length) of every row, a view.
 mx::array first_tokens(const mx::array& buffer, int length);
 

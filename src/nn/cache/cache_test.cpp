@@ -187,7 +187,7 @@ void fill(AttentionCache& cache, int length) {
 }
 
 TEST(KvAppend, NeverCopiesTheBuffer) {
-  for (bool pipelined : {false}) {
+  for (bool pipelined : {false, true}) {
     KVCache cache(1);
     fill(cache, 4000);
     size_t buffer = cache.nbytes() / 2;

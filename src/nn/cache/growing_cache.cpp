@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/append.h"
 #include "mlx/ops.h"
 #include "nn/cache/buffer.h"
 
@@ -27,6 +28,7 @@ std::unique_ptr<Cache> GrowingCache::select(std::span<const int> rows) const {
 void GrowingCache::merge(const Cache& other) {
   if (other.kind() != kind()) throw Error(ErrorKind::internal, "[cache] merge: kinds differ");
   const auto& more = static_cast<const GrowingCache&>(other);
+  owner_ = std::make_shared<int>(0);
   buffers_ = joined_rows(buffers_, rows(), more.buffers_, more.rows());
   positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
 }
@@ -51,18 +53,27 @@ std::vector<mx::array> GrowingCache::append(const std::vector<mx::array>& parts,
         buffers_.push_back(grown(std::nullopt, rounded, parts[i]));
       }
     }
+    owner_ = std::make_shared<int>(0);
   }
+  bool shared = owner_.use_count() > 1;  // with a snapshot, which must keep its tokens: this once, copy
+  auto write = [&](mx::array& buffer, const mx::array& part, int row, int slot, int length) {
+    if (length == 0) return;
+    if (shared) {
+      write_slots(buffer, part, row, slot, 0, length);
+    } else {
+      buffer = append_in_place(buffer, slots_of(part, row, 0, length), row, slot);
+    }
+  };
   std::vector<mx::array> views;
   for (size_t i = 0; i < parts.size(); ++i) {
     if (positions.uniform) {
-      write_slots(buffers_[i], parts[i], -1, offsets[0], 0, positions.lengths[0]);
+      write(buffers_[i], parts[i], -1, offsets[0], positions.lengths[0]);
     } else {
-      for (int row = 0; row < rows(); ++row) {
-        write_slots(buffers_[i], parts[i], row, offsets[row], 0, positions.lengths[row]);
-      }
+      for (int row = 0; row < rows(); ++row) write(buffers_[i], parts[i], row, offsets[row], positions.lengths[row]);
     }
     views.push_back(first_tokens(buffers_[i], tokens));
   }
+  if (shared) owner_ = std::make_shared<int>(0);
   advance(positions);
   return views;
 }

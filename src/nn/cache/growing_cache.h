@@ -8,7 +8,7 @@
 namespace mlxk {
 
 /// What caches of every token have in common: buffers [B, kv_heads, capacity, …] that grow in steps and are appended to
-/// in place.
+/// in place. Evaluate (or start) what attends to tokens before trimming them: the next ones take their slots.
 class GrowingCache : public AttentionCache {
  public:
   static constexpr int kStep = 256;
@@ -31,6 +31,7 @@ class GrowingCache : public AttentionCache {
   int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }
 
   std::vector<mx::array> buffers_;
+  std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with snapshots that have the same buffers
 };
 
 }  // namespace mlxk

@@ -1,0 +1,48 @@
+#include "kernels/cpu_features.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+
+namespace mlxk {
+
+extern const CpuKernels kernels_generic;
+#if defined(__x86_64__)
+extern const CpuKernels kernels_avx2, kernels_avx512, kernels_avx512vnni;
+#endif
+
+const std::vector<const CpuKernels*>& available_kernels() {
+  static const std::vector<const CpuKernels*> tables = [] {
+    std::vector<const CpuKernels*> found;
+#if defined(__x86_64__)
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (avx512 && __builtin_cpu_supports("avx512vnni")) found.push_back(&kernels_avx512vnni);
+    if (avx512) found.push_back(&kernels_avx512);
+    if (avx2) found.push_back(&kernels_avx2);  // every such machine has F16C
+#endif
+    found.push_back(&kernels_generic);
+    return found;
+  }();
+  return tables;
+}
+
+const CpuKernels& cpu_kernels() {
+  static const CpuKernels& chosen = []() -> const CpuKernels& {
+    const char* wanted = std::getenv("MLXK_CPU_ISA");
+    if (!wanted || !*wanted) return *available_kernels().front();
+    std::string names;
+    for (const auto* table : available_kernels()) {
+      if (table->name == std::string_view(wanted)) return *table;
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", table->name);
+    }
+    throw Error(ErrorKind::usage, fmt::format("MLXK_CPU_ISA={}: this machine has {}", wanted, names));
+  }();
+  return chosen;
+}
+
+}  // namespace mlxk

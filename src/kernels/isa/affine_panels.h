@@ -1,0 +1,140 @@
+// Prefill: many activation rows. `kLanes` weight rows make a panel, unpacked once into pairs of 16-bit values (one lane a
+// row) and then multiplied with every activation row, a broadcast pair at a time.
+
+static constexpr bool kWide = kLanes == 16;  // 32 vector registers, else 16
+static constexpr int kPanels = kWide ? 2 : 1;
+static constexpr int kTokens = kWide ? 6 : 4;
+
+static int64_t affine_scratch(int64_t columns, int group) {
+  const int64_t pairs = columns / 2 * kLanes * 4, floats = 2 * (columns / group) * kLanes * 4;
+  return (pairs + floats) * kPanels + columns * kLanes + 64;
+}
+
+struct Panel {
+  int32_t* pairs;  // [columns / 2][kLanes]: two int16 each
+  float* scales;   // [groups][kLanes]
+  float* biases;
+};
+
+static inline float float_at(const void* p, int64_t i, FloatType type) {
+  float lanes[kLanes];
+  f_store(lanes, load_floats(p, i, 1, type));
+  return lanes[0];
+}
+
+static void unpack_panel(const AffineWeight* w, int64_t first, const Panel* panel, uint8_t* bytes) {
+  const int64_t groups = w->columns / w->group;
+  const int width = unpacked_bits(w->bits);
+  const int64_t row_bytes = w->columns * width / 8;
+  const uint8_t* rows[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int64_t row = first + lane < w->rows ? first + lane : w->rows - 1;  // lanes past the end are not stored
+    rows[lane] = w->packed + row * (w->columns * w->bits / 8);
+    if (width != w->bits) {
+      spread_bytes(rows[lane], w->bits, w->columns, bytes + lane * row_bytes);
+      rows[lane] = bytes + lane * row_bytes;
+    }
+    float line[kLanes];
+    for (int64_t g = 0; g < groups; g += kLanes) {
+      const int n = (int)(groups - g < kLanes ? groups - g : kLanes);
+      f_store(line, load_floats(w->scales, row * groups + g, n, w->type));
+      for (int j = 0; j < n; ++j) panel->scales[(g + j) * kLanes + lane] = line[j];
+      f_store(line, load_floats(w->biases, row * groups + g, n, w->type));
+      for (int j = 0; j < n; ++j) panel->biases[(g + j) * kLanes + lane] = line[j];
+    }
+  }
+  const vi mask = i_set((1 << width) - 1);
+  const int pairs_a_word = 16 / width;
+  int32_t* out = panel->pairs;
+  for (int64_t at = 0; at < row_bytes; at += 4) {
+    uint32_t words[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) memcpy(&words[lane], rows[lane] + at, 4);
+    const vi v = i_load(words);
+    for (int pair = 0; pair < pairs_a_word; ++pair, out += kLanes) {
+      const vi low = i_and(i_shift_right(v, 2 * width * pair), mask);
+      const vi high = i_and(i_shift_right(v, 2 * width * pair + width), mask);
+      i_store(out, i_or(low, i_shift_left(high, 16)));
+    }
+  }
+}
+
+template <int P, int X>
+static inline void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r,
+                                     int64_t first, float* y, int64_t y_stride) {
+  const int64_t groups = w->columns / w->group, pairs = w->group / 2;
+  vf acc[P][X];
+  for (int a = 0; a < P; ++a) {
+    for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    vi sum[P][X];
+    for (int a = 0; a < P; ++a) {
+      for (int b = 0; b < X; ++b) sum[a][b] = i_zero();
+    }
+    const int16_t* q = x->q + r * x->stride + g * w->group;
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      vi weight[P];
+      for (int a = 0; a < P; ++a) weight[a] = i_load(panels[a].pairs + (g * pairs + pair) * kLanes);
+      for (int b = 0; b < X; ++b) {
+        int32_t two;
+        memcpy(&two, q + b * x->stride + 2 * pair, 4);
+        const vi v = i_set(two);
+        for (int a = 0; a < P; ++a) sum[a][b] = h_multiply_add(sum[a][b], weight[a], v);
+      }
+    }
+    for (int a = 0; a < P; ++a) {
+      const vf scale = f_load(panels[a].scales + g * kLanes), bias = f_load(panels[a].biases + g * kLanes);
+      for (int b = 0; b < X; ++b) {
+        const int64_t at = (r + b) * x->groups + g;
+        acc[a][b] = f_fma(f_from_int(sum[a][b]), f_mul(scale, f_set(x->scales[at])), acc[a][b]);
+        acc[a][b] = f_fma(bias, f_set(x->sums[at]), acc[a][b]);
+      }
+    }
+  }
+  for (int a = 0; a < P; ++a) {
+    const int64_t row = first + a * kLanes, left = w->rows - row;
+    for (int b = 0; b < X; ++b) {
+      float* to = y + (r + b) * y_stride + row;
+      if (left >= kLanes) {
+        f_store(to, acc[a][b]);
+      } else if (left > 0) {
+        f_store_n(to, acc[a][b], (int)left);
+      }
+    }
+  }
+}
+
+template <int P>
+static inline void affine_panel_rows(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t n,
+                                     int64_t first, float* y, int64_t y_stride) {
+  int64_t r = 0;
+  for (; r + kTokens <= n; r += kTokens) affine_panel_tile<P, kTokens>(panels, w, x, r, first, y, y_stride);
+  for (; r + 2 <= n; r += 2) affine_panel_tile<P, 2>(panels, w, x, r, first, y, y_stride);
+  for (; r < n; ++r) affine_panel_tile<P, 1>(panels, w, x, r, first, y, y_stride);
+}
+
+static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
+                          int64_t end_panel, float* y, int64_t y_stride, void* scratch) {
+  const int64_t groups = w->columns / w->group;
+  Panel panels[kPanels];
+  uint8_t* at = (uint8_t*)scratch;
+  for (int a = 0; a < kPanels; ++a) {
+    panels[a].pairs = (int32_t*)at;
+    at += w->columns / 2 * kLanes * 4;
+    panels[a].scales = (float*)at;
+    at += groups * kLanes * 4;
+    panels[a].biases = (float*)at;
+    at += groups * kLanes * 4;
+  }
+  int64_t panel = begin_panel;
+  while (panel < end_panel) {
+    const int count = end_panel - panel < kPanels ? 1 : kPanels;
+    for (int a = 0; a < count; ++a) unpack_panel(w, (panel + a) * kLanes, &panels[a], at);
+    if (count == kPanels) {
+      affine_panel_rows<kPanels>(panels, w, x, n, panel * kLanes, y, y_stride);
+    } else {
+      affine_panel_rows<1>(panels, w, x, n, panel * kLanes, y, y_stride);
+    }
+    panel += count;
+  }
+}

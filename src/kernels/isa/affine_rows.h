@@ -1,0 +1,185 @@
+// Decode: few activation rows against all weight rows, each weight read once. A vector of packed bytes falls apart into
+// planes of 16-bit values (plane p holds values p, p + planes, …), and the activations lie in that order too.
+
+static constexpr int kVectorBytes = 4 * kLanes;
+static constexpr int kGroupBlock = 64;  // groups whose factors lie on the stack at a time
+
+template <int Bits>
+struct Decode {
+  static constexpr int kWidth = unpacked_bits(Bits);
+  static constexpr int kPlanes = 16 / kWidth;
+  static constexpr int kChunk = kVectorBytes * 8 / kWidth;  // values in a vector of packed bytes
+  static constexpr int kLaneValues = 32 / kWidth;           // values that end up in one 32-bit lane
+};
+
+static int64_t row_stride(int64_t columns, int bits) {
+  const int64_t chunk = bits == 0 ? 2 * kLanes : kVectorBytes * 8 / unpacked_bits(bits);
+  return (columns + chunk - 1) / chunk * chunk;
+}
+
+static int64_t row_groups(int64_t columns, int group) {
+  const int64_t groups = columns / group;
+  return (groups + kLanes - 1) / kLanes * kLanes + kLanes;
+}
+
+static void quantize_row(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row) {
+  int16_t* q = out->q + row * out->stride;
+  float* scales = out->scales + row * out->groups;
+  float* sums = out->sums + row * out->groups;
+  memset(scales, 0, (size_t)out->groups * sizeof(float));
+  memset(sums, 0, (size_t)out->groups * sizeof(float));
+  const int width = bits == 0 ? 16 : unpacked_bits(bits);
+  const int planes = 16 / width;
+  const int64_t chunk = bits == 0 ? 2 * kLanes : kVectorBytes * 8 / width;
+  memset(q + columns / chunk * chunk, 0, (size_t)(out->stride - columns / chunk * chunk) * sizeof(int16_t));
+  int16_t natural[128 + 2 * kLanes];
+  for (int64_t g = 0; g < columns / group; ++g) {
+    const float* part = x + g * group;
+    vf largest = f_zero(), sum = f_zero();
+    for (int i = 0; i < group; i += kLanes) {
+      const vf v = f_load(part + i);
+      largest = f_max(largest, f_abs(v));
+      sum = f_add(sum, v);
+    }
+    const float limit = f_greatest(largest);
+    // A group of zeros, or so small that the inverse overflows, counts as zeros.
+    const float inverse = limit > 1e-34F ? 32767.0F / limit : 0;
+    int16_t* to = planes == 1 ? q + g * group : natural;
+    vi total = i_zero();
+    for (int i = 0; i < group; i += kLanes) {
+      const vi v = i_from_float(f_mul(f_load(part + i), f_set(inverse)));
+      total = i_add(total, v);
+      h_store(to + i, v);
+    }
+    // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. NaN and
+    // infinity reach the result through the last term.
+    const float exact = f_sum(sum);
+    scales[g] = limit / 32767.0F;
+    sums[g] = scales[g] * f_sum(f_from_int(total)) + (exact - exact);
+    if (planes == 1) continue;
+    for (int64_t i = 0; i < group; ++i) {
+      const int64_t k = g * group + i, in_chunk = k % chunk;
+      q[k - in_chunk + in_chunk % planes * (2 * kLanes) + in_chunk / planes] = natural[i];
+    }
+  }
+}
+
+template <int Bits>
+static inline void unpack_planes(vi packed, vi* planes) {
+  constexpr int kWidth = Decode<Bits>::kWidth;
+  const vi mask = h_set((1 << kWidth) - 1);
+  planes[0] = i_and(packed, mask);
+  if constexpr (kWidth == 8) {
+    planes[1] = h_shift_right(packed, 8);
+  } else if constexpr (kWidth == 4) {
+    planes[1] = i_and(h_shift_right(packed, 4), mask);
+    planes[2] = i_and(h_shift_right(packed, 8), mask);
+    planes[3] = h_shift_right(packed, 12);
+  } else {
+    planes[1] = i_and(h_shift_right(packed, 2), mask);
+    planes[2] = i_and(h_shift_right(packed, 4), mask);
+    planes[3] = i_and(h_shift_right(packed, 6), mask);
+    planes[4] = i_and(h_shift_right(packed, 8), mask);
+    planes[5] = i_and(h_shift_right(packed, 10), mask);
+    planes[6] = i_and(h_shift_right(packed, 12), mask);
+    planes[7] = h_shift_right(packed, 14);
+  }
+}
+
+/// The packed values k, k + 1, … of a row as one vector, zeros past the row's end.
+template <int Bits>
+static inline vi load_chunk(const uint8_t* row, int64_t k, int64_t columns) {
+  const int64_t left = columns - k;
+  if constexpr (divides_16(Bits)) {
+    const uint8_t* p = row + k * Bits / 8;
+    return left >= Decode<Bits>::kChunk ? i_load(p) : i_load_bytes(p, (int)(left * Bits / 8));
+  } else {
+    uint8_t bytes[kVectorBytes];
+    const int64_t n = left < kVectorBytes ? left : kVectorBytes;
+    if (n < kVectorBytes) memset(bytes, 0, sizeof bytes);
+    spread_bytes(row + k * Bits / 8, Bits, n, bytes);
+    return i_load(bytes);
+  }
+}
+
+/// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order, depends
+/// on neither R nor X.
+template <int Bits, int R, int X>
+static inline void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, float* y,
+                               int64_t y_stride) {
+  using D = Decode<Bits>;
+  const int64_t groups = w->columns / w->group, row_bytes = w->columns * Bits / 8;
+  const vi order = f_order(w->group / D::kLaneValues);
+  vf acc[R][X];
+  for (int a = 0; a < R; ++a) {
+    for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
+  }
+  float factors[R][X][kGroupBlock + kLanes];
+  for (int64_t g0 = 0; g0 < groups; g0 += kGroupBlock) {
+    const int64_t block = groups - g0 < kGroupBlock ? groups - g0 : kGroupBlock;
+    for (int64_t g = 0; g < block; g += kLanes) {
+      const int n = (int)(block - g < kLanes ? block - g : kLanes);
+      for (int a = 0; a < R; ++a) {
+        const int64_t at = (i + a) * groups + g0 + g;
+        const vf scale = load_floats(w->scales, at, n, w->type), bias = load_floats(w->biases, at, n, w->type);
+        for (int b = 0; b < X; ++b) {
+          const int64_t from = (r + b) * x->groups + g0 + g;
+          f_store(&factors[a][b][g], f_mul(scale, f_load(x->scales + from)));
+          acc[a][b] = f_fma(bias, f_load(x->sums + from), acc[a][b]);
+        }
+      }
+    }
+    const int64_t begin = g0 * w->group, end = (g0 + block) * w->group;
+    for (int64_t k = begin; k < end; k += D::kChunk) {
+      const int64_t g = (k - begin) / w->group;
+      vi planes[R][D::kPlanes];
+      for (int a = 0; a < R; ++a) {
+        unpack_planes<Bits>(load_chunk<Bits>(w->packed + (i + a) * row_bytes, k, w->columns), planes[a]);
+      }
+      for (int b = 0; b < X; ++b) {
+        const int16_t* q = x->q + (r + b) * x->stride + k;
+        vi sum[R];
+        for (int a = 0; a < R; ++a) sum[a] = i_zero();
+        for (int p = 0; p < D::kPlanes; ++p) {
+          const vi v = i_load(q + p * 2 * kLanes);
+          for (int a = 0; a < R; ++a) sum[a] = h_multiply_add(sum[a], planes[a][p], v);
+        }
+        for (int a = 0; a < R; ++a) {
+          acc[a][b] = f_fma(f_from_int(sum[a]), f_spread(&factors[a][b][g], order), acc[a][b]);
+        }
+      }
+    }
+  }
+  for (int a = 0; a < R; ++a) {
+    for (int b = 0; b < X; ++b) y[(r + b) * y_stride + i + a] = f_sum(acc[a][b]);
+  }
+}
+
+template <int Bits, int R>
+static inline void affine_row_tiles(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t i, float* y,
+                                    int64_t y_stride) {
+  int64_t r = 0;
+  for (; r + 4 <= n; r += 4) affine_tile<Bits, R, 4>(w, x, r, i, y, y_stride);
+  for (; r < n; ++r) affine_tile<Bits, R, 1>(w, x, r, i, y, y_stride);
+}
+
+template <int Bits>
+static void affine_rows_of(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end,
+                           float* y, int64_t y_stride) {
+  constexpr int kRows = 4;
+  int64_t i = begin;
+  for (; i + kRows <= end; i += kRows) affine_row_tiles<Bits, kRows>(w, x, n, i, y, y_stride);
+  for (; i < end; ++i) affine_row_tiles<Bits, 1>(w, x, n, i, y, y_stride);
+}
+
+static void affine_rows(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,
+                        int64_t y_stride) {
+  switch (w->bits) {
+    case 2: return affine_rows_of<2>(w, x, n, begin, end, y, y_stride);
+    case 3: return affine_rows_of<3>(w, x, n, begin, end, y, y_stride);
+    case 4: return affine_rows_of<4>(w, x, n, begin, end, y, y_stride);
+    case 5: return affine_rows_of<5>(w, x, n, begin, end, y, y_stride);
+    case 6: return affine_rows_of<6>(w, x, n, begin, end, y, y_stride);
+    default: return affine_rows_of<8>(w, x, n, begin, end, y, y_stride);
+  }
+}

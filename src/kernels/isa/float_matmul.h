@@ -1,0 +1,109 @@
+// Weights of floats: rows for decode, panels for prefill, sums in float32.
+
+template <int R, int X>
+static inline void float_tile(const FloatWeight* w, const float* x, int64_t r, int64_t i, float* y, int64_t y_stride) {
+  vf acc[R][X];
+  for (int a = 0; a < R; ++a) {
+    for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
+  }
+  for (int64_t k = 0; k < w->columns; k += kLanes) {
+    const int n = (int)(w->columns - k < kLanes ? w->columns - k : kLanes);
+    vf weight[R];
+    for (int a = 0; a < R; ++a) weight[a] = load_floats(w->data, (i + a) * w->columns + k, n, w->type);
+    for (int b = 0; b < X; ++b) {
+      const float* from = x + (r + b) * w->columns + k;
+      const vf v = n == kLanes ? f_load(from) : f_load_n(from, n);
+      for (int a = 0; a < R; ++a) acc[a][b] = f_fma(weight[a], v, acc[a][b]);
+    }
+  }
+  for (int a = 0; a < R; ++a) {
+    for (int b = 0; b < X; ++b) y[(r + b) * y_stride + i + a] = f_sum(acc[a][b]);
+  }
+}
+
+template <int R>
+static inline void float_row_tiles(const FloatWeight* w, const float* x, int64_t n, int64_t i, float* y,
+                                   int64_t y_stride) {
+  int64_t r = 0;
+  for (; r + 4 <= n; r += 4) float_tile<R, 4>(w, x, r, i, y, y_stride);
+  for (; r < n; ++r) float_tile<R, 1>(w, x, r, i, y, y_stride);
+}
+
+static void float_rows(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
+                       int64_t y_stride) {
+  int64_t i = begin;
+  for (; i + 4 <= end; i += 4) float_row_tiles<4>(w, x, n, i, y, y_stride);
+  for (; i < end; ++i) float_row_tiles<1>(w, x, n, i, y, y_stride);
+}
+
+static constexpr int kFloatTokens = kWide ? 12 : 6;
+
+static int64_t float_scratch(int64_t columns) { return 2 * columns * kLanes * 4 + 64; }
+
+static void unpack_float_panel(const FloatWeight* w, int64_t first, float* panel) {
+  float line[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int64_t row = first + lane < w->rows ? first + lane : w->rows - 1;
+    for (int64_t k = 0; k < w->columns; k += kLanes) {
+      const int n = (int)(w->columns - k < kLanes ? w->columns - k : kLanes);
+      f_store(line, load_floats(w->data, row * w->columns + k, n, w->type));
+      for (int j = 0; j < n; ++j) panel[(k + j) * kLanes + lane] = line[j];
+    }
+  }
+}
+
+template <int P, int X>
+static inline void float_panel_tile(const float* panels, const FloatWeight* w, const float* x, int64_t r,
+                                    int64_t first, float* y, int64_t y_stride) {
+  vf acc[P][X];
+  for (int a = 0; a < P; ++a) {
+    for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
+  }
+  const float* from = x + r * w->columns;
+  for (int64_t k = 0; k < w->columns; ++k) {
+    vf weight[P];
+    for (int a = 0; a < P; ++a) weight[a] = f_load(panels + (a * w->columns + k) * kLanes);
+    for (int b = 0; b < X; ++b) {
+      const vf v = f_set(from[b * w->columns + k]);
+      for (int a = 0; a < P; ++a) acc[a][b] = f_fma(weight[a], v, acc[a][b]);
+    }
+  }
+  for (int a = 0; a < P; ++a) {
+    const int64_t row = first + a * kLanes, left = w->rows - row;
+    for (int b = 0; b < X; ++b) {
+      float* to = y + (r + b) * y_stride + row;
+      if (left >= kLanes) {
+        f_store(to, acc[a][b]);
+      } else if (left > 0) {
+        f_store_n(to, acc[a][b], (int)left);
+      }
+    }
+  }
+}
+
+template <int P>
+static inline void float_panel_rows(const float* panels, const FloatWeight* w, const float* x, int64_t n, int64_t first,
+                                    float* y, int64_t y_stride) {
+  int64_t r = 0;
+  for (; r + kFloatTokens <= n; r += kFloatTokens) {
+    float_panel_tile<P, kFloatTokens>(panels, w, x, r, first, y, y_stride);
+  }
+  for (; r + 2 <= n; r += 2) float_panel_tile<P, 2>(panels, w, x, r, first, y, y_stride);
+  for (; r < n; ++r) float_panel_tile<P, 1>(panels, w, x, r, first, y, y_stride);
+}
+
+static void float_panels(const FloatWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
+                         float* y, int64_t y_stride, void* scratch) {
+  float* panels = (float*)scratch;
+  for (int64_t panel = begin_panel; panel < end_panel; panel += 2) {
+    const int count = end_panel - panel < 2 ? 1 : 2;
+    for (int a = 0; a < count; ++a) {
+      unpack_float_panel(w, (panel + a) * kLanes, panels + a * w->columns * kLanes);
+    }
+    if (count == 2) {
+      float_panel_rows<2>(panels, w, x, n, panel * kLanes, y, y_stride);
+    } else {
+      float_panel_rows<1>(panels, w, x, n, panel * kLanes, y, y_stride);
+    }
+  }
+}

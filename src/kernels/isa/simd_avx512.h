@@ -1,0 +1,72 @@
+// Vectors of 16 floats: AVX-512 F, BW, DQ, VL; with VNNI the multiply-add of 16-bit pairs is one instruction.
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+static constexpr int kLanes = 16;
+typedef __m512 vf;   // 16 floats
+typedef __m512i vi;  // 16 int32, 32 int16 or 64 bytes
+
+static inline vf f_zero() { return _mm512_setzero_ps(); }
+static inline vf f_set(float v) { return _mm512_set1_ps(v); }
+static inline vf f_load(const float* p) { return _mm512_loadu_ps(p); }
+static inline void f_store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+static inline vf f_load_n(const float* p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+static inline void f_store_n(float* p, vf v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
+static inline vf f_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static inline vf f_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static inline vf f_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static inline vf f_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf f_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf f_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf f_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+static inline vf f_abs(vf a) { return _mm512_abs_ps(a); }
+static inline float f_sum(vf v) { return _mm512_reduce_add_ps(v); }
+static inline float f_greatest(vf v) { return _mm512_reduce_max_ps(v); }
+static inline vf f_from_int(vi v) { return _mm512_cvtepi32_ps(v); }
+static inline vi i_from_float(vf v) { return _mm512_cvtps_epi32(v); }  // to nearest
+static inline vf f_from_bits(vi v) { return _mm512_castsi512_ps(v); }
+
+static inline vf f_load_half(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
+static inline vf f_load_half_n(const uint16_t* p, int n) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p));
+}
+static inline vf f_load_brain(const uint16_t* p) {
+  return f_from_bits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
+}
+static inline vf f_load_brain_n(const uint16_t* p, int n) {
+  return f_from_bits(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p)), 16));
+}
+
+static inline vi i_zero() { return _mm512_setzero_si512(); }
+static inline vi i_set(int32_t v) { return _mm512_set1_epi32(v); }
+static inline vi i_load(const void* p) { return _mm512_loadu_si512(p); }
+static inline vi i_load_bytes(const void* p, int n) { return _mm512_maskz_loadu_epi8((1ull << n) - 1, p); }
+static inline void i_store(void* p, vi v) { _mm512_storeu_si512(p, v); }
+static inline vi i_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline vi i_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+static inline vi i_or(vi a, vi b) { return _mm512_or_si512(a, b); }
+static inline vi i_shift_left(vi v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
+static inline vi i_shift_right(vi v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }  // logical
+static inline vi h_set(int16_t v) { return _mm512_set1_epi16(v); }
+#define h_shift_right(v, n) _mm512_srli_epi16((v), (n))
+
+/// acc + a0 b0 + a1 b1 in each 32-bit lane.
+static inline vi h_multiply_add(vi acc, vi a, vi b) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpwssd_epi32(acc, a, b);
+#else
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
+#endif
+}
+
+/// 16 floats as int16, stored.
+static inline void h_store(int16_t* p, vi v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(v)); }
+
+/// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
+static inline vi f_order(int each) {
+  const vi iota = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_srl_epi32(iota, _mm_cvtsi32_si128(__builtin_ctz((unsigned)each)));
+}
+static inline vf f_spread(const float* t, vi order) { return _mm512_permutexvar_ps(order, f_load(t)); }

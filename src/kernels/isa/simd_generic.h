@@ -1,0 +1,132 @@
+// Vectors of 4 floats in the compiler's own terms: SSE4.2 on any x86-64-v2 machine, NEON on any arm64 one.
+#include <stdint.h>
+#include <string.h>
+
+static constexpr int kLanes = 4;
+typedef float vf __attribute__((vector_size(16)));
+typedef int32_t vi __attribute__((vector_size(16)));
+typedef int16_t vh __attribute__((vector_size(16)));
+typedef uint16_t vu __attribute__((vector_size(16)));
+typedef uint32_t vw __attribute__((vector_size(16)));
+
+static inline vf f_load(const float* p) {
+  vf v;
+  memcpy(&v, p, 16);
+  return v;
+}
+static inline void f_store(float* p, vf v) { memcpy(p, &v, 16); }
+static inline vf f_set(float v) { return (vf){v, v, v, v}; }
+static inline vf f_zero() { return f_set(0); }
+static inline vf f_load_n(const float* p, int n) {
+  float t[4] = {0};
+  memcpy(t, p, (size_t)n * 4);
+  return f_load(t);
+}
+static inline void f_store_n(float* p, vf v, int n) { memcpy(p, &v, (size_t)n * 4); }
+static inline vf f_add(vf a, vf b) { return a + b; }
+static inline vf f_sub(vf a, vf b) { return a - b; }
+static inline vf f_mul(vf a, vf b) { return a * b; }
+static inline vf f_div(vf a, vf b) { return a / b; }
+static inline vf f_fma(vf a, vf b, vf c) { return a * b + c; }
+static inline vf f_choose(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+static inline vf f_max(vf a, vf b) { return f_choose(a > b, a, b); }
+static inline vf f_min(vf a, vf b) { return f_choose(a < b, a, b); }
+static inline vf f_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+static inline float f_sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+static inline float f_greatest(vf v) {
+  const float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
+  return a > b ? a : b;
+}
+static inline vf f_from_int(vi v) { return __builtin_convertvector(v, vf); }
+static inline vi i_from_float(vf v) {  // to nearest
+  const vf magic = f_set(12582912.0F);
+  return (vi)(v + magic) - (vi)magic;
+}
+static inline vf f_from_bits(vi v) { return (vf)v; }
+
+static inline float half_to_float(uint16_t h) {
+  const uint32_t sign = (uint32_t)(h & 0x8000) << 16, magnitude = h & 0x7fff;
+  uint32_t bits;
+  float value;
+  if (magnitude >= 0x7c00) {
+    bits = 0x7f800000 | (magnitude & 0x3ff) << 13;
+    memcpy(&value, &bits, 4);
+  } else {
+    bits = magnitude << 13;  // the exponent is 112 too small, and subnormals come out right too
+    memcpy(&value, &bits, 4);
+    value *= 0x1p112F;
+  }
+  memcpy(&bits, &value, 4);
+  bits |= sign;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+static inline vf f_load_half(const uint16_t* p) {
+  return (vf){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
+}
+static inline vf f_load_half_n(const uint16_t* p, int n) {
+  uint16_t t[4] = {0};
+  memcpy(t, p, (size_t)n * 2);
+  return f_load_half(t);
+}
+static inline vf f_load_brain(const uint16_t* p) {
+  return (vf)((vi){p[0] << 16, p[1] << 16, p[2] << 16, (int32_t)((uint32_t)p[3] << 16)});
+}
+static inline vf f_load_brain_n(const uint16_t* p, int n) {
+  uint16_t t[4] = {0};
+  memcpy(t, p, (size_t)n * 2);
+  return f_load_brain(t);
+}
+
+static inline vi i_set(int32_t v) { return (vi){v, v, v, v}; }
+static inline vi i_zero() { return i_set(0); }
+static inline vi i_load(const void* p) {
+  vi v;
+  memcpy(&v, p, 16);
+  return v;
+}
+static inline vi i_load_bytes(const void* p, int n) {
+  uint8_t t[16] = {0};
+  memcpy(t, p, (size_t)n);
+  return i_load(t);
+}
+static inline void i_store(void* p, vi v) { memcpy(p, &v, 16); }
+static inline vi i_add(vi a, vi b) { return a + b; }
+static inline vi i_and(vi a, vi b) { return a & b; }
+static inline vi i_or(vi a, vi b) { return a | b; }
+static inline vi i_shift_left(vi v, int n) { return (vi)((vw)v << n); }
+static inline vi i_shift_right(vi v, int n) { return (vi)((vw)v >> n); }  // logical
+static inline vi h_set(int16_t v) { return (vi)((vh){v, v, v, v, v, v, v, v}); }
+static inline vi h_shift_right(vi v, int n) { return (vi)((vu)v >> n); }
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+/// acc + a0 b0 + a1 b1 in each 32-bit lane.
+static inline vi h_multiply_add(vi acc, vi a, vi b) {
+  return acc + (vi)_mm_madd_epi16((__m128i)a, (__m128i)b);
+}
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+static inline vi h_multiply_add(vi acc, vi a, vi b) {
+  const int16x8_t x = vreinterpretq_s16_s32((int32x4_t)a), y = vreinterpretq_s16_s32((int32x4_t)b);
+  const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);
+  return acc + (vi)vpaddq_s32(low, high);
+}
+#else
+static inline vi h_multiply_add(vi acc, vi a, vi b) {
+  const vi low = (a << 16 >> 16) * (b << 16 >> 16), high = (a >> 16) * (b >> 16);
+  return acc + low + high;
+}
+#endif
+
+/// 4 floats as int16, stored.
+static inline void h_store(int16_t* p, vi v) {
+  for (int i = 0; i < 4; ++i) p[i] = (int16_t)v[i];
+}
+
+/// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
+static inline vi f_order(int each) {
+  const int s = __builtin_ctz((unsigned)each);
+  return (vi){0, 1 >> s, 2 >> s, 3 >> s};
+}
+static inline vf f_spread(const float* t, vi order) { return (vf){t[order[0]], t[order[1]], t[order[2]], t[order[3]]}; }

@@ -1,0 +1,77 @@
+#pragma once
+
+// The CPU kernels as plain functions over buffers, one table for each instruction set. This header and what the tables'
+// sources include is C: an inline function of the C++ library compiled for one instruction set could be linked
+// everywhere.
+#include <stdint.h>
+
+namespace mlxk {
+
+/// The type of float weights, of scales and of biases.
+enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
+
+/// A weight matrix packed by MLX in affine mode: value = scale * q + bias, q of `bits` bits, LSB first along a row.
+struct AffineWeight {
+  const uint8_t* packed;  // [rows, columns * bits / 8]
+  const void* scales;     // [rows, columns / group] of `type`
+  const void* biases;     // the same
+  int64_t rows, columns;  // columns is a multiple of group
+  int32_t bits;           // 2, 3, 4, 5, 6, 8
+  int32_t group;          // 16, 32, 64, 128
+  FloatType type;
+};
+
+/// A weight matrix of floats, row-major.
+struct FloatWeight {
+  const void* data;  // [rows, columns] of `type`
+  int64_t rows, columns;
+  FloatType type;
+};
+
+/// Rows of activations as 16-bit integers with a scale for each group: x = scale * q, |q| <= 32767. That keeps 1.5e-5 of the
+/// group's largest value, and products with weights of up to 8 bits are exact in 32-bit sums over a group.
+struct QuantizedRows {
+  int16_t* q;      // [rows, stride]
+  float* scales;   // [rows, groups], padded with zeros
+  float* sums;     // of x in each group, the same shape
+  int64_t stride;  // int16s a row
+  int64_t groups;  // floats a row, padded
+};
+
+struct CpuKernels {
+  const char* name;
+  int lanes;  // floats in a vector; a panel has that many weight rows
+
+  /// int16s and floats that a row of `columns` takes in QuantizedRows, for decode (`packed_for` bits) or prefill (0).
+  int64_t (*row_stride)(int64_t columns, int bits);
+  int64_t (*row_groups)(int64_t columns, int group);
+
+  /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0: in
+  /// natural order (prefill).
+  void (*quantize_row)(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row);
+
+  /// Decode: y[r * y_stride + i] for activation rows r in [0, n) and weight rows i in [begin, end).
+  void (*affine_rows)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,
+                      int64_t y_stride);
+  /// Prefill: the same for whole panels of `lanes` weight rows (the last may be short). `scratch` holds
+  /// affine_scratch(columns, group) bytes, aligned to 64.
+  void (*affine_panels)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
+                        int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+  int64_t (*affine_scratch)(int64_t columns, int group);
+
+  /// Decode and prefill with float weights; x [n, columns] float32.
+  void (*float_rows)(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
+                     int64_t y_stride);
+  void (*float_panels)(const FloatWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
+                       float* y, int64_t y_stride, void* scratch);
+  int64_t (*float_scratch)(int64_t columns);
+
+  /// y = x * rsqrt(mean(x^2) + eps) * weight for one row.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);
+  /// y = act(gate) * up; activation: 0 silu, 1 gelu, 2 gelu by tanh.
+  void (*gated)(const float* gate, const float* up, int64_t n, int activation, float* y);
+  /// y += x.
+  void (*add)(const float* x, float scale, int64_t n, float* y);
+};
+
+}  // namespace mlxk

@@ -1,0 +1,122 @@
+#include "kernels/threads.h"
+
+#include <fmt/format.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr int kMaxThreads = 256;
+// How long a worker looks for the next piece of work before it sleeps: a decode step's operations follow each other within
+// microseconds, and waking a sleeper costs more than that.
+constexpr int kSpins = 4000;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int configured_threads() {
+  if (const char* text = std::getenv("MLXK_THREADS"); text && *text) {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (*end != '\0' || value < 1 || value > kMaxThreads) {
+      throw Error(ErrorKind::usage, fmt::format("MLXK_THREADS must be in [1, {}], got {}", kMaxThreads, text));
+    }
+    return static_cast<int>(value);
+  }
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::clamp(CPU_COUNT(&set), 1, kMaxThreads);
+#endif
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
+}
+
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  }
+  ~Pool() {
+    stopping_ = true;
+    ++round_;
+    round_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void run(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
+    if (workers_.empty() || count <= grain) {
+      if (count > 0) body(0, count, 0);
+      return;
+    }
+    body_ = &body;
+    count_ = count;
+    grain_ = grain;
+    next_.store(0, std::memory_order_relaxed);
+    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    round_.fetch_add(1, std::memory_order_release);
+    round_.notify_all();
+    take_pieces(0);
+    while (busy_.load(std::memory_order_acquire) != 0) pause();
+  }
+
+ private:
+  void take_pieces(int thread) {
+    while (true) {
+      const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+      if (begin >= count_) return;
+      (*body_)(begin, std::min(begin + grain_, count_), thread);
+    }
+  }
+
+  void work(int thread) {
+    uint32_t seen = 0;
+    while (true) {
+      for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen; ++i) pause();
+      round_.wait(seen, std::memory_order_acquire);
+      seen = round_.load(std::memory_order_acquire);
+      if (stopping_) return;
+      take_pieces(thread);
+      busy_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::vector<std::thread> workers_;
+  std::atomic<uint32_t> round_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<int64_t> next_{0};
+  std::atomic<bool> stopping_{false};
+  const std::function<void(int64_t, int64_t, int)>* body_ = nullptr;
+  int64_t count_ = 0, grain_ = 0;
+};
+
+Pool& pool() {
+  static Pool instance(configured_threads());
+  return instance;
+}
+
+}  // namespace
+
+int kernel_threads() { return pool().size(); }
+
+void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
+  pool().run(count, grain, body);
+}
+
+}  // namespace mlxk

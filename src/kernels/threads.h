@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace mlxk {
+
+/// Threads that the kernels use: MLXK_THREADS, else the cores that this process may run on.
+int kernel_threads();
+
+/// Calls body(begin, end, thread) over all of [0, count) in pieces of at most `grain`, on the pool and on the calling
+/// thread; returns when all is done. thread is in [0, kernel_threads()). One caller at a time; must not throw or nest.
+void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body);
+
+}  // namespace mlxk
