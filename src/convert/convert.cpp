@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "convert/convert_folder.h"
 #include "convert/convert_gguf.h"
 #include "hub/content_hash.h"
 #include "hub/workspace.h"
@@ -47,9 +48,10 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-/// The .gguf file that `source` is or holds; empty when it is a folder without one.
+/// The .gguf file that `source` is or holds; empty for a folder with a model in safetensors.
 fs::path find_gguf(const fs::path& source) {
   if (!fs::is_directory(source)) return source;
+  if (is_workspace(source)) return {};
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(source)) {
     if (entry.path().extension() == ".gguf") found.push_back(entry.path());
@@ -59,7 +61,8 @@ fs::path find_gguf(const fs::path& source) {
     throw Error(ErrorKind::ambiguous, fmt::format("{} holds {} GGUF files", source.string(), found.size()),
                 fmt::format("name one: {}", found.front().string()));
   }
-  return found.empty() ? fs::path() : found.front();
+  if (found.empty()) throw Error(ErrorKind::not_found, fmt::format("{} holds neither config.json nor a GGUF file", source.string()));
+  return found.front();
 }
 
 Json sentinel(const ConvertOptions& options, const Json& config, const char* mode) {
@@ -81,10 +84,11 @@ ConvertReport convert_model(const ConvertOptions& options, const ProgressSink& p
     throw Error(ErrorKind::not_found, fmt::format("there is no folder {}", target.parent_path().string()));
   }
   const auto gguf = find_gguf(options.source);
-  if (gguf.empty()) throw Error(ErrorKind::unsupported, fmt::format("{} holds no GGUF file", options.source.string()));
   TemporaryFolder folder(target);
-  auto report = convert_gguf(gguf, options, folder.path(), progress);
-  write_sentinel(folder.path(), sentinel(options, read_json(folder.path() / "config.json"), "gguf"));
+  auto report = gguf.empty() ? convert_folder(options.source, options, folder.path(), progress)
+                             : convert_gguf(gguf, options, folder.path(), progress);
+  const auto config = read_json(folder.path() / "config.json");
+  write_sentinel(folder.path(), sentinel(options, config, gguf.empty() ? "quantize" : "gguf"));
   recalculate_content_hash(folder.path());
   folder.move_to(target);
   return report;
