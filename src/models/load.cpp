@@ -22,9 +22,9 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadPr
   }
   Config config(std::move(json), type);
   QuantizationConfig quantization(config);
-  Weights weights(load_tensors(weight_files(dir), progress), std::move(quantization));
+  Weights weights(load_tensors(weight_files(dir)), std::move(quantization));
   std::unique_ptr<Model> model = make(config, weights);
-  model->set_weight_bytes(weights.finish());
+  model->set_weight_bytes(weights.finish(progress));
   return model;
 }
 

@@ -11,7 +11,7 @@
 
 namespace mlxk {
 
-/// Told after each weight file: bytes read so far, bytes in all.
+/// Told while the weights are read: bytes in memory so far, bytes in all.
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
 /// Reads config.json and the weight files in `dir`, each header validated first. Throws unsupported for an unknown

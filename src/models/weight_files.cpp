@@ -36,22 +36,16 @@ std::vector<fs::path> weight_files(const fs::path& dir) {
   return files;
 }
 
-Weights::Tensors load_tensors(const std::vector<fs::path>& files, const std::function<void(int64_t, int64_t)>& progress) {
-  int64_t total = 0, done = 0;
-  for (const auto& file : files) {
-    read_safetensors_header(file);
-    total += static_cast<int64_t>(fs::file_size(file));
-  }
+Weights::Tensors load_tensors(const std::vector<fs::path>& files) {
   Weights::Tensors tensors;
   for (const auto& file : files) {
+    read_safetensors_header(file);
     for (auto& [name, tensor] : mx::load_safetensors(file.string()).first) {
       if (!tensors.emplace(name, tensor).second) {
         throw Error(ErrorKind::bad_model, fmt::format("[weights] {} is in more than one file, again in {}", name,
                                                       file.filename().string()));
       }
     }
-    done += static_cast<int64_t>(fs::file_size(file));
-    if (progress) progress(done, total);
   }
   return tensors;
 }

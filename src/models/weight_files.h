@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <vector>
 
 #include "nn/weights.h"
@@ -13,8 +12,7 @@ namespace mlxk {
 std::vector<std::filesystem::path> weight_files(const std::filesystem::path& dir);
 
 /// Lazy tensors of all files, each header validated before libmlx reads it; throws bad_model for a name that occurs
-/// twice. `progress` gets bytes done and in all.
-Weights::Tensors load_tensors(const std::vector<std::filesystem::path>& files,
-                              const std::function<void(int64_t, int64_t)>& progress);
+/// twice.
+Weights::Tensors load_tensors(const std::vector<std::filesystem::path>& files);
 
 }  // namespace mlxk

@@ -69,7 +69,7 @@ mx::array Weights::take(const std::string& name, const mx::Shape& shape) {
   return keep(tensor);
 }
 
-uint64_t Weights::finish() {
+uint64_t Weights::finish(const std::function<void(int64_t, int64_t)>& progress) {
   std::vector<std::string> problems, unknown;
   for (const auto& [name, tensor] : tensors_) unknown.push_back(name);
   if (!missing_.empty()) problems.push_back(list("missing", missing_));
@@ -78,10 +78,21 @@ uint64_t Weights::finish() {
   if (!problems.empty()) {
     throw Error(ErrorKind::bad_model, fmt::format("[weights] tensors do not fit the model: {}", fmt::join(problems, "; ")));
   }
-  mx::eval(kept_);
-  uint64_t bytes = 0;
-  for (const auto& tensor : kept_) bytes += tensor.nbytes();
-  return bytes;
+  constexpr int64_t kBatch = int64_t{64} << 20;  // bytes evaluated between two reports
+  int64_t total = 0, done = 0;
+  for (const auto& tensor : kept_) total += static_cast<int64_t>(tensor.nbytes());
+  std::vector<mx::array> batch;
+  int64_t waiting = 0;
+  for (const auto& tensor : kept_) {
+    batch.push_back(tensor);
+    waiting += static_cast<int64_t>(tensor.nbytes());
+    if (waiting < kBatch && done + waiting < total) continue;
+    mx::eval(batch);
+    done += std::exchange(waiting, 0);
+    batch.clear();
+    if (progress) progress(done, total);
+  }
+  return static_cast<uint64_t>(total);
 }
 
 }  // namespace mlxk

@@ -38,9 +38,9 @@ class Weights {
   const QuantizationConfig& quantization() const { return quantization_; }
   /// The type that the model computes in: float32 on CPU, elsewhere the checkpoint's.
   mx::Dtype activation_type() const { return activation_type_; }
-  /// Evaluates all that was kept and returns its bytes; throws bad_model listing every missing, misshapen and unknown
-  /// tensor (the first of each kind when there are many).
-  uint64_t finish();
+  /// Reads and evaluates all that was kept and returns its bytes, telling `progress` bytes done and in all; throws
+  /// bad_model listing every missing, misshapen and unknown tensor (the first of each kind when there are many).
+  uint64_t finish(const std::function<void(int64_t, int64_t)>& progress = {});
 
  private:
   Tensors tensors_;
