@@ -8,7 +8,8 @@ set(doc_dir ${CMAKE_INSTALL_DATADIR}/doc/mlxk)
 if(APPLE)
   set_target_properties(mlxk PROPERTIES INSTALL_RPATH "@executable_path/../${engine_dir}")
 else()
-  set_target_properties(mlxk PROPERTIES INSTALL_RPATH "$ORIGIN/../${engine_dir}")
+  # In the build tree too: CMake would pad there with empty entries, which stand for the current directory.
+  set_target_properties(mlxk PROPERTIES INSTALL_RPATH "$ORIGIN/../${engine_dir}" BUILD_WITH_INSTALL_RPATH ON)
   # DT_RPATH, not DT_RUNPATH: it also serves the libraries that the bundled ones need (libedit's libbsd).
   target_link_options(mlxk PRIVATE -Wl,--disable-new-dtags)
 endif()
