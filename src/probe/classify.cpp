@@ -4,9 +4,11 @@
 #include <array>
 #include <string_view>
 
+#include "base/error.h"
 #include "probe/chat_template_probe.h"
 #include "probe/config_reader.h"
 #include "probe/front_matter.h"
+#include "probe/safetensors_header.h"
 
 namespace mlxk {
 
@@ -97,12 +99,28 @@ bool translates(const Evidence& e) {
   return e.type == "whisper" && !turbo && !holds_one_of(e.name, kEnglishOnlyWhispers);
 }
 
+/// Whether the weights say so themselves: MLX's tools write "format": "mlx" into the header.
+bool weights_say_mlx(const ModelFiles& files) {
+  const auto weights = std::find_if(files.all().begin(), files.all().end(), [](const ModelFile& file) {
+    return file.top_level() && has_extension(file, ".safetensors");
+  });
+  if (weights == files.all().end()) return false;
+  try {
+    const auto metadata = read_safetensors_header(files.folder() / weights->path).metadata;
+    const auto format = metadata.find("format");
+    return format != metadata.end() && format->second == "mlx";
+  } catch (const Error&) {
+    return false;  // health will say
+  }
+}
+
 }  // namespace
 
 std::string detect_framework(const std::string& name, const Json& config, const ModelFiles& files) {
   if (contains(name, "mlx-community/") || front_matter_says_mlx(files) || !value_at(config, "quantization").is_null()) {
     return "MLX";
   }
+  if (weights_say_mlx(files)) return "MLX";
   const auto any = [&](const auto& matches) { return std::any_of(files.all().begin(), files.all().end(), matches); };
   if (any([](const ModelFile& file) { return has_extension(file, ".gguf"); })) return "GGUF";
   if (any([](const ModelFile& file) {

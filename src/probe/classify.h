@@ -10,7 +10,7 @@ namespace mlxk {
 /// config.json or null; info.ref and info.model_type are set.
 void classify(ModelInfo& info, const Json& config, const ModelFiles& files);
 
-/// MLX, GGUF, PyTorch or Unknown, by name, README front matter, configuration and files.
+/// MLX, GGUF, PyTorch or Unknown, by name, README front matter, configuration, weights and files.
 std::string detect_framework(const std::string& name, const Json& config, const ModelFiles& files);
 
 }  // namespace mlxk

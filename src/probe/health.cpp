@@ -223,7 +223,8 @@ ConfigFile read_config(const ModelFiles& files, bool is_workspace) {
     if (!config.is_object() || config.empty()) return {nullptr, "config.json is empty or invalid"};
     return {std::move(config), ""};
   } catch (const Error& e) {
-    return {nullptr, e.kind() == ErrorKind::io ? e.what() : "config.json contains invalid JSON"};
+    // Not read, too large, too deep: said as it is.
+    return {nullptr, contains(e.what(), "invalid JSON at byte") ? "config.json contains invalid JSON" : e.what()};
   }
 }
 

@@ -47,7 +47,7 @@ TEST_F(HealthOf, Configurations) {
   put("config.json", "{\"a\":");
   EXPECT_EQ(reason(), "config.json contains invalid JSON");
   put("config.json", std::string(100'000, '['));
-  EXPECT_EQ(reason(), "config.json contains invalid JSON");
+  EXPECT_TRUE(reason().ends_with("nested deeper than 64 levels")) << reason();
   fs::remove(folder_ / "config.json");
   EXPECT_EQ(reason(), "config.json missing");
 }

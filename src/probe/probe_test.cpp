@@ -102,6 +102,9 @@ TEST_F(Probe, TellsTheFramework) {
   EXPECT_EQ(probe("o/q", R"({"quantization":{"bits":4}})").framework, "MLX");
   EXPECT_EQ(probe("o/p", R"({"model_type":"x"})").framework, "PyTorch");
   EXPECT_EQ(probe("o/r", R"({"model_type":"x"})", {{"README.md", "---\ntags:\n- text\n- mlx\n---\n# m"}}).framework, "MLX");
+  const std::string header = R"({"__metadata__":{"format":"mlx"}})";
+  const std::string marked = std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header;
+  EXPECT_EQ(probe("o/w", R"({"model_type":"x"})", {{"model.safetensors", marked}}).framework, "MLX");
   write(hub_ / "models--o--g/snapshots" / testing::kHashA / "m.gguf", "GGUF");
   EXPECT_EQ(probe_model(resolve_model("o/g")).framework, "GGUF");
   write(hub_ / "models--o--u/snapshots" / testing::kHashA / "README.md", "x");
