@@ -179,6 +179,8 @@ TEST_F(LoadModel, RefusesInputsThatDoNotFit) {
   ModelCache cache = model->make_cache(1);
   Inputs inputs;
   EXPECT_THROW(model->forward(inputs, cache), Error);
+  inputs.ids = mx::array({1, kVocab}, {1, 2}, mx::int32);
+  EXPECT_THROW(model->forward(inputs, cache), Error) << "an id past the table";
   inputs.ids = mx::zeros({2, 3}, mx::int32);
   EXPECT_THROW(model->forward(inputs, cache), Error);
   inputs.ids = mx::zeros({1, 3}, mx::int32);

@@ -14,7 +14,7 @@ namespace mx = mlx::core;
 
 /// What a model is called with: tokens or their embeddings, for rows that each go on where their cache ends.
 struct Inputs {
-  std::optional<mx::array> ids;         // [B, L] int32; checked against vocab_size by the caller
+  std::optional<mx::array> ids;         // [B, L] int32; lazy ones are checked by the caller
   std::optional<mx::array> embeddings;  // [B, L, hidden], instead of ids
   std::optional<mx::array> positions;   // [B, L] or [3, B, L] int32; absent: each row goes on at its cache's position
   std::optional<mx::array> mask;        // additive or bool, [B, 1, L, T]; absent: causal

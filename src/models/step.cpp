@@ -15,12 +15,24 @@ namespace {
 
 Error invalid(const std::string& what) { return Error(ErrorKind::invalid, "[inputs] " + what); }
 
+// Past the table `take` reads foreign memory. Ids still being computed were checked where they came from.
+void check_ids(const mx::array& ids, int64_t vocab_size) {
+  if (!ids.is_available() || !ids.flags().row_contiguous) return;
+  const auto* id = ids.data<int32_t>();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (id[i] < 0 || id[i] >= vocab_size) {
+      throw invalid(fmt::format("ids must be in [0, {}), got {} at {}", vocab_size, id[i], i));
+    }
+  }
+}
+
 }  // namespace
 
 Positions positions_of(const Inputs& inputs, const ModelCache& cache, const ModelShape& shape) {
   if (inputs.ids.has_value() == inputs.embeddings.has_value()) throw invalid("give either ids or embeddings");
   const mx::array& given = inputs.ids ? *inputs.ids : *inputs.embeddings;
   if (inputs.ids && (given.ndim() != 2 || given.dtype() != mx::int32)) throw invalid("ids must be [B, L] of int32");
+  if (inputs.ids) check_ids(given, shape.vocab_size);
   if (inputs.embeddings && (given.ndim() != 3 || given.shape(2) != shape.hidden_size)) {
     throw invalid(fmt::format("embeddings must be [B, L, {}]", shape.hidden_size));
   }

@@ -13,7 +13,8 @@ namespace mlxk {
 
 /// What every decoder's forward begins and ends with.
 
-/// Checks the shapes of `inputs` against the model and the cache; throws invalid naming the field.
+/// Checks the shapes of `inputs`, and the ids as far as they are computed, against the model and the cache; throws
+/// invalid naming the field.
 Positions positions_of(const Inputs& inputs, const ModelCache& cache, const ModelShape& shape);
 
 /// The tokens' vectors [B, L, hidden] in `type`: the embeddings given, or looked up.

@@ -55,13 +55,15 @@ Quantization QuantizationConfig::of(const std::string& path, const mx::array& we
                                     int in) const {
   auto broken = [&](const std::string& why) { return Error(ErrorKind::bad_model, fmt::format("[{}] {}", path, why)); };
   if (weight.dtype() != mx::uint32) throw broken("has scales, but its weight is not packed as uint32");
+  bool float_scales = mx::issubdtype(scales.dtype(), mx::floating);
+  if (!float_scales && scales.dtype() != mx::uint8) throw broken("has scales that are neither floats nor bytes");
   if (weight.ndim() < 2 || scales.ndim() != weight.ndim()) throw broken("weight and scales must be matrices");
   int64_t packed = weight.shape(-1), groups = scales.shape(-1);
   if (groups == 0 || in % groups != 0 || (32 * packed) % in != 0) {
     throw broken(fmt::format("{} packed columns and {} scales do not divide {} inputs", packed, groups, in));
   }
   int bits = static_cast<int>(32 * packed / in), group = static_cast<int>(in / groups);
-  auto found = packing(bits, group, scales.dtype() != mx::uint8);
+  auto found = packing(bits, group, float_scales);
   if (!found) {
     throw Error(ErrorKind::unsupported, fmt::format("[{}] {} bits in groups of {} are not supported", path, bits, group));
   }
