@@ -107,7 +107,8 @@ void check_media(const Args& args) {
   const auto check = [](const std::string& path, const char* what, const char* kind, uintmax_t megabytes) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(path, error)) {
-      throw Error(ErrorKind::io, fmt::format("{} not found: {}", what, path));
+      throw Error(ErrorKind::io, fmt::format("{} not found: {}", what, path),
+                  "a prompt stands before the files, or behind --prompt");
     }
     if (std::filesystem::file_size(path, error) > megabytes << 20) {
       throw Error(ErrorKind::invalid, fmt::format("{} too large (>{}MB): {}", kind, megabytes, path));

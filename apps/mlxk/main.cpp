@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <new>
 
@@ -58,7 +59,10 @@ int guarded(const std::vector<std::string>& words) {
   }
   const bool json = line.json;
   try {
-    return dispatch(line);
+    const int code = dispatch(line);
+    // A full disk shows itself when the last bytes are written, if not before.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw Error(ErrorKind::io, "cannot write to stdout");
+    return code;
   } catch (const Error& error) {
     return report_error(error, line.command, json);
   } catch (const std::bad_alloc&) {

@@ -109,6 +109,14 @@ class Generated(ProgramTest):
             self.assertIn(word, page)
 
 
+@unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+class FullDisk(ProgramTest):
+    def test_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PROGRAM, "man"], stdout=full, stderr=subprocess.PIPE, env=self.env, check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, b"man: Error: cannot write to stdout\n"))
+
+
 class ClosedPipe(ProgramTest):
     def test_ends_silently(self):
         reader, writer = os.pipe()
