@@ -1,6 +1,7 @@
 // list, show and health from the command line to what they print.
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "hub/content_hash.h"
 #include "hub/testing/fake_cache.h"
 #include "hub/workspace.h"
