@@ -1,5 +1,7 @@
 #include <charconv>
 #include <cstdlib>
+#include <locale>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -22,11 +24,21 @@ std::string environment_value(const Option& option) {
   return value ? value : "";
 }
 
+bool read_number(const std::string& text, int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size();
+}
+
+bool read_number(const std::string& text, double& value) {
+  std::istringstream stream(text);  // libc++ has no from_chars for doubles
+  stream.imbue(std::locale::classic());
+  return !text.empty() && (stream >> std::noskipws >> value) && stream.peek() == EOF;
+}
+
 template <class Number>
 Number parse(const Option& option, const std::string& text) {
   Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !(value == value)) {
+  if (!read_number(text, value)) {
     throw Error(ErrorKind::usage, fmt::format("argument {}: not {}: '{}'", option.name,
                                               option.kind == OptionKind::integer ? "an integer" : "a number", text));
   }
