@@ -106,6 +106,9 @@ RopeSettings RopeSettings::read(const Config& config, int head_dim, double defau
   Config scaling = scaling_of(config, layer_type);
   rope.type = canonical_type(scaling.text_or("type", scaling.text_or("rope_type", "default")));
   // A theta beside the scaling is the newer spelling and closer to the layer that is asked for.
+  if (config.has("rope_parameters")) {
+    default_theta = config.object("rope_parameters").number_or("rope_theta", default_theta, 1, 1e12);
+  }
   rope.theta = scaling.number_or("rope_theta", config.number_or("rope_theta", default_theta, 1, 1e12), 1, 1e12);
   rope.max_positions = config.integer_or("max_position_embeddings", 0, 1, kMaxPositions);
   rope.traditional = config.flag_or("rope_traditional", false);

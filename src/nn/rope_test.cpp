@@ -103,6 +103,14 @@ TEST(RopeSettings, NameWhatIsWrong) {
             "[llama rope_scaling] mrope_section must add up to 8, got 3");
 }
 
+TEST(RopeSettings, TakeTheBaseFromRopeParametersBesideAScaling) {
+  Config config(parse_json(R"({"rope_parameters": {"rope_theta": 700}, "rope_scaling": {"type": "linear", "factor": 2}})",
+                           "test"), "llama");
+  RopeSettings rope = RopeSettings::read(config, kHeadDim, 1);
+  EXPECT_EQ(rope.theta, 700);
+  EXPECT_EQ(rope.factor, 2);
+}
+
 TEST(RopeSettings, ReadsParametersOfTheLayerTypeAskedFor) {
   Config config(parse_json(R"({"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8, "rope_theta": 1e6},
                                "sliding_attention": {"rope_type": "default", "rope_theta": 500}}})", "test"), "gemma3");
