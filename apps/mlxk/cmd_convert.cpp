@@ -31,7 +31,8 @@ void refuse_cache(const fs::path& target) {
   const auto cache = fs::weakly_canonical(hub_cache_dir());
   const auto relative = fs::weakly_canonical(target).lexically_relative(cache);
   if (!relative.empty() && *relative.begin() != "..") {
-    throw Error(ErrorKind::invalid, fmt::format("{} lies in the Hugging Face cache; a workspace may not", target.string()));
+    throw Error(ErrorKind::invalid,
+                fmt::format("{} lies in the Hugging Face cache; a workspace may not", target.string()));
   }
 }
 
@@ -39,14 +40,19 @@ void refuse_cache(const fs::path& target) {
 void show_progress(const std::string& what, int64_t done, int64_t total) {
   if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
   if (!isatty(STDERR_FILENO)) return;
-  fmt::print(stderr, "\r{:3}% {:.60}\x1b[K{}", total > 0 ? done * 100 / total : 100, what, done >= total ? "\r\x1b[K" : "");
+  fmt::print(stderr, "\r{:3}% {:.60}\x1b[K{}", total > 0 ? done * 100 / total : 100, what,
+             done >= total ? "\r\x1b[K" : "");
 }
 
 std::string joined(const std::vector<std::string>& texts) { return fmt::format("{}", fmt::join(texts, "; ")); }
 
-Json report_json(const ConvertOptions& options, const ConvertReport& report, const ModelInfo* info, const Json& sentinel) {
-  Json data = {{"source", options.source.string()}, {"target", options.target.string()}, {"mode", sentinel.value("mode", "")},
-               {"model_type", report.model_type}, {"health_check", info != nullptr}};
+Json report_json(const ConvertOptions& options, const ConvertReport& report, const ModelInfo* info,
+                 const Json& sentinel) {
+  Json data = {{"source", options.source.string()},
+               {"target", options.target.string()},
+               {"mode", sentinel.value("mode", "")},
+               {"model_type", report.model_type},
+               {"health_check", info != nullptr}};
   if (info) {
     data["health_status"] = info->healthy ? "healthy" : "unhealthy";
     data["health_reason"] = info->health_reason;
@@ -80,9 +86,11 @@ int run(const Args& args) {
   std::optional<ModelInfo> info;
   if (!args.has("--skip-health")) info = probe_model({.name = target.string(), .path = target, .cached = false});
   if (info && !info->healthy) {
-    throw Error(ErrorKind::bad_model, fmt::format("{} was written but is not healthy: {}", target.string(), info->health_reason));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("{} was written but is not healthy: {}", target.string(), info->health_reason));
   }
-  const auto data = report_json(options, report, info ? &*info : nullptr, read_sentinel(target).value_or(Json::object()));
+  const auto data =
+      report_json(options, report, info ? &*info : nullptr, read_sentinel(target).value_or(Json::object()));
   if (args.has("--json")) {
     print_json(success_envelope("convert", data));
     return 0;
@@ -100,13 +108,26 @@ extern const Command kConvertCommand;
 const Command kConvertCommand = {
     .name = "convert",
     .help = "make an MLX workspace from a GGUF file or a folder of safetensors",
-    .positionals = {{"source", PositionalKind::required, "a .gguf file, a folder that holds one, or a folder of safetensors"},
+    .positionals = {{"source", PositionalKind::required,
+                     "a .gguf file, a folder that holds one, or a folder of safetensors"},
                     {"target", PositionalKind::required, "the new folder; must not exist"}},
-    .options = {{.name = "--quantize", .kind = OptionKind::integer, .metavar = "BITS", .help = "quantise every matrix to 2, 3, 4, 5, 6 or 8 bits",
-                 .min = 2, .max = 8},
-                {.name = "--q-group-size", .kind = OptionKind::integer, .metavar = "N", .help = "elements that share a scale: 32, 64 or 128; by default the mode's own",
-                 .min = 16, .max = 128},
-                {.name = "--q-mode", .kind = OptionKind::text, .metavar = "MODE", .help = "affine, mxfp4, mxfp8 or nvfp4", .default_value = "affine"},
+    .options = {{.name = "--quantize",
+                 .kind = OptionKind::integer,
+                 .metavar = "BITS",
+                 .help = "quantise every matrix to 2, 3, 4, 5, 6 or 8 bits",
+                 .min = 2,
+                 .max = 8},
+                {.name = "--q-group-size",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "elements that share a scale: 32, 64 or 128; by default the mode's own",
+                 .min = 16,
+                 .max = 128},
+                {.name = "--q-mode",
+                 .kind = OptionKind::text,
+                 .metavar = "MODE",
+                 .help = "affine, mxfp4, mxfp8 or nvfp4",
+                 .default_value = "affine"},
                 {.name = "--skip-health", .help = "do not check the result"},
                 json_option()},
     .run = run,

@@ -23,7 +23,8 @@ class TemporaryFolder {
   explicit TemporaryFolder(const fs::path& target) {
     auto name = (target.parent_path() / fmt::format(".{}.tmp-XXXXXX", target.filename().string())).string();
     if (!mkdtemp(name.data())) {
-      throw Error(ErrorKind::io, fmt::format("cannot create a folder in {}: {}", target.parent_path().string(), std::strerror(errno)));
+      throw Error(ErrorKind::io,
+                  fmt::format("cannot create a folder in {}: {}", target.parent_path().string(), std::strerror(errno)));
     }
     path_ = name;
     fs::permissions(path_, fs::perms(0755));
@@ -61,13 +62,19 @@ fs::path find_gguf(const fs::path& source) {
     throw Error(ErrorKind::ambiguous, fmt::format("{} holds {} GGUF files", source.string(), found.size()),
                 fmt::format("name one: {}", found.front().string()));
   }
-  if (found.empty()) throw Error(ErrorKind::not_found, fmt::format("{} holds neither config.json nor a GGUF file", source.string()));
+  if (found.empty())
+    throw Error(ErrorKind::not_found, fmt::format("{} holds neither config.json nor a GGUF file", source.string()));
   return found.front();
 }
 
 Json sentinel(const ConvertOptions& options, const Json& config, const char* mode) {
-  Json json = {{"mlxk_version", MLXK_VERSION}, {"created_at", utc_now()}, {"source_repo", options.source.string()},
-               {"source_revision", nullptr}, {"managed", true}, {"operation", "convert"}, {"mode", mode}};
+  Json json = {{"mlxk_version", MLXK_VERSION},
+               {"created_at", utc_now()},
+               {"source_repo", options.source.string()},
+               {"source_revision", nullptr},
+               {"managed", true},
+               {"operation", "convert"},
+               {"mode", mode}};
   const auto quantization = config.find("quantization");
   if (quantization != config.end()) {
     json["quantization"] = {{"bits", quantization->at("bits")}, {"group_size", quantization->at("group_size")}};
@@ -77,9 +84,11 @@ Json sentinel(const ConvertOptions& options, const Json& config, const char* mod
 }  // namespace
 
 ConvertReport convert_model(const ConvertOptions& options, const ProgressSink& progress) {
-  if (!fs::exists(options.source)) throw Error(ErrorKind::not_found, fmt::format("{} does not exist", options.source.string()));
+  if (!fs::exists(options.source))
+    throw Error(ErrorKind::not_found, fmt::format("{} does not exist", options.source.string()));
   const auto target = fs::absolute(options.target).lexically_normal();
-  if (fs::exists(fs::symlink_status(target))) throw Error(ErrorKind::invalid, fmt::format("{} exists already", target.string()));
+  if (fs::exists(fs::symlink_status(target)))
+    throw Error(ErrorKind::invalid, fmt::format("{} exists already", target.string()));
   if (!fs::is_directory(target.parent_path())) {
     throw Error(ErrorKind::not_found, fmt::format("there is no folder {}", target.parent_path().string()));
   }

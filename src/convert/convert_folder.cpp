@@ -28,18 +28,22 @@ class SourceForms {
  public:
   explicit SourceForms(const Json& config) : quantization_(config.value("quantization", Json())) {
     if (config.contains("quantization_config") && quantization_.is_null()) {
-      throw Error(ErrorKind::unsupported, "[convert] config.json: quantization_config without quantization is another tool's packing");
+      throw Error(ErrorKind::unsupported,
+                  "[convert] config.json: quantization_config without quantization is another tool's packing");
     }
   }
 
   QuantForm of(const std::string& layer) const {
-    if (!quantization_.is_object()) throw Error(ErrorKind::bad_model, fmt::format("[convert] {} has scales, config.json no quantization", layer));
+    if (!quantization_.is_object())
+      throw Error(ErrorKind::bad_model, fmt::format("[convert] {} has scales, config.json no quantization", layer));
     const auto own = quantization_.find(layer);
     const auto& entry = own != quantization_.end() && own->is_object() ? *own : quantization_;
     try {
-      return requested_form(entry.at("bits").get<int>(), entry.at("group_size").get<int>(), entry.value("mode", "affine"));
+      return requested_form(entry.at("bits").get<int>(), entry.at("group_size").get<int>(),
+                            entry.value("mode", "affine"));
     } catch (const Json::exception&) {
-      throw Error(ErrorKind::bad_model, fmt::format("[convert] config.json: quantization of {} needs bits and group_size", layer));
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("[convert] config.json: quantization of {} needs bits and group_size", layer));
     }
   }
 
@@ -52,7 +56,7 @@ class SourceForms {
 /// A tensor of the result: copied, or a layer that is packed.
 struct Plan {
   const SourceTensor* source;
-  std::string layer;                  // packed: its path
+  std::string layer;                     // packed: its path
   const SourceTensor* scales = nullptr;  // of a packed source
   const SourceTensor* biases = nullptr;
   QuantForm from;
@@ -66,7 +70,10 @@ void check_packed(const Plan& plan) {
                     plan.scales->entry.shape.size() == 2 && plan.scales->rows() == plan.source->rows() &&
                     plan.scales->columns() * static_cast<uint64_t>(form.group_size) == columns &&
                     (!form.has_biases() || (plan.biases && plan.biases->entry.shape == plan.scales->entry.shape));
-  if (!fits) throw Error(ErrorKind::bad_model, fmt::format("[convert] layer {}: weight, scales and biases do not fit {} bits in groups of {}", plan.layer, form.bits, form.group_size));
+  if (!fits)
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[convert] layer {}: weight, scales and biases do not fit {} bits in groups of {}",
+                            plan.layer, form.bits, form.group_size));
 }
 
 mx::array float_rows(const Plan& plan, uint64_t first, uint64_t count) {
@@ -74,7 +81,8 @@ mx::array float_rows(const Plan& plan, uint64_t first, uint64_t count) {
   if (!plan.scales) return rows;
   std::optional<mx::array> biases;
   if (plan.biases) biases = rows_array(*plan.biases, first, count);
-  return mx::dequantize(rows, rows_array(*plan.scales, first, count), biases, plan.from.group_size, plan.from.bits, plan.from.mode);
+  return mx::dequantize(rows, rows_array(*plan.scales, first, count), biases, plan.from.group_size, plan.from.bits,
+                        plan.from.mode);
 }
 
 mx::Dtype scales_dtype(const Plan& plan) {
@@ -89,7 +97,9 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(source)) {
     const auto name = entry.path().filename().string();
     const auto kind = entry.path().extension().string();
-    if (!entry.is_regular_file() || name.front() == '.' || name == "config.json" || ends_with(name, ".safetensors.index.json")) continue;
+    if (!entry.is_regular_file() || name.front() == '.' || name == "config.json" ||
+        ends_with(name, ".safetensors.index.json"))
+      continue;
     if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end()) continue;
     fs::copy_file(entry.path(), folder / name);
   }
@@ -100,7 +110,8 @@ class FolderQuantizer {
   FolderQuantizer(const fs::path& source, const Json& config, const QuantForm& form, std::vector<std::string>& warnings)
       : tensors_(source), forms_(config), form_(form), warnings_(warnings) {
     if (forms_.bits() > 0 && form.bits > forms_.bits()) {
-      warnings_.push_back(fmt::format("Source already {}-bit. Quantizing to {}-bit does not increase precision.", forms_.bits(), form.bits));
+      warnings_.push_back(fmt::format("Source already {}-bit. Quantizing to {}-bit does not increase precision.",
+                                      forms_.bits(), form.bits));
     }
     const bool tied = config.value("tie_word_embeddings", false);
     for (const auto& [name, tensor] : tensors_.tensors()) {
@@ -138,16 +149,25 @@ class FolderQuantizer {
       check_packed(plan);
       columns = columns * 32 / static_cast<uint64_t>(plan.from.bits);
     }
-    const bool matrix = tensor.entry.shape.size() == 2 && ends_with(name, ".weight") && (plan.scales || tensor.is_float());
+    const bool matrix =
+        tensor.entry.shape.size() == 2 && ends_with(name, ".weight") && (plan.scales || tensor.is_float());
     if (matrix && columns % static_cast<uint64_t>(form_.group_size) == 0) {
       plan.layer = layer;
       layers_[layer] = form_;
-      for (auto& output : quantized_outputs(layer, tensor.rows(), columns, form_, scales_dtype(plan))) outputs_.push_back(std::move(output));
+      for (auto& output : quantized_outputs(layer, tensor.rows(), columns, form_, scales_dtype(plan)))
+        outputs_.push_back(std::move(output));
     } else {
-      if (plan.scales) throw Error(ErrorKind::unsupported, fmt::format("[convert] layer {}: {} columns are not whole groups of {}", layer, columns, form_.group_size));
-      if (matrix) warnings_.push_back(fmt::format("{} is not quantised: {} columns are not whole groups of {}", name, columns, form_.group_size));
+      if (plan.scales)
+        throw Error(ErrorKind::unsupported, fmt::format("[convert] layer {}: {} columns are not whole groups of {}",
+                                                        layer, columns, form_.group_size));
+      if (matrix)
+        warnings_.push_back(
+            fmt::format("{} is not quantised: {} columns are not whole groups of {}", name, columns, form_.group_size));
       plan.layer.clear();
-      outputs_.push_back({name, dtype_name(tensor.entry.dtype).data(), dtype_bytes(tensor.entry.dtype), {tensor.entry.shape.begin(), tensor.entry.shape.end()}});
+      outputs_.push_back({name,
+                          dtype_name(tensor.entry.dtype).data(),
+                          dtype_bytes(tensor.entry.dtype),
+                          {tensor.entry.shape.begin(), tensor.entry.shape.end()}});
     }
     plans_.push_back(std::move(plan));
   }
@@ -170,20 +190,25 @@ class FolderQuantizer {
 };
 }  // namespace
 
-ConvertReport convert_folder(const fs::path& source, const ConvertOptions& options, const fs::path& folder, const ProgressSink& progress) {
+ConvertReport convert_folder(const fs::path& source, const ConvertOptions& options, const fs::path& folder,
+                             const ProgressSink& progress) {
   if (options.quantize_bits == 0) throw Error(ErrorKind::usage, "a folder of safetensors needs --quantize BITS");
   const auto form = requested_form(options.quantize_bits, options.group_size, options.mode);
   auto config = read_json(source / "config.json");
-  if (!config.is_object()) throw Error(ErrorKind::bad_model, fmt::format("{}/config.json is not an object", source.string()));
+  if (!config.is_object())
+    throw Error(ErrorKind::bad_model, fmt::format("{}/config.json is not an object", source.string()));
   ConvertReport report;
-  report.model_type = config.contains("model_type") && config["model_type"].is_string() ? config["model_type"].get<std::string>() : "";
+  report.model_type =
+      config.contains("model_type") && config["model_type"].is_string() ? config["model_type"].get<std::string>() : "";
   if (!is_built_in(report.model_type) || config.contains("vision_config") || config.contains("audio_config")) {
-    throw Error(ErrorKind::unsupported, fmt::format("[convert] config.json: model_type \"{}\"{} cannot be quantised here", report.model_type,
-                                                    config.contains("vision_config") ? " with a vision tower" : ""),
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[convert] config.json: model_type \"{}\"{} cannot be quantised here", report.model_type,
+                            config.contains("vision_config") ? " with a vision tower" : ""),
                 fmt::format("text models of these types can: {}", fmt::join(built_in_models(), ", ")));
   }
   FolderQuantizer quantizer(source, config, form, report.warnings);
-  if (quantizer.layers().empty()) throw Error(ErrorKind::bad_model, fmt::format("{} has no matrix that could be quantised", source.string()));
+  if (quantizer.layers().empty())
+    throw Error(ErrorKind::bad_model, fmt::format("{} has no matrix that could be quantised", source.string()));
   quantizer.write(folder, progress);
   copy_other_files(source, folder);
   config["quantization"] = quantization_config(quantizer.layers());

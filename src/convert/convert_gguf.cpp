@@ -24,7 +24,8 @@ Json id_or_list(const std::vector<int64_t>& ids) { return ids.size() == 1 ? Json
 void write_json(const fs::path& path, const Json& json) { write_file_atomic(path, json.dump(2) + "\n"); }
 }  // namespace
 
-ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options, const fs::path& folder, const ProgressSink& progress) {
+ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options, const fs::path& folder,
+                           const ProgressSink& progress) {
   std::optional<QuantForm> forced;
   if (options.quantize_bits != 0) forced = requested_form(options.quantize_bits, options.group_size, options.mode);
   ConvertReport report;
@@ -32,8 +33,9 @@ ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options
   auto model = read_gguf_model(file, report.warnings);
   const auto tokenizer = read_gguf_tokenizer(file, report.warnings);
   if (tokenizer.size > model.vocab_rows) {
-    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: {} tokens in tokenizer.ggml.tokens, token_embd.weight has {} rows",
-                                                  file.place(), tokenizer.size, model.vocab_rows));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[gguf] {}: {} tokens in tokenizer.ggml.tokens, token_embd.weight has {} rows",
+                            file.place(), tokenizer.size, model.vocab_rows));
   }
   const auto weights = write_gguf_weights(model, forced, folder, progress, report.warnings);
 

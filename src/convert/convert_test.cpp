@@ -23,8 +23,8 @@ namespace {
 
 using testing::float_bytes;
 using testing::GgufBuilder;
-using testing::TinyGguf;
 using ::testing::HasSubstr;
+using testing::TinyGguf;
 
 class Convert : public ::testing::Test {
  protected:
@@ -111,8 +111,9 @@ TEST_F(Convert, BlocksOfAffineFormKeepTheirValuesExactly) {
     EXPECT_TRUE(report.warnings.empty()) << report.warnings.front();
     const auto loaded = weights();
     const std::string layer = "model.layers.0.self_attn.q_proj";
-    const auto got = values(mx::dequantize(loaded.at(layer + ".weight"), mx::astype(loaded.at(layer + ".scales"), mx::float32),
-                                           mx::astype(loaded.at(layer + ".biases"), mx::float32), 32, static_cast<int>(info.bits)));
+    const auto got =
+        values(mx::dequantize(loaded.at(layer + ".weight"), mx::astype(loaded.at(layer + ".scales"), mx::float32),
+                              mx::astype(loaded.at(layer + ".biases"), mx::float32), 32, static_cast<int>(info.bits)));
     std::vector<float> expected(64 * 64);
     dequantize(type, std::as_bytes(std::span(data)), expected);
     EXPECT_EQ(got, expected) << info.name;
@@ -165,7 +166,8 @@ TEST_F(Convert, TheSameInputGivesTheSameBytes) {
   const auto bytes = TinyGguf().builder().build();
   convert(bytes, "one", 4);
   convert(bytes, "two", 4);
-  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
     EXPECT_EQ(read_file(root_ / "one" / name), read_file(root_ / "two" / name)) << name;
   }
 }
@@ -182,14 +184,20 @@ TEST_F(Convert, ReadsLlama3RopeAndRefusesOtherDivisors) {
   EXPECT_EQ(config()["rope_scaling"]["rope_type"], "llama3");
   EXPECT_EQ(config()["rope_scaling"]["factor"], 32);
   fs::remove_all(root_ / "out");
-  EXPECT_THAT(failure(TinyGguf().builder().tensor("rope_freqs.weight", {16}, GgmlType::f32, float_bytes(16, 1))), HasSubstr("Llama 3's rule"));
+  EXPECT_THAT(failure(TinyGguf().builder().tensor("rope_freqs.weight", {16}, GgmlType::f32, float_bytes(16, 1))),
+              HasSubstr("Llama 3's rule"));
 }
 
 TEST_F(Convert, ReadsRopeScalingOrRefusesItByName) {
-  convert(TinyGguf().builder().text("llama.rope.scaling.type", "yarn").f32("llama.rope.scaling.factor", 4).u32("llama.rope.scaling.original_context_length", 64));
+  convert(TinyGguf()
+              .builder()
+              .text("llama.rope.scaling.type", "yarn")
+              .f32("llama.rope.scaling.factor", 4)
+              .u32("llama.rope.scaling.original_context_length", 64));
   EXPECT_EQ(config()["rope_scaling"]["original_max_position_embeddings"], 64);
   fs::remove_all(root_ / "out");
-  EXPECT_THAT(failure(TinyGguf().builder().text("llama.rope.scaling.type", "longrope")), HasSubstr("llama.rope.scaling.type is \"longrope\""));
+  EXPECT_THAT(failure(TinyGguf().builder().text("llama.rope.scaling.type", "longrope")),
+              HasSubstr("llama.rope.scaling.type is \"longrope\""));
   EXPECT_THAT(failure(TinyGguf().builder().u32("llama.rope.dimension_count", 16)), HasSubstr("rope.dimension_count"));
 }
 
@@ -197,8 +205,10 @@ TEST_F(Convert, NamesWhatIsMissingUnknownOrMisshapen) {
   TinyGguf tiny;
   tiny.left_out = "blk.0.ffn_up.weight";
   EXPECT_THAT(failure(tiny.builder()), HasSubstr("tensor blk.0.ffn_up.weight is missing"));
-  EXPECT_THAT(failure(tiny.builder().tensor("blk.0.ffn_up.weight", {2, 2}, GgmlType::f32, float_bytes(4))), HasSubstr("must be [96, 64], is [2, 2]"));
-  EXPECT_THAT(failure(TinyGguf().builder().tensor("blk.9.odd", {8}, GgmlType::f32, float_bytes(8))), HasSubstr("tensor blk.9.odd has no place"));
+  EXPECT_THAT(failure(tiny.builder().tensor("blk.0.ffn_up.weight", {2, 2}, GgmlType::f32, float_bytes(4))),
+              HasSubstr("must be [96, 64], is [2, 2]"));
+  EXPECT_THAT(failure(TinyGguf().builder().tensor("blk.9.odd", {8}, GgmlType::f32, float_bytes(8))),
+              HasSubstr("tensor blk.9.odd has no place"));
   tiny = {};
   tiny.architecture = "falcon";
   EXPECT_THAT(failure(tiny.builder()), HasSubstr("architecture \"falcon\" is not built in"));
@@ -220,7 +230,8 @@ TEST_F(Convert, RefusesVocabulariesThatCannotBe) {
   tiny = {};
   tiny.pre = "unheard-of";
   EXPECT_THAT(failure(tiny.builder()), HasSubstr("tokenizer.ggml.pre \"unheard-of\""));
-  EXPECT_THAT(failure(TinyGguf().builder().u32("tokenizer.ggml.padding_token_id", 8)), HasSubstr("padding_token_id is 8"));
+  EXPECT_THAT(failure(TinyGguf().builder().u32("tokenizer.ggml.padding_token_id", 8)),
+              HasSubstr("padding_token_id is 8"));
 }
 
 TEST_F(Convert, RefusesValuesThatDoNotFit) {
@@ -242,7 +253,12 @@ TEST_F(Convert, QuantisesAFolderAsMlxDoesAndBack) {
     int bits, group;
     const char* mode;
   };
-  for (const auto [bits, group, mode] : {Case{4, 64, "affine"}, {3, 32, "affine"}, {6, 64, "affine"}, {4, 32, "mxfp4"}, {8, 32, "mxfp8"}, {4, 16, "nvfp4"}}) {
+  for (const auto [bits, group, mode] : {Case{4, 64, "affine"},
+                                         {3, 32, "affine"},
+                                         {6, 64, "affine"},
+                                         {4, 32, "mxfp4"},
+                                         {8, 32, "mxfp8"},
+                                         {4, 16, "nvfp4"}}) {
     const auto name = fmt::format("{}{}", mode, bits);
     convert_model({root_ / "out", root_ / name, bits, group, mode}, {});
     const auto got = weights(name);

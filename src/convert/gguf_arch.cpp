@@ -81,9 +81,20 @@ struct Architecture {
 
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> table = {
-      {"gemma3", "gemma3_text", "Gemma3ForCausalLM", "hidden_activation", "gelu_pytorch_tanh",
-       {kProjections, kSandwichNorms, kQkNorms}, true},
-      {"llama", "llama", "LlamaForCausalLM", "hidden_act", "silu", {kProjections, kPreNorms, kQkvBiases, kOtherBiases}, false},
+      {"gemma3",
+       "gemma3_text",
+       "Gemma3ForCausalLM",
+       "hidden_activation",
+       "gelu_pytorch_tanh",
+       {kProjections, kSandwichNorms, kQkNorms},
+       true},
+      {"llama",
+       "llama",
+       "LlamaForCausalLM",
+       "hidden_act",
+       "silu",
+       {kProjections, kPreNorms, kQkvBiases, kOtherBiases},
+       false},
       {"qwen2", "qwen2", "Qwen2ForCausalLM", "hidden_act", "silu", {kProjections, kPreNorms, kQkvBiases}, false},
       {"qwen3", "qwen3", "Qwen3ForCausalLM", "hidden_act", "silu", {kProjections, kPreNorms, kQkNorms}, true},
   };
@@ -92,12 +103,32 @@ const std::vector<Architecture>& architectures() {
 
 /// The keys below `<architecture>.` that are read here or in the rope scaling.
 constexpr std::array<std::string_view, 26> kUnderstood = {
-    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.layer_norm_rms_epsilon",
-    "attention.sliding_window", "attention.sliding_window_pattern", "attention.value_length", "block_count",
-    "context_length", "embedding_length", "expert_count", "expert_used_count", "feed_forward_length",
-    "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa", "rope.scale_linear", "rope.scaling.attn_factor",
-    "rope.scaling.factor", "rope.scaling.finetuned", "rope.scaling.original_context_length", "rope.scaling.type",
-    "rope.scaling.yarn_log_multiplier", "vocab_size", "final_logit_softcapping", "attn_logit_softcapping",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_count",
+    "expert_used_count",
+    "feed_forward_length",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "rope.scaling.attn_factor",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "rope.scaling.yarn_log_multiplier",
+    "vocab_size",
+    "final_logit_softcapping",
+    "attn_logit_softcapping",
 };
 
 /// Reads one architecture's keys.
@@ -144,7 +175,8 @@ Dims read_dims(const GgufFile& file, const Keys& keys) {
   dims.layers = keys.size("block_count");
   dims.heads = keys.size("attention.head_count");
   dims.kv_heads = keys.size("attention.head_count_kv", dims.heads);
-  if (dims.layers > kMaxLayers) keys.fail("block_count", fmt::format("must be 1 to {}, got {}", kMaxLayers, dims.layers));
+  if (dims.layers > kMaxLayers)
+    keys.fail("block_count", fmt::format("must be 1 to {}, got {}", kMaxLayers, dims.layers));
   if (dims.heads % dims.kv_heads != 0) {
     keys.fail("attention.head_count_kv", fmt::format("must divide the {} heads, got {}", dims.heads, dims.kv_heads));
   }
@@ -167,17 +199,23 @@ Dims read_dims(const GgufFile& file, const Keys& keys) {
 
 int64_t extent(char code, const Dims& dims) {
   switch (code) {
-    case 'h': return dims.hidden;
-    case 'f': return dims.inter;
-    case 'q': return dims.heads * dims.head_dim;
-    case 'k': return dims.kv_heads * dims.head_dim;
-    case 'd': return dims.head_dim;
-    default: return dims.vocab;
+    case 'h':
+      return dims.hidden;
+    case 'f':
+      return dims.inter;
+    case 'q':
+      return dims.heads * dims.head_dim;
+    case 'k':
+      return dims.kv_heads * dims.head_dim;
+    case 'd':
+      return dims.head_dim;
+    default:
+      return dims.vocab;
   }
 }
 
-void add_target(const GgufFile& file, const NameRow& row, const std::string& from, const std::string& to, const Dims& dims,
-                GgufModel& model) {
+void add_target(const GgufFile& file, const NameRow& row, const std::string& from, const std::string& to,
+                const Dims& dims, GgufModel& model) {
   const auto* tensor = file.find_tensor(from);
   if (!tensor) throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: tensor {} is missing", file.place(), from));
   std::vector<uint64_t> shape;
@@ -199,8 +237,8 @@ void read_tensors(const GgufFile& file, const Architecture& architecture, const 
   const bool mlp_bias = file.find_tensor("blk.0.ffn_gate.bias");
   const bool untied = file.find_tensor("output.weight");
   const auto applies = [&](Has when) {
-    return when == Has::always || (when == Has::attention_bias && attention_bias) || (when == Has::mlp_bias && mlp_bias) ||
-           (when == Has::untied && untied);
+    return when == Has::always || (when == Has::attention_bias && attention_bias) ||
+           (when == Has::mlp_bias && mlp_bias) || (when == Has::untied && untied);
   };
   for (const auto& row : kTop) {
     if (applies(row.when)) add_target(file, row, row.gguf, row.mlx, dims, model);
@@ -209,7 +247,8 @@ void read_tensors(const GgufFile& file, const Architecture& architecture, const 
     for (const auto rows : architecture.layer_rows) {
       for (const auto& row : rows) {
         if (!applies(row.when)) continue;
-        add_target(file, row, fmt::format("blk.{}.{}", layer, row.gguf), fmt::format("model.layers.{}.{}", layer, row.mlx), dims, model);
+        add_target(file, row, fmt::format("blk.{}.{}", layer, row.gguf),
+                   fmt::format("model.layers.{}.{}", layer, row.mlx), dims, model);
       }
     }
   }
@@ -219,7 +258,8 @@ void read_tensors(const GgufFile& file, const Architecture& architecture, const 
     if (used.count(&tensor) || tensor.name == "rope_freqs.weight") continue;
     const auto name = tensor.name;
     if (name.size() > 19 && name.substr(name.size() - 19) == "rotary_emb.inv_freq") continue;
-    throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: tensor {} has no place in {}", file.place(), name, architecture.gguf));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[gguf] {}: tensor {} has no place in {}", file.place(), name, architecture.gguf));
   }
   std::sort(model.tensors.begin(), model.tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   model.config["tie_word_embeddings"] = !untied;
@@ -229,7 +269,8 @@ void read_tensors(const GgufFile& file, const Architecture& architecture, const 
   }
 }
 
-void read_config(const GgufFile& file, const Architecture& architecture, const Keys& keys, const Dims& dims, GgufModel& model) {
+void read_config(const GgufFile& file, const Architecture& architecture, const Keys& keys, const Dims& dims,
+                 GgufModel& model) {
   auto& config = model.config;
   config["architectures"] = Json::array({architecture.class_name});
   config["model_type"] = architecture.model_type;
@@ -259,10 +300,13 @@ void read_config(const GgufFile& file, const Architecture& architecture, const K
 
 void refuse_features(const GgufFile& file, const Keys& keys) {
   if (file.integer("split.count").value_or(1) > 1) {
-    throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: key split.count is {}: one part of a split file is not a model", file.place(), *file.integer("split.count")),
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[gguf] {}: key split.count is {}: one part of a split file is not a model", file.place(),
+                            *file.integer("split.count")),
                 "join the parts first (llama-gguf-split --merge)");
   }
-  if (file.integer(keys.key("expert_count")).value_or(0) > 0) keys.refuse("expert_count", "is set: mixtures of experts are not built in here");
+  if (file.integer(keys.key("expert_count")).value_or(0) > 0)
+    keys.refuse("expert_count", "is set: mixtures of experts are not built in here");
   for (const char* name : {"final_logit_softcapping", "attn_logit_softcapping"}) {
     if (file.number(keys.key(name)).value_or(0) != 0) keys.refuse(name, "is set: not built in here");
   }
@@ -293,7 +337,9 @@ GgufModel read_gguf_model(const GgufFile& file, std::vector<std::string>& warnin
     read_tensors(file, architecture, dims, model);
     return model;
   }
-  throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: architecture \"{}\" is not built in", file.place(), name->substr(0, 80)), "known: " + known);
+  throw Error(ErrorKind::unsupported,
+              fmt::format("[gguf] {}: architecture \"{}\" is not built in", file.place(), name->substr(0, 80)),
+              "known: " + known);
 }
 
 }  // namespace mlxk

@@ -13,16 +13,16 @@ namespace mlxk {
 /// Where a GGUF tensor goes: one row for each, layers unrolled.
 struct TensorTarget {
   const GgufTensor* source;
-  std::string name;        // the checkpoint key
-  int64_t interleaved = 0; // llama's q and k: heads whose rope halves alternate row by row; 0: rows stay
-  float shift = 0;         // added to every element (gemma stores 1 + w)
+  std::string name;         // the checkpoint key
+  int64_t interleaved = 0;  // llama's q and k: heads whose rope halves alternate row by row; 0: rows stay
+  float shift = 0;          // added to every element (gemma stores 1 + w)
 };
 
 /// A GGUF model of a known architecture, in MLX's terms; everything but weights and tokenizer.
 struct GgufModel {
   std::string model_type;
-  Json config;                         // without quantization and token ids
-  std::vector<TensorTarget> tensors;   // sorted by name
+  Json config;                        // without quantization and token ids
+  std::vector<TensorTarget> tensors;  // sorted by name
   int64_t vocab_rows = 0;
 };
 

@@ -16,7 +16,8 @@ constexpr double kLowFreqFactor = 1, kHighFreqFactor = 4, kOriginalPositions = 8
 
 /// By what Llama 3's rule divides the frequency of dimension pair `i`.
 double llama3_divisor(int64_t i, int64_t head_dim, double theta, double factor) {
-  const double wavelength = 2 * std::numbers::pi * std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+  const double wavelength =
+      2 * std::numbers::pi * std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
   if (wavelength < kOriginalPositions / kHighFreqFactor) return 1;
   if (wavelength > kOriginalPositions / kLowFreqFactor) return factor;
   const double smooth = (kOriginalPositions / wavelength - kLowFreqFactor) / (kHighFreqFactor - kLowFreqFactor);
@@ -38,11 +39,15 @@ Json llama3_scaling(const GgufFile& file, const GgufTensor& tensor, int64_t head
   for (size_t i = 0; i < divisors.size(); ++i) {
     const double expected = llama3_divisor(static_cast<int64_t>(i), head_dim, theta, factor);
     if (!(std::abs(divisors[i] - expected) <= 1e-3 * expected)) {
-      refuse(fmt::format("is not Llama 3's rule with factors 1 and 4 over 8192 positions: [{}] is {}, not {}", i, divisors[i], expected));
+      refuse(fmt::format("is not Llama 3's rule with factors 1 and 4 over 8192 positions: [{}] is {}, not {}", i,
+                         divisors[i], expected));
     }
   }
   if (factor == 1) return nullptr;
-  return {{"rope_type", "llama3"}, {"factor", factor}, {"low_freq_factor", kLowFreqFactor}, {"high_freq_factor", kHighFreqFactor},
+  return {{"rope_type", "llama3"},
+          {"factor", factor},
+          {"low_freq_factor", kLowFreqFactor},
+          {"high_freq_factor", kHighFreqFactor},
           {"original_max_position_embeddings", static_cast<int64_t>(kOriginalPositions)}};
 }
 }  // namespace
@@ -66,17 +71,20 @@ Json read_gguf_rope_scaling(const GgufFile& file, std::string_view architecture,
   if (!(factor >= 1) || !std::isfinite(factor)) {
     // Some writers put 0 where nothing is scaled.
     if (factor == 0 && type == "none") return nullptr;
-    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} must be at least 1, got {}", file.place(), key("scaling.factor"), factor));
+    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} must be at least 1, got {}", file.place(),
+                                                  key("scaling.factor"), factor));
   }
   if (type == "linear" || (type == "none" && old_linear != 1)) {
     if (factor == 1) return nullptr;
     return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", factor}};
   }
   if (type == "none") return nullptr;
-  if (type != "yarn") refuse(key("scaling.type"), fmt::format("is \"{}\"; none, linear and yarn are built in", type.substr(0, 80)));
+  if (type != "yarn")
+    refuse(key("scaling.type"), fmt::format("is \"{}\"; none, linear and yarn are built in", type.substr(0, 80)));
   const auto original = file.integer(key("scaling.original_context_length"));
   if (!original || *original < 1) {
-    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} is missing or less than 1", file.place(), key("scaling.original_context_length")));
+    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} is missing or less than 1", file.place(),
+                                                  key("scaling.original_context_length")));
   }
   return {{"rope_type", "yarn"}, {"type", "yarn"}, {"factor", factor}, {"original_max_position_embeddings", *original}};
 }

@@ -20,7 +20,8 @@ constexpr size_t kMaxPiece = 1024;                   // bytes; all its splits ar
 enum TokenKind : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
 /// Tokens that end a turn, whatever the file names as its end of text.
-constexpr std::array<std::string_view, 6> kTurnEnds = {"<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<turn|>"};
+constexpr std::array<std::string_view, 6> kTurnEnds = {"<|im_end|>", "<end_of_turn>", "<|eot_id|>",
+                                                       "<|eom_id|>", "<|end|>",       "<turn|>"};
 
 struct Vocabulary {
   const std::vector<std::string_view>& tokens;
@@ -41,9 +42,11 @@ Vocabulary read_vocabulary(const GgufFile& file, std::vector<std::string>& warni
   const auto* tokens = file.strings("tokenizer.ggml.tokens");
   if (!tokens || tokens->empty()) bad(file, "no tokenizer.ggml.tokens");
   if (tokens->size() > INT32_MAX) bad(file, fmt::format("tokenizer.ggml.tokens: {} tokens", tokens->size()));
-  Vocabulary vocabulary{*tokens, file.integers("tokenizer.ggml.token_type").value_or(std::vector<int64_t>(tokens->size(), kNormal)), {}};
+  Vocabulary vocabulary{
+      *tokens, file.integers("tokenizer.ggml.token_type").value_or(std::vector<int64_t>(tokens->size(), kNormal)), {}};
   if (vocabulary.kinds.size() != tokens->size()) {
-    bad(file, fmt::format("tokenizer.ggml.token_type has {} entries for {} tokens", vocabulary.kinds.size(), tokens->size()));
+    bad(file,
+        fmt::format("tokenizer.ggml.token_type has {} entries for {} tokens", vocabulary.kinds.size(), tokens->size()));
   }
   vocabulary.ids.reserve(tokens->size());
   size_t twice = 0;
@@ -51,7 +54,8 @@ Vocabulary read_vocabulary(const GgufFile& file, std::vector<std::string>& warni
     if (!is_utf8((*tokens)[i])) bad(file, fmt::format("tokenizer.ggml.tokens[{}] is not UTF-8", i));
     if (!vocabulary.ids.emplace((*tokens)[i], static_cast<int64_t>(i)).second) ++twice;
   }
-  if (twice > 0) warnings.push_back(fmt::format("{} tokens appear twice in the vocabulary; the later ones are left out", twice));
+  if (twice > 0)
+    warnings.push_back(fmt::format("{} tokens appear twice in the vocabulary; the later ones are left out", twice));
   return vocabulary;
 }
 
@@ -121,7 +125,8 @@ void append_listed_merges(const GgufFile& file, const Vocabulary& vocabulary, st
 void append_scored_merges(const GgufFile& file, const Vocabulary& vocabulary, std::string& out) {
   const auto scores = file.floats("tokenizer.ggml.scores");
   if (!scores || scores->size() != vocabulary.tokens.size()) {
-    bad(file, fmt::format("tokenizer.ggml.scores must have {} entries, has {}", vocabulary.tokens.size(), scores ? scores->size() : 0));
+    bad(file, fmt::format("tokenizer.ggml.scores must have {} entries, has {}", vocabulary.tokens.size(),
+                          scores ? scores->size() : 0));
   }
   std::vector<size_t> order;
   for (size_t i = 0; i < scores->size(); ++i) {
@@ -132,7 +137,9 @@ void append_scored_merges(const GgufFile& file, const Vocabulary& vocabulary, st
   MergeList list(out);
   for (const size_t i : order) {
     const auto piece = vocabulary.tokens[i];
-    if (piece.size() > kMaxPiece) bad(file, fmt::format("tokenizer.ggml.tokens[{}] is {} bytes long, at most {} are read", i, piece.size(), kMaxPiece));
+    if (piece.size() > kMaxPiece)
+      bad(file,
+          fmt::format("tokenizer.ggml.tokens[{}] is {} bytes long, at most {} are read", i, piece.size(), kMaxPiece));
     for (size_t cut = 1; cut < piece.size(); ++cut) {
       if ((static_cast<uint8_t>(piece[cut]) & 0xc0) == 0x80) continue;  // inside a character
       const auto left = piece.substr(0, cut), right = piece.substr(cut);
@@ -151,7 +158,8 @@ void append_added_tokens(const Vocabulary& vocabulary, std::string& out) {
     if (vocabulary.tokens[i].empty() || vocabulary.ids.at(vocabulary.tokens[i]) != static_cast<int64_t>(i)) continue;
     out += fmt::format("{}{{\"id\":{},\"content\":", first ? "" : ",", i);
     append_json_string(out, vocabulary.tokens[i], fmt::format("tokenizer.ggml.tokens[{}]", i));
-    out += fmt::format(R"(,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":{}}})", kind != kUserDefined);
+    out += fmt::format(R"(,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":{}}})",
+                       kind != kUserDefined);
     first = false;
   }
   out += ']';
@@ -212,7 +220,9 @@ std::vector<int64_t> end_tokens(const GgufFile& file, const Vocabulary& vocabula
   add(token_id(file, vocabulary, "eom"));
   for (const auto text : kTurnEnds) {
     const auto id = vocabulary.id(text);
-    if (id && (vocabulary.kinds[static_cast<size_t>(*id)] == kControl || vocabulary.kinds[static_cast<size_t>(*id)] == kUserDefined)) add(id);
+    if (id && (vocabulary.kinds[static_cast<size_t>(*id)] == kControl ||
+               vocabulary.kinds[static_cast<size_t>(*id)] == kUserDefined))
+      add(id);
   }
   // Qwen's generation settings end at both.
   if (file.string("general.architecture").value_or("").substr(0, 4) == "qwen") add(vocabulary.id("<|endoftext|>"));
@@ -223,17 +233,21 @@ std::vector<int64_t> end_tokens(const GgufFile& file, const Vocabulary& vocabula
 GgufTokenizer read_gguf_tokenizer(const GgufFile& file, std::vector<std::string>& warnings) {
   const auto kind = file.string("tokenizer.ggml.model").value_or("");
   if (kind != "gpt2" && kind != "llama") {
-    throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: tokenizer.ggml.model \"{}\" is not read, only gpt2 and llama", file.place(), kind.substr(0, 80)));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[gguf] {}: tokenizer.ggml.model \"{}\" is not read, only gpt2 and llama", file.place(),
+                            kind.substr(0, 80)));
   }
   const bool byte_level = kind == "gpt2";
   const auto vocabulary = read_vocabulary(file, warnings);
-  const auto bos = token_id(file, vocabulary, "bos"), eos = token_id(file, vocabulary, "eos"), pad = token_id(file, vocabulary, "padding");
+  const auto bos = token_id(file, vocabulary, "bos"), eos = token_id(file, vocabulary, "eos"),
+             pad = token_id(file, vocabulary, "padding");
 
   PreTokenizer pre;
   if (byte_level) {
     const auto name = file.string("tokenizer.ggml.pre").value_or("default");
     pre = find_pre_tokenizer(name);
-    if (name == "default") warnings.push_back("tokenizer.ggml.pre does not say how text is split; GPT-2's rule is taken");
+    if (name == "default")
+      warnings.push_back("tokenizer.ggml.pre does not say how text is split; GPT-2's rule is taken");
   }
   const bool add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(byte_level ? pre.adds_bos : true);
   const bool add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(false);
@@ -250,7 +264,8 @@ GgufTokenizer read_gguf_tokenizer(const GgufFile& file, std::vector<std::string>
     normalizer = replace(" ", kSpace);
     Json steps = Json::array({replace(kSpace, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
     if (prefix) {
-      normalizer = {{"type", "Sequence"}, {"normalizers", Json::array({{{"type", "Prepend"}, {"prepend", kSpace}}, normalizer})}};
+      normalizer = {{"type", "Sequence"},
+                    {"normalizers", Json::array({{{"type", "Prepend"}, {"prepend", kSpace}}, normalizer})}};
       steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
     }
     decoder = {{"type", "Sequence"}, {"decoders", steps}};
@@ -262,7 +277,8 @@ GgufTokenizer read_gguf_tokenizer(const GgufFile& file, std::vector<std::string>
   append_added_tokens(vocabulary, out);
   out += ",\"normalizer\":" + normalizer.dump();
   out += ",\"pre_tokenizer\":" + pre.pre_tokenizer.dump();
-  out += ",\"post_processor\":" + post_processor(vocabulary, add_bos ? bos : std::nullopt, add_eos ? eos : std::nullopt).dump();
+  out += ",\"post_processor\":" +
+         post_processor(vocabulary, add_bos ? bos : std::nullopt, add_eos ? eos : std::nullopt).dump();
   out += ",\"decoder\":" + decoder.dump();
   out += R"(,"model":{"type":"BPE","dropout":null,"unk_token":)";
   const auto unknown = byte_level ? std::nullopt : token_id(file, vocabulary, "unknown");
@@ -271,8 +287,9 @@ GgufTokenizer read_gguf_tokenizer(const GgufFile& file, std::vector<std::string>
   } else {
     out += "null";
   }
-  out += fmt::format(R"(,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":{0},"byte_fallback":{0},"ignore_merges":{1},)",
-                     !byte_level, pre.ignore_merges);
+  out += fmt::format(
+      R"(,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":{0},"byte_fallback":{0},"ignore_merges":{1},)",
+      !byte_level, pre.ignore_merges);
   append_vocabulary(vocabulary, out);
   if (byte_level) {
     append_listed_merges(file, vocabulary, out);

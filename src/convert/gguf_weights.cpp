@@ -125,7 +125,8 @@ std::vector<float> float_rows(const Plan& plan, uint64_t rows, uint64_t columns,
   for (auto& value : values) {
     value += target.shift;
     if (!(std::abs(value) <= limit)) {
-      throw Error(ErrorKind::bad_model, fmt::format("[gguf] tensor {}: {} does not fit into {}", target.source->name, value, dtype_word(plan.dtype)));
+      throw Error(ErrorKind::bad_model, fmt::format("[gguf] tensor {}: {} does not fit into {}", target.source->name,
+                                                    value, dtype_word(plan.dtype)));
     }
   }
   return values;
@@ -148,7 +149,8 @@ void pack_group(const uint8_t* q, int bits, std::vector<std::byte>& out) {
 
 mx::float16_t half_scale(const Plan& plan, float value) {
   if (!(std::abs(value) <= 65504.0F)) {
-    throw Error(ErrorKind::bad_model, fmt::format("[gguf] tensor {}: the scale {} does not fit into float16", plan.target->source->name, value));
+    throw Error(ErrorKind::bad_model, fmt::format("[gguf] tensor {}: the scale {} does not fit into float16",
+                                                  plan.target->source->name, value));
   }
   return mx::float16_t(value);
 }
@@ -172,14 +174,16 @@ void repack(SafetensorsWriter& writer, const Plan& plan, uint64_t rows, uint64_t
   writer.write(plan.index + 2, first * (weight.size() / count), weight);
 }
 
-void write_rows(SafetensorsWriter& writer, const Plan& plan, uint64_t rows, uint64_t columns, uint64_t first, uint64_t count) {
+void write_rows(SafetensorsWriter& writer, const Plan& plan, uint64_t rows, uint64_t columns, uint64_t first,
+                uint64_t count) {
   if (plan.way == Way::repack) return repack(writer, plan, rows, first, count);
   const auto array = float_array(float_rows(plan, rows, columns, first, count), columns, plan.dtype);
   if (plan.way == Way::requantise) return write_quantized(writer, plan.index, first, array, plan.form);
   writer.write(plan.index, first * columns * plan.dtype.size(), array_bytes(array));
 }
 
-void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantForm>& forced, std::vector<std::string>& warnings) {
+void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantForm>& forced,
+                    std::vector<std::string>& warnings) {
   std::map<std::pair<GgmlType, std::string>, int> losses;
   for (const auto& plan : plans) {
     const auto type = plan.target->source->type;
@@ -216,7 +220,8 @@ GgufWeightsResult write_gguf_weights(const GgufModel& model, const std::optional
     } else {
       const auto layer = target.name.substr(0, target.name.rfind('.'));
       result.layers[layer] = plan.form;
-      for (auto& output : quantized_outputs(layer, target.source->rows(), target.source->columns(), plan.form, plan.dtype)) {
+      for (auto& output :
+           quantized_outputs(layer, target.source->rows(), target.source->columns(), plan.form, plan.dtype)) {
         outputs.push_back(std::move(output));
       }
     }

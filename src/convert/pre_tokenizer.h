@@ -8,10 +8,10 @@ namespace mlxk {
 
 /// How a byte-level BPE vocabulary splits text before merging, by GGUF's name for it (tokenizer.ggml.pre).
 struct PreTokenizer {
-  Json pre_tokenizer;        // of tokenizer.json
-  bool nfc = false;          // text is normalised first
+  Json pre_tokenizer;          // of tokenizer.json
+  bool nfc = false;            // text is normalised first
   bool ignore_merges = false;  // a whole word of the vocabulary is taken at once
-  bool adds_bos = false;     // unless the file says otherwise
+  bool adds_bos = false;       // unless the file says otherwise
 };
 
 /// The row for `name`; throws unsupported listing the known names.

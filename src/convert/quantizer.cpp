@@ -41,10 +41,12 @@ QuantForm requested_form(int bits, int group_size, const std::string& mode) {
     if (mode != row.name) continue;
     const QuantForm form{bits, group_size == 0 ? row.groups.front() : group_size, mode};
     if (std::find(row.bits.begin(), row.bits.end(), form.bits) == row.bits.end()) {
-      throw Error(ErrorKind::usage, fmt::format("[convert] {} has {} bits, got {}", mode, fmt::join(row.bits, ", "), bits));
+      throw Error(ErrorKind::usage,
+                  fmt::format("[convert] {} has {} bits, got {}", mode, fmt::join(row.bits, ", "), bits));
     }
     if (std::find(row.groups.begin(), row.groups.end(), form.group_size) == row.groups.end()) {
-      throw Error(ErrorKind::usage, fmt::format("[convert] {} has groups of {}, got {}", mode, fmt::join(row.groups, ", "), group_size));
+      throw Error(ErrorKind::usage,
+                  fmt::format("[convert] {} has groups of {}, got {}", mode, fmt::join(row.groups, ", "), group_size));
     }
     return form;
   }
@@ -57,8 +59,8 @@ const char* dtype_word(mx::Dtype dtype) {
   return "F32";
 }
 
-std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns, const QuantForm& form,
-                                            mx::Dtype dtype) {
+std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns,
+                                            const QuantForm& form, mx::Dtype dtype) {
   const uint64_t groups = columns / static_cast<uint64_t>(form.group_size);
   std::vector<OutputTensor> outputs;
   if (form.has_biases()) {
@@ -79,7 +81,8 @@ std::vector<std::byte> array_bytes(const mx::array& array) {
   return bytes;
 }
 
-void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight, const QuantForm& form) {
+void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight,
+                     const QuantForm& form) {
   auto parts = mx::quantize(weight, form.group_size, form.bits, form.mode);  // weight, scales, [biases]
   if (form.has_biases()) std::swap(parts[0], parts[2]);
   if (!form.has_biases()) std::swap(parts[0], parts[1]);

@@ -23,16 +23,18 @@ struct QuantForm {
   auto operator<=>(const QuantForm&) const = default;
 };
 
-/// The form that --quantize asks for, with the mode's own group size where none is given; throws usage naming the value.
+/// The form that --quantize asks for, with the mode's own group size where none is given; throws usage naming the
+/// value.
 QuantForm requested_form(int bits, int group_size, const std::string& mode);
 
 /// `X.biases`, `X.scales` and `X.weight` of `rows` by `columns` elements, in this order; affine scales are of `dtype`.
-std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns, const QuantForm& form,
-                                            mx::Dtype dtype);
+std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns,
+                                            const QuantForm& form, mx::Dtype dtype);
 
 /// Quantises `weight` [rows, columns] and writes it as rows from `first_row` of the tensors that start at `index`.
 /// Evaluates on the calling thread.
-void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight, const QuantForm& form);
+void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight,
+                     const QuantForm& form);
 
 /// The format's word for a float type, e.g. "BF16".
 const char* dtype_word(mx::Dtype dtype);

@@ -85,7 +85,8 @@ void SafetensorsWriter::create_shard(const fs::path& path, size_t first, size_t 
 void SafetensorsWriter::write(size_t index, uint64_t offset, std::span<const std::byte> data) {
   auto& place = places_.at(index);
   if (offset + data.size() > tensors_[index].bytes()) {
-    throw Error(ErrorKind::internal, fmt::format("[convert] {} bytes at {} do not fit into {}", data.size(), offset, tensors_[index].name));
+    throw Error(ErrorKind::internal,
+                fmt::format("[convert] {} bytes at {} do not fit into {}", data.size(), offset, tensors_[index].name));
   }
   const auto& shard = shards_[place.shard];
   write_all(shard.fd, shard.path, data, place.offset + offset);
@@ -97,7 +98,8 @@ void SafetensorsWriter::finish() {
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const auto& tensor = tensors_[i];
     if (places_[i].written != tensor.bytes()) {
-      throw Error(ErrorKind::internal, fmt::format("[convert] {} of {} bytes of {} were written", places_[i].written, tensor.bytes(), tensor.name));
+      throw Error(ErrorKind::internal, fmt::format("[convert] {} of {} bytes of {} were written", places_[i].written,
+                                                   tensor.bytes(), tensor.name));
     }
     total += tensor.bytes();
   }
@@ -107,7 +109,8 @@ void SafetensorsWriter::finish() {
   if (shards_.size() == 1) return;
   std::string index = fmt::format("{{\n  \"metadata\": {{\"total_size\": {}}},\n  \"weight_map\": {{", total);
   for (size_t i = 0; i < tensors_.size(); ++i) {
-    index += fmt::format("{}\n    {}: \"{}\"", i ? "," : "", Json(tensors_[i].name).dump(), shards_[places_[i].shard].path.filename().string());
+    index += fmt::format("{}\n    {}: \"{}\"", i ? "," : "", Json(tensors_[i].name).dump(),
+                         shards_[places_[i].shard].path.filename().string());
   }
   write_file_atomic(folder_ / "model.safetensors.index.json", index + "\n  }\n}\n");
 }

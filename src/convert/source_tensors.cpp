@@ -27,13 +27,19 @@ std::vector<fs::path> weight_files(const fs::path& folder) {
 
 mx::Dtype mlx_dtype(const TensorEntry& entry) {
   switch (entry.dtype) {
-    case TensorDtype::f16: return mx::float16;
-    case TensorDtype::bf16: return mx::bfloat16;
-    case TensorDtype::f32: return mx::float32;
-    case TensorDtype::u32: return mx::uint32;
-    case TensorDtype::u8: return mx::uint8;
+    case TensorDtype::f16:
+      return mx::float16;
+    case TensorDtype::bf16:
+      return mx::bfloat16;
+    case TensorDtype::f32:
+      return mx::float32;
+    case TensorDtype::u32:
+      return mx::uint32;
+    case TensorDtype::u8:
+      return mx::uint8;
     default:
-      throw Error(ErrorKind::unsupported, fmt::format("[convert] tensor {}: {} cannot be converted", entry.name, dtype_name(entry.dtype)));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("[convert] tensor {}: {} cannot be converted", entry.name, dtype_name(entry.dtype)));
   }
 }
 }  // namespace
@@ -67,7 +73,8 @@ SourceTensors::SourceTensors(const fs::path& folder) {
       }
     }
   }
-  if (tensors_.empty()) throw Error(ErrorKind::bad_model, fmt::format("{} holds no safetensors weights", folder.string()));
+  if (tensors_.empty())
+    throw Error(ErrorKind::bad_model, fmt::format("{} holds no safetensors weights", folder.string()));
 }
 
 const SourceTensor* SourceTensors::find(const std::string& name) const {

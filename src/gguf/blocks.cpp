@@ -209,7 +209,8 @@ void unpack_block(GgmlType type, const std::byte* block, AffineBlock& out) {
 void dequantize(GgmlType type, std::span<const std::byte> data, std::span<float> out) {
   const auto& info = ggml_type_info(type);
   if (out.size() % info.block_elements != 0 || data.size() != out.size() / info.block_elements * info.block_bytes) {
-    throw Error(ErrorKind::internal, fmt::format("[gguf] {} bytes of {} are not {} elements", data.size(), info.name, out.size()));
+    throw Error(ErrorKind::internal,
+                fmt::format("[gguf] {} bytes of {} are not {} elements", data.size(), info.name, out.size()));
   }
   const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
   switch (type) {
@@ -220,7 +221,8 @@ void dequantize(GgmlType type, std::span<const std::byte> data, std::span<float>
       for (size_t i = 0; i < out.size(); ++i) out[i] = half_at(bytes + 2 * i);
       return;
     case GgmlType::bf16:
-      for (size_t i = 0; i < out.size(); ++i) out[i] = std::bit_cast<float>(uint32_t{load<uint16_t>(bytes + 2 * i)} << 16);
+      for (size_t i = 0; i < out.size(); ++i)
+        out[i] = std::bit_cast<float>(uint32_t{load<uint16_t>(bytes + 2 * i)} << 16);
       return;
     default:
       break;

@@ -33,7 +33,8 @@ const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
 
 void GgufFile::wrong_type(std::string_view key, const char* wanted) const {
   const auto kind = static_cast<uint32_t>(metadata_.at(key).kind);
-  throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} must be {}, its type is {}", place_, key, wanted, kind));
+  throw Error(ErrorKind::bad_model,
+              fmt::format("[gguf] {}: key {} must be {}, its type is {}", place_, key, wanted, kind));
 }
 
 std::optional<int64_t> GgufFile::integer(std::string_view key) const {
@@ -43,7 +44,8 @@ std::optional<int64_t> GgufFile::integer(std::string_view key) const {
   const auto* value = std::get_if<uint64_t>(&found->second.value);
   if (!value) wrong_type(key, "an integer");
   if (*value > INT64_MAX) {
-    throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} is {}, past the largest integer", place_, key, *value));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[gguf] {}: key {} is {}, past the largest integer", place_, key, *value));
   }
   return static_cast<int64_t>(*value);
 }
@@ -92,14 +94,29 @@ std::optional<std::vector<int64_t>> GgufFile::integers(std::string_view key) con
   if (!values) return std::nullopt;
   std::vector<int64_t> out;
   switch (values->element) {
-    case GgufKind::u8: append<int64_t, uint8_t>(values->raw, out); break;
-    case GgufKind::i8: append<int64_t, int8_t>(values->raw, out); break;
-    case GgufKind::u16: append<int64_t, uint16_t>(values->raw, out); break;
-    case GgufKind::i16: append<int64_t, int16_t>(values->raw, out); break;
-    case GgufKind::u32: append<int64_t, uint32_t>(values->raw, out); break;
-    case GgufKind::i32: append<int64_t, int32_t>(values->raw, out); break;
-    case GgufKind::i64: append<int64_t, int64_t>(values->raw, out); break;
-    default: wrong_type(key, "an array of integers");
+    case GgufKind::u8:
+      append<int64_t, uint8_t>(values->raw, out);
+      break;
+    case GgufKind::i8:
+      append<int64_t, int8_t>(values->raw, out);
+      break;
+    case GgufKind::u16:
+      append<int64_t, uint16_t>(values->raw, out);
+      break;
+    case GgufKind::i16:
+      append<int64_t, int16_t>(values->raw, out);
+      break;
+    case GgufKind::u32:
+      append<int64_t, uint32_t>(values->raw, out);
+      break;
+    case GgufKind::i32:
+      append<int64_t, int32_t>(values->raw, out);
+      break;
+    case GgufKind::i64:
+      append<int64_t, int64_t>(values->raw, out);
+      break;
+    default:
+      wrong_type(key, "an array of integers");
   }
   return out;
 }
@@ -109,9 +126,14 @@ std::optional<std::vector<float>> GgufFile::floats(std::string_view key) const {
   if (!values) return std::nullopt;
   std::vector<float> out;
   switch (values->element) {
-    case GgufKind::f32: append<float, float>(values->raw, out); break;
-    case GgufKind::f64: append<float, double>(values->raw, out); break;
-    default: wrong_type(key, "an array of numbers");
+    case GgufKind::f32:
+      append<float, float>(values->raw, out);
+      break;
+    case GgufKind::f64:
+      append<float, double>(values->raw, out);
+      break;
+    default:
+      wrong_type(key, "an array of numbers");
   }
   return out;
 }

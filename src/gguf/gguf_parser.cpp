@@ -84,7 +84,8 @@ class GgufParser {
       auto& tensor = file_.tensors_[i];
       const auto [offset, size] = regions[i];
       if (offset > data_size || size > data_size - offset) {
-        fail(fmt::format("tensor {}: {} bytes at offset {} end past the file's {} bytes of data", shown(tensor.name), size, offset, data_size));
+        fail(fmt::format("tensor {}: {} bytes at offset {} end past the file's {} bytes of data", shown(tensor.name),
+                         size, offset, data_size));
       }
       tensor.data = bytes_.subspan(data_start + offset, size);
     }
@@ -101,7 +102,8 @@ class GgufParser {
       throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: big-endian files are not read", file_.place_));
     }
     if (file_.version_ != 2 && file_.version_ != 3) {
-      throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: version {} is not read, only 2 and 3", file_.place_, file_.version_));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("[gguf] {}: version {} is not read, only 2 and 3", file_.place_, file_.version_));
     }
     const auto tensor_count = read<uint64_t>();
     key_count_ = read<uint64_t>();
@@ -118,25 +120,50 @@ class GgufParser {
     const auto kind = read<uint32_t>();
     GgufValue value{static_cast<GgufKind>(kind), {}};
     switch (value.kind) {
-      case GgufKind::u8: value.value = uint64_t{read<uint8_t>()}; break;
-      case GgufKind::u16: value.value = uint64_t{read<uint16_t>()}; break;
-      case GgufKind::u32: value.value = uint64_t{read<uint32_t>()}; break;
-      case GgufKind::u64: value.value = read<uint64_t>(); break;
-      case GgufKind::i8: value.value = int64_t{read<int8_t>()}; break;
-      case GgufKind::i16: value.value = int64_t{read<int16_t>()}; break;
-      case GgufKind::i32: value.value = int64_t{read<int32_t>()}; break;
-      case GgufKind::i64: value.value = read<int64_t>(); break;
-      case GgufKind::f32: value.value = double{read<float>()}; break;
-      case GgufKind::f64: value.value = read<double>(); break;
+      case GgufKind::u8:
+        value.value = uint64_t{read<uint8_t>()};
+        break;
+      case GgufKind::u16:
+        value.value = uint64_t{read<uint16_t>()};
+        break;
+      case GgufKind::u32:
+        value.value = uint64_t{read<uint32_t>()};
+        break;
+      case GgufKind::u64:
+        value.value = read<uint64_t>();
+        break;
+      case GgufKind::i8:
+        value.value = int64_t{read<int8_t>()};
+        break;
+      case GgufKind::i16:
+        value.value = int64_t{read<int16_t>()};
+        break;
+      case GgufKind::i32:
+        value.value = int64_t{read<int32_t>()};
+        break;
+      case GgufKind::i64:
+        value.value = read<int64_t>();
+        break;
+      case GgufKind::f32:
+        value.value = double{read<float>()};
+        break;
+      case GgufKind::f64:
+        value.value = read<double>();
+        break;
       case GgufKind::boolean: {
         const auto flag = read<uint8_t>();
         if (flag > 1) fail(fmt::format("a truth value must be 0 or 1, got {}", flag));
         value.value = flag == 1;
         break;
       }
-      case GgufKind::string: value.value = string(UINT64_MAX); break;
-      case GgufKind::array: value.value = array(0); break;
-      default: fail(fmt::format("value type {} is not known", kind));
+      case GgufKind::string:
+        value.value = string(UINT64_MAX);
+        break;
+      case GgufKind::array:
+        value.value = array(0);
+        break;
+      default:
+        fail(fmt::format("value type {} is not known", kind));
     }
     if (!file_.metadata_.emplace(key, std::move(value)).second) fail("appears twice");
   }
@@ -169,7 +196,8 @@ class GgufParser {
   uint64_t read_alignment() {
     place_ = "general.alignment";
     const auto alignment = file_.integer("general.alignment").value_or(32);
-    if (alignment < 8 || static_cast<uint64_t>(alignment) > kMaxAlignment || !std::has_single_bit(static_cast<uint64_t>(alignment))) {
+    if (alignment < 8 || static_cast<uint64_t>(alignment) > kMaxAlignment ||
+        !std::has_single_bit(static_cast<uint64_t>(alignment))) {
       fail(fmt::format("must be a power of two from 8 to {}, got {}", kMaxAlignment, alignment));
     }
     return static_cast<uint64_t>(alignment);
@@ -199,7 +227,8 @@ class GgufParser {
     if (!info) fail(fmt::format("element type {} is not known", number));
     tensor.type = static_cast<GgmlType>(number);
     if (tensor.columns() % info->block_elements != 0) {
-      fail(fmt::format("{} elements in a row are not whole {} blocks of {}", tensor.columns(), info->name, info->block_elements));
+      fail(fmt::format("{} elements in a row are not whole {} blocks of {}", tensor.columns(), info->name,
+                       info->block_elements));
     }
     const uint64_t blocks = elements / info->block_elements;
     if (blocks > (uint64_t{1} << 62) / info->block_bytes) fail("more than 2^62 bytes");
@@ -227,7 +256,8 @@ class GgufParser {
 
   template <class T>
   T read() {
-    if (left() < sizeof(T)) fail(fmt::format("the file ends at byte {}, inside a value of {} bytes", bytes_.size(), sizeof(T)));
+    if (left() < sizeof(T))
+      fail(fmt::format("the file ends at byte {}, inside a value of {} bytes", bytes_.size(), sizeof(T)));
     T value;
     std::memcpy(&value, bytes_.data() + at_, sizeof value);
     at_ += sizeof value;

@@ -34,7 +34,8 @@ GgufBuilder small() {
   GgufBuilder builder;
   builder.text("general.architecture", "llama").u32("general.alignment", 32).texts("words", {"a", "bc"});
   builder.numbers<int32_t>("kinds", GgufKind::i32, {1, -2}).boolean("flag", true).f32("half", 0.5F);
-  builder.tensor("one", {2, 4}, GgmlType::f32, std::string(32, 'x')).tensor("two", {32}, GgmlType::q8_0, std::string(34, 'y'));
+  builder.tensor("one", {2, 4}, GgmlType::f32, std::string(32, 'x'))
+      .tensor("two", {32}, GgmlType::q8_0, std::string(34, 'y'));
   return builder;
 }
 
@@ -92,10 +93,13 @@ TEST(GgufFile, RefusesAStringLongerThanTheFile) {
 
 TEST(GgufFile, RefusesArraysThatDoNotFit) {
   for (const uint32_t element : {0U, 4U, 8U, 9U, 10U}) {
-    const auto bytes = GgufBuilder().key("list", GgufKind::array, GgufBuilder::bytes(element) + GgufBuilder::bytes(kHuge)).build();
+    const auto bytes =
+        GgufBuilder().key("list", GgufKind::array, GgufBuilder::bytes(element) + GgufBuilder::bytes(kHuge)).build();
     EXPECT_THAT(failure(bytes), HasSubstr("an array of 9223372036854775808 elements")) << element;
   }
-  EXPECT_THAT(failure(GgufBuilder().key("list", GgufKind::array, GgufBuilder::bytes(99U) + GgufBuilder::bytes(uint64_t{0})).build()),
+  EXPECT_THAT(failure(GgufBuilder()
+                          .key("list", GgufKind::array, GgufBuilder::bytes(99U) + GgufBuilder::bytes(uint64_t{0}))
+                          .build()),
               HasSubstr("array element type 99"));
 }
 
@@ -114,20 +118,23 @@ TEST(GgufFile, RefusesUnknownTypesByNumber) {
 TEST(GgufFile, RefusesTheSameNameTwice) {
   EXPECT_THAT(failure(GgufBuilder().u32("key", 1).u32("key", 2).build()), HasSubstr("key key: appears twice"));
   const std::string data(32, 'x');
-  EXPECT_THAT(failure(GgufBuilder().tensor("t", {8}, GgmlType::f32, data).tensor("t", {8}, GgmlType::f32, data).build()),
-              HasSubstr("tensor t: appears twice"));
+  EXPECT_THAT(
+      failure(GgufBuilder().tensor("t", {8}, GgmlType::f32, data).tensor("t", {8}, GgmlType::f32, data).build()),
+      HasSubstr("tensor t: appears twice"));
 }
 
 TEST(GgufFile, RefusesOddAlignments) {
   for (const uint32_t alignment : {0U, 3U, 4U, 48U, 1U << 31}) {
-    EXPECT_THAT(failure(GgufBuilder().u32("general.alignment", alignment).build()), HasSubstr(fmt::format("got {}", alignment)));
+    EXPECT_THAT(failure(GgufBuilder().u32("general.alignment", alignment).build()),
+                HasSubstr(fmt::format("got {}", alignment)));
   }
 }
 
 TEST(GgufFile, RefusesImpossibleDimensions) {
   EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {0}, 0, 0).build()), HasSubstr("dimension 0 must be"));
   EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {4, kHuge}, 0, 0).build()), HasSubstr("dimension 1 must be"));
-  EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {INT32_MAX, INT32_MAX, INT32_MAX}, 0, 0).build()), HasSubstr("2^62 elements"));
+  EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {INT32_MAX, INT32_MAX, INT32_MAX}, 0, 0).build()),
+              HasSubstr("2^62 elements"));
   EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {}, 0, 0).build()), HasSubstr("0 dimensions"));
   EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {1, 1, 1, 1, 1}, 0, 0).build()), HasSubstr("5 dimensions"));
   EXPECT_THAT(failure(GgufBuilder().raw_tensor("t", {33}, 8, 0).build()), HasSubstr("whole Q8_0 blocks"));

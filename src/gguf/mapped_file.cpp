@@ -25,7 +25,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   const int failure = errno;
   close(fd);
   if (!regular) throw Error(ErrorKind::io, fmt::format("cannot open {}: not a regular file", path.string()));
-  if (at == MAP_FAILED) throw Error(ErrorKind::io, fmt::format("cannot map {}: {}", path.string(), std::strerror(failure)));
+  if (at == MAP_FAILED)
+    throw Error(ErrorKind::io, fmt::format("cannot map {}: {}", path.string(), std::strerror(failure)));
   bytes_ = {static_cast<const std::byte*>(at), size};
 }
 

@@ -20,7 +20,7 @@ struct TinyGguf {
   std::vector<std::string> tokens = {"<s>", "</s>", "a", "b", "ab", "abc", "c", "d"};
   std::vector<std::string> merges = {"a b", "ab c"};
   std::string tokenizer = "gpt2", pre = "gpt-2";
-  std::string left_out;           // a tensor that is not written
+  std::string left_out;  // a tensor that is not written
   GgmlType q_type = GgmlType::f32;
   std::string q_data = float_bytes(64 * 64);
 

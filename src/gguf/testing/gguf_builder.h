@@ -29,8 +29,12 @@ class GgufBuilder {
   }
   GgufBuilder& u32(std::string_view name, uint32_t value) { return key(name, GgufKind::u32, bytes(value)); }
   GgufBuilder& f32(std::string_view name, float value) { return key(name, GgufKind::f32, bytes(value)); }
-  GgufBuilder& boolean(std::string_view name, bool value) { return key(name, GgufKind::boolean, std::string(1, value)); }
-  GgufBuilder& text(std::string_view name, std::string_view value) { return key(name, GgufKind::string, string(value)); }
+  GgufBuilder& boolean(std::string_view name, bool value) {
+    return key(name, GgufKind::boolean, std::string(1, value));
+  }
+  GgufBuilder& text(std::string_view name, std::string_view value) {
+    return key(name, GgufKind::string, string(value));
+  }
   GgufBuilder& texts(std::string_view name, const std::vector<std::string>& values) {
     std::string all = bytes(static_cast<uint32_t>(GgufKind::string)) + bytes(uint64_t{values.size()});
     for (const auto& value : values) all += string(value);
@@ -50,7 +54,8 @@ class GgufBuilder {
     data_.resize((data_.size() + 31) / 32 * 32);
     return *this;
   }
-  GgufBuilder& raw_tensor(std::string_view name, const std::vector<uint64_t>& dimensions, uint32_t type, uint64_t offset) {
+  GgufBuilder& raw_tensor(std::string_view name, const std::vector<uint64_t>& dimensions, uint32_t type,
+                          uint64_t offset) {
     tensors_ += string(name) + bytes(static_cast<uint32_t>(dimensions.size()));
     for (const auto size : dimensions) tensors_ += bytes(size);
     tensors_ += bytes(type) + bytes(offset);
@@ -59,7 +64,8 @@ class GgufBuilder {
   }
 
   std::string build() const {
-    std::string file = "GGUF" + bytes(version) + bytes(tensor_count.value_or(tensors_added_)) + bytes(key_count.value_or(keys_added_)) + keys_ + tensors_;
+    std::string file = "GGUF" + bytes(version) + bytes(tensor_count.value_or(tensors_added_)) +
+                       bytes(key_count.value_or(keys_added_)) + keys_ + tensors_;
     file.resize((file.size() + 31) / 32 * 32);
     return file + data_;
   }
