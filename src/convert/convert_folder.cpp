@@ -47,7 +47,11 @@ class SourceForms {
     }
   }
 
-  int bits() const { return quantization_.is_object() ? quantization_.value("bits", 0) : 0; }
+  /// 0: the source is not quantised, or does not say.
+  int bits() const {
+    const bool says = quantization_.is_object() && quantization_.contains("bits");
+    return says && quantization_["bits"].is_number_integer() ? quantization_["bits"].get<int>() : 0;
+  }
 
  private:
   Json quantization_;
@@ -113,7 +117,7 @@ class FolderQuantizer {
       warnings_.push_back(fmt::format("Source already {}-bit. Quantizing to {}-bit does not increase precision.",
                                       forms_.bits(), form.bits));
     }
-    const bool tied = config.value("tie_word_embeddings", false);
+    const bool tied = config.contains("tie_word_embeddings") && config["tie_word_embeddings"] == true;
     for (const auto& [name, tensor] : tensors_.tensors()) {
       if (ends_with(name, "rotary_emb.inv_freq") || (tied && name.rfind("lm_head.", 0) == 0)) continue;
       add(name, tensor);
@@ -151,7 +155,8 @@ class FolderQuantizer {
     }
     const bool matrix =
         tensor.entry.shape.size() == 2 && ends_with(name, ".weight") && (plan.scales || tensor.is_float());
-    if (matrix && columns % static_cast<uint64_t>(form_.group_size) == 0) {
+    const bool empty = columns == 0 || tensor.rows() == 0;
+    if (matrix && !empty && columns % static_cast<uint64_t>(form_.group_size) == 0) {
       plan.layer = layer;
       layers_[layer] = form_;
       for (auto& output : quantized_outputs(layer, tensor.rows(), columns, form_, scales_dtype(plan)))
