@@ -53,9 +53,18 @@ class Append : public mx::Primitive {
     int64_t token = buffer.shape(3) * item, head = buffer.shape(2) * token, row = buffer.shape(1) * head;
     Copy copy{part.data<char>(),
               out.data<char>() + (row_ < 0 ? 0 : row_ * row) + slot_ * token,
-              part.shape(0), part.shape(1), part.shape(2), part.shape(3),
-              part.strides(0) * item, part.strides(1) * item, part.strides(2) * item, part.strides(3) * item,
-              row, head, token, static_cast<size_t>(item)};
+              part.shape(0),
+              part.shape(1),
+              part.shape(2),
+              part.shape(3),
+              part.strides(0) * item,
+              part.strides(1) * item,
+              part.strides(2) * item,
+              part.strides(3) * item,
+              row,
+              head,
+              token,
+              static_cast<size_t>(item)};
     auto& encoder = mx::cpu::get_command_encoder(stream());
     encoder.set_input_array(part);
     encoder.set_output_array(out);

@@ -138,7 +138,8 @@ class Golden : public testing::TestWithParam<std::string> {
     mx::array expected = recorded.at(GetParam());
     expected.eval();
     for (size_t i = 0; i < std::size(kRows); ++i) {
-      float difference = largest_difference(expected.data<float>() + i * kVocab, logits.data() + kRows[i] * kVocab, kVocab);
+      float difference =
+          largest_difference(expected.data<float>() + i * kVocab, logits.data() + kRows[i] * kVocab, kVocab);
       EXPECT_LT(difference, kTolerance) << how << ", position " << kRows[i];
     }
   }
@@ -179,8 +180,8 @@ TEST_P(GoldenRows, OfDifferentLengthGiveWhatEachGivesAlone) {
       std::vector<int> own(ids.begin() + row, ids.begin() + row + lengths[row]);
       if (step > 0) own = {next[row]};
       auto expected = run(*model_, alone[row], own);
-      float difference = largest_difference(expected.data() + (own.size() - 1) * kVocab,
-                                            logits.data<float>() + row * kVocab, kVocab);
+      float difference =
+          largest_difference(expected.data() + (own.size() - 1) * kVocab, logits.data<float>() + row * kVocab, kVocab);
       EXPECT_LT(difference, kTolerance) << "row " << row << ", step " << step;
       next[row] = (step * 29 + row * 5 + 3) % kVocab;
     }

@@ -29,9 +29,11 @@ class LoadModel : public testing::Test {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
     config_ = parse_json(R"({"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 64,
-      "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "vocab_size": 48})", "test");
+      "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "vocab_size": 48})",
+                         "test");
     auto add = [&](const char* name, const mx::Shape& shape) {
-      tensors_.emplace(name, mx::multiply(mx::random::normal(shape, mx::random::key(tensors_.size())), mx::array(0.1F)));
+      tensors_.emplace(name,
+                       mx::multiply(mx::random::normal(shape, mx::random::key(tensors_.size())), mx::array(0.1F)));
     };
     add("model.embed_tokens.weight", {kVocab, kHidden});
     add("model.norm.weight", {kHidden});
@@ -122,7 +124,9 @@ TEST_F(LoadModel, ListsMissingUnknownAndUnfitTensorsAtOnce) {
   std::string message = refusal();
   EXPECT_THAT(message, HasSubstr("1 missing: model.norm.weight"));
   EXPECT_THAT(message, HasSubstr("1 unknown: model.layers.7.extra"));
-  EXPECT_THAT(message, HasSubstr("model.layers.0.mlp.up_proj.weight must be a float tensor of shape [64, 32], got shape [63, 32]"));
+  EXPECT_THAT(
+      message,
+      HasSubstr("model.layers.0.mlp.up_proj.weight must be a float tensor of shape [64, 32], got shape [63, 32]"));
 }
 
 TEST_F(LoadModel, RefusesAnUnknownTypeWithTheKnownOnes) {

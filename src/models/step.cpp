@@ -37,7 +37,8 @@ Positions positions_of(const Inputs& inputs, const ModelCache& cache, const Mode
     throw invalid(fmt::format("embeddings must be [B, L, {}]", shape.hidden_size));
   }
   int rows = given.shape(0), length = given.shape(1);
-  if (rows < 1 || length < 1) throw invalid(fmt::format("need at least one row and one token, got [{}, {}]", rows, length));
+  if (rows < 1 || length < 1)
+    throw invalid(fmt::format("need at least one row and one token, got [{}, {}]", rows, length));
   if (static_cast<int64_t>(cache.size()) != shape.num_layers || cache.rows() != rows) {
     throw invalid(fmt::format("{} rows need a cache of {} layers for them, got {} layers and {} rows", rows,
                               shape.num_layers, cache.size(), cache.rows()));
@@ -54,7 +55,8 @@ Positions positions_of(const Inputs& inputs, const ModelCache& cache, const Mode
   if (inputs.positions) {
     const mx::Shape& have = inputs.positions->shape();
     if (have != mx::Shape{rows, length} && have != mx::Shape{3, rows, length}) {
-      throw invalid(fmt::format("positions must be [{0}, {1}] or [3, {0}, {1}], got [{2}]", rows, length, fmt::join(have, ", ")));
+      throw invalid(
+          fmt::format("positions must be [{0}, {1}] or [3, {0}, {1}], got [{2}]", rows, length, fmt::join(have, ", ")));
     }
   }
   return Positions(cache.positions(), length, inputs.lengths, inputs.positions);

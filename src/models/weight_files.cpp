@@ -42,8 +42,8 @@ Weights::Tensors load_tensors(const std::vector<fs::path>& files) {
     read_safetensors_header(file);
     for (auto& [name, tensor] : mx::load_safetensors(file.string()).first) {
       if (!tensors.emplace(name, tensor).second) {
-        throw Error(ErrorKind::bad_model, fmt::format("[weights] {} is in more than one file, again in {}", name,
-                                                      file.filename().string()));
+        throw Error(ErrorKind::bad_model,
+                    fmt::format("[weights] {} is in more than one file, again in {}", name, file.filename().string()));
       }
     }
   }

@@ -27,14 +27,13 @@ mx::array activate(Activation activation, const mx::array& x) {
     }
     case Activation::gelu_tanh: {
       mx::array cube = mx::multiply(mx::multiply(x, x), x);
-      mx::array inner = mx::multiply(constant(std::sqrt(2 / M_PI), x),
-                                     mx::add(x, mx::multiply(constant(0.044715, x), cube)));
+      mx::array inner =
+          mx::multiply(constant(std::sqrt(2 / M_PI), x), mx::add(x, mx::multiply(constant(0.044715, x), cube)));
       return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), mx::tanh(inner)));
     }
   }
   throw Error(ErrorKind::internal, "[activation] not known");
 }
-
 
 mx::array add_residual(const mx::array& x, const mx::array& residual, float multiplier) {
   mx::array scaled = multiplier == 1 ? x : mx::multiply(x, constant(multiplier, x));

@@ -30,8 +30,8 @@ struct NormQkv {
 
 /// Rope, cache append and attention.
 struct Attention {
-  std::optional<Rope> rope;                          // absent: no positional encoding
-  std::optional<RmsNorm> q_norm, k_norm;             // of each head, after rope
+  std::optional<Rope> rope;               // absent: no positional encoding
+  std::optional<RmsNorm> q_norm, k_norm;  // of each head, after rope
   float scale;
 
   /// Returns [B, L, heads * head_dim]. `query_scale` [B or 1, 1, L, 1] is multiplied onto the queries.

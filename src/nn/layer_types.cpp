@@ -16,7 +16,8 @@ std::vector<bool> sliding_layers(const Config& config, int layers, int pattern) 
   }
   for (const auto& type : *list) {
     if (type != "sliding_attention" && type != "full_attention") {
-      throw config.bad("layer_types", fmt::format("must hold sliding_attention and full_attention, got {}", type.dump()));
+      throw config.bad("layer_types",
+                       fmt::format("must hold sliding_attention and full_attention, got {}", type.dump()));
     }
     sliding.push_back(type == "sliding_attention");
   }

@@ -25,7 +25,8 @@ Matrix::Matrix(const WeightPath& path, int rows, int columns)
   scales = weights.keep(weights.take_raw((path / "scales").path()));
   packing = weights.quantization().of(path.path(), weight, *scales, columns);
   if (weight.ndim() != 2 || weight.shape(0) != rows || scales->shape(0) != rows) {
-    weights.note(fmt::format("{} must have {} rows, got {} and {}", path.path(), rows, weight.shape(0), scales->shape(0)));
+    weights.note(
+        fmt::format("{} must have {} rows, got {} and {}", path.path(), rows, weight.shape(0), scales->shape(0)));
   }
   if (packing.mode == "affine") {
     biases = path.take("biases", scales->shape());
@@ -41,8 +42,8 @@ mx::array Matrix::rows_of(const mx::array& ids) const {
   if (transposed) return mx::take(weight, ids, 0);
   std::optional<mx::array> row_biases;
   if (biases) row_biases = mx::take(*biases, ids, 0);
-  return mx::dequantize(mx::take(weight, ids, 0), mx::take(*scales, ids, 0), row_biases, packing.group_size, packing.bits,
-                        packing.mode, std::nullopt, type);
+  return mx::dequantize(mx::take(weight, ids, 0), mx::take(*scales, ids, 0), row_biases, packing.group_size,
+                        packing.bits, packing.mode, std::nullopt, type);
 }
 
 Linear::Linear(const WeightPath& path, int in, int out, bool bias) : matrix_(path, out, in) {

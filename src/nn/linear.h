@@ -12,14 +12,14 @@ struct Matrix {
   /// Takes `weight` [rows, columns] at `path`, with `scales` and `biases` where the checkpoint has them.
   Matrix(const WeightPath& path, int rows, int columns);
 
-  mx::array times(const mx::array& x) const;           // [..., columns] → [..., rows]
-  mx::array rows_of(const mx::array& ids) const;       // [...] int32 → [..., columns]; ids are in range
+  mx::array times(const mx::array& x) const;      // [..., columns] → [..., rows]
+  mx::array rows_of(const mx::array& ids) const;  // [...] int32 → [..., columns]; ids are in range
 
-  mx::array weight;                                    // plain: as it is; packed: uint32
-  std::optional<mx::array> transposed;                 // plain: a view [columns, rows]
-  std::optional<mx::array> scales, biases;             // packed
+  mx::array weight;                         // plain: as it is; packed: uint32
+  std::optional<mx::array> transposed;      // plain: a view [columns, rows]
+  std::optional<mx::array> scales, biases;  // packed
   Quantization packing;
-  mx::Dtype type;                                      // of what comes out
+  mx::Dtype type;  // of what comes out
 };
 
 /// y = x Wᵀ + b.

@@ -23,10 +23,10 @@ struct Positions {
   mx::array order() const;
 
   std::vector<int> offsets;
-  int length;                              // L
-  std::vector<int> lengths;                // of each row, how many of the L count
-  bool uniform;                            // every row has the same offset and length
-  std::optional<mx::array> offset_array;   // [B] int32, unless uniform
+  int length;                             // L
+  std::vector<int> lengths;               // of each row, how many of the L count
+  bool uniform;                           // every row has the same offset and length
+  std::optional<mx::array> offset_array;  // [B] int32, unless uniform
   std::optional<mx::array> given;
 };
 

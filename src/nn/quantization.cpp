@@ -65,14 +65,15 @@ Quantization QuantizationConfig::of(const std::string& path, const mx::array& we
   int bits = static_cast<int>(32 * packed / in), group = static_cast<int>(in / groups);
   auto found = packing(bits, group, float_scales);
   if (!found) {
-    throw Error(ErrorKind::unsupported, fmt::format("[{}] {} bits in groups of {} are not supported", path, bits, group));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[{}] {} bits in groups of {} are not supported", path, bits, group));
   }
   if (auto said = layers_.find(path); said != layers_.end()) {
     if (!said->second) throw broken("is quantised, but the configuration says it is not");
     const Quantization& want = *said->second;
     if (want.bits != bits || want.group_size != group || want.mode != found->mode) {
-      throw broken(fmt::format("is {} with {} bits in groups of {}, but the configuration says {}, {} and {}", found->mode,
-                               bits, group, want.mode, want.bits, want.group_size));
+      throw broken(fmt::format("is {} with {} bits in groups of {}, but the configuration says {}, {} and {}",
+                               found->mode, bits, group, want.mode, want.bits, want.group_size));
     }
   }
   return *found;

@@ -22,7 +22,8 @@ struct Quantization {
 class QuantizationConfig {
  public:
   QuantizationConfig() = default;
-  /// Reads `quantization` or else `quantization_config`; throws unsupported for a foreign quant_method, bad_model naming the key.
+  /// Reads `quantization` or else `quantization_config`; throws unsupported for a foreign quant_method, bad_model
+  /// naming the key.
   explicit QuantizationConfig(const Config& config);
 
   /// The packing of the layer at `path`, read off its tensors: `in` columns packed in `weight` with `scales`. Throws

@@ -141,7 +141,8 @@ mx::array Rope::angles(const Positions& positions) const {
   const RopeSettings& s = settings_;
   mx::array steps = frequencies(positions);
   if (positions.given && positions.given->ndim() == 3) {
-    if (s.mrope_section.empty()) throw Error(ErrorKind::invalid, "[rope] this model takes positions [B, L], got [3, B, L]");
+    if (s.mrope_section.empty())
+      throw Error(ErrorKind::invalid, "[rope] this model takes positions [B, L], got [3, B, L]");
     std::vector<int> axes = mrope_axes(s);
     mx::array axis_of_pair(axes.begin(), {s.dims / 2}, mx::int32);
     mx::array table = mx::transpose(mx::take(*positions.given, axis_of_pair, 0), {1, 2, 0});  // [B, L, dims / 2]

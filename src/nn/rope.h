@@ -21,13 +21,13 @@ class Rope {
   bool is_long(int end) const;
   mx::array frequencies(const Positions& positions) const;  // radians a step: [dims / 2] or [B, 1, 1, dims / 2]
   mx::array rotate(const mx::array& x, const mx::array& angles) const;
-  mx::array angles(const Positions& positions) const;       // [B, 1, L, dims / 2]
+  mx::array angles(const Positions& positions) const;  // [B, 1, L, dims / 2]
 
   RopeSettings settings_;
-  float scale_ = 1;                              // of the positions (linear)
-  float input_scale_ = 1;                        // of the rotated part of x (yarn, longrope)
-  std::optional<mx::array> periods_;             // [dims / 2]; absent: powers of theta
-  std::optional<mx::array> short_periods_;       // longrope below original_positions
+  float scale_ = 1;                         // of the positions (linear)
+  float input_scale_ = 1;                   // of the rotated part of x (yarn, longrope)
+  std::optional<mx::array> periods_;        // [dims / 2]; absent: powers of theta
+  std::optional<mx::array> short_periods_;  // longrope below original_positions
 };
 
 }  // namespace mlxk

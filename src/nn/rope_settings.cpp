@@ -101,7 +101,8 @@ void read_scaling(const Config& scaling, RopeSettings& rope) {
 
 }  // namespace
 
-RopeSettings RopeSettings::read(const Config& config, int head_dim, double default_theta, const std::string& layer_type) {
+RopeSettings RopeSettings::read(const Config& config, int head_dim, double default_theta,
+                                const std::string& layer_type) {
   RopeSettings rope;
   Config scaling = scaling_of(config, layer_type);
   rope.type = canonical_type(scaling.text_or("type", scaling.text_or("rope_type", "default")));

@@ -23,9 +23,7 @@ mx::array heads(int rows, int length) {
   return x;
 }
 
-float difference(const mx::array& a, const mx::array& b) {
-  return mx::max(mx::abs(mx::subtract(a, b))).item<float>();
-}
+float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
 
 constexpr const char* kConfigs[] = {
     R"({})",
@@ -94,26 +92,33 @@ std::string refusal(const char* json, int head_dim = kHeadDim) {
 
 TEST(RopeSettings, NameWhatIsWrong) {
   EXPECT_EQ(refusal("{}", 63), "[rope] dims must be even and positive, got 63");
-  EXPECT_EQ(refusal(R"({"rope_scaling": {"type": "magic"}})"), "[llama rope_scaling] rope type 'magic' is not built in");
+  EXPECT_EQ(refusal(R"({"rope_scaling": {"type": "magic"}})"),
+            "[llama rope_scaling] rope type 'magic' is not built in");
   EXPECT_EQ(refusal(R"({"rope_scaling": {"type": "linear"}})"), "[llama rope_scaling] factor is missing");
   EXPECT_EQ(refusal(R"({"rope_scaling": "linear"})"), "[llama] rope_scaling must be an object");
-  EXPECT_EQ(refusal(R"({"rope_scaling": {"type": "longrope", "original_max_position_embeddings": 8, "short_factor": [1]}})"),
-            "[llama rope_scaling] short_factor must have 8 numbers, got 1");
+  EXPECT_EQ(
+      refusal(R"({"rope_scaling": {"type": "longrope", "original_max_position_embeddings": 8, "short_factor": [1]}})"),
+      "[llama rope_scaling] short_factor must have 8 numbers, got 1");
   EXPECT_EQ(refusal(R"({"rope_scaling": {"mrope_section": [1, 1, 1]}})"),
             "[llama rope_scaling] mrope_section must add up to 8, got 3");
 }
 
 TEST(RopeSettings, TakeTheBaseFromRopeParametersBesideAScaling) {
-  Config config(parse_json(R"({"rope_parameters": {"rope_theta": 700}, "rope_scaling": {"type": "linear", "factor": 2}})",
-                           "test"), "llama");
+  Config config(
+      parse_json(R"({"rope_parameters": {"rope_theta": 700}, "rope_scaling": {"type": "linear", "factor": 2}})",
+                 "test"),
+      "llama");
   RopeSettings rope = RopeSettings::read(config, kHeadDim, 1);
   EXPECT_EQ(rope.theta, 700);
   EXPECT_EQ(rope.factor, 2);
 }
 
 TEST(RopeSettings, ReadsParametersOfTheLayerTypeAskedFor) {
-  Config config(parse_json(R"({"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8, "rope_theta": 1e6},
-                               "sliding_attention": {"rope_type": "default", "rope_theta": 500}}})", "test"), "gemma3");
+  Config config(
+      parse_json(R"({"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8, "rope_theta": 1e6},
+                               "sliding_attention": {"rope_type": "default", "rope_theta": 500}}})",
+                 "test"),
+      "gemma3");
   RopeSettings full = RopeSettings::read(config, kHeadDim, 1, "full_attention");
   RopeSettings local = RopeSettings::read_local(config, kHeadDim, 1, "sliding_attention");
   EXPECT_EQ(full.type, "linear");

@@ -76,7 +76,8 @@ uint64_t Weights::finish(const std::function<void(int64_t, int64_t)>& progress) 
   if (!unknown.empty()) problems.push_back(list("unknown", unknown));
   if (!defects_.empty()) problems.push_back(list("unfit", defects_));
   if (!problems.empty()) {
-    throw Error(ErrorKind::bad_model, fmt::format("[weights] tensors do not fit the model: {}", fmt::join(problems, "; ")));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[weights] tensors do not fit the model: {}", fmt::join(problems, "; ")));
   }
   constexpr int64_t kBatch = int64_t{64} << 20;  // bytes evaluated between two reports
   int64_t total = 0, done = 0;

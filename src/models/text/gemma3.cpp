@@ -89,7 +89,8 @@ struct Layer {
             c.head_dim};
   }
 
-  mx::array operator()(const mx::array& x, AttentionCache& cache, const AttentionMask& mask, const Positions& at) const {
+  mx::array operator()(const mx::array& x, AttentionCache& cache, const AttentionMask& mask,
+                       const Positions& at) const {
     mx::array attended = attention(qkv(x), cache, mask, at);
     return mlp(out(attended, x));
   }
@@ -126,7 +127,9 @@ class Gemma3 : public Model {
     return mx::astype(lm_head_ ? (*lm_head_)(h) : embed_tokens_.as_linear(h), mx::float32);
   }
 
-  ModelCache make_cache(int rows) const override { return make_attention_caches(config_.sliding, config_.sliding_window, rows); }
+  ModelCache make_cache(int rows) const override {
+    return make_attention_caches(config_.sliding, config_.sliding_window, rows);
+  }
 
  private:
   GemmaConfig config_;

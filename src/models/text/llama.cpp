@@ -25,19 +25,19 @@ struct Knobs {
   const char* qkv_bias_key = nullptr;
   const char* out_bias_key = nullptr;
   const char* mlp_bias_key = nullptr;
-  bool qkv_bias = false;               // without the flag
+  bool qkv_bias = false;  // without the flag
   QkNorm qk_norm = QkNorm::none;
-  const char* q_norm = "q_norm";       // the norms' tensors
+  const char* q_norm = "q_norm";  // the norms' tensors
   const char* k_norm = "k_norm";
-  const char* qk_norm_key = nullptr;   // a flag that switches them off
-  bool tied = true;                    // without tie_word_embeddings
-  bool head_may_be_absent = false;     // an untied model without lm_head.weight uses its embeddings
-  double theta = 10000;                // without rope_theta
-  bool traditional = false;            // rope of neighbouring pairs
-  int no_rope_interval = 0;            // every n-th layer is without rope, unless no_rope_layers says otherwise
-  bool granite_scales = false;         // embedding_multiplier and its like
-  bool minicpm_scales = false;         // scale_emb and its like
-  bool query_scale = false;            // queries grow with their position (llama 4)
+  const char* qk_norm_key = nullptr;  // a flag that switches them off
+  bool tied = true;                   // without tie_word_embeddings
+  bool head_may_be_absent = false;    // an untied model without lm_head.weight uses its embeddings
+  double theta = 10000;               // without rope_theta
+  bool traditional = false;           // rope of neighbouring pairs
+  int no_rope_interval = 0;           // every n-th layer is without rope, unless no_rope_layers says otherwise
+  bool granite_scales = false;        // embedding_multiplier and its like
+  bool minicpm_scales = false;        // scale_emb and its like
+  bool query_scale = false;           // queries grow with their position (llama 4)
 };
 
 struct LlamaConfig {
@@ -149,9 +149,12 @@ struct Layer {
             Linear(path / "mlp" / "gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
             Linear(path / "mlp" / "up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
             Linear(path / "mlp" / "down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
-            std::nullopt, c.activation, c.residual_multiplier} {}
+            std::nullopt,
+            c.activation,
+            c.residual_multiplier} {}
 
-  static std::optional<RmsNorm> head_norm(const LlamaConfig& c, const WeightPath& path, const char* name, QkNorm where) {
+  static std::optional<RmsNorm> head_norm(const LlamaConfig& c, const WeightPath& path, const char* name,
+                                          QkNorm where) {
     if (c.knobs.qk_norm != where) return std::nullopt;
     return RmsNorm(path / "self_attn" / name, c.head_dim, c.rms_norm_eps);
   }
@@ -209,7 +212,9 @@ class Llama : public Model {
     return config_.logits_scaling == 1 ? logits : mx::divide(logits, mx::array(config_.logits_scaling));
   }
 
-  ModelCache make_cache(int rows) const override { return make_attention_caches(config_.sliding, config_.sliding_window, rows); }
+  ModelCache make_cache(int rows) const override {
+    return make_attention_caches(config_.sliding, config_.sliding_window, rows);
+  }
 
  private:
   // 1 + beta · ln(1 + ⌊position / original⌋), [B, 1, L, 1].
@@ -247,24 +252,34 @@ std::unique_ptr<Model> make(const Knobs& knobs, const Config& config, Weights& w
 // The table: what a model_type differs in from the plain block.
 constexpr const char* kAttentionBias = "attention_bias";
 constexpr const char* kMlpBias = "mlp_bias";
-constexpr Knobs kErnie{.qkv_bias_key = "use_bias", .out_bias_key = "use_bias", .mlp_bias_key = "use_bias", .traditional = true};
-constexpr Knobs kGranite{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias,
-                         .granite_scales = true};
+constexpr Knobs kErnie{
+    .qkv_bias_key = "use_bias", .out_bias_key = "use_bias", .mlp_bias_key = "use_bias", .traditional = true};
+constexpr Knobs kGranite{
+    .qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias, .granite_scales = true};
 constexpr Knobs kHelium{.qkv_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias, .tied = false, .traditional = true};
-constexpr Knobs kHunyuan{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .qk_norm = QkNorm::after_rope,
-                         .q_norm = "query_layernorm", .k_norm = "key_layernorm", .qk_norm_key = "use_qk_norm",
+constexpr Knobs kHunyuan{.qkv_bias_key = kAttentionBias,
+                         .out_bias_key = kAttentionBias,
+                         .qk_norm = QkNorm::after_rope,
+                         .q_norm = "query_layernorm",
+                         .k_norm = "key_layernorm",
+                         .qk_norm_key = "use_qk_norm",
                          .tied = false};
-constexpr Knobs kInternLm3{.qkv_bias_key = "qkv_bias", .out_bias_key = "qkv_bias", .mlp_bias_key = "bias", .tied = false};
+constexpr Knobs kInternLm3{
+    .qkv_bias_key = "qkv_bias", .out_bias_key = "qkv_bias", .mlp_bias_key = "bias", .tied = false};
 constexpr Knobs kLlama{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias};
 constexpr Knobs kMimo{.qkv_bias = true, .tied = false};
 constexpr Knobs kMiniCpm{.tied = false, .head_may_be_absent = true, .minicpm_scales = true};
 constexpr Knobs kMinistral3{.query_scale = true};
 constexpr Knobs kQwen2{.qkv_bias = true, .theta = 1e6};
-constexpr Knobs kQwen3{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .qk_norm = QkNorm::before_rope,
-                       .tied = false, .theta = 1e6};
-constexpr Knobs kSeedOss{.qkv_bias_key = kAttentionBias, .out_bias_key = "attention_out_bias", .mlp_bias_key = kMlpBias};
-constexpr Knobs kSmolLm3{.qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias,
-                         .no_rope_interval = 4};
+constexpr Knobs kQwen3{.qkv_bias_key = kAttentionBias,
+                       .out_bias_key = kAttentionBias,
+                       .qk_norm = QkNorm::before_rope,
+                       .tied = false,
+                       .theta = 1e6};
+constexpr Knobs kSeedOss{
+    .qkv_bias_key = kAttentionBias, .out_bias_key = "attention_out_bias", .mlp_bias_key = kMlpBias};
+constexpr Knobs kSmolLm3{
+    .qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias, .no_rope_interval = 4};
 
 }  // namespace
 

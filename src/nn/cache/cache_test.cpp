@@ -45,16 +45,15 @@ mx::array attend(AttentionCache& cache, const Tokens& t, std::vector<int> length
   return cache.attend(t.q, t.k, t.v, 0.125F, mask, at);
 }
 
-float difference(const mx::array& a, const mx::array& b) {
-  return mx::max(mx::abs(mx::subtract(a, b))).item<float>();
-}
+float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
 
 // What attention over `window` tokens gives, of which the first `keep` are always seen.
 mx::array reference(const Tokens& t, int window, int keep) {
   int length = t.q.shape(2);
   mx::array queries = mx::reshape(mx::arange(length), {length, 1}), keys = mx::arange(length);
   mx::array recent = mx::greater(keys, mx::subtract(queries, mx::array(window - keep)));
-  mx::array seen = mx::logical_and(mx::less_equal(keys, queries), mx::logical_or(recent, mx::less(keys, mx::array(keep))));
+  mx::array seen =
+      mx::logical_and(mx::less_equal(keys, queries), mx::logical_or(recent, mx::less(keys, mx::array(keep))));
   mx::array k = mx::repeat(t.k, kHeads / kKvHeads, 1), v = mx::repeat(t.v, kHeads / kKvHeads, 1);
   mx::array scores = mx::multiply(mx::matmul(t.q, mx::transpose(k, {0, 1, 3, 2})), mx::array(0.125F));
   return mx::matmul(mx::softmax(mx::where(seen, scores, mx::array(-1e30F)), -1), v);

@@ -28,11 +28,12 @@ mx::array masked(const mx::array& scores, const AttentionMask& mask) {
 
 QuantizedKVCache::QuantizedKVCache(int rows, int bits, int group_size)
     : GrowingCache(rows), bits_(bits), group_size_(group_size) {
-  if (bits != 4 && bits != 8) throw Error(ErrorKind::invalid, fmt::format("[cache] kv bits must be 4 or 8, got {}", bits));
+  if (bits != 4 && bits != 8)
+    throw Error(ErrorKind::invalid, fmt::format("[cache] kv bits must be 4 or 8, got {}", bits));
 }
 
-mx::array QuantizedKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
-                                   const AttentionMask& mask, const Positions& positions) {
+mx::array QuantizedKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                                   float scale, const AttentionMask& mask, const Positions& positions) {
   int batch = queries.shape(0), heads = queries.shape(1), length = queries.shape(2), head_dim = queries.shape(3);
   int kv_heads = keys.shape(1);
   if (head_dim % group_size_ != 0) {

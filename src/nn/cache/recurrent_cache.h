@@ -8,8 +8,8 @@
 
 namespace mlxk {
 
-/// The state of a recurrent layer: a fixed number of arrays [B, …] that each call replaces (a convolution's last inputs,
-/// the state of a linear attention). It forgets nothing, so it cannot be trimmed; snapshots are cheap.
+/// The state of a recurrent layer: a fixed number of arrays [B, …] that each call replaces (a convolution's last
+/// inputs, the state of a linear attention). It forgets nothing, so it cannot be trimmed; snapshots are cheap.
 class RecurrentCache : public Cache {
  public:
   RecurrentCache(int rows, int arrays) : Cache(rows), state_(arrays) {}
