@@ -21,9 +21,8 @@ static void rms_norm(const float* x, const float* weight, float eps, int64_t col
   }
 }
 
-/// e^x to 2 ulp; 0 below -87, NaN stays.
-static inline vf f_exp(vf x) {
-  const vf clamped = f_min(f_set(88.0F), f_max(f_set(-87.0F), x));
+/// e^x to 2 ulp for x in [-87, 88].
+static inline vf f_exp_within(vf clamped) {
   const vi n = i_from_float(f_mul(clamped, f_set(1.44269504F)));
   const vf steps = f_from_int(n);
   vf r = f_fma(steps, f_set(-0.693359375F), clamped);
@@ -35,8 +34,44 @@ static inline vf f_exp(vf x) {
   p = f_fma(p, r, f_set(1.6666665459e-1F));
   p = f_fma(p, r, f_set(5.0000001201e-1F));
   p = f_add(f_fma(p, f_mul(r, r), r), f_set(1.0F));
-  const vf value = f_mul(p, f_from_bits(i_shift_left(i_add(n, i_set(127)), 23)));
-  return f_add(value, f_sub(x, x));  // NaN and infinities come through as NaN
+  return f_mul(p, f_from_bits(i_shift_left(i_add(n, i_set(127)), 23)));
+}
+
+/// e^x, limited to e^±87; NaN and infinities come through as NaN.
+static inline vf f_exp(vf x) {
+  return f_add(f_exp_within(f_min(f_set(88.0F), f_max(f_set(-87.0F), x))), f_sub(x, x));
+}
+
+/// e^x for x <= 0, exactly 0 from -87 down: what is masked weighs nothing. NaN stays.
+static inline vf f_exp_below_zero(vf x) {
+  const vf value = f_sub(f_exp_within(f_max(x, f_set(-87.0F))), f_exp_within(f_set(-87.0F)));
+  return f_add(value, f_sub(x, x));
+}
+
+static void softmax(float* s, int64_t n) {
+  const int left = (int)(n % kLanes);
+  const int64_t whole = n - left;
+  float most = left > 0 ? s[whole] : s[0];
+  for (int64_t i = whole; i < n; ++i) most = s[i] > most ? s[i] : most;
+  vf largest = f_set(most);
+  for (int64_t i = 0; i < whole; i += kLanes) largest = f_max(largest, f_load(s + i));
+  const vf top = f_set(f_greatest(largest));
+  vf sum = f_zero();
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const vf e = f_exp_below_zero(f_sub(f_load(s + i), top));
+    f_store(s + i, e);
+    sum = f_add(sum, e);
+  }
+  if (left > 0) {
+    float tail[kLanes];
+    f_store(tail, f_exp_below_zero(f_sub(f_load_n(s + whole, left), top)));
+    for (int i = left; i < kLanes; ++i) tail[i] = 0;
+    sum = f_add(sum, f_load(tail));
+    f_store_n(s + whole, f_load(tail), left);
+  }
+  const vf inverse = f_set(1.0F / f_sum(sum));
+  for (int64_t i = 0; i < whole; i += kLanes) f_store(s + i, f_mul(f_load(s + i), inverse));
+  if (left > 0) f_store_n(s + whole, f_mul(f_load_n(s + whole, left), inverse), left);
 }
 
 static inline vf f_tanh(vf x) {

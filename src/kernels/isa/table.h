@@ -25,6 +25,7 @@ struct AffineWeight {
 struct FloatWeight {
   const void* data;  // [rows, columns] of `type`
   int64_t rows, columns;
+  int64_t stride;  // elements from one row to the next
   FloatType type;
 };
 
@@ -65,6 +66,14 @@ struct CpuKernels {
   void (*float_panels)(const FloatWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
                        float* y, int64_t y_stride, void* scratch);
   int64_t (*float_scratch)(int64_t columns);
+
+  /// y[r, d] = sum over t of p[r, t] * v[t, d] for d in [begin, end): rows of p are p_stride apart, of v v_stride, of y
+  /// y_stride. begin is a multiple of `lanes`, d runs to v's row length `columns`.
+  void (*weighted_rows)(const float* p, int64_t p_stride, int64_t n, const float* v, int64_t v_stride, int64_t tokens,
+                        int64_t columns, int64_t begin, int64_t end, float* y, int64_t y_stride);
+  /// s = exp(s - max(s)) / (sum of it) in place. What is masked holds a large negative number, not -inf: a NaN or an
+  /// infinity makes the whole row NaN.
+  void (*softmax)(float* s, int64_t n);
 
   /// y = x * rsqrt(mean(x^2) + eps) * weight for one row.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);

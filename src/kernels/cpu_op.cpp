@@ -1,0 +1,62 @@
+#include "kernels/cpu_op.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+#include "mlx/allocator.h"
+#include "mlx/backend/cpu/encoder.h"
+#include "mlx/device.h"
+
+namespace mlxk {
+
+namespace {
+
+class CpuOp : public mx::Primitive {
+ public:
+  CpuOp(const char* name, Compute compute)
+      : Primitive(mx::default_stream(mx::Device::cpu)), name_(name), compute_(std::move(compute)) {}
+
+  const char* name() const override { return name_; }
+  void eval_gpu(const Arrays&, Arrays&) override { throw std::runtime_error(fmt::format("[{}] runs on the CPU", name_)); }
+  void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
+    Arrays in, out;
+    for (const auto& a : inputs) in.push_back(mx::array::unsafe_weak_copy(a));
+    for (auto& a : outputs) {
+      a.set_data(mx::allocator::malloc(a.nbytes()));
+      out.push_back(mx::array::unsafe_weak_copy(a));
+    }
+    // The primitive may be gone when the task runs: it takes what it needs along.
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [compute = compute_, in = std::move(in), out = std::move(out)]() mutable { compute(in, out); });
+  }
+
+ private:
+  const char* name_;
+  Compute compute_;
+};
+
+}  // namespace
+
+bool cpu_is_default() { return mx::default_device() == mx::Device::cpu; }
+
+std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute) {
+  return std::make_shared<CpuOp>(name, std::move(compute));
+}
+
+const float* row_major(const mx::array& a, Scratch& storage) {
+  if (a.flags().row_contiguous) return a.data<float>();
+  float* out = storage.floats(static_cast<int64_t>(a.size()));
+  const auto& shape = a.shape();
+  std::vector<int> index(shape.size(), 0);
+  const float* from = a.data<float>();
+  for (size_t i = 0; i < a.size(); ++i) {
+    int64_t at = 0;
+    for (size_t d = 0; d < shape.size(); ++d) at += index[d] * a.strides()[d];
+    out[i] = from[at];
+    for (size_t d = shape.size(); d-- > 0 && ++index[d] == shape[d];) index[d] = 0;
+  }
+  return out;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "kernels/phase.h"
+#include "mlx/array.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// A weight that the CPU kernels multiply with.
+struct CpuMatrix {
+  mx::array weight;                          // [rows, columns] of floats, or packed in uint32
+  std::optional<mx::array> scales, biases;   // packed: [rows, columns / group] of one float type
+  std::optional<mx::array> bias;             // [rows] float32
+  int rows, columns;
+  int bits = 0, group = 0;                   // 0: not packed
+};
+
+/// A root mean square norm, its factor [columns] in float32.
+struct CpuNorm {
+  mx::array weight;
+  float eps;
+};
+
+/// norm(x) times each matrix: x [..., columns] float32 → one [..., rows] for each. One operation of the graph.
+std::vector<mx::array> cpu_matmuls(const mx::array& x, const std::optional<CpuNorm>& norm,
+                                   const std::vector<CpuMatrix>& matrices);
+
+/// residual + multiplier * norm(x · matrix): x [..., columns], residual [..., rows]. One operation.
+mx::array cpu_matmul_residual(const mx::array& x, const CpuMatrix& matrix, const std::optional<CpuNorm>& norm,
+                              float multiplier, const mx::array& residual);
+
+/// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))): x [..., hidden]; activation as CpuKernels::gated
+/// takes it. One operation.
+mx::array cpu_gated_mlp(const mx::array& x, const std::optional<CpuNorm>& norm, const CpuMatrix& gate,
+                        const CpuMatrix& up, const CpuMatrix& down, const std::optional<CpuNorm>& post_norm,
+                        int activation, float multiplier);
+
+}  // namespace mlxk

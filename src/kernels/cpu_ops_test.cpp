@@ -1,0 +1,136 @@
+#include "kernels/cpu_ops.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "kernels/cpu_attention.h"
+#include "kernels/cpu_op.h"
+#include "kernels/threads.h"
+#include "mlx/fast.h"
+#include "mlx/ops.h"
+#include "mlx/random.h"
+#include "mlx/transforms.h"
+
+namespace mlxk {
+namespace {
+
+/// The largest difference as a part of the largest value.
+float relative_error(const mx::array& y, const mx::array& exact) {
+  return mx::divide(mx::max(mx::abs(mx::subtract(y, exact))), mx::max(mx::abs(exact))).item<float>();
+}
+
+class CpuOps : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cpu_is_default()) GTEST_SKIP() << "libmlx's default device is not the CPU";
+    mx::random::seed(3);
+  }
+};
+
+CpuMatrix packed(int rows, int columns, int bits, mx::Dtype type = mx::float32) {
+  const auto w = mx::astype(mx::random::normal({rows, columns}), type);
+  const auto parts = mx::quantize(w, 32, bits);
+  return {parts[0], parts[1], parts[2], std::nullopt, rows, columns, bits, 32};
+}
+
+mx::array reference(const mx::array& x, const CpuMatrix& m) {
+  const auto w = m.bits == 0 ? mx::astype(m.weight, mx::float32)
+                             : mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32),
+                                              mx::astype(*m.biases, mx::float32), m.group, m.bits);
+  auto y = mx::matmul(x, mx::transpose(w));
+  return m.bias ? mx::add(y, *m.bias) : y;
+}
+
+TEST_F(CpuOps, NormAndProductsOfMixedWeightsEqualTheirOperations) {
+  const auto x = mx::random::normal({2, 7, 96});
+  const CpuNorm norm{mx::random::normal({96}), 1e-5F};
+  CpuMatrix with_bias = packed(50, 96, 4, mx::float16);
+  with_bias.bias = mx::random::normal({50});
+  const CpuMatrix plain{mx::astype(mx::random::normal({33, 96}), mx::bfloat16), {}, {}, {}, 33, 96};
+  const std::vector<CpuMatrix> matrices{with_bias, packed(64, 96, 8), packed(31, 96, 8), plain};
+  const auto h = mx::fast::rms_norm(x, norm.weight, norm.eps);
+  for (const Phase phase : {Phase::decode, Phase::prefill}) {
+    const PhaseScope scope(phase);
+    const auto ys = cpu_matmuls(x, norm, matrices);
+    for (size_t m = 0; m < matrices.size(); ++m) EXPECT_LT(relative_error(ys[m], reference(h, matrices[m])), 1e-4) << m;
+  }
+}
+
+TEST_F(CpuOps, TakesInputsThatDoNotLieInOrder) {
+  const auto m = packed(20, 64, 4);
+  const auto x = mx::transpose(mx::random::normal({64, 5}));
+  EXPECT_LT(relative_error(cpu_matmuls(x, std::nullopt, {m})[0], reference(x, m)), 1e-4);
+}
+
+TEST_F(CpuOps, GatedMlpEqualsItsOperations) {
+  const auto x = mx::random::normal({1, 3, 64});
+  const CpuNorm norm{mx::random::normal({64}), 1e-5F}, post{mx::random::normal({64}), 1e-6F};
+  const auto gate = packed(128, 64, 4), up = packed(128, 64, 4), down = packed(64, 128, 6);
+  const auto h = mx::fast::rms_norm(x, norm.weight, norm.eps);
+  const auto g = reference(h, gate);
+  const auto inner = mx::multiply(mx::multiply(g, mx::sigmoid(g)), reference(h, up));
+  const auto exact = mx::add(x, mx::multiply(mx::array(0.5F), mx::fast::rms_norm(reference(inner, down), post.weight, post.eps)));
+  EXPECT_LT(relative_error(cpu_gated_mlp(x, norm, gate, up, down, post, 0, 0.5F), exact), 1e-4);
+}
+
+TEST_F(CpuOps, ResidualIsAddedAfterTheNorm) {
+  const auto x = mx::random::normal({1, 1, 64}), residual = mx::random::normal({1, 1, 32});
+  const auto m = packed(32, 64, 4);
+  EXPECT_LT(relative_error(cpu_matmul_residual(x, m, std::nullopt, 2, residual),
+                           mx::add(residual, mx::multiply(mx::array(2.0F), reference(x, m)))),
+            1e-4);
+}
+
+struct AttentionShape {
+  int batch, heads, kv_heads, length, tokens, head_dim;
+};
+
+TEST_F(CpuOps, AttentionEqualsLibmlx) {
+  for (const auto& s : {AttentionShape{1, 4, 2, 1, 1, 16}, {2, 9, 3, 1, 700, 64}, {1, 6, 3, 40, 40, 24}, {2, 4, 1, 5, 300, 80}}) {
+    const auto q = mx::random::normal({s.batch, s.heads, s.length, s.head_dim});
+    // As a cache holds them: the first tokens of a longer buffer.
+    const auto buffer = mx::random::normal({2, s.batch, s.kv_heads, s.tokens + 9, s.head_dim});
+    const auto part = [&](int i) {
+      return mx::squeeze(mx::slice(buffer, {i, 0, 0, 0, 0}, {i + 1, s.batch, s.kv_heads, s.tokens, s.head_dim}), 0);
+    };
+    const auto bools = mx::greater(mx::random::normal({s.batch, 1, s.length, s.tokens}), mx::array(-0.5F));
+    const auto additive = mx::random::normal({1, 1, s.length, s.tokens});
+    for (const Phase phase : {Phase::decode, Phase::prefill}) {
+      const PhaseScope scope(phase);
+      for (const auto& [mode, mask] : std::vector<std::pair<std::string, std::optional<mx::array>>>{
+               {"", {}}, {"causal", {}}, {"array", bools}, {"array", additive}}) {
+        if (mask && mask->dtype() == mx::bool_ && s.tokens == 1) continue;  // a query that sees nothing
+        const auto exact = mx::fast::scaled_dot_product_attention(q, part(0), part(1), 0.2F, mode, mask);
+        EXPECT_LT(relative_error(cpu_attention(q, part(0), part(1), 0.2F, mode, mask), exact), 1e-4)
+            << s.tokens << " tokens, mode " << mode;
+      }
+    }
+  }
+}
+
+TEST_F(CpuOps, AttentionGivesAQueryTheSameBitsInAnyChunk) {
+  const PhaseScope scope(Phase::prefill);
+  const auto q = mx::random::normal({1, 4, 80, 32}), k = mx::random::normal({1, 2, 80, 32}), v = mx::random::normal({1, 2, 80, 32});
+  const auto first = [](const mx::array& a, int begin, int end) { return mx::slice(a, {0, 0, begin, 0}, {1, a.shape(1), end, 32}); };
+  const auto whole = cpu_attention(q, k, v, 0.1F, "causal", std::nullopt);
+  for (const int cut : {1, 33, 79}) {
+    const auto head = cpu_attention(first(q, 0, cut), first(k, 0, cut), first(v, 0, cut), 0.1F, "causal", std::nullopt);
+    const auto tail = cpu_attention(first(q, cut, 80), k, v, 0.1F, "causal", std::nullopt);
+    EXPECT_TRUE(mx::array_equal(mx::concatenate({head, tail}, 2), whole).item<bool>()) << cut;
+  }
+}
+
+TEST(Threads, DoEveryPieceOnce) {
+  for (const int64_t count : {0, 1, 7, 1000}) {
+    std::vector<int> done(static_cast<size_t>(count), 0);
+    parallel_for(count, 3, [&](int64_t begin, int64_t end, int thread) {
+      ASSERT_LT(thread, kernel_threads());
+      for (int64_t i = begin; i < end; ++i) ++done[static_cast<size_t>(i)];
+    });
+    EXPECT_EQ(done, std::vector<int>(static_cast<size_t>(count), 1));
+  }
+}
+
+}  // namespace
+}  // namespace mlxk

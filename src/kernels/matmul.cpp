@@ -1,0 +1,131 @@
+#include "kernels/matmul.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "kernels/cpu_features.h"
+#include "kernels/threads.h"
+
+namespace mlxk {
+
+Scratch::~Scratch() { std::free(data_); }
+
+void* Scratch::bytes(size_t bytes) {
+  if (bytes > size_) {
+    std::free(data_);
+    size_ = (bytes + 4095) / 4096 * 4096;
+    data_ = std::aligned_alloc(64, size_);
+    if (!data_) {
+      size_ = 0;
+      throw std::bad_alloc();
+    }
+  }
+  return data_;
+}
+
+namespace {
+
+// Weight rows that a thread takes at a time in decode: enough to hide the hand-over, few enough to share a small matrix.
+constexpr int64_t kDecodeRows = 32;
+constexpr int64_t kPrefillPanels = 2;
+
+/// The activations as the packed matrices want them; made again only when the next matrix wants them otherwise.
+class Activations {
+ public:
+  Activations(const float* x, int64_t n, int64_t columns) : x_(x), n_(n), columns_(columns) {}
+
+  const QuantizedRows& quantized(int group, int bits) {
+    if (group == group_ && bits == bits_) return rows_;
+    group_ = group;
+    bits_ = bits;
+    const auto& kernels = cpu_kernels();
+    rows_.stride = kernels.row_stride(columns_, bits);
+    rows_.groups = kernels.row_groups(columns_, group);
+    rows_.q = static_cast<int16_t*>(values().bytes(static_cast<size_t>(n_ * rows_.stride) * sizeof(int16_t)));
+    rows_.scales = factors().floats(2 * n_ * rows_.groups);
+    rows_.sums = rows_.scales + n_ * rows_.groups;
+    parallel_for(n_, 4, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) kernels.quantize_row(x_ + r * columns_, columns_, group, bits, &rows_, r);
+    });
+    return rows_;
+  }
+
+ private:
+  // multiply() runs on one thread at a time: its buffers are kept between calls.
+  static Scratch& values() {
+    static Scratch scratch;
+    return scratch;
+  }
+  static Scratch& factors() {
+    static Scratch scratch;
+    return scratch;
+  }
+
+  const float* x_;
+  int64_t n_, columns_;
+  int group_ = 0, bits_ = -1;
+  QuantizedRows rows_{};
+};
+
+Scratch& panel_scratch(int thread) {
+  static std::vector<Scratch> scratch(static_cast<size_t>(kernel_threads()));
+  return scratch[static_cast<size_t>(thread)];
+}
+
+/// Rows [begin, end) of one product.
+void multiply_rows(const MatrixView& m, const float* x, const QuantizedRows* quantized, int64_t n, int64_t begin,
+                   int64_t end, float* y, Phase phase, int thread) {
+  const auto& kernels = cpu_kernels();
+  if (m.bits == 0) {
+    const FloatWeight w{m.data, m.rows, m.columns, m.columns, m.type};
+    if (phase == Phase::decode) {
+      kernels.float_rows(&w, x, n, begin, end, y, m.rows);
+    } else {
+      void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.float_scratch(m.columns)));
+      kernels.float_panels(&w, x, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+    }
+  } else {
+    const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
+    if (phase == Phase::decode) {
+      kernels.affine_rows(&w, quantized, n, begin, end, y, m.rows);
+    } else {
+      void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group)));
+      kernels.affine_panels(&w, quantized, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+    }
+  }
+  if (m.bias) {
+    for (int64_t r = 0; r < n; ++r) kernels.add(m.bias + begin, 1.0F, end - begin, y + r * m.rows + begin);
+  }
+}
+
+}  // namespace
+
+void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase) {
+  if (n == 0 || matrices.empty()) return;
+  Activations activations(x, n, matrices.front().columns);
+  const int64_t piece = phase == Phase::decode ? kDecodeRows : kPrefillPanels * cpu_kernels().lanes;
+  // Neighbours that want the activations in the same form share one round of the threads.
+  size_t first = 0;
+  while (first < matrices.size()) {
+    const auto& lead = matrices[first];
+    size_t last = first + 1;
+    while (last < matrices.size() && matrices[last].bits == lead.bits && matrices[last].group == lead.group) ++last;
+    const QuantizedRows* quantized =
+        lead.bits == 0 ? nullptr : &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
+    std::vector<int64_t> ends;  // of each matrix, in pieces
+    int64_t pieces = 0;
+    for (size_t m = first; m < last; ++m) ends.push_back(pieces += (matrices[m].rows + piece - 1) / piece);
+    parallel_for(pieces, 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t p = begin; p < end; ++p) {
+        const size_t m = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), p) - ends.begin());
+        const auto& matrix = matrices[first + m];
+        const int64_t row = (p - (m == 0 ? 0 : ends[m - 1])) * piece;
+        multiply_rows(matrix, x, quantized, n, row, std::min(row + piece, matrix.rows), ys[first + m], phase, thread);
+      }
+    });
+    first = last;
+  }
+}
+
+}  // namespace mlxk

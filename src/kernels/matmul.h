@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/isa/table.h"
+#include "kernels/phase.h"
+
+namespace mlxk {
+
+/// A weight matrix in memory as the kernels take it: packed, or of floats when bits is 0.
+struct MatrixView {
+  const void* data = nullptr;     // [rows, columns] packed or of `type`
+  const void* scales = nullptr;   // packed: [rows, columns / group] of `type`
+  const void* biases = nullptr;
+  const float* bias = nullptr;    // [rows], added to the product; or null
+  int64_t rows = 0, columns = 0;
+  int bits = 0, group = 0;
+  FloatType type = kFloat32;
+};
+
+/// Memory that a kernel works in; grows, never shrinks. Aligned to 64 bytes.
+class Scratch {
+ public:
+  Scratch() = default;
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  /// At least `bytes`; the content of an earlier call is lost.
+  void* bytes(size_t bytes);
+  float* floats(int64_t count) { return static_cast<float*>(bytes(static_cast<size_t>(count) * sizeof(float))); }
+
+ private:
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// ys[m][r, i] = sum over k of x[r, k] * matrices[m][i, k], plus its bias; x [n, columns] and ys [n, rows] float32, all
+/// matrices with the same columns. On all kernel threads; from one thread at a time.
+void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase);
+
+}  // namespace mlxk
