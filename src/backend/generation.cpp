@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "kernels/phase.h"
 #include "sample/sampler.h"
 #include "worker/sampling_check.h"
 
@@ -76,6 +77,7 @@ class MlxSequence : public Sequence {
   }
 
   void prefill(int64_t end) {
+    const PhaseScope phase(Phase::prefill);
     // Only the caches are evaluated; the logits of these positions are never computed.
     model_.forward({.ids = prompt_ids(prefilled_, end), .last_only = true}, cache_);
     mx::eval(cache_.arrays());

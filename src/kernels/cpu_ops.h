@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/cpu_op.h"
 #include "kernels/phase.h"
 #include "mlx/array.h"
 

@@ -40,11 +40,10 @@ class Activations {
     group_ = group;
     bits_ = bits;
     const auto& kernels = cpu_kernels();
-    rows_.stride = kernels.row_stride(columns_, bits);
-    rows_.groups = kernels.row_groups(columns_, group);
+    kernels.row_layout(columns_, group, bits, &rows_);
     rows_.q = static_cast<int16_t*>(values().bytes(static_cast<size_t>(n_ * rows_.stride) * sizeof(int16_t)));
-    rows_.scales = factors().floats(2 * n_ * rows_.groups);
-    rows_.sums = rows_.scales + n_ * rows_.groups;
+    rows_.scales = factors().floats(n_ * (rows_.units + rows_.groups));
+    rows_.sums = rows_.scales + n_ * rows_.units;
     parallel_for(n_, 4, [&](int64_t begin, int64_t end, int) {
       for (int64_t r = begin; r < end; ++r) kernels.quantize_row(x_ + r * columns_, columns_, group, bits, &rows_, r);
     });

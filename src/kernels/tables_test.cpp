@@ -52,13 +52,12 @@ std::vector<float> random_floats(int64_t count, unsigned seed) {
 
 struct Quantized {
   Quantized(const CpuKernels& kernels, const float* x, int64_t n, int64_t columns, int group, int bits) {
-    rows.stride = kernels.row_stride(columns, bits);
-    rows.groups = kernels.row_groups(columns, group);
+    kernels.row_layout(columns, group, bits, &rows);
     q.assign(static_cast<size_t>(n * rows.stride), -7);  // leftovers must not count
-    factors.assign(static_cast<size_t>(2 * n * rows.groups), NAN);
+    factors.assign(static_cast<size_t>(n * (rows.units + rows.groups)), NAN);
     rows.q = q.data();
     rows.scales = factors.data();
-    rows.sums = factors.data() + n * rows.groups;
+    rows.sums = factors.data() + n * rows.units;
     for (int64_t r = 0; r < n; ++r) kernels.quantize_row(x + r * columns, columns, group, bits, &rows, r);
   }
   std::vector<int16_t> q;

@@ -40,11 +40,30 @@ mx::array add_residual(const mx::array& x, const mx::array& residual, float mult
   return mx::add(residual, scaled);
 }
 
+std::optional<CpuNorm> cpu(const std::optional<RmsNorm>& norm) {
+  return norm ? std::optional(norm->cpu()) : std::nullopt;
+}
+
+/// norm, then each of the projections: one operation on CPU.
+std::vector<mx::array> projected(const mx::array& x, const std::optional<RmsNorm>& norm,
+                                 const std::vector<const Linear*>& projections) {
+  std::vector<CpuMatrix> matrices;
+  for (const Linear* projection : projections) {
+    if (auto matrix = projection->cpu()) matrices.push_back(*matrix);
+  }
+  if (matrices.size() == projections.size()) return cpu_matmuls(x, cpu(norm), matrices);
+  mx::array in = norm ? (*norm)(x) : x;
+  std::vector<mx::array> out;
+  for (const Linear* projection : projections) out.push_back((*projection)(in));
+  return out;
+}
+
 }  // namespace
 
 Qkv NormQkv::operator()(const mx::array& x) const {
-  mx::array in = norm ? (*norm)(x) : x;
-  mx::array queries = heads_of(q(in), head_dim), keys = heads_of(k(in), head_dim), values = heads_of(v(in), head_dim);
+  std::vector<mx::array> parts = projected(x, norm, {&q, &k, &v});
+  mx::array queries = heads_of(parts[0], head_dim), keys = heads_of(parts[1], head_dim);
+  mx::array values = heads_of(parts[2], head_dim);
   if (q_norm) queries = (*q_norm)(queries);
   if (k_norm) keys = (*k_norm)(keys);
   return {heads_first(queries), heads_first(keys), heads_first(values)};
@@ -62,6 +81,7 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
 }
 
 mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {
+  if (auto matrix = out.cpu()) return cpu_matmul_residual(x, *matrix, cpu(norm), multiplier, residual);
   mx::array y = out(x);
   return add_residual(norm ? (*norm)(y) : y, residual, multiplier);
 }
@@ -74,6 +94,11 @@ Activation read_activation(const std::string& name) {
 }
 
 mx::array GatedMlpResidual::operator()(const mx::array& x) const {
+  auto cpu_gate = gate.cpu(), cpu_up = up.cpu(), cpu_down = down.cpu();
+  if (cpu_gate && cpu_up && cpu_down) {
+    return cpu_gated_mlp(x, cpu(norm), *cpu_gate, *cpu_up, *cpu_down, cpu(post_norm), static_cast<int>(activation),
+                         multiplier);
+  }
   mx::array in = norm ? (*norm)(x) : x;
   mx::array y = down(mx::multiply(activate(activation, gate(in)), up(in)));
   return add_residual(post_norm ? (*post_norm)(y) : y, x, multiplier);

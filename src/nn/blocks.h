@@ -48,7 +48,7 @@ struct OutResidual {
   mx::array operator()(const mx::array& x, const mx::array& residual) const;  // [B, L, in], [B, L, hidden]
 };
 
-enum class Activation { silu, gelu, gelu_tanh };
+enum class Activation { silu, gelu, gelu_tanh };  // numbered as CpuKernels::gated takes them
 
 /// Reads config.json's name of an activation ("silu", "gelu_pytorch_tanh", …); throws unsupported for another.
 Activation read_activation(const std::string& name);

@@ -7,50 +7,70 @@
 namespace mlxk {
 namespace {
 
+// The weights themselves stay as they are: the CPU kernels read every float type.
 mx::array take_weight(const WeightPath& path, int rows, int columns) {
-  if (!path.has("scales")) return path.take("weight", {rows, columns});
   Weights& weights = path.weights();
-  return weights.keep(weights.take_raw((path / "weight").path()));
+  std::string name = (path / "weight").path();
+  return path.has("scales") ? weights.keep(weights.take_raw(name)) : weights.take_as_stored(name, {rows, columns});
 }
 
 }  // namespace
 
 Matrix::Matrix(const WeightPath& path, int rows, int columns)
-    : weight(take_weight(path, rows, columns)), type(path.weights().activation_type()) {
+    : weight(take_weight(path, rows, columns)), type(path.weights().activation_type()), rows(rows), columns(columns) {
   if (!path.has("scales")) {
     transposed = mx::transpose(weight);
     return;
   }
   Weights& weights = path.weights();
-  scales = weights.keep(weights.take_raw((path / "scales").path()));
+  scales = weights.keep_as_stored(weights.take_raw((path / "scales").path()));
   packing = weights.quantization().of(path.path(), weight, *scales, columns);
   if (weight.ndim() != 2 || weight.shape(0) != rows || scales->shape(0) != rows) {
     weights.note(
         fmt::format("{} must have {} rows, got {} and {}", path.path(), rows, weight.shape(0), scales->shape(0)));
   }
   if (packing.mode == "affine") {
-    biases = path.take("biases", scales->shape());
+    biases = weights.take_as_stored((path / "biases").path(), scales->shape());
   }
 }
 
+std::optional<CpuMatrix> Matrix::cpu() const {
+  if (!cpu_is_default()) return std::nullopt;
+  if (transposed) return CpuMatrix{weight, std::nullopt, std::nullopt, std::nullopt, rows, columns};
+  if (!biases || biases->dtype() != scales->dtype()) return std::nullopt;
+  return CpuMatrix{weight, scales, biases, std::nullopt, rows, columns, packing.bits, packing.group_size};
+}
+
 mx::array Matrix::times(const mx::array& x) const {
+  if (auto matrix = cpu()) return cpu_matmuls(x, std::nullopt, {*matrix}).front();
   if (transposed) return mx::matmul(x, *transposed);
   return mx::quantized_matmul(x, weight, *scales, biases, true, packing.group_size, packing.bits, packing.mode);
 }
 
 mx::array Matrix::rows_of(const mx::array& ids) const {
-  if (transposed) return mx::take(weight, ids, 0);
+  mx::array rows = mx::take(weight, ids, 0);
+  if (transposed) return mx::astype(rows, type);
+  mx::array row_scales = mx::take(*scales, ids, 0);
   std::optional<mx::array> row_biases;
-  if (biases) row_biases = mx::take(*biases, ids, 0);
-  return mx::dequantize(mx::take(weight, ids, 0), mx::take(*scales, ids, 0), row_biases, packing.group_size,
-                        packing.bits, packing.mode, std::nullopt, type);
+  if (biases) {
+    row_scales = mx::astype(row_scales, type);
+    row_biases = mx::astype(mx::take(*biases, ids, 0), type);
+  }
+  return mx::dequantize(rows, row_scales, row_biases, packing.group_size, packing.bits, packing.mode, std::nullopt, type);
 }
 
 Linear::Linear(const WeightPath& path, int in, int out, bool bias) : matrix_(path, out, in) {
   if (bias) bias_ = path.take("bias", {out});
 }
 
+std::optional<CpuMatrix> Linear::cpu() const {
+  auto matrix = matrix_.cpu();
+  if (matrix) matrix->bias = bias_;
+  return matrix;
+}
+
 mx::array Linear::operator()(const mx::array& x) const {
+  if (auto matrix = cpu()) return cpu_matmuls(x, std::nullopt, {*matrix}).front();
   if (!bias_) return matrix_.times(x);
   if (matrix_.transposed) return mx::addmm(*bias_, x, *matrix_.transposed);
   return mx::add(matrix_.times(x), *bias_);

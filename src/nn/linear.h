@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "kernels/cpu_ops.h"
 #include "mlx/array.h"
 #include "nn/weights.h"
 
@@ -14,12 +15,15 @@ struct Matrix {
 
   mx::array times(const mx::array& x) const;      // [..., columns] → [..., rows]
   mx::array rows_of(const mx::array& ids) const;  // [...] int32 → [..., columns]; ids are in range
+  /// What the CPU kernels take; nullopt on another device, or for a packing that they do not know.
+  std::optional<CpuMatrix> cpu() const;
 
   mx::array weight;                         // plain: as it is; packed: uint32
   std::optional<mx::array> transposed;      // plain: a view [columns, rows]
   std::optional<mx::array> scales, biases;  // packed
   Quantization packing;
   mx::Dtype type;  // of what comes out
+  int rows, columns;
 };
 
 /// y = x Wᵀ + b.
@@ -28,6 +32,8 @@ class Linear {
   /// Takes `weight` [out, in] (or its packed form) and, with `bias`, `bias` [out] at `path`.
   Linear(const WeightPath& path, int in, int out, bool bias = false);
   mx::array operator()(const mx::array& x) const;  // [..., in] → [..., out]
+  /// As Matrix::cpu, with the bias.
+  std::optional<CpuMatrix> cpu() const;
 
  private:
   Matrix matrix_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cpu_ops.h"
 #include "mlx/array.h"
 #include "nn/weights.h"
 
@@ -11,6 +12,7 @@ class RmsNorm {
   /// Takes `weight` [dims] at `path`; with `plus_one` the factor is 1 + weight (Gemma).
   RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one = false);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
+  CpuNorm cpu() const { return {weight_, eps_}; }
 
  private:
   mx::array weight_;

@@ -40,8 +40,12 @@ void Weights::drop(const std::function<bool(const std::string&)>& unwanted) {
 
 mx::array Weights::keep(const mx::array& tensor) {
   bool cast = is_float(tensor.dtype()) && mx::default_device() == mx::Device::cpu;
-  kept_.push_back(cast ? mx::astype(tensor, activation_type_) : tensor);
-  return kept_.back();
+  return keep_as_stored(cast ? mx::astype(tensor, activation_type_) : tensor);
+}
+
+mx::array Weights::keep_as_stored(const mx::array& tensor) {
+  kept_.push_back(tensor);
+  return tensor;
 }
 
 mx::array Weights::take_raw(const std::string& name) {
@@ -55,7 +59,7 @@ mx::array Weights::take_raw(const std::string& name) {
   return tensor;
 }
 
-mx::array Weights::take(const std::string& name, const mx::Shape& shape) {
+mx::array Weights::take_shaped(const std::string& name, const mx::Shape& shape) {
   if (!has(name)) {
     missing_.push_back(name);
     return mx::zeros(shape, activation_type_);
@@ -66,7 +70,7 @@ mx::array Weights::take(const std::string& name, const mx::Shape& shape) {
                      fmt::join(tensor.shape(), ", ")));
     return mx::zeros(shape, activation_type_);
   }
-  return keep(tensor);
+  return tensor;
 }
 
 uint64_t Weights::finish(const std::function<void(int64_t, int64_t)>& progress) {

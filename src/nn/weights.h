@@ -27,11 +27,14 @@ class Weights {
   void drop(const std::function<bool(const std::string&)>& unwanted);
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /// Takes a float tensor of that shape, in the activations' type on CPU. A missing one is noted; zeros stand in.
-  mx::array take(const std::string& name, const mx::Shape& shape);
+  mx::array take(const std::string& name, const mx::Shape& shape) { return keep(take_shaped(name, shape)); }
   /// Takes a tensor as it is, to be given to keep().
   mx::array take_raw(const std::string& name);
   /// Counts `tensor` among the model's weights, in the activations' type if it is a float and this is the CPU.
   mx::array keep(const mx::array& tensor);
+  /// take() and keep() in the checkpoint's type, for what the CPU kernels read as it is.
+  mx::array take_as_stored(const std::string& name, const mx::Shape& shape) { return keep_as_stored(take_shaped(name, shape)); }
+  mx::array keep_as_stored(const mx::array& tensor);
   /// Notes a defect for finish() to report.
   void note(const std::string& defect) { defects_.push_back(defect); }
 
@@ -43,6 +46,8 @@ class Weights {
   uint64_t finish(const std::function<void(int64_t, int64_t)>& progress = {});
 
  private:
+  mx::array take_shaped(const std::string& name, const mx::Shape& shape);
+
   Tensors tensors_;
   QuantizationConfig quantization_;
   mx::Dtype activation_type_;

@@ -61,20 +61,20 @@ static void unpack_panel(const AffineWeight* w, int64_t first, const Panel* pane
 template <int P, int X>
 static inline void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r,
                                      int64_t first, float* y, int64_t y_stride) {
-  const int64_t groups = w->columns / w->group, pairs = w->group / 2;
+  const int64_t unit = unit_of(w->group, 0), units = w->columns / unit, pairs = unit / 2, units_a_group = w->group / unit;
   vf acc[P][X];
   for (int a = 0; a < P; ++a) {
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
-  for (int64_t g = 0; g < groups; ++g) {
+  for (int64_t u = 0; u < units; ++u) {
     vi sum[P][X];
     for (int a = 0; a < P; ++a) {
       for (int b = 0; b < X; ++b) sum[a][b] = i_zero();
     }
-    const int16_t* q = x->q + r * x->stride + g * w->group;
+    const int16_t* q = x->q + r * x->stride + u * unit;
     for (int64_t pair = 0; pair < pairs; ++pair) {
       vi weight[P];
-      for (int a = 0; a < P; ++a) weight[a] = i_load(panels[a].pairs + (g * pairs + pair) * kLanes);
+      for (int a = 0; a < P; ++a) weight[a] = i_load(panels[a].pairs + (u * pairs + pair) * kLanes);
       for (int b = 0; b < X; ++b) {
         int32_t two;
         memcpy(&two, q + b * x->stride + 2 * pair, 4);
@@ -82,12 +82,13 @@ static inline void affine_panel_tile(const Panel* panels, const AffineWeight* w,
         for (int a = 0; a < P; ++a) sum[a][b] = h_multiply_add(sum[a][b], weight[a], v);
       }
     }
+    const int64_t g = u / units_a_group;
     for (int a = 0; a < P; ++a) {
       const vf scale = f_load(panels[a].scales + g * kLanes), bias = f_load(panels[a].biases + g * kLanes);
       for (int b = 0; b < X; ++b) {
-        const int64_t at = (r + b) * x->groups + g;
-        acc[a][b] = f_fma(f_from_int(sum[a][b]), f_mul(scale, f_set(x->scales[at])), acc[a][b]);
-        acc[a][b] = f_fma(bias, f_set(x->sums[at]), acc[a][b]);
+        const vf factor = f_mul(scale, f_set(x->scales[(r + b) * x->units + u]));
+        acc[a][b] = f_fma(f_from_int(sum[a][b]), factor, acc[a][b]);
+        if (u % units_a_group == 0) acc[a][b] = f_fma(bias, f_set(x->sums[(r + b) * x->groups + g]), acc[a][b]);
       }
     }
   }

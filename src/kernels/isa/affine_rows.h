@@ -12,54 +12,83 @@ struct Decode {
   static constexpr int kLaneValues = 32 / kWidth;           // values that end up in one 32-bit lane
 };
 
-static int64_t row_stride(int64_t columns, int bits) {
-  const int64_t chunk = bits == 0 ? 2 * kLanes : kVectorBytes * 8 / unpacked_bits(bits);
-  return (columns + chunk - 1) / chunk * chunk;
+static int64_t padded(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes + kLanes; }
+
+/// Values that share a scale: in decode those that meet in a 32-bit lane, in prefill up to 32 of a group.
+static int unit_of(int group, int bits) {
+  if (bits != 0) return 32 / unpacked_bits(bits);
+  return group < 32 ? group : 32;
 }
 
-static int64_t row_groups(int64_t columns, int group) {
-  const int64_t groups = columns / group;
-  return (groups + kLanes - 1) / kLanes * kLanes + kLanes;
+static int64_t chunk_of(int bits) { return bits == 0 ? 2 * kLanes : kVectorBytes * 8 / unpacked_bits(bits); }
+
+static void row_layout(int64_t columns, int group, int bits, QuantizedRows* rows) {
+  const int64_t chunk = chunk_of(bits);
+  rows->stride = (columns + chunk - 1) / chunk * chunk;
+  rows->units = padded(columns / unit_of(group, bits));
+  rows->groups = padded(columns / group);
+}
+
+/// The largest of |x| in each unit that v is part of, in all its lanes.
+static inline vf unit_greatest(const float* x, vf v, int64_t k, int unit) {
+  vf largest = f_abs(v);
+  if (unit < kLanes) {
+    for (int step = 1; step < unit; step *= 2) largest = f_max(largest, f_exchange(largest, step));
+    return largest;
+  }
+  for (int64_t i = k / unit * unit; i < k / unit * unit + unit; i += kLanes) largest = f_max(largest, f_abs(f_load(x + i)));
+  return f_set(f_greatest(largest));
+}
+
+/// From natural order into planes, a chunk at a time.
+template <int Planes>
+static inline void to_planes(const int16_t* natural, int64_t count, int16_t* q) {
+  for (int64_t at = 0; at < count; at += 2 * kLanes * Planes) {
+    for (int p = 0; p < Planes; ++p) {
+      for (int j = 0; j < 2 * kLanes; ++j) q[at + p * 2 * kLanes + j] = natural[at + j * Planes + p];
+    }
+  }
 }
 
 static void quantize_row(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row) {
+  enum { kPiece = 1024 };  // a multiple of every chunk and group
   int16_t* q = out->q + row * out->stride;
-  float* scales = out->scales + row * out->groups;
+  float* scales = out->scales + row * out->units;
   float* sums = out->sums + row * out->groups;
-  memset(scales, 0, (size_t)out->groups * sizeof(float));
+  memset(scales, 0, (size_t)out->units * sizeof(float));
   memset(sums, 0, (size_t)out->groups * sizeof(float));
-  const int width = bits == 0 ? 16 : unpacked_bits(bits);
-  const int planes = 16 / width;
-  const int64_t chunk = bits == 0 ? 2 * kLanes : kVectorBytes * 8 / width;
-  memset(q + columns / chunk * chunk, 0, (size_t)(out->stride - columns / chunk * chunk) * sizeof(int16_t));
-  int16_t natural[128 + 2 * kLanes];
-  for (int64_t g = 0; g < columns / group; ++g) {
-    const float* part = x + g * group;
-    vf largest = f_zero(), sum = f_zero();
-    for (int i = 0; i < group; i += kLanes) {
-      const vf v = f_load(part + i);
-      largest = f_max(largest, f_abs(v));
-      sum = f_add(sum, v);
+  const int unit = unit_of(group, bits), planes = bits == 0 ? 1 : 16 / unpacked_bits(bits);
+  const int64_t chunk = chunk_of(bits);
+  int16_t natural[kPiece];
+  for (int64_t begin = 0; begin < columns; begin += kPiece) {
+    const int64_t end = columns - begin < kPiece ? columns : begin + kPiece;
+    for (int64_t k = begin; k < end; k += kLanes) {
+      const vf v = f_load(x + k), largest = unit_greatest(x, v, k, unit);
+      // A unit of zeros, or so small that the inverse overflows, counts as zeros.
+      const vf inverse = f_div(f_set(32767.0F), f_max(largest, f_set(1e-33F)));
+      const vi rounded = i_from_float(f_mul(v, inverse));
+      const vf scale = f_mul(f_max(largest, f_set(1e-33F)), f_set(1.0F / 32767.0F));
+      h_store(natural + (k - begin), rounded);
+      float lanes[kLanes];
+      f_store(lanes, scale);
+      for (int i = 0; i < kLanes; i += unit) scales[(k + i) / unit] = lanes[i];
+      // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. NaN
+      // and infinity reach the result through the last term.
+      const vf part = f_add(f_mul(scale, f_from_int(rounded)), f_sub(v, v));
+      if (group >= kLanes) {
+        sums[k / group] += f_sum(part);
+      } else {
+        f_store(lanes, part);
+        for (int i = 0; i < kLanes; ++i) sums[(k + i) / group] += lanes[i];
+      }
     }
-    const float limit = f_greatest(largest);
-    // A group of zeros, or so small that the inverse overflows, counts as zeros.
-    const float inverse = limit > 1e-34F ? 32767.0F / limit : 0;
-    int16_t* to = planes == 1 ? q + g * group : natural;
-    vi total = i_zero();
-    for (int i = 0; i < group; i += kLanes) {
-      const vi v = i_from_float(f_mul(f_load(part + i), f_set(inverse)));
-      total = i_add(total, v);
-      h_store(to + i, v);
-    }
-    // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. NaN and
-    // infinity reach the result through the last term.
-    const float exact = f_sum(sum);
-    scales[g] = limit / 32767.0F;
-    sums[g] = scales[g] * f_sum(f_from_int(total)) + (exact - exact);
-    if (planes == 1) continue;
-    for (int64_t i = 0; i < group; ++i) {
-      const int64_t k = g * group + i, in_chunk = k % chunk;
-      q[k - in_chunk + in_chunk % planes * (2 * kLanes) + in_chunk / planes] = natural[i];
+    const int64_t whole = (end - begin + chunk - 1) / chunk * chunk;
+    memset(natural + (end - begin), 0, (size_t)(whole - (end - begin)) * sizeof(int16_t));
+    switch (planes) {
+      case 1: memcpy(q + begin, natural, (size_t)whole * sizeof(int16_t)); break;
+      case 2: to_planes<2>(natural, whole, q + begin); break;
+      case 4: to_planes<4>(natural, whole, q + begin); break;
+      default: to_planes<8>(natural, whole, q + begin); break;
     }
   }
 }
@@ -114,27 +143,25 @@ static inline void affine_tile(const AffineWeight* w, const QuantizedRows* x, in
   for (int a = 0; a < R; ++a) {
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
-  float factors[R][X][kGroupBlock + kLanes];
+  float scales[R][kGroupBlock + kLanes];
   for (int64_t g0 = 0; g0 < groups; g0 += kGroupBlock) {
     const int64_t block = groups - g0 < kGroupBlock ? groups - g0 : kGroupBlock;
     for (int64_t g = 0; g < block; g += kLanes) {
       const int n = (int)(block - g < kLanes ? block - g : kLanes);
       for (int a = 0; a < R; ++a) {
         const int64_t at = (i + a) * groups + g0 + g;
-        const vf scale = load_floats(w->scales, at, n, w->type), bias = load_floats(w->biases, at, n, w->type);
-        for (int b = 0; b < X; ++b) {
-          const int64_t from = (r + b) * x->groups + g0 + g;
-          f_store(&factors[a][b][g], f_mul(scale, f_load(x->scales + from)));
-          acc[a][b] = f_fma(bias, f_load(x->sums + from), acc[a][b]);
-        }
+        f_store(&scales[a][g], load_floats(w->scales, at, n, w->type));
+        const vf bias = load_floats(w->biases, at, n, w->type);
+        for (int b = 0; b < X; ++b) acc[a][b] = f_fma(bias, f_load(x->sums + (r + b) * x->groups + g0 + g), acc[a][b]);
       }
     }
     const int64_t begin = g0 * w->group, end = (g0 + block) * w->group;
     for (int64_t k = begin; k < end; k += D::kChunk) {
-      const int64_t g = (k - begin) / w->group;
       vi planes[R][D::kPlanes];
+      vf scale[R];
       for (int a = 0; a < R; ++a) {
         unpack_planes<Bits>(load_chunk<Bits>(w->packed + (i + a) * row_bytes, k, w->columns), planes[a]);
+        scale[a] = f_spread(&scales[a][(k - begin) / w->group], order);
       }
       for (int b = 0; b < X; ++b) {
         const int16_t* q = x->q + (r + b) * x->stride + k;
@@ -144,9 +171,8 @@ static inline void affine_tile(const AffineWeight* w, const QuantizedRows* x, in
           const vi v = i_load(q + p * 2 * kLanes);
           for (int a = 0; a < R; ++a) sum[a] = h_multiply_add(sum[a], planes[a][p], v);
         }
-        for (int a = 0; a < R; ++a) {
-          acc[a][b] = f_fma(f_from_int(sum[a]), f_spread(&factors[a][b][g], order), acc[a][b]);
-        }
+        const vf units = f_load(x->scales + (r + b) * x->units + k / D::kLaneValues);
+        for (int a = 0; a < R; ++a) acc[a][b] = f_fma(f_mul(f_from_int(sum[a]), units), scale[a], acc[a][b]);
       }
     }
   }

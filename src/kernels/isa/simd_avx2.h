@@ -83,6 +83,12 @@ static inline void h_store(int16_t* p, vi v) {
   _mm_storeu_si128((__m128i*)p, _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
 }
 
+/// Lane i is v's lane i ^ step; step is 1, 2 or 4.
+static inline vf f_exchange(vf v, int step) {
+  if (step == 1) return _mm256_permute_ps(v, 0xB1);
+  return step == 2 ? _mm256_permute_ps(v, 0x4E) : _mm256_permute2f128_ps(v, v, 1);
+}
+
 /// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
 static inline vi f_order(int each) {
   const vi iota = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);

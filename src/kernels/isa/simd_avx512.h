@@ -64,6 +64,13 @@ static inline vi h_multiply_add(vi acc, vi a, vi b) {
 /// 16 floats as int16, stored.
 static inline void h_store(int16_t* p, vi v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(v)); }
 
+/// Lane i is v's lane i ^ step; step is 1, 2, 4 or 8.
+static inline vf f_exchange(vf v, int step) {
+  if (step == 1) return _mm512_permute_ps(v, 0xB1);
+  if (step == 2) return _mm512_permute_ps(v, 0x4E);
+  return step == 4 ? _mm512_shuffle_f32x4(v, v, 0xB1) : _mm512_shuffle_f32x4(v, v, 0x4E);
+}
+
 /// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
 static inline vi f_order(int each) {
   const vi iota = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);

@@ -124,6 +124,11 @@ static inline void h_store(int16_t* p, vi v) {
   for (int i = 0; i < 4; ++i) p[i] = (int16_t)v[i];
 }
 
+/// Lane i is v's lane i ^ step; step is 1 or 2.
+static inline vf f_exchange(vf v, int step) {
+  return step == 1 ? (vf){v[1], v[0], v[3], v[2]} : (vf){v[2], v[3], v[0], v[1]};
+}
+
 /// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
 static inline vi f_order(int each) {
   const int s = __builtin_ctz((unsigned)each);

@@ -29,23 +29,23 @@ struct FloatWeight {
   FloatType type;
 };
 
-/// Rows of activations as 16-bit integers with a scale for each group: x = scale * q, |q| <= 32767. That keeps 1.5e-5 of the
-/// group's largest value, and products with weights of up to 8 bits are exact in 32-bit sums over a group.
+/// Rows of activations as 16-bit integers with a scale for each few of them (a unit): x = scale * q, |q| <= 32767. That
+/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums.
 struct QuantizedRows {
   int16_t* q;      // [rows, stride]
-  float* scales;   // [rows, groups], padded with zeros
-  float* sums;     // of x in each group, the same shape
+  float* scales;   // [rows, units], padded with zeros
+  float* sums;     // of scale * q in each group, [rows, groups], padded with zeros
   int64_t stride;  // int16s a row
-  int64_t groups;  // floats a row, padded
+  int64_t units, groups;  // floats a row, padded
 };
 
 struct CpuKernels {
   const char* name;
   int lanes;  // floats in a vector; a panel has that many weight rows
 
-  /// int16s and floats that a row of `columns` takes in QuantizedRows, for decode (`packed_for` bits) or prefill (0).
-  int64_t (*row_stride)(int64_t columns, int bits);
-  int64_t (*row_groups)(int64_t columns, int group);
+  /// Fills in stride, units and groups for rows of `columns`: for decode with weights of that many bits, for prefill
+  /// with bits 0.
+  void (*row_layout)(int64_t columns, int group, int bits, QuantizedRows* rows);
 
   /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0: in
   /// natural order (prefill).

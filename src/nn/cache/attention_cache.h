@@ -15,6 +15,10 @@ struct AttentionMask {
   std::optional<mx::array> array;  // additive or bool (true: seen), [B or 1, 1, L, T]
 };
 
+/// softmax(scale · q kᵀ + mask) v, shapes as in AttentionCache::attend with T keys and values.
+mx::array scaled_attention(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                           const AttentionMask& mask);
+
 /// A cache of keys and values. Layers of one kind share the mask, so it is asked for once a call.
 class AttentionCache : public Cache {
  public:

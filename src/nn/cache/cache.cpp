@@ -13,10 +13,6 @@ size_t Cache::nbytes() const {
   return bytes;
 }
 
-void AttentionCache::advance(const Positions& positions) {
-  for (int row = 0; row < rows(); ++row) positions_[row] += positions.lengths[row];
-}
-
 bool ModelCache::can_trim(int n) const {
   for (const auto& layer : layers_) {
     if (!layer->can_trim(n)) return false;

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "nn/cache/buffer.h"
 
@@ -139,7 +138,7 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
     if (positions.length == 1) seen.push_back(first_tokens(buffers_[i], slots));
   }
   advance(positions);
-  return mx::fast::scaled_dot_product_attention(queries, seen[0], seen[1], scale, mask.mode, mask.array);
+  return scaled_attention(queries, seen[0], seen[1], scale, mask);
 }
 
 }  // namespace mlxk

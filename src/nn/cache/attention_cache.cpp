@@ -1,0 +1,19 @@
+#include "nn/cache/attention_cache.h"
+
+#include "kernels/cpu_attention.h"
+#include "kernels/cpu_op.h"
+#include "mlx/fast.h"
+
+namespace mlxk {
+
+mx::array scaled_attention(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                           const AttentionMask& mask) {
+  if (cpu_is_default()) return cpu_attention(queries, keys, values, scale, mask.mode, mask.array);
+  return mx::fast::scaled_dot_product_attention(queries, keys, values, scale, mask.mode, mask.array);
+}
+
+void AttentionCache::advance(const Positions& positions) {
+  for (int row = 0; row < rows(); ++row) positions_[row] += positions.lengths[row];
+}
+
+}  // namespace mlxk
