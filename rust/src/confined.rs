@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 
 /// Values nest as deep as a template's fuel allows, and are dropped by recursion.
-const STACK: usize = 512 << 20;
+const STACK: usize = 256 << 20;
 
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;
 const STOPPED: u8 = 2;
 
 struct Shared<T> {
-    state: Signal,
+    signal: Signal,
     result: Mutex<Option<Result<T, Failure>>>,
 }
 
@@ -92,23 +92,23 @@ pub enum Outcome<T> {
 /// Runs `body` with at most `budget` bytes of memory.
 pub fn run<T: Send + 'static>(budget: usize, body: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Outcome<T> {
     let signal = Signal { state: AtomicU8::new(RUNNING), waiter: thread::current() };
-    let shared = Arc::new(Shared { state: signal, result: Mutex::new(None) });
+    let shared = Arc::new(Shared { signal, result: Mutex::new(None) });
     let inner = shared.clone();
     let started = thread::Builder::new().stack_size(STACK).spawn(move || {
-        SIGNAL.with(|s| s.set(&inner.state));
+        SIGNAL.with(|s| s.set(&inner.signal));
         LEFT.with(|left| left.set(Some(budget as isize)));
         let result = catch(body).unwrap_or_else(|panic| Err(Failure(PANIC, panic)));
         LEFT.with(|left| left.set(None));
         *inner.result.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);
-        inner.state.set(DONE);
+        inner.signal.set(DONE);
     });
     if let Err(e) = started {
         return Outcome::Finished(Err(Failure(FAILED, format!("no thread to render on: {e}"))));
     }
-    while shared.state.state.load(Ordering::Acquire) == RUNNING {
+    while shared.signal.state.load(Ordering::Acquire) == RUNNING {
         thread::park();
     }
-    if shared.state.state.load(Ordering::Acquire) == STOPPED {
+    if shared.signal.state.load(Ordering::Acquire) == STOPPED {
         return Outcome::Stopped;
     }
     let result = shared.result.lock().unwrap_or_else(|e| e.into_inner()).take();

@@ -266,13 +266,12 @@ impl ModelParts {
 
     fn build(self) -> Result<ModelWrapper, Failure> {
         let kind = self.text("type");
-        let untyped = kind.is_none(); // files older than the "type" key
+        // files older than the "type" key have none
         match (kind.as_deref(), &self.vocab, &self.merges) {
-            (Some("BPE"), Vocab::Ids(_), Some(_)) => self.build_bpe(),
-            (None, Vocab::Ids(_), Some(_)) if untyped => self.build_bpe(),
+            (Some("BPE") | None, Vocab::Ids(_), Some(_)) => self.build_bpe(),
             (Some("Unigram") | None, Vocab::Scores(_), _) => self.build_unigram(),
             (Some("WordPiece" | "WordLevel") | None, Vocab::Ids(_), None) => self.build_words(),
-            (kind, ..) => Err(format!("model type {kind:?} without a fitting vocabulary").into()),
+            (kind, ..) => Err(format!("model type {} without a fitting vocabulary", kind.unwrap_or("(none)")).into()),
         }
     }
 

@@ -86,10 +86,12 @@ TokenizerConfig TokenizerConfig::parse(const Json& config) {
 
 TokenizerConfig TokenizerConfig::read(const fs::path& model_dir) {
   TokenizerConfig result = parse(read_if_there(model_dir / "tokenizer_config.json"));
-  const fs::path special = model_dir / "special_tokens_map.json";
-  if (fs::exists(special) && !fs::exists(model_dir / "tokenizer_config.json")) {
-    result = parse(read_json(special));
-  }
+  // Older folders name the special tokens in a file of their own.
+  const Json special = read_if_there(model_dir / "special_tokens_map.json");
+  if (result.bos_token.empty()) result.bos_token = token_of(special, "bos_token");
+  if (result.eos_token.empty()) result.eos_token = token_of(special, "eos_token");
+  if (result.pad_token.empty()) result.pad_token = token_of(special, "pad_token");
+  if (result.unk_token.empty()) result.unk_token = token_of(special, "unk_token");
   const fs::path config_path = model_dir / "config.json";
   const Json config = read_if_there(config_path);
   result.model_type = text_of(config, "model_type");
