@@ -39,6 +39,9 @@ struct QuantizedRows {
   int64_t units, groups;  // floats a row, padded
 };
 
+/// Thresholds that row_masses looks at in one pass.
+constexpr int kThresholds = 8;
+
 struct CpuKernels {
   const char* name;
   int lanes;  // floats in a vector; a panel has that many weight rows
@@ -81,6 +84,14 @@ struct CpuKernels {
   void (*gated)(const float* gate, const float* up, int64_t n, int activation, float* y);
   /// y += x.
   void (*add)(const float* x, float scale, int64_t n, float* y);
+
+  /// The largest of x; NaN when one is a NaN.
+  float (*row_largest)(const float* x, int64_t n);
+  /// w = exp((x - largest) * scale), exactly 0 from e^-87 down; returns their sum. NaN where x is a NaN or the
+  /// same infinity as largest.
+  float (*row_weights)(const float* x, int64_t n, float largest, float scale, float* w);
+  /// masses[j] = sum of w (of ones, where w is null) where x >= thresholds[j], which is finite; kThresholds of them.
+  void (*row_masses)(const float* x, const float* w, int64_t n, const float* thresholds, float* masses);
 };
 
 }  // namespace mlxk
