@@ -218,7 +218,7 @@ ConvertReport convert_folder(const fs::path& source, const ConvertOptions& optio
   copy_other_files(source, folder);
   config["quantization"] = quantization_config(quantizer.layers());
   config["quantization_config"] = config["quantization"];
-  write_file_atomic(folder / "config.json", config.dump(2) + "\n");
+  write_file_atomic(folder / "config.json", dump_json(config));
   report.quantization = describe_quantization(quantizer.layers());
   return report;
 }

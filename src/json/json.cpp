@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "json/non_finite.h"
 
 namespace mlxk {
 
@@ -66,9 +67,19 @@ class Guard : public nlohmann::json_sax<Json> {
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view place, int max_depth) {
+  std::string quoted;
+  if (text.find("NaN") != text.npos || text.find("Infinity") != text.npos) text = quoted = quote_non_finite(text);
   Guard guard(place, max_depth);
   Json::sax_parse(text, &guard);
-  return Json::parse(text);
+  Json value = Json::parse(text);
+  if (!quoted.empty()) restore_non_finite(value);
+  return value;
+}
+
+std::string dump_json(const Json& value, int indent) {
+  Json marked = value;
+  mark_non_finite(marked);
+  return unquote_non_finite(marked.dump(indent)) + "\n";
 }
 
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }

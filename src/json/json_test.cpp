@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "base/error.h"
 
 namespace mlxk {
@@ -44,6 +47,22 @@ TEST(ParseJson, TakesLongListsInLinearTime) {
 TEST(ParseJson, RefusesNumbersPastTheRangeOfADouble) {
   EXPECT_THROW(parse_json("[1e400]", "x"), Error);
   EXPECT_THROW(parse_json("[\"\xff\"]", "x"), Error);
+}
+
+TEST(ParseJson, ReadsWhatPythonWritesForNonFiniteNumbers) {
+  const Json value = parse_json(R"({"a":[0.0, Infinity],"b":-Infinity ,"c":NaN,"d":"Infinity, NaN]\""})", "x");
+  EXPECT_EQ(value["a"][1].get<double>(), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(value["b"].get<double>(), -std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(value["c"].is_number_float() && std::isnan(value["c"].get<double>()));
+  EXPECT_EQ(value["d"], "Infinity, NaN]\"");
+  for (const char* text : {"{NaN:1}", "[Inf]", "[nan]", "[+Infinity]", "[-NaN]", "[NaNInfinity]", "[1NaN]", "[\"Infinity"}) {
+    EXPECT_THROW(parse_json(text, "x"), Error) << text;
+  }
+}
+
+TEST(DumpJson, WritesNonFiniteNumbersAsPythonDoes) {
+  const std::string text = "{\n  \"a\": [\n    -Infinity,\n    Infinity,\n    NaN,\n    1.5\n  ]\n}\n";
+  EXPECT_EQ(dump_json(parse_json(text, "x")), text);
 }
 
 TEST(ParseJson, NamesPlaceAndByte) {

@@ -112,6 +112,7 @@ std::string show(const Json& value) {
   if (value.is_string()) return shown(value.get_ref<const std::string&>());
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) return fmt::format("{}", value.get<double>());
   return value.dump();
 }
 

@@ -39,7 +39,8 @@ class Worker {
   std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {});
   /// Waits for the conversion; throws the backend's Error.
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
-  /// Queues a request; its events reach `sink` on the worker thread, also a failure to start.
+  /// Queues a request; its events reach `sink` on the worker thread, also a failure to start. (While the worker ends, the
+  /// refusal reaches it on the caller's thread, before submit returns.)
   Ticket submit(std::shared_ptr<const ModelHandle> model, GenerateRequest request, EventSink sink);
 
  private:
