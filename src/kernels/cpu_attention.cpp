@@ -1,135 +1,21 @@
 #include "kernels/cpu_attention.h"
 
-#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <stdexcept>
-#include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/cpu_features.h"
 #include "kernels/cpu_op.h"
-#include "kernels/phase.h"
 #include "kernels/threads.h"
 
 namespace mlxk {
 
 namespace {
 
-// Queries of one kv head that a thread takes at a time in prefill: enough to repay turning the keys into panels.
-constexpr int64_t kQueryBlock = 32;
-constexpr int64_t kKeyBlock = 256;
-constexpr float kMasked = -1e30F;  // finite, so that a NaN among the scores is told from it
-
-/// One head's keys or values: `tokens` rows of head_dim floats.
-struct TokenRows {
-  const float* data;
-  int64_t stride;
-};
-
-struct Problem {
-  int64_t batch, heads, kv_heads, length, tokens, head_dim, value_dim;
-  float scale;
-  bool causal;
-  const mx::array *q, *k, *v, *mask;  // mask may be null
-
-  int64_t group() const { return heads / kv_heads; }
-  static TokenRows rows(const mx::array& a, int64_t b, int64_t head) {
-    return {a.data<float>() + b * a.strides(0) + head * a.strides(1), a.strides(2)};
-  }
-  /// Keys that query `i` may see at most.
-  int64_t visible(int64_t i) const { return causal ? tokens - length + i + 1 : tokens; }
-
-  /// scores [visible] of one query: mask what it must not see, then softmax over all `width` of them.
-  void finish_scores(float* scores, int64_t width, int64_t b, int64_t head, int64_t i) const {
-    std::fill(scores + std::clamp<int64_t>(visible(i), 0, width), scores + width, kMasked);
-    if (mask) {
-      const auto stride = [&](int d) { return mask->shape(d) == 1 ? 0 : mask->strides(d); };
-      const int64_t at = b * stride(0) + head * stride(1) + i * stride(2), step = stride(3);
-      if (mask->dtype() == mx::bool_) {
-        const bool* seen = mask->data<bool>() + at;
-        for (int64_t t = 0; t < width; ++t) scores[t] = seen[t * step] ? scores[t] : kMasked;
-      } else {
-        const float* added = mask->data<float>() + at;
-        for (int64_t t = 0; t < width; ++t) scores[t] = std::max(scores[t] + added[t * step], kMasked);
-      }
-    }
-    cpu_kernels().softmax(scores, width);
-  }
-};
-
-Scratch& thread_scratch(int which, int thread) {
-  static std::vector<Scratch> scratch(static_cast<size_t>(3 * kernel_threads()));
-  return scratch[static_cast<size_t>(3 * thread + which)];
-}
-
-/// One query a row: scores by blocks of keys, softmax by heads, values by columns, each spread over the threads.
-void decode(const Problem& p, float* out) {
-  static Scratch queries, all_scores;
-  const auto& kernels = cpu_kernels();
-  const int64_t group = p.group(), blocks = (p.tokens + kKeyBlock - 1) / kKeyBlock;
-  float* q = queries.floats(p.batch * p.heads * p.head_dim);
-  for (int64_t h = 0; h < p.batch * p.heads; ++h) {
-    const float* from = p.q->data<float>() + h / p.heads * p.q->strides(0) + h % p.heads * p.q->strides(1);
-    for (int64_t d = 0; d < p.head_dim; ++d) q[h * p.head_dim + d] = from[d] * p.scale;
-  }
-  float* scores = all_scores.floats(p.batch * p.heads * p.tokens);
-  parallel_for(p.batch * p.kv_heads * blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t head = item / blocks, first = item % blocks * kKeyBlock;
-      const TokenRows keys = Problem::rows(*p.k, head / p.kv_heads, head % p.kv_heads);
-      const FloatWeight w{keys.data, p.tokens, p.head_dim, keys.stride, kFloat32};
-      kernels.float_rows(&w, q + head * group * p.head_dim, group, first, std::min(first + kKeyBlock, p.tokens),
-                         scores + head * group * p.tokens, p.tokens);
-    }
-  });
-  parallel_for(p.batch * p.heads, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t h = begin; h < end; ++h) {
-      p.finish_scores(scores + h * p.tokens, p.tokens, h / p.heads, h % p.heads, 0);
-    }
-  });
-  const int64_t columns = 2 * kernels.lanes, column_blocks = (p.value_dim + columns - 1) / columns;
-  parallel_for(p.batch * p.kv_heads * column_blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t head = item / column_blocks, first = item % column_blocks * columns;
-      const TokenRows values = Problem::rows(*p.v, head / p.kv_heads, head % p.kv_heads);
-      kernels.weighted_rows(scores + head * group * p.tokens, p.tokens, group, values.data, values.stride, p.tokens,
-                            p.value_dim, first, std::min(first + columns, p.value_dim),
-                            out + head * group * p.value_dim, p.value_dim);
-    }
-  });
-}
-
-/// Blocks of queries, each with every head that shares a kv head, on one thread from scores to values.
-void prefill(const Problem& p, float* out) {
-  const auto& kernels = cpu_kernels();
-  const int64_t group = p.group(), blocks = (p.length + kQueryBlock - 1) / kQueryBlock;
-  parallel_for(p.batch * p.kv_heads * blocks, 1, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t head = item / blocks, b = head / p.kv_heads;
-      // The last blocks see the most keys: they go first.
-      const int64_t first = (blocks - 1 - item % blocks) * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, p.length - first), n = group * count;
-      const int64_t width = std::clamp<int64_t>(p.visible(first + count - 1), 1, p.tokens);
-      float* q = thread_scratch(0, thread).floats(n * p.head_dim);
-      for (int64_t r = 0; r < n; ++r) {
-        const int64_t h = head % p.kv_heads * group + r / count, i = first + r % count;
-        const float* from = p.q->data<float>() + b * p.q->strides(0) + h * p.q->strides(1) + i * p.q->strides(2);
-        for (int64_t d = 0; d < p.head_dim; ++d) q[r * p.head_dim + d] = from[d] * p.scale;
-      }
-      float* scores = thread_scratch(1, thread).floats(n * width);
-      const TokenRows keys = Problem::rows(*p.k, b, head % p.kv_heads);
-      const FloatWeight w{keys.data, width, p.head_dim, keys.stride, kFloat32};
-      void* panels = thread_scratch(2, thread).bytes(static_cast<size_t>(kernels.float_scratch(p.head_dim)));
-      kernels.float_panels(&w, q, n, 0, (width + kernels.lanes - 1) / kernels.lanes, scores, width, panels);
-      for (int64_t r = 0; r < n; ++r) {
-        p.finish_scores(scores + r * width, width, b, head % p.kv_heads * group + r / count, first + r % count);
-      }
-      const TokenRows values = Problem::rows(*p.v, b, head % p.kv_heads);
-      for (int64_t g = 0; g < group; ++g) {
-        const int64_t h = head % p.kv_heads * group + g;
-        kernels.weighted_rows(scores + g * count * width, width, count, values.data, values.stride, width, p.value_dim, 0,
-                              p.value_dim, out + ((b * p.heads + h) * p.length + first) * p.value_dim, p.value_dim);
-      }
-    }
-  });
+HeadRows<const float> head_rows(const mx::array& a) {
+  if (a.strides(3) != 1) throw std::runtime_error("[attention] a token's numbers must be contiguous");
+  return {a.data<float>(), a.strides(0), a.strides(1), a.strides(2)};
 }
 
 void check(const mx::array& q, const mx::array& k, const mx::array& v) {
@@ -141,6 +27,106 @@ void check(const mx::array& q, const mx::array& k, const mx::array& v) {
   }
 }
 
+/// cos and sin of every position's angles: [tokens, steps, 2]. The layers of a model ask for the same ones in turn.
+const float* turns(const std::vector<float>& steps, const std::vector<int>& positions, int64_t length) {
+  struct Table {
+    std::vector<float> steps, values;
+    std::vector<int> positions;
+    int64_t length = 0;
+  };
+  static Table tables[2];  // models with local and global layers alternate between two
+  static int newest = 0;
+  for (auto& table : tables) {
+    if (table.length == length && table.positions == positions && table.steps == steps) return table.values.data();
+  }
+  Table& table = tables[newest = 1 - newest];
+  table.steps = steps;
+  table.positions = positions;
+  table.length = length;
+  table.values.resize(positions.size() * static_cast<size_t>(length) * steps.size() * 2);
+  const auto tokens = static_cast<int64_t>(positions.size()) * length;
+  parallel_for(tokens, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const auto position = static_cast<float>(positions[static_cast<size_t>(t / length)] + t % length);
+      float* out = table.values.data() + t * static_cast<int64_t>(steps.size()) * 2;
+      for (size_t i = 0; i < steps.size(); ++i) {
+        out[2 * i] = std::cos(position * steps[i]);
+        out[2 * i + 1] = std::sin(position * steps[i]);
+      }
+    }
+  });
+  return table.values.data();
+}
+
+/// One head: normed, rotated.
+void turn_head(const float* x, const float* norm, float eps, const CpuRotation& rotation, const float* turn, int head_dim,
+               float* out) {
+  const auto pairs = static_cast<int>(rotation.steps.size());
+  if (norm) {
+    cpu_kernels().rms_norm(x, norm, eps, head_dim, out);
+  } else {
+    std::memcpy(out, x, sizeof(float) * static_cast<size_t>(head_dim));
+  }
+  for (int i = 0; i < pairs; ++i) {
+    float& first = out[rotation.traditional ? 2 * i : i];
+    float& second = out[rotation.traditional ? 2 * i + 1 : i + pairs];
+    const float a = first * rotation.input_scale, b = second * rotation.input_scale;
+    first = a * turn[2 * i] - b * turn[2 * i + 1];
+    second = a * turn[2 * i + 1] + b * turn[2 * i];
+  }
+}
+
+void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, int q_norm, int k_norm, Phase phase) {
+  static Scratch q_copy, k_copy, v_copy, turned;
+  const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
+  const int64_t heads = in[0].shape(2) / dim, kv_heads = in[1].shape(2) / dim;
+  const float *q = row_major(in[0], q_copy), *k = row_major(in[1], k_copy), *v = row_major(in[2], v_copy);
+  const mx::array& keys = in[3];
+  const int64_t head_step = keys.shape(2) * dim, row_step = kv_heads * head_step;
+  float *key_buffer = out[1].data<float>(), *value_buffer = out[2].data<float>();
+  const auto norm_of = [&](int i) { return i < 0 ? nullptr : in[static_cast<size_t>(i)].data<float>(); };
+  const float *q_factor = norm_of(q_norm), *k_factor = norm_of(k_norm);
+  const float q_eps = step.q_norm ? step.q_norm->eps : 0, k_eps = step.k_norm ? step.k_norm->eps : 0;
+  const auto pairs = static_cast<int64_t>(step.rotation.steps.size());
+  const float* turn = pairs > 0 ? turns(step.rotation.steps, step.positions, length) : nullptr;
+  float* queries = turned.floats(batch * length * heads * dim);
+  parallel_for(batch * length, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const auto b = static_cast<size_t>(t / length);
+      const float* angles = turn + t * pairs * 2;
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t at = (t * heads + h) * dim;
+        turn_head(q + at, q_factor, q_eps, step.rotation, angles, step.head_dim, queries + at);
+      }
+      if (t % length >= step.lengths[b]) continue;
+      for (int64_t h = 0; h < kv_heads; ++h) {
+        const int64_t from = (t * kv_heads + h) * dim;
+        const int64_t to = static_cast<int64_t>(b) * row_step + h * head_step + (step.slots[b] + t % length) * dim;
+        turn_head(k + from, k_factor, k_eps, step.rotation, angles, step.head_dim, key_buffer + to);
+        std::memcpy(value_buffer + to, v + from, sizeof(float) * static_cast<size_t>(dim));
+      }
+    }
+  });
+  AttentionProblem problem{batch,
+                           heads,
+                           kv_heads,
+                           length,
+                           dim,
+                           dim,
+                           {},
+                           step.scale,
+                           true,
+                           {queries, length * heads * dim, dim, heads * dim},
+                           {key_buffer, row_step, head_step, dim},
+                           {value_buffer, row_step, head_step, dim},
+                           {out[0].data<float>(), length * heads * dim, dim, heads * dim}};
+  // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
+  for (size_t b = 0; b < step.tokens.size(); ++b) {
+    problem.tokens.push_back(step.tokens[b] + length - step.lengths[b]);
+  }
+  attend(problem, phase);
+}
+
 }  // namespace
 
 mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array& v, float scale, const std::string& mode,
@@ -149,22 +135,41 @@ mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array&
   std::vector<mx::array> inputs{q, k, v};
   if (mask) inputs.push_back(*mask);
   auto compute = [scale, causal = mode == "causal", phase = current_phase()](const Arrays& in, Arrays& out) {
-    for (int i = 0; i < 3; ++i) {
-      if (in[static_cast<size_t>(i)].strides(3) != 1) throw std::runtime_error("[attention] a token's numbers must be contiguous");
+    AttentionProblem problem{in[0].shape(0), in[0].shape(1), in[1].shape(1),   in[0].shape(2),   in[0].shape(3),   in[2].shape(3), {},
+                             scale,          causal,         head_rows(in[0]), head_rows(in[1]), head_rows(in[2]), {}};
+    problem.tokens.assign(static_cast<size_t>(problem.batch), in[1].shape(2));
+    problem.out = {out[0].data<float>(), out[0].strides(0), out[0].strides(1), out[0].strides(2)};
+    if (in.size() > 3) {
+      problem.mask = in[3].data<void>();
+      problem.mask_is_bool = in[3].dtype() == mx::bool_;
+      for (int d = 0; d < 4; ++d) problem.mask_steps[d] = in[3].shape(d) == 1 ? 0 : in[3].strides(d);
     }
-    const Problem p{in[0].shape(0), in[0].shape(1), in[1].shape(1), in[0].shape(2), in[1].shape(2), in[0].shape(3),
-                    in[2].shape(3), scale,          causal,         &in[0],         &in[1],         &in[2],
-                    in.size() > 3 ? &in[3] : nullptr};
-    if (out[0].size() == 0 || p.tokens == 0) return;
-    if (phase == Phase::decode && p.length == 1) {
-      decode(p, out[0].data<float>());
-    } else {
-      prefill(p, out[0].data<float>());
-    }
+    if (in[1].shape(2) > 0) attend(problem, phase);
   };
   mx::Shape shape = q.shape();
   shape[3] = v.shape(3);
   return mx::array(std::move(shape), mx::float32, cpu_op("CpuAttention", std::move(compute)), std::move(inputs));
+}
+
+CpuAttended cpu_cached_attention(CpuAttentionStep step, const mx::array& keys, const mx::array& values) {
+  std::vector<mx::array> inputs{step.q, step.k, step.v, keys, values};
+  const auto add = [&](const std::optional<CpuNorm>& norm) {
+    if (!norm) return -1;
+    inputs.push_back(norm->weight);
+    return static_cast<int>(inputs.size()) - 1;
+  };
+  const int q_norm = add(step.q_norm), k_norm = add(step.k_norm);
+  std::vector<mx::Shape> shapes{step.q.shape(), keys.shape(), values.shape()};
+  // The step must not keep the graph's arrays alive.
+  step.q = step.k = step.v = mx::array(0.0F);
+  if (step.q_norm) step.q_norm->weight = step.q;
+  if (step.k_norm) step.k_norm->weight = step.q;
+  auto compute = [step = std::move(step), q_norm, k_norm, phase = current_phase()](const Arrays& in, Arrays& out) {
+    run_step(step, in, out, q_norm, k_norm, phase);
+  };
+  auto outputs = mx::array::make_arrays(std::move(shapes), {mx::float32, mx::float32, mx::float32},
+                                        cpu_op("CpuCachedAttention", std::move(compute), {{1, 3}, {2, 4}}), inputs);
+  return {outputs[0], outputs[1], outputs[2]};
 }
 
 }  // namespace mlxk

@@ -14,17 +14,26 @@ namespace {
 
 class CpuOp : public mx::Primitive {
  public:
-  CpuOp(const char* name, Compute compute)
-      : Primitive(mx::default_stream(mx::Device::cpu)), name_(name), compute_(std::move(compute)) {}
+  CpuOp(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases)
+      : Primitive(mx::default_stream(mx::Device::cpu)),
+        name_(name),
+        compute_(std::move(compute)),
+        aliases_(std::move(aliases)) {}
 
   const char* name() const override { return name_; }
   void eval_gpu(const Arrays&, Arrays&) override { throw std::runtime_error(fmt::format("[{}] runs on the CPU", name_)); }
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     Arrays in, out;
     for (const auto& a : inputs) in.push_back(mx::array::unsafe_weak_copy(a));
-    for (auto& a : outputs) {
-      a.set_data(mx::allocator::malloc(a.nbytes()));
-      out.push_back(mx::array::unsafe_weak_copy(a));
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const mx::array* source = aliased(static_cast<int>(i), inputs);
+      if (source) {
+        if (!source->flags().row_contiguous) throw std::runtime_error(fmt::format("[{}] buffers must be contiguous", name_));
+        outputs[i].copy_shared_buffer(*source);
+      } else {
+        outputs[i].set_data(mx::allocator::malloc(outputs[i].nbytes()));
+      }
+      out.push_back(mx::array::unsafe_weak_copy(outputs[i]));
     }
     // The primitive may be gone when the task runs: it takes what it needs along.
     mx::cpu::get_command_encoder(stream()).dispatch(
@@ -32,16 +41,24 @@ class CpuOp : public mx::Primitive {
   }
 
  private:
+  const mx::array* aliased(int output, const Arrays& inputs) const {
+    for (const auto& [to, from] : aliases_) {
+      if (to == output) return &inputs[static_cast<size_t>(from)];
+    }
+    return nullptr;
+  }
+
   const char* name_;
   Compute compute_;
+  std::vector<std::pair<int, int>> aliases_;
 };
 
 }  // namespace
 
 bool cpu_is_default() { return mx::default_device() == mx::Device::cpu; }
 
-std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute) {
-  return std::make_shared<CpuOp>(name, std::move(compute));
+std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases) {
+  return std::make_shared<CpuOp>(name, std::move(compute), std::move(aliases));
 }
 
 const float* row_major(const mx::array& a, Scratch& storage) {

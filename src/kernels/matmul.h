@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "kernels/isa/table.h"
 #include "kernels/phase.h"
+#include "kernels/scratch.h"
 
 namespace mlxk {
 
@@ -18,22 +18,6 @@ struct MatrixView {
   int64_t rows = 0, columns = 0;
   int bits = 0, group = 0;
   FloatType type = kFloat32;
-};
-
-/// Memory that a kernel works in; grows, never shrinks. Aligned to 64 bytes.
-class Scratch {
- public:
-  Scratch() = default;
-  ~Scratch();
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  /// At least `bytes`; the content of an earlier call is lost.
-  void* bytes(size_t bytes);
-  float* floats(int64_t count) { return static_cast<float*>(bytes(static_cast<size_t>(count) * sizeof(float))); }
-
- private:
-  void* data_ = nullptr;
-  size_t size_ = 0;
 };
 
 /// ys[m][r, i] = sum over k of x[r, k] * matrices[m][i, k], plus its bias; x [n, columns] and ys [n, rows] float32, all

@@ -192,7 +192,9 @@ TEST_P(EveryTable, SoftmaxGivesNothingToWhatIsMasked) {
   double sum = 0;
   for (size_t i = 0; i < 37; ++i) {
     sum += scores[i];
-    if (i % 5 == 0) EXPECT_EQ(scores[i], 0);
+    if (i % 5 == 0) {
+      EXPECT_EQ(scores[i], 0);
+    }
   }
   EXPECT_NEAR(sum, 1, 1e-6);
   EXPECT_NEAR(scores[36] / scores[34], std::exp(0.2), 1e-5);

@@ -69,7 +69,7 @@ mx::array embed(const Inputs& inputs, const Embedding& table, mx::Dtype type) {
 const AttentionMask& LayerMasks::of(const AttentionCache& cache) {
   auto it = masks_.find(cache.kind());
   if (it == masks_.end()) {
-    AttentionMask mask = given_ ? AttentionMask{"array", given_} : cache.mask(positions_);
+    AttentionMask mask = given_ ? AttentionMask{"array", given_, true} : cache.mask(positions_);
     it = masks_.emplace(cache.kind(), std::move(mask)).first;
   }
   return it->second;

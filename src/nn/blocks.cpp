@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu_attention.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -62,22 +63,44 @@ std::vector<mx::array> projected(const mx::array& x, const std::optional<RmsNorm
 
 Qkv NormQkv::operator()(const mx::array& x) const {
   std::vector<mx::array> parts = projected(x, norm, {&q, &k, &v});
-  mx::array queries = heads_of(parts[0], head_dim), keys = heads_of(parts[1], head_dim);
-  mx::array values = heads_of(parts[2], head_dim);
-  if (q_norm) queries = (*q_norm)(queries);
-  if (k_norm) keys = (*k_norm)(keys);
-  return {heads_first(queries), heads_first(keys), heads_first(values)};
+  return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm};
 }
 
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
                                 const Positions& positions, const std::optional<mx::array>& query_scale) const {
-  mx::array q = rope ? (*rope)(qkv.q, positions) : qkv.q;
-  mx::array k = rope ? (*rope)(qkv.k, positions) : qkv.k;
+  if (!q_norm && !k_norm && !query_scale) {
+    if (auto out = on_cpu(qkv, cache, mask, positions)) return *out;
+  }
+  auto split = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
+    mx::array heads = heads_of(x, qkv.head_dim);
+    return heads_first(norm ? (*norm)(heads) : heads);
+  };
+  mx::array q = split(qkv.q, qkv.q_norm), k = split(qkv.k, qkv.k_norm), v = split(qkv.v, std::nullopt);
+  if (rope) {
+    q = (*rope)(q, positions);
+    k = (*rope)(k, positions);
+  }
   if (q_norm) q = (*q_norm)(q);
   if (k_norm) k = (*k_norm)(k);
   if (query_scale) q = mx::multiply(q, mx::astype(*query_scale, q.dtype()));
-  mx::array out = cache.attend(q, k, qkv.v, scale, mask, positions);
+  mx::array out = cache.attend(q, k, v, scale, mask, positions);
   return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
+}
+
+std::optional<mx::array> Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
+                                           const Positions& positions) const {
+  if (!cpu_is_default() || mask.given) return std::nullopt;
+  std::optional<CpuRotation> rotation = rope ? rope->cpu(positions) : CpuRotation{};
+  if (!rotation) return std::nullopt;
+  auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim);
+  if (!slots) return std::nullopt;
+  CpuAttended attended = cpu_cached_attention(
+      {qkv.q, qkv.k, qkv.v, qkv.head_dim, cpu(qkv.q_norm), cpu(qkv.k_norm), std::move(*rotation), scale,
+       positions.offsets, positions.lengths, slots->first, slots->tokens},
+      *slots->keys, *slots->values);
+  *slots->keys = attended.keys;
+  *slots->values = attended.values;
+  return attended.out;
 }
 
 mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {

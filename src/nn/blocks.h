@@ -13,12 +13,15 @@ namespace mlxk {
 
 /// The steps of a decoder layer, each a unit that a fast primitive can replace: models call these and nothing finer.
 
-/// Queries, keys and values of one layer: q [B, heads, L, head_dim], k and v [B, kv_heads, L, head_dim].
+/// Queries, keys and values of one layer on their way from the projections to attention: q [B, L, heads * head_dim], k
+/// and v [B, L, kv_heads * head_dim], and the norms of each head that are still to come.
 struct Qkv {
   mx::array q, k, v;
+  int head_dim;
+  std::optional<RmsNorm> q_norm, k_norm;
 };
 
-/// Norm, then the three projections, split into heads; with q_norm and k_norm each head is normed.
+/// Norm, then the three projections; with q_norm and k_norm each head is to be normed before rope.
 struct NormQkv {
   std::optional<RmsNorm> norm;
   Linear q, k, v;
@@ -37,6 +40,11 @@ struct Attention {
   /// Returns [B, L, heads * head_dim]. `query_scale` [B or 1, 1, L, 1] is multiplied onto the queries.
   mx::array operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                        const std::optional<mx::array>& query_scale = std::nullopt) const;
+
+ private:
+  /// All of it as one operation, where the CPU has one for this rope and cache.
+  std::optional<mx::array> on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
+                                  const Positions& positions) const;
 };
 
 /// Output projection, a norm where there is one, times `multiplier`, plus the residual.

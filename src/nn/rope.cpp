@@ -96,19 +96,40 @@ std::vector<int> mrope_axes(const RopeSettings& s) {
 
 Rope::Rope(const RopeSettings& settings) : settings_(settings) {
   const RopeSettings& s = settings_;
-  if (s.type == "linear") scale_ = static_cast<float>(1 / s.factor);
-  if (s.type == "llama3") periods_ = to_array(llama3_periods(s));
-  if (s.type == "proportional") periods_ = to_array(proportional_periods(s));
-  if (s.type == "yarn") {
-    periods_ = to_array(yarn_periods(s));
+  std::vector<float> periods = powers(s.theta, s.dims), short_periods;
+  bool plain = false;
+  if (s.type == "llama3") {
+    periods = llama3_periods(s);
+  } else if (s.type == "proportional") {
+    periods = proportional_periods(s);
+  } else if (s.type == "yarn") {
+    periods = yarn_periods(s);
     double ratio = yarn_mscale(s.factor, s.mscale) / yarn_mscale(s.factor, s.mscale_all_dim);
     input_scale_ = static_cast<float>(s.attention_factor > 0 ? s.attention_factor : ratio);
-  }
-  if (s.type == "longrope") {
-    periods_ = to_array(times(powers(s.theta, s.dims), s.long_factor));
-    short_periods_ = to_array(times(powers(s.theta, s.dims), s.short_factor));
+  } else if (s.type == "longrope") {
+    short_periods = times(periods, s.short_factor);
+    periods = times(periods, s.long_factor);
     input_scale_ = static_cast<float>(longrope_scale(s));
+  } else {
+    plain = true;
   }
+  if (s.type == "linear") scale_ = static_cast<float>(1 / s.factor);
+  if (!plain) periods_ = to_array(periods);
+  if (!short_periods.empty()) short_periods_ = to_array(short_periods);
+  for (float period : periods) steps_.push_back(scale_ / period);
+  for (float period : short_periods) short_steps_.push_back(scale_ / period);
+}
+
+std::optional<CpuRotation> Rope::cpu(const Positions& positions) const {
+  bool varies = settings_.type == "dynamic" || settings_.type == "longrope";
+  if (positions.given || (varies && !positions.uniform)) return std::nullopt;
+  CpuRotation rotation{steps_, input_scale_, settings_.traditional};
+  if (settings_.type == "longrope" && !is_long(positions.end(0))) rotation.steps = short_steps_;
+  if (settings_.type == "dynamic") {
+    rotation.steps.clear();
+    for (float period : powers(dynamic_base(positions.end(0)), settings_.dims)) rotation.steps.push_back(1 / period);
+  }
+  return rotation;
 }
 
 bool Rope::is_long(int end) const { return end > settings_.original_positions; }

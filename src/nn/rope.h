@@ -1,7 +1,9 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
+#include "kernels/cpu_attention.h"
 #include "mlx/array.h"
 #include "nn/positions.h"
 #include "nn/rope_settings.h"
@@ -15,6 +17,8 @@ class Rope {
 
   /// [B, heads, L, head_dim] → the same; row r's tokens stand at positions.offsets[r] on, or where `given` says.
   mx::array operator()(const mx::array& x, const Positions& positions) const;
+  /// The same as a table for the CPU kernels; nullopt where the angles do not follow from the rows' offsets alone.
+  std::optional<CpuRotation> cpu(const Positions& positions) const;
 
  private:
   double dynamic_base(int end) const;
@@ -28,6 +32,7 @@ class Rope {
   float input_scale_ = 1;                   // of the rotated part of x (yarn, longrope)
   std::optional<mx::array> periods_;        // [dims / 2]; absent: powers of theta
   std::optional<mx::array> short_periods_;  // longrope below original_positions
+  std::vector<float> steps_, short_steps_;  // radians a token, of the same
 };
 
 }  // namespace mlxk

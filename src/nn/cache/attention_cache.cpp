@@ -12,6 +12,8 @@ mx::array scaled_attention(const mx::array& queries, const mx::array& keys, cons
   return mx::fast::scaled_dot_product_attention(queries, keys, values, scale, mask.mode, mask.array);
 }
 
+std::optional<AttentionCache::Slots> AttentionCache::reserve_slots(const Positions&, int, int) { return std::nullopt; }
+
 void AttentionCache::advance(const Positions& positions) {
   for (int row = 0; row < rows(); ++row) positions_[row] += positions.lengths[row];
 }

@@ -13,6 +13,7 @@ namespace mlxk {
 struct AttentionMask {
   std::string mode;                // "": all, "causal", "array"
   std::optional<mx::array> array;  // additive or bool (true: seen), [B or 1, 1, L, T]
+  bool given = false;              // by the caller; else it is the cache's own, causal one
 };
 
 /// softmax(scale · q kᵀ + mask) v, shapes as in AttentionCache::attend with T keys and values.
@@ -30,6 +31,14 @@ class AttentionCache : public Cache {
   /// [B, heads, L, head_dim]; returns [B, heads, L, head_dim]. Of row r the first positions.lengths[r] are kept.
   virtual mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                            const AttentionMask& mask, const Positions& positions) = 0;
+
+  /// Slots for one step that writes keys and values by itself and attends causally to slots [0, tokens) of each row.
+  struct Slots {
+    mx::array *keys, *values;        // [B, kv_heads, capacity, head_dim], to be replaced by what the step returns
+    std::vector<int> first, tokens;  // of each row
+  };
+  /// Makes room for the call's tokens and counts them as appended; nullopt where this cache must do it itself (attend).
+  virtual std::optional<Slots> reserve_slots(const Positions& positions, int kv_heads, int head_dim);
 
  protected:
   void advance(const Positions& positions);  // positions_ go on by the call's lengths

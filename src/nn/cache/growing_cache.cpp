@@ -41,21 +41,24 @@ AttentionMask GrowingCache::mask(const Positions& positions) const {
   return {"array", mx::less_equal(keys, queries)};
 }
 
+void GrowingCache::grow(int tokens, const std::vector<mx::array>& samples) {
+  if (tokens <= capacity()) return;
+  int rounded = (tokens + kStep - 1) / kStep * kStep;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (i < buffers_.size()) {
+      buffers_[i] = grown(buffers_[i], rounded, samples[i]);
+    } else {
+      buffers_.push_back(grown(std::nullopt, rounded, samples[i]));
+    }
+  }
+  owner_ = std::make_shared<int>(0);
+}
+
 std::vector<mx::array> GrowingCache::append(const std::vector<mx::array>& parts, const Positions& positions) {
   const auto& offsets = positions.offsets;
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
-  if (tokens > capacity()) {
-    int rounded = (tokens + kStep - 1) / kStep * kStep;
-    for (size_t i = 0; i < parts.size(); ++i) {
-      if (i < buffers_.size()) {
-        buffers_[i] = grown(buffers_[i], rounded, parts[i]);
-      } else {
-        buffers_.push_back(grown(std::nullopt, rounded, parts[i]));
-      }
-    }
-    owner_ = std::make_shared<int>(0);
-  }
-  bool shared = owner_.use_count() > 1;  // with a snapshot, which must keep its tokens: this once, copy
+  grow(tokens, parts);
+  bool shared = is_shared();  // a snapshot must keep its tokens: this once, copy
   auto write = [&](mx::array& buffer, const mx::array& part, int row, int slot, int length) {
     if (length == 0) return;
     if (shared) {

@@ -26,6 +26,11 @@ class GrowingCache : public AttentionCache {
   virtual std::unique_ptr<GrowingCache> like() const = 0;
   /// Appends `parts` [B, kv_heads, L, …], one for each buffer; returns views of all tokens [B, kv_heads, T, …].
   std::vector<mx::array> append(const std::vector<mx::array>& parts, const Positions& positions);
+  /// Room for `tokens` in every buffer, of which there is one for each of `samples` ([B, kv_heads, any, …]).
+  void grow(int tokens, const std::vector<mx::array>& samples);
+  /// Whether a snapshot holds the same buffers, which must then be copied before they are written to.
+  bool is_shared() const { return owner_.use_count() > 1; }
+  std::vector<mx::array>& buffers() { return buffers_; }
 
  private:
   int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }

@@ -1,11 +1,28 @@
 #include "nn/cache/kv_cache.h"
 
+#include <algorithm>
+
+#include "mlx/ops.h"
+
 namespace mlxk {
 
 mx::array KVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                           const AttentionMask& mask, const Positions& positions) {
   std::vector<mx::array> all = append({keys, values}, positions);
   return scaled_attention(queries, all[0], all[1], scale, mask);
+}
+
+std::optional<AttentionCache::Slots> KVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
+  if (is_shared()) return std::nullopt;
+  const auto& offsets = positions.offsets;
+  // Room for all L tokens of every row, also for those past its length.
+  int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
+  mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
+  grow(tokens, {sample, sample});
+  Slots slots{&buffers()[0], &buffers()[1], offsets, {}};
+  for (int row = 0; row < rows(); ++row) slots.tokens.push_back(positions.end(row));
+  advance(positions);
+  return slots;
 }
 
 }  // namespace mlxk

@@ -59,6 +59,7 @@ void RotatingKVCache::merge(const Cache& other) {
   const auto& more = dynamic_cast<const RotatingKVCache&>(other);
   if (more.window_ != window_ || more.keep_ != keep_) throw Error(ErrorKind::internal, "[cache] merge: windows differ");
   buffers_ = joined_rows(buffers_, rows(), more.buffers_, more.rows());
+  owner_ = std::make_shared<int>(0);
   positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
 }
 
@@ -137,8 +138,26 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
     }
     if (positions.length == 1) seen.push_back(first_tokens(buffers_[i], slots));
   }
+  owner_ = std::make_shared<int>(0);  // a snapshot has kept the old buffers
   advance(positions);
   return scaled_attention(queries, seen[0], seen[1], scale, mask);
+}
+
+std::optional<AttentionCache::Slots> RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads,
+                                                                   int head_dim) {
+  bool one_token = positions.length == 1 &&
+                   std::all_of(positions.lengths.begin(), positions.lengths.end(), [](int count) { return count == 1; });
+  if (!one_token || owner_.use_count() > 1) return std::nullopt;
+  int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + 1;
+  mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
+  reserve(std::min(window_, newest), {sample, sample});
+  Slots slots{&buffers_[0], &buffers_[1], {}, {}};
+  for (int offset : positions.offsets) {
+    slots.first.push_back(slot_of(offset));
+    slots.tokens.push_back(std::min(window_, offset + 1));
+  }
+  advance(positions);
+  return slots;
 }
 
 }  // namespace mlxk

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "nn/cache/attention_cache.h"
@@ -23,6 +24,8 @@ class RotatingKVCache : public AttentionCache {
   AttentionMask mask(const Positions& positions) const override;
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
+  /// Single tokens only: more of them see the ring as it was.
+  std::optional<Slots> reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
 
  private:
   int slot_of(int position) const;
@@ -32,6 +35,7 @@ class RotatingKVCache : public AttentionCache {
   void store(mx::array& buffer, const mx::array& part, int row, int offset, int length) const;
 
   int window_, keep_;
+  std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with snapshots that have the same buffers
   std::vector<mx::array> buffers_;  // keys and values [B, kv_heads, slots, head_dim]; empty before the first token
 };
 
