@@ -7,9 +7,45 @@
 
 namespace mlxk {
 namespace mx = mlx::core;
+namespace {
+
+float repetition_factor(const Sampling& sampling) {
+  return sampling.repetition_penalty == 0 ? 1 : sampling.repetition_penalty;  // 0 is mlx-lm's "off"
+}
+
+}  // namespace
+
+void penalise(const Sampling& sampling, std::span<const int32_t> history, std::span<float> logits) {
+  for (const auto& [id, value] : sampling.logit_bias) logits[static_cast<size_t>(id)] += value;
+  const auto window = [&](int size) {
+    const auto wanted = static_cast<size_t>(size);
+    return size == 0 || wanted >= history.size() ? history : history.last(wanted);
+  };
+  // A token seen twice is lowered once by the first two penalties, twice by the third.
+  const auto lower_once = [&](std::span<const int32_t> ids, auto lowered) {
+    std::vector<int32_t> distinct(ids.begin(), ids.end());
+    std::sort(distinct.begin(), distinct.end());
+    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+    for (const int32_t id : distinct) {
+      float& logit = logits[static_cast<size_t>(id)];
+      logit = lowered(logit);
+    }
+  };
+  if (const float factor = repetition_factor(sampling); factor != 1) {
+    lower_once(window(sampling.repetition_context_size), [&](float x) { return x < 0 ? x * factor : x / factor; });
+  }
+  if (sampling.presence_penalty != 0) {
+    lower_once(window(sampling.presence_context_size), [&](float x) { return x - sampling.presence_penalty; });
+  }
+  if (sampling.frequency_penalty != 0) {
+    for (const int32_t id : window(sampling.frequency_context_size)) {
+      logits[static_cast<size_t>(id)] -= sampling.frequency_penalty;
+    }
+  }
+}
 
 Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt)
-    : repetition_(sampling.repetition_penalty == 0 ? 1 : sampling.repetition_penalty),  // 0 is mlx-lm's "off"
+    : repetition_(repetition_factor(sampling)),
       presence_(sampling.presence_penalty),
       frequency_(sampling.frequency_penalty),
       repetition_size_(sampling.repetition_context_size),

@@ -10,6 +10,10 @@
 
 namespace mlxk {
 
+/// Adds the bias to `logits` in memory and applies the penalties of `sampling` for the tokens of `history`, oldest first.
+/// Any thread; every id must be within the logits.
+void penalise(const Sampling& sampling, std::span<const int32_t> history, std::span<float> logits);
+
 /// Logit bias and the three penalties, with the recent tokens they look at. Those stay on the device, so that a token
 /// not yet evaluated can already be penalised. Worker thread only.
 class Penalties {
@@ -18,6 +22,8 @@ class Penalties {
   Penalties(const Sampling& sampling, std::span<const int32_t> prompt);
   /// Logits [1, vocab] float32 with bias, then repetition, presence and frequency penalty applied, lazily.
   mlx::core::array apply(mlx::core::array logits) const;
+  /// What penalise() looks at: int32 [1, n], n at least 1; absent where there is nothing.
+  const std::optional<mlx::core::array>& history() const { return history_; }
   /// Appends a token, int32 [1, 1], evaluated or not.
   void append(const mlx::core::array& token);
 

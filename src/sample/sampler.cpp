@@ -11,6 +11,7 @@
 #include <mlx/random.h>
 #include <mlx/transforms.h>
 
+#include "sample/cpu_sample.h"
 #include "sample/filters.h"
 
 namespace mlxk {
@@ -34,14 +35,22 @@ int32_t largest_id(const Sampling& sampling, std::span<const int32_t> prompt) {
   return largest;
 }
 
-// bool [1, vocab]
-mx::array allowed_tokens(TokenConstraint& constraint, int vocab) {
+std::vector<uint32_t> allowed_bits(TokenConstraint& constraint, int vocab) {
   std::vector<uint32_t> words((static_cast<size_t>(vocab) + 31) / 32);
   constraint.allowed(words);
+  return words;
+}
+
+// bool [1, vocab]
+mx::array allowed_tokens(TokenConstraint& constraint, int vocab) {
+  const std::vector<uint32_t> words = allowed_bits(constraint, vocab);
   const auto bits = std::make_unique<bool[]>(static_cast<size_t>(vocab));
   for (int i = 0; i < vocab; ++i) bits[i] = (words[i / 32] >> (i % 32)) & 1U;
   return mx::array(bits.get(), {1, vocab}, mx::bool_);
 }
+
+// In [0, 1).
+double unit(uint64_t random) { return static_cast<double>(random >> 11) * 0x1p-53; }
 
 }  // namespace
 
@@ -77,8 +86,9 @@ TokenEvent Sample::event() const {
   return event;
 }
 
-Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt)
-    : sampling_(sampling),
+Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt, bool one_operation)
+    : sampling_(std::make_shared<const Sampling>(sampling)),
+      one_operation_(one_operation),
       penalties_(sampling, prompt),
       largest_id_(largest_id(sampling, prompt)),
       random_state_(sampling.seed ? *sampling.seed : fresh_seed()) {}
@@ -88,14 +98,35 @@ Sample Sampler::sample(const mx::array& raw, TokenConstraint* constraint, int to
     throw Error(ErrorKind::internal, fmt::format("[sampling] logits must be [1, more than {}], got {} dims and {} values",
                                                  largest_id_, raw.ndim(), raw.size()));
   }
-  const int vocab = raw.shape(1);
-  mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
+  const mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
+  if (!one_operation_) {
+    Sample result = chain(logits, constraint, top_logprobs);
+    penalties_.append(result.token);
+    return result;
+  }
+  CpuStep step{sampling_, penalties_.history()};
+  if (constraint) {
+    step.constrained = true;
+    step.allowed = allowed_bits(*constraint, logits.shape(1));
+  }
+  if (sampling_->temperature != 0) {
+    step.xtc = xtc_falls();
+    step.uniform = unit(random());
+  }
+  step.top_logprobs = top_logprobs;
+  Sample result = cpu_sample(logits, std::move(step));
+  penalties_.append(result.token);
+  return result;
+}
+
+Sample Sampler::chain(mx::array logits, TokenConstraint* constraint, int top_logprobs) {
+  const int vocab = logits.shape(1);
   logits = penalties_.apply(logits);
   if (constraint) {
     logits = mx::where(allowed_tokens(*constraint, vocab), logits, mx::array(-std::numeric_limits<float>::infinity()));
   }
 
-  const bool greedy = sampling_.temperature == 0;
+  const bool greedy = sampling_->temperature == 0;
   std::optional<mx::array> total, logprobs;
   if (!greedy || top_logprobs >= 0) {
     total = mx::logsumexp(logits, -1, /*keepdims=*/true);
@@ -111,24 +142,23 @@ Sample Sampler::sample(const mx::array& raw, TokenConstraint* constraint, int to
     result.top_tokens = mx::contiguous(mx::slice(order, {0, vocab - count}, {1, vocab}));
     result.top_logprobs = mx::take_along_axis(*logprobs, *result.top_tokens, -1);
   }
-  penalties_.append(result.token);
   return result;
 }
 
 mx::array Sampler::draw(const mx::array& logprobs) {
-  // Both numbers are taken at every step, so that a seed's draws do not depend on how XTC falls.
-  const uint64_t coin = random();
+  const bool xtc = xtc_falls();
   const uint64_t key = random();
   mx::array kept = logprobs;
-  if (sampling_.top_p < 1) kept = keep_top_p(kept, sampling_.top_p);
-  if (sampling_.min_p > 0) kept = keep_min_p(kept, sampling_.min_p, sampling_.min_tokens_to_keep);
-  if (static_cast<double>(coin >> 11) * 0x1p-53 < sampling_.xtc_probability) {
-    kept = exclude_top_choices(kept, sampling_.xtc_threshold, sampling_.xtc_special_tokens);
-  }
-  if (sampling_.top_k > 0) kept = keep_top_k(kept, sampling_.top_k);
-  const mx::array tempered = mx::multiply(kept, mx::array(1.0F / sampling_.temperature));
+  if (sampling_->top_p < 1) kept = keep_top_p(kept, sampling_->top_p);
+  if (sampling_->min_p > 0) kept = keep_min_p(kept, sampling_->min_p, sampling_->min_tokens_to_keep);
+  if (xtc) kept = exclude_top_choices(kept, sampling_->xtc_threshold, sampling_->xtc_special_tokens);
+  if (sampling_->top_k > 0) kept = keep_top_k(kept, sampling_->top_k);
+  const mx::array tempered = mx::multiply(kept, mx::array(1.0F / sampling_->temperature));
   return mx::reshape(mx::random::categorical(tempered, -1, mx::random::key(key)), {1, 1});
 }
+
+// It takes a number at every step that draws, so that a seed's draws do not depend on how XTC falls.
+bool Sampler::xtc_falls() { return unit(random()) < static_cast<double>(sampling_->xtc_probability); }
 
 // SplitMix64 (Steele, Lea, Flood 2014): a key per step without a chain of splits in the graph.
 uint64_t Sampler::random() {

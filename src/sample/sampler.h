@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include <mlx/array.h>
 
+#include "kernels/cpu_op.h"
 #include "sample/penalties.h"
 #include "worker/request.h"
 
@@ -34,18 +36,22 @@ struct Sample {
 /// step n + 1 can be built before step n is evaluated. Worker thread only.
 class Sampler {
  public:
-  /// Takes a `sampling` that check_sampling accepted, and the prompt's ids, which the penalties look at.
-  Sampler(const Sampling& sampling, std::span<const int32_t> prompt);
+  /// Takes a `sampling` that check_sampling accepted, and the prompt's ids, which the penalties look at. A step is one
+  /// operation where the graph is for the CPU, elsewhere a chain of libmlx's; tests may say which.
+  Sampler(const Sampling& sampling, std::span<const int32_t> prompt, bool one_operation = cpu_is_default());
   /// The next token from `logits` [1, vocab] of any float type, lazily. `constraint`, where not null, says what is
   /// allowed (its accept() stays the caller's); `top_logprobs` as in GenerateRequest. Throws internal when an id that
   /// it was made with is past the logits.
   Sample sample(const mlx::core::array& logits, TokenConstraint* constraint = nullptr, int top_logprobs = -1);
 
  private:
+  Sample chain(mlx::core::array logits, TokenConstraint* constraint, int top_logprobs);
   mlx::core::array draw(const mlx::core::array& logprobs);
+  bool xtc_falls();
   uint64_t random();
 
-  Sampling sampling_;
+  std::shared_ptr<const Sampling> sampling_;
+  bool one_operation_;
   Penalties penalties_;
   int32_t largest_id_;
   uint64_t random_state_;
