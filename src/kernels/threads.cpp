@@ -69,11 +69,13 @@ class Pool {
     count_ = count;
     grain_ = grain;
     next_.store(0, std::memory_order_relaxed);
-    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    open_ = true;
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
     take_pieces(0);
-    while (busy_.load(std::memory_order_acquire) != 0) pause();
+    // Nobody waits for a worker that did not get a core in time: whoever has not entered now finds the round closed.
+    open_ = false;
+    for (int i = 0; inside_ != 0; ++i) i < kSpins ? pause() : std::this_thread::yield();
   }
 
  private:
@@ -92,14 +94,18 @@ class Pool {
       round_.wait(seen, std::memory_order_acquire);
       seen = round_.load(std::memory_order_acquire);
       if (stopping_) return;
-      take_pieces(thread);
-      busy_.fetch_sub(1, std::memory_order_release);
+      // Entered before it is asked whether the round is open, closed before it is asked who is inside: one of the two
+      // sees the other.
+      ++inside_;
+      if (open_) take_pieces(thread);
+      --inside_;
     }
   }
 
   std::vector<std::thread> workers_;
   std::atomic<uint32_t> round_{0};
-  std::atomic<int> busy_{0};
+  std::atomic<int> inside_{0};
+  std::atomic<bool> open_{false};
   std::atomic<int64_t> next_{0};
   std::atomic<bool> stopping_{false};
   const std::function<void(int64_t, int64_t, int)>* body_ = nullptr;
