@@ -16,6 +16,7 @@
 #include "prompt_input.h"
 #include "run.h"
 #include "run_chat.h"
+#include "threads_option.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
@@ -55,6 +56,7 @@ std::vector<Option> run_options() {
       {"--no-chat-template", Kind::flag, "", "give the prompt to the model as it stands"},
       {"--no-reasoning", Kind::flag, "", "print the answer without its reasoning"},
       {"--hide-reasoning", Kind::flag, "", "the same"},
+      threads_option(),
       {"--verbose", Kind::flag, "", "load time, token counts and speed on stderr"},
       json_option(),
   };
@@ -142,6 +144,7 @@ int run(const Args& args) {
   if (!options.prompt && json) {
     throw Error(ErrorKind::invalid, "Interactive mode not compatible with JSON output");
   }
+  apply_threads(args);
   OpenedModel model(options.model, options.facts, open_engine);
   if (!options.prompt) return run_chat(model, options);
   PartFormatter formatter(options.show_reasoning);

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace mlxk {
+
+/// One bar of a chart: a median and, as a thin line, the smallest and largest value.
+struct PlotBar {
+  std::string label;
+  double value = 0, low = 0, high = 0;
+};
+struct PlotPanel {
+  std::string title;  // with the unit
+  std::vector<PlotBar> bars;
+};
+
+/// An SVG document with `panels` below each other, every one with its own scale from 0.
+std::string bar_chart_svg(const std::string& title, const std::vector<PlotPanel>& panels);
+
+}  // namespace mlxk
