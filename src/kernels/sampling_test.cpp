@@ -53,9 +53,7 @@ TEST_P(SamplingKernels, WeighByTheDistanceFromTheLargest) {
       want += weight;
     }
     EXPECT_NEAR(sum, want, 1e-6 * want);
-    const float cold = GetParam()->row_weights(row.data(), static_cast<int64_t>(n), row[0], 1e30F, weights.data());
-    EXPECT_EQ(weights[0], 1);
-    EXPECT_GE(cold, 1);
+    EXPECT_EQ(GetParam()->row_weights(row.data(), 1, row[0], 1e30F, weights.data()), 1);
     row[n - 1] = kNan;
     EXPECT_TRUE(std::isnan(GetParam()->row_weights(row.data(), static_cast<int64_t>(n), 9, 1, weights.data())));
     row[n - 1] = kInfinity;
@@ -83,6 +81,33 @@ TEST_P(SamplingKernels, SumWhatIsAtLeastAThreshold) {
         EXPECT_EQ(masses[j], want) << thresholds[j];
       }
     }
+  }
+}
+
+TEST_P(SamplingKernels, SelectWhatIsInARange) {
+  for (const size_t n : {1, 4, 17, 50, 200}) {
+    std::vector<float> row = random_row(n), want, values(n);
+    row[n / 2] = -kInfinity;
+    const float low = -22, high = -15;
+    std::vector<int32_t> beside(n), want_indices, want_beside, others(n);
+    for (size_t i = 0; i < n; ++i) {
+      beside[i] = static_cast<int32_t>(1000 - i);
+      if (!(row[i] >= low && row[i] < high)) continue;
+      want.push_back(row[i]);
+      want_indices.push_back(static_cast<int32_t>(i));
+      want_beside.push_back(beside[i]);
+    }
+    const auto length = static_cast<int64_t>(n);
+    const auto first = [](auto all, int64_t count) {
+      all.resize(static_cast<size_t>(count));
+      return all;
+    };
+    int64_t count = GetParam()->row_select(row.data(), nullptr, length, low, high, values.data(), others.data());
+    EXPECT_EQ(first(values, count), want);
+    EXPECT_EQ(first(others, count), want_indices);
+    count = GetParam()->row_select(row.data(), beside.data(), length, low, high, row.data(), beside.data());
+    EXPECT_EQ(first(row, count), want);
+    EXPECT_EQ(first(beside, count), want_beside);
   }
 }
 

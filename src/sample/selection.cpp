@@ -32,6 +32,11 @@ std::array<double, kThresholds> masses(std::span<const float> x, const float* we
   return sums;
 }
 
+size_t select(std::span<const float> x, const void* beside, float low, float high, float* values, void* others) {
+  return static_cast<size_t>(
+      cpu_kernels().row_select(x.data(), beside, signed_size(x.size()), low, high, values, others));
+}
+
 // `largest` and what is less by up to `range`: in even steps, or close at first where it is a wide one.
 Thresholds below(float largest, double range) {
   Thresholds thresholds{largest};
@@ -169,7 +174,7 @@ void Selection::drop_ties(std::vector<int32_t>& ids, std::vector<float>& logits,
   logits.resize(left);
 }
 
-// What of the row is at least `least`. The stores are unconditional: which elements stay cannot be predicted.
+// What of the row is at least `least`.
 void Selection::gather(float least, std::vector<int32_t>& ids, std::vector<float>& logits) const {
   size_t count = 0;
   for (size_t block = 0; block < block_largest_.size(); ++block) {
@@ -178,12 +183,10 @@ void Selection::gather(float least, std::vector<int32_t>& ids, std::vector<float
       ids.resize(count + kBlock);
       logits.resize(count + kBlock);
     }
-    const size_t end = std::min(row_.size(), (block + 1) * kBlock);
-    for (size_t i = block * kBlock; i < end; ++i) {
-      ids[count] = static_cast<int32_t>(i);
-      logits[count] = row_[i];
-      count += row_[i] >= least ? 1 : 0;
-    }
+    const size_t begin = block * kBlock, size = std::min(kBlock, row_.size() - begin);
+    const size_t added = select(row_.subspan(begin, size), nullptr, least, kInfinity, &logits[count], &ids[count]);
+    for (size_t i = count; i < count + added; ++i) ids[i] += static_cast<int32_t>(begin);
+    count += added;
   }
   ids.resize(count);
   logits.resize(count);
@@ -195,14 +198,9 @@ void Selection::keep_at_least(float least) {
     all_ = false;
     return;
   }
-  size_t left = 0;
-  for (size_t i = 0; i < ids_.size(); ++i) {
-    ids_[left] = ids_[i];
-    logits_[left] = logits_[i];
-    left += logits_[i] >= least ? 1 : 0;
-  }
-  ids_.resize(left);
-  logits_.resize(left);
+  const size_t count = select(logits_, ids_.data(), least, kInfinity, logits_.data(), ids_.data());
+  ids_.resize(count);
+  logits_.resize(count);
 }
 
 // The largest value of x such that what is at least as large weighs `need`; -inf where all of x does not. Without
@@ -225,13 +223,8 @@ float Selection::cutoff(std::span<const float> x, const float* weights, float la
       narrow_.resize(x.size());
       narrow_weights_.resize(x.size());
     }
-    size_t count = 0;
-    for (size_t i = 0; i < x.size(); ++i) {
-      const float value = x[i];
-      narrow_[count] = value;
-      if (weights) narrow_weights_[count] = weights[i];
-      count += (value >= least) & (value < end) & (value > -kInfinity) ? 1 : 0;
-    }
+    const size_t count = select(x, weights, std::max(least, std::numeric_limits<float>::lowest()), end, narrow_.data(),
+                                narrow_weights_.data());
     if (count == 0) return least;
     x = std::span<const float>(narrow_).first(count);
     if (weights) weights = narrow_weights_.data();

@@ -71,3 +71,33 @@ static void row_masses(const float* x, const float* w, int64_t n, const float* t
   }
   for (int j = 0; j < kThresholds; ++j) masses[j] = f_sum(sum[j]);
 }
+
+static int64_t row_select(const float* x, const void* beside, int64_t n, float low, float high, float* values,
+                          void* others) {
+  int32_t* out = (int32_t*)others;
+  int64_t count = 0, i = 0;
+#ifdef __AVX512F__
+  vi index = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (; i + kLanes <= n; i += kLanes) {
+    const vf v = f_load(x + i);
+    const __mmask16 chosen =
+        _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, f_set(low), _CMP_GE_OQ), v, f_set(high), _CMP_LT_OQ);
+    if (chosen != 0) {
+      const vi other = beside ? i_load((const int32_t*)beside + i) : index;
+      f_store(values + count, _mm512_maskz_compress_ps(chosen, v));  // past the chosen ones, never past i + kLanes
+      i_store(out + count, _mm512_maskz_compress_epi32(chosen, other));
+      count += __builtin_popcount(chosen);
+    }
+    index = i_add(index, i_set(kLanes));
+  }
+#endif
+  for (; i < n; ++i) {  // the stores are unconditional: which elements are chosen cannot be predicted
+    const float value = x[i];
+    int32_t other = (int32_t)i;
+    if (beside) memcpy(&other, (const int32_t*)beside + i, sizeof other);
+    values[count] = value;
+    memcpy(out + count, &other, sizeof other);
+    count += (value >= low) & (value < high) ? 1 : 0;
+  }
+  return count;
+}
