@@ -48,7 +48,8 @@ void attend_one(const AttentionProblem& p) {
     for (int64_t d = 0; d < p.head_dim; ++d) q[h * p.head_dim + d] = from[d] * p.scale;
   }
   float* scores = score_scratch.floats(p.batch * p.heads * most);
-  parallel_for(p.batch * p.kv_heads * blocks, 1, [&](int64_t begin, int64_t end, int) {
+  const int64_t head_cost = group * most * p.head_dim;
+  parallel_for(p.batch * p.kv_heads * blocks, grain_of(head_cost / blocks), [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t head = item / blocks, b = head / p.kv_heads, first = item % blocks * kKeyBlock;
       const int64_t tokens = p.tokens[static_cast<size_t>(b)], last = std::min(first + kKeyBlock, tokens);
@@ -58,13 +59,14 @@ void attend_one(const AttentionProblem& p) {
       }
     }
   });
-  parallel_for(p.batch * p.heads, 1, [&](int64_t begin, int64_t end, int) {
+  constexpr int64_t kExpCost = 8;
+  parallel_for(p.batch * p.heads, grain_of(most * kExpCost), [&](int64_t begin, int64_t end, int) {
     for (int64_t h = begin; h < end; ++h) {
       finish_scores(p, scores + h * most, p.tokens[static_cast<size_t>(h / p.heads)], h / p.heads, h % p.heads, 0);
     }
   });
   const int64_t columns = 2 * kernels.lanes, column_blocks = (p.value_dim + columns - 1) / columns;
-  parallel_for(p.batch * p.kv_heads * column_blocks, 1, [&](int64_t begin, int64_t end, int) {
+  parallel_for(p.batch * p.kv_heads * column_blocks, grain_of(head_cost / column_blocks), [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t head = item / column_blocks, b = head / p.kv_heads, first = item % column_blocks * columns;
       kernels.weighted_rows(scores + head * group * most, most, group, p.v.at(b, head % p.kv_heads, 0), p.v.token_step,

@@ -12,4 +12,8 @@ int kernel_threads();
 /// thread; returns when all is done. thread is in [0, kernel_threads()). One caller at a time; must not throw or nest.
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body);
 
+/// The grain for items that take about `cost` multiplications each: pieces of some microseconds, below which handing over
+/// costs more than it brings.
+inline int64_t grain_of(int64_t cost) { return cost >= 32768 ? 1 : 32768 / (cost > 0 ? cost : 1); }
+
 }  // namespace mlxk

@@ -26,6 +26,7 @@ static inline void float_row_tiles(const FloatWeight* w, const float* x, int64_t
                                    int64_t y_stride) {
   int64_t r = 0;
   for (; r + 4 <= n; r += 4) float_tile<R, 4>(w, x, r, i, y, y_stride);
+  for (; r + 2 <= n; r += 2) float_tile<R, 2>(w, x, r, i, y, y_stride);
   for (; r < n; ++r) float_tile<R, 1>(w, x, r, i, y, y_stride);
 }
 
@@ -94,6 +95,7 @@ static inline void float_panel_rows(const FloatPanels* w, const float* x, int64_
   for (; r + kFloatTokens <= n; r += kFloatTokens) {
     float_panel_tile<P, kFloatTokens>(w, x + r * x_stride, x_stride, first, y + r * y_stride, y_stride);
   }
+  for (; r + 4 <= n; r += 4) float_panel_tile<P, 4>(w, x + r * x_stride, x_stride, first, y + r * y_stride, y_stride);
   for (; r + 2 <= n; r += 2) float_panel_tile<P, 2>(w, x + r * x_stride, x_stride, first, y + r * y_stride, y_stride);
   for (; r < n; ++r) float_panel_tile<P, 1>(w, x + r * x_stride, x_stride, first, y + r * y_stride, y_stride);
 }
