@@ -65,6 +65,9 @@ TEST(Penalties, MatchMlxLm) {
     const auto want = golden::floats(one.at("penalised"));
 
     expect_same(values_of(Penalties(sampling, history).apply(row(logits))), want);
+    auto in_memory = logits;
+    penalise(sampling, history, in_memory);
+    expect_same(in_memory, want);
     // The same history, given token by token on the device.
     Penalties fed(sampling, {});
     for (const int32_t id : history) fed.append(mx::array({id}, {1, 1}, mx::int32));
@@ -97,7 +100,18 @@ TEST(Filters, KeepEverythingWhereTheLimitIsTheVocabulary) {
   expect_same(values_of(keep_min_p(x, 1, 4)), {-1, -2, -3});
 }
 
-TEST(Sampler, DrawsOnlyWhatMlxLmLeavesAndAllOfIt) {
+// Every test of the sampler is of both ways to make a step.
+class SamplerSteps : public testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    if (GetParam() && !cpu_is_default()) GTEST_SKIP() << "the one operation is for the CPU";
+  }
+  Sampler sampler_for(const Sampling& sampling, const std::vector<int32_t>& prompt = {}) const {
+    return {sampling, prompt, GetParam()};
+  }
+};
+
+TEST_P(SamplerSteps, DrawsOnlyWhatMlxLmLeavesAndAllOfIt) {
   const Json file = goldens("filters.json");
   for (const Json& one : file.at("cases")) {
     if (one.at("sampling").size() < 2 || one.at("logits") != "peaked") continue;  // the chains
@@ -106,7 +120,7 @@ TEST(Sampler, DrawsOnlyWhatMlxLmLeavesAndAllOfIt) {
     const auto want = golden::floats(one.at("logprobs"));
     Sampling sampling = golden::sampling(one.at("sampling"));
     sampling.temperature = 50;  // so that the unlikely ones come too
-    Sampler sampler(sampling, {});
+    Sampler sampler = sampler_for(sampling);
     std::map<int32_t, int> counts;
     for (int i = 0; i < 600; ++i) ++counts[sampler.sample(logits).value()];
     for (size_t id = 0; id < want.size(); ++id) {
@@ -115,12 +129,12 @@ TEST(Sampler, DrawsOnlyWhatMlxLmLeavesAndAllOfIt) {
   }
 }
 
-TEST(Sampler, DrawsFollowTheTemperedDistribution) {
+TEST_P(SamplerSteps, DrawsFollowTheTemperedDistribution) {
   const std::vector<float> logits{0, 1, 2, 3, -1, -kInfinity};
   const float temperature = 1.5F;
   Sampling sampling = plain_draw(42);
   sampling.temperature = temperature;
-  Sampler sampler(sampling, {});
+  Sampler sampler = sampler_for(sampling);
   const int draws = 4000;
   std::vector<double> counts(6);
   for (int i = 0; i < draws; ++i) counts[static_cast<size_t>(sampler.sample(row(logits)).value())] += 1;
@@ -141,10 +155,10 @@ std::vector<int32_t> draw_many(Sampler& sampler, int count) {
   return tokens;
 }
 
-TEST(Sampler, ASeedFixesTheTokensWhateverElseRuns) {
-  Sampler alone(plain_draw(7), {});
+TEST_P(SamplerSteps, ASeedFixesTheTokensWhateverElseRuns) {
+  Sampler alone = sampler_for(plain_draw(7));
   const auto want = draw_many(alone, 20);
-  Sampler again(plain_draw(7), {}), other(plain_draw(8), {});
+  Sampler again = sampler_for(plain_draw(7)), other = sampler_for(plain_draw(8));
   std::vector<int32_t> got, others;
   for (int i = 0; i < 20; ++i) {
     got.push_back(draw_many(again, 1)[0]);
@@ -154,30 +168,30 @@ TEST(Sampler, ASeedFixesTheTokensWhateverElseRuns) {
   EXPECT_NE(others, want);
 }
 
-TEST(Sampler, WithoutASeedTwoRequestsDiffer) {
+TEST_P(SamplerSteps, WithoutASeedTwoRequestsDiffer) {
   Sampling s = plain_draw(0);
   s.seed.reset();
-  Sampler a(s, {}), b(s, {});
+  Sampler a = sampler_for(s), b = sampler_for(s);
   EXPECT_NE(draw_many(a, 10), draw_many(b, 10));
 }
 
-TEST(Sampler, XtcFallsAsOftenAsItsProbability) {
+TEST_P(SamplerSteps, XtcFallsAsOftenAsItsProbability) {
   Sampling s = plain_draw(3);
   s.temperature = 0.01F;  // the likeliest of what is left
   s.xtc_probability = 0.25F;
   s.xtc_threshold = 0.1F;
-  Sampler sampler(s, {});
+  Sampler sampler = sampler_for(s);
   int excluded = 0;
   for (int i = 0; i < 1000; ++i) excluded += sampler.sample(row({2, 1, -9})).value() == 1;
   EXPECT_NEAR(excluded, 250, 50);
 }
 
-TEST(Sampler, StepsCanBeBuiltBeforeTheyAreEvaluated) {
+TEST_P(SamplerSteps, StepsCanBeBuiltBeforeTheyAreEvaluated) {
   Sampling s = greedy();
   s.repetition_penalty = 2;
   s.repetition_context_size = 2;
   const std::vector<int32_t> prompt{0};
-  Sampler sampler(s, prompt);
+  Sampler sampler = sampler_for(s, prompt);
   std::vector<Sample> steps;
   for (int i = 0; i < 6; ++i) steps.push_back(sampler.sample(row({8, 7, 6, 5})));
   std::vector<int32_t> tokens;
@@ -185,8 +199,8 @@ TEST(Sampler, StepsCanBeBuiltBeforeTheyAreEvaluated) {
   EXPECT_EQ(tokens, (std::vector<int32_t>{1, 2, 0, 1, 2, 0}));  // the two last ones are always penalised
 }
 
-TEST(Sampler, GreedyTakesTheFirstOfTies) {
-  Sampler sampler(greedy(), {});
+TEST_P(SamplerSteps, GreedyTakesTheFirstOfTies) {
+  Sampler sampler = sampler_for(greedy());
   EXPECT_EQ(sampler.sample(row({1, 3, 3, 2})).value(), 1);
 }
 
@@ -206,17 +220,17 @@ int operations(const Sample& sampled, const mx::array& logits) {
   return count;
 }
 
-TEST(Sampler, GreedyAddsThreeOperations) {
+TEST_P(SamplerSteps, GreedyAddsThreeOperations) {
   const auto logits = mx::zeros({1, 100});
-  Sampler sampler(greedy(), {});
+  Sampler sampler = sampler_for(greedy());
   EXPECT_LE(operations(sampler.sample(logits), logits), 3);
   EXPECT_LE(operations(sampler.sample(logits), logits), 3);
 }
 
-TEST(Sampler, AStepsGraphDoesNotGrowWithTheAnswer) {
+TEST_P(SamplerSteps, AStepsGraphDoesNotGrowWithTheAnswer) {
   Sampling s = plain_draw(1);
   s.repetition_penalty = 1.1F;
-  Sampler sampler(s, {});
+  Sampler sampler = sampler_for(s);
   const auto logits = mx::zeros({1, 100});
   int first = 0, last = 0;
   for (int i = 0; i < 60; ++i) {
@@ -228,11 +242,11 @@ TEST(Sampler, AStepsGraphDoesNotGrowWithTheAnswer) {
   EXPECT_EQ(first, last);
 }
 
-TEST(Sampler, LogprobsAreThoseOfTheUntemperedDistribution) {
+TEST_P(SamplerSteps, LogprobsAreThoseOfTheUntemperedDistribution) {
   Sampling s = plain_draw(5);
   s.temperature = 0.01F;
   s.top_p = 0.5F;
-  Sampler sampler(s, {});
+  Sampler sampler = sampler_for(s);
   const TokenEvent event = sampler.sample(row({0, 3, 1, 2}), nullptr, 3).event();
   const float total = std::log(1 + std::exp(1.0F) + std::exp(2.0F) + std::exp(3.0F));
   EXPECT_EQ(event.token, 1);
@@ -244,8 +258,8 @@ TEST(Sampler, LogprobsAreThoseOfTheUntemperedDistribution) {
   EXPECT_NEAR(event.top[2].logprob, 1 - total, 1e-5);
 }
 
-TEST(Sampler, GivesNoMoreTopLogprobsThanThereAreTokens) {
-  Sampler sampler(greedy(), {});
+TEST_P(SamplerSteps, GivesNoMoreTopLogprobsThanThereAreTokens) {
+  Sampler sampler = sampler_for(greedy());
   EXPECT_EQ(sampler.sample(row({0, 1}), nullptr, 5).event().top.size(), 2);
 }
 
@@ -259,29 +273,29 @@ struct Only : TokenConstraint {
   std::vector<int32_t> ids;
 };
 
-TEST(Sampler, AConstraintForbidsEvenTheLikeliest) {
+TEST_P(SamplerSteps, AConstraintForbidsEvenTheLikeliest) {
   std::vector<float> logits(70);
   for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i);
-  Sampler sampler(greedy(), {});
+  Sampler sampler = sampler_for(greedy());
   Only last({4, 63, 69}), middle({4, 63}), nothing({});
   EXPECT_EQ(sampler.sample(row(logits), &last).value(), 69);
   const TokenEvent event = sampler.sample(row(logits), &middle, 0).event();
   EXPECT_EQ(event.token, 63);
   EXPECT_NEAR(event.logprob, 0, 1e-5);  // of what is allowed
   EXPECT_FALSE(sampler.sample(row(logits), &nothing).finite());
-  Sampler drawing(plain_draw(1), {});
+  Sampler drawing = sampler_for(plain_draw(1));
   EXPECT_EQ(drawing.sample(row(logits), &middle).value(), 63);
   EXPECT_FALSE(drawing.sample(row(logits), &nothing).finite());
 }
 
-TEST(Sampler, ANanAnywhereIsAnErrorAndItsTokenIsSafe) {
+TEST_P(SamplerSteps, ANanAnywhereIsAnErrorAndItsTokenIsSafe) {
   const int vocab = 67;
   for (const Sampling& sampling : {greedy(), plain_draw(1)}) {
     for (const float bad : {kNan, kInfinity}) {
       for (const int place : {0, 1, 15, 31, 33, 64, 66}) {
         std::vector<float> logits(vocab, 1);
         logits[static_cast<size_t>(place)] = bad;
-        Sampler sampler(sampling, {});
+        Sampler sampler = sampler_for(sampling);
         const Sample sampled = sampler.sample(row(logits));
         EXPECT_FALSE(sampled.finite()) << bad << " at " << place << ", temperature " << sampling.temperature;
         EXPECT_GE(sampled.token.data<int32_t>()[0], 0);
@@ -291,19 +305,22 @@ TEST(Sampler, ANanAnywhereIsAnErrorAndItsTokenIsSafe) {
   }
 }
 
-TEST(Sampler, TakesHalfPrecision) {
-  Sampler sampler(greedy(), {});
+TEST_P(SamplerSteps, TakesHalfPrecision) {
+  Sampler sampler = sampler_for(greedy());
   EXPECT_EQ(sampler.sample(mx::astype(row({1, 4, 2}), mx::bfloat16)).value(), 1);
 }
 
-TEST(Sampler, RefusesLogitsThatAnIdIsPast) {
+TEST_P(SamplerSteps, RefusesLogitsThatAnIdIsPast) {
   const std::vector<int32_t> prompt{1, 3}, negative{-1};
-  Sampler sampler(greedy(), prompt);
+  Sampler sampler = sampler_for(greedy(), prompt);
   EXPECT_TRUE(sampler.sample(mx::zeros({1, 4})).finite());
   EXPECT_THROW(sampler.sample(mx::zeros({1, 3})), Error);
   EXPECT_THROW(sampler.sample(mx::zeros({4})), Error);
-  EXPECT_THROW(Sampler(greedy(), negative), Error);
+  EXPECT_THROW(sampler_for(greedy(), negative), Error);
 }
+
+INSTANTIATE_TEST_SUITE_P(Sampler, SamplerSteps, testing::Bool(),
+                         [](const auto& info) { return info.param ? "OneOperation" : "Chain"; });
 
 }  // namespace
 }  // namespace mlxk

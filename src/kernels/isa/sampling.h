@@ -90,6 +90,19 @@ static int64_t row_select(const float* x, const void* beside, int64_t n, float l
     }
     index = i_add(index, i_set(kLanes));
   }
+#elif defined(__AVX2__)
+  for (; i + kLanes <= n; i += kLanes) {
+    const vf v = f_load(x + i);
+    const vf chosen =
+        _mm256_and_ps(_mm256_cmp_ps(v, f_set(low), _CMP_GE_OQ), _mm256_cmp_ps(v, f_set(high), _CMP_LT_OQ));
+    for (int left = _mm256_movemask_ps(chosen); left != 0; left &= left - 1) {
+      const int64_t at = i + __builtin_ctz((unsigned)left);
+      const int32_t index = (int32_t)at;
+      const float value = x[at];
+      memcpy(out + count, beside ? (const int32_t*)beside + at : &index, sizeof index);
+      values[count++] = value;
+    }
+  }
 #endif
   for (; i < n; ++i) {  // the stores are unconditional: which elements are chosen cannot be predicted
     const float value = x[i];
