@@ -72,36 +72,41 @@ static void row_masses(const float* x, const float* w, int64_t n, const float* t
   for (int j = 0; j < kThresholds; ++j) masses[j] = f_sum(sum[j]);
 }
 
+#ifdef __AVX512F__
+static inline uint32_t f_in_range(vf v, vf low, vf high) {
+  return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, low, _CMP_GE_OQ), v, high, _CMP_LT_OQ);
+}
+/// The lanes that `chosen` names, from lane 0 on.
+static inline vi i_compress(uint32_t chosen, vi v) { return _mm512_maskz_compress_epi32((__mmask16)chosen, v); }
+#elif defined(__AVX2__)
+static inline uint32_t f_in_range(vf v, vf low, vf high) {
+  return (uint32_t)_mm256_movemask_ps(
+      _mm256_and_ps(_mm256_cmp_ps(v, low, _CMP_GE_OQ), _mm256_cmp_ps(v, high, _CMP_LT_OQ)));
+}
+/// The lanes that `chosen` names, from lane 0 on.
+static inline vi i_compress(uint32_t chosen, vi v) {
+  const uint64_t bytes = _pdep_u64(chosen, 0x0101010101010101) * 0xff;
+  const uint64_t lanes = _pext_u64(0x0706050403020100, bytes);
+  return _mm256_permutevar8x32_epi32(v, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)lanes)));
+}
+#endif
+
 static int64_t row_select(const float* x, const void* beside, int64_t n, float low, float high, float* values,
                           void* others) {
   int32_t* out = (int32_t*)others;
   int64_t count = 0, i = 0;
-#ifdef __AVX512F__
-  vi index = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+#ifdef __AVX2__
+  int32_t numbers[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) numbers[lane] = lane;
+  const vi iota = i_load(numbers);
   for (; i + kLanes <= n; i += kLanes) {
     const vf v = f_load(x + i);
-    const __mmask16 chosen =
-        _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, f_set(low), _CMP_GE_OQ), v, f_set(high), _CMP_LT_OQ);
-    if (chosen != 0) {
-      const vi other = beside ? i_load((const int32_t*)beside + i) : index;
-      f_store(values + count, _mm512_maskz_compress_ps(chosen, v));  // past the chosen ones, never past i + kLanes
-      i_store(out + count, _mm512_maskz_compress_epi32(chosen, other));
-      count += __builtin_popcount(chosen);
-    }
-    index = i_add(index, i_set(kLanes));
-  }
-#elif defined(__AVX2__)
-  for (; i + kLanes <= n; i += kLanes) {
-    const vf v = f_load(x + i);
-    const vf chosen =
-        _mm256_and_ps(_mm256_cmp_ps(v, f_set(low), _CMP_GE_OQ), _mm256_cmp_ps(v, f_set(high), _CMP_LT_OQ));
-    for (int left = _mm256_movemask_ps(chosen); left != 0; left &= left - 1) {
-      const int64_t at = i + __builtin_ctz((unsigned)left);
-      const int32_t index = (int32_t)at;
-      const float value = x[at];
-      memcpy(out + count, beside ? (const int32_t*)beside + at : &index, sizeof index);
-      values[count++] = value;
-    }
+    const uint32_t chosen = f_in_range(v, f_set(low), f_set(high));
+    if (chosen == 0) continue;
+    const vi other = beside ? i_load((const int32_t*)beside + i) : i_add(iota, i_set((int32_t)i));
+    i_store(values + count, i_compress(chosen, (vi)v));  // past the chosen ones, never past i + kLanes
+    i_store(out + count, i_compress(chosen, other));
+    count += __builtin_popcount(chosen);
   }
 #endif
   for (; i < n; ++i) {  // the stores are unconditional: which elements are chosen cannot be predicted
