@@ -65,7 +65,7 @@ TEST(ChatSession, GoesOnAfterAnError) {
   const Talk talk("one\ntwo\n/nonsense\n\xFF\nthree\n", "", 1);
   EXPECT_NE(talk.err.find("[ERROR] too long"), std::string::npos);
   EXPECT_NE(talk.err.find("[ERROR] unknown command /nonsense"), std::string::npos);
-  EXPECT_NE(talk.err.find("[ERROR] the message is not text"), std::string::npos);
+  EXPECT_NE(talk.err.find("[ERROR] the message is not UTF-8 text"), std::string::npos);
   ASSERT_EQ(talk.asked.size(), 3u);
   EXPECT_EQ(talk.asked[1].size(), 1u) << "a message without an answer stays in the conversation";
   EXPECT_EQ(talk.asked[2].back()["content"], "three");

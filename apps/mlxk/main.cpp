@@ -79,6 +79,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (argc > 0) mlxk::program_name = std::filesystem::path(argv[0]).filename().string();
-  if (mlxk::program_name == "mlx-run") words.insert(words.begin(), "run");
+  const bool version = !words.empty() && words[0] == "--version";  // which run itself does not know
+  if (mlxk::program_name == "mlx-run" && !version) words.insert(words.begin(), "run");
   return mlxk::guarded(words);
 }

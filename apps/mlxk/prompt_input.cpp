@@ -47,7 +47,7 @@ void append_block(std::string& text, const std::string& block) {
 void check_text(std::string_view text, std::string_view place) {
   size_t where = 0;
   if (is_clean_text(text, where)) return;
-  throw Error(ErrorKind::invalid, fmt::format("{} is not text: byte 0x{:02X} at offset {} is not UTF-8", place,
+  throw Error(ErrorKind::invalid, fmt::format("{} is not UTF-8 text: byte 0x{:02X} at offset {}", place,
                                               static_cast<unsigned char>(text[where]), where));
 }
 

@@ -47,10 +47,10 @@ TEST(ReadPrompt, ReadsFiles) {
 }
 
 TEST(ReadPrompt, RefusesWhatIsNotText) {
-  EXPECT_EQ(refusal({"-"}, "ok\xFF"), "stdin is not text: byte 0xFF at offset 2 is not UTF-8");
-  EXPECT_EQ(refusal({"-"}, std::string("a\0b", 3)), "stdin is not text: byte 0x00 at offset 1 is not UTF-8");
-  EXPECT_EQ(refusal({"-"}, "\xE2\x82"), "stdin is not text: byte 0xE2 at offset 0 is not UTF-8");
-  EXPECT_EQ(refusal({"-"}, "\xED\xA0\x80"), "stdin is not text: byte 0xED at offset 0 is not UTF-8");
+  EXPECT_EQ(refusal({"-"}, "ok\xFF"), "stdin is not UTF-8 text: byte 0xFF at offset 2");
+  EXPECT_EQ(refusal({"-"}, std::string("a\0b", 3)), "stdin is not UTF-8 text: byte 0x00 at offset 1");
+  EXPECT_EQ(refusal({"-"}, "\xE2\x82"), "stdin is not UTF-8 text: byte 0xE2 at offset 0");
+  EXPECT_EQ(refusal({"-"}, "\xED\xA0\x80"), "stdin is not UTF-8 text: byte 0xED at offset 0");
   EXPECT_EQ(refusal({"-"}, ""), "the prompt is empty");
   EXPECT_EQ(refusal({"-"}, "größer 日本 😀"), "größer 日本 😀");
 }

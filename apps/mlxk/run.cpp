@@ -49,7 +49,11 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty();
   Prompt prompt = raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer)
                       : chat_prompt(messages, chat_template, {}, *tokenizer);
-  if (prompt.ids.empty()) throw Error(ErrorKind::invalid, "the prompt has no tokens");
+  if (prompt.ids.empty()) {
+    throw Error(ErrorKind::invalid, raw ? "the prompt has no tokens"
+                                        : "the prompt has no tokens: the model's chat template writes nothing",
+                raw ? "" : "--no-chat-template sends the prompt as it is");
+  }
   GenerateRequest request;
   request.prompt = prompt.ids;
   request.sampling = options.sampling;

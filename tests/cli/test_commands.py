@@ -16,6 +16,9 @@ class Version(ProgramTest):
         link = os.path.join(self.home, "mlxk-json")
         os.symlink(PROGRAM, link)
         self.assertEqual(self.run_program("--version", program=link).stdout.decode(), f"mlxk-json {VERSION}\n")
+        link = os.path.join(self.home, "mlx-run")
+        os.symlink(PROGRAM, link)
+        self.assertEqual(self.run_program("--version", program=link).stdout.decode(), f"mlx-run {VERSION}\n")
 
     def test_as_json(self):
         document = self.run_json("--version", "--json")

@@ -41,7 +41,7 @@ class Refusals(ProgramTest):
 
     def test_binary_stdin(self):
         message = self.refused("m", "-", stdin=b"abc\xff\x00")
-        self.assertEqual(message, "stdin is not text: byte 0xFF at offset 3 is not UTF-8")
+        self.assertEqual(message, "stdin is not UTF-8 text: byte 0xFF at offset 3")
 
     def test_empty_stdin(self):
         self.assertEqual(self.refused("m", "-"), "the prompt is empty")
