@@ -51,13 +51,6 @@ class Pool {
   explicit Pool(int threads) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
-  ~Pool() {
-    stopping_ = true;
-    ++round_;
-    round_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
-
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
@@ -93,7 +86,6 @@ class Pool {
       for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen; ++i) pause();
       round_.wait(seen, std::memory_order_acquire);
       seen = round_.load(std::memory_order_acquire);
-      if (stopping_) return;
       // Entered before it is asked whether the round is open, closed before it is asked who is inside: one of the two
       // sees the other.
       ++inside_;
@@ -107,13 +99,13 @@ class Pool {
   std::atomic<int> inside_{0};
   std::atomic<bool> open_{false};
   std::atomic<int64_t> next_{0};
-  std::atomic<bool> stopping_{false};
   const std::function<void(int64_t, int64_t, int)>* body_ = nullptr;
   int64_t count_ = 0, grain_ = 0;
 };
 
 Pool& pool() {
-  static Pool instance(configured_threads());
+  // Never destroyed: libmlx's own threads may still compute while the process ends.
+  static Pool& instance = *new Pool(configured_threads());
   return instance;
 }
 
