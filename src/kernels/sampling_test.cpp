@@ -73,8 +73,8 @@ TEST_P(SamplingKernels, SumWhatIsAtLeastAThreshold) {
       if (std::isinf(thresholds[j])) thresholds[j] = 0;
     }
     for (const bool counting : {false, true}) {
-      GetParam()->row_masses(row.data(), counting ? nullptr : weights.data(), static_cast<int64_t>(n), thresholds.data(),
-                             masses.data());
+      const float* weight = counting ? nullptr : weights.data();
+      GetParam()->row_masses(row.data(), weight, static_cast<int64_t>(n), thresholds.data(), masses.data());
       for (size_t j = 0; j < kThresholds; ++j) {
         float want = 0;
         for (size_t i = 0; i < n; ++i) want += row[i] >= thresholds[j] ? counting ? 1 : weights[i] : 0;

@@ -24,8 +24,16 @@ std::vector<int32_t> tokens_of(const mx::array& history) {
 }
 
 void forbid_others(const std::vector<uint32_t>& allowed, std::span<float> logits) {
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (!((allowed[i / 32] >> (i % 32)) & 1U)) logits[i] = -std::numeric_limits<float>::infinity();
+  const float forbidden = -std::numeric_limits<float>::infinity();
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    const auto part = logits.subspan(word * 32, std::min<size_t>(32, logits.size() - word * 32));
+    if (allowed[word] == 0) {
+      std::fill(part.begin(), part.end(), forbidden);
+      continue;
+    }
+    for (size_t i = 0; i < part.size(); ++i) {
+      if (!((allowed[word] >> i) & 1U)) part[i] = forbidden;
+    }
   }
 }
 
@@ -60,7 +68,8 @@ void choose(const CpuStep& step, const Arrays& inputs, Arrays& outputs) {
   if (step.top_logprobs >= 0) outputs[kLogprob].data<float>()[0] = row[static_cast<size_t>(token)] - check;
   if (step.top_logprobs > 0) {
     const auto count = static_cast<int>(outputs[kTopTokens].size());
-    const std::vector<int32_t> top = usable ? selection.likeliest(count) : std::vector<int32_t>(outputs[kTopTokens].size());
+    std::vector<int32_t> top(outputs[kTopTokens].size());
+    if (usable) top = selection.likeliest(count);
     for (size_t i = 0; i < top.size(); ++i) {
       outputs[kTopTokens].data<uint32_t>()[i] = static_cast<uint32_t>(top[i]);
       outputs[kTopLogprobs].data<float>()[i] = row[static_cast<size_t>(top[i])] - check;

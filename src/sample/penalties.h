@@ -10,8 +10,8 @@
 
 namespace mlxk {
 
-/// Adds the bias to `logits` in memory and applies the penalties of `sampling` for the tokens of `history`, oldest first.
-/// Any thread; every id must be within the logits.
+/// Adds the bias to `logits` in memory and applies the penalties of `sampling` for the tokens of `history`, oldest
+/// first. Any thread; every id must be within the logits.
 void penalise(const Sampling& sampling, std::span<const int32_t> history, std::span<float> logits);
 
 /// Logit bias and the three penalties, with the recent tokens they look at. Those stay on the device, so that a token

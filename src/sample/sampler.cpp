@@ -95,8 +95,9 @@ Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt, bool
 
 Sample Sampler::sample(const mx::array& raw, TokenConstraint* constraint, int top_logprobs) {
   if (raw.ndim() != 2 || raw.shape(0) != 1 || raw.shape(1) <= largest_id_) {  // a scatter does not check its indices
-    throw Error(ErrorKind::internal, fmt::format("[sampling] logits must be [1, more than {}], got {} dims and {} values",
-                                                 largest_id_, raw.ndim(), raw.size()));
+    throw Error(ErrorKind::internal,
+                fmt::format("[sampling] logits must be [1, more than {}], got {} dims and {} values", largest_id_,
+                            raw.ndim(), raw.size()));
   }
   const mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
   if (!one_operation_) {

@@ -99,7 +99,8 @@ Sampling random_filters(std::mt19937& random, size_t vocab) {
 TEST(Selection, LeavesTheDistributionThatTheOperationsLeave) {
   std::mt19937 random(5);
   Selection selection;
-  for (const std::string kind : {"normal", "flat", "ties", "masked", "huge", "floor", "spread", "equal", "one", "only"}) {
+  for (const std::string kind :
+       {"normal", "flat", "ties", "masked", "huge", "floor", "spread", "equal", "one", "only"}) {
     for (const size_t vocab : {1, 2, 7, 256, 257, 1000, 5003}) {
       for (int round = 0; round < 12; ++round) {
         const auto row = random_row(random, kind, vocab);

@@ -115,7 +115,7 @@ static int64_t row_select(const float* x, const void* beside, int64_t n, float l
     if (beside) memcpy(&other, (const int32_t*)beside + i, sizeof other);
     values[count] = value;
     memcpy(out + count, &other, sizeof other);
-    count += (value >= low) & (value < high) ? 1 : 0;
+    count += (value >= low) & (value < high);
   }
   return count;
 }

@@ -92,8 +92,8 @@ struct CpuKernels {
   float (*row_weights)(const float* x, int64_t n, float largest, float scale, float* w);
   /// masses[j] = sum of w (of ones, where w is null) where x >= thresholds[j], which is finite; kThresholds of them.
   void (*row_masses)(const float* x, const float* w, int64_t n, const float* thresholds, float* masses);
-  /// Copies what of x is in [low, high) to `values`, and what stands `beside` it (4 bytes each; its index, where that is
-  /// null) to `others`; returns how many. Both have room for n, and may be x and `beside` themselves.
+  /// Copies what of x is in [low, high) to `values`, and what stands `beside` it (4 bytes each; its index, where that
+  /// is null) to `others`; returns how many. Both have room for n, and may be x and `beside` themselves.
   int64_t (*row_select)(const float* x, const void* beside, int64_t n, float low, float high, float* values,
                         void* others);
 };
