@@ -66,8 +66,8 @@ mx::array Weights::take_shaped(const std::string& name, const mx::Shape& shape) 
   }
   mx::array tensor = take_raw(name);
   if (tensor.shape() != shape || !is_float(tensor.dtype())) {
-    note(fmt::format("{} must be a float tensor of shape [{}], got shape [{}]", name, fmt::join(shape, ", "),
-                     fmt::join(tensor.shape(), ", ")));
+    note(fmt::format("{} must be a float tensor of shape [{}], got {} [{}]", name, fmt::join(shape, ", "),
+                     is_float(tensor.dtype()) ? "shape" : "integers of shape", fmt::join(tensor.shape(), ", ")));
     return mx::zeros(shape, activation_type_);
   }
   return tensor;

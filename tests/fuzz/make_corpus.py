@@ -50,6 +50,7 @@ write("config_fuzz", {
                              "audio_config": {"x": 1}, "auto_map": {"AutoModel": "m.M"}}),
     "model_file": config(0, {"model_type": "x", "model_file": "m.py"}),
     "float": config(0, {"model_type": "mamba2", "time_step_limit": [0.0, {"__float__": "Infinity"}]}),
+    "bare_infinity": config(0, b'{"model_type": "mamba2", "time_step_limit": [0.0, Infinity], "x": -Infinity, "y": NaN}'),
     "big_number": config(0, b'{"vocab_size":1e400}'),
     "tokenizer_config": config(1, {"chat_template": "{{ messages }}", "bos_token": {"content": "<s>"}}),
     "template_list": config(1, {"chat_template": [{"name": "default", "template": "x"}]}),
