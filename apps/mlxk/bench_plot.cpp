@@ -37,10 +37,10 @@ std::string bar_chart_svg(const std::string& title, const std::vector<PlotPanel>
     for (const auto& bar : panel.bars) {
       const double middle = y + kRow / 2.0;
       body += text_at(kLabelWidth - 8, y + 16, bar.label, " text-anchor=\"end\"");
-      body += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"#4a7ab5\"/>\n", kLabelWidth, y + 3,
-                          x(bar.value) - kLabelWidth, kRow - 6);
-      body += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#222\"/>\n", x(bar.low),
-                          middle, x(bar.high), middle);
+      body += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"#4a7ab5\"/>\n", kLabelWidth,
+                          y + 3, x(bar.value) - kLabelWidth, kRow - 6);
+      body += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#222\"/>\n",
+                          x(bar.low), middle, x(bar.high), middle);
       body += text_at(static_cast<int>(x(std::max(bar.value, bar.high))) + 6, y + 16, fmt::format("{:.4g}", bar.value));
       y += kRow;
     }

@@ -41,8 +41,8 @@ std::vector<int64_t> read_numbers(const Args& args, const char* option, int64_t 
     const bool digits = !word.empty() && word.size() < 10 && word.find_first_not_of("0123456789") == std::string::npos;
     const int64_t number = digits ? std::stoll(word) : 0;
     if (number < 1 || number > most) {
-      throw Error(ErrorKind::usage, fmt::format("argument {}: numbers in [1, {}] with commas between them, got '{}'", option,
-                                                most, args.text(option)));
+      throw Error(ErrorKind::usage, fmt::format("argument {}: numbers in [1, {}] with commas between them, got '{}'",
+                                                option, most, args.text(option)));
     }
     numbers.push_back(number);
   }
@@ -55,8 +55,8 @@ std::vector<BenchPoint> read_points(const Args& args, const ModelInfo& model) {
   const int64_t generate = args.integer("--generate");
   for (const int64_t prompt : read_numbers(args, "--prompt", kMostTokens)) {
     if (model.context_length > 0 && prompt + generate > model.context_length) {
-      throw Error(ErrorKind::invalid, fmt::format("--prompt {} and --generate {} exceed the context of '{}', {} tokens", prompt,
-                                                  generate, model.ref.name, model.context_length));
+      throw Error(ErrorKind::invalid, fmt::format("--prompt {} and --generate {} exceed the context of '{}', {} tokens",
+                                                  prompt, generate, model.ref.name, model.context_length));
     }
     for (const int64_t batch : read_numbers(args, "--batch", kMostBatch)) {
       points.push_back({static_cast<int>(batch), prompt, generate});
@@ -114,7 +114,8 @@ std::string results_table(const std::vector<BenchResult>& results, uint64_t step
                     step_bytes > 0 ? fmt::format("{:.1f} GB/s ({:.0f} %)", read / 1e9, 100 * read / bandwidth) : "-",
                     fmt::format("{:.0f} MB", static_cast<double>(result.peak_bytes) / 1e6)});
   }
-  return render_table({"Prompt", "Batch", "Prefill tok/s", "Decode tok/s", "First token", "Weights read", "Peak memory"}, rows);
+  return render_table(
+      {"Prompt", "Batch", "Prefill tok/s", "Decode tok/s", "First token", "Weights read", "Peak memory"}, rows);
 }
 
 std::string plot(const std::string& model, const std::vector<BenchResult>& results) {
@@ -131,7 +132,8 @@ std::string plot(const std::string& model, const std::vector<BenchResult>& resul
   return bar_chart_svg(model, {prefill, decode});
 }
 
-BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads, std::vector<double>& bandwidths) {
+BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads,
+                    std::vector<double>& bandwidths) {
   std::vector<double> prefill, decode, first;
   uint64_t peak = 0;
   for (int64_t run = -1; run < runs; ++run) {  // the first warms up
@@ -199,12 +201,15 @@ const Command kBenchCommand = {
     .name = "bench",
     .help = "measure how fast a model runs on this machine",
     .positionals = {{"model", PositionalKind::required, "name, part of a name, name@revision, or folder"}},
-    .options = {{.name = "--prompt", .kind = OptionKind::text, .metavar = "LIST", .help = "tokens of a prompt, with commas between several", .default_value = "512"},
+    .options = {{.name = "--prompt", .kind = OptionKind::text, .metavar = "LIST",
+                 .help = "tokens of a prompt, with commas between several", .default_value = "512"},
                 {.name = "--generate", .kind = OptionKind::integer, .metavar = "N", .help = "tokens of an answer",
                  .default_value = "128", .min = 2, .max = kMostTokens},
-                {.name = "--batch", .kind = OptionKind::text, .metavar = "LIST", .help = "requests at once, with commas between several", .default_value = "1"},
+                {.name = "--batch", .kind = OptionKind::text, .metavar = "LIST",
+                 .help = "requests at once, with commas between several", .default_value = "1"},
                 {.name = "--runs", .kind = OptionKind::integer, .metavar = "N",
-                 .help = "measured runs of each point, after one that warms up", .default_value = "5", .min = 1, .max = 1000},
+                 .help = "measured runs of each point, after one that warms up", .default_value = "5", .min = 1,
+                 .max = 1000},
                 threads_option(),
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
                 json_option()},

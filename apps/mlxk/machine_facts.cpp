@@ -86,7 +86,8 @@ double read_bandwidth(int threads, uint64_t bytes) {
   std::atomic<uint64_t> sum{0};  // keeps the reads from being optimised away
   double best = 0;
   for (int pass = 0; pass < kPasses; ++pass) {
-    const double seconds = timed(threads, [&](int i) { sum += sum_words(data + words * static_cast<size_t>(i), words); });
+    const double seconds =
+        timed(threads, [&](int i) { sum += sum_words(data + words * static_cast<size_t>(i), words); });
     best = std::max(best, static_cast<double>(words * sizeof(uint64_t)) * threads / seconds);
   }
   munmap(memory, bytes);
