@@ -15,7 +15,7 @@ namespace mlxk {
 
 namespace {
 // Freed buffers that libmlx keeps for reuse. Enough for the activations of a step; more would look like a leak.
-constexpr size_t kBufferCacheBytes = size_t{512} << 20;
+constexpr size_t kBufferCacheBytes = size_t{64} << 20;
 }  // namespace
 
 MlxBackend::MlxBackend() { mx::set_cache_limit(kBufferCacheBytes); }

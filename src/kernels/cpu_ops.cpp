@@ -7,70 +7,56 @@
 #include "kernels/cpu_op.h"
 #include "kernels/matmul.h"
 #include "kernels/threads.h"
+#include "mlx/transforms.h"
 
 namespace mlxk {
 
+struct CpuLayer {
+  std::vector<CpuMatrix> matrices;
+  std::optional<CpuNorm> norm, post_norm;
+  std::vector<MatrixView> views;  // of the matrices
+};
+
 namespace {
 
-/// Where an operation finds its arrays among its inputs; -1: it has none.
-struct NormRef {
-  int weight = -1;
-  float eps = 0;
-};
-struct MatrixRef {
-  int weight, scales, biases, bias;
-  int rows, columns, bits, group;
-};
-
-/// The inputs of an operation while its graph is built.
-class InputList {
- public:
-  explicit InputList(const mx::array& x) : arrays{x} {}
-  int add(const std::optional<mx::array>& a) {
-    if (!a) return -1;
-    arrays.push_back(*a);
-    return static_cast<int>(arrays.size()) - 1;
-  }
-  NormRef add(const std::optional<CpuNorm>& norm) { return norm ? NormRef{add(norm->weight), norm->eps} : NormRef{}; }
-  MatrixRef add(const CpuMatrix& m) {
-    return {add(m.weight), add(m.scales), add(m.biases), add(m.bias), m.rows, m.columns, m.bits, m.group};
-  }
-  std::vector<mx::array> arrays;
-};
+constexpr int64_t kRowsAtOnce = 8;
 
 FloatType float_type(const mx::array& a) {
   if (a.dtype() == mx::float32) return kFloat32;
   if (a.dtype() == mx::float16) return kFloat16;
   if (a.dtype() == mx::bfloat16) return kBFloat16;
-  throw std::runtime_error("[kernels] scales and float weights must be float32, float16 or bfloat16");
+  throw std::invalid_argument("[kernels] scales and float weights must be float32, float16 or bfloat16");
 }
 
-MatrixView view(const MatrixRef& ref, const Arrays& inputs) {
-  auto at = [&](int i) { return i < 0 ? nullptr : inputs[static_cast<size_t>(i)].data<void>(); };
-  const auto& typed = inputs[static_cast<size_t>(ref.bits == 0 ? ref.weight : ref.scales)];
-  return {at(ref.weight), at(ref.scales), at(ref.biases), static_cast<const float*>(at(ref.bias)),
-          ref.rows,       ref.columns,    ref.bits,       ref.group, float_type(typed)};
+const void* data_of(const std::optional<mx::array>& a) {
+  if (!a) return nullptr;
+  if (!a->flags().row_contiguous) throw std::invalid_argument("[kernels] weights must be row-contiguous");
+  return a->data<void>();
 }
 
-constexpr int64_t kRowsAtOnce = 8;
+MatrixView view(const CpuMatrix& m) {
+  return {data_of(m.weight), data_of(m.scales), data_of(m.biases), static_cast<const float*>(data_of(m.bias)),
+          m.rows,            m.columns,         m.bits,            m.group,
+          float_type(m.bits == 0 ? m.weight : *m.scales)};
+}
 
 /// Norms every row; x itself without a norm.
-const float* normed(const NormRef& norm, const Arrays& inputs, const float* x, int64_t n, int64_t columns, Scratch& out) {
-  if (norm.weight < 0) return x;
-  const float* weight = inputs[static_cast<size_t>(norm.weight)].data<float>();
+const float* normed(const std::optional<CpuNorm>& norm, const float* x, int64_t n, int64_t columns, Scratch& out) {
+  if (!norm) return x;
+  const auto* weight = norm->weight.data<float>();
   float* y = out.floats(n * columns);
   parallel_for(n, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
-      cpu_kernels().rms_norm(x + r * columns, weight, norm.eps, columns, y + r * columns);
+      cpu_kernels().rms_norm(x + r * columns, weight, norm->eps, columns, y + r * columns);
     }
   });
   return y;
 }
 
 /// out = residual + multiplier * norm(y), row by row.
-void add_residual(const NormRef& norm, const Arrays& inputs, const float* y, const float* residual, float multiplier,
-                  int64_t n, int64_t columns, Scratch& scratch, float* out) {
-  const float* scaled = normed(norm, inputs, y, n, columns, scratch);
+void add_residual(const std::optional<CpuNorm>& norm, const float* y, const float* residual, float multiplier, int64_t n,
+                  int64_t columns, Scratch& scratch, float* out) {
+  const float* scaled = normed(norm, y, n, columns, scratch);
   parallel_for(n, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
     std::copy(residual + begin * columns, residual + end * columns, out + begin * columns);
     cpu_kernels().add(scaled + begin * columns, multiplier, (end - begin) * columns, out + begin * columns);
@@ -87,74 +73,69 @@ mx::Shape with_last(const mx::array& x, int last) {
 
 }  // namespace
 
-std::vector<mx::array> cpu_matmuls(const mx::array& x, const std::optional<CpuNorm>& norm,
-                                   const std::vector<CpuMatrix>& matrices) {
-  InputList inputs(x);
-  const NormRef norm_ref = inputs.add(norm);
-  std::vector<MatrixRef> refs;
-  std::vector<mx::Shape> shapes;
-  for (const auto& matrix : matrices) {
-    refs.push_back(inputs.add(matrix));
-    shapes.push_back(with_last(x, matrix.rows));
+std::shared_ptr<const CpuLayer> cpu_layer(std::vector<CpuMatrix> matrices, std::optional<CpuNorm> norm,
+                                          std::optional<CpuNorm> post_norm) {
+  auto layer = std::make_shared<CpuLayer>(CpuLayer{std::move(matrices), std::move(norm), std::move(post_norm), {}});
+  std::vector<mx::array> arrays;
+  for (const auto& m : layer->matrices) {
+    arrays.push_back(m.weight);
+    for (const auto& part : {m.scales, m.biases, m.bias}) {
+      if (part) arrays.push_back(*part);
+    }
   }
-  auto compute = [norm_ref, refs, phase = current_phase()](const Arrays& in, Arrays& out) {
+  for (const auto& part : {layer->norm, layer->post_norm}) {
+    if (part) arrays.push_back(part->weight);
+  }
+  mx::eval(arrays);
+  for (const auto& m : layer->matrices) layer->views.push_back(view(m));
+  return layer;
+}
+
+std::vector<mx::array> cpu_matmuls(const mx::array& x, std::shared_ptr<const CpuLayer> layer) {
+  std::vector<mx::Shape> shapes;
+  for (const auto& matrix : layer->matrices) shapes.push_back(with_last(x, matrix.rows));
+  std::vector<mx::Dtype> types(shapes.size(), mx::float32);
+  auto compute = [layer = std::move(layer), phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, normalised;
     const int64_t n = rows_of(in[0]);
-    const float* from = row_major(in[0], copy);
-    const float* h = normed(norm_ref, in, from, n, in[0].shape(-1), normalised);
-    std::vector<MatrixView> views;
+    const float* h = normed(layer->norm, row_major(in[0], copy), n, in[0].shape(-1), normalised);
     std::vector<float*> ys;
-    for (size_t m = 0; m < refs.size(); ++m) {
-      views.push_back(view(refs[m], in));
-      ys.push_back(out[m].data<float>());
-    }
-    multiply(views, h, n, ys, phase);
+    for (auto& y : out) ys.push_back(y.data<float>());
+    multiply(layer->views, h, n, ys, phase);
   };
-  return mx::array::make_arrays(std::move(shapes), std::vector<mx::Dtype>(matrices.size(), mx::float32),
-                                cpu_op("CpuMatmuls", std::move(compute)), inputs.arrays);
+  return mx::array::make_arrays(std::move(shapes), types, cpu_op("CpuMatmuls", std::move(compute)), {x});
 }
 
-mx::array cpu_matmul_residual(const mx::array& x, const CpuMatrix& matrix, const std::optional<CpuNorm>& norm,
-                              float multiplier, const mx::array& residual) {
-  InputList inputs(x);
-  const int residual_at = inputs.add(residual);
-  const NormRef norm_ref = inputs.add(norm);
-  const MatrixRef ref = inputs.add(matrix);
-  auto compute = [=, phase = current_phase()](const Arrays& in, Arrays& out) {
+mx::array cpu_matmul_residual(const mx::array& x, std::shared_ptr<const CpuLayer> layer, float multiplier,
+                              const mx::array& residual) {
+  const int rows = layer->matrices.at(0).rows;
+  auto compute = [layer = std::move(layer), multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, residual_copy, product, normalised;
-    const int64_t n = rows_of(in[0]);
-    const MatrixView matrices[] = {view(ref, in)};
-    float* const ys[] = {product.floats(n * ref.rows)};
-    multiply(matrices, row_major(in[0], copy), n, ys, phase);
-    add_residual(norm_ref, in, ys[0], row_major(in[static_cast<size_t>(residual_at)], residual_copy), multiplier, n,
-                 ref.rows, normalised, out[0].data<float>());
+    const int64_t n = rows_of(in[0]), rows = layer->views[0].rows;
+    float* const ys[] = {product.floats(n * rows)};
+    multiply(layer->views, row_major(in[0], copy), n, ys, phase);
+    add_residual(layer->post_norm, ys[0], row_major(in[1], residual_copy), multiplier, n, rows, normalised,
+                 out[0].data<float>());
   };
-  return mx::array(with_last(x, matrix.rows), mx::float32, cpu_op("CpuMatmulResidual", std::move(compute)), inputs.arrays);
+  return mx::array(with_last(x, rows), mx::float32, cpu_op("CpuMatmulResidual", std::move(compute)), {x, residual});
 }
 
-mx::array cpu_gated_mlp(const mx::array& x, const std::optional<CpuNorm>& norm, const CpuMatrix& gate,
-                        const CpuMatrix& up, const CpuMatrix& down, const std::optional<CpuNorm>& post_norm,
-                        int activation, float multiplier) {
-  InputList inputs(x);
-  const NormRef norm_ref = inputs.add(norm), post_ref = inputs.add(post_norm);
-  const MatrixRef gate_ref = inputs.add(gate), up_ref = inputs.add(up), down_ref = inputs.add(down);
-  auto compute = [=, phase = current_phase()](const Arrays& in, Arrays& out) {
+mx::array cpu_gated_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation, float multiplier) {
+  auto compute = [layer = std::move(layer), activation, multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, normalised, gates, ups, product;
-    const int64_t n = rows_of(in[0]), wide = gate_ref.rows;
-    const float* from = row_major(in[0], copy);
-    const float* h = normed(norm_ref, in, from, n, in[0].shape(-1), normalised);
-    const MatrixView both[] = {view(gate_ref, in), view(up_ref, in)};
-    float* const ys[] = {gates.floats(n * wide), ups.floats(n * wide)};
-    multiply(both, h, n, ys, phase);
+    const std::span<const MatrixView> matrices(layer->views);
+    const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[2].rows;
+    const float* x = row_major(in[0], copy);
+    float* const inner[] = {gates.floats(n * wide), ups.floats(n * wide)};
+    multiply(matrices.first(2), normed(layer->norm, x, n, columns, normalised), n, inner, phase);
     parallel_for(n * wide, 4096, [&](int64_t begin, int64_t end, int) {
-      cpu_kernels().gated(ys[0] + begin, ys[1] + begin, end - begin, activation, ys[0] + begin);
+      cpu_kernels().gated(inner[0] + begin, inner[1] + begin, end - begin, activation, inner[0] + begin);
     });
-    const MatrixView last[] = {view(down_ref, in)};
-    float* const results[] = {product.floats(n * down_ref.rows)};
-    multiply(last, ys[0], n, results, phase);
-    add_residual(post_ref, in, results[0], from, multiplier, n, down_ref.rows, normalised, out[0].data<float>());
+    float* const ys[] = {product.floats(n * columns)};
+    multiply(matrices.subspan(2), inner[0], n, ys, phase);
+    add_residual(layer->post_norm, ys[0], x, multiplier, n, columns, normalised, out[0].data<float>());
   };
-  return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedMlp", std::move(compute)), inputs.arrays);
+  return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedMlp", std::move(compute)), {x});
 }
 
 }  // namespace mlxk

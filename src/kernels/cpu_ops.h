@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -26,18 +27,23 @@ struct CpuNorm {
   float eps;
 };
 
+/// The weights of one operation, evaluated and looked over once: the graphs refer to them as a whole and not array by
+/// array, which would cost more than a small product.
+struct CpuLayer;
+
+/// Evaluates what is lazy; throws when a weight is not row-contiguous or of a type that the kernels do not read.
+std::shared_ptr<const CpuLayer> cpu_layer(std::vector<CpuMatrix> matrices, std::optional<CpuNorm> norm = std::nullopt,
+                                          std::optional<CpuNorm> post_norm = std::nullopt);
+
 /// norm(x) times each matrix: x [..., columns] float32 → one [..., rows] for each. One operation of the graph.
-std::vector<mx::array> cpu_matmuls(const mx::array& x, const std::optional<CpuNorm>& norm,
-                                   const std::vector<CpuMatrix>& matrices);
+std::vector<mx::array> cpu_matmuls(const mx::array& x, std::shared_ptr<const CpuLayer> layer);
 
-/// residual + multiplier * norm(x · matrix): x [..., columns], residual [..., rows]. One operation.
-mx::array cpu_matmul_residual(const mx::array& x, const CpuMatrix& matrix, const std::optional<CpuNorm>& norm,
-                              float multiplier, const mx::array& residual);
+/// residual + multiplier * post_norm(x · matrix): x [..., columns], residual [..., rows]. One operation.
+mx::array cpu_matmul_residual(const mx::array& x, std::shared_ptr<const CpuLayer> layer, float multiplier,
+                              const mx::array& residual);
 
-/// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))): x [..., hidden]; activation as CpuKernels::gated
-/// takes it. One operation.
-mx::array cpu_gated_mlp(const mx::array& x, const std::optional<CpuNorm>& norm, const CpuMatrix& gate,
-                        const CpuMatrix& up, const CpuMatrix& down, const std::optional<CpuNorm>& post_norm,
-                        int activation, float multiplier);
+/// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))) with the matrices gate, up and down: x [..., hidden];
+/// activation as CpuKernels::gated takes it. One operation.
+mx::array cpu_gated_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation, float multiplier);
 
 }  // namespace mlxk

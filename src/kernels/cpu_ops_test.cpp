@@ -52,7 +52,7 @@ TEST_F(CpuOps, NormAndProductsOfMixedWeightsEqualTheirOperations) {
   const auto h = mx::fast::rms_norm(x, norm.weight, norm.eps);
   for (const Phase phase : {Phase::decode, Phase::prefill}) {
     const PhaseScope scope(phase);
-    const auto ys = cpu_matmuls(x, norm, matrices);
+    const auto ys = cpu_matmuls(x, cpu_layer(matrices, norm));
     for (size_t m = 0; m < matrices.size(); ++m) EXPECT_LT(relative_error(ys[m], reference(h, matrices[m])), 1e-4) << m;
   }
 }
@@ -60,7 +60,7 @@ TEST_F(CpuOps, NormAndProductsOfMixedWeightsEqualTheirOperations) {
 TEST_F(CpuOps, TakesInputsThatDoNotLieInOrder) {
   const auto m = packed(20, 64, 4);
   const auto x = mx::transpose(mx::random::normal({64, 5}));
-  EXPECT_LT(relative_error(cpu_matmuls(x, std::nullopt, {m})[0], reference(x, m)), 1e-4);
+  EXPECT_LT(relative_error(cpu_matmuls(x, cpu_layer({m}))[0], reference(x, m)), 1e-4);
 }
 
 TEST_F(CpuOps, GatedMlpEqualsItsOperations) {
@@ -71,13 +71,13 @@ TEST_F(CpuOps, GatedMlpEqualsItsOperations) {
   const auto g = reference(h, gate);
   const auto inner = mx::multiply(mx::multiply(g, mx::sigmoid(g)), reference(h, up));
   const auto exact = mx::add(x, mx::multiply(mx::array(0.5F), mx::fast::rms_norm(reference(inner, down), post.weight, post.eps)));
-  EXPECT_LT(relative_error(cpu_gated_mlp(x, norm, gate, up, down, post, 0, 0.5F), exact), 1e-4);
+  EXPECT_LT(relative_error(cpu_gated_mlp(x, cpu_layer({gate, up, down}, norm, post), 0, 0.5F), exact), 1e-4);
 }
 
 TEST_F(CpuOps, ResidualIsAddedAfterTheNorm) {
   const auto x = mx::random::normal({1, 1, 64}), residual = mx::random::normal({1, 1, 32});
   const auto m = packed(32, 64, 4);
-  EXPECT_LT(relative_error(cpu_matmul_residual(x, m, std::nullopt, 2, residual),
+  EXPECT_LT(relative_error(cpu_matmul_residual(x, cpu_layer({m}), 2, residual),
                            mx::add(residual, mx::multiply(mx::array(2.0F), reference(x, m)))),
             1e-4);
 }

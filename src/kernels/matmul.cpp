@@ -10,9 +10,15 @@ namespace mlxk {
 
 namespace {
 
-// Weight rows that a thread takes at a time in decode: enough to hide the hand-over, few enough to share a small matrix.
-constexpr int64_t kDecodeRows = 32;
 constexpr int64_t kPrefillPanels = 2;
+
+/// Weight rows that a thread takes at a time. In decode a piece is as long as it can be: what the processor fetches ahead
+/// of its end, another thread fetches too. A matrix still makes two pieces a thread, for the one that comes late.
+int64_t rows_a_piece(int64_t rows, Phase phase) {
+  if (phase == Phase::prefill) return kPrefillPanels * cpu_kernels().lanes;
+  const int64_t share = rows / (2 * kernel_threads());
+  return std::clamp<int64_t>((share + 15) / 16 * 16, 32, 1024);
+}
 
 /// The activations as the packed matrices want them; made again only when the next matrix wants them otherwise.
 class Activations {
@@ -87,7 +93,6 @@ void multiply_rows(const MatrixView& m, const float* x, const QuantizedRows* qua
 void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase) {
   if (n == 0 || matrices.empty()) return;
   Activations activations(x, n, matrices.front().columns);
-  const int64_t piece = phase == Phase::decode ? kDecodeRows : kPrefillPanels * cpu_kernels().lanes;
   // Neighbours that want the activations in the same form share one round of the threads.
   size_t first = 0;
   while (first < matrices.size()) {
@@ -98,11 +103,15 @@ void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, s
         lead.bits == 0 ? nullptr : &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
     std::vector<int64_t> ends;  // of each matrix, in pieces
     int64_t pieces = 0;
-    for (size_t m = first; m < last; ++m) ends.push_back(pieces += (matrices[m].rows + piece - 1) / piece);
+    for (size_t m = first; m < last; ++m) {
+      const int64_t piece = rows_a_piece(matrices[m].rows, phase);
+      ends.push_back(pieces += (matrices[m].rows + piece - 1) / piece);
+    }
     parallel_for(pieces, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t p = begin; p < end; ++p) {
         const size_t m = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), p) - ends.begin());
         const auto& matrix = matrices[first + m];
+        const int64_t piece = rows_a_piece(matrix.rows, phase);
         const int64_t row = (p - (m == 0 ? 0 : ends[m - 1])) * piece;
         multiply_rows(matrix, x, quantized, n, row, std::min(row + piece, matrix.rows), ys[first + m], phase, thread);
       }

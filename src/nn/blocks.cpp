@@ -45,25 +45,29 @@ std::optional<CpuNorm> cpu(const std::optional<RmsNorm>& norm) {
   return norm ? std::optional(norm->cpu()) : std::nullopt;
 }
 
-/// norm, then each of the projections: one operation on CPU.
-std::vector<mx::array> projected(const mx::array& x, const std::optional<RmsNorm>& norm,
-                                 const std::vector<const Linear*>& projections) {
+/// The CPU's form of a block's weights, made at its first call; null where a weight has none.
+const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& layer, const std::vector<const Linear*>& linears,
+                                           const std::optional<RmsNorm>& norm, const std::optional<RmsNorm>& post_norm) {
+  if (layer || !cpu_is_default()) return layer;
   std::vector<CpuMatrix> matrices;
-  for (const Linear* projection : projections) {
-    if (auto matrix = projection->cpu()) matrices.push_back(*matrix);
+  for (const Linear* linear : linears) {
+    auto matrix = linear->cpu();
+    if (!matrix) return layer;
+    matrices.push_back(*matrix);
   }
-  if (matrices.size() == projections.size()) return cpu_matmuls(x, cpu(norm), matrices);
-  mx::array in = norm ? (*norm)(x) : x;
-  std::vector<mx::array> out;
-  for (const Linear* projection : projections) out.push_back((*projection)(in));
-  return out;
+  layer = cpu_layer(std::move(matrices), cpu(norm), cpu(post_norm));
+  return layer;
 }
 
 }  // namespace
 
 Qkv NormQkv::operator()(const mx::array& x) const {
-  std::vector<mx::array> parts = projected(x, norm, {&q, &k, &v});
-  return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm};
+  if (cpu(layer, {&q, &k, &v}, norm, std::nullopt)) {
+    std::vector<mx::array> parts = cpu_matmuls(x, layer);
+    return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm};
+  }
+  mx::array in = norm ? (*norm)(x) : x;
+  return {q(in), k(in), v(in), head_dim, q_norm, k_norm};
 }
 
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
@@ -104,7 +108,7 @@ std::optional<mx::array> Attention::on_cpu(const Qkv& qkv, AttentionCache& cache
 }
 
 mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {
-  if (auto matrix = out.cpu()) return cpu_matmul_residual(x, *matrix, cpu(norm), multiplier, residual);
+  if (cpu(layer, {&out}, std::nullopt, norm)) return cpu_matmul_residual(x, layer, multiplier, residual);
   mx::array y = out(x);
   return add_residual(norm ? (*norm)(y) : y, residual, multiplier);
 }
@@ -117,10 +121,8 @@ Activation read_activation(const std::string& name) {
 }
 
 mx::array GatedMlpResidual::operator()(const mx::array& x) const {
-  auto cpu_gate = gate.cpu(), cpu_up = up.cpu(), cpu_down = down.cpu();
-  if (cpu_gate && cpu_up && cpu_down) {
-    return cpu_gated_mlp(x, cpu(norm), *cpu_gate, *cpu_up, *cpu_down, cpu(post_norm), static_cast<int>(activation),
-                         multiplier);
+  if (cpu(layer, {&gate, &up, &down}, norm, post_norm)) {
+    return cpu_gated_mlp(x, layer, static_cast<int>(activation), multiplier);
   }
   mx::array in = norm ? (*norm)(x) : x;
   mx::array y = down(mx::multiply(activate(activation, gate(in)), up(in)));

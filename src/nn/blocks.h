@@ -27,6 +27,7 @@ struct NormQkv {
   Linear q, k, v;
   std::optional<RmsNorm> q_norm, k_norm;
   int head_dim;
+  mutable std::shared_ptr<const CpuLayer> layer = nullptr;  // all of it for the CPU, made at the first call
 
   Qkv operator()(const mx::array& x) const;  // x [B, L, hidden]
 };
@@ -52,6 +53,7 @@ struct OutResidual {
   Linear out;
   std::optional<RmsNorm> norm;
   float multiplier = 1;
+  mutable std::shared_ptr<const CpuLayer> layer = nullptr;
 
   mx::array operator()(const mx::array& x, const mx::array& residual) const;  // [B, L, in], [B, L, hidden]
 };
@@ -68,6 +70,7 @@ struct GatedMlpResidual {
   std::optional<RmsNorm> post_norm;
   Activation activation = Activation::silu;
   float multiplier = 1;
+  mutable std::shared_ptr<const CpuLayer> layer = nullptr;
 
   mx::array operator()(const mx::array& x) const;  // [B, L, hidden]
 };

@@ -42,7 +42,10 @@ std::optional<CpuMatrix> Matrix::cpu() const {
 }
 
 mx::array Matrix::times(const mx::array& x) const {
-  if (auto matrix = cpu()) return cpu_matmuls(x, std::nullopt, {*matrix}).front();
+  if (!layer) {
+    if (auto matrix = cpu()) layer = cpu_layer({*matrix});
+  }
+  if (layer) return cpu_matmuls(x, layer).front();
   if (transposed) return mx::matmul(x, *transposed);
   return mx::quantized_matmul(x, weight, *scales, biases, true, packing.group_size, packing.bits, packing.mode);
 }
@@ -70,7 +73,10 @@ std::optional<CpuMatrix> Linear::cpu() const {
 }
 
 mx::array Linear::operator()(const mx::array& x) const {
-  if (auto matrix = cpu()) return cpu_matmuls(x, std::nullopt, {*matrix}).front();
+  if (!layer_) {
+    if (auto matrix = cpu()) layer_ = cpu_layer({*matrix});
+  }
+  if (layer_) return cpu_matmuls(x, layer_).front();
   if (!bias_) return matrix_.times(x);
   if (matrix_.transposed) return mx::addmm(*bias_, x, *matrix_.transposed);
   return mx::add(matrix_.times(x), *bias_);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "kernels/cpu_ops.h"
@@ -24,6 +25,7 @@ struct Matrix {
   Quantization packing;
   mx::Dtype type;  // of what comes out
   int rows, columns;
+  mutable std::shared_ptr<const CpuLayer> layer;  // of cpu(), made at first use
 };
 
 /// y = x Wᵀ + b.
@@ -38,6 +40,7 @@ class Linear {
  private:
   Matrix matrix_;
   std::optional<mx::array> bias_;
+  mutable std::shared_ptr<const CpuLayer> layer_;  // of cpu(), made at first use
 };
 
 /// A table of token vectors, which may serve as the head as well.

@@ -2,6 +2,7 @@
 // planes of 16-bit values (plane p holds values p, p + planes, …), and the activations lie in that order too.
 
 static constexpr int kVectorBytes = 4 * kLanes;
+static constexpr int kPrefetch = 4096;  // bytes ahead of what is multiplied
 static constexpr int kGroupBlock = 64;  // groups whose factors lie on the stack at a time
 
 template <int Bits>
@@ -115,65 +116,106 @@ static inline void unpack_planes(vi packed, vi* planes) {
   }
 }
 
-/// The packed values k, k + 1, … of a row as one vector, zeros past the row's end.
-template <int Bits>
-static inline vi load_chunk(const uint8_t* row, int64_t k, int64_t columns) {
-  const int64_t left = columns - k;
+/// `count` packed values from p on as one vector; zeros behind them unless the whole chunk is there.
+template <int Bits, bool Whole>
+static inline vi load_chunk(const uint8_t* p, int64_t count) {
   if constexpr (divides_16(Bits)) {
-    const uint8_t* p = row + k * Bits / 8;
-    return left >= Decode<Bits>::kChunk ? i_load(p) : i_load_bytes(p, (int)(left * Bits / 8));
+    return Whole ? i_load(p) : i_load_bytes(p, (int)(count * Bits / 8));
   } else {
     uint8_t bytes[kVectorBytes];
-    const int64_t n = left < kVectorBytes ? left : kVectorBytes;
-    if (n < kVectorBytes) memset(bytes, 0, sizeof bytes);
-    spread_bytes(row + k * Bits / 8, Bits, n, bytes);
+    if (!Whole) memset(bytes, 0, sizeof bytes);
+    spread_bytes(p, Bits, Whole ? kVectorBytes : count, bytes);
     return i_load(bytes);
+  }
+}
+
+/// Scales and biases of one row's groups [first, first + count), rounded up to whole vectors with zeros.
+struct RowFactors {
+  float scales[kGroupBlock + kLanes], biases[kGroupBlock + kLanes];
+};
+
+static inline void load_factors(const AffineWeight* w, int64_t first, int64_t count, RowFactors* out) {
+  const int64_t whole = count / kLanes * kLanes;
+  const auto convert = [&](auto load, auto load_n, auto* scales, auto* biases) {
+    for (int64_t g = 0; g < whole; g += kLanes) {
+      f_store(out->scales + g, load(scales + first + g));
+      f_store(out->biases + g, load(biases + first + g));
+    }
+    if (whole == count) return;
+    f_store(out->scales + whole, load_n(scales + first + whole, (int)(count - whole)));
+    f_store(out->biases + whole, load_n(biases + first + whole, (int)(count - whole)));
+  };
+  if (w->type == kFloat32) return convert(f_load, f_load_n, (const float*)w->scales, (const float*)w->biases);
+  const auto *scales = (const uint16_t*)w->scales, *biases = (const uint16_t*)w->biases;
+  __builtin_prefetch(scales + first + kPrefetch / 8, 0, 0);
+  __builtin_prefetch(biases + first + kPrefetch / 8, 0, 0);
+  if (w->type == kFloat16) return convert(f_load_half, f_load_half_n, scales, biases);
+  return convert(f_load_brain, f_load_brain_n, scales, biases);
+}
+
+/// One chunk of R weight rows times X activation rows. `q` and `units` are those of the first activation row.
+template <int Bits, int R, int X, bool Whole>
+static inline void affine_chunk(const uint8_t* packed, int64_t row_bytes, int64_t count, const RowFactors* factors,
+                                int64_t group, vi order, const QuantizedRows* x, const int16_t* q, const float* units,
+                                vf (*acc)[X]) {
+  using D = Decode<Bits>;
+#pragma GCC unroll 4
+  for (int a = 0; a < R; ++a) {
+    const uint8_t* p = packed + a * row_bytes;
+    // The rows of a matrix follow each other, but a piece of it is too short for the processor to see that.
+    __builtin_prefetch(p + kPrefetch, 0, 0);
+    vi planes[D::kPlanes];
+    unpack_planes<Bits>(load_chunk<Bits, Whole>(p, count), planes);
+    const vf scale = f_spread(factors[a].scales + group, order);
+#pragma GCC unroll 4
+    for (int b = 0; b < X; ++b) {
+      vi sum = i_zero();
+#pragma GCC unroll 8
+      for (int i = 0; i < D::kPlanes; ++i) sum = h_multiply_add(sum, planes[i], i_load(q + b * x->stride + i * 2 * kLanes));
+      acc[a][b] = f_fma(f_mul(f_from_int(sum), f_load(units + b * x->units)), scale, acc[a][b]);
+    }
   }
 }
 
 /// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order, depends
 /// on neither R nor X.
 template <int Bits, int R, int X>
-static inline void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, float* y,
-                               int64_t y_stride) {
+static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, float* y, int64_t y_stride) {
   using D = Decode<Bits>;
-  const int64_t groups = w->columns / w->group, row_bytes = w->columns * Bits / 8;
+  const int64_t columns = w->columns, row_bytes = columns * Bits / 8;
+  const int group_bits = __builtin_ctz((unsigned)w->group);
+  const int64_t groups = columns >> group_bits;
   const vi order = f_order(w->group / D::kLaneValues);
   vf acc[R][X];
+#pragma GCC unroll 4
   for (int a = 0; a < R; ++a) {
+#pragma GCC unroll 4
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
-  float scales[R][kGroupBlock + kLanes];
+  RowFactors factors[R];
   for (int64_t g0 = 0; g0 < groups; g0 += kGroupBlock) {
     const int64_t block = groups - g0 < kGroupBlock ? groups - g0 : kGroupBlock;
+    for (int a = 0; a < R; ++a) load_factors(w, (i + a) * groups + g0, block, &factors[a]);
     for (int64_t g = 0; g < block; g += kLanes) {
-      const int n = (int)(block - g < kLanes ? block - g : kLanes);
-      for (int a = 0; a < R; ++a) {
-        const int64_t at = (i + a) * groups + g0 + g;
-        f_store(&scales[a][g], load_floats(w->scales, at, n, w->type));
-        const vf bias = load_floats(w->biases, at, n, w->type);
-        for (int b = 0; b < X; ++b) acc[a][b] = f_fma(bias, f_load(x->sums + (r + b) * x->groups + g0 + g), acc[a][b]);
+#pragma GCC unroll 4
+      for (int b = 0; b < X; ++b) {
+        const vf sums = f_load(x->sums + (r + b) * x->groups + g0 + g);
+#pragma GCC unroll 4
+        for (int a = 0; a < R; ++a) acc[a][b] = f_fma(f_load(factors[a].biases + g), sums, acc[a][b]);
       }
     }
-    const int64_t begin = g0 * w->group, end = (g0 + block) * w->group;
-    for (int64_t k = begin; k < end; k += D::kChunk) {
-      vi planes[R][D::kPlanes];
-      vf scale[R];
-      for (int a = 0; a < R; ++a) {
-        unpack_planes<Bits>(load_chunk<Bits>(w->packed + (i + a) * row_bytes, k, w->columns), planes[a]);
-        scale[a] = f_spread(&scales[a][(k - begin) / w->group], order);
-      }
-      for (int b = 0; b < X; ++b) {
-        const int16_t* q = x->q + (r + b) * x->stride + k;
-        vi sum[R];
-        for (int a = 0; a < R; ++a) sum[a] = i_zero();
-        for (int p = 0; p < D::kPlanes; ++p) {
-          const vi v = i_load(q + p * 2 * kLanes);
-          for (int a = 0; a < R; ++a) sum[a] = h_multiply_add(sum[a], planes[a][p], v);
-        }
-        const vf units = f_load(x->scales + (r + b) * x->units + k / D::kLaneValues);
-        for (int a = 0; a < R; ++a) acc[a][b] = f_fma(f_mul(f_from_int(sum[a]), units), scale[a], acc[a][b]);
-      }
+    const int64_t begin = g0 << group_bits, end = (g0 + block) << group_bits;
+    const uint8_t* packed = w->packed + i * row_bytes;
+    const int16_t* q = x->q + r * x->stride;
+    const float* units = x->scales + r * x->units;
+    int64_t k = begin;
+    for (; k + D::kChunk <= end; k += D::kChunk) {
+      affine_chunk<Bits, R, X, true>(packed + k * Bits / 8, row_bytes, D::kChunk, factors, (k - begin) >> group_bits, order,
+                                     x, q + k, units + k / D::kLaneValues, acc);
+    }
+    if (k < end) {
+      affine_chunk<Bits, R, X, false>(packed + k * Bits / 8, row_bytes, end - k, factors, (k - begin) >> group_bits, order,
+                                      x, q + k, units + k / D::kLaneValues, acc);
     }
   }
   for (int a = 0; a < R; ++a) {
