@@ -12,7 +12,7 @@ namespace mlxk {
 namespace {
 
 // Queries of one kv head that a thread takes at a time in prefill: enough to repay turning the keys into panels.
-constexpr int64_t kQueryBlock = 32;
+constexpr int64_t kQueryBlock = 64;
 constexpr int64_t kKeyBlock = 256;
 constexpr float kMasked = -1e30F;  // finite, so that a NaN among the scores is told from it
 
