@@ -109,15 +109,24 @@ class Terminal:
         return self.text
 
     def send(self, text):
+        time.sleep(0.5)  # the prompt shows before the line editor has taken the terminal over, and a key in between is lost
         os.write(self.fd, text.encode())
 
-    def wait(self):
-        try:
-            while os.read(self.fd, 65536):
-                pass
-        except OSError:
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+    def wait(self, seconds=60):
+        end = time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > end:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise AssertionError(f"did not end: {self.text!r}")
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    os.read(self.fd, 65536)
+                except OSError:
+                    time.sleep(0.1)
 
 
 class Chat(ProgramTest):
