@@ -14,6 +14,15 @@ mx::array take_weight(const WeightPath& path, int rows, int columns) {
   return path.has("scales") ? weights.keep(weights.take_raw(name)) : weights.take_as_stored(name, {rows, columns});
 }
 
+/// x times what weights.cpu() describes, or nullopt where it describes nothing; its `layer` is made at the first call.
+template <class T>
+std::optional<mx::array> product_on_cpu(const T& weights, std::shared_ptr<const CpuLayer>& layer, const mx::array& x) {
+  if (!layer) {
+    if (auto matrix = weights.cpu()) layer = cpu_layer({*matrix});
+  }
+  return layer ? std::optional(cpu_matmuls(x, layer).front()) : std::nullopt;
+}
+
 }  // namespace
 
 Matrix::Matrix(const WeightPath& path, int rows, int columns)
@@ -42,10 +51,7 @@ std::optional<CpuMatrix> Matrix::cpu() const {
 }
 
 mx::array Matrix::times(const mx::array& x) const {
-  if (!layer) {
-    if (auto matrix = cpu()) layer = cpu_layer({*matrix});
-  }
-  if (layer) return cpu_matmuls(x, layer).front();
+  if (auto y = product_on_cpu(*this, layer, x)) return *y;
   if (transposed) return mx::matmul(x, *transposed);
   return mx::quantized_matmul(x, weight, *scales, biases, true, packing.group_size, packing.bits, packing.mode);
 }
@@ -73,10 +79,7 @@ std::optional<CpuMatrix> Linear::cpu() const {
 }
 
 mx::array Linear::operator()(const mx::array& x) const {
-  if (!layer_) {
-    if (auto matrix = cpu()) layer_ = cpu_layer({*matrix});
-  }
-  if (layer_) return cpu_matmuls(x, layer_).front();
+  if (auto y = product_on_cpu(*this, layer_, x)) return *y;
   if (!bias_) return matrix_.times(x);
   if (matrix_.transposed) return mx::addmm(*bias_, x, *matrix_.transposed);
   return mx::add(matrix_.times(x), *bias_);
