@@ -59,6 +59,13 @@ class MlxSequence : public Sequence {
     if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
   }
 
+  MlxSequence(const MlxSequence&) = delete;
+  MlxSequence& operator=(const MlxSequence&) = delete;
+  /// Waits for the step that is under way: libmlx's CPU thread writes into results that nobody holds any more.
+  ~MlxSequence() override {
+    if (pending_) wait_for(*pending_);
+  }
+
   bool step(std::vector<Event>& events) override {
     const auto last = usage_.prompt_tokens - 1;  // the last prompt token is the first decode step's input
     if (prefilled_ < last) {
@@ -91,6 +98,14 @@ class MlxSequence : public Sequence {
     auto sample = sampler_.sample(logits, request_.constraint.get(), request_.top_logprobs);
     mx::async_eval(sample.arrays());
     return sample;
+  }
+
+  static void wait_for(const Sample& sample) {
+    try {
+      for (auto array : sample.arrays()) array.wait();
+    } catch (const std::exception&) {
+      // The request has ended; a failure of the step after it concerns nobody.
+    }
   }
 
   bool decode(std::vector<Event>& events) {
