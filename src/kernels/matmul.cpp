@@ -62,25 +62,33 @@ Scratch& panel_scratch(int thread) {
   return scratch[static_cast<size_t>(thread)];
 }
 
-/// Rows [begin, end) of one product.
-void multiply_rows(const MatrixView& m, const float* x, const QuantizedRows* quantized, int64_t n, int64_t begin,
-                   int64_t end, float* y, Phase phase, int thread) {
+/// Weight rows [begin, end) of one product; x and `quantized` hold all rows of the activations.
+void multiply_rows(const Product& product, const float* x, const QuantizedRows* quantized, int64_t begin, int64_t end,
+                   Phase phase, int thread) {
   const auto& kernels = cpu_kernels();
+  const MatrixView& m = product.matrix;
+  const int64_t n = product.n;
+  float* y = product.y;
   if (m.bits == 0) {
     const FloatWeight w{m.data, m.rows, m.columns, m.columns, m.type};
+    const float* from = x + product.first * m.columns;
     if (phase == Phase::decode) {
-      kernels.float_rows(&w, x, n, begin, end, y, m.rows);
+      kernels.float_rows(&w, from, n, begin, end, y, m.rows);
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.float_scratch(m.columns)));
-      kernels.float_panels(&w, x, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+      kernels.float_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
     }
   } else {
     const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
+    QuantizedRows from = *quantized;
+    from.q += product.first * from.stride;
+    from.scales += product.first * from.units;
+    from.sums += product.first * from.groups;
     if (phase == Phase::decode) {
-      kernels.affine_rows(&w, quantized, n, begin, end, y, m.rows);
+      kernels.affine_rows(&w, &from, n, begin, end, y, m.rows);
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group)));
-      kernels.affine_panels(&w, quantized, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+      kernels.affine_panels(&w, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
     }
   }
   if (m.bias) {
@@ -90,34 +98,40 @@ void multiply_rows(const MatrixView& m, const float* x, const QuantizedRows* qua
 
 }  // namespace
 
-void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase) {
-  if (n == 0 || matrices.empty()) return;
-  Activations activations(x, n, matrices.front().columns);
+void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase) {
+  if (n == 0 || products.empty()) return;
+  Activations activations(x, n, products.front().matrix.columns);
   // Neighbours that want the activations in the same form share one round of the threads.
   size_t first = 0;
-  while (first < matrices.size()) {
-    const auto& lead = matrices[first];
+  while (first < products.size()) {
+    const auto& lead = products[first].matrix;
     size_t last = first + 1;
-    while (last < matrices.size() && matrices[last].bits == lead.bits && matrices[last].group == lead.group) ++last;
+    while (last < products.size() && products[last].matrix.bits == lead.bits && products[last].matrix.group == lead.group) ++last;
     const QuantizedRows* quantized =
         lead.bits == 0 ? nullptr : &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
-    std::vector<int64_t> ends;  // of each matrix, in pieces
+    std::vector<int64_t> ends;  // of each product, in pieces
     int64_t pieces = 0;
     for (size_t m = first; m < last; ++m) {
-      const int64_t piece = rows_a_piece(matrices[m].rows, phase);
-      ends.push_back(pieces += (matrices[m].rows + piece - 1) / piece);
+      const int64_t piece = rows_a_piece(products[m].matrix.rows, phase);
+      ends.push_back(pieces += (products[m].matrix.rows + piece - 1) / piece);
     }
     parallel_for(pieces, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t p = begin; p < end; ++p) {
         const size_t m = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), p) - ends.begin());
-        const auto& matrix = matrices[first + m];
-        const int64_t piece = rows_a_piece(matrix.rows, phase);
+        const auto& product = products[first + m];
+        const int64_t rows = product.matrix.rows, piece = rows_a_piece(rows, phase);
         const int64_t row = (p - (m == 0 ? 0 : ends[m - 1])) * piece;
-        multiply_rows(matrix, x, quantized, n, row, std::min(row + piece, matrix.rows), ys[first + m], phase, thread);
+        multiply_rows(product, x, quantized, row, std::min(row + piece, rows), phase, thread);
       }
     });
     first = last;
   }
+}
+
+void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase) {
+  std::vector<Product> products;
+  for (size_t m = 0; m < matrices.size(); ++m) products.push_back({matrices[m], 0, n, ys[m]});
+  multiply(products, x, n, phase);
 }
 
 }  // namespace mlxk

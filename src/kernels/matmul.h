@@ -20,8 +20,18 @@ struct MatrixView {
   FloatType type = kFloat32;
 };
 
-/// ys[m][r, i] = sum over k of x[r, k] * matrices[m][i, k], plus its bias; x [n, columns] and ys [n, rows] float32, all
+/// Some of the activations' rows and the matrix that they are multiplied with.
+struct Product {
+  MatrixView matrix;
+  int64_t first, n;  // rows of the activations
+  float* y;          // [n, matrix.rows]
+};
+
+/// y[r, i] = sum over k of x[first + r, k] * matrix[i, k], plus its bias, for every product; x [n, columns] float32, all
 /// matrices with the same columns. On all kernel threads; from one thread at a time.
+void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase);
+
+/// The same for matrices that are each multiplied with all rows: ys[m] [n, rows].
 void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase);
 
 }  // namespace mlxk
