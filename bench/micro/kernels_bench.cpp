@@ -79,7 +79,7 @@ void product(State& state, Phase phase) {
 }
 void decode_product(State& state) { product(state, Phase::decode); }
 void prefill_product(State& state) { product(state, Phase::prefill); }
-BENCHMARK(decode_product)->ArgNames({"bits", "rows"})->ArgsProduct({{2, 3, 4, 6, 8, 16}, {1, 8}})->UseRealTime();
+BENCHMARK(decode_product)->ArgNames({"bits", "rows"})->ArgsProduct({{2, 3, 4, 5, 6, 8, 16}, {1, 2, 4, 8, 16, 32}})->UseRealTime();
 BENCHMARK(prefill_product)->ArgNames({"bits", "rows"})->ArgsProduct({{4, 8, 16}, {33, 512}})->UseRealTime();
 
 void attention(State& state) {

@@ -94,8 +94,34 @@ static void quantize_row(const float* x, int64_t columns, int group, int bits, c
   }
 }
 
+/// For each 16-bit lane of two planes: the bytes that its 3, 5 or 6 bits lie in, and the factor that moves them to the top.
+template <int Bits>
+struct Spread {
+  uint8_t bytes[2][kVectorBytes] = {};
+  uint16_t up[2][2 * kLanes] = {};
+  constexpr Spread() {
+    for (int p = 0; p < 2; ++p) {
+      for (int j = 0; j < 2 * kLanes; ++j) {
+        const int bit = (j % 8 * 2 + p) * Bits, byte = bit / 8 + lane_offset(Bits, j / 8);
+        bytes[p][2 * j] = (uint8_t)byte;
+        bytes[p][2 * j + 1] = (uint8_t)(byte + 1);
+        up[p][j] = (uint16_t)(1 << (16 - Bits - bit % 8));
+      }
+    }
+  }
+};
+template <int Bits>
+alignas(64) static constexpr Spread<Bits> kSpread;
+
 template <int Bits>
 static inline void unpack_planes(vi packed, vi* planes) {
+  if constexpr (!divides_16(Bits)) {
+    for (int p = 0; p < 2; ++p) {
+      const vi words = b_shuffle(packed, i_load(kSpread<Bits>.bytes[p]));
+      planes[p] = h_shift_right(h_multiply(words, i_load(kSpread<Bits>.up[p])), 16 - Bits);
+    }
+    return;
+  }
   constexpr int kWidth = Decode<Bits>::kWidth;
   const vi mask = h_set((1 << kWidth) - 1);
   planes[0] = i_and(packed, mask);
@@ -122,10 +148,10 @@ static inline vi load_chunk(const uint8_t* p, int64_t count) {
   if constexpr (divides_16(Bits)) {
     return Whole ? i_load(p) : i_load_bytes(p, (int)(count * Bits / 8));
   } else {
-    uint8_t bytes[kVectorBytes];
-    if (!Whole) memset(bytes, 0, sizeof bytes);
-    spread_bytes(p, Bits, Whole ? kVectorBytes : count, bytes);
-    return i_load(bytes);
+    if (Whole) return i_load_lanes<Bits>(p);
+    uint8_t bytes[kVectorBytes] = {0};
+    memcpy(bytes, p, (size_t)(count * Bits / 8));
+    return i_load_lanes<Bits>(bytes);
   }
 }
 

@@ -74,6 +74,20 @@ static inline vi i_shift_left(vi v, int n) { return _mm256_sll_epi32(v, _mm_cvts
 static inline vi i_shift_right(vi v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }  // logical
 static inline vi h_set(int16_t v) { return _mm256_set1_epi16(v); }
 #define h_shift_right(v, n) _mm256_srli_epi16((v), (n))
+#define h_shift_left(v, n) _mm256_slli_epi16((v), (n))
+static inline vi h_multiply(vi a, vi b) { return _mm256_mullo_epi16(a, b); }  // the low 16 bits
+/// Byte i is the byte of v's same 16-byte lane that order's byte i names.
+static inline vi b_shuffle(vi v, vi order) { return _mm256_shuffle_epi8(v, order); }
+
+/// 2 * Bits bytes (3, 5 or 6 bits) from p on for each 16-byte lane; they begin at lane_offset.
+static constexpr int lane_offset(int bits, int lane) { return lane == 1 && bits != 6 ? 2 : 0; }
+template <int Bits>
+static inline vi i_load_lanes(const uint8_t* p) {
+  const vi mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(Bits), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+  const vi words = _mm256_maskload_epi32((const int*)p, mask);
+  constexpr int second = Bits / 2;  // the 32-bit word in which the second lane's bytes begin
+  return _mm256_permutevar8x32_epi32(words, _mm256_set_epi32(second + 3, second + 2, second + 1, second, 3, 2, 1, 0));
+}
 
 /// acc + a0 b0 + a1 b1 in each 32-bit lane.
 static inline vi h_multiply_add(vi acc, vi a, vi b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }

@@ -51,6 +51,20 @@ static inline vi i_shift_left(vi v, int n) { return _mm512_sll_epi32(v, _mm_cvts
 static inline vi i_shift_right(vi v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }  // logical
 static inline vi h_set(int16_t v) { return _mm512_set1_epi16(v); }
 #define h_shift_right(v, n) _mm512_srli_epi16((v), (n))
+#define h_shift_left(v, n) _mm512_slli_epi16((v), (n))
+static inline vi h_multiply(vi a, vi b) { return _mm512_mullo_epi16(a, b); }  // the low 16 bits
+/// Byte i is the byte of v's same 16-byte lane that order's byte i names.
+static inline vi b_shuffle(vi v, vi order) { return _mm512_shuffle_epi8(v, order); }
+
+/// 2 * Bits bytes (3, 5 or 6 bits) from p on for each 16-byte lane; they begin at lane_offset.
+static constexpr int lane_offset(int, int) { return 0; }
+template <int Bits>
+static inline vi i_load_lanes(const uint8_t* p) {
+  const vi words = _mm512_maskz_loadu_epi16((1u << 4 * Bits) - 1, p);
+#define MLXK_LANE(n) (n) * Bits + 7, (n) * Bits + 6, (n) * Bits + 5, (n) * Bits + 4, (n) * Bits + 3, (n) * Bits + 2, (n) * Bits + 1, (n) * Bits
+  return _mm512_permutexvar_epi16(_mm512_set_epi16(MLXK_LANE(3), MLXK_LANE(2), MLXK_LANE(1), MLXK_LANE(0)), words);
+#undef MLXK_LANE
+}
 
 /// acc + a0 b0 + a1 b1 in each 32-bit lane.
 static inline vi h_multiply_add(vi acc, vi a, vi b) {

@@ -8,6 +8,7 @@ typedef int32_t vi __attribute__((vector_size(16)));
 typedef int16_t vh __attribute__((vector_size(16)));
 typedef uint16_t vu __attribute__((vector_size(16)));
 typedef uint32_t vw __attribute__((vector_size(16)));
+typedef uint64_t v2 __attribute__((vector_size(16)));
 
 static inline vf f_load(const float* p) {
   vf v;
@@ -98,21 +99,47 @@ static inline vi i_shift_left(vi v, int n) { return (vi)((vw)v << n); }
 static inline vi i_shift_right(vi v, int n) { return (vi)((vw)v >> n); }  // logical
 static inline vi h_set(int16_t v) { return (vi)((vh){v, v, v, v, v, v, v, v}); }
 static inline vi h_shift_right(vi v, int n) { return (vi)((vu)v >> n); }
+static inline vi h_shift_left(vi v, int n) { return (vi)((vu)v << n); }
+static inline vi h_multiply(vi a, vi b) { return (vi)((vu)a * (vu)b); }  // the low 16 bits
 
+/// 2 * Bits bytes (3, 5 or 6 bits) from p on; they begin at lane_offset.
+static constexpr int lane_offset(int, int) { return 0; }
+template <int Bits>
+static inline vi i_load_lanes(const uint8_t* p) {
+  uint64_t low = 0, high = 0;
+  memcpy(&low, p, Bits == 3 ? 4 : 8);
+  memcpy(&high, p + (Bits == 3 ? 4 : 8), Bits == 6 ? 4 : 2);
+  if (Bits == 3) {
+    low |= high << 32;
+    high = 0;
+  }
+  return (vi)((v2){low, high});
+}
+
+/// b_shuffle: byte i is the byte of v that order's byte i names.
 #if defined(__SSE2__)
-#include <emmintrin.h>
+#include <tmmintrin.h>
+static inline vi b_shuffle(vi v, vi order) { return (vi)_mm_shuffle_epi8((__m128i)v, (__m128i)order); }
 /// acc + a0 b0 + a1 b1 in each 32-bit lane.
 static inline vi h_multiply_add(vi acc, vi a, vi b) {
   return acc + (vi)_mm_madd_epi16((__m128i)a, (__m128i)b);
 }
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
+static inline vi b_shuffle(vi v, vi order) { return (vi)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)order); }
 static inline vi h_multiply_add(vi acc, vi a, vi b) {
   const int16x8_t x = vreinterpretq_s16_s32((int32x4_t)a), y = vreinterpretq_s16_s32((int32x4_t)b);
   const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);
   return acc + (vi)vpaddq_s32(low, high);
 }
 #else
+static inline vi b_shuffle(vi v, vi order) {
+  uint8_t from[16], at[16], to[16];
+  memcpy(from, &v, 16);
+  memcpy(at, &order, 16);
+  for (int i = 0; i < 16; ++i) to[i] = from[at[i] & 15];
+  return i_load(to);
+}
 static inline vi h_multiply_add(vi acc, vi a, vi b) {
   const vi low = (a << 16 >> 16) * (b << 16 >> 16), high = (a >> 16) * (b >> 16);
   return acc + low + high;
