@@ -73,6 +73,8 @@ mx::Shape with_last(const mx::array& x, int last) {
 
 }  // namespace
 
+MatrixView matrix_view(const CpuMatrix& matrix) { return view(matrix); }
+
 std::shared_ptr<const CpuLayer> cpu_layer(std::vector<CpuMatrix> matrices, std::optional<CpuNorm> norm,
                                           std::optional<CpuNorm> post_norm) {
   auto layer = std::make_shared<CpuLayer>(CpuLayer{std::move(matrices), std::move(norm), std::move(post_norm), {}});

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/cpu_op.h"
+#include "kernels/matmul.h"
 #include "kernels/phase.h"
 #include "mlx/array.h"
 
@@ -26,6 +27,9 @@ struct CpuNorm {
   mx::array weight;
   float eps;
 };
+
+/// The buffers of a matrix whose arrays are evaluated; throws as cpu_layer does.
+MatrixView matrix_view(const CpuMatrix& matrix);
 
 /// The weights of one operation, evaluated and looked over once: the graphs refer to them as a whole and not array by
 /// array, which would cost more than a small product.
