@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -8,12 +9,23 @@
 namespace mlxk {
 
 /// Where the head vectors of queries, keys, values or results lie: element (b, head, token) starts at
-/// data + b * batch + head * head_step + token * token_step, its numbers are contiguous.
+/// data + b * batch + head * head_step + token * token_step, its numbers are contiguous. Rows that lie apart (the caches
+/// of several sequences) have a place and head_step each.
 template <class T>
 struct HeadRows {
+  struct Row {
+    T* data;
+    int64_t head_step;
+  };
+
   T* data;
   int64_t batch, head_step, token_step;
-  T* at(int64_t b, int64_t head, int64_t token) const { return data + b * batch + head * head_step + token * token_step; }
+  std::vector<Row> rows = {};  // where they lie apart: of each row, in place of data and head_step
+  T* at(int64_t b, int64_t head, int64_t token) const {
+    if (rows.empty()) return data + b * batch + head * head_step + token * token_step;
+    const Row& row = rows[static_cast<size_t>(b)];
+    return row.data + head * row.head_step + token * token_step;
+  }
 };
 
 /// One attention: the queries' length tokens are the last of each row's.

@@ -76,14 +76,32 @@ void turn_head(const float* x, const float* norm, float eps, const CpuRotation& 
   }
 }
 
-void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, int q_norm, int k_norm, Phase phase) {
+/// The rows of `count` buffers from `first` on: where each row's tokens begin.
+HeadRows<float> cache_rows(Arrays& buffers, size_t first, size_t count, int64_t kv_heads, int64_t dim) {
+  HeadRows<float> all{nullptr, 0, 0, dim};
+  for (size_t i = first; i < first + count; ++i) {
+    const int64_t head_step = buffers[i].shape(2) * dim;
+    for (int row = 0; row < buffers[i].shape(0); ++row) {
+      all.rows.push_back({buffers[i].data<float>() + row * kv_heads * head_step, head_step});
+    }
+  }
+  return all;
+}
+
+HeadRows<const float> constant(const HeadRows<float>& from) {
+  HeadRows<const float> to{nullptr, 0, 0, from.token_step};
+  for (const auto& row : from.rows) to.rows.push_back({row.data, row.head_step});
+  return to;
+}
+
+/// `in`: q, k, v, the buffers of keys, those of values, norms; `out`: the result and the buffers.
+void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, size_t buffers, int q_norm, int k_norm,
+              Phase phase) {
   static Scratch q_copy, k_copy, v_copy, turned;
   const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
   const int64_t heads = in[0].shape(2) / dim, kv_heads = in[1].shape(2) / dim;
   const float *q = row_major(in[0], q_copy), *k = row_major(in[1], k_copy), *v = row_major(in[2], v_copy);
-  const mx::array& keys = in[3];
-  const int64_t head_step = keys.shape(2) * dim, row_step = kv_heads * head_step;
-  float *key_buffer = out[1].data<float>(), *value_buffer = out[2].data<float>();
+  const auto keys = cache_rows(out, 1, buffers, kv_heads, dim), values = cache_rows(out, 1 + buffers, buffers, kv_heads, dim);
   const auto norm_of = [&](int i) { return i < 0 ? nullptr : in[static_cast<size_t>(i)].data<float>(); };
   const float *q_factor = norm_of(q_norm), *k_factor = norm_of(k_norm);
   const float q_eps = step.q_norm ? step.q_norm->eps : 0, k_eps = step.k_norm ? step.k_norm->eps : 0;
@@ -101,9 +119,9 @@ void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, int q
       if (t % length >= step.lengths[b]) continue;
       for (int64_t h = 0; h < kv_heads; ++h) {
         const int64_t from = (t * kv_heads + h) * dim;
-        const int64_t to = static_cast<int64_t>(b) * row_step + h * head_step + (step.slots[b] + t % length) * dim;
-        turn_head(k + from, k_factor, k_eps, step.rotation, angles, step.head_dim, key_buffer + to);
-        std::memcpy(value_buffer + to, v + from, sizeof(float) * static_cast<size_t>(dim));
+        const auto row = static_cast<int64_t>(b), slot = step.slots[b] + t % length;
+        turn_head(k + from, k_factor, k_eps, step.rotation, angles, step.head_dim, keys.at(row, h, slot));
+        std::memcpy(values.at(row, h, slot), v + from, sizeof(float) * static_cast<size_t>(dim));
       }
     }
   });
@@ -117,8 +135,8 @@ void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, int q
                            step.scale,
                            true,
                            {queries, length * heads * dim, dim, heads * dim},
-                           {key_buffer, row_step, head_step, dim},
-                           {value_buffer, row_step, head_step, dim},
+                           constant(keys),
+                           constant(values),
                            {out[0].data<float>(), length * heads * dim, dim, heads * dim}};
   // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
   for (size_t b = 0; b < step.tokens.size(); ++b) {
@@ -151,25 +169,34 @@ mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array&
   return mx::array(std::move(shape), mx::float32, cpu_op("CpuAttention", std::move(compute)), std::move(inputs));
 }
 
-CpuAttended cpu_cached_attention(CpuAttentionStep step, const mx::array& keys, const mx::array& values) {
-  std::vector<mx::array> inputs{step.q, step.k, step.v, keys, values};
+CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::array>& keys,
+                                 const std::vector<mx::array>& values) {
+  std::vector<mx::array> inputs{step.q, step.k, step.v};
+  inputs.insert(inputs.end(), keys.begin(), keys.end());
+  inputs.insert(inputs.end(), values.begin(), values.end());
+  std::vector<mx::Shape> shapes{step.q.shape()};
+  std::vector<std::pair<int, int>> aliases;
+  for (size_t i = 3; i < inputs.size(); ++i) {
+    shapes.push_back(inputs[i].shape());
+    aliases.emplace_back(i - 2, i);
+  }
   const auto add = [&](const std::optional<CpuNorm>& norm) {
     if (!norm) return -1;
     inputs.push_back(norm->weight);
     return static_cast<int>(inputs.size()) - 1;
   };
   const int q_norm = add(step.q_norm), k_norm = add(step.k_norm);
-  std::vector<mx::Shape> shapes{step.q.shape(), keys.shape(), values.shape()};
   // The step must not keep the graph's arrays alive.
   step.q = step.k = step.v = mx::array(0.0F);
   if (step.q_norm) step.q_norm->weight = step.q;
   if (step.k_norm) step.k_norm->weight = step.q;
-  auto compute = [step = std::move(step), q_norm, k_norm, phase = current_phase()](const Arrays& in, Arrays& out) {
-    run_step(step, in, out, q_norm, k_norm, phase);
-  };
-  auto outputs = mx::array::make_arrays(std::move(shapes), {mx::float32, mx::float32, mx::float32},
-                                        cpu_op("CpuCachedAttention", std::move(compute), {{1, 3}, {2, 4}}), inputs);
-  return {outputs[0], outputs[1], outputs[2]};
+  auto compute = [step = std::move(step), buffers = keys.size(), q_norm, k_norm, phase = current_phase()](
+                     const Arrays& in, Arrays& out) { run_step(step, in, out, buffers, q_norm, k_norm, phase); };
+  const std::vector<mx::Dtype> types(shapes.size(), mx::float32);
+  auto outputs = mx::array::make_arrays(std::move(shapes), types,
+                                        cpu_op("CpuCachedAttention", std::move(compute), std::move(aliases)), inputs);
+  const auto first = outputs.begin() + 1, middle = first + static_cast<int64_t>(keys.size());
+  return {outputs[0], {first, middle}, {middle, outputs.end()}};
 }
 
 }  // namespace mlxk

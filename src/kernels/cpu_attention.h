@@ -37,11 +37,13 @@ struct CpuAttentionStep {
 
 struct CpuAttended {
   mx::array out;  // [B, L, heads * head_dim]
-  mx::array keys, values;
+  std::vector<mx::array> keys, values;
 };
 
-/// Norms, rotates, writes keys and values into the buffers [B, kv_heads, capacity, head_dim] in place, whoever else holds
-/// them (as append_in_place), and attends. One operation; its keys and values are the buffers after it.
-CpuAttended cpu_cached_attention(CpuAttentionStep step, const mx::array& keys, const mx::array& values);
+/// Norms, rotates, writes keys and values into the buffers [rows, kv_heads, capacity, head_dim] in place, whoever else
+/// holds them (as append_in_place), and attends. The rows of all buffers, one after the other, are the B rows; capacities
+/// may differ. One operation; its keys and values are the buffers after it.
+CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::array>& keys,
+                                 const std::vector<mx::array>& values);
 
 }  // namespace mlxk

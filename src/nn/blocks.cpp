@@ -98,12 +98,19 @@ std::optional<mx::array> Attention::on_cpu(const Qkv& qkv, AttentionCache& cache
   if (!rotation) return std::nullopt;
   auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim);
   if (!slots) return std::nullopt;
+  const auto all = [](const std::vector<mx::array*>& buffers) {
+    std::vector<mx::array> arrays;
+    for (const mx::array* buffer : buffers) arrays.push_back(*buffer);
+    return arrays;
+  };
   CpuAttended attended = cpu_cached_attention(
       {qkv.q, qkv.k, qkv.v, qkv.head_dim, cpu(qkv.q_norm), cpu(qkv.k_norm), std::move(*rotation), scale,
        positions.offsets, positions.lengths, slots->first, slots->tokens},
-      *slots->keys, *slots->values);
-  *slots->keys = attended.keys;
-  *slots->values = attended.values;
+      all(slots->keys), all(slots->values));
+  for (size_t i = 0; i < attended.keys.size(); ++i) {
+    *slots->keys[i] = attended.keys[i];
+    *slots->values[i] = attended.values[i];
+  }
   return attended.out;
 }
 

@@ -34,7 +34,8 @@ class AttentionCache : public Cache {
 
   /// Slots for one step that writes keys and values by itself and attends causally to slots [0, tokens) of each row.
   struct Slots {
-    mx::array *keys, *values;        // [B, kv_heads, capacity, head_dim], to be replaced by what the step returns
+    // [rows, kv_heads, capacity, head_dim], together B rows; to be replaced by what the step returns
+    std::vector<mx::array*> keys, values;
     std::vector<int> first, tokens;  // of each row
   };
   /// Makes room for the call's tokens and counts them as appended; nullopt where this cache must do it itself (attend).

@@ -151,7 +151,7 @@ std::optional<AttentionCache::Slots> RotatingKVCache::reserve_slots(const Positi
   int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + 1;
   mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
   reserve(std::min(window_, newest), {sample, sample});
-  Slots slots{&buffers_[0], &buffers_[1], {}, {}};
+  Slots slots{{&buffers_[0]}, {&buffers_[1]}, {}, {}};
   for (int offset : positions.offsets) {
     slots.first.push_back(slot_of(offset));
     slots.tokens.push_back(std::min(window_, offset + 1));
