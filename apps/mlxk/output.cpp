@@ -9,8 +9,6 @@
 
 namespace mlxk {
 
-namespace {
-/// The matches of an ambiguous name stand in the hint, one a line.
 Json lines_of(const std::string& text) {
   Json lines = Json::array();
   for (size_t start = 0; start < text.size();) {
@@ -21,7 +19,6 @@ Json lines_of(const std::string& text) {
   }
   return lines;
 }
-}  // namespace
 
 void print_json(const Json& document) {
   print_line(document.dump(2, ' ', true, Json::error_handler_t::replace));
@@ -38,14 +35,20 @@ int report_error(const Error& error, const Command* command, bool json) {
   const bool usage = error.kind() == ErrorKind::usage;
   if (json) {
     const std::string name = command && !usage ? command->name : "";
-    const std::string type = command && !usage && !command->error_type.empty() ? command->error_type : info.json_type;
+    const auto* failure = dynamic_cast<const CommandFailure*>(&error);
+    std::string type = command && !usage && !command->error_type.empty() ? command->error_type : info.json_type;
+    if (failure) type = failure->type();
     Json extra = Json::object();
     if (error.kind() == ErrorKind::ambiguous) {
       extra["matches"] = lines_of(error.hint());
+    } else if (error.kind() == ErrorKind::no_revision) {
+      extra["available_hashes"] = lines_of(error.hint());
     } else if (!error.hint().empty()) {
       extra["detail"] = error.hint();
     }
-    print_json(error_envelope(name, type, error.what(), extra));
+    Json envelope = error_envelope(name, type, error.what(), extra);
+    if (failure) envelope["data"] = failure->data();
+    print_json(envelope);
     return info.exit_code;
   }
   std::fflush(stdout);

@@ -9,6 +9,7 @@ constexpr ErrorKindInfo kKinds[] = {
     {ErrorKind::usage, 2, 400, "CommandError"},
     {ErrorKind::invalid, 1, 400, "ValidationError"},
     {ErrorKind::not_found, 1, 404, "model_not_found"},
+    {ErrorKind::no_revision, 1, 404, "hash_not_found"},
     {ErrorKind::ambiguous, 1, 400, "ambiguous_match"},
     {ErrorKind::unsupported, 1, 501, "not_implemented"},
     {ErrorKind::bad_model, 1, 500, "bad_model"},

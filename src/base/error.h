@@ -10,7 +10,8 @@ namespace mlxk {
 enum class ErrorKind {
   usage,         // the command line or a request is malformed
   invalid,       // a value is out of range or contradicts another
-  not_found,     // no such model, file or revision
+  not_found,     // no such model or file
+  no_revision,   // the model is there, that revision of it is not
   ambiguous,     // several models match
   unsupported,   // understood, but not built in
   bad_model,     // a model's files are broken or lie

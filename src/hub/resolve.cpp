@@ -24,8 +24,6 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-bool contains(std::string_view text, std::string_view part) { return lower(text).find(lower(part)) != std::string::npos; }
-
 [[noreturn]] void not_found(std::string_view spec, std::string hint = {}) {
   throw Error(ErrorKind::not_found, fmt::format("No model found matching '{}'", spec), std::move(hint));
 }
@@ -79,7 +77,7 @@ std::vector<CachedRepo> match_repos(const std::vector<CachedRepo>& repos, std::s
   if (const auto it = exact(std::string(name)); it != repos.end()) return {*it};
   std::vector<CachedRepo> matches;
   std::copy_if(repos.begin(), repos.end(), std::back_inserter(matches),
-               [&](const CachedRepo& repo) { return contains(repo.name, name); });
+               [&](const CachedRepo& repo) { return holds_name(repo.name, name); });
   return matches;
 }
 
@@ -115,11 +113,15 @@ ModelRef resolve_revision(std::string_view spec, const std::vector<CachedRepo>& 
   if (found.size() == 1) return found.front();
   if (found.size() > 1) ambiguous(spec, labels);
   if (candidates.size() != 1) not_found(spec);
-  throw Error(ErrorKind::not_found, fmt::format("Hash '{}' not found for model '{}'", revision, candidates.front().name),
-              fmt::format("{}", fmt::join(snapshots(candidates.front()), "\n")));
+  std::vector<std::string> available = snapshots(candidates.front());
+  for (auto& hash : available) hash.resize(std::min<size_t>(hash.size(), 8));
+  throw Error(ErrorKind::no_revision, fmt::format("Hash '{}' not found for model '{}'", revision, candidates.front().name),
+              fmt::format("{}", fmt::join(available, "\n")));
 }
 
 }  // namespace
+
+bool holds_name(std::string_view name, std::string_view part) { return lower(name).find(lower(part)) != std::string::npos; }
 
 bool is_path_spec(std::string_view spec) {
   return spec == "." || spec == ".." || spec.starts_with("/") || spec.starts_with("./") || spec.starts_with("../");
@@ -140,7 +142,7 @@ ModelRef resolve_model(std::string_view spec) {
   if (home) {
     std::vector<std::string> names;
     for (const auto& folder : workspaces_in(*home)) {
-      if (contains(folder.filename().string(), spec)) names.push_back(folder.filename().string());
+      if (holds_name(folder.filename().string(), spec)) names.push_back(folder.filename().string());
     }
     if (names.size() == 1) return workspace_ref(*home / names.front());
     if (names.size() > 1) ambiguous(spec, names);
@@ -169,11 +171,11 @@ std::vector<ModelRef> list_models(std::string_view pattern) {
   if (const auto home = workspace_home()) {
     for (const auto& folder : workspaces_in(*home)) {
       const std::string name = folder.filename().string();
-      if (contains(name, pattern)) models.push_back(workspace_ref(folder, name));
+      if (holds_name(name, pattern)) models.push_back(workspace_ref(folder, name));
     }
   }
   for (const auto& repo : cached_repos(hub_cache_dir())) {
-    if (contains(repo.name, pattern)) models.push_back(cached_ref(repo));
+    if (holds_name(repo.name, pattern)) models.push_back(cached_ref(repo));
   }
   std::sort(models.begin(), models.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return models;

@@ -31,6 +31,9 @@ std::vector<ModelRef> list_models();
 /// `pattern` is a path ("./x", "../x", "/x", ".", ".."): it means workspaces, never the cache.
 bool is_path_spec(std::string_view spec);
 
+/// Whether `name` holds `part`, whatever the case of ASCII letters.
+bool holds_name(std::string_view name, std::string_view part);
+
 /// The models that a `list` pattern selects, sorted by name. A path selects that workspace, else the workspaces in that
 /// folder, else those beside it whose name starts so; anything else those whose name holds it, case aside. Throws invalid.
 std::vector<ModelRef> list_models(std::string_view pattern);

@@ -100,9 +100,9 @@ TEST_F(Resolve, NamesTheMissingRevisionAndOffersWhatIsThere) {
     resolve_model("org/m@ffff");
     FAIL();
   } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), ErrorKind::not_found);
+    EXPECT_EQ(e.kind(), ErrorKind::no_revision);
     EXPECT_STREQ(e.what(), "Hash 'ffff' not found for model 'org/m'");
-    EXPECT_EQ(e.hint(), kHashA);
+    EXPECT_EQ(e.hint(), "aaaaaaaa");
   }
 }
 
