@@ -6,6 +6,8 @@
 
 #include "kernels/cpu_attention.h"
 #include "mlx/ops.h"
+#include "nn/cache/buffer.h"
+#include "nn/cache/joined_cache.h"
 
 namespace mlxk {
 namespace {
@@ -75,6 +77,17 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
   if (!q_norm && !k_norm && !query_scale) {
     if (auto out = on_cpu(qkv, cache, mask, positions)) return *out;
   }
+  if (auto* joined = dynamic_cast<JoinedAttentionCache*>(&cache)) {
+    // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
+    return joined->by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
+      Qkv own = qkv;
+      own.q = row_of(qkv.q, row);
+      own.k = row_of(qkv.k, row);
+      own.v = row_of(qkv.v, row);
+      const bool scaled = query_scale && query_scale->shape(0) > 1;
+      return (*this)(own, part, part.mask(at), at, scaled ? row_of(*query_scale, row) : query_scale);
+    });
+  }
   auto split = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
     mx::array heads = heads_of(x, qkv.head_dim);
     return heads_first(norm ? (*norm)(heads) : heads);
@@ -96,8 +109,8 @@ std::optional<mx::array> Attention::on_cpu(const Qkv& qkv, AttentionCache& cache
   if (!cpu_is_default() || mask.given) return std::nullopt;
   std::optional<CpuRotation> rotation = rope ? rope->cpu(positions) : CpuRotation{};
   if (!rotation) return std::nullopt;
-  auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim);
-  if (!slots) return std::nullopt;
+  if (!cache.has_slots(positions)) return std::nullopt;
+  const auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim);
   const auto all = [](const std::vector<mx::array*>& buffers) {
     std::vector<mx::array> arrays;
     for (const mx::array* buffer : buffers) arrays.push_back(*buffer);
@@ -105,11 +118,11 @@ std::optional<mx::array> Attention::on_cpu(const Qkv& qkv, AttentionCache& cache
   };
   CpuAttended attended = cpu_cached_attention(
       {qkv.q, qkv.k, qkv.v, qkv.head_dim, cpu(qkv.q_norm), cpu(qkv.k_norm), std::move(*rotation), scale,
-       positions.offsets, positions.lengths, slots->first, slots->tokens},
-      all(slots->keys), all(slots->values));
+       positions.offsets, positions.lengths, slots.first, slots.tokens},
+      all(slots.keys), all(slots.values));
   for (size_t i = 0; i < attended.keys.size(); ++i) {
-    *slots->keys[i] = attended.keys[i];
-    *slots->values[i] = attended.values[i];
+    *slots.keys[i] = attended.keys[i];
+    *slots.values[i] = attended.values[i];
   }
   return attended.out;
 }

@@ -1,8 +1,10 @@
 #include "nn/cache/attention_cache.h"
 
+#include "base/error.h"
 #include "kernels/cpu_attention.h"
 #include "kernels/cpu_op.h"
 #include "mlx/fast.h"
+#include "nn/cache/joined_cache.h"
 
 namespace mlxk {
 
@@ -12,7 +14,13 @@ mx::array scaled_attention(const mx::array& queries, const mx::array& keys, cons
   return mx::fast::scaled_dot_product_attention(queries, keys, values, scale, mask.mode, mask.array);
 }
 
-std::optional<AttentionCache::Slots> AttentionCache::reserve_slots(const Positions&, int, int) { return std::nullopt; }
+AttentionCache::Slots AttentionCache::reserve_slots(const Positions&, int, int) {
+  throw Error(ErrorKind::internal, "[cache] it appends by itself");
+}
+
+std::unique_ptr<Cache> AttentionCache::join(std::span<Cache* const> parts) const {
+  return std::make_unique<JoinedAttentionCache>(parts);
+}
 
 void AttentionCache::advance(const Positions& positions) {
   for (int row = 0; row < rows(); ++row) positions_[row] += positions.lengths[row];

@@ -38,8 +38,12 @@ class AttentionCache : public Cache {
     std::vector<mx::array*> keys, values;
     std::vector<int> first, tokens;  // of each row
   };
-  /// Makes room for the call's tokens and counts them as appended; nullopt where this cache must do it itself (attend).
-  virtual std::optional<Slots> reserve_slots(const Positions& positions, int kv_heads, int head_dim);
+  /// Whether the call's tokens can be written so; otherwise this cache must do it itself (attend).
+  virtual bool has_slots(const Positions&) const { return false; }
+  /// Makes room for the call's tokens and counts them as appended; throws internal unless has_slots().
+  virtual Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim);
+
+  std::unique_ptr<Cache> join(std::span<Cache* const> parts) const override;
 
  protected:
   void advance(const Positions& positions);  // positions_ go on by the call's lengths

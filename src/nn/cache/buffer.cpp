@@ -1,7 +1,5 @@
 #include "nn/cache/buffer.h"
 
-#include <algorithm>
-
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -41,27 +39,11 @@ mx::array first_tokens(const mx::array& buffer, int length) {
   return mx::slice(buffer, mx::Shape(end.size(), 0), end);
 }
 
-mx::array rows_of(const mx::array& buffer, std::span<const int> rows) {
-  mx::array index(rows.begin(), {static_cast<int>(rows.size())}, mx::int32);
-  return mx::take(buffer, index, 0);
-}
-
-std::vector<mx::array> joined_rows(const std::vector<mx::array>& first, int first_rows,
-                                   const std::vector<mx::array>& second, int second_rows) {
-  std::vector<mx::array> joined;
-  const auto& samples = first.empty() ? second : first;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    int capacity = std::max(first.empty() ? 0 : first[i].shape(2), second.empty() ? 0 : second[i].shape(2));
-    auto padded = [&](const std::vector<mx::array>& buffers, int rows) {
-      if (!buffers.empty() && buffers[i].shape(2) == capacity) return buffers[i];
-      mx::Shape shape = samples[i].shape();
-      shape[0] = rows;
-      std::optional<mx::array> have = buffers.empty() ? std::nullopt : std::optional(buffers[i]);
-      return grown(have, capacity, mx::zeros(shape, samples[i].dtype()));
-    };
-    joined.push_back(mx::concatenate({padded(first, first_rows), padded(second, second_rows)}, 0));
-  }
-  return joined;
+mx::array row_of(const mx::array& x, int row) {
+  mx::Shape begin(x.ndim(), 0), end = x.shape();
+  begin[0] = row;
+  end[0] = row + 1;
+  return mx::slice(x, begin, end);
 }
 
 }  // namespace mlxk

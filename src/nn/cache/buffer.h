@@ -1,9 +1,6 @@
 #pragma once
 
 #include <optional>
-#include <span>
-#include <vector>
-
 #include "mlx/array.h"
 #include "nn/positions.h"
 
@@ -24,12 +21,7 @@ mx::array slots_of(const mx::array& part, int row, int from, int length);
 /// Tokens [0, length) of every row, a view.
 mx::array first_tokens(const mx::array& buffer, int length);
 
-/// The named rows of `buffer`.
-mx::array rows_of(const mx::array& buffer, std::span<const int> rows);
-
-/// The buffers `first` with their `first_rows` rows, and behind them the rows of `second`, padded to the larger
-/// capacity; an empty list stands for rows without tokens.
-std::vector<mx::array> joined_rows(const std::vector<mx::array>& first, int first_rows,
-                                   const std::vector<mx::array>& second, int second_rows);
+/// Row `row` of `x` [B, ...] as [1, ...], a view.
+mx::array row_of(const mx::array& x, int row);
 
 }  // namespace mlxk

@@ -31,15 +31,18 @@ ModelCache ModelCache::snapshot() const {
   return copy;
 }
 
-ModelCache ModelCache::select(std::span<const int> rows) const {
-  ModelCache copy;
-  for (const auto& layer : layers_) copy.layers_.push_back(layer->select(rows));
-  return copy;
+ModelCache ModelCache::join(std::span<ModelCache* const> parts) {
+  ModelCache joined;
+  for (size_t i = 0; i < parts.front()->size(); ++i) {
+    std::vector<Cache*> layer;
+    for (ModelCache* part : parts) layer.push_back(&(*part)[i]);
+    joined.layers_.push_back(layer.front()->join(layer));
+  }
+  return joined;
 }
 
-void ModelCache::merge(const ModelCache& other) {
-  if (other.size() != size()) throw Error(ErrorKind::internal, "[cache] merge: caches of different models");
-  for (size_t i = 0; i < layers_.size(); ++i) layers_[i]->merge(*other.layers_[i]);
+void ModelCache::part() {
+  for (auto& layer : layers_) layer->part();
 }
 
 std::vector<mx::array> ModelCache::arrays() const {

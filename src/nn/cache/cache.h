@@ -32,10 +32,11 @@ class Cache {
   /// A copy that shares the buffers. While both live, the first append to either copies its buffer once.
   /// Restoring is putting the copy (or a snapshot of it) in the place of this cache.
   virtual std::unique_ptr<Cache> snapshot() const = 0;
-  /// A cache of the named rows, in that order.
-  virtual std::unique_ptr<Cache> select(std::span<const int> rows) const = 0;
-  /// Takes over the rows of `other` (same kind, same shape) behind its own.
-  virtual void merge(const Cache& other) = 0;
+  /// The `parts` (this cache's kind, one row each) as the rows of one cache, for steps of them all. Until it has given
+  /// them back (part), they must live and take no tokens of their own.
+  virtual std::unique_ptr<Cache> join(std::span<Cache* const> parts) const = 0;
+  /// Gives the rows of a joined cache back to its parts; it is not used any more.
+  virtual void part() {}
   /// The arrays that hold the state, for evaluation and for saving.
   virtual std::vector<mx::array> arrays() const = 0;
   /// Bytes of arrays().
@@ -62,8 +63,9 @@ class ModelCache {
   bool can_trim(int n) const;
   void trim(int n);
   ModelCache snapshot() const;
-  ModelCache select(std::span<const int> rows) const;
-  void merge(const ModelCache& other);
+  /// As Cache::join and part, of every layer; there is at least one part.
+  static ModelCache join(std::span<ModelCache* const> parts);
+  void part();
   std::vector<mx::array> arrays() const;
   size_t nbytes() const;
 

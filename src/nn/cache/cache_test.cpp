@@ -106,20 +106,48 @@ TEST_P(AttentionCaches, RowsOfDifferentLengthDoNotSeeEachOther) {
   EXPECT_EQ(together->positions(), (std::vector<int>{18, 5, 17}));
 }
 
-TEST_P(AttentionCaches, SelectAndMergeKeepEachRowsTokens) {
+std::vector<float> numbers(mx::array x) {
+  x = mx::contiguous(x);
+  x.eval();
+  return {x.data<float>(), x.data<float>() + x.size()};
+}
+
+TEST_P(AttentionCaches, JoinedRowsGiveTheBitsOfRowsAlone) {
   const Kind& kind = GetParam();
+  const std::vector<int> lengths{12, 3, 7};
   Tokens all = random_tokens(3, 12, 3), next = random_tokens(3, 1, 4);
-  auto together = kind.make(3);
-  attend(*together, all, {12, 3, 7});
-  const std::vector<int> last{2}, others{0, 1};
-  auto split = together->select(last);
-  split->merge(*together->select(others));
-  EXPECT_EQ(split->positions(), (std::vector<int>{7, 12, 3}));
-  mx::array expected = attend(*together, next);
-  mx::array order({2, 0, 1}, mx::int32);
-  Tokens moved{mx::take(next.q, order, 0), mx::take(next.k, order, 0), mx::take(next.v, order, 0)};
-  mx::array out = attend(dynamic_cast<AttentionCache&>(*split), moved);
-  EXPECT_LT(difference(out, mx::take(expected, order, 0)), 1e-5F);
+  std::vector<std::unique_ptr<AttentionCache>> parts, alone;
+  for (int row = 0; row < 3; ++row) {
+    for (auto* caches : {&parts, &alone}) {
+      caches->push_back(kind.make(1));
+      attend(*caches->back(), part(all, row, 0, lengths[row])).eval();
+    }
+  }
+  // Rows come and go between two steps, and one may take a step by itself.
+  for (const std::vector<int>& members : std::vector<std::vector<int>>{{0, 1, 2}, {2, 0}, {1}, {0, 1, 2}}) {
+    std::vector<Cache*> rows;
+    for (int row : members) rows.push_back(parts[row].get());
+    auto joined = rows.front()->join(rows);
+    Tokens given = next;
+    const mx::array order(members.begin(), {static_cast<int>(members.size())}, mx::int32);
+    for (mx::array* x : {&given.q, &given.k, &given.v}) *x = mx::take(*x, order, 0);
+    const mx::array out = attend(dynamic_cast<AttentionCache&>(*joined), given);
+    joined->part();
+    for (size_t i = 0; i < members.size(); ++i) {
+      const int row = members[i];
+      const auto expected = numbers(attend(*alone[row], part(next, row, 0, 1)));
+      EXPECT_EQ(numbers(part(out, static_cast<int>(i), 0, 1)), expected) << kind.name << ", row " << row;
+      EXPECT_EQ(parts[row]->positions(), alone[row]->positions());
+    }
+  }
+}
+
+TEST(JoinedCache, RefusesRowsOfTwoKinds) {
+  KVCache full(1), pair(2);
+  RotatingKVCache rotating(1, 8);
+  std::vector<Cache*> kinds{&full, &rotating}, rows{&full, &pair};
+  EXPECT_THROW(full.join(kinds), Error);
+  EXPECT_THROW(full.join(rows), Error);
 }
 
 TEST_P(AttentionCaches, ASnapshotIsNotTouchedByLaterTokens) {
@@ -222,20 +250,28 @@ TEST(QuantizedCache, NamesAHeadThatCannotBePacked) {
   EXPECT_THROW(cache.attend(x, x, x, 1, cache.mask(at), at), Error);
 }
 
-TEST(RecurrentCacheState, RowsCanBeTakenOutAndJoined) {
-  RecurrentCache cache(2, 2);
-  EXPECT_FALSE(cache.state(0));
-  cache.set_state(0, mx::array({1.0F, 2.0F, 3.0F, 4.0F}, {2, 2}));
-  cache.advance(Positions({0, 0}, 5, {5, 2}));
-  const std::vector<int> second{1};
-  auto taken = cache.select(second);
-  EXPECT_EQ(taken->positions(), std::vector<int>{2});
-  taken->merge(cache);
-  EXPECT_EQ(taken->positions(), (std::vector<int>{2, 5, 2}));
-  mx::array joined = taken->arrays().at(0);
-  EXPECT_LT(difference(joined, mx::array({3.0F, 4.0F, 1.0F, 2.0F, 3.0F, 4.0F}, {3, 2})), 1e-6F);
-  EXPECT_FALSE(cache.can_trim(1));
-  EXPECT_THROW(cache.trim(1), Error);
+TEST(RecurrentCacheState, JoinsAndGivesBackItsRows) {
+  RecurrentCache first(1, 2), second(1, 2), fresh(1, 2);
+  EXPECT_FALSE(first.state(0));
+  first.set_state(0, mx::array({1.0F, 2.0F}, {1, 2}));
+  first.advance(Positions({0}, 5));
+  second.set_state(0, mx::array({3.0F, 4.0F}, {1, 2}));
+  second.advance(Positions({0}, 2));
+  const std::vector<Cache*> parts{&second, &fresh, &first};
+  auto joined = second.join(parts);
+  EXPECT_EQ(joined->positions(), (std::vector<int>{2, 0, 5}));
+  auto& state = dynamic_cast<RecurrentCache&>(*joined);
+  EXPECT_EQ(numbers(*state.state(0)), (std::vector<float>{3, 4, 0, 0, 1, 2}));
+  EXPECT_FALSE(state.state(1));
+  state.set_state(0, mx::multiply(*state.state(0), mx::array(10.0F)));
+  state.advance(Positions(joined->positions(), 1));
+  joined->part();
+  EXPECT_EQ(numbers(*first.state(0)), (std::vector<float>{10, 20}));
+  EXPECT_EQ(numbers(*second.state(0)), (std::vector<float>{30, 40}));
+  EXPECT_EQ(first.positions(), std::vector<int>{6});
+  EXPECT_EQ(fresh.positions(), std::vector<int>{1});
+  EXPECT_FALSE(first.can_trim(1));
+  EXPECT_THROW(first.trim(1), Error);
 }
 
 }  // namespace

@@ -18,21 +18,6 @@ void GrowingCache::trim(int n) {
   for (int& position : positions_) position -= n;
 }
 
-std::unique_ptr<Cache> GrowingCache::select(std::span<const int> rows) const {
-  auto copy = like();
-  for (int row : rows) copy->positions_.push_back(positions_.at(row));
-  for (const auto& buffer : buffers_) copy->buffers_.push_back(rows_of(buffer, rows));
-  return copy;
-}
-
-void GrowingCache::merge(const Cache& other) {
-  if (other.kind() != kind()) throw Error(ErrorKind::internal, "[cache] merge: kinds differ");
-  const auto& more = static_cast<const GrowingCache&>(other);
-  owner_ = std::make_shared<int>(0);
-  buffers_ = joined_rows(buffers_, rows(), more.buffers_, more.rows());
-  positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
-}
-
 AttentionMask GrowingCache::mask(const Positions& positions) const {
   if (positions.uniform) return {positions.length > 1 ? "causal" : "", std::nullopt};
   int tokens = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;

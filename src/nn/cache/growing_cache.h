@@ -16,14 +16,10 @@ class GrowingCache : public AttentionCache {
 
   bool can_trim(int n) const override;
   void trim(int n) override;
-  std::unique_ptr<Cache> select(std::span<const int> rows) const override;
-  void merge(const Cache& other) override;
   std::vector<mx::array> arrays() const override { return buffers_; }
   AttentionMask mask(const Positions& positions) const override;
 
  protected:
-  /// A cache of the same kind without rows.
-  virtual std::unique_ptr<GrowingCache> like() const = 0;
   /// Appends `parts` [B, kv_heads, L, …], one for each buffer; returns views of all tokens [B, kv_heads, T, …].
   std::vector<mx::array> append(const std::vector<mx::array>& parts, const Positions& positions);
   /// Room for `tokens` in every buffer, of which there is one for each of `samples` ([B, kv_heads, any, …]).

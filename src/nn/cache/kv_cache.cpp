@@ -12,8 +12,7 @@ mx::array KVCache::attend(const mx::array& queries, const mx::array& keys, const
   return scaled_attention(queries, all[0], all[1], scale, mask);
 }
 
-std::optional<AttentionCache::Slots> KVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
-  if (is_shared()) return std::nullopt;
+AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
   const auto& offsets = positions.offsets;
   // Room for all L tokens of every row, also for those past its length.
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;

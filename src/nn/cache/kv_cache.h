@@ -13,10 +13,8 @@ class KVCache : public GrowingCache {
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new KVCache(*this)); }
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
-  std::optional<Slots> reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
-
- protected:
-  std::unique_ptr<GrowingCache> like() const override { return std::make_unique<KVCache>(0); }
+  bool has_slots(const Positions&) const override { return !is_shared(); }
+  Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
 };
 
 }  // namespace mlxk

@@ -15,11 +15,6 @@ class QuantizedKVCache : public GrowingCache {
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
 
- protected:
-  std::unique_ptr<GrowingCache> like() const override {
-    return std::make_unique<QuantizedKVCache>(0, bits_, group_size_);
-  }
-
  private:
   int bits_, group_size_;
 };

@@ -1,5 +1,7 @@
 #include "nn/cache/recurrent_cache.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "nn/cache/buffer.h"
@@ -10,30 +12,36 @@ void RecurrentCache::trim(int n) {
   if (!can_trim(n)) throw Error(ErrorKind::internal, "[cache] a recurrent state cannot be trimmed");
 }
 
-std::unique_ptr<Cache> RecurrentCache::select(std::span<const int> rows) const {
-  auto copy = std::make_unique<RecurrentCache>(0, static_cast<int>(state_.size()));
-  for (int row : rows) copy->positions_.push_back(positions_.at(row));
-  for (size_t i = 0; i < state_.size(); ++i) {
-    if (state_[i]) copy->state_[i] = rows_of(*state_[i], rows);
+std::unique_ptr<Cache> RecurrentCache::join(std::span<Cache* const> parts) const {
+  auto joined = std::make_unique<RecurrentCache>(0, static_cast<int>(state_.size()));
+  for (Cache* part : parts) {
+    auto* recurrent = dynamic_cast<RecurrentCache*>(part);
+    if (!recurrent || recurrent->rows() != 1 || recurrent->state_.size() != state_.size()) {
+      throw Error(ErrorKind::internal, "[cache] join: needs states of one kind and one row");
+    }
+    joined->parts_.push_back(recurrent);
+    joined->positions_.push_back(recurrent->positions_.front());
   }
-  return copy;
+  for (size_t i = 0; i < state_.size(); ++i) {
+    const auto has_state = [&](const RecurrentCache* part) { return part->state_[i].has_value(); };
+    const auto sample = std::find_if(joined->parts_.begin(), joined->parts_.end(), has_state);
+    if (sample == joined->parts_.end()) continue;
+    std::vector<mx::array> rows;  // a row that has seen nothing yet begins with zeros
+    for (const auto* part : joined->parts_) {
+      rows.push_back(has_state(part) ? *part->state_[i] : mx::zeros_like(*(*sample)->state_[i]));
+    }
+    joined->state_[i] = mx::concatenate(rows, 0);
+  }
+  return joined;
 }
 
-void RecurrentCache::merge(const Cache& other) {
-  const auto& more = dynamic_cast<const RecurrentCache&>(other);
-  if (more.state_.size() != state_.size()) throw Error(ErrorKind::internal, "[cache] merge: states differ");
-  for (size_t i = 0; i < state_.size(); ++i) {
-    if (!state_[i] && !more.state_[i]) continue;
-    auto or_zeros = [&](const RecurrentCache& cache) {
-      if (cache.state_[i]) return *cache.state_[i];
-      const mx::array& sample = state_[i] ? *state_[i] : *more.state_[i];
-      mx::Shape shape = sample.shape();
-      shape[0] = cache.rows();
-      return mx::zeros(shape, sample.dtype());
-    };
-    state_[i] = mx::concatenate({or_zeros(*this), or_zeros(more)}, 0);
+void RecurrentCache::part() {
+  for (int row = 0; row < static_cast<int>(parts_.size()); ++row) {
+    parts_[row]->positions_.front() = positions_[row];
+    for (size_t i = 0; i < state_.size(); ++i) {
+      if (state_[i]) parts_[row]->state_[i] = row_of(*state_[i], row);
+    }
   }
-  positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
 }
 
 std::vector<mx::array> RecurrentCache::arrays() const {

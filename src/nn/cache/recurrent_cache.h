@@ -18,8 +18,9 @@ class RecurrentCache : public Cache {
   bool can_trim(int n) const override { return n == 0; }
   void trim(int n) override;
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new RecurrentCache(*this)); }
-  std::unique_ptr<Cache> select(std::span<const int> rows) const override;
-  void merge(const Cache& other) override;
+  /// Its states are those of the parts, copied into one array; they go back with part().
+  std::unique_ptr<Cache> join(std::span<Cache* const> parts) const override;
+  void part() override;
   std::vector<mx::array> arrays() const override;
 
   /// The array `index`, absent before the first call.
@@ -30,6 +31,7 @@ class RecurrentCache : public Cache {
 
  private:
   std::vector<std::optional<mx::array>> state_;
+  std::vector<RecurrentCache*> parts_;  // whose rows these are; empty: its own
 };
 
 }  // namespace mlxk

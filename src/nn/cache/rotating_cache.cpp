@@ -48,21 +48,6 @@ void RotatingKVCache::trim(int n) {
 
 std::unique_ptr<Cache> RotatingKVCache::snapshot() const { return std::unique_ptr<Cache>(new RotatingKVCache(*this)); }
 
-std::unique_ptr<Cache> RotatingKVCache::select(std::span<const int> rows) const {
-  auto copy = std::make_unique<RotatingKVCache>(0, window_, keep_);
-  for (int row : rows) copy->positions_.push_back(positions_.at(row));
-  for (const auto& buffer : buffers_) copy->buffers_.push_back(rows_of(buffer, rows));
-  return copy;
-}
-
-void RotatingKVCache::merge(const Cache& other) {
-  const auto& more = dynamic_cast<const RotatingKVCache&>(other);
-  if (more.window_ != window_ || more.keep_ != keep_) throw Error(ErrorKind::internal, "[cache] merge: windows differ");
-  buffers_ = joined_rows(buffers_, rows(), more.buffers_, more.rows());
-  owner_ = std::make_shared<int>(0);
-  positions_.insert(positions_.end(), more.positions_.begin(), more.positions_.end());
-}
-
 void RotatingKVCache::reserve(int slots, const std::vector<mx::array>& parts) {
   if (!buffers_.empty() && slots <= buffers_.front().shape(2)) return;
   int rounded = std::min(window_, (slots + kStep - 1) / kStep * kStep);
@@ -143,11 +128,13 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
   return scaled_attention(queries, seen[0], seen[1], scale, mask);
 }
 
-std::optional<AttentionCache::Slots> RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads,
-                                                                   int head_dim) {
+bool RotatingKVCache::has_slots(const Positions& positions) const {
   bool one_token = positions.length == 1 &&
                    std::all_of(positions.lengths.begin(), positions.lengths.end(), [](int count) { return count == 1; });
-  if (!one_token || owner_.use_count() > 1) return std::nullopt;
+  return one_token && owner_.use_count() == 1;
+}
+
+AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
   int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + 1;
   mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
   reserve(std::min(window_, newest), {sample, sample});

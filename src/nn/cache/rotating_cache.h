@@ -18,14 +18,13 @@ class RotatingKVCache : public AttentionCache {
   bool can_trim(int n) const override;
   void trim(int n) override;
   std::unique_ptr<Cache> snapshot() const override;
-  std::unique_ptr<Cache> select(std::span<const int> rows) const override;
-  void merge(const Cache& other) override;
   std::vector<mx::array> arrays() const override { return buffers_; }
   AttentionMask mask(const Positions& positions) const override;
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
   /// Single tokens only: more of them see the ring as it was.
-  std::optional<Slots> reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
+  bool has_slots(const Positions& positions) const override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
 
  private:
   int slot_of(int position) const;
