@@ -13,9 +13,12 @@ namespace mlxk {
 
 namespace {
 
-HeadRows<const float> head_rows(const mx::array& a) {
+/// Where the heads of `a` [B, heads, tokens, dim] lie, in elements.
+template <class T = const float>
+HeadRows<T> head_rows(const mx::array& a) {
   if (a.strides(3) != 1) throw std::runtime_error("[attention] a token's numbers must be contiguous");
-  return {a.data<float>(), a.strides(0), a.strides(1), a.strides(2)};
+  constexpr int64_t kItem = sizeof(float) / sizeof(T);
+  return {reinterpret_cast<T*>(const_cast<float*>(a.data<float>())), a.strides(0) * kItem, a.strides(1) * kItem, a.strides(2) * kItem};
 }
 
 void check(const mx::array& q, const mx::array& k, const mx::array& v) {
@@ -88,10 +91,11 @@ HeadRows<float> cache_rows(Arrays& buffers, size_t first, size_t count, int64_t 
   return all;
 }
 
-HeadRows<const float> constant(const HeadRows<float>& from) {
-  HeadRows<const float> to{nullptr, 0, 0, from.token_step};
-  for (const auto& row : from.rows) to.rows.push_back({row.data, row.head_step});
-  return to;
+KeyRows stored(const HeadRows<float>& from) {
+  constexpr int64_t kItem = sizeof(float);
+  HeadRows<const char> to{nullptr, 0, 0, from.token_step * kItem};
+  for (const auto& row : from.rows) to.rows.push_back({reinterpret_cast<const char*>(row.data), row.head_step * kItem});
+  return {to, std::nullopt, kFloat32};
 }
 
 /// `in`: q, k, v, the buffers of keys, those of values, norms; `out`: the result and the buffers.
@@ -125,19 +129,11 @@ void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, size_
       }
     }
   });
-  AttentionProblem problem{batch,
-                           heads,
-                           kv_heads,
-                           length,
-                           dim,
-                           dim,
-                           {},
-                           step.scale,
-                           true,
-                           {queries, length * heads * dim, dim, heads * dim},
-                           constant(keys),
-                           constant(values),
-                           {out[0].data<float>(), length * heads * dim, dim, heads * dim}};
+  AttentionProblem problem{batch, heads, kv_heads, length, dim, dim, {}, step.scale, true};
+  problem.q = {queries, length * heads * dim, dim, heads * dim};
+  problem.k = stored(keys);
+  problem.v = stored(values);
+  problem.out = {out[0].data<float>(), length * heads * dim, dim, heads * dim};
   // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
   for (size_t b = 0; b < step.tokens.size(); ++b) {
     problem.tokens.push_back(step.tokens[b] + length - step.lengths[b]);
@@ -153,8 +149,12 @@ mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array&
   std::vector<mx::array> inputs{q, k, v};
   if (mask) inputs.push_back(*mask);
   auto compute = [scale, causal = mode == "causal", phase = current_phase()](const Arrays& in, Arrays& out) {
-    AttentionProblem problem{in[0].shape(0), in[0].shape(1), in[1].shape(1),   in[0].shape(2),   in[0].shape(3),   in[2].shape(3), {},
-                             scale,          causal,         head_rows(in[0]), head_rows(in[1]), head_rows(in[2]), {}};
+    AttentionProblem problem{in[0].shape(0), in[0].shape(1), in[1].shape(1), in[0].shape(2), in[0].shape(3), in[2].shape(3)};
+    problem.scale = scale;
+    problem.causal = causal;
+    problem.q = head_rows(in[0]);
+    problem.k.stored = head_rows<const char>(in[1]);
+    problem.v.stored = head_rows<const char>(in[2]);
     problem.tokens.assign(static_cast<size_t>(problem.batch), in[1].shape(2));
     problem.out = {out[0].data<float>(), out[0].strides(0), out[0].strides(1), out[0].strides(2)};
     if (in.size() > 3) {

@@ -29,6 +29,17 @@ struct FloatWeight {
   FloatType type;
 };
 
+/// Keys or values of one kv head that lie in order: token t at data + t * stride elements.
+struct HeadSpan {
+  const void* data;
+  int64_t stride, tokens;
+  FloatType type;
+};
+
+/// The score of what must not be seen, finite, so that a NaN among the scores is told from it; and what counts as the
+/// largest score where nothing was seen.
+constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
+
 /// Rows of activations as 16-bit integers with a scale for each few of them (a unit): x = scale * q, |q| <= 32767. That
 /// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums.
 struct QuantizedRows {
@@ -70,10 +81,21 @@ struct CpuKernels {
                        float* y, int64_t y_stride, void* scratch);
   int64_t (*float_scratch)(int64_t columns);
 
-  /// y[r, d] = sum over t of p[r, t] * v[t, d] for d in [begin, end): rows of p are p_stride apart, of v v_stride, of y
-  /// y_stride. begin is a multiple of `lanes`, d runs to v's row length `columns`.
-  void (*weighted_rows)(const float* p, int64_t p_stride, int64_t n, const float* v, int64_t v_stride, int64_t tokens,
-                        int64_t columns, int64_t begin, int64_t end, float* y, int64_t y_stride);
+  /// Attention's kernels: n queries [n, dim] and a stretch of keys or values. s[r * s_stride + t] = q[r] · k[t] in decode
+  /// and in prefill; s has room for whole vectors (key_panels: pairs of them), `scratch` for key_scratch(dim) bytes.
+  void (*key_rows)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride);
+  void (*key_panels)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride, void* scratch);
+  int64_t (*key_scratch)(int64_t dim);
+  /// s = cap * tanh(s / cap); n is a multiple of `lanes`.
+  void (*soft_cap)(float* s, int64_t n, float cap);
+  /// most = max(s, kNothingSeen), s = exp(s - most), exactly 0 where s was kMasked; sum of it. n is a multiple of `lanes`.
+  /// A NaN or an infinity makes the sum NaN.
+  void (*score_weights)(float* s, int64_t n, float* most, float* sum);
+  /// y[r, d] = sum over t of p[r, t] * v[t, d], in the order of t.
+  void (*value_rows)(const HeadSpan* v, int64_t dim, const float* p, int64_t p_stride, int64_t n, float* y,
+                     int64_t y_stride);
+  /// Joins to the weights seen so far (their largest score, their sum and their values y [n]) those of one more part.
+  void (*join_parts)(float* most, float* sum, float* y, float part_most, float part_sum, const float* part, int64_t n);
   /// s = exp(s - max(s)) / (sum of it) in place. What is masked holds a large negative number, not -inf: a NaN or an
   /// infinity makes the whole row NaN.
   void (*softmax)(float* s, int64_t n);
