@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "gguf/mapped_file.h"
+#include "base/mapped_file.h"
 #include "mlx/array.h"
 #include "probe/safetensors_header.h"
 

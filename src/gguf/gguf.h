@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "gguf/ggml_type.h"
-#include "gguf/mapped_file.h"
+#include "base/mapped_file.h"
 
 namespace mlxk {
 

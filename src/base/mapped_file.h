@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+#include "base/page_guard.h"
+
+namespace mlxk {
+
+/// A regular file mapped read-only: its pages are those of the system's cache, shared with every other process. The bytes
+/// live as long as this object. What cannot be read, because somebody shortened the file meanwhile, reads as zeros, and
+/// check() says so.
+class MappedFile {
+ public:
+  /// Throws io when it cannot be opened or is not a regular file.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+  std::span<const std::byte> bytes() const { return bytes_; }
+  /// Lets go of the memory behind the pages that lie wholly in `part`; a later look reads them from the file again.
+  void release(std::span<const std::byte> part) const;
+  /// Reads the pages of `part` that are not in memory yet. Any thread.
+  void fetch(std::span<const std::byte> part) const;
+  /// Throws io, naming the file, when some of it could not be read since it was mapped. Any thread.
+  void check() const;
+
+ private:
+  std::filesystem::path path_;
+  std::span<const std::byte> bytes_;
+  std::unique_ptr<PageGuard> guard_;
+};
+
+}  // namespace mlxk
