@@ -12,6 +12,8 @@ namespace mlxk {
 extern const CpuKernels kernels_generic;
 #if defined(__x86_64__)
 extern const CpuKernels kernels_avx2, kernels_avx512, kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const CpuKernels kernels_neon;
 #endif
 
 const std::vector<const CpuKernels*>& available_kernels() {
@@ -24,6 +26,8 @@ const std::vector<const CpuKernels*>& available_kernels() {
     if (avx512 && __builtin_cpu_supports("avx512vnni")) found.push_back(&kernels_avx512vnni);
     if (avx512) found.push_back(&kernels_avx512);
     if (avx2) found.push_back(&kernels_avx2);  // every such machine has F16C
+#elif defined(__aarch64__)
+    found.push_back(&kernels_neon);  // every such machine has it
 #endif
     found.push_back(&kernels_generic);
     return found;
