@@ -58,38 +58,61 @@ static void unpack_panel(const AffineWeight* w, int64_t first, const Panel* pane
   }
 }
 
-template <int P, int X>
-static inline void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r,
-                                     int64_t first, float* y, int64_t y_stride) {
-  const int64_t unit = unit_of(w->group, 0), units = w->columns / unit, pairs = unit / 2, units_a_group = w->group / unit;
+/// P panels times X activation rows from `r` on. What is done for one pair of rows depends on neither P nor X.
+template <int P, int X, int Pairs>
+static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t first,
+                              float* y, int64_t y_stride) {
+  const int64_t groups = w->columns / w->group, units_a_group = w->group / (2 * Pairs);
+  const int64_t q_stride = x->stride / 2;
+  const int32_t* q = (const int32_t*)(x->q + r * x->stride);
+  const float *unit_scales = x->scales + r * x->units, *sums = x->sums + r * x->groups;
+  const int32_t* pairs[P];
   vf acc[P][X];
+#pragma GCC unroll 4
   for (int a = 0; a < P; ++a) {
+    pairs[a] = panels[a].pairs;
+#pragma GCC unroll 16
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
-  for (int64_t u = 0; u < units; ++u) {
-    vi sum[P][X];
-    for (int a = 0; a < P; ++a) {
-      for (int b = 0; b < X; ++b) sum[a][b] = i_zero();
-    }
-    const int16_t* q = x->q + r * x->stride + u * unit;
-    for (int64_t pair = 0; pair < pairs; ++pair) {
-      vi weight[P];
-      for (int a = 0; a < P; ++a) weight[a] = i_load(panels[a].pairs + (u * pairs + pair) * kLanes);
-      for (int b = 0; b < X; ++b) {
-        int32_t two;
-        memcpy(&two, q + b * x->stride + 2 * pair, 4);
-        const vi v = i_set(two);
-        for (int a = 0; a < P; ++a) sum[a][b] = h_multiply_add(sum[a][b], weight[a], v);
+  for (int64_t g = 0; g < groups; ++g) {
+    vf scale[P];
+#pragma GCC unroll 4
+    for (int a = 0; a < P; ++a) scale[a] = f_load(panels[a].scales + g * kLanes);
+    for (int64_t u = 0; u < units_a_group; ++u) {
+      vi sum[P][X];
+#pragma GCC unroll 4
+      for (int a = 0; a < P; ++a) {
+#pragma GCC unroll 16
+        for (int b = 0; b < X; ++b) sum[a][b] = i_zero();
       }
-    }
-    const int64_t g = u / units_a_group;
-    for (int a = 0; a < P; ++a) {
-      const vf scale = f_load(panels[a].scales + g * kLanes), bias = f_load(panels[a].biases + g * kLanes);
-      for (int b = 0; b < X; ++b) {
-        const vf factor = f_mul(scale, f_set(x->scales[(r + b) * x->units + u]));
-        acc[a][b] = f_fma(f_from_int(sum[a][b]), factor, acc[a][b]);
-        if (u % units_a_group == 0) acc[a][b] = f_fma(bias, f_set(x->sums[(r + b) * x->groups + g]), acc[a][b]);
+#pragma GCC unroll 16
+      for (int pair = 0; pair < Pairs; ++pair) {
+        vi weight[P];
+#pragma GCC unroll 4
+        for (int a = 0; a < P; ++a) weight[a] = i_load(pairs[a] + pair * kLanes);
+#pragma GCC unroll 16
+        for (int b = 0; b < X; ++b) {
+          const vi v = i_set(q[b * q_stride + pair]);
+#pragma GCC unroll 4
+          for (int a = 0; a < P; ++a) sum[a][b] = h_multiply_add(sum[a][b], weight[a], v);
+        }
       }
+#pragma GCC unroll 16
+      for (int b = 0; b < X; ++b) {
+        const vf unit = f_set(unit_scales[b * x->units]);
+#pragma GCC unroll 4
+        for (int a = 0; a < P; ++a) acc[a][b] = f_fma(f_from_int(sum[a][b]), f_mul(scale[a], unit), acc[a][b]);
+      }
+      q += Pairs;
+      ++unit_scales;
+#pragma GCC unroll 4
+      for (int a = 0; a < P; ++a) pairs[a] += Pairs * kLanes;
+    }
+#pragma GCC unroll 4
+    for (int a = 0; a < P; ++a) {
+      const vf bias = f_load(panels[a].biases + g * kLanes);
+#pragma GCC unroll 16
+      for (int b = 0; b < X; ++b) acc[a][b] = f_fma(bias, f_set(sums[b * x->groups + g]), acc[a][b]);
     }
   }
   for (int a = 0; a < P; ++a) {
@@ -105,13 +128,23 @@ static inline void affine_panel_tile(const Panel* panels, const AffineWeight* w,
   }
 }
 
-template <int P>
+template <int P, int Pairs>
 static inline void affine_panel_rows(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t n,
                                      int64_t first, float* y, int64_t y_stride) {
   int64_t r = 0;
-  for (; r + kTokens <= n; r += kTokens) affine_panel_tile<P, kTokens>(panels, w, x, r, first, y, y_stride);
-  for (; r + 2 <= n; r += 2) affine_panel_tile<P, 2>(panels, w, x, r, first, y, y_stride);
-  for (; r < n; ++r) affine_panel_tile<P, 1>(panels, w, x, r, first, y, y_stride);
+  for (; r + kTokens <= n; r += kTokens) affine_panel_tile<P, kTokens, Pairs>(panels, w, x, r, first, y, y_stride);
+  for (; r + 2 <= n; r += 2) affine_panel_tile<P, 2, Pairs>(panels, w, x, r, first, y, y_stride);
+  for (; r < n; ++r) affine_panel_tile<P, 1, Pairs>(panels, w, x, r, first, y, y_stride);
+}
+
+template <int P>
+static inline void affine_panel_units(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t n,
+                                      int64_t first, float* y, int64_t y_stride) {
+  if (unit_of(w->group, 0) == 32) {
+    affine_panel_rows<P, 16>(panels, w, x, n, first, y, y_stride);
+  } else {
+    affine_panel_rows<P, 8>(panels, w, x, n, first, y, y_stride);
+  }
 }
 
 static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
@@ -132,9 +165,9 @@ static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t
     const int count = end_panel - panel < kPanels ? 1 : kPanels;
     for (int a = 0; a < count; ++a) unpack_panel(w, (panel + a) * kLanes, &panels[a], at);
     if (count == kPanels) {
-      affine_panel_rows<kPanels>(panels, w, x, n, panel * kLanes, y, y_stride);
+      affine_panel_units<kPanels>(panels, w, x, n, panel * kLanes, y, y_stride);
     } else {
-      affine_panel_rows<1>(panels, w, x, n, panel * kLanes, y, y_stride);
+      affine_panel_units<1>(panels, w, x, n, panel * kLanes, y, y_stride);
     }
     panel += count;
   }
