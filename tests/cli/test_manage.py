@@ -1,5 +1,6 @@
-"""rm, du and prune on a cache of Hugging Face's layout."""
+"""rm, du, prune and doctor on a cache of Hugging Face's layout."""
 import fcntl
+import json
 import os
 import unittest
 
@@ -148,6 +149,31 @@ class DuAndPrune(Cache):
         fcntl.flock(self.lock("org/m"), fcntl.LOCK_EX)
         self.assertEqual(self.run_json("prune", "--json")["data"]["skipped"], ["org/m"])
         self.assertTrue(os.path.exists(self.partial))
+
+
+class Doctor(Cache):
+    def checks(self, **env):
+        done = self.run_program("doctor", "--json", env=env)
+        data = json.loads(done.stdout)["data"]
+        self.assertEqual(done.returncode, 0 if data["healthy"] else 1)
+        return {check["name"]: check for check in data["checks"]}
+
+    def test_names_what_is_wrong_and_what_helps(self):
+        self.add_model("org/m")
+        self.write("hf/hub/models--org--m/blobs/etag.incomplete", b"12345")
+        checks = self.checks(MLXK_MEMORY_LIMIT="lots", MLXK_WORKSPACE_HOME="/nowhere")
+        self.assertEqual(checks["memory"]["status"], "error")
+        self.assertIn("lots", checks["memory"]["message"])
+        self.assertEqual(checks["workspaces"]["status"], "warning")
+        self.assertEqual(checks["unused"]["message"], "5B in unfinished downloads and unused blobs")
+        self.assertIn("1 models", checks["cache"]["message"])
+
+    def test_a_cache_that_is_a_file_is_an_error(self):
+        path = self.write("file", b"")
+        self.assertEqual(self.checks(HF_HUB_CACHE=path)["cache"]["status"], "error")
+
+    def test_never_prints_the_token(self):
+        self.assertNotIn(b"hf_secret", self.run_program("doctor", env={"HF_TOKEN": "hf_secret"}).stdout)
 
 
 if __name__ == "__main__":
