@@ -7,6 +7,7 @@ find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(libedit REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(md4c REQUIRED IMPORTED_TARGET md4c)
+find_package(CURL 7.62 REQUIRED)  # its headers: the library is opened at run time
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 if(MLXK_TESTS)
   find_package(GTest REQUIRED)

@@ -34,7 +34,7 @@ uint64_t model_bytes(const ModelInfo& model) { return model.weight_bytes != 0 ? 
 /// "…exceeds 70% of system memory…" when it does; empty when it fits or either size is unknown.
 std::string over_memory(const ModelInfo& model, const Machine& machine) {
   const uint64_t bytes = model_bytes(model);
-  if (machine.memory_bytes == 0 || bytes <= machine.memory_bytes / 10 * 7) return {};
+  if (fits_memory(bytes, machine)) return {};
   return fmt::format("Model size ({:.1f} GB) exceeds 70% of {} memory ({:.1f} GB).", gib(bytes), machine.device,
                      gib(machine.memory_bytes));
 }
@@ -109,6 +109,10 @@ const BuiltIn& built_in() {
                              {},
                              {}};
   return names;
+}
+
+bool fits_memory(uint64_t bytes, const Machine& machine) {
+  return machine.memory_bytes == 0 || bytes <= machine.memory_bytes / 10 * 7;
 }
 
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request, const BuiltIn& built) {

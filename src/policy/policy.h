@@ -47,6 +47,9 @@ const BuiltIn& built_in();
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request,
                 const BuiltIn& built = built_in());
 
+/// Whether weights of `bytes` leave 30 % of the machine's memory to everything else; true where that is unknown.
+bool fits_memory(uint64_t bytes, const Machine& machine);
+
 /// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT=BYTES overrides (throws
 /// usage when it is no number). Starts no device.
 Machine this_machine();

@@ -1,0 +1,356 @@
+#include "hub/download.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "hub/file_stream.h"
+#include "hub/locks.h"
+#include "hub/partial_file.h"
+#include "hub/retry.h"
+
+namespace mlxk {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+fs::path partial_path(const fs::path& blobs, const HubFile& file) { return blobs / (file.etag() + ".mlxk.incomplete"); }
+
+/// What older versions of huggingface_hub append to: its content is a prefix of the file.
+fs::path foreign_path(const fs::path& blobs, const HubFile& file) { return blobs / (file.etag() + ".incomplete"); }
+
+bool has_blob(const fs::path& blobs, const HubFile& file) {
+  std::error_code error;
+  return fs::is_regular_file(blobs / file.etag(), error) && fs::file_size(blobs / file.etag(), error) == file.size && !error;
+}
+
+/// One content on its way. Its fields but the atomics are guarded by the download's mutex, or belong to the one worker that
+/// opens or verifies it.
+struct Job {
+  const HubFile* file;
+  /// opening: one worker locks, opens and begins it; ranged: any worker may take a piece; single: one worker gets it all.
+  enum class State { queued, opening, ranged, single, verifying, done } state = State::queued;
+  std::atomic<bool> waiting = false;   // for another process
+  std::atomic<uint64_t> at_hand = 0;
+  FileLock lock;
+  std::unique_ptr<PartialFile> partial;
+  std::vector<bool> taken;             // pieces that a worker has or had
+  size_t pieces_left = 0;
+  bool resumed = false;                // some of it is of an earlier process
+  int bad_hashes = 0;
+};
+
+class Download {
+ public:
+  Download(const HubClient& hub, const HubRepo& repo, const std::vector<HubFile>& files, fs::path blobs, fs::path locks,
+           const DownloadOptions& options)
+      : hub_(hub), repo_(repo), blobs_(std::move(blobs)), locks_(std::move(locks)), options_(options) {
+    for (const auto& file : files) {
+      auto job = std::make_unique<Job>();
+      job->file = &file;
+      job->at_hand = bytes_at_hand(blobs_, file);
+      size_ += file.size;
+      jobs_.push_back(std::move(job));
+    }
+  }
+
+  uint64_t run() {
+    std::vector<std::thread> workers;
+    const auto count = std::min<size_t>(static_cast<size_t>(std::max(1, options_.connections)), std::max<size_t>(1, jobs_.size() * 64));
+    running_ = count;
+    for (size_t i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
+    std::exception_ptr mine;
+    try {
+      watch();
+    } catch (...) {
+      mine = std::current_exception();
+      stop_ = true;
+      changed_.notify_all();
+    }
+    for (auto& worker : workers) worker.join();
+    if (mine) std::rethrow_exception(mine);
+    if (error_) std::rethrow_exception(error_);
+    if (cancelled()) throw Error(ErrorKind::cancelled, "interrupted");
+    return received_;
+  }
+
+ private:
+  struct Task {
+    Job* job;
+    std::optional<size_t> piece;  // none: the file is to be opened
+  };
+
+  bool cancelled() const { return stop_ || (options_.cancelled && options_.cancelled()); }
+  void check_cancelled() const {
+    if (cancelled()) throw Error(ErrorKind::cancelled, "interrupted");
+  }
+
+  /// Looks ten times a second until all workers are done.
+  void watch() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      const bool over = changed_.wait_for(lock, std::chrono::milliseconds(100), [&] { return running_ == 0; });
+      DownloadProgress progress = look();
+      lock.unlock();
+      if (options_.on_progress) options_.on_progress(progress);
+      if (cancelled()) changed_.notify_all();
+      lock.lock();
+      if (over) return;
+    }
+  }
+
+  DownloadProgress look() {
+    DownloadProgress progress{.size = size_, .received = received_, .files = jobs_.size()};
+    for (const auto& job : jobs_) {
+      progress.done += job->at_hand;
+      if (job->state == Job::State::done) ++progress.files_done;
+      if (job->state == Job::State::queued || job->state == Job::State::done) continue;
+      const auto state = job->waiting                             ? FileProgress::State::waiting
+                         : job->state == Job::State::verifying ? FileProgress::State::verifying
+                                                                 : FileProgress::State::receiving;
+      progress.active.push_back({job->file->path, job->at_hand, job->file->size, state});
+    }
+    progress.finished.swap(finished_);
+    progress.notes.swap(notes_);
+    return progress;
+  }
+
+  void work() {
+    try {
+      HttpClient http;
+      while (const auto task = take()) {
+        if (task->piece) {
+          receive(http, *task->job, *task->piece);
+        } else {
+          open(http, *task->job);
+        }
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!stop_) error_ = std::current_exception();
+      stop_ = true;
+    }
+    const std::lock_guard lock(mutex_);
+    --running_;
+    changed_.notify_all();
+  }
+
+  /// What a worker does next: pieces of files begun go before new files. None: all is done, or over.
+  std::optional<Task> take() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      if (cancelled()) return std::nullopt;
+      bool left = false;
+      for (const auto& job : jobs_) {
+        left = left || job->state != Job::State::done;
+        if (job->state != Job::State::ranged) continue;
+        for (size_t piece = 0; piece < job->taken.size(); ++piece) {
+          if (job->taken[piece]) continue;
+          job->taken[piece] = true;
+          return Task{job.get(), piece};
+        }
+      }
+      if (!left) return std::nullopt;
+      for (const auto& job : jobs_) {
+        if (job->state != Job::State::queued) continue;
+        job->state = Job::State::opening;
+        return Task{job.get(), std::nullopt};
+      }
+      changed_.wait_for(lock, std::chrono::milliseconds(200));
+    }
+  }
+
+  void open(HttpClient& http, Job& job) {
+    const fs::path lock_path = locks_ / (job.file->etag() + ".lock");
+    FileLock file_lock = wait_for_lock(lock_path, [&] {
+      job.waiting = true;
+      return cancelled();
+    });
+    job.waiting = false;
+    check_cancelled();
+    if (has_blob(blobs_, *job.file)) return finish(job, true);  // by another process meanwhile
+    auto partial = std::make_unique<PartialFile>(partial_path(blobs_, *job.file), job.file->size);
+    partial->adopt(foreign_path(blobs_, *job.file));
+    {
+      const std::lock_guard lock(mutex_);
+      job.lock = std::move(file_lock);
+      job.partial = std::move(partial);
+      job.resumed = job.partial->at_hand() > 0;
+    }
+    begin(http, job);
+  }
+
+  /// Starts with what is missing; what the first reply is decides whether others may help.
+  void begin(HttpClient& http, Job& job) {
+    {
+      const std::lock_guard lock(mutex_);
+      job.state = Job::State::opening;
+      job.at_hand = job.partial->at_hand();
+    }
+    if (job.partial->complete()) return verify(http, job);
+    receive(http, job, first_missing(*job.partial));
+  }
+
+  static size_t first_missing(const PartialFile& partial) {
+    size_t piece = 0;
+    while (partial.done(piece) == partial.length(piece)) ++piece;
+    return piece;
+  }
+
+  /// From now on other workers may take the missing pieces but `mine`. Called by the one worker that has the file.
+  void share(Job& job, size_t mine) {
+    const std::lock_guard lock(mutex_);
+    const PartialFile& partial = *job.partial;
+    job.taken.assign(partial.pieces(), true);
+    job.pieces_left = 0;
+    for (size_t piece = 0; piece < partial.pieces(); ++piece) {
+      if (partial.done(piece) == partial.length(piece)) continue;
+      job.taken[piece] = piece == mine;
+      ++job.pieces_left;
+    }
+    job.state = Job::State::ranged;
+    changed_.notify_all();
+  }
+
+  /// Gets `piece`, however often the connection breaks; the last one of a file verifies it.
+  void receive(HttpClient& http, Job& job, size_t piece) {
+    PartialFile& partial = *job.partial;
+    Backoff backoff(hub_.settings().tries);
+    for (;;) {
+      wait_for_turn();
+      const bool alone = job_state(job) != Job::State::ranged;
+      if (alone) piece = first_missing(partial);
+      FileStream stream(hub_, repo_, *job.file, partial, piece, alone);
+      stream.on_ranges = [&](bool ranges) {
+        if (ranges) share(job, piece);
+        else set_state(job, Job::State::single);
+      };
+      stream.on_bytes = [&](uint64_t bytes) {
+        job.at_hand += bytes;
+        received_ += bytes;
+      };
+      const HttpResponse response = stream.receive(http, [this] { return cancelled(); });
+      partial.save(piece);
+      check_cancelled();
+      if (stream.complete()) break;
+      if (stream.received() > 0) backoff.reset();
+      std::chrono::milliseconds wait{};
+      const std::string problem = without_token(stream.problem(response), hub_.settings());
+      if (!backoff.next(response, wait)) {
+        throw Error(ErrorKind::network, fmt::format("{}: {}", job.file->path, problem), "what has come is kept: pull again to go on");
+      }
+      note(fmt::format("{}: {}; again in {:.1f} s", job.file->path, problem, static_cast<double>(wait.count()) / 1000));
+      if (response.status == 429 || response.status == 503) put_off(wait);
+      wait_for(wait, [this] { return cancelled(); });
+    }
+    bool last;
+    {
+      const std::lock_guard lock(mutex_);
+      job.pieces_left = job.state == Job::State::ranged ? job.pieces_left - 1 : 0;
+      last = job.pieces_left == 0;
+    }
+    if (last) verify(http, job);
+  }
+
+  void verify(HttpClient& http, Job& job) {
+    set_state(job, Job::State::verifying);
+    const HubFile& file = *job.file;
+    if (job.partial->has_hash(file.sha256, file.git_hash)) {
+      job.partial->finish(blobs_ / file.etag());
+      return finish(job, false);
+    }
+    // What an earlier process left may be the fault of a machine that lost power; the hub gets a second chance too.
+    const bool hopeless = !job.resumed && ++job.bad_hashes == 2;
+    job.resumed = false;
+    job.partial->reset();
+    if (hopeless) {
+      std::error_code ignored;
+      fs::remove(partial_path(blobs_, file), ignored);
+      throw Error(ErrorKind::bad_model, fmt::format("{}: what comes is not what the hub lists: its {} differs", file.path,
+                                                    file.sha256.empty() ? "git hash" : "SHA-256"));
+    }
+    note(fmt::format("{}: its hash is not the one that the hub lists; once more from the start", file.path));
+    begin(http, job);
+  }
+
+  void finish(Job& job, bool had) {
+    const std::lock_guard lock(mutex_);
+    job.partial.reset();
+    job.lock = FileLock();
+    job.state = Job::State::done;
+    job.at_hand = job.file->size;
+    if (!had) finished_.push_back(job.file->path);
+    changed_.notify_all();
+  }
+
+  Job::State job_state(const Job& job) {
+    const std::lock_guard lock(mutex_);
+    return job.state;
+  }
+  void set_state(Job& job, Job::State state) {
+    const std::lock_guard lock(mutex_);
+    job.state = state;
+    changed_.notify_all();
+  }
+  void note(std::string text) {
+    const std::lock_guard lock(mutex_);
+    notes_.push_back(std::move(text));
+  }
+
+  /// The hub asked for a pause: all workers take it.
+  void put_off(std::chrono::milliseconds wait) {
+    const std::lock_guard lock(mutex_);
+    not_before_ = std::max(not_before_, Clock::now() + wait);
+  }
+  void wait_for_turn() {
+    Clock::time_point until;
+    {
+      const std::lock_guard lock(mutex_);
+      until = not_before_;
+    }
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+    if (left.count() > 0) wait_for(left, [this] { return cancelled(); });
+    check_cancelled();
+  }
+
+  const HubClient& hub_;
+  const HubRepo& repo_;
+  const fs::path blobs_, locks_;
+  const DownloadOptions& options_;
+  uint64_t size_ = 0;
+  std::vector<std::unique_ptr<Job>> jobs_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t running_ = 0;
+  std::atomic<bool> stop_ = false;
+  std::atomic<uint64_t> received_ = 0;
+  std::exception_ptr error_;
+  Clock::time_point not_before_{};
+  std::vector<std::string> finished_, notes_;
+};
+
+}  // namespace
+
+uint64_t bytes_at_hand(const fs::path& blobs, const HubFile& file) {
+  if (has_blob(blobs, file)) return file.size;
+  if (const uint64_t own = partial_bytes(partial_path(blobs, file), file.size)) return own;
+  std::error_code error;
+  const uint64_t foreign = fs::file_size(foreign_path(blobs, file), error);
+  return error || foreign > file.size ? 0 : foreign;
+}
+
+uint64_t download_blobs(const HubClient& hub, const HubRepo& repo, const std::vector<HubFile>& files,
+                        const fs::path& repo_folder, const fs::path& locks, const DownloadOptions& options) {
+  return Download(hub, repo, files, repo_folder / "blobs", locks, options).run();
+}
+
+}  // namespace mlxk

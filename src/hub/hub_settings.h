@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mlxk {
+
+/// How the hub is reached.
+struct HubSettings {
+  std::string endpoint = "https://huggingface.co";  // no slash at the end
+  std::string token;                                // empty: anonymous
+  bool offline = false;                             // no connection at all
+  int stall_seconds = 10;                           // a transfer that stands still that long is taken up anew
+  int answer_seconds = 10;                          // for a connection and for the answers of the API
+  int tries = 8;                                    // of one request, as long as none brings anything
+};
+
+/// From the environment: HF_ENDPOINT; HF_TOKEN, HUGGINGFACE_HUB_TOKEN, HUGGING_FACE_HUB_TOKEN or the token file (HF_TOKEN_PATH,
+/// HF_HOME/token); HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE; HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT; MLXK_PULL_TRIES. Throws
+/// usage for what makes no sense there.
+HubSettings hub_settings();
+
+/// `text` with every occurrence of the token replaced, for whatever a server said.
+std::string without_token(std::string text, const HubSettings& settings);
+
+}  // namespace mlxk
