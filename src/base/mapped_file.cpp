@@ -57,7 +57,7 @@ void MappedFile::fetch(std::span<const std::byte> part) const {
 }
 
 void MappedFile::check() const {
-  if (!guard_->tripped()) return;
+  if (!guard_ || !guard_->tripped()) return;
   throw Error(ErrorKind::io, fmt::format("{} was shortened, or could not be read, while it was in use", path_.string()));
 }
 

@@ -12,6 +12,7 @@
 #include "mlx/io.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
+#include "mlx/transforms.h"
 
 namespace mlxk {
 namespace {
@@ -176,6 +177,47 @@ TEST_F(LoadModel, NamesATruncatedFile) {
   mx::save_safetensors((folder_ / "model.safetensors").string(), tensors_);
   fs::resize_file(folder_ / "model.safetensors", fs::file_size(folder_ / "model.safetensors") - 10);
   EXPECT_THAT(refusal(), HasSubstr("model.safetensors"));
+}
+
+// Python's MLX writes headers of any length, so that elements lie at any address.
+TEST_F(LoadModel, TakesTensorsAtAnyAddress) {
+  for (const bool packed : {false, true}) {
+    if (packed) {
+      const auto parts = mx::quantize(tensors_.at("model.embed_tokens.weight"), 32, 4);
+      tensors_.insert_or_assign("model.embed_tokens.weight", parts[0]);
+      tensors_.emplace("model.embed_tokens.scales", parts[1]);
+      tensors_.emplace("model.embed_tokens.biases", parts[2]);
+      config_["quantization"] = {{"group_size", 32}, {"bits", 4}};
+    }
+    std::vector<std::vector<float>> results;
+    for (int more = 0; more < 4; ++more) {
+      fs::remove(folder_ / "model.safetensors");
+      fs::remove(folder_ / "config.json");
+      mx::save_safetensors((folder_ / "model.safetensors").string(), tensors_, {{"more", std::string(more, ' ')}});
+      results.push_back(logits());
+      EXPECT_EQ(results.back(), results.front()) << more << " bytes further";
+    }
+  }
+}
+
+TEST_F(LoadModel, NoticesThatAFileWasShortenedInUse) {
+  auto model = load();
+  EXPECT_NO_THROW(model->check_weights());
+  fs::resize_file(folder_ / "model.safetensors", 0);
+  Inputs inputs;
+  inputs.ids = mx::array({1, 2, 3}, {1, 3}, mx::int32);
+  ModelCache cache = model->make_cache(1);
+  mx::eval(model->forward(inputs, cache));
+  EXPECT_THROW(model->check_weights(), Error);
+}
+
+TEST_F(LoadModel, TellsHowFarItIs) {
+  load();
+  std::vector<std::pair<int64_t, int64_t>> told;
+  load_model(folder_, [&](int64_t done, int64_t total) { told.emplace_back(done, total); });
+  ASSERT_FALSE(told.empty());
+  const auto bytes = static_cast<int64_t>(fs::file_size(folder_ / "model.safetensors"));
+  EXPECT_EQ(told.back(), std::pair(bytes, bytes));
 }
 
 TEST_F(LoadModel, RefusesInputsThatDoNotFit) {

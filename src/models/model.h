@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "mlx/array.h"
 #include "nn/cache/cache.h"
 
@@ -49,11 +51,21 @@ class Model {
   int64_t num_layers() const { return shape_.num_layers; }
   int64_t context_length() const { return shape_.context_length; }
   uint64_t weight_bytes() const { return shape_.weight_bytes; }
-  /// Called once, by the loader.
-  void set_weight_bytes(uint64_t bytes) { shape_.weight_bytes = bytes; }
+  /// Called once, by the loader: the weights' bytes, and the files of which they are parts.
+  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
+    shape_.weight_bytes = bytes;
+    files_ = std::move(files);
+  }
+  /// Throws io when what was computed so far may have missed weights, because a file could no longer be read.
+  void check_weights() const {
+    for (const auto& file : files_) file->check();
+  }
 
  protected:
   ModelShape shape_;
+
+ private:
+  std::vector<std::shared_ptr<const MappedFile>> files_;
 };
 
 }  // namespace mlxk

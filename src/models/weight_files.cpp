@@ -5,13 +5,65 @@
 #include <algorithm>
 #include <set>
 
+#include "mlx/allocator.h"
+#include "mlx/device.h"
 #include "mlx/io.h"
+#include "mlx/ops.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_index.h"
 
 namespace mlxk {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+mx::Dtype mlx_type(const fs::path& file, const TensorEntry& entry) {
+  switch (entry.dtype) {
+    case TensorDtype::boolean: return mx::bool_;
+    case TensorDtype::u8: return mx::uint8;
+    case TensorDtype::i8: return mx::int8;
+    case TensorDtype::f8_e4m3:
+    case TensorDtype::f8_e8m0: return mx::uint8;
+    case TensorDtype::u16: return mx::uint16;
+    case TensorDtype::i16: return mx::int16;
+    case TensorDtype::f16: return mx::float16;
+    case TensorDtype::bf16: return mx::bfloat16;
+    case TensorDtype::u32: return mx::uint32;
+    case TensorDtype::i32: return mx::int32;
+    case TensorDtype::f32: return mx::float32;
+    case TensorDtype::u64: return mx::uint64;
+    case TensorDtype::i64: return mx::int64;
+    case TensorDtype::c64: return mx::complex64;
+    case TensorDtype::f8_e5m2:
+    case TensorDtype::f64: break;
+  }
+  throw Error(ErrorKind::bad_model, fmt::format("[weights] {} in {} is of type {}, which MLX does not have", entry.name,
+                                                file.filename().string(), dtype_name(entry.dtype)));
+}
+
+/// How far behind a buffer's address libmlx's CPU allocator puts the data.
+std::ptrdiff_t buffer_offset() {
+  static const std::ptrdiff_t offset = [] {
+    mx::allocator::Data sample = mx::allocator::malloc(1);
+    mx::allocator::Buffer buffer = sample.buffer();
+    return static_cast<std::byte*>(buffer.raw_ptr()) - static_cast<std::byte*>(buffer.ptr());
+  }();
+  return offset;
+}
+
+/// An array over the bytes of the file, which lives as long as it. libmlx does not own them, so it never writes there.
+mx::array in_place(const std::shared_ptr<const MappedFile>& file, const SafetensorsHeader& header, const fs::path& path,
+                   const TensorEntry& entry) {
+  mx::Shape shape(entry.shape.begin(), entry.shape.end());
+  const mx::Dtype type = mlx_type(path, entry);
+  if (entry.begin == entry.end) return mx::zeros(shape, type);
+  auto* data = const_cast<std::byte*>(file->bytes().data()) + header.header_bytes + entry.begin;
+  const mx::allocator::Buffer buffer(data - buffer_offset());
+  return mx::array(mx::allocator::Data(buffer, [file](mx::allocator::Buffer) {}), std::move(shape), type);
+}
+
+}  // namespace
 
 std::vector<fs::path> weight_files(const fs::path& dir) {
   std::vector<fs::path> files;
@@ -36,18 +88,29 @@ std::vector<fs::path> weight_files(const fs::path& dir) {
   return files;
 }
 
-Weights::Tensors load_tensors(const std::vector<fs::path>& files) {
-  Weights::Tensors tensors;
-  for (const auto& file : files) {
-    read_safetensors_header(file);
-    for (auto& [name, tensor] : mx::load_safetensors(file.string()).first) {
-      if (!tensors.emplace(name, tensor).second) {
+WeightFiles open_weights(const std::vector<fs::path>& files) {
+  WeightFiles weights;
+  for (const auto& path : files) {
+    const SafetensorsHeader header = read_safetensors_header(path);
+    const auto add = [&](const std::string& name, const mx::array& tensor) {
+      if (!weights.tensors.emplace(name, tensor).second) {
         throw Error(ErrorKind::bad_model,
-                    fmt::format("[weights] {} is in more than one file, again in {}", name, file.filename().string()));
+                    fmt::format("[weights] {} is in more than one file, again in {}", name, path.filename().string()));
       }
+    };
+    if (mx::default_device() == mx::Device::cpu) {
+      const auto file = std::make_shared<const MappedFile>(path);
+      const uint64_t bytes = header.tensors.empty() ? 0 : header.tensors.back().end;
+      if (file->bytes().size() != header.header_bytes + bytes) {
+        throw Error(ErrorKind::bad_model, fmt::format("[weights] {} changed while it was opened", path.string()));
+      }
+      for (const auto& entry : header.tensors) add(entry.name, in_place(file, header, path, entry));
+      weights.mapped.push_back(file);
+    } else {
+      for (const auto& [name, tensor] : mx::load_safetensors(path.string()).first) add(name, tensor);
     }
   }
-  return tensors;
+  return weights;
 }
 
 }  // namespace mlxk

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "nn/weights.h"
 
 namespace mlxk {
@@ -11,8 +13,13 @@ namespace mlxk {
 /// Throws bad_model when the index names a path outside the folder, not_found when there is none.
 std::vector<std::filesystem::path> weight_files(const std::filesystem::path& dir);
 
-/// Lazy tensors of all files, each header validated before libmlx reads it; throws bad_model for a name that occurs
-/// twice.
-Weights::Tensors load_tensors(const std::vector<std::filesystem::path>& files);
+struct WeightFiles {
+  Weights::Tensors tensors;
+  std::vector<std::shared_ptr<const MappedFile>> mapped;  // what the tensors lie in; on a GPU empty, they are lazy there
+};
+
+/// The tensors of all files, each header validated first. On the CPU they are used where they lie in the file, also where
+/// that is no multiple of an element's size. Throws bad_model for a name that occurs twice.
+WeightFiles open_weights(const std::vector<std::filesystem::path>& files);
 
 }  // namespace mlxk

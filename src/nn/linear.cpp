@@ -11,7 +11,7 @@ namespace {
 mx::array take_weight(const WeightPath& path, int rows, int columns) {
   Weights& weights = path.weights();
   std::string name = (path / "weight").path();
-  return path.has("scales") ? weights.keep(weights.take_raw(name)) : weights.take_as_stored(name, {rows, columns});
+  return path.has("scales") ? weights.keep_as_stored(weights.take_raw(name)) : weights.take_as_stored(name, {rows, columns});
 }
 
 /// x times what weights.cpu() describes, or nullopt where it describes nothing; its `layer` is made at the first call.

@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cstring>
+
+#include "mlx/allocator.h"
 #include "mlx/device.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
@@ -18,6 +22,16 @@ mx::Dtype choose_activation_type(const Weights::Tensors& tensors) {
     if (is_float(tensor.dtype())) return tensor.dtype();
   }
   return mx::bfloat16;
+}
+
+/// `tensor`, copied if its elements lie at odd addresses, as they do in many files.
+mx::array aligned(const mx::array& tensor) {
+  if (!tensor.is_available()) return tensor;  // computed, by libmlx, into memory of its own
+  const auto* data = tensor.data<std::byte>();
+  if (reinterpret_cast<uintptr_t>(data) % tensor.itemsize() == 0 || !tensor.flags().row_contiguous) return tensor;
+  mx::allocator::Data copy = mx::allocator::malloc(tensor.nbytes());
+  std::memcpy(copy.buffer().raw_ptr(), data, tensor.nbytes());
+  return mx::array(std::move(copy), tensor.shape(), tensor.dtype());
 }
 
 std::string list(const char* what, const std::vector<std::string>& names) {
@@ -40,7 +54,8 @@ void Weights::drop(const std::function<bool(const std::string&)>& unwanted) {
 
 mx::array Weights::keep(const mx::array& tensor) {
   bool cast = is_float(tensor.dtype()) && mx::default_device() == mx::Device::cpu;
-  return keep_as_stored(cast ? mx::astype(tensor, activation_type_) : tensor);
+  mx::array readable = aligned(tensor);
+  return keep_as_stored(cast ? mx::astype(readable, activation_type_) : readable);
 }
 
 mx::array Weights::keep_as_stored(const mx::array& tensor) {
@@ -73,7 +88,7 @@ mx::array Weights::take_shaped(const std::string& name, const mx::Shape& shape) 
   return tensor;
 }
 
-uint64_t Weights::finish(const std::function<void(int64_t, int64_t)>& progress) {
+void Weights::check() const {
   std::vector<std::string> problems, unknown;
   for (const auto& [name, tensor] : tensors_) unknown.push_back(name);
   if (!missing_.empty()) problems.push_back(list("missing", missing_));
@@ -83,6 +98,9 @@ uint64_t Weights::finish(const std::function<void(int64_t, int64_t)>& progress) 
     throw Error(ErrorKind::bad_model,
                 fmt::format("[weights] tensors do not fit the model: {}", fmt::join(problems, "; ")));
   }
+}
+
+uint64_t Weights::evaluate(const std::function<void(int64_t, int64_t)>& progress) const {
   constexpr int64_t kBatch = int64_t{64} << 20;  // bytes evaluated between two reports
   int64_t total = 0, done = 0;
   for (const auto& tensor : kept_) total += static_cast<int64_t>(tensor.nbytes());
