@@ -42,6 +42,9 @@ static inline void f_transpose(vf* v) {
   }
 }
 
+// Bytes: far enough for memory to answer, near enough that what a thread asks for past its chunk is little.
+static constexpr int64_t kAhead = 4096;
+
 /// The products of one query with `count` keys from row `first` on, at most kLanes.
 template <FloatType Type, bool Whole>
 static inline vf key_tile(const HeadSpan* k, int64_t first, int count, int64_t dim, const float* q) {
@@ -60,10 +63,18 @@ static inline vf key_tile(const HeadSpan* k, int64_t first, int count, int64_t d
   return f_sums(acc);
 }
 
+/// Asks for the bytes that come `kAhead` behind those of `tokens` tokens from `first` on, where tokens lie side by side.
+static inline void fetch_ahead(const HeadSpan* rows, int64_t first, int64_t tokens) {
+  const int64_t item = rows->type == kFloat32 ? 4 : 2;
+  const char* from = (const char*)rows->data + first * rows->stride * item + kAhead;
+  for (int64_t i = 0; i < tokens * rows->stride * item; i += 64) __builtin_prefetch(from + i, 0, 3);
+}
+
 template <FloatType Type>
 static inline void key_rows_of(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride) {
   int64_t t = 0;
   for (; t + kLanes <= k->tokens; t += kLanes) {
+    fetch_ahead(k, t, kLanes);
     for (int64_t r = 0; r < n; ++r) f_store(s + r * s_stride + t, key_tile<Type, true>(k, t, kLanes, dim, q + r * dim));
   }
   if (t == k->tokens) return;
@@ -161,6 +172,7 @@ static inline void value_tile(const HeadSpan* v, int64_t d, int last, const floa
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
   for (int64_t t = 0; t < v->tokens; ++t) {
+    if (P == 4 && X<=3) fetch_ahead(v, t, 1);
     vf value[P];
     for (int a = 0; a < P; ++a) {
       value[a] = load_floats(v->data, t * v->stride + d + a * kLanes, Whole || a + 1 < P ? kLanes : last, Type);
