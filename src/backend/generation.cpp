@@ -1,17 +1,12 @@
 #include "backend/generation.h"
 
 #include <fmt/format.h>
-#include <mlx/memory.h>
-#include <mlx/ops.h>
-#include <mlx/transforms.h>
 
-#include <algorithm>
-#include <chrono>
+#include <map>
 #include <optional>
 
+#include "backend/decode_group.h"
 #include "base/error.h"
-#include "kernels/phase.h"
-#include "sample/sampler.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
@@ -20,12 +15,8 @@ namespace {
 
 // Long enough to keep the matrix products busy, short enough that cancelling and progress stay lively.
 constexpr int64_t kPrefillChunk = 512;
-// Growing caches leave buffers of every size behind; dropped now and then.
-constexpr int64_t kTokensBetweenClears = 256;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+// Others wait for their next token meanwhile.
+constexpr int64_t kPrefillChunkBesideOthers = 128;
 
 void check_request(const GenerateRequest& request, const ModelFacts& facts) {
   if (request.prompt.empty()) throw Error(ErrorKind::invalid, "the prompt has no tokens");
@@ -49,119 +40,18 @@ void check_request(const GenerateRequest& request, const ModelFacts& facts) {
 
 class MlxSequence : public Sequence {
  public:
-  MlxSequence(Model& model, GenerateRequest request)
-      : model_(model),
-        request_(std::move(request)),
-        cache_(model.make_cache(1)),
-        sampler_(request_.sampling, request_.prompt),
-        limit_(request_.max_tokens) {
-    usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
-    if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
-  }
-
+  MlxSequence(DecodeGroup& group, uint64_t id, Model& model, GenerateRequest request)
+      : id(id), completion(std::make_shared<Completion>(model, std::move(request))), group_(group) {}
+  ~MlxSequence() override { group_.leave(*completion); }
   MlxSequence(const MlxSequence&) = delete;
   MlxSequence& operator=(const MlxSequence&) = delete;
-  /// Waits for the step that is under way: libmlx's CPU thread writes into results that nobody holds any more.
-  ~MlxSequence() override {
-    if (pending_) wait_for(*pending_);
-  }
+  DoneEvent cancelled() const override { return completion->done(FinishReason::cancelled); }
 
-  bool step(std::vector<Event>& events) override {
-    const auto last = usage_.prompt_tokens - 1;  // the last prompt token is the first decode step's input
-    if (prefilled_ < last) {
-      prefill(std::min(prefilled_ + kPrefillChunk, last));
-      events.push_back(PrefillEvent{prefilled_, usage_.prompt_tokens});
-      return true;
-    }
-    return decode(events);
-  }
-
-  DoneEvent cancelled() const override { return done(FinishReason::cancelled); }
+  const uint64_t id;  // counts up
+  const std::shared_ptr<Completion> completion;
 
  private:
-  mx::array prompt_ids(int64_t begin, int64_t end) const {
-    return mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32);
-  }
-
-  void prefill(int64_t end) {
-    const PhaseScope phase(Phase::prefill);
-    // Only the caches are evaluated; the logits of these positions are never computed.
-    model_.forward({.ids = prompt_ids(prefilled_, end), .last_only = true}, cache_);
-    mx::eval(cache_.arrays());
-    mx::clear_cache();
-    prefilled_ = end;
-  }
-
-  /// The choice of the token after `ids` [1, 1], already under way.
-  Sample next(const mx::array& ids) {
-    const auto logits = mx::reshape(model_.forward({.ids = ids, .last_only = true}, cache_), {1, -1});
-    auto sample = sampler_.sample(logits, request_.constraint.get(), request_.top_logprobs);
-    mx::async_eval(sample.arrays());
-    return sample;
-  }
-
-  static void wait_for(const Sample& sample) {
-    try {
-      for (auto array : sample.arrays()) array.wait();
-    } catch (const std::exception&) {
-      // The request has ended; a failure of the step after it concerns nobody.
-    }
-  }
-
-  bool decode(std::vector<Event>& events) {
-    if (!pending_) pending_ = next(prompt_ids(usage_.prompt_tokens - 1, usage_.prompt_tokens));
-    Sample sample = std::move(*pending_);
-    pending_.reset();
-    // The next step is built and started before this one's token is waited for; a grammar needs the token first.
-    const bool more = usage_.completion_tokens + 1 < limit_;
-    if (more && !request_.constraint) pending_ = next(sample.token);
-
-    if (!sample.finite()) {
-      events.push_back(FailedEvent{ErrorKind::internal, fmt::format("the model's logits are not finite at token {}",
-                                                                    usage_.completion_tokens + 1)});
-      return false;
-    }
-    const int32_t token = sample.value();
-    if (usage_.completion_tokens++ == 0) {
-      timings_.first_token_s = seconds_since(start_);
-      first_token_ = Clock::now();
-    }
-    const auto& eos = request_.eos_token_ids;
-    if (std::find(eos.begin(), eos.end(), token) != eos.end()) {
-      events.push_back(done(FinishReason::stop));
-      return false;
-    }
-    events.push_back(sample.event());
-    if (request_.constraint && !request_.constraint->accept(token)) {
-      events.push_back(FailedEvent{ErrorKind::internal, fmt::format("token {} breaks the grammar", token)});
-      return false;
-    }
-    if (!more) {
-      events.push_back(done(FinishReason::length));
-      return false;
-    }
-    if (request_.constraint) pending_ = next(mx::array({token}, {1, 1}, mx::int32));
-    if (usage_.completion_tokens % kTokensBetweenClears == 0) mx::clear_cache();
-    return true;
-  }
-
-  DoneEvent done(FinishReason reason) const {
-    Timings timings = timings_;
-    if (usage_.completion_tokens > 0) timings.decode_s = seconds_since(first_token_);
-    return {reason, usage_, timings};
-  }
-
-  Model& model_;
-  GenerateRequest request_;
-  ModelCache cache_;
-  Sampler sampler_;
-  int64_t limit_;
-  int64_t prefilled_ = 0;
-  std::optional<Sample> pending_;  // being evaluated
-  Usage usage_;
-  Timings timings_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point first_token_;
+  DecodeGroup& group_;
 };
 
 class MlxTextModel : public TextModel {
@@ -177,12 +67,40 @@ class MlxTextModel : public TextModel {
 
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
     check_request(request, facts_);
-    return std::make_unique<MlxSequence>(*model_, std::move(request));
+    return std::make_unique<MlxSequence>(group_, ++started_, *model_, std::move(request));
+  }
+
+  void step(std::span<Sequence* const> running, const StepSink& sink) override {
+    std::vector<std::shared_ptr<Completion>> decoding;
+    std::map<const Completion*, size_t> indices;
+    std::optional<size_t> prefilling;  // the next in turn, else the first
+    for (size_t i = 0; i < running.size(); ++i) {
+      const auto& sequence = static_cast<const MlxSequence&>(*running[i]);
+      indices[sequence.completion.get()] = i;
+      if (sequence.completion->prefilled()) {
+        decoding.push_back(sequence.completion);
+      } else if (!prefilling || (sequence.id > last_prefilled_ && id_of(running, *prefilling) <= last_prefilled_)) {
+        prefilling = i;
+      }
+    }
+    if (!decoding.empty()) {
+      group_.step(decoding, [&](const Completion& one, const Event& event) { sink(indices.at(&one), event); });
+    }
+    if (!prefilling) return;
+    last_prefilled_ = id_of(running, *prefilling);
+    auto& completion = *static_cast<MlxSequence&>(*running[*prefilling]).completion;
+    sink(*prefilling, completion.prefill(*model_, decoding.empty() ? kPrefillChunk : kPrefillChunkBesideOthers));
   }
 
  private:
+  static uint64_t id_of(std::span<Sequence* const> running, size_t index) {
+    return static_cast<const MlxSequence&>(*running[index]).id;
+  }
+
   std::unique_ptr<Model> model_;
   ModelFacts facts_;
+  DecodeGroup group_{*model_};
+  uint64_t started_ = 0, last_prefilled_ = 0;  // ids of sequences
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,16 +24,16 @@ struct ModelFacts {
   uint64_t weight_bytes = 0;
 };
 
-/// One running completion. Every call on the worker thread.
+/// One running completion, stepped by its model; destroying it ends it. Every call on the worker thread.
 class Sequence {
  public:
   virtual ~Sequence() = default;
-  /// One prefill chunk or one decode step; appends its events. Returns false once Done, or a Failed that concerns this
-  /// request alone, was appended. What it throws fails every request on the model.
-  virtual bool step(std::vector<Event>& events) = 0;
   /// The end of a request that was cancelled between two steps.
   virtual DoneEvent cancelled() const = 0;
 };
+
+/// Takes an event of the sequence at `index` of those that are stepped; must not throw.
+using StepSink = std::function<void(size_t index, const Event& event)>;
 
 /// A loaded text model. Every call, the destructor too, on the worker thread.
 class TextModel {
@@ -41,6 +42,11 @@ class TextModel {
   virtual const ModelFacts& facts() const = 0;
   /// Checks the request (ids, lengths) and makes its caches; throws invalid naming the field.
   virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
+  /// Goes on with `running`, sequences of this model that have not ended: at most one token for each of those that
+  /// decode, a part of a prompt for one of the others. Events reach `sink` as soon as they are known; Done, or a Failed
+  /// that concerns this request alone, is a sequence's last, and it is not stepped again. What it throws fails every
+  /// request on the model.
+  virtual void step(std::span<Sequence* const> running, const StepSink& sink) = 0;
 };
 
 struct ConvertOptions {

@@ -1,10 +1,10 @@
 #include "worker/worker.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <future>
-#include <list>
 #include <map>
 #include <mutex>
 
@@ -60,9 +60,11 @@ class Worker::Loop {
   explicit Loop(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
   Backend& backend() { return *backend_; }
-  bool busy() const { return !running_.empty(); }
+  bool busy() const {
+    return std::any_of(models_.begin(), models_.end(), [](const auto& one) { return !one.second.running.empty(); });
+  }
   uint64_t add_model(std::unique_ptr<TextModel> model) {
-    models_[++last_id_] = std::move(model);
+    models_[++last_id_].model = std::move(model);
     return last_id_;
   }
   void remove_model(uint64_t id) { models_.erase(id); }
@@ -70,65 +72,71 @@ class Worker::Loop {
   void start(std::shared_ptr<const ModelHandle> handle, GenerateRequest request, EventSink sink,
              std::shared_ptr<const std::atomic<bool>> cancelled) {
     try {
-      auto sequence = models_.at(handle->id_)->start(std::move(request));
-      running_.push_back({std::move(handle), std::move(sequence), std::move(sink), std::move(cancelled)});
+      Model& model = models_.at(handle->id_);
+      auto sequence = model.model->start(std::move(request));
+      model.running.push_back({std::move(handle), std::move(sequence), std::move(sink), std::move(cancelled)});
     } catch (const std::exception& e) {
       sink(failure_of(e));
     }
   }
 
-  /// Advances every running request by one step.
+  /// Advances every model's running requests by one step.
   void step_all() {
-    for (auto it = running_.begin(); it != running_.end();) {
-      if (it->cancelled->load(std::memory_order_relaxed)) {
-        it->sink(it->sequence->cancelled());
-        it = running_.erase(it);
-        continue;
-      }
-      std::vector<Event> events;
-      bool more = false;
-      try {
-        more = it->sequence->step(events);
-      } catch (const std::exception& e) {
-        fail_all(it->model.get(), failure_of(e));
-        return;  // `it` is gone
-      }
-      for (const auto& event : events) it->sink(event);
-      it = more ? std::next(it) : running_.erase(it);
-    }
+    for (auto& [id, model] : models_) step(model);
   }
 
   void cancel_all() {
-    for (auto& running : running_) running.sink(running.sequence->cancelled());
-    running_.clear();
+    for (auto& [id, model] : models_) {
+      for (auto& running : model.running) running.sink(running.sequence->cancelled());
+      model.running.clear();
+    }
   }
 
  private:
   struct Running {
-    std::shared_ptr<const ModelHandle> model;
+    std::shared_ptr<const ModelHandle> handle;
     std::unique_ptr<Sequence> sequence;
     EventSink sink;
     std::shared_ptr<const std::atomic<bool>> cancelled;
   };
+  struct Model {
+    std::unique_ptr<TextModel> model;
+    std::vector<Running> running;  // in the order of arrival; they refer to the model
+  };
 
-  /// A failed evaluation may belong to any array in flight on this model: nobody's caches can be trusted any more.
-  void fail_all(const ModelHandle* model, const FailedEvent& failure) {
-    for (auto it = running_.begin(); it != running_.end();) {
-      if (it->model.get() != model) {
-        ++it;
-        continue;
+  static void step(Model& model) {
+    auto& running = model.running;
+    std::erase_if(running, [](Running& one) {
+      if (!one.cancelled->load(std::memory_order_relaxed)) return false;
+      one.sink(one.sequence->cancelled());
+      return true;
+    });
+    if (running.empty()) return;
+    std::vector<Sequence*> sequences;
+    for (const auto& one : running) sequences.push_back(one.sequence.get());
+    std::vector<bool> ended(running.size());
+    try {
+      model.model->step(sequences, [&](size_t index, const Event& event) {
+        ended[index] = std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event);
+        running[index].sink(event);
+      });
+    } catch (const std::exception& e) {
+      // A failed evaluation may belong to any array in flight on this model: nobody's caches can be trusted any more.
+      const FailedEvent failure = failure_of(e);
+      for (auto& one : running) one.sequence.reset();
+      for (size_t i = 0; i < running.size(); ++i) {
+        if (!ended[i]) running[i].sink(failure);
       }
-      it->sequence.reset();
-      it->sink(failure);
-      it = running_.erase(it);
+      running.clear();
+      return;
     }
+    size_t index = 0;
+    std::erase_if(running, [&](const Running&) { return ended[index++]; });
   }
 
-  // Order matters: sequences refer to models, models to the backend.
-  std::unique_ptr<Backend> backend_;
-  std::map<uint64_t, std::unique_ptr<TextModel>> models_;
+  std::unique_ptr<Backend> backend_;  // the models refer to it
+  std::map<uint64_t, Model> models_;
   uint64_t last_id_ = 0;
-  std::list<Running> running_;
 };
 
 Worker::Worker(std::function<std::unique_ptr<Backend>()> make) : queue_(std::make_shared<Queue>()) {

@@ -24,14 +24,14 @@ Answer run_greedy(TextModel& model, std::vector<int32_t> prompt, int64_t max_tok
   request.eos_token_ids = std::move(eos);
   const auto sequence = model.start(std::move(request));
   Answer answer;
-  for (bool more = true; more;) {
-    std::vector<Event> events;
-    more = sequence->step(events);
-    for (const Event& event : events) {
+  Sequence* const running[] = {sequence.get()};
+  for (bool ended = false; !ended;) {
+    model.step(running, [&](size_t, const Event& event) {
       if (const auto* token = std::get_if<TokenEvent>(&event)) answer.tokens.push_back(token->token);
       if (const auto* done = std::get_if<DoneEvent>(&event)) answer.reason = done->reason;
       if (const auto* failed = std::get_if<FailedEvent>(&event)) ADD_FAILURE() << failed->message;
-    }
+      ended = std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event);
+    });
   }
   return answer;
 }

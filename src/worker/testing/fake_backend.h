@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,6 +16,7 @@ struct FakeCounters {
   std::atomic<int> models{0};           // alive
   std::atomic<int> sequences{0};        // alive
   std::atomic<int> wrong_thread{0};     // calls from another thread than the one that made the backend
+  std::atomic<int> most_together{0};    // sequences in one step
 };
 
 /// First prompt tokens that make FakeSequence misbehave; any other prompt is answered with 0, 1, 2 … max_tokens - 1.
@@ -44,23 +47,21 @@ class FakeSequence : public Sequence {
     --guard_.counters->sequences;
   }
 
-  bool step(std::vector<Event>& events) override {
+  void step(const std::function<void(const Event&)>& sink) {
     guard_.check();
     const int32_t how = request_.prompt.at(0);
     if (steps_++ == 0) {
       const auto length = static_cast<int64_t>(request_.prompt.size());
-      events.push_back(PrefillEvent{length, length});
-      return true;
+      sink(PrefillEvent{length, length});
+      return;
     }
     if (how == kFailAtThirdStep && steps_ == 3) throw Error(ErrorKind::memory, "the device is full");
     if (how == kFailAlone) {
-      events.push_back(FailedEvent{ErrorKind::bad_model, "NaN logits"});
-      return false;
+      sink(FailedEvent{ErrorKind::bad_model, "NaN logits"});
+      return;
     }
-    events.push_back(TokenEvent{static_cast<int32_t>(tokens_++)});
-    if (how == kEndless || tokens_ < request_.max_tokens) return true;
-    events.push_back(done(FinishReason::length));
-    return false;
+    sink(TokenEvent{static_cast<int32_t>(tokens_++)});
+    if (how != kEndless && tokens_ == request_.max_tokens) sink(done(FinishReason::length));
   }
 
   DoneEvent cancelled() const override {
@@ -91,6 +92,14 @@ class FakeModel : public TextModel {
     guard_.check();
     if (request.prompt.at(0) == kFailToStart) throw Error(ErrorKind::invalid, "a bad prompt");
     return std::make_unique<FakeSequence>(guard_, std::move(request));
+  }
+  void step(std::span<Sequence* const> running, const StepSink& sink) override {
+    guard_.check();
+    auto& most = guard_.counters->most_together;
+    most = std::max(most.load(), static_cast<int>(running.size()));
+    for (size_t i = 0; i < running.size(); ++i) {
+      static_cast<FakeSequence*>(running[i])->step([&](const Event& event) { sink(i, event); });
+    }
   }
 
  private:

@@ -1,0 +1,83 @@
+#include "backend/completion.h"
+
+#include <fmt/format.h>
+#include <mlx/memory.h>
+#include <mlx/transforms.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/phase.h"
+
+namespace mlxk {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Completion::Completion(Model& model, GenerateRequest request)
+    : request_(std::move(request)),
+      cache_(model.make_cache(1)),
+      sampler_(request_.sampling, request_.prompt),
+      limit_(request_.max_tokens) {
+  usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+  if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
+}
+
+mx::array Completion::prompt_ids(int64_t begin, int64_t end) const {
+  return mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32);
+}
+
+mx::array Completion::first_input() const { return prompt_ids(usage_.prompt_tokens - 1, usage_.prompt_tokens); }
+
+PrefillEvent Completion::prefill(Model& model, int64_t most) {
+  const PhaseScope phase(Phase::prefill);
+  const int64_t end = std::min(prefilled_ + most, usage_.prompt_tokens - 1);
+  // Only the caches are evaluated; the logits of these positions are never computed.
+  model.forward({.ids = prompt_ids(prefilled_, end), .last_only = true}, cache_);
+  mx::eval(cache_.arrays());
+  mx::clear_cache();
+  prefilled_ = end;
+  return {prefilled_, usage_.prompt_tokens};
+}
+
+Sample Completion::sample(const mx::array& logits) {
+  return sampler_.sample(logits, request_.constraint.get(), request_.top_logprobs);
+}
+
+void Completion::take(const Sample& sample, const std::function<void(const Event&)>& sink) {
+  if (!sample.finite()) {
+    return fail(fmt::format("the model's logits are not finite at token {}", usage_.completion_tokens + 1), sink);
+  }
+  const bool last = !goes_on();
+  const int32_t token = sample.value();
+  if (usage_.completion_tokens++ == 0) {
+    timings_.first_token_s = seconds_since(start_);
+    first_token_ = Clock::now();
+  }
+  const auto& eos = request_.eos_token_ids;
+  ended_ = last || std::find(eos.begin(), eos.end(), token) != eos.end();
+  if (std::find(eos.begin(), eos.end(), token) != eos.end()) return sink(done(FinishReason::stop));
+  sink(sample.event());
+  if (request_.constraint && !request_.constraint->accept(token)) {
+    return fail(fmt::format("token {} breaks the grammar", token), sink);
+  }
+  if (last) sink(done(FinishReason::length));
+}
+
+void Completion::fail(const std::string& message, const std::function<void(const Event&)>& sink) {
+  ended_ = true;
+  sink(FailedEvent{ErrorKind::internal, message});
+}
+
+DoneEvent Completion::done(FinishReason reason) const {
+  Timings timings = timings_;
+  if (usage_.completion_tokens > 0) timings.decode_s = seconds_since(first_token_);
+  return {reason, usage_, timings};
+}
+
+}  // namespace mlxk

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+
+#include "models/model.h"
+#include "sample/sampler.h"
+#include "worker/request.h"
+
+namespace mlxk {
+
+/// One request on its way: its caches, its sampler, what it has given so far. Worker thread.
+class Completion {
+ public:
+  /// A `request` that was checked.
+  Completion(Model& model, GenerateRequest request);
+
+  /// Whether all of the prompt but its last token, which is the first decode step's input, is in the caches.
+  bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1; }
+  /// Appends up to `most` tokens of the prompt to the caches, and waits.
+  PrefillEvent prefill(Model& model, int64_t most);
+  /// The prompt's last token, int32 [1, 1].
+  mx::array first_input() const;
+  ModelCache& cache() { return cache_; }
+
+  /// The choice of the next token from `logits` [1, vocab], lazily.
+  Sample sample(const mx::array& logits);
+  /// Whether a token that is being computed leaves room for another.
+  bool goes_on() const { return usage_.completion_tokens + 1 < limit_; }
+  /// Waits for the next token and hands its events to `sink`; the last is Done or Failed where the completion ends.
+  void take(const Sample& sample, const std::function<void(const Event&)>& sink);
+  /// Hands a failure of this request alone to `sink`.
+  void fail(const std::string& message, const std::function<void(const Event&)>& sink);
+  /// Whether Done or Failed was handed out.
+  bool ended() const { return ended_; }
+  DoneEvent done(FinishReason reason) const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  mx::array prompt_ids(int64_t begin, int64_t end) const;
+
+  GenerateRequest request_;
+  ModelCache cache_;
+  Sampler sampler_;
+  int64_t limit_;
+  int64_t prefilled_ = 0;
+  bool ended_ = false;
+  Usage usage_;
+  Timings timings_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point first_token_;
+};
+
+}  // namespace mlxk
