@@ -1,5 +1,8 @@
 // `mlxk list [PATTERN]`: the models on this disk.
 #include <algorithm>
+#include <atomic>
+#include <future>
+#include <thread>
 
 #include "command.h"
 #include "json/api.h"
@@ -53,9 +56,26 @@ std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose,
   return render_table(header, rows);
 }
 
+/// describe_model of every `ref`: it waits for the disk, so many at once.
+std::vector<ModelEntry> describe_all(const std::vector<ModelRef>& refs) {
+  constexpr size_t kTogether = 16;  // models a thread takes at a time
+  std::vector<ModelEntry> models(refs.size());
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t begin; (begin = next.fetch_add(kTogether)) < refs.size();) {
+      for (size_t i = begin; i < std::min(begin + kTogether, refs.size()); ++i) models[i] = describe_model(refs[i]);
+    }
+  };
+  const size_t threads = std::min<size_t>({refs.size() / kTogether + 1, std::thread::hardware_concurrency(), 8});
+  std::vector<std::future<void>> others;
+  for (size_t i = 1; i < threads; ++i) others.push_back(std::async(std::launch::async, work));
+  work();
+  for (auto& other : others) other.get();
+  return models;
+}
+
 int run(const Args& args) {
-  std::vector<ModelEntry> models;
-  for (const auto& ref : list_models(args.word("pattern"))) models.push_back(describe_model(ref));
+  const std::vector<ModelEntry> models = describe_all(list_models(args.word("pattern")));
   if (args.has("--json")) {
     Json objects = Json::array();
     for (const auto& entry : models) objects.push_back(model_object(entry));

@@ -22,6 +22,15 @@ bool is_within(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
+/// Whether `path` leads to something in the repository or in the cache.
+bool stays_inside(const fs::path& path, const CachedRepo& repo) {
+  std::error_code error;
+  const fs::path home = fs::canonical(repo.path, error);
+  const fs::path cache = error ? fs::path{} : fs::canonical(repo.path.parent_path(), error);
+  const fs::path real = error ? fs::path{} : fs::canonical(path, error);
+  return !error && (is_within(real, home) || is_within(real, cache));
+}
+
 /// A name that is one component of a path: no way up, no way down.
 bool is_component(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos && name.find('\0') == name.npos;
@@ -76,15 +85,21 @@ std::vector<CachedRepo> cached_repos(const fs::path& cache) {
 
 std::vector<std::string> snapshots(const CachedRepo& repo) {
   std::error_code error;
-  const fs::path home = fs::canonical(repo.path, error);
-  const fs::path cache = error ? fs::path{} : fs::canonical(repo.path.parent_path(), error);
-  if (error) return {};
+  const fs::path folder = repo.path / "snapshots";
+  const auto is_plain = [](const fs::path& path) {
+    std::error_code ignored;
+    return fs::is_directory(fs::symlink_status(path, ignored));
+  };
+  const bool linked = !is_plain(repo.path) || !is_plain(folder);
   std::vector<std::pair<fs::file_time_type, std::string>> found;
-  for (fs::directory_iterator it(repo.path / "snapshots", error), end; !error && it != end; it.increment(error)) {
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code entry_error;
-    const fs::path real = fs::canonical(it->path(), entry_error);
-    if (entry_error || !fs::is_directory(real, entry_error) || !(is_within(real, home) || is_within(real, cache))) continue;
-    const auto time = fs::last_write_time(real, entry_error);
+    // Following the links of a thousand models would take longer than all else that `list` does.
+    if (linked || it->is_symlink(entry_error)) {
+      if (!stays_inside(it->path(), repo)) continue;
+    }
+    if (!it->is_directory(entry_error) || entry_error) continue;
+    const auto time = it->last_write_time(entry_error);
     if (!entry_error) found.emplace_back(time, it->path().filename().string());
   }
   std::sort(found.rbegin(), found.rend());
