@@ -20,24 +20,6 @@ mx::array heads_first(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}
 
 mx::array constant(double value, const mx::array& like) { return mx::array(static_cast<float>(value), like.dtype()); }
 
-mx::array activate(Activation activation, const mx::array& x) {
-  switch (activation) {
-    case Activation::silu:
-      return mx::multiply(x, mx::sigmoid(x));
-    case Activation::gelu: {
-      mx::array erf = mx::erf(mx::multiply(x, constant(1 / std::sqrt(2.0), x)));
-      return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), erf));
-    }
-    case Activation::gelu_tanh: {
-      mx::array cube = mx::multiply(mx::multiply(x, x), x);
-      mx::array inner =
-          mx::multiply(constant(std::sqrt(2 / M_PI), x), mx::add(x, mx::multiply(constant(0.044715, x), cube)));
-      return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), mx::tanh(inner)));
-    }
-  }
-  throw Error(ErrorKind::internal, "[activation] not known");
-}
-
 mx::array add_residual(const mx::array& x, const mx::array& residual, float multiplier) {
   mx::array scaled = multiplier == 1 ? x : mx::multiply(x, constant(multiplier, x));
   return mx::add(residual, scaled);
@@ -63,6 +45,24 @@ const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& laye
 
 }  // namespace
 
+mx::array activate(Activation activation, const mx::array& x) {
+  switch (activation) {
+    case Activation::silu:
+      return mx::multiply(x, mx::sigmoid(x));
+    case Activation::gelu: {
+      mx::array erf = mx::erf(mx::multiply(x, constant(1 / std::sqrt(2.0), x)));
+      return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), erf));
+    }
+    case Activation::gelu_tanh: {
+      mx::array cube = mx::multiply(mx::multiply(x, x), x);
+      mx::array inner =
+          mx::multiply(constant(std::sqrt(2 / M_PI), x), mx::add(x, mx::multiply(constant(0.044715, x), cube)));
+      return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), mx::tanh(inner)));
+    }
+  }
+  throw Error(ErrorKind::internal, "[activation] not known");
+}
+
 Qkv NormQkv::operator()(const mx::array& x) const {
   if (cpu(layer, {&q, &k, &v}, norm, std::nullopt)) {
     std::vector<mx::array> parts = cpu_matmuls(x, layer);
@@ -74,20 +74,7 @@ Qkv NormQkv::operator()(const mx::array& x) const {
 
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
                                 const Positions& positions, const std::optional<mx::array>& query_scale) const {
-  if (!q_norm && !k_norm && !query_scale) {
-    if (auto out = on_cpu(qkv, cache, mask, positions)) return *out;
-  }
-  if (auto* joined = dynamic_cast<JoinedAttentionCache*>(&cache)) {
-    // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
-    return joined->by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
-      Qkv own = qkv;
-      own.q = row_of(qkv.q, row);
-      own.k = row_of(qkv.k, row);
-      own.v = row_of(qkv.v, row);
-      const bool scaled = query_scale && query_scale->shape(0) > 1;
-      return (*this)(own, part, part.mask(at), at, scaled ? row_of(*query_scale, row) : query_scale);
-    });
-  }
+  if (cpu_is_default() && cache.has_slots(positions)) return on_cpu(qkv, cache, mask, positions, query_scale);
   auto split = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
     mx::array heads = heads_of(x, qkv.head_dim);
     return heads_first(norm ? (*norm)(heads) : heads);
@@ -104,22 +91,27 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
   return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
 }
 
-std::optional<mx::array> Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
-                                           const Positions& positions) const {
-  if (!cpu_is_default() || mask.given) return std::nullopt;
-  std::optional<CpuRotation> rotation = rope ? rope->cpu(positions) : CpuRotation{};
-  if (!rotation) return std::nullopt;
-  if (!cache.has_slots(positions)) return std::nullopt;
+mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
+                            const std::optional<mx::array>& query_scale) const {
+  CpuAttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scale, positions.offsets, positions.lengths};
+  if (rope) step.rotation = rope->cpu(positions);
+  step.q_norm = cpu(qkv.q_norm);
+  step.k_norm = cpu(qkv.k_norm);
+  step.turned_q_norm = cpu(q_norm);
+  step.turned_k_norm = cpu(k_norm);
+  step.rotary_positions = positions.given;
+  step.query_scale = query_scale;
+  if (mask.given) step.mask = mask.array;
   const auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim);
+  step.window = slots.window;
+  step.keep = slots.keep;
+  step.ring = slots.window > 0;
   const auto all = [](const std::vector<mx::array*>& buffers) {
     std::vector<mx::array> arrays;
     for (const mx::array* buffer : buffers) arrays.push_back(*buffer);
     return arrays;
   };
-  CpuAttended attended = cpu_cached_attention(
-      {qkv.q, qkv.k, qkv.v, qkv.head_dim, cpu(qkv.q_norm), cpu(qkv.k_norm), std::move(*rotation), scale,
-       positions.offsets, positions.lengths, slots.first, slots.tokens},
-      all(slots.keys), all(slots.values));
+  CpuAttended attended = cpu_cached_attention(std::move(step), all(slots.keys), all(slots.values));
   for (size_t i = 0; i < attended.keys.size(); ++i) {
     *slots.keys[i] = attended.keys[i];
     *slots.values[i] = attended.values[i];

@@ -43,9 +43,9 @@ struct Attention {
                        const std::optional<mx::array>& query_scale = std::nullopt) const;
 
  private:
-  /// All of it as one operation, where the CPU has one for this rope and cache.
-  std::optional<mx::array> on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
-                                  const Positions& positions) const;
+  /// All of it as one operation.
+  mx::array on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
+                   const std::optional<mx::array>& query_scale) const;
 };
 
 /// Output projection, a norm where there is one, times `multiplier`, plus the residual.
@@ -62,6 +62,9 @@ enum class Activation { silu, gelu, gelu_tanh };  // numbered as CpuKernels::gat
 
 /// Reads config.json's name of an activation ("silu", "gelu_pytorch_tanh", …); throws unsupported for another.
 Activation read_activation(const std::string& name);
+
+/// The activation as libmlx's operations.
+mx::array activate(Activation activation, const mx::array& x);
 
 /// x + multiplier · post_norm(down(act(gate(norm(x))) · up(norm(x)))).
 struct GatedMlpResidual {
