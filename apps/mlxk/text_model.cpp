@@ -21,23 +21,37 @@ ErrorKind kind_of(const Decision& decision) {
 }  // namespace
 
 OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend)
-    : make_backend_(std::move(make_backend)), info_(probe_model(resolve_model(spec))) {
+    : info_(probe_model(resolve_model(spec))) {
   const Decision decision = decide(info_, this_machine(), request);
   if (decision.kind == Decision::Kind::block) throw Error(kind_of(decision), decision.message);
   if (decision.kind == Decision::Kind::warn) fmt::print(stderr, "Warning: {}\n", decision.message);
   if (decision.route != Route::text) {
     throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a text model: {}", info_.ref.name, info_.reason));
   }
+  loading_.result = std::async(std::launch::async, [this, make_backend = std::move(make_backend)] {
+    return load(make_backend, info_.ref.path, loading_.unwanted);
+  });
   tokenizer_ = Tokenizer::load(info_.ref.path);
   template_ = ChatTemplate::load(info_.ref.path, *tokenizer_);
 }
 
+OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, const std::filesystem::path& dir,
+                                      const std::atomic<bool>& unwanted) {
+  const auto start = std::chrono::steady_clock::now();
+  auto worker = std::make_unique<Worker>(make_backend);
+  auto handle = worker->load_text(dir, [&unwanted](const std::string&, int64_t, int64_t) {
+    if (unwanted) throw Error(ErrorKind::cancelled, "the model is not wanted any more");
+  });
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return {std::move(worker), std::move(handle), seconds};
+}
+
 void OpenedModel::load() {
   if (handle_) return;
-  const auto start = std::chrono::steady_clock::now();
-  worker_ = std::make_unique<Worker>(make_backend_);
-  handle_ = worker_->load_text(info_.ref.path);
-  load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  Loaded loaded = loading_.result.get();
+  worker_ = std::move(loaded.worker);
+  handle_ = std::move(loaded.handle);
+  load_seconds_ = loaded.seconds;
 }
 
 }  // namespace mlxk

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 
@@ -14,8 +16,8 @@
 
 namespace mlxk {
 
-/// A text model on its way through Resolve, Probe, Policy and Load. What needs no weights comes first, so that a bad
-/// prompt is refused before they are read. One thread at a time.
+/// A text model on its way through Resolve, Probe, Policy and Load. The weights are read while the tokenizer is built and
+/// the prompt prepared; one that is refused stops the reading. One thread at a time.
 class OpenedModel {
  public:
   using MakeBackend = std::function<std::unique_ptr<Backend>()>;
@@ -29,20 +31,34 @@ class OpenedModel {
   /// Null when the model has none.
   const ChatTemplate* chat_template() const { return template_.get(); }
 
-  /// Starts the engine and reads the weights, once; throws the backend's Error.
+  /// Waits for the engine and the weights; throws the backend's Error.
   void load();
   Worker& worker() { return *worker_; }
   const std::shared_ptr<const ModelHandle>& handle() const { return handle_; }
   double load_seconds() const { return load_seconds_; }
 
  private:
-  MakeBackend make_backend_;
+  struct Loaded {
+    std::unique_ptr<Worker> worker;
+    std::shared_ptr<const ModelHandle> handle;
+    double seconds;
+  };
+  /// Reads beside this thread; its end stops the reading.
+  struct Loading {
+    ~Loading() { unwanted = true; }
+    std::atomic<bool> unwanted{false};
+    std::future<Loaded> result;  // destroyed before the flag, waits
+  };
+
+  static Loaded load(const MakeBackend& make_backend, const std::filesystem::path& dir, const std::atomic<bool>& unwanted);
+
   ModelInfo info_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
   std::unique_ptr<Worker> worker_;
   std::shared_ptr<const ModelHandle> handle_;  // released before the worker ends
   double load_seconds_ = 0;
+  Loading loading_;
 };
 
 }  // namespace mlxk

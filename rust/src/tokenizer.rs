@@ -75,7 +75,8 @@ impl Tok {
     }
 
     pub fn is_special(&self, id: u32) -> bool {
-        self.raw_token(id).is_some_and(|t| self.inner.get_added_vocabulary().is_special_token(&t))
+        let added = self.inner.get_added_vocabulary();
+        added.get_added_tokens_decoder().get(&id).is_some_and(|token| added.is_special_token(&token.content))
     }
 }
 
