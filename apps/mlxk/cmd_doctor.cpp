@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "command.h"
 #include "engine/open.h"
+#include "hub/hub_settings.h"
 #include "hub/locks.h"
 #include "hub/removal.h"
 #include "hub/resolve.h"
@@ -124,13 +125,13 @@ void check_workspaces(Report& report) {
 }
 
 void check_hub(Report& report) {
-  const auto set = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value && *value;
-  };
-  if (set("HF_HUB_OFFLINE")) report.ok("hub", "offline by HF_HUB_OFFLINE");
-  if (set("HF_ENDPOINT")) report.ok("hub", fmt::format("HF_ENDPOINT={}", std::getenv("HF_ENDPOINT")));
-  report.ok("token", set("HF_TOKEN") || set("HUGGINGFACE_HUB_TOKEN") ? "a hub token is set" : "no hub token is set");
+  try {
+    const HubSettings settings = hub_settings();
+    report.ok("hub", fmt::format("{}{}", printable(settings.endpoint), settings.offline ? ", offline by HF_HUB_OFFLINE" : ""));
+    report.ok("token", settings.token.empty() ? "no hub token is set" : "a hub token is set");
+  } catch (const Error& e) {
+    report.fail("hub", e.what(), e.hint());
+  }
 }
 
 int run(const Args& args) {

@@ -5,8 +5,10 @@
 #include <iostream>
 
 #include "command.h"
+#include "hub/lock_file.h"
 #include "hub/pull.h"
 #include "hub/resolve.h"
+#include "hub/verify.h"
 #include "interrupt.h"
 #include "json/api.h"
 #include "output.h"
@@ -66,9 +68,58 @@ bool confirm_resume(const Report& report, const std::string& message) {
   return answer.empty() || answer == "y" || answer == "Y" || answer == "yes" || answer == "Yes";
 }
 
+/// `plan` carried out, with progress on stderr.
+PullResult download(const Args& args, const HubClient& hub, const PullPlan& plan) {
+  PullProgress progress(progress_style(args.has("--json")));
+  DownloadOptions options;
+  options.connections = static_cast<int>(args.integer("--connections"));
+  options.cancelled = interrupted;
+  options.on_progress = [&](const DownloadProgress& now) { progress.show(now); };
+  return run_pull(hub, plan, options);
+}
+
+/// The glob that matches `path` alone.
+std::string as_glob(const std::string& path) {
+  std::string glob;
+  for (const char c : path) {
+    if (std::string_view("*?[\\").find(c) != std::string_view::npos) glob += '\\';
+    glob += c;
+  }
+  return glob;
+}
+
+/// Every model of the lock file, or the one named: exactly the files that it fixes.
+int pull_locked(const Args& args, Report& report) {
+  const std::string wanted = args.word("model");
+  Json pulled = Json::array();
+  HubClient hub(hub_settings(), interrupted);
+  for (const auto& locked : read_lock_file(args.text("--locked"))) {
+    if (!wanted.empty() && wanted != locked.name) continue;
+    report.typed = report.model = locked.name;
+    std::vector<std::string> paths;
+    for (const auto& file : locked.files) paths.push_back(as_glob(file.path));
+    const PullPlan plan = plan_pull(hub, {{locked.name, locked.revision}, hub_cache_dir(), paths, {}});
+    const PullResult result = download(args, hub, plan);
+    for (const auto& file : verify_files(result.snapshot, locked.files, {})) {
+      if (file.state == VerifiedFile::State::ok || file.state == VerifiedFile::State::unrecorded) continue;
+      throw Error(ErrorKind::bad_model, fmt::format("{} of {} is not what the lock file fixes: {}", file.path, locked.name,
+                                                    file.reason.empty() ? "missing" : file.reason));
+    }
+    if (!args.has("--json")) print_line(fmt::format("pull: {} — as locked, in {}", locked.name, result.snapshot.string()));
+    pulled.push_back({{"model", locked.name}, {"commit_hash", locked.revision}, {"path", result.snapshot.string()},
+                      {"downloaded_bytes", result.received_bytes}});
+  }
+  if (pulled.empty()) throw Error(ErrorKind::not_found, fmt::format("the lock file has no model {}", wanted));
+  report.extra["models"] = pulled;
+  if (args.has("--json")) print_json(success_envelope("pull", report.data("success", fmt::format("{} models as locked", pulled.size()))));
+  return 0;
+}
+
 int pull(const Args& args, Report& report) {
   const bool json = args.has("--json"), dry = args.has("--dry-run");
+  if (args.has("--locked")) return pull_locked(args, report);
   const std::string word = args.word("model");
+  if (word.empty()) throw Error(ErrorKind::usage, "pull needs a model, or --locked FILE");
   report.typed = report.model = word.substr(0, word.rfind('@'));
   PullRequest request{parse_repo_spec(word), hub_cache_dir(), args.list("--include"), args.list("--exclude")};
   request.repo.name = report.model = expand_repo_name(request.repo.name, request.cache);
@@ -93,12 +144,7 @@ int pull(const Args& args, Report& report) {
     report.extra.update(dry_run_data(plan));
     return report.done("dry_run", json ? "dry run: nothing was written" : "dry run\n" + dry_run_text(plan), json);
   }
-  PullProgress progress(progress_style(json));
-  DownloadOptions options;
-  options.connections = static_cast<int>(args.integer("--connections"));
-  options.cancelled = interrupted;
-  options.on_progress = [&](const DownloadProgress& now) { progress.show(now); };
-  const PullResult result = run_pull(hub, plan, options);
+  const PullResult result = download(args, hub, plan);
   report.extra["downloaded_bytes"] = result.received_bytes;
   report.extra["path"] = result.snapshot.string();
   return report.done("success", fmt::format("Downloaded to {}", result.snapshot.string()), json);
@@ -126,13 +172,17 @@ extern const Command kPullCommand;
 const Command kPullCommand = {
     .name = "pull",
     .help = "download a model from the hub",
-    .positionals = {{"model", PositionalKind::required, "org/name, or a name in mlx-community; @revision for a branch, tag or commit"}},
+    .positionals = {{"model", PositionalKind::optional, "org/name, or a name in mlx-community; @revision for a branch, tag or commit"}},
     .options = {{.name = "--force-resume", .help = "also when it is there: complete what is partial, fetch what is newer"},
                 {.name = "--include",
                  .kind = OptionKind::repeated,
                  .metavar = "GLOB",
                  .help = "only files whose path matches; may be given several times"},
                 {.name = "--exclude", .kind = OptionKind::repeated, .metavar = "GLOB", .help = "no files whose path matches"},
+                {.name = "--locked",
+                 .kind = OptionKind::text,
+                 .metavar = "FILE",
+                 .help = "what a lock file (verify --write-lock) fixes, and nothing else"},
                 {.name = "--dry-run", .help = "only tell what would be downloaded, and whether it fits disk and memory"},
                 {.name = "--connections",
                  .kind = OptionKind::integer,

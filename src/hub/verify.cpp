@@ -1,0 +1,152 @@
+#include "hub/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "hub/content_hash.h"
+#include "hub/digest.h"
+#include "hub/repo_id.h"
+#include "hub/snapshot_writer.h"
+#include "hub/workspace.h"
+
+namespace mlxk {
+
+namespace {
+
+struct Found {
+  fs::path path;
+  uint64_t size;
+};
+
+/// The files below `folder` by relative path, links followed: that is how a model is read. A link that leads nowhere is not one.
+std::map<std::string, Found> files_below(const fs::path& folder) {
+  std::map<std::string, Found> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    std::error_code error;
+    if (!entry.is_regular_file(error)) continue;
+    files[entry.path().lexically_relative(folder).generic_string()] = {entry.path(), entry.file_size(error)};
+  }
+  return files;
+}
+
+struct Hashes {
+  uint64_t size = 0;
+  std::string sha256, git_hash;
+};
+
+Hashes hash_file(const fs::path& path, uint64_t size, const std::function<void(uint64_t)>& on_bytes) {
+  Digest content(Digest::Kind::sha256), git(Digest::Kind::sha1);
+  git.add(fmt::format("blob {}", size)).add({"\0", 1});
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
+  std::vector<char> buffer(size_t{1} << 20);
+  Hashes hashes;
+  while (file) {
+    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    const std::string_view bytes(buffer.data(), static_cast<size_t>(file.gcount()));
+    content.add(bytes);
+    git.add(bytes);
+    hashes.size += bytes.size();
+    on_bytes(bytes.size());
+  }
+  if (file.bad()) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
+  hashes.sha256 = content.hex();
+  hashes.git_hash = git.hex();
+  return hashes;
+}
+
+/// What is wrong with a file; empty: nothing.
+std::string difference(const HubFile& expected, const Hashes& actual) {
+  if (expected.size && expected.size != actual.size) {
+    return fmt::format("{} bytes, should be {}", actual.size, expected.size);
+  }
+  if (!expected.sha256.empty()) {
+    return expected.sha256 == actual.sha256 ? "" : fmt::format("SHA-256 {}, should be {}", actual.sha256, expected.sha256);
+  }
+  return expected.git_hash == actual.git_hash ? "" : fmt::format("git hash {}, should be {}", actual.git_hash, expected.git_hash);
+}
+
+}  // namespace
+
+std::vector<HubFile> recorded_files(const ModelRef& cached) {
+  std::vector<HubFile> files = recorded_tree(cached.path.parent_path().parent_path(), cached.revision);
+  if (!files.empty()) return files;
+  for (const auto& entry : fs::recursive_directory_iterator(cached.path)) {
+    std::error_code error;
+    if (!entry.is_symlink(error)) continue;
+    const std::string blob = fs::read_symlink(entry.path(), error).filename().string();
+    HubFile file{.path = entry.path().lexically_relative(cached.path).generic_string()};
+    if (!is_hex(blob)) continue;
+    if (blob.size() == 64) {
+      file.sha256 = blob;
+    } else if (blob.size() == 40) {
+      file.git_hash = blob;
+    } else {
+      continue;
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+std::vector<VerifiedFile> verify_files(const fs::path& folder, const std::vector<HubFile>& expected,
+                                       const VerifyProgress& progress) {
+  const std::map<std::string, Found> files = files_below(folder);
+  uint64_t total = 0, done = 0;
+  for (const auto& [path, found] : files) total += found.size;
+  std::map<std::string, VerifiedFile> verified;
+  for (const auto& file : expected) verified[file.path] = {file.path, VerifiedFile::State::missing, "", 0, ""};
+  for (const auto& [path, found] : files) {
+    const Hashes hashes = hash_file(found.path, found.size, [&, &name = path](uint64_t bytes) {
+      done += bytes;
+      if (progress) progress(name, done, total);
+    });
+    VerifiedFile& file = verified[path];
+    file = {path, VerifiedFile::State::unrecorded, "", hashes.size, hashes.sha256};
+    const auto wanted = std::find_if(expected.begin(), expected.end(), [&, &name = path](const auto& e) { return e.path == name; });
+    if (wanted == expected.end()) continue;
+    file.reason = difference(*wanted, hashes);
+    file.state = file.reason.empty() ? VerifiedFile::State::ok : VerifiedFile::State::wrong;
+  }
+  std::vector<VerifiedFile> result;
+  for (auto& [path, file] : verified) result.push_back(std::move(file));
+  return result;
+}
+
+std::vector<VerifiedFile> verify_workspace(const fs::path& workspace) {
+  const auto sentinel = read_sentinel(workspace);
+  const auto index = sentinel ? sentinel->find("file_index") : Json::const_iterator{};
+  if (!sentinel || index == sentinel->end() || !index->is_array() || sentinel->value("hash_algorithm", Json()) != "v2") {
+    throw Error(ErrorKind::not_found, fmt::format("nothing tells what {} should be: it has no hashes of its own", workspace.string()),
+                "give a lock file with --lock");
+  }
+  const auto hash = hash_content(workspace);
+  if (!hash) throw Error(ErrorKind::bad_model, fmt::format("{} has a broken weight file, or a link that leaves it", workspace.string()));
+  std::map<std::string, VerifiedFile> verified;
+  std::map<std::string, std::pair<Json, Json>> recorded;
+  for (const Json& entry : *index) {
+    const Json path = entry.is_object() ? entry.value("path", Json()) : Json();
+    if (!path.is_string()) continue;
+    recorded[path.get<std::string>()] = {entry.value("sha", Json()), entry.value("size", Json())};
+    verified[path.get<std::string>()] = {path.get<std::string>(), VerifiedFile::State::missing, "", 0, ""};
+  }
+  for (const auto& file : hash->files) {
+    VerifiedFile& entry = verified[file.path];
+    entry = {file.path, VerifiedFile::State::unrecorded, "", file.size, ""};
+    const auto known = recorded.find(file.path);
+    if (known == recorded.end()) continue;
+    const bool same = known->second.first == file.sha && known->second.second == file.size;
+    entry.state = same ? VerifiedFile::State::ok : VerifiedFile::State::wrong;
+    if (!same) entry.reason = known->second.second == file.size ? "changed" : fmt::format("{} bytes, should be {}", file.size, known->second.second.dump());
+  }
+  std::vector<VerifiedFile> result;
+  for (auto& [path, file] : verified) result.push_back(std::move(file));
+  return result;
+}
+
+}  // namespace mlxk
