@@ -1,4 +1,4 @@
-// Norms and activations.
+// Norms, rotations and activations.
 
 static void rms_norm(const float* x, const float* weight, float eps, int64_t columns, float* y) {
   vf sum = f_zero();
@@ -18,6 +18,49 @@ static void rms_norm(const float* x, const float* weight, float eps, int64_t col
   if (k < columns) {
     const int n = (int)(columns - k);
     f_store_n(y + k, f_mul(f_mul(f_load_n(x + k, n), factor), f_load_n(weight + k, n)), n);
+  }
+}
+
+static void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t columns, float* y) {
+  const auto load = [&](const float* from, int64_t k) {
+    return columns - k < kLanes ? f_load_n(from + k, (int)(columns - k)) : f_load(from + k);
+  };
+  vf sum = f_zero(), squares = f_zero();
+  for (int64_t k = 0; k < columns; k += kLanes) sum = f_add(sum, load(x, k));
+  const vf mean = f_set(f_sum(sum) / (float)columns);
+  for (int64_t k = 0; k < columns; k += kLanes) {
+    vf v = f_sub(load(x, k), mean);
+    if (columns - k < kLanes) {
+      float lanes[kLanes];
+      f_store(lanes, v);
+      v = f_load_n(lanes, (int)(columns - k));
+    }
+    squares = f_fma(v, v, squares);
+  }
+  const vf factor = f_set(1.0F / __builtin_sqrtf(f_sum(squares) / (float)columns + eps));
+  for (int64_t k = 0; k < columns; k += kLanes) {
+    vf v = f_mul(f_sub(load(x, k), mean), factor);
+    if (weight) v = f_mul(v, load(weight, k));
+    if (bias) v = f_add(v, load(bias, k));
+    if (columns - k < kLanes) {
+      f_store_n(y + k, v, (int)(columns - k));
+    } else {
+      f_store(y + k, v);
+    }
+  }
+}
+
+static void rotate(float* x, const float* cosines, const float* sines, int64_t pairs, bool traditional) {
+  const auto load = [](const float* from, int n) { return n == kLanes ? f_load(from) : f_load_n(from, n); };
+  const auto store = [](float* to, vf v, int n) { n == kLanes ? f_store(to, v) : f_store_n(to, v, n); };
+  const int64_t count = traditional ? 2 * pairs : pairs;
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int n = (int)(count - i < kLanes ? count - i : kLanes);
+    const vf a = load(x + i, n), b = traditional ? f_exchange(a, 1) : load(x + pairs + i, n);
+    store(x + i, f_fma(a, load(cosines + i, n), f_mul(b, load(sines + i, n))), n);
+    if (!traditional) {
+      store(x + pairs + i, f_fma(b, load(cosines + pairs + i, n), f_mul(a, load(sines + pairs + i, n))), n);
+    }
   }
 }
 

@@ -102,6 +102,17 @@ struct CpuKernels {
 
   /// y = x * rsqrt(mean(x^2) + eps) * weight for one row.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);
+  /// y = (x - mean) * rsqrt(variance + eps) * weight + bias for one row; weight and bias may be null.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t columns, float* y);
+  /// Turns the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i], where the
+  /// partner is `pairs` away or, traditional, the neighbour.
+  void (*rotate)(float* x, const float* cosines, const float* sines, int64_t pairs, bool traditional);
+  /// y = one row of a packed matrix.
+  void (*unpack_row)(const AffineWeight* w, int64_t row, float* y);
+  /// y = n floats of `type` from element `at` on.
+  void (*unpack_floats)(const void* from, int64_t at, int64_t n, FloatType type, float* y);
+  /// The reverse: n floats as `type`, to nearest.
+  void (*pack_floats)(const float* x, int64_t n, FloatType type, void* to);
   /// y = act(gate) * up; activation: 0 silu, 1 gelu, 2 gelu by tanh.
   void (*gated)(const float* gate, const float* up, int64_t n, int activation, float* y);
   /// y += x.
