@@ -27,11 +27,11 @@ std::vector<float> random_floats(int64_t count) {
 
 /// Copies of a matrix, more of them than the caches hold: each call takes the next, as the layers of a model do.
 struct Matrices {
-  Matrices(int64_t rows, int64_t columns, int bits) {
+  Matrices(int64_t rows, int64_t columns, int bits, int64_t working_set = int64_t{256} << 20) {
     const int64_t row_bytes = columns * bits / 8;
     const int64_t factor_bytes = bits < 16 ? columns / kGroup * 2 : 0;
     bytes = rows * (row_bytes + 2 * factor_bytes);
-    const int64_t count = std::max<int64_t>(1, kWorkingSet / bytes);
+    const int64_t count = std::max<int64_t>(1, working_set / bytes);
     std::mt19937 random(1);
     std::vector<uint16_t> words(static_cast<size_t>(bytes / 2));
     for (auto& word : words) {  // as bfloat16: ±[2^-7, 2^-6)
@@ -54,7 +54,6 @@ struct Matrices {
   }
 
   static constexpr int kGroup = 64;
-  static constexpr int64_t kWorkingSet = int64_t{256} << 20;
   std::vector<std::vector<uint16_t>> copies;
   std::vector<MatrixView> views;
   int64_t bytes = 0;
@@ -81,6 +80,49 @@ void decode_product(State& state) { product(state, Phase::decode); }
 void prefill_product(State& state) { product(state, Phase::prefill); }
 BENCHMARK(decode_product)->ArgNames({"bits", "rows"})->ArgsProduct({{2, 3, 4, 5, 6, 8, 16}, {1, 2, 4, 8, 16, 32}})->UseRealTime();
 BENCHMARK(prefill_product)->ArgNames({"bits", "rows"})->ArgsProduct({{4, 8, 16}, {33, 512}})->UseRealTime();
+
+/// The products of a decode step alone, layer by layer; range 0 and 1: hidden and intermediate size, 2: bits, 3: layers.
+void decode_layers(State& state) {
+  const int64_t hidden = state.range(0), wide = state.range(1), layers = state.range(3);
+  const auto bits = static_cast<int>(state.range(2));
+  std::vector<Matrices> weights;
+  int64_t bytes = 0;
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
+           {hidden, hidden}, {hidden / 3, hidden}, {hidden / 3, hidden}, {hidden, hidden}, {wide, hidden}, {wide, hidden}, {hidden, wide}}) {
+    weights.emplace_back(rows, columns, bits, rows * columns * bits / 8 * 5 / 4 * layers);
+    bytes += weights.back().bytes * layers;
+  }
+  const auto x = random_floats(wide);
+  std::vector<std::vector<float>> ys;
+  for (const auto& w : weights) ys.emplace_back(static_cast<size_t>(w.views[0].rows));
+  const auto times = [&](size_t first, size_t count, size_t layer) {
+    std::vector<MatrixView> views;
+    std::vector<float*> outs;
+    for (size_t m = first; m < first + count; ++m) {
+      views.push_back(weights[m].views[layer % weights[m].views.size()]);
+      outs.push_back(ys[m].data());
+    }
+    multiply(views, x.data(), 1, outs, Phase::decode);
+  };
+  for (auto _ : state) {
+    for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer) {
+      times(0, 3, layer);
+      times(3, 1, layer);
+      times(4, 2, layer);
+      times(6, 1, layer);
+    }
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * bytes);
+}
+BENCHMARK(decode_layers)
+    ->ArgNames({"hidden", "wide", "bits", "layers"})
+    ->Args({576, 1536, 4, 30})
+    ->Args({576, 1536, 4, 1})
+    ->Args({2048, 8192, 4, 16})
+    ->Args({2048, 8192, 8, 16})
+    ->Args({2048, 8192, 16, 16})
+    ->UseRealTime();
 
 void attention(State& state) {
   constexpr int kHeads = 32, kKvHeads = 8, kHeadDim = 64;

@@ -2,12 +2,20 @@
 // planes of 16-bit values (plane p holds values p, p + planes, …), and the activations lie in that order too.
 
 static constexpr int kVectorBytes = 4 * kLanes;
-static constexpr int kPrefetch = 4096;  // bytes ahead of what is multiplied
-static constexpr int kGroupBlock = 64;  // groups whose factors lie on the stack at a time
+static constexpr int kTileRows = 4;     // activation rows multiplied at a time
+static constexpr int kPlaneVectors = kLanes == 16 ? 8 : 4;  // vectors of unpacked weights held at a time
 
-template <int Bits>
+/// Bytes ahead of what is multiplied, along the matrix as it lies in memory: what several rows are read side by side for
+/// is too short for the processor to see where they go on.
+static constexpr int kFetchAhead = 6144;
+
+/// What a weight's bits mean: an affine weight of `Code` bits, or
+enum { kFp4 = -4 };  // e2m1, its values times 512 in a plane of 16-bit integers
+
+template <int Code>
 struct Decode {
-  static constexpr int kWidth = unpacked_bits(Bits);
+  static constexpr int kBits = Code == kFp4 ? 4 : Code;
+  static constexpr int kWidth = unpacked_bits(kBits);
   static constexpr int kPlanes = 16 / kWidth;
   static constexpr int kChunk = kVectorBytes * 8 / kWidth;  // values in a vector of packed bytes
   static constexpr int kLaneValues = 32 / kWidth;           // values that end up in one 32-bit lane
@@ -113,8 +121,25 @@ struct Spread {
 template <int Bits>
 alignas(64) static constexpr Spread<Bits> kSpread;
 
-template <int Bits>
+/// Twice the value of every e2m1 number.
+alignas(64) static constexpr int8_t kFp4Doubled[64] = {
+#define MLXK_FP4 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
+    MLXK_FP4, MLXK_FP4, MLXK_FP4, MLXK_FP4};
+#undef MLXK_FP4
+
+template <int Code>
 static inline void unpack_planes(vi packed, vi* planes) {
+  constexpr int Bits = Decode<Code>::kBits;
+  if constexpr (Code == kFp4) {
+    const vi nibbles = i_set(0x0F0F0F0F), table = i_load(kFp4Doubled), upper = h_set((int16_t)0xFF00);
+    const vi even = b_shuffle(table, i_and(packed, nibbles));
+    const vi odd = b_shuffle(table, i_and(h_shift_right(packed, 4), nibbles));
+    planes[0] = h_shift_left(even, 8);
+    planes[1] = h_shift_left(odd, 8);
+    planes[2] = i_and(even, upper);
+    planes[3] = i_and(odd, upper);
+    return;
+  }
   if constexpr (!divides_16(Bits)) {
     for (int p = 0; p < 2; ++p) {
       const vi words = b_shuffle(packed, i_load(kSpread<Bits>.bytes[p]));
@@ -122,7 +147,7 @@ static inline void unpack_planes(vi packed, vi* planes) {
     }
     return;
   }
-  constexpr int kWidth = Decode<Bits>::kWidth;
+  constexpr int kWidth = Decode<Code>::kWidth;
   const vi mask = h_set((1 << kWidth) - 1);
   planes[0] = i_and(packed, mask);
   if constexpr (kWidth == 8) {
@@ -155,119 +180,125 @@ static inline vi load_chunk(const uint8_t* p, int64_t count) {
   }
 }
 
-/// Scales and biases of one row's groups [first, first + count), rounded up to whole vectors with zeros.
-struct RowFactors {
-  float scales[kGroupBlock + kLanes], biases[kGroupBlock + kLanes];
-};
-
-static inline void load_factors(const AffineWeight* w, int64_t first, int64_t count, RowFactors* out) {
-  const int64_t whole = count / kLanes * kLanes;
-  const auto convert = [&](auto load, auto load_n, auto* scales, auto* biases) {
-    for (int64_t g = 0; g < whole; g += kLanes) {
-      f_store(out->scales + g, load(scales + first + g));
-      f_store(out->biases + g, load(biases + first + g));
-    }
-    if (whole == count) return;
-    f_store(out->scales + whole, load_n(scales + first + whole, (int)(count - whole)));
-    f_store(out->biases + whole, load_n(biases + first + whole, (int)(count - whole)));
-  };
-  if (w->type == kFloat32) return convert(f_load, f_load_n, (const float*)w->scales, (const float*)w->biases);
-  const auto *scales = (const uint16_t*)w->scales, *biases = (const uint16_t*)w->biases;
-  __builtin_prefetch(scales + first + kPrefetch / 8, 0, 0);
-  __builtin_prefetch(biases + first + kPrefetch / 8, 0, 0);
-  if (w->type == kFloat16) return convert(f_load_half, f_load_half_n, scales, biases);
-  return convert(f_load_brain, f_load_brain_n, scales, biases);
+/// The scales of `n` groups from `i` on, as numbers that the planes are to be multiplied with.
+template <int Code>
+static inline vf load_scales(const AffineWeight* w, int64_t i, int n) {
+  if constexpr (Code == kFp4) return f_mul(load_small_scales(w, i, n), f_set(1.0F / 512));
+  return load_floats(w->scales, i, n, w->type);
 }
 
-/// One chunk of R weight rows times X activation rows. `q` and `units` are those of the first activation row.
-template <int Bits, int R, int X, bool Whole>
-static inline void affine_chunk(const uint8_t* packed, int64_t row_bytes, int64_t count, const RowFactors* factors,
-                                int64_t group, vi order, const QuantizedRows* x, const int16_t* q, const float* units,
-                                vf (*acc)[X]) {
-  using D = Decode<Bits>;
+/// One chunk of R weight rows times X activation rows. `q` and `units` are those of the first activation row, `scales`
+/// those of every weight row, in lane order[i] that of lane i.
+template <int Code, int R, int X, bool Whole>
+static inline void affine_chunk(const uint8_t* packed, int64_t row_bytes, int64_t count, const vf* scales, vi order,
+                                const QuantizedRows* x, const int16_t* q, const float* units, vf (*acc)[X]) {
+  using D = Decode<Code>;
+  constexpr int kAtOnce = X > 1 && R * D::kPlanes > kPlaneVectors ? (D::kPlanes >= kPlaneVectors ? 1 : 2) : R;
 #pragma GCC unroll 4
-  for (int a = 0; a < R; ++a) {
-    const uint8_t* p = packed + a * row_bytes;
-    // The rows of a matrix follow each other, but a piece of it is too short for the processor to see that.
-    __builtin_prefetch(p + kPrefetch, 0, 0);
-    vi planes[D::kPlanes];
-    unpack_planes<Bits>(load_chunk<Bits, Whole>(p, count), planes);
-    const vf scale = f_spread(factors[a].scales + group, order);
+  for (int first = 0; first < R; first += kAtOnce) {
+    vi planes[kAtOnce][D::kPlanes];
+    vf scale[kAtOnce];
 #pragma GCC unroll 4
-    for (int b = 0; b < X; ++b) {
-      vi sum = i_zero();
+    for (int a = 0; a < kAtOnce; ++a) {
+      unpack_planes<Code>(load_chunk<D::kBits, Whole>(packed + (first + a) * row_bytes, count), planes[a]);
+      scale[a] = f_pick(scales[first + a], order);
+    }
 #pragma GCC unroll 8
-      for (int i = 0; i < D::kPlanes; ++i) sum = h_multiply_add(sum, planes[i], i_load(q + b * x->stride + i * 2 * kLanes));
-      acc[a][b] = f_fma(f_mul(f_from_int(sum), f_load(units + b * x->units)), scale, acc[a][b]);
+    for (int b = 0; b < X; ++b) {
+      vi sum[kAtOnce];
+#pragma GCC unroll 4
+      for (int a = 0; a < kAtOnce; ++a) sum[a] = i_zero();
+#pragma GCC unroll 8
+      for (int i = 0; i < D::kPlanes; ++i) {
+        const vi v = i_load(q + b * x->stride + i * 2 * kLanes);
+#pragma GCC unroll 4
+        for (int a = 0; a < kAtOnce; ++a) sum[a] = h_multiply_add(sum[a], planes[a][i], v);
+      }
+      const vf unit = f_load(units + b * x->units);
+#pragma GCC unroll 4
+      for (int a = 0; a < kAtOnce; ++a) {
+        acc[first + a][b] = f_fma(f_mul(f_from_int(sum[a]), unit), scale[a], acc[first + a][b]);
+      }
     }
   }
 }
 
 /// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order, depends
 /// on neither R nor X.
-template <int Bits, int R, int X>
+template <int Code, int R, int X>
 static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, float* y, int64_t y_stride) {
-  using D = Decode<Bits>;
-  const int64_t columns = w->columns, row_bytes = columns * Bits / 8;
+  using D = Decode<Code>;
+  const int64_t columns = w->columns, row_bytes = columns * D::kBits / 8;
   const int group_bits = __builtin_ctz((unsigned)w->group);
   const int64_t groups = columns >> group_bits;
   const vi order = f_order(w->group / D::kLaneValues);
+  const uint8_t* packed = w->packed + i * row_bytes;
+  const int16_t* q = x->q + r * x->stride;
+  const float* units = x->scales + r * x->units;
   vf acc[R][X];
 #pragma GCC unroll 4
   for (int a = 0; a < R; ++a) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
-  RowFactors factors[R];
-  for (int64_t g0 = 0; g0 < groups; g0 += kGroupBlock) {
-    const int64_t block = groups - g0 < kGroupBlock ? groups - g0 : kGroupBlock;
-    for (int a = 0; a < R; ++a) load_factors(w, (i + a) * groups + g0, block, &factors[a]);
-    for (int64_t g = 0; g < block; g += kLanes) {
+  for (int64_t g = 0; g < groups; g += kLanes) {
+    const int n = (int)(groups - g < kLanes ? groups - g : kLanes);
+    vf scales[R];
 #pragma GCC unroll 4
-      for (int b = 0; b < X; ++b) {
-        const vf sums = f_load(x->sums + (r + b) * x->groups + g0 + g);
-#pragma GCC unroll 4
-        for (int a = 0; a < R; ++a) acc[a][b] = f_fma(f_load(factors[a].biases + g), sums, acc[a][b]);
+    for (int a = 0; a < R; ++a) {
+      const int64_t at = (i + a) * groups + g;
+      scales[a] = load_scales<Code>(w, at, n);
+      if constexpr (Code != kFp4) {
+        const vf bias = load_floats(w->biases, at, n, w->type);
+#pragma GCC unroll 8
+        for (int b = 0; b < X; ++b) acc[a][b] = f_fma(bias, f_load(x->sums + (r + b) * x->groups + g), acc[a][b]);
       }
     }
-    const int64_t begin = g0 << group_bits, end = (g0 + block) << group_bits;
-    const uint8_t* packed = w->packed + i * row_bytes;
-    const int16_t* q = x->q + r * x->stride;
-    const float* units = x->scales + r * x->units;
+    const int64_t begin = g << group_bits, end = (g + n) << group_bits;
     int64_t k = begin;
     for (; k + D::kChunk <= end; k += D::kChunk) {
-      affine_chunk<Bits, R, X, true>(packed + k * Bits / 8, row_bytes, D::kChunk, factors, (k - begin) >> group_bits, order,
-                                     x, q + k, units + k / D::kLaneValues, acc);
+      const uint8_t* p = packed + k * D::kBits / 8;
+#pragma GCC unroll 4
+      for (int a = 0; a < R; ++a) __builtin_prefetch(p + (R - 1) * (k * D::kBits / 8) + a * (D::kChunk * D::kBits / 8) + kFetchAhead, 0, 0);
+      affine_chunk<Code, R, X, true>(p, row_bytes, D::kChunk, scales, i_moved(order, (int)((k - begin) >> group_bits)), x,
+                                     q + k, units + k / D::kLaneValues, acc);
     }
     if (k < end) {
-      affine_chunk<Bits, R, X, false>(packed + k * Bits / 8, row_bytes, end - k, factors, (k - begin) >> group_bits, order,
-                                      x, q + k, units + k / D::kLaneValues, acc);
+      affine_chunk<Code, R, X, false>(packed + k * D::kBits / 8, row_bytes, end - k, scales,
+                                      i_moved(order, (int)((k - begin) >> group_bits)), x, q + k,
+                                      units + k / D::kLaneValues, acc);
     }
   }
-  for (int a = 0; a < R; ++a) {
-    for (int b = 0; b < X; ++b) y[(r + b) * y_stride + i + a] = f_sum(acc[a][b]);
+#pragma GCC unroll 8
+  for (int b = 0; b < X; ++b) {
+    vf column[4];
+#pragma GCC unroll 4
+    for (int a = 0; a < 4; ++a) column[a] = a < R ? acc[a < R ? a : 0][b] : f_zero();
+    f_store_sums(y + (r + b) * y_stride + i, column, R);
   }
 }
 
-template <int Bits, int R>
+template <int Code, int R>
 static inline void affine_row_tiles(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t i, float* y,
                                     int64_t y_stride) {
   int64_t r = 0;
-  for (; r + 4 <= n; r += 4) affine_tile<Bits, R, 4>(w, x, r, i, y, y_stride);
-  for (; r < n; ++r) affine_tile<Bits, R, 1>(w, x, r, i, y, y_stride);
+  for (; r + kTileRows <= n; r += kTileRows) affine_tile<Code, R, kTileRows>(w, x, r, i, y, y_stride);
+  for (; r + 2 <= n; r += 2) affine_tile<Code, R, 2>(w, x, r, i, y, y_stride);
+  if (r < n) affine_tile<Code, R, 1>(w, x, r, i, y, y_stride);
 }
 
-template <int Bits>
+template <int Code>
 static void affine_rows_of(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end,
                            float* y, int64_t y_stride) {
   constexpr int kRows = 4;
   int64_t i = begin;
-  for (; i + kRows <= end; i += kRows) affine_row_tiles<Bits, kRows>(w, x, n, i, y, y_stride);
-  for (; i < end; ++i) affine_row_tiles<Bits, 1>(w, x, n, i, y, y_stride);
+  for (; i + kRows <= end; i += kRows) affine_row_tiles<Code, kRows>(w, x, n, i, y, y_stride);
+  for (; i < end; ++i) affine_row_tiles<Code, 1>(w, x, n, i, y, y_stride);
 }
 
 static void affine_rows(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,
                         int64_t y_stride) {
+  if (is_small_scale(w->type)) return affine_rows_of<kFp4>(w, x, n, begin, end, y, y_stride);
   switch (w->bits) {
     case 2: return affine_rows_of<2>(w, x, n, begin, end, y, y_stride);
     case 3: return affine_rows_of<3>(w, x, n, begin, end, y, y_stride);

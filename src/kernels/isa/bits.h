@@ -8,6 +8,17 @@ static inline vf load_floats(const void* p, int64_t i, int n, FloatType type) {
   return n == kLanes ? f_load_brain(h) : f_load_brain_n(h, n);
 }
 
+static inline bool is_small_scale(FloatType type) { return type == kScaleE8M0 || type == kScaleE4M3; }
+
+/// `n` scales of one byte from `i` on: powers of two, or e4m3 numbers; the rest is a number of no meaning.
+static inline vf load_small_scales(const AffineWeight* w, int64_t i, int n) {
+  const uint8_t* p = (const uint8_t*)w->scales + i;
+  const vi v = n == kLanes ? i_load_u8(p) : i_load_u8_n(p, n);
+  if (w->type == kScaleE8M0) return f_max(f_from_bits(i_shift_left(v, 23)), f_set(0x1p-127F));  // 0 is 2^-127
+  const vi bits = i_or(i_shift_left(i_and(v, i_set(0x7f)), 20), i_shift_left(i_and(v, i_set(0x80)), 24));
+  return f_mul(f_from_bits(bits), f_set(0x1p120F));
+}
+
 /// Widths that divide 16 are taken apart in vectors; the others become bytes first.
 static constexpr bool divides_16(int bits) { return bits == 2 || bits == 4 || bits == 8; }
 static constexpr int unpacked_bits(int bits) { return divides_16(bits) ? bits : 8; }

@@ -34,6 +34,22 @@ static inline float f_sum(vf v) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
+/// The sums of four vectors' lanes; the first n of them stored.
+static inline void f_store_sums(float* p, const vf* v, int n) {
+  const vf a = _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20), _mm256_permute2f128_ps(v[0], v[1], 0x31));
+  const vf b = _mm256_add_ps(_mm256_permute2f128_ps(v[2], v[3], 0x20), _mm256_permute2f128_ps(v[2], v[3], 0x31));
+  const vf c = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xEE));  // 0 0 2 2, 1 1 3 3
+  const vf d = _mm256_add_ps(c, _mm256_permute_ps(c, 0xB1));
+  const __m128 even = _mm256_castps256_ps128(d), odd = _mm256_extractf128_ps(d, 1);
+  const __m128 sums = _mm_blend_ps(even, odd, 0xA);
+  float t[4];
+  _mm_storeu_ps(t, sums);
+  if (n == 4) {
+    _mm_storeu_ps(p, sums);
+  } else {
+    memcpy(p, t, (size_t)n * 4);
+  }
+}
 static inline float f_greatest(vf v) {
   __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
@@ -65,6 +81,12 @@ static inline vi i_load_bytes(const void* p, int n) {
   uint8_t t[32] = {0};
   memcpy(t, p, (size_t)n);
   return i_load(t);
+}
+static inline vi i_load_u8(const uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)); }
+static inline vi i_load_u8_n(const uint8_t* p, int n) {
+  uint64_t bytes = 0;
+  memcpy(&bytes, p, (size_t)n);
+  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
 }
 static inline void i_store(void* p, vi v) { _mm256_storeu_si256((__m256i*)p, v); }
 static inline vi i_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
@@ -103,9 +125,12 @@ static inline vf f_exchange(vf v, int step) {
   return step == 2 ? _mm256_permute_ps(v, 0x4E) : _mm256_permute2f128_ps(v, v, 1);
 }
 
-/// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
+/// Lane i is i / each; each is a power of two.
 static inline vi f_order(int each) {
   const vi iota = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
   return _mm256_srl_epi32(iota, _mm_cvtsi32_si128(__builtin_ctz((unsigned)each)));
 }
-static inline vf f_spread(const float* t, vi order) { return _mm256_permutevar8x32_ps(f_load(t), order); }
+/// An order whose lanes name lanes `n` further.
+static inline vi i_moved(vi order, int n) { return i_add(order, i_set(n)); }
+/// Lane i is v's lane order[i].
+static inline vf f_pick(vf v, vi order) { return _mm256_permutevar8x32_ps(v, order); }

@@ -22,6 +22,20 @@ static inline vf f_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 static inline vf f_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 static inline vf f_abs(vf a) { return _mm512_abs_ps(a); }
 static inline float f_sum(vf v) { return _mm512_reduce_add_ps(v); }
+/// The sums of four vectors' lanes; the first n of them stored.
+static inline void f_store_sums(float* p, const vf* v, int n) {
+  const vf a = _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x44), _mm512_shuffle_f32x4(v[0], v[1], 0xEE));
+  const vf b = _mm512_add_ps(_mm512_shuffle_f32x4(v[2], v[3], 0x44), _mm512_shuffle_f32x4(v[2], v[3], 0xEE));
+  vf c = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  c = _mm512_add_ps(c, _mm512_permute_ps(c, 0x4E));
+  c = _mm512_add_ps(c, _mm512_permute_ps(c, 0xB1));
+  const __m128 sums = _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, c));
+  if (n == 4) {
+    _mm_storeu_ps(p, sums);
+  } else {
+    _mm_mask_storeu_ps(p, (__mmask8)((1u << n) - 1), sums);
+  }
+}
 static inline float f_greatest(vf v) { return _mm512_reduce_max_ps(v); }
 static inline vf f_from_int(vi v) { return _mm512_cvtepi32_ps(v); }
 static inline vi i_from_float(vf v) { return _mm512_cvtps_epi32(v); }  // to nearest
@@ -43,6 +57,10 @@ static inline vi i_zero() { return _mm512_setzero_si512(); }
 static inline vi i_set(int32_t v) { return _mm512_set1_epi32(v); }
 static inline vi i_load(const void* p) { return _mm512_loadu_si512(p); }
 static inline vi i_load_bytes(const void* p, int n) { return _mm512_maskz_loadu_epi8((1ull << n) - 1, p); }
+static inline vi i_load_u8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)); }
+static inline vi i_load_u8_n(const uint8_t* p, int n) {
+  return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p));
+}
 static inline void i_store(void* p, vi v) { _mm512_storeu_si512(p, v); }
 static inline vi i_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 static inline vi i_and(vi a, vi b) { return _mm512_and_si512(a, b); }
@@ -85,9 +103,12 @@ static inline vf f_exchange(vf v, int step) {
   return step == 4 ? _mm512_shuffle_f32x4(v, v, 0xB1) : _mm512_shuffle_f32x4(v, v, 0x4E);
 }
 
-/// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
+/// Lane i is i / each; each is a power of two.
 static inline vi f_order(int each) {
   const vi iota = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   return _mm512_srl_epi32(iota, _mm_cvtsi32_si128(__builtin_ctz((unsigned)each)));
 }
-static inline vf f_spread(const float* t, vi order) { return _mm512_permutexvar_ps(order, f_load(t)); }
+/// An order whose lanes name lanes `n` further.
+static inline vi i_moved(vi order, int n) { return i_add(order, i_set(n)); }
+/// Lane i is v's lane order[i].
+static inline vf f_pick(vf v, vi order) { return _mm512_permutexvar_ps(order, v); }

@@ -34,6 +34,10 @@ static inline vf f_max(vf a, vf b) { return f_choose(a > b, a, b); }
 static inline vf f_min(vf a, vf b) { return f_choose(a < b, a, b); }
 static inline vf f_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 static inline float f_sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+/// The sums of four vectors' lanes; the first n of them stored.
+static inline void f_store_sums(float* p, const vf* v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = f_sum(v[i]);
+}
 static inline float f_greatest(vf v) {
   const float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
   return a > b ? a : b;
@@ -90,6 +94,12 @@ static inline vi i_load_bytes(const void* p, int n) {
   uint8_t t[16] = {0};
   memcpy(t, p, (size_t)n);
   return i_load(t);
+}
+static inline vi i_load_u8(const uint8_t* p) { return (vi){p[0], p[1], p[2], p[3]}; }
+static inline vi i_load_u8_n(const uint8_t* p, int n) {
+  uint8_t t[4] = {0};
+  memcpy(t, p, (size_t)n);
+  return i_load_u8(t);
 }
 static inline void i_store(void* p, vi v) { memcpy(p, &v, 16); }
 static inline vi i_add(vi a, vi b) { return a + b; }
@@ -156,9 +166,16 @@ static inline vf f_exchange(vf v, int step) {
   return step == 1 ? (vf){v[1], v[0], v[3], v[2]} : (vf){v[2], v[3], v[0], v[1]};
 }
 
-/// Lane i is t[i / each]; each is a power of two, `order` from f_order(each).
+/// Lane i is i / each; each is a power of two.
 static inline vi f_order(int each) {
   const int s = __builtin_ctz((unsigned)each);
   return (vi){0, 1 >> s, 2 >> s, 3 >> s};
 }
-static inline vf f_spread(const float* t, vi order) { return (vf){t[order[0]], t[order[1]], t[order[2]], t[order[3]]}; }
+/// An order whose lanes name lanes `n` further.
+static inline vi i_moved(vi order, int n) { return i_add(order, i_set(n)); }
+/// Lane i is v's lane order[i].
+static inline vf f_pick(vf v, vi order) {
+  float t[4];
+  f_store(t, v);
+  return (vf){t[order[0] & 3], t[order[1] & 3], t[order[2] & 3], t[order[3] & 3]};
+}

@@ -31,6 +31,10 @@ static inline vf f_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static inline vf f_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 static inline vf f_abs(vf a) { return vabsq_f32(a); }
 static inline float f_sum(vf v) { return vaddv_f32(vadd_f32(vget_low_f32(v), vget_high_f32(v))); }
+/// The sums of four vectors' lanes; the first n of them stored.
+static inline void f_store_sums(float* p, const vf* v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = f_sum(v[i]);
+}
 static inline float f_greatest(vf v) { return vmaxvq_f32(v); }
 static inline vf f_from_int(vi v) { return vcvtq_f32_s32(v); }
 static inline vi i_from_float(vf v) { return vcvtnq_s32_f32(v); }  // to nearest
@@ -56,6 +60,12 @@ static inline vi i_load_bytes(const void* p, int n) {
   uint8_t t[16] = {0};
   memcpy(t, p, (size_t)n);
   return i_load(t);
+}
+static inline vi i_load_u8(const uint8_t* p) { return (vi){p[0], p[1], p[2], p[3]}; }
+static inline vi i_load_u8_n(const uint8_t* p, int n) {
+  uint8_t t[4] = {0};
+  memcpy(t, p, (size_t)n);
+  return i_load_u8(t);
 }
 static inline void i_store(void* p, vi v) { vst1q_u8((uint8_t*)p, vreinterpretq_u8_s32(v)); }
 static inline vi i_add(vi a, vi b) { return vaddq_s32(a, b); }
@@ -99,10 +109,13 @@ static inline void h_store(int16_t* p, vi v) { vst1_s16(p, vqmovn_s32(v)); }
 /// Lane i is v's lane i ^ step; step is 1 or 2.
 static inline vf f_exchange(vf v, int step) { return step == 1 ? vrev64q_f32(v) : vextq_f32(v, v, 2); }
 
-/// Lane i is t[i / each]; each is a power of two, `order` (of bytes) from f_order(each).
+/// Lane i is i / each, as an order of bytes; each is a power of two.
 static inline vi f_order(int each) {
   uint8_t bytes[16];
   for (int i = 0; i < 16; ++i) bytes[i] = (uint8_t)((i / 4 >> __builtin_ctz((unsigned)each)) * 4 + i % 4);
   return i_load(bytes);
 }
-static inline vf f_spread(const float* t, vi order) { return f_from_bits(b_shuffle(i_load(t), order)); }
+/// An order whose lanes name lanes `n` further.
+static inline vi i_moved(vi order, int n) { return vaddq_s32(order, vdupq_n_s32(n * 0x04040404)); }
+/// Lane i is v's lane order[i].
+static inline vf f_pick(vf v, vi order) { return f_from_bits(b_shuffle(vreinterpretq_s32_f32(v), order)); }

@@ -7,8 +7,9 @@
 
 namespace mlxk {
 
-/// The type of float weights, of scales and of biases.
-enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
+/// The type of float weights, of scales and of biases; the last two are of scales alone, a byte each: 2^(byte - 127), and
+/// a float of 4 and 3 bits.
+enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0 = 3, kScaleE4M3 = 4 };
 
 /// A weight matrix packed by MLX in affine mode: value = scale * q + bias, q of `bits` bits, LSB first along a row.
 struct AffineWeight {
