@@ -10,17 +10,54 @@ static int64_t affine_scratch(int64_t columns, int group) {
   return (pairs + floats) * kPanels + columns * kLanes + 64;
 }
 
+/// Activations of `Vectors` vectors a unit, in natural order.
+template <int Vectors>
+static inline void quantize_units(const float* x, int64_t groups, int64_t units_a_group, int16_t* q, float* scales,
+                                  float* sums) {
+  for (int64_t g = 0; g < groups; ++g) {
+    float total = 0;
+    for (int64_t u = 0; u < units_a_group; ++u) {
+      vf v[Vectors], largest = f_zero(), invalid = f_zero();
+#pragma GCC unroll 8
+      for (int i = 0; i < Vectors; ++i) {
+        v[i] = f_load(x + i * kLanes);
+        largest = f_max(f_abs(v[i]), largest);
+        invalid = f_add(invalid, f_sub(v[i], v[i]));
+      }
+      // A unit of zeros, or so small that the inverse overflows, counts as zeros.
+      const float most = f_greatest(largest), limit = most > 1e-33F ? most : 1e-33F, scale = limit * (1.0F / 32767.0F);
+      const vf inverse = f_set(32767.0F / limit);
+      vi whole = i_zero();
+#pragma GCC unroll 8
+      for (int i = 0; i < Vectors; ++i) {
+        const vi rounded = i_from_float(f_mul(v[i], inverse));
+        h_store(q + i * kLanes, rounded);
+        whole = i_add(whole, rounded);
+      }
+      // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. It is
+      // exact. NaN and infinity reach the result through the last term.
+      total += scale * f_sum(f_add(f_from_int(whole), invalid));
+      *scales++ = scale;
+      x += Vectors * kLanes;
+      q += Vectors * kLanes;
+    }
+    sums[g] = total;
+  }
+}
+
+static void quantize_for_panels(const float* x, int64_t columns, int group, const QuantizedRows* out, int64_t row) {
+  const int unit = unit_of(group, 0);
+  int16_t* q = out->q + row * out->stride;
+  float *scales = out->scales + row * out->units, *sums = out->sums + row * out->groups;
+  if (unit == 32) return quantize_units<32 / kLanes>(x, columns / group, group / 32, q, scales, sums);
+  quantize_units<16 / kLanes>(x, columns / group, 1, q, scales, sums);
+}
+
 struct Panel {
   int32_t* pairs;  // [columns / 2][kLanes]: two int16 each
   float* scales;   // [groups][kLanes]
   float* biases;
 };
-
-static inline float float_at(const void* p, int64_t i, FloatType type) {
-  float lanes[kLanes];
-  f_store(lanes, load_floats(p, i, 1, type));
-  return lanes[0];
-}
 
 static void unpack_panel(const AffineWeight* w, int64_t first, const Panel* panel, uint8_t* bytes) {
   const int64_t groups = w->columns / w->group;

@@ -59,14 +59,17 @@ static inline void to_planes(const int16_t* natural, int64_t count, int16_t* q) 
   }
 }
 
+static void quantize_for_panels(const float* x, int64_t columns, int group, const QuantizedRows* out, int64_t row);
+
 static void quantize_row(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row) {
+  if (bits == 0) return quantize_for_panels(x, columns, group, out, row);
   enum { kPiece = 1024 };  // a multiple of every chunk and group
   int16_t* q = out->q + row * out->stride;
   float* scales = out->scales + row * out->units;
   float* sums = out->sums + row * out->groups;
   memset(scales, 0, (size_t)out->units * sizeof(float));
   memset(sums, 0, (size_t)out->groups * sizeof(float));
-  const int unit = unit_of(group, bits), planes = bits == 0 ? 1 : 16 / unpacked_bits(bits);
+  const int unit = unit_of(group, bits), planes = 16 / unpacked_bits(bits);
   const int64_t chunk = chunk_of(bits);
   int16_t natural[kPiece];
   for (int64_t begin = 0; begin < columns; begin += kPiece) {
@@ -94,7 +97,6 @@ static void quantize_row(const float* x, int64_t columns, int group, int bits, c
     const int64_t whole = (end - begin + chunk - 1) / chunk * chunk;
     memset(natural + (end - begin), 0, (size_t)(whole - (end - begin)) * sizeof(int16_t));
     switch (planes) {
-      case 1: memcpy(q + begin, natural, (size_t)whole * sizeof(int16_t)); break;
       case 2: to_planes<2>(natural, whole, q + begin); break;
       case 4: to_planes<4>(natural, whole, q + begin); break;
       default: to_planes<8>(natural, whole, q + begin); break;
