@@ -116,11 +116,11 @@ static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const 
 #pragma GCC unroll 4
     for (int a = 0; a < P; ++a) scale[a] = f_load(panels[a].scales + g * kLanes);
     for (int64_t u = 0; u < units_a_group; ++u) {
-      vi sum[P][X];
+      vs sum[P][X];
 #pragma GCC unroll 4
       for (int a = 0; a < P; ++a) {
 #pragma GCC unroll 16
-        for (int b = 0; b < X; ++b) sum[a][b] = i_zero();
+        for (int b = 0; b < X; ++b) sum[a][b] = s_zero();
       }
 #pragma GCC unroll 16
       for (int pair = 0; pair < Pairs; ++pair) {
@@ -138,7 +138,7 @@ static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const 
       for (int b = 0; b < X; ++b) {
         const vf unit = f_set(unit_scales[b * x->units]);
 #pragma GCC unroll 4
-        for (int a = 0; a < P; ++a) acc[a][b] = f_fma(f_from_int(sum[a][b]), f_mul(scale[a], unit), acc[a][b]);
+        for (int a = 0; a < P; ++a) acc[a][b] = f_fma(f_from_sums(sum[a][b]), f_mul(scale[a], unit), acc[a][b]);
       }
       q += Pairs;
       ++unit_scales;

@@ -207,9 +207,9 @@ static inline void affine_chunk(const uint8_t* packed, int64_t row_bytes, int64_
     }
 #pragma GCC unroll 8
     for (int b = 0; b < X; ++b) {
-      vi sum[kAtOnce];
+      vs sum[kAtOnce];
 #pragma GCC unroll 4
-      for (int a = 0; a < kAtOnce; ++a) sum[a] = i_zero();
+      for (int a = 0; a < kAtOnce; ++a) sum[a] = s_zero();
 #pragma GCC unroll 8
       for (int i = 0; i < D::kPlanes; ++i) {
         const vi v = i_load(q + b * x->stride + i * 2 * kLanes);
@@ -219,7 +219,7 @@ static inline void affine_chunk(const uint8_t* packed, int64_t row_bytes, int64_
       const vf unit = f_load(units + b * x->units);
 #pragma GCC unroll 4
       for (int a = 0; a < kAtOnce; ++a) {
-        acc[first + a][b] = f_fma(f_mul(f_from_int(sum[a]), unit), scale[a], acc[first + a][b]);
+        acc[first + a][b] = f_fma(f_mul(f_from_sums(sum[a]), unit), scale[a], acc[first + a][b]);
       }
     }
   }

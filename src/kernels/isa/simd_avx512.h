@@ -84,6 +84,10 @@ static inline vi i_load_lanes(const uint8_t* p) {
 #undef MLXK_LANE
 }
 
+/// Sums of products on their way: lane by lane.
+typedef vi vs;
+static inline vs s_zero() { return i_zero(); }
+static inline vf f_from_sums(vs v) { return f_from_int(v); }
 /// acc + a0 b0 + a1 b1 in each 32-bit lane.
 static inline vi h_multiply_add(vi acc, vi a, vi b) {
 #ifdef __AVX512VNNI__

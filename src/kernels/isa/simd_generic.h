@@ -126,6 +126,11 @@ static inline vi i_load_lanes(const uint8_t* p) {
   return (vi)((v2){low, high});
 }
 
+/// Sums of products on their way: lane by lane.
+typedef vi vs;
+static inline vs s_zero() { return i_zero(); }
+static inline vf f_from_sums(vs v) { return f_from_int(v); }
+
 /// b_shuffle: byte i is the byte of v that order's byte i names.
 #if defined(__SSE2__)
 #include <tmmintrin.h>

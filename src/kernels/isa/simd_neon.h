@@ -97,10 +97,16 @@ static inline vi i_load_lanes(const uint8_t* p) {
   return vreinterpretq_s32_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)));
 }
 
-/// acc + a0 b0 + a1 b1 in each 32-bit lane.
-static inline vi h_multiply_add(vi acc, vi a, vi b) {
+/// Sums of products on their way: those of the low and of the high half, whose neighbours are added at the end.
+typedef struct {
+  int32x4_t low, high;
+} vs;
+static inline vs s_zero() { return (vs){i_zero(), i_zero()}; }
+static inline vf f_from_sums(vs v) { return f_from_int(vpaddq_s32(v.low, v.high)); }
+/// acc + a0 b0 + a1 b1 in what becomes each 32-bit lane.
+static inline vs h_multiply_add(vs acc, vi a, vi b) {
   const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
-  return vaddq_s32(acc, vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y)));
+  return (vs){vmlal_s16(acc.low, vget_low_s16(x), vget_low_s16(y)), vmlal_high_s16(acc.high, x, y)};
 }
 
 /// 4 floats as int16, stored.
