@@ -70,7 +70,11 @@ class MlxTextModel : public TextModel {
     return std::make_unique<MlxSequence>(group_, ++started_, *model_, std::move(request));
   }
 
-  void step(std::span<Sequence* const> running, const StepSink& sink) override {
+  void step(std::span<Sequence* const> running, const StepSink& unchecked) override {
+    const StepSink sink = [&](size_t index, const Event& event) {
+      model_->check_weights();
+      unchecked(index, event);
+    };
     std::vector<std::shared_ptr<Completion>> decoding;
     std::map<const Completion*, size_t> indices;
     std::optional<size_t> prefilling;  // the next in turn, else the first

@@ -131,6 +131,7 @@ class FolderQuantizer {
       write_tensor(writer, plan);
       if (progress) progress(plan.source->entry.name, ++done, static_cast<int64_t>(plans_.size()));
     }
+    tensors_.check();
     writer.finish();
   }
 

@@ -38,6 +38,7 @@ ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options
                             file.place(), tokenizer.size, model.vocab_rows));
   }
   const auto weights = write_gguf_weights(model, forced, folder, progress, report.warnings);
+  file.check();
 
   auto& config = model.config;
   Json generation = Json::object();

@@ -35,6 +35,10 @@ class SourceTensors {
 
   const std::map<std::string, SourceTensor>& tensors() const { return tensors_; }
   const SourceTensor* find(const std::string& name) const;
+  /// Throws io when some of a file could not be read since it was opened.
+  void check() const {
+    for (const auto& file : files_) file.check();
+  }
 
  private:
   std::vector<MappedFile> files_;

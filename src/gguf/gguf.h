@@ -82,6 +82,11 @@ class GgufFile {
   std::optional<std::vector<int64_t>> integers(std::string_view key) const;
   std::optional<std::vector<float>> floats(std::string_view key) const;
 
+  /// Throws io when some of the file could not be read since it was opened.
+  void check() const {
+    if (file_) file_->check();
+  }
+
  private:
   friend class GgufParser;
   const GgufArray* array(std::string_view key) const;

@@ -2,6 +2,7 @@
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,17 @@ class Answers(ProgramTest):
         done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))
         self.assertEqual((done.returncode, done.stdout), (1, b""))
         self.assertRegex(done.stderr.decode(), r"^Error: the prompt has \d+ tokens; the context of .* holds \d+")
+
+    def test_weights_that_are_cut_off_in_use_are_an_error(self):
+        folder = os.path.join(self.home, "cut")
+        shutil.copytree(MODEL, folder)
+        chat = subprocess.Popen([PROGRAM, "run", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=self.env)
+        self.assertIn(b"Starting interactive chat", chat.stdout.readline())  # the model is loaded
+        os.truncate(os.path.join(folder, "model.safetensors"), 4096)
+        _, err = chat.communicate(QUESTION.encode() + b"\n", timeout=60)
+        self.assertIn("model.safetensors was shortened", err.decode())
+        self.assertGreaterEqual(chat.returncode, 0, "killed by a signal")
 
     def test_chat_over_a_pipe(self):
         done = self.run_program("run", MODEL, *GREEDY, stdin=f"{QUESTION}\n/stats\n".encode())
