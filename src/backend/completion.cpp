@@ -45,8 +45,10 @@ PrefillEvent Completion::prefill(Model& model, int64_t most) {
   return {prefilled_, usage_.prompt_tokens};
 }
 
-Sample Completion::sample(const mx::array& logits) {
-  return sampler_.sample(logits, request_.constraint.get(), request_.top_logprobs);
+SamplerRow Completion::wanted(int row, int vocab) {
+  SamplerRow wanted{&sampler_, row, {}, request_.top_logprobs};
+  if (request_.constraint) wanted.allowed = allowed_bits(*request_.constraint, vocab);
+  return wanted;
 }
 
 void Completion::take(const Sample& sample, const std::function<void(const Event&)>& sink) {

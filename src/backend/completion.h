@@ -24,8 +24,9 @@ class Completion {
   mx::array first_input() const;
   ModelCache& cache() { return cache_; }
 
-  /// The choice of the next token from `logits` [1, vocab], lazily.
-  Sample sample(const mx::array& logits);
+  /// What it wants of a step that chooses its next token from row `row` of logits with `vocab` columns; throws what its
+  /// grammar throws.
+  SamplerRow wanted(int row, int vocab);
   /// Whether a token that is being computed leaves room for another.
   bool goes_on() const { return usage_.completion_tokens + 1 < limit_; }
   /// Waits for the next token and hands its events to `sink`; the last is Done or Failed where the completion ends.

@@ -88,22 +88,26 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<std::shared_pt
 
 /// Once the tokens before are known: a grammar and the penalties need them.
 void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
-  const int vocab = step.logits.shape(2);
-  std::vector<mx::array> chosen;
-  for (size_t i = 0; i < step.rows.size(); ++i) {
-    Completion& row = *step.rows[i];
-    auto& sample = step.samples.emplace_back();
+  const int rows = step.logits.shape(0), vocab = step.logits.shape(2);
+  std::vector<SamplerRow> wanted;
+  for (int i = 0; i < rows; ++i) {
+    Completion& row = *step.rows[static_cast<size_t>(i)];
     if (row.ended()) continue;
-    const int at = static_cast<int>(i);
     try {
-      sample = row.sample(mx::reshape(mx::slice(step.logits, {at, 0, 0}, {at + 1, 1, vocab}), {1, vocab}));
-    } catch (const std::exception& e) {  // a grammar's own
+      wanted.push_back(row.wanted(i, vocab));
+    } catch (const std::exception& e) {
       row.fail(e.what(), [&](const Event& event) { sink(row, event); });
-      continue;
     }
-    for (const auto& array : sample->arrays()) chosen.push_back(array);
   }
-  if (!chosen.empty()) mx::async_eval(chosen);
+  step.samples.resize(step.rows.size());
+  if (wanted.empty()) return;
+  std::vector<mx::array> chosen;
+  const auto samples = sample_rows(mx::reshape(step.logits, {rows, vocab}), wanted);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    step.samples[static_cast<size_t>(wanted[i].row)] = samples[i];
+    for (const auto& array : samples[i].arrays()) chosen.push_back(array);
+  }
+  mx::async_eval(chosen);
 }
 
 ModelCache& DecodeGroup::cache_of(const std::vector<std::shared_ptr<Completion>>& rows) {

@@ -190,6 +190,41 @@ TEST_P(GoldenRows, OfDifferentLengthGiveWhatEachGivesAlone) {
   }
 }
 
+class GoldenBatch : public Golden {};
+
+TEST_P(GoldenBatch, JoinedSequencesGiveTheBitsOfEachAlone) {
+  if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
+  const std::vector<int> ids = prompt(), lengths{20, 5, 11};
+  const int steps = 8;
+  std::vector<ModelCache> parts, alone;
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    for (auto* caches : {&parts, &alone}) {
+      caches->push_back(model_->make_cache(1));
+      run(*model_, caches->back(), {ids.begin() + row, ids.begin() + row + lengths[row]});
+    }
+  }
+  for (int step = 0; step < steps; ++step) {
+    const std::vector<size_t> members = step < 3 ? std::vector<size_t>{0, 1, 2} : std::vector<size_t>{2, 0};
+    std::vector<ModelCache*> rows;
+    std::vector<int> next;
+    for (const size_t row : members) {
+      rows.push_back(&parts[row]);
+      next.push_back((step * 29 + static_cast<int>(row) * 5 + 3) % kVocab);
+    }
+    ModelCache joined = ModelCache::join(rows);
+    Inputs inputs;
+    inputs.ids = mx::array(next.begin(), {static_cast<int>(next.size()), 1}, mx::int32);
+    mx::array logits = mx::contiguous(model_->forward(inputs, joined));
+    logits.eval();
+    joined.part();
+    for (size_t i = 0; i < members.size(); ++i) {
+      const auto expected = run(*model_, alone[members[i]], {next[i]});
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), logits.data<float>() + i * kVocab))
+          << "row " << members[i] << ", step " << step;
+    }
+  }
+}
+
 std::vector<std::string> case_names(bool with_packed) {
   std::vector<std::string> names;
   for (const auto& [name, value] : cases().items()) {
@@ -201,6 +236,7 @@ std::vector<std::string> case_names(bool with_packed) {
 std::string name_of(const testing::TestParamInfo<std::string>& info) { return info.param; }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Golden, testing::ValuesIn(case_names(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenBatch, testing::ValuesIn(case_names(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenRows, testing::ValuesIn(case_names(false)), name_of);
 
 }  // namespace

@@ -6,14 +6,21 @@
 #include <span>
 
 #include "kernels/cpu_op.h"
+#include "kernels/threads.h"
 #include "sample/penalties.h"
 #include "sample/selection.h"
 
 namespace mlxk {
 namespace {
 
-// Where the outputs stand.
+// Where a step's outputs stand.
 enum Output : size_t { kToken, kCheck, kLogprob, kTopTokens, kTopLogprobs };
+
+/// A step's place among the operation's inputs and outputs.
+struct Place {
+  int history = -1;  // the input; -1: none
+  size_t outputs;    // the first
+};
 
 std::vector<int32_t> tokens_of(const mx::array& history) {
   std::vector<int32_t> tokens(history.size());
@@ -37,17 +44,15 @@ void forbid_others(const std::vector<uint32_t>& allowed, std::span<float> logits
   }
 }
 
-void choose(const CpuStep& step, const Arrays& inputs, Arrays& outputs) {
-  // libmlx's CPU thread keeps them from step to step.
-  static thread_local Scratch storage;
+void choose(const CpuStep& step, std::span<const float> row, const mx::array* history, mx::array* outputs) {
+  // The threads keep them from step to step.
   static thread_local std::vector<float> changed;
   static thread_local Selection selection;
 
-  std::span<const float> row(row_major(inputs[0], storage), inputs[0].size());
   const Sampling& sampling = *step.sampling;
-  if (inputs.size() > 1 || !sampling.logit_bias.empty() || step.constrained) {
+  if (history || !sampling.logit_bias.empty() || step.constrained) {
     changed.assign(row.begin(), row.end());
-    penalise(sampling, inputs.size() > 1 ? tokens_of(inputs[1]) : std::vector<int32_t>{}, changed);
+    penalise(sampling, history ? tokens_of(*history) : std::vector<int32_t>{}, changed);
     if (step.constrained) forbid_others(step.allowed, changed);
     row = changed;
   }
@@ -79,33 +84,53 @@ void choose(const CpuStep& step, const Arrays& inputs, Arrays& outputs) {
 
 }  // namespace
 
-Sample cpu_sample(const mx::array& logits, CpuStep step) {
-  const int top = step.top_logprobs;
-  std::vector<mx::Shape> shapes{{1, 1}, {1, 1}};
-  std::vector<mx::Dtype> types{mx::int32, mx::float32};
-  if (top >= 0) {
-    shapes.push_back({1, 1});
-    types.push_back(mx::float32);
-  }
-  if (top > 0) {
-    const mx::Shape shape{1, std::min(top, logits.shape(1))};
-    shapes.insert(shapes.end(), {shape, shape});
-    types.insert(types.end(), {mx::uint32, mx::float32});
-  }
+std::vector<Sample> cpu_sample(const mx::array& logits, std::vector<CpuStep> steps) {
   Arrays inputs{logits};
-  if (step.history) inputs.push_back(*step.history);
-  step.history.reset();  // an operation that held its input's array would hold the whole graph before it
-  auto compute = [step = std::make_shared<const CpuStep>(std::move(step))](const Arrays& in, Arrays& out) {
-    choose(*step, in, out);
+  std::vector<mx::Shape> shapes;
+  std::vector<mx::Dtype> types;
+  std::vector<Place> places;
+  const auto add = [&](const mx::Shape& shape, mx::Dtype type) {
+    shapes.push_back(shape);
+    types.push_back(type);
+  };
+  for (CpuStep& step : steps) {
+    places.push_back({step.history ? static_cast<int>(inputs.size()) : -1, shapes.size()});
+    if (step.history) inputs.push_back(*step.history);
+    step.history.reset();  // an operation that held its input's array would hold the whole graph before it
+    add({1, 1}, mx::int32);
+    add({1, 1}, mx::float32);
+    if (step.top_logprobs >= 0) add({1, 1}, mx::float32);
+    if (step.top_logprobs <= 0) continue;
+    const mx::Shape shape{1, std::min(step.top_logprobs, logits.shape(1))};
+    add(shape, mx::uint32);
+    add(shape, mx::float32);
+  }
+  std::vector<int> tops;
+  for (const CpuStep& step : steps) tops.push_back(step.top_logprobs);
+  auto compute = [steps = std::make_shared<const std::vector<CpuStep>>(std::move(steps)), places](const Arrays& in,
+                                                                                                Arrays& out) {
+    static Scratch storage;
+    const float* all = row_major(in[0], storage);
+    const auto vocab = static_cast<size_t>(in[0].shape(1));
+    parallel_for(static_cast<int64_t>(steps->size()), 1, [&](int64_t begin, int64_t end, int) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        const CpuStep& step = (*steps)[i];
+        const mx::array* history = places[i].history < 0 ? nullptr : &in[static_cast<size_t>(places[i].history)];
+        choose(step, {all + static_cast<size_t>(step.row) * vocab, vocab}, history, &out[places[i].outputs]);
+      }
+    });
   };
   const Arrays out = mx::array::make_arrays(std::move(shapes), types, cpu_op("CpuSample", std::move(compute)), inputs);
-  Sample sample{out[kToken], out[kCheck], {}, {}, {}};
-  if (top >= 0) sample.logprob = out[kLogprob];
-  if (top > 0) {
-    sample.top_tokens = out[kTopTokens];
-    sample.top_logprobs = out[kTopLogprobs];
+  std::vector<Sample> samples;
+  for (size_t i = 0; i < places.size(); ++i) {
+    const auto first = out.begin() + static_cast<int64_t>(places[i].outputs);
+    Sample& sample = samples.emplace_back(Sample{first[kToken], first[kCheck], {}, {}, {}});
+    if (tops[i] >= 0) sample.logprob = first[kLogprob];
+    if (tops[i] <= 0) continue;
+    sample.top_tokens = first[kTopTokens];
+    sample.top_logprobs = first[kTopLogprobs];
   }
-  return sample;
+  return samples;
 }
 
 }  // namespace mlxk

@@ -12,9 +12,10 @@
 
 namespace mlxk {
 
-/// One step of a Sampler as one operation on the CPU.
+/// One step of a Sampler, of which the CPU computes several in one operation.
 struct CpuStep {
   std::shared_ptr<const Sampling> sampling;
+  int row = 0;                              // of the logits
   std::optional<mlx::core::array> history;  // Penalties::history()
   bool constrained = false;
   std::vector<uint32_t> allowed;  // as TokenConstraint::allowed gives it, where constrained
@@ -23,7 +24,7 @@ struct CpuStep {
   int top_logprobs = -1;
 };
 
-/// The token that `step` chooses from `logits`, float32 [1, vocab], lazily.
-Sample cpu_sample(const mlx::core::array& logits, CpuStep step);
+/// The tokens that `steps` choose from `logits`, float32 [rows, vocab], lazily. One operation.
+std::vector<Sample> cpu_sample(const mlx::core::array& logits, std::vector<CpuStep> steps);
 
 }  // namespace mlxk

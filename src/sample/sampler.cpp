@@ -35,15 +35,8 @@ int32_t largest_id(const Sampling& sampling, std::span<const int32_t> prompt) {
   return largest;
 }
 
-std::vector<uint32_t> allowed_bits(TokenConstraint& constraint, int vocab) {
-  std::vector<uint32_t> words((static_cast<size_t>(vocab) + 31) / 32);
-  constraint.allowed(words);
-  return words;
-}
-
 // bool [1, vocab]
-mx::array allowed_tokens(TokenConstraint& constraint, int vocab) {
-  const std::vector<uint32_t> words = allowed_bits(constraint, vocab);
+mx::array allowed_tokens(const std::vector<uint32_t>& words, int vocab) {
   const auto bits = std::make_unique<bool[]>(static_cast<size_t>(vocab));
   for (int i = 0; i < vocab; ++i) bits[i] = (words[i / 32] >> (i % 32)) & 1U;
   return mx::array(bits.get(), {1, vocab}, mx::bool_);
@@ -53,6 +46,12 @@ mx::array allowed_tokens(TokenConstraint& constraint, int vocab) {
 double unit(uint64_t random) { return static_cast<double>(random >> 11) * 0x1p-53; }
 
 }  // namespace
+
+std::vector<uint32_t> allowed_bits(TokenConstraint& constraint, int vocab) {
+  std::vector<uint32_t> words((static_cast<size_t>(vocab) + 31) / 32);
+  constraint.allowed(words);
+  return words;
+}
 
 std::vector<mx::array> Sample::arrays() const {
   std::vector<mx::array> all{token, check};
@@ -93,38 +92,50 @@ Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt, bool
       largest_id_(largest_id(sampling, prompt)),
       random_state_(sampling.seed ? *sampling.seed : fresh_seed()) {}
 
-Sample Sampler::sample(const mx::array& raw, TokenConstraint* constraint, int top_logprobs) {
-  if (raw.ndim() != 2 || raw.shape(0) != 1 || raw.shape(1) <= largest_id_) {  // a scatter does not check its indices
-    throw Error(ErrorKind::internal,
-                fmt::format("[sampling] logits must be [1, more than {}], got {} dims and {} values", largest_id_,
-                            raw.ndim(), raw.size()));
-  }
-  const mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
-  if (!one_operation_) {
-    Sample result = chain(logits, constraint, top_logprobs);
-    penalties_.append(result.token);
-    return result;
-  }
-  CpuStep step{sampling_, penalties_.history()};
-  if (constraint) {
-    step.constrained = true;
-    step.allowed = allowed_bits(*constraint, logits.shape(1));
-  }
-  if (sampling_->temperature != 0) {
-    step.xtc = xtc_falls();
-    step.uniform = unit(random());
-  }
-  step.top_logprobs = top_logprobs;
-  Sample result = cpu_sample(logits, std::move(step));
-  penalties_.append(result.token);
-  return result;
+Sample Sampler::sample(const mx::array& logits, TokenConstraint* constraint, int top_logprobs) {
+  SamplerRow wanted{this, 0, {}, top_logprobs};
+  if (constraint) wanted.allowed = allowed_bits(*constraint, logits.shape(-1));
+  return sample_rows(logits, {std::move(wanted)}).front();
 }
 
-Sample Sampler::chain(mx::array logits, TokenConstraint* constraint, int top_logprobs) {
-  const int vocab = logits.shape(1);
+std::vector<Sample> sample_rows(const mx::array& raw, std::vector<SamplerRow> rows) {
+  const mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
+  std::vector<Sample> samples;
+  std::vector<CpuStep> steps;
+  for (SamplerRow& wanted : rows) {
+    Sampler& sampler = *wanted.sampler;
+    // A scatter does not check its indices.
+    if (raw.ndim() != 2 || wanted.row >= raw.shape(0) || raw.shape(1) <= sampler.largest_id_) {
+      throw Error(ErrorKind::internal,
+                  fmt::format("[sampling] logits must be [more than {}, more than {}], got {} dims and {} values",
+                              wanted.row, sampler.largest_id_, raw.ndim(), raw.size()));
+    }
+    if (!sampler.one_operation_) {
+      const mx::array row = mx::slice(logits, {wanted.row, 0}, {wanted.row + 1, logits.shape(1)});
+      samples.push_back(sampler.chain(row, wanted));
+      continue;
+    }
+    CpuStep step{sampler.sampling_, wanted.row, sampler.penalties_.history()};
+    step.constrained = wanted.allowed.has_value();
+    if (wanted.allowed) step.allowed = std::move(*wanted.allowed);
+    if (sampler.sampling_->temperature != 0) {
+      step.xtc = sampler.xtc_falls();
+      step.uniform = unit(sampler.random());
+    }
+    step.top_logprobs = wanted.top_logprobs;
+    steps.push_back(std::move(step));
+  }
+  if (samples.empty()) samples = cpu_sample(logits, std::move(steps));
+  for (size_t i = 0; i < rows.size(); ++i) rows[i].sampler->penalties_.append(samples[i].token);
+  return samples;
+}
+
+Sample Sampler::chain(mx::array logits, const SamplerRow& wanted) {
+  const int vocab = logits.shape(1), top_logprobs = wanted.top_logprobs;
   logits = penalties_.apply(logits);
-  if (constraint) {
-    logits = mx::where(allowed_tokens(*constraint, vocab), logits, mx::array(-std::numeric_limits<float>::infinity()));
+  if (wanted.allowed) {
+    logits = mx::where(allowed_tokens(*wanted.allowed, vocab), logits,
+                       mx::array(-std::numeric_limits<float>::infinity()));
   }
 
   const bool greedy = sampling_->temperature == 0;

@@ -32,6 +32,24 @@ struct Sample {
   TokenEvent event() const;
 };
 
+class Sampler;
+
+/// What a request wants of a step.
+struct SamplerRow {
+  Sampler* sampler;
+  int row = 0;                                   // of the logits
+  std::optional<std::vector<uint32_t>> allowed;  // as TokenConstraint::allowed gives it; absent: every token
+  int top_logprobs = -1;                         // as in GenerateRequest
+};
+
+/// The next token of each of `rows` from `logits` [B, vocab] of any float type, lazily; for the CPU all of them are one
+/// operation. A row's bits do not depend on the others. Throws internal when an id that a sampler was made with is past
+/// the logits. Worker thread only.
+std::vector<Sample> sample_rows(const mlx::core::array& logits, std::vector<SamplerRow> rows);
+
+/// What `constraint` allows next, as SamplerRow takes it.
+std::vector<uint32_t> allowed_bits(TokenConstraint& constraint, int vocab);
+
 /// Chooses the tokens of one request, in mlx-lm's order (see Sampling). It remembers its own tokens on the device, so
 /// step n + 1 can be built before step n is evaluated. Worker thread only.
 class Sampler {
@@ -39,13 +57,14 @@ class Sampler {
   /// Takes a `sampling` that check_sampling accepted, and the prompt's ids, which the penalties look at. A step is one
   /// operation where the graph is for the CPU, elsewhere a chain of libmlx's; tests may say which.
   Sampler(const Sampling& sampling, std::span<const int32_t> prompt, bool one_operation = cpu_is_default());
-  /// The next token from `logits` [1, vocab] of any float type, lazily. `constraint`, where not null, says what is
-  /// allowed (its accept() stays the caller's); `top_logprobs` as in GenerateRequest. Throws internal when an id that
-  /// it was made with is past the logits.
+  /// The next token from `logits` [1, vocab], as sample_rows; `constraint`, where not null, says what is allowed (its
+  /// accept() stays the caller's).
   Sample sample(const mlx::core::array& logits, TokenConstraint* constraint = nullptr, int top_logprobs = -1);
 
  private:
-  Sample chain(mlx::core::array logits, TokenConstraint* constraint, int top_logprobs);
+  friend std::vector<Sample> sample_rows(const mlx::core::array& logits, std::vector<SamplerRow> rows);
+
+  Sample chain(mlx::core::array logits, const SamplerRow& wanted);
   mlx::core::array draw(const mlx::core::array& logprobs);
   bool xtc_falls();
   uint64_t random();
