@@ -1,13 +1,19 @@
 #include "kernels/cpu_attention.h"
 
-#include <cmath>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
+#include "base/error.h"
 #include "kernels/attention.h"
 #include "kernels/cpu_features.h"
 #include "kernels/cpu_op.h"
 #include "kernels/threads.h"
+#include "mlx/ops.h"
 
 namespace mlxk {
 
@@ -30,115 +36,174 @@ void check(const mx::array& q, const mx::array& k, const mx::array& v) {
   }
 }
 
-/// cos and sin of every position's angles: [tokens, steps, 2]. The layers of a model ask for the same ones in turn.
-const float* turns(const std::vector<float>& steps, const std::vector<int>& positions, int64_t length) {
-  struct Table {
-    std::vector<float> steps, values;
-    std::vector<int> positions;
-    int64_t length = 0;
-  };
-  static Table tables[2];  // models with local and global layers alternate between two
-  static int newest = 0;
-  for (auto& table : tables) {
-    if (table.length == length && table.positions == positions && table.steps == steps) return table.values.data();
-  }
-  Table& table = tables[newest = 1 - newest];
-  table.steps = steps;
-  table.positions = positions;
-  table.length = length;
-  table.values.resize(positions.size() * static_cast<size_t>(length) * steps.size() * 2);
-  const auto tokens = static_cast<int64_t>(positions.size()) * length;
-  parallel_for(tokens, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const auto position = static_cast<float>(positions[static_cast<size_t>(t / length)] + t % length);
-      float* out = table.values.data() + t * static_cast<int64_t>(steps.size()) * 2;
-      for (size_t i = 0; i < steps.size(); ++i) {
-        out[2 * i] = std::cos(position * steps[i]);
-        out[2 * i + 1] = std::sin(position * steps[i]);
-      }
-    }
-  });
-  return table.values.data();
-}
+/// Where the optional inputs of a step stand among its inputs; -1: absent.
+struct Places {
+  int q_norm, k_norm, turned_q_norm, turned_k_norm, rotary_positions, query_scale, sinks, mask;
+};
 
-/// One head: normed, rotated.
-void turn_head(const float* x, const float* norm, float eps, const CpuRotation& rotation, const float* turn, int head_dim,
-               float* out) {
-  const auto pairs = static_cast<int>(rotation.steps.size());
-  if (norm) {
-    cpu_kernels().rms_norm(x, norm, eps, head_dim, out);
-  } else {
-    std::memcpy(out, x, sizeof(float) * static_cast<size_t>(head_dim));
-  }
-  for (int i = 0; i < pairs; ++i) {
-    float& first = out[rotation.traditional ? 2 * i : i];
-    float& second = out[rotation.traditional ? 2 * i + 1 : i + pairs];
-    const float a = first * rotation.input_scale, b = second * rotation.input_scale;
-    first = a * turn[2 * i] - b * turn[2 * i + 1];
-    second = a * turn[2 * i + 1] + b * turn[2 * i];
-  }
+/// A step without its arrays, which the graph holds.
+struct Job {
+  CpuAttentionStep step;
+  size_t buffers;  // of keys, and as many of values
+  Places at;
+  Phase phase;
+};
+
+FloatType type_of(const mx::array& buffer) {
+  if (buffer.dtype() == mx::float32) return kFloat32;
+  return buffer.dtype() == mx::float16 ? kFloat16 : kBFloat16;
 }
 
 /// The rows of `count` buffers from `first` on: where each row's tokens begin.
-HeadRows<float> cache_rows(Arrays& buffers, size_t first, size_t count, int64_t kv_heads, int64_t dim) {
-  HeadRows<float> all{nullptr, 0, 0, dim};
+HeadRows<char> cache_rows(Arrays& buffers, size_t first, size_t count) {
+  HeadRows<char> all{nullptr, 0, 0, buffers[first].shape(3) * static_cast<int64_t>(buffers[first].itemsize())};
   for (size_t i = first; i < first + count; ++i) {
-    const int64_t head_step = buffers[i].shape(2) * dim;
+    const int64_t head_step = buffers[i].shape(2) * all.token_step;
     for (int row = 0; row < buffers[i].shape(0); ++row) {
-      all.rows.push_back({buffers[i].data<float>() + row * kv_heads * head_step, head_step});
+      all.rows.push_back({buffers[i].data<char>() + row * buffers[i].shape(1) * head_step, head_step});
     }
   }
   return all;
 }
 
-KeyRows stored(const HeadRows<float>& from) {
-  constexpr int64_t kItem = sizeof(float);
-  HeadRows<const char> to{nullptr, 0, 0, from.token_step * kItem};
-  for (const auto& row : from.rows) to.rows.push_back({reinterpret_cast<const char*>(row.data), row.head_step * kItem});
-  return {to, std::nullopt, kFloat32};
+HeadRows<const char> constant(const HeadRows<char>& from) {
+  HeadRows<const char> to{from.data, from.batch, from.head_step, from.token_step};
+  for (const auto& row : from.rows) to.rows.push_back({row.data, row.head_step});
+  return to;
 }
 
-/// `in`: q, k, v, the buffers of keys, those of values, norms; `out`: the result and the buffers.
-void run_step(const CpuAttentionStep& step, const Arrays& in, Arrays& out, size_t buffers, int q_norm, int k_norm,
-              Phase phase) {
-  static Scratch q_copy, k_copy, v_copy, turned;
-  const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
-  const int64_t heads = in[0].shape(2) / dim, kv_heads = in[1].shape(2) / dim;
-  const float *q = row_major(in[0], q_copy), *k = row_major(in[1], k_copy), *v = row_major(in[2], v_copy);
-  const auto keys = cache_rows(out, 1, buffers, kv_heads, dim), values = cache_rows(out, 1 + buffers, buffers, kv_heads, dim);
-  const auto norm_of = [&](int i) { return i < 0 ? nullptr : in[static_cast<size_t>(i)].data<float>(); };
-  const float *q_factor = norm_of(q_norm), *k_factor = norm_of(k_norm);
-  const float q_eps = step.q_norm ? step.q_norm->eps : 0, k_eps = step.k_norm ? step.k_norm->eps : 0;
-  const auto pairs = static_cast<int64_t>(step.rotation.steps.size());
-  const float* turn = pairs > 0 ? turns(step.rotation.steps, step.positions, length) : nullptr;
-  float* queries = turned.floats(batch * length * heads * dim);
-  parallel_for(batch * length, 4, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const auto b = static_cast<size_t>(t / length);
-      const float* angles = turn + t * pairs * 2;
-      for (int64_t h = 0; h < heads; ++h) {
-        const int64_t at = (t * heads + h) * dim;
-        turn_head(q + at, q_factor, q_eps, step.rotation, angles, step.head_dim, queries + at);
+/// Norms and rotates the heads of every token: x, out [tokens, heads, dim].
+void turn_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, const float* norm, float eps, const Turns* turn,
+                bool traditional, const float* turned_norm, float turned_eps, float* out) {
+  const auto& kernels = cpu_kernels();
+  parallel_for(tokens, grain_of(4 * heads * dim), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin * heads; i < end * heads; ++i) {
+      float* y = out + i * dim;
+      if (norm) {
+        kernels.rms_norm(x + i * dim, norm, eps, dim, y);
+      } else {
+        std::memcpy(y, x + i * dim, sizeof(float) * static_cast<size_t>(dim));
       }
-      if (t % length >= step.lengths[b]) continue;
-      for (int64_t h = 0; h < kv_heads; ++h) {
-        const int64_t from = (t * kv_heads + h) * dim;
-        const auto row = static_cast<int64_t>(b), slot = step.slots[b] + t % length;
-        turn_head(k + from, k_factor, k_eps, step.rotation, angles, step.head_dim, keys.at(row, h, slot));
-        std::memcpy(values.at(row, h, slot), v + from, sizeof(float) * static_cast<size_t>(dim));
+      if (turn) kernels.rotate(y, turn->cosines(i / heads), turn->sines(i / heads), turn->pairs, traditional);
+      if (turned_norm) kernels.rms_norm(y, turned_norm, turned_eps, dim, y);
+    }
+  });
+}
+
+/// The call's keys or values [B, L, kv_heads, dim] in the buffers' type.
+HeadRows<const char> fresh_rows(const float* x, int64_t tokens, int64_t length, int64_t kv_heads, int64_t dim, FloatType type,
+                                Scratch& storage) {
+  const int64_t item = type == kFloat32 ? 4 : 2, width = kv_heads * dim;
+  const char* data = reinterpret_cast<const char*>(x);
+  if (type != kFloat32) {
+    auto* packed = static_cast<uint16_t*>(storage.bytes(static_cast<size_t>(tokens * width) * sizeof(uint16_t)));
+    parallel_for(tokens, grain_of(width), [&](int64_t begin, int64_t end, int) {
+      cpu_kernels().pack_floats(x + begin * width, (end - begin) * width, type, packed + begin * width);
+    });
+    data = reinterpret_cast<const char*>(packed);
+  }
+  return {data, length * width * item, dim * item, width * item};
+}
+
+/// Writes what is kept of the call's tokens to their slots.
+void store(const CpuAttentionStep& step, const AttentionProblem& p, const HeadRows<const char>& fresh, const HeadRows<char>& to) {
+  const int64_t newest = p.ring > 0 ? p.ring - p.keep : p.length;  // of a long run only the last ring's worth stays
+  parallel_for(p.batch * p.length, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t b = t / p.length, i = t % p.length, length = step.lengths[static_cast<size_t>(b)];
+      const int64_t position = step.positions[static_cast<size_t>(b)] + i;
+      if (i >= length || (i < length - newest && position >= p.keep)) continue;
+      for (int64_t h = 0; h < p.kv_heads; ++h) {
+        std::memcpy(to.at(b, h, p.slot_of(position)), fresh.at(b, h, i), static_cast<size_t>(to.token_step));
       }
     }
   });
-  AttentionProblem problem{batch, heads, kv_heads, length, dim, dim, {}, step.scale, true};
-  problem.q = {queries, length * heads * dim, dim, heads * dim};
-  problem.k = stored(keys);
-  problem.v = stored(values);
-  problem.out = {out[0].data<float>(), length * heads * dim, dim, heads * dim};
-  // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
-  for (size_t b = 0; b < step.tokens.size(); ++b) {
-    problem.tokens.push_back(step.tokens[b] + length - step.lengths[b]);
+}
+
+std::vector<int> rotary_positions(const CpuAttentionStep& step, const mx::array* given, int64_t length) {
+  std::vector<int> all;
+  if (given) {
+    all.assign(given->data<int32_t>(), given->data<int32_t>() + given->size());
+  } else {
+    for (const int first : step.positions) {
+      for (int i = 0; i < length; ++i) all.push_back(first + i);
+    }
   }
-  attend(problem, phase);
+  return all;
+}
+
+void set_mask(AttentionProblem& p, const mx::array& mask) {
+  p.mask = mask.data<void>();
+  p.mask_is_bool = mask.dtype() == mx::bool_;
+  for (int d = 0; d < 4; ++d) p.mask_steps[d] = mask.shape(d) == 1 ? 0 : mask.strides(d);
+}
+
+/// `in`: q, k, v, the buffers of keys, those of values, what Places names; `out`: the result and the buffers.
+void run_step(const Job& job, const Arrays& in, Arrays& out) {
+  static Scratch q_copy, k_copy, v_copy, turned_q, turned_k, packed_k, packed_v;
+  const CpuAttentionStep& step = job.step;
+  const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
+  const int64_t heads = in[0].shape(2) / dim, kv_heads = in[1].shape(2) / dim;
+  if (batch == 0 || length == 0) return;
+  const auto array_at = [&](int place) { return place < 0 ? nullptr : &in[static_cast<size_t>(place)]; };
+  const auto floats_at = [&](int place) { return place < 0 ? nullptr : in[static_cast<size_t>(place)].data<float>(); };
+  const auto eps_of = [](const std::optional<CpuNorm>& norm) { return norm ? norm->eps : 0.0F; };
+
+  std::optional<Turns> turn;
+  if (step.rotation.pairs() > 0) {
+    turn = turns(step.rotation, rotary_positions(step, array_at(job.at.rotary_positions), length), batch, length);
+  }
+  const Turns* angles = turn ? &*turn : nullptr;
+  const bool pairs = step.rotation.traditional;
+  float *queries = turned_q.floats(batch * length * heads * dim), *keys = turned_k.floats(batch * length * kv_heads * dim);
+  turn_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm), angles, pairs,
+             floats_at(job.at.turned_q_norm), eps_of(step.turned_q_norm), queries);
+  turn_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm), angles, pairs,
+             floats_at(job.at.turned_k_norm), eps_of(step.turned_k_norm), keys);
+
+  AttentionProblem p{batch, heads, kv_heads, length, dim, dim, {}, step.scale, job.at.mask < 0};
+  // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
+  for (const int first : step.positions) p.tokens.push_back(first + length);
+  p.q = {queries, length * heads * dim, dim, heads * dim};
+  p.out = {out[0].data<float>(), length * heads * dim, dim, heads * dim};
+  p.soft_cap = step.soft_cap;
+  p.window = step.window;
+  p.keep = step.keep;
+  p.ring = step.ring ? step.window : 0;
+  p.sinks = floats_at(job.at.sinks);
+  p.query_scales = floats_at(job.at.query_scale);
+  if (p.query_scales) p.query_scale_row = array_at(job.at.query_scale)->shape(0) == 1 ? 0 : length;
+  if (job.at.mask >= 0) set_mask(p, *array_at(job.at.mask));
+
+  const FloatType type = type_of(out[1]);
+  const auto key_rows = cache_rows(out, 1, job.buffers), value_rows = cache_rows(out, 1 + job.buffers, job.buffers);
+  const auto fresh_k = fresh_rows(keys, batch * length, length, kv_heads, dim, type, packed_k);
+  const auto fresh_v = fresh_rows(row_major(in[2], v_copy), batch * length, length, kv_heads, dim, type, packed_v);
+  p.k = {constant(key_rows), fresh_k, type};
+  p.v = {constant(value_rows), fresh_v, type};
+  // Several tokens that go into a ring must not overwrite what the first of them see.
+  const bool store_first = p.ring == 0 || length == 1;
+  if (store_first) {
+    store(step, p, fresh_k, key_rows);
+    store(step, p, fresh_v, value_rows);
+    p.k.fresh = p.v.fresh = std::nullopt;
+  }
+  attend(p, job.phase);
+  if (!store_first) {
+    store(step, p, fresh_k, key_rows);
+    store(step, p, fresh_v, value_rows);
+  }
+}
+
+void check_mask(const mx::array& mask, const CpuAttentionStep& step, const mx::array& q) {
+  const int length = q.shape(1), tokens = *std::max_element(step.positions.begin(), step.positions.end()) + length;
+  const mx::Shape most{q.shape(0), q.shape(2) / step.head_dim, length};
+  bool fits = mask.ndim() == 4 && mask.shape(3) >= tokens;
+  for (int d = 0; fits && d < 3; ++d) fits = mask.shape(d) == most[d] || (d < 2 && mask.shape(d) == 1);
+  if (!fits) {
+    throw Error(ErrorKind::invalid, fmt::format("[attention] a mask of {} queries and {} keys must be [{} or 1, {} or 1, {}, {}], got [{}]",
+                                                length, tokens, most[0], most[1], length, tokens, fmt::join(mask.shape(), ", ")));
+  }
 }
 
 }  // namespace
@@ -157,11 +222,7 @@ mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array&
     problem.v.stored = head_rows<const char>(in[2]);
     problem.tokens.assign(static_cast<size_t>(problem.batch), in[1].shape(2));
     problem.out = {out[0].data<float>(), out[0].strides(0), out[0].strides(1), out[0].strides(2)};
-    if (in.size() > 3) {
-      problem.mask = in[3].data<void>();
-      problem.mask_is_bool = in[3].dtype() == mx::bool_;
-      for (int d = 0; d < 4; ++d) problem.mask_steps[d] = in[3].shape(d) == 1 ? 0 : in[3].strides(d);
-    }
+    if (in.size() > 3) set_mask(problem, in[3]);
     if (in[1].shape(2) > 0) attend(problem, phase);
   };
   mx::Shape shape = q.shape();
@@ -180,19 +241,31 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
     shapes.push_back(inputs[i].shape());
     aliases.emplace_back(i - 2, i);
   }
-  const auto add = [&](const std::optional<CpuNorm>& norm) {
-    if (!norm) return -1;
-    inputs.push_back(norm->weight);
+  Job job{std::move(step), keys.size(), {}, current_phase()};
+  // The job must not keep the graph's arrays alive.
+  const auto add = [&](std::optional<mx::array>& array) {
+    if (!array) return -1;
+    inputs.push_back(*array);
+    array.reset();
     return static_cast<int>(inputs.size()) - 1;
   };
-  const int q_norm = add(step.q_norm), k_norm = add(step.k_norm);
-  // The step must not keep the graph's arrays alive.
-  step.q = step.k = step.v = mx::array(0.0F);
-  if (step.q_norm) step.q_norm->weight = step.q;
-  if (step.k_norm) step.k_norm->weight = step.q;
-  auto compute = [step = std::move(step), buffers = keys.size(), q_norm, k_norm, phase = current_phase()](
-                     const Arrays& in, Arrays& out) { run_step(step, in, out, buffers, q_norm, k_norm, phase); };
-  const std::vector<mx::Dtype> types(shapes.size(), mx::float32);
+  const mx::array nothing(0.0F);
+  const auto add_norm = [&](std::optional<CpuNorm>& norm) {
+    if (!norm) return -1;
+    inputs.push_back(std::exchange(norm->weight, nothing));
+    return static_cast<int>(inputs.size()) - 1;
+  };
+  CpuAttentionStep& s = job.step;
+  s.q = s.k = s.v = nothing;
+  if (s.rotary_positions) s.rotary_positions = mx::contiguous(*s.rotary_positions);
+  if (s.query_scale) s.query_scale = mx::contiguous(mx::astype(*s.query_scale, mx::float32));
+  if (s.mask) check_mask(*s.mask, s, inputs[0]);
+  if (s.mask && s.mask->dtype() != mx::bool_) s.mask = mx::astype(*s.mask, mx::float32);
+  job.at = {add_norm(s.q_norm),        add_norm(s.k_norm),  add_norm(s.turned_q_norm), add_norm(s.turned_k_norm),
+            add(s.rotary_positions), add(s.query_scale), add(s.sinks),         add(s.mask)};
+  auto compute = [job = std::move(job)](const Arrays& in, Arrays& out) { run_step(job, in, out); };
+  std::vector<mx::Dtype> types(shapes.size(), keys.front().dtype());
+  types[0] = mx::float32;
   auto outputs = mx::array::make_arrays(std::move(shapes), types,
                                         cpu_op("CpuCachedAttention", std::move(compute), std::move(aliases)), inputs);
   const auto first = outputs.begin() + 1, middle = first + static_cast<int64_t>(keys.size());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/cpu_ops.h"
+#include "kernels/rotation.h"
 #include "mlx/array.h"
 
 namespace mlxk {
@@ -15,24 +16,24 @@ namespace mlxk {
 mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array& v, float scale, const std::string& mode,
                         const std::optional<mx::array>& mask);
 
-/// How heads are rotated by their position: pair i turns by steps[i] radians a token.
-struct CpuRotation {
-  std::vector<float> steps;  // of the first 2 * steps.size() numbers of a head; empty: no rotation
-  float input_scale = 1;     // of those numbers
-  bool traditional = false;  // pairs of neighbours, else of halves
-};
-
-/// A layer's attention step: queries, keys and values as the projections give them, [B, L, heads * head_dim].
+/// A layer's attention step: queries, keys and values as the projections give them, [B, L, heads * head_dim]. Row b's
+/// tokens stand at positions[b] on, the keys before them are in the buffers.
 struct CpuAttentionStep {
   mx::array q, k, v;
   int head_dim;
-  std::optional<CpuNorm> q_norm, k_norm;  // of each head, before the rotation
-  CpuRotation rotation;
   float scale;
   std::vector<int> positions;  // of each row's first token
   std::vector<int> lengths;    // of each row, how many of the L tokens are kept
-  std::vector<int> slots;      // where each row's first token goes in the buffers
-  std::vector<int> tokens;     // slots [0, tokens) that each row attends to, causally
+  CpuRotation rotation = {};
+  std::optional<CpuNorm> q_norm = {}, k_norm = {};                // of each head, before the rotation
+  std::optional<CpuNorm> turned_q_norm = {}, turned_k_norm = {};  // and after it
+  float soft_cap = 0;                                             // as AttentionProblem's
+  int window = 0, keep = 0;  // a query sees the newest tokens and the first `keep`, `window` in all; 0: all
+  bool ring = false;         // the buffers hold `window` tokens: newer ones take the slots of older ones but the first `keep`
+  std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: what the rotation goes by instead
+  std::optional<mx::array> query_scale = {};       // [B or 1, 1, L, 1] float32: multiplied onto the queries
+  std::optional<mx::array> sinks = {};             // [heads] float32
+  std::optional<mx::array> mask = {};  // [B or 1, heads or 1, L, T >= every position] bool or float32: instead of causality
 };
 
 struct CpuAttended {
@@ -42,7 +43,7 @@ struct CpuAttended {
 
 /// Norms, rotates, writes keys and values into the buffers [rows, kv_heads, capacity, head_dim] in place, whoever else
 /// holds them (as append_in_place), and attends. The rows of all buffers, one after the other, are the B rows; capacities
-/// may differ. One operation; its keys and values are the buffers after it.
+/// may differ. One operation; its keys and values are the buffers after it. Throws invalid for a mask that is too small.
 CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::array>& keys,
                                  const std::vector<mx::array>& values);
 

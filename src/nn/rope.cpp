@@ -120,16 +120,29 @@ Rope::Rope(const RopeSettings& settings) : settings_(settings) {
   for (float period : short_periods) short_steps_.push_back(scale_ / period);
 }
 
-std::optional<CpuRotation> Rope::cpu(const Positions& positions) const {
-  bool varies = settings_.type == "dynamic" || settings_.type == "longrope";
-  if (positions.given || (varies && !positions.uniform)) return std::nullopt;
+CpuRotation Rope::cpu(const Positions& positions) const {
   CpuRotation rotation{steps_, input_scale_, settings_.traditional};
-  if (settings_.type == "longrope" && !is_long(positions.end(0))) rotation.steps = short_steps_;
-  if (settings_.type == "dynamic") {
-    rotation.steps.clear();
-    for (float period : powers(dynamic_base(positions.end(0)), settings_.dims)) rotation.steps.push_back(1 / period);
+  if (positions.given && positions.given->ndim() == 3) rotation.axes = checked_axes();
+  if (settings_.type != "dynamic" && settings_.type != "longrope") return rotation;
+  rotation.steps.clear();  // these depend on how long the row is
+  rotation.rows = positions.uniform ? 1 : positions.rows();
+  for (int row = 0; row < rotation.rows; ++row) {
+    const int end = positions.end(row);
+    if (settings_.type == "longrope") {
+      const auto& steps = is_long(end) ? steps_ : short_steps_;
+      rotation.steps.insert(rotation.steps.end(), steps.begin(), steps.end());
+    } else {
+      for (float period : powers(dynamic_base(end), settings_.dims)) rotation.steps.push_back(1 / period);
+    }
   }
   return rotation;
+}
+
+std::vector<int> Rope::checked_axes() const {
+  if (settings_.mrope_section.empty()) {
+    throw Error(ErrorKind::invalid, "[rope] this model takes positions [B, L], got [3, B, L]");
+  }
+  return mrope_axes(settings_);
 }
 
 bool Rope::is_long(int end) const { return end > settings_.original_positions; }
@@ -162,9 +175,7 @@ mx::array Rope::angles(const Positions& positions) const {
   const RopeSettings& s = settings_;
   mx::array steps = frequencies(positions);
   if (positions.given && positions.given->ndim() == 3) {
-    if (s.mrope_section.empty())
-      throw Error(ErrorKind::invalid, "[rope] this model takes positions [B, L], got [3, B, L]");
-    std::vector<int> axes = mrope_axes(s);
+    std::vector<int> axes = checked_axes();
     mx::array axis_of_pair(axes.begin(), {s.dims / 2}, mx::int32);
     mx::array table = mx::transpose(mx::take(*positions.given, axis_of_pair, 0), {1, 2, 0});  // [B, L, dims / 2]
     return mx::multiply(mx::expand_dims(mx::astype(table, mx::float32), 1), steps);

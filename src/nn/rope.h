@@ -3,7 +3,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/cpu_attention.h"
+#include "kernels/rotation.h"
 #include "mlx/array.h"
 #include "nn/positions.h"
 #include "nn/rope_settings.h"
@@ -17,12 +17,13 @@ class Rope {
 
   /// [B, heads, L, head_dim] → the same; row r's tokens stand at positions.offsets[r] on, or where `given` says.
   mx::array operator()(const mx::array& x, const Positions& positions) const;
-  /// The same as a table for the CPU kernels; nullopt where the angles do not follow from the rows' offsets alone.
-  std::optional<CpuRotation> cpu(const Positions& positions) const;
+  /// The same for the CPU kernels; throws invalid when three axes of positions are given to a model of one.
+  CpuRotation cpu(const Positions& positions) const;
 
  private:
   double dynamic_base(int end) const;
   bool is_long(int end) const;
+  std::vector<int> checked_axes() const;  // the axis of each pair of dimensions
   mx::array frequencies(const Positions& positions) const;  // radians a step: [dims / 2] or [B, 1, 1, dims / 2]
   mx::array rotate(const mx::array& x, const mx::array& angles) const;
   mx::array angles(const Positions& positions) const;  // [B, 1, L, dims / 2]

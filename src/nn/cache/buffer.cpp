@@ -1,5 +1,8 @@
 #include "nn/cache/buffer.h"
 
+#include <cstring>
+
+#include "kernels/cpu_op.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -37,6 +40,13 @@ mx::array first_tokens(const mx::array& buffer, int length) {
   mx::Shape end = buffer.shape();
   end[2] = length;
   return mx::slice(buffer, mx::Shape(end.size(), 0), end);
+}
+
+mx::array copied(const mx::array& buffer) {
+  auto copy = [](const Arrays& in, Arrays& out) { std::memcpy(out[0].data<char>(), in[0].data<char>(), in[0].nbytes()); };
+  mx::array own(buffer.shape(), buffer.dtype(), cpu_op("CpuCopy", copy), {buffer});
+  own.eval();
+  return own;
 }
 
 mx::array row_of(const mx::array& x, int row) {

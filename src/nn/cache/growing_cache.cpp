@@ -39,6 +39,12 @@ void GrowingCache::grow(int tokens, const std::vector<mx::array>& samples) {
   owner_ = std::make_shared<int>(0);
 }
 
+void GrowingCache::unshare() {
+  if (!is_shared()) return;
+  for (auto& buffer : buffers_) buffer = copied(buffer);
+  owner_ = std::make_shared<int>(0);
+}
+
 std::vector<mx::array> GrowingCache::append(const std::vector<mx::array>& parts, const Positions& positions) {
   const auto& offsets = positions.offsets;
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;

@@ -26,6 +26,8 @@ class GrowingCache : public AttentionCache {
   void grow(int tokens, const std::vector<mx::array>& samples);
   /// Whether a snapshot holds the same buffers, which must then be copied before they are written to.
   bool is_shared() const { return owner_.use_count() > 1; }
+  /// Copies the buffers where a snapshot has them too.
+  void unshare();
   std::vector<mx::array>& buffers() { return buffers_; }
 
  private:

@@ -77,8 +77,8 @@ AttentionCache::Slots JoinedAttentionCache::reserve_slots(const Positions& posit
     const Slots slots = parts_[row]->reserve_slots(of_row(positions, row), kv_heads, head_dim);
     all.keys.push_back(slots.keys.front());
     all.values.push_back(slots.values.front());
-    all.first.push_back(slots.first.front());
-    all.tokens.push_back(slots.tokens.front());
+    all.window = slots.window;
+    all.keep = slots.keep;
   }
   advance(positions);
   return all;

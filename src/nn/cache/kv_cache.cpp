@@ -18,10 +18,9 @@ AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
   mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
   grow(tokens, {sample, sample});
-  Slots slots{{&buffers()[0]}, {&buffers()[1]}, offsets, {}};
-  for (int row = 0; row < rows(); ++row) slots.tokens.push_back(positions.end(row));
+  unshare();
   advance(positions);
-  return slots;
+  return {{&buffers()[0]}, {&buffers()[1]}};
 }
 
 }  // namespace mlxk

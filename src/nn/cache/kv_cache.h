@@ -13,7 +13,7 @@ class KVCache : public GrowingCache {
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new KVCache(*this)); }
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
-  bool has_slots(const Positions&) const override { return !is_shared(); }
+  bool has_slots(const Positions&) const override { return true; }
   Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
 };
 

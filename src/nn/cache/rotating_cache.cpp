@@ -128,23 +128,16 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
   return scaled_attention(queries, seen[0], seen[1], scale, mask);
 }
 
-bool RotatingKVCache::has_slots(const Positions& positions) const {
-  bool one_token = positions.length == 1 &&
-                   std::all_of(positions.lengths.begin(), positions.lengths.end(), [](int count) { return count == 1; });
-  return one_token && owner_.use_count() == 1;
-}
-
 AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
-  int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + 1;
+  const int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
   mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
-  reserve(std::min(window_, newest), {sample, sample});
-  Slots slots{{&buffers_[0]}, {&buffers_[1]}, {}, {}};
-  for (int offset : positions.offsets) {
-    slots.first.push_back(slot_of(offset));
-    slots.tokens.push_back(std::min(window_, offset + 1));
+  if (owner_.use_count() > 1) {
+    for (auto& buffer : buffers_) buffer = copied(buffer);
+    owner_ = std::make_shared<int>(0);
   }
+  reserve(std::min(window_, newest), {sample, sample});
   advance(positions);
-  return slots;
+  return {{&buffers_[0]}, {&buffers_[1]}, window_, keep_};
 }
 
 }  // namespace mlxk

@@ -22,8 +22,7 @@ class RotatingKVCache : public AttentionCache {
   AttentionMask mask(const Positions& positions) const override;
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                    const AttentionMask& mask, const Positions& positions) override;
-  /// Single tokens only: more of them see the ring as it was.
-  bool has_slots(const Positions& positions) const override;
+  bool has_slots(const Positions&) const override { return true; }
   Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
 
  private:
