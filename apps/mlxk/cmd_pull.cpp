@@ -119,7 +119,7 @@ int pull(const Args& args, Report& report) {
   const bool json = args.has("--json"), dry = args.has("--dry-run");
   if (args.has("--locked")) return pull_locked(args, report);
   const std::string word = args.word("model");
-  if (word.empty()) throw Error(ErrorKind::usage, "pull needs a model, or --locked FILE");
+  if (args.words("model").empty()) throw Error(ErrorKind::usage, "pull needs a model, or --locked FILE");
   report.typed = report.model = word.substr(0, word.rfind('@'));
   PullRequest request{parse_repo_spec(word), hub_cache_dir(), args.list("--include"), args.list("--exclude")};
   request.repo.name = report.model = expand_repo_name(request.repo.name, request.cache);

@@ -16,7 +16,8 @@ namespace mlxk {
 namespace {
 
 constexpr auto kRateWindow = std::chrono::seconds(5), kLineEvery = std::chrono::seconds(10);
-constexpr size_t kMaxBars = 5, kNameWidth = 32, kBarWidth = 20;
+constexpr size_t kMaxBars = 5, kBarWidth = 10;
+constexpr size_t kFiguresWidth = 60;  // of a line, all but the name
 
 size_t terminal_columns() {
   winsize size{};
@@ -78,10 +79,11 @@ std::string bar_text(uint64_t done, uint64_t size, size_t width) {
 }
 
 std::string bars_text(const DownloadProgress& progress, double rate, size_t columns) {
+  const size_t name_width = std::clamp<size_t>(columns, kFiguresWidth + 12, kFiguresWidth + 40) - kFiguresWidth;
   std::string text;
   const auto add = [&](const std::string& name, uint64_t done, uint64_t size, const std::string& more) {
-    const std::string shown = cut_front(printable(name), kNameWidth);
-    const std::string line = fmt::format("{}{} {:>3}% ▕{}▏ {}/{}{}", shown, std::string(kNameWidth - text_width(shown), ' '),
+    const std::string shown = cut_front(printable(name), name_width);
+    const std::string line = fmt::format("{}{} {:>3}% ▕{}▏ {}/{}{}", shown, std::string(name_width - text_width(shown), ' '),
                                          percent(done, size), bar_text(done, size, kBarWidth), human_size(done), human_size(size), more);
     text += cut_back(line, columns - 1) + "\n";
   };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 
@@ -13,6 +14,8 @@
 namespace mlxk {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr int kMaxHops = 10;
 constexpr size_t kMaxHeaderBytes = 256 << 10;
@@ -46,7 +49,10 @@ struct Hop {
   bool head_seen = false;  // on_head has been called
   bool enough = false;     // a callback of the caller ended the transfer
   bool too_large = false;
+  bool stalled = false;
   size_t header_bytes = 0;
+  curl_off_t moved = -1;   // bytes in both directions, when last looked at
+  Clock::time_point moved_at = Clock::now();
   std::exception_ptr error{};
 
   /// Runs `body`, which gives false to end the transfer; an exception must not pass through C.
@@ -129,11 +135,16 @@ size_t on_read(char* buffer, size_t size, size_t count, void* user) {
   return ok ? given : static_cast<size_t>(CURL_READFUNC_ABORT);
 }
 
-int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+int on_progress(void* user, curl_off_t, curl_off_t down, curl_off_t, curl_off_t up) {
   auto& hop = *static_cast<Hop*>(user);
   const bool go_on = hop.guarded([&] {
     hop.response.cancelled = hop.request.cancelled && hop.request.cancelled();
-    return !hop.response.cancelled;
+    if (hop.moved != down + up) {
+      hop.moved = down + up;
+      hop.moved_at = Clock::now();
+    }
+    hop.stalled = Clock::now() - hop.moved_at > std::chrono::seconds(hop.request.stall_seconds);
+    return !hop.response.cancelled && !hop.stalled;
   });
   return go_on ? 0 : 1;
 }
@@ -183,8 +194,8 @@ struct HttpClient::Impl {
 #endif
     set(handle, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     set(handle, CURLOPT_CONNECTTIMEOUT, static_cast<long>(request.connect_seconds));
-    set(handle, CURLOPT_LOW_SPEED_LIMIT, 100L);
-    set(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_seconds));
+    set(handle, CURLOPT_LOW_SPEED_LIMIT, 100L);  // a trickle is no better than nothing; on_progress sees to the latter
+    set(handle, CURLOPT_LOW_SPEED_TIME, 3L * request.stall_seconds);
     set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
     set(handle, CURLOPT_BUFFERSIZE, 512L << 10);
     set(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -250,6 +261,9 @@ struct HttpClient::Impl {
     const std::string place = url_origin(url);
     if (response.cancelled) {
       response.failure = "interrupted";
+    } else if (hop.stalled) {
+      response.failure = fmt::format("{}: nothing came for {} s", place, request.stall_seconds);
+      response.transient = true;
     } else if (hop.too_large) {
       response.failure = fmt::format("the reply of {} is too large", place);
     } else {

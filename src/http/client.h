@@ -49,7 +49,7 @@ struct HttpRequest {
   uint64_t upload_bytes = 0;
   uint64_t max_body = uint64_t{64} << 20;  // collected at most; more is a failure
   int connect_seconds = 10;
-  int stall_seconds = 10;  // a transfer slower than 100 bytes a second for that long is a failure
+  int stall_seconds = 10;  // nothing moving for that long, or next to nothing for three times that long, is a failure
   /// The final reply's head, before its body; false ends the transfer, without a failure.
   std::function<bool(const HttpResponse&)> on_head;
   /// Takes the body of a 2xx reply piece by piece; false ends the transfer, without a failure.

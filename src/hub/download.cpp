@@ -178,7 +178,8 @@ class Download {
     job.waiting = false;
     check_cancelled();
     if (has_blob(blobs_, *job.file)) return finish(job, true);  // by another process meanwhile
-    auto partial = std::make_unique<PartialFile>(partial_path(blobs_, *job.file), job.file->size);
+    auto partial = std::make_unique<PartialFile>(partial_path(blobs_, *job.file), job.file->size,
+                                                 hub_.settings().piece_bytes);
     partial->adopt(foreign_path(blobs_, *job.file));
     {
       const std::lock_guard lock(mutex_);
@@ -239,7 +240,6 @@ class Download {
         received_ += bytes;
       };
       const HttpResponse response = stream.receive(http, [this] { return cancelled(); });
-      partial.save(piece);
       check_cancelled();
       if (stream.complete()) break;
       if (stream.received() > 0) backoff.reset();

@@ -116,6 +116,9 @@ HttpResponse FileStream::receive(HttpClient& http, std::function<bool()> cancell
   }
   // Another host's refusal may be that of a link that has run out: the hub gives a new one.
   if (response.ok() || response.other_origin || response.status == 416) return response;
+  if (response.status == 404) {
+    throw Error(ErrorKind::network, fmt::format("{}: the hub lists it but does not have it", file_.path));
+  }
   hub_.refuse(response, repo_.name, repo_.commit);
 }
 

@@ -30,10 +30,11 @@ bool is_true(std::string value) {
   return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
 }
 
-int positive(const char* name, int otherwise) {
+template <class Number>
+Number positive(const char* name, Number otherwise) {
   const std::string text = variable({name});
   if (text.empty()) return otherwise;
-  int value = 0;
+  Number value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < 1) {
     throw Error(ErrorKind::usage, fmt::format("{}: not a positive number: '{}'", name, text));
@@ -74,6 +75,7 @@ HubSettings hub_settings() {
   settings.stall_seconds = positive("HF_HUB_DOWNLOAD_TIMEOUT", settings.stall_seconds);
   settings.answer_seconds = positive("HF_HUB_ETAG_TIMEOUT", settings.answer_seconds);
   settings.tries = positive("MLXK_PULL_TRIES", settings.tries);
+  settings.piece_bytes = positive("MLXK_PULL_PIECE_BYTES", settings.piece_bytes);
   settings.token = find_token();
   return settings;
 }

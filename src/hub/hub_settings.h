@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -13,11 +14,12 @@ struct HubSettings {
   int stall_seconds = 10;                           // a transfer that stands still that long is taken up anew
   int answer_seconds = 10;                          // for a connection and for the answers of the API
   int tries = 8;                                    // of one request, as long as none brings anything
+  uint64_t piece_bytes = uint64_t{64} << 20;        // of the ranges that a large file is fetched in
 };
 
 /// From the environment: HF_ENDPOINT; HF_TOKEN, HUGGINGFACE_HUB_TOKEN, HUGGING_FACE_HUB_TOKEN or the token file (HF_TOKEN_PATH,
-/// HF_HOME/token); HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE; HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT; MLXK_PULL_TRIES. Throws
-/// usage for what makes no sense there.
+/// HF_HOME/token); HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE; HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT; MLXK_PULL_TRIES, MLXK_PULL_PIECE_BYTES.
+/// Throws usage for what makes no sense there.
 HubSettings hub_settings();
 
 /// `text` with every occurrence of the token replaced, for whatever a server said.

@@ -19,7 +19,6 @@ namespace mlxk {
 namespace {
 
 constexpr char kMagic[8] = {'M', 'L', 'X', 'K', 'M', 'A', 'P', '1'};
-constexpr uint64_t kSaveEvery = uint64_t{4} << 20;
 constexpr uint64_t kMaxPieces = 1 << 20;
 
 struct MapHead {
@@ -89,7 +88,8 @@ bool load_map(int descriptor, uint64_t size, uint64_t& piece_bytes, std::vector<
 
 }  // namespace
 
-PartialFile::PartialFile(fs::path path, uint64_t size) : path_(std::move(path)), size_(size) {
+PartialFile::PartialFile(fs::path path, uint64_t size, uint64_t piece_bytes)
+    : path_(std::move(path)), size_(size), new_piece_bytes_(std::max(piece_bytes, size / kMaxPieces + 1)) {
   descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
   struct stat info;
   if (descriptor_ < 0 || fstat(descriptor_, &info) != 0) fail("write", path_);
@@ -97,26 +97,17 @@ PartialFile::PartialFile(fs::path path, uint64_t size) : path_(std::move(path)),
     close(descriptor_);
     throw Error(ErrorKind::io, fmt::format("cannot write {}: not a regular file", path_.string()));
   }
-  if (info.st_size == 0 || !read_map()) start();
+  if (info.st_size == 0 || !load_map(descriptor_, size_, piece_bytes_, done_)) start();
 }
 
 PartialFile::~PartialFile() {
-  if (descriptor_ < 0) return;
-  for (size_t piece = 0; piece < done_.size(); ++piece) store(piece);
-  close(descriptor_);
-}
-
-bool PartialFile::read_map() {
-  if (!load_map(descriptor_, size_, piece_bytes_, done_)) return false;
-  saved_ = done_;
-  return true;
+  if (descriptor_ >= 0) close(descriptor_);
 }
 
 void PartialFile::start() {
   fresh_ = true;
-  piece_bytes_ = kPieceBytes;
+  piece_bytes_ = new_piece_bytes_;
   done_.assign(piece_count(size_, piece_bytes_), 0);
-  saved_ = done_;
   std::string map(sizeof(MapHead) + done_.size() * sizeof(uint64_t), '\0');
   MapHead head{{}, size_, piece_bytes_};
   std::memcpy(head.magic, kMagic, sizeof(kMagic));
@@ -133,21 +124,9 @@ void PartialFile::append(size_t piece, std::string_view data) {
     throw Error(ErrorKind::internal, fmt::format("[pull] {} bytes past the end of piece {}", data.size(), piece));
   }
   if (!transfer(pwrite, descriptor_, data.data(), data.size(), begin(piece) + done_[piece])) fail("write", path_);
-  done_[piece] += data.size();
-  if (done_[piece] - saved_[piece] >= kSaveEvery) save(piece);
-}
-
-bool PartialFile::store(size_t piece) {
-  if (done_[piece] == saved_[piece]) return true;
-  const uint64_t offset = size_ + sizeof(MapHead) + piece * sizeof(uint64_t);
-  const auto* slot = reinterpret_cast<const char*>(&done_[piece]);
-  if (!transfer(pwrite, descriptor_, slot, sizeof(uint64_t), offset)) return false;
-  saved_[piece] = done_[piece];
-  return true;
-}
-
-void PartialFile::save(size_t piece) {
-  if (!store(piece)) fail("write", path_);
+  const uint64_t done = done_[piece] + data.size(), slot = size_ + sizeof(MapHead) + piece * sizeof(uint64_t);
+  if (!transfer(pwrite, descriptor_, reinterpret_cast<const char*>(&done), sizeof(done), slot)) fail("write", path_);
+  done_[piece] = done;
 }
 
 uint64_t PartialFile::adopt(const fs::path& prefix) {
@@ -192,7 +171,6 @@ void PartialFile::reset() { start(); }
 
 void PartialFile::finish(const fs::path& target) {
   if (ftruncate(descriptor_, static_cast<off_t>(size_)) != 0 || fsync(descriptor_) != 0) fail("write", path_);
-  saved_ = done_;
   if (std::rename(path_.c_str(), target.c_str()) != 0) fail("write", target);
   close(descriptor_);
   descriptor_ = -1;

@@ -9,14 +9,13 @@
 namespace mlxk {
 
 /// A file on its way: <etag>.mlxk.incomplete. Behind its `size` bytes of content stands the map: for each piece of fixed length
-/// how many bytes from the piece's start are at hand. A process that is killed loses at most what it had not put on the map yet.
+/// how many bytes from the piece's start are at hand, written behind the bytes themselves: a process may be killed at any point.
 /// Whoever opens one holds the content's lock. The parts of different pieces may be written by different threads.
 class PartialFile {
  public:
-  static constexpr uint64_t kPieceBytes = uint64_t{64} << 20;
-
-  /// Opens `path`, taking up what an earlier process left, or makes it; throws io.
-  PartialFile(std::filesystem::path path, uint64_t size);
+  /// Opens `path`, taking up what an earlier process left with its length of pieces, or makes it with pieces of
+  /// `piece_bytes`; throws io.
+  PartialFile(std::filesystem::path path, uint64_t size, uint64_t piece_bytes);
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
   ~PartialFile();
@@ -29,10 +28,8 @@ class PartialFile {
   bool complete() const { return at_hand() == size_; }
   size_t piece_of(uint64_t offset) const { return static_cast<size_t>(offset / piece_bytes_); }
 
-  /// Appends to what `piece` has; `data` must not go past its end. Throws io.
+  /// Appends to what `piece` has and puts that on the map; `data` must not go past the piece's end. Throws io.
   void append(size_t piece, std::string_view data);
-  /// Puts what was appended to `piece` on the map.
-  void save(size_t piece);
 
   /// Takes the first bytes from `prefix`, a download by another program, which is only read; does nothing unless the
   /// partial file is new and `prefix` a plain file no longer than it. Returns the bytes taken.
@@ -49,14 +46,12 @@ class PartialFile {
 
  private:
   void start();
-  bool read_map();
-  bool store(size_t piece);
 
   std::filesystem::path path_;
-  uint64_t size_, piece_bytes_ = kPieceBytes;
+  uint64_t size_, new_piece_bytes_, piece_bytes_ = 0;
   int descriptor_ = -1;
   bool fresh_ = false;
-  std::vector<uint64_t> done_, saved_;
+  std::vector<uint64_t> done_;
 };
 
 /// The bytes at hand in the partial file `path` of a content of `size` bytes; 0 when there is none. Takes no lock.

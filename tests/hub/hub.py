@@ -251,11 +251,12 @@ class Handler(Routes, BaseHTTPRequestHandler):
     def dispatch(self):
         parts = urllib.parse.urlsplit(self.path)
         self.plain_path, self.query = parts.path, urllib.parse.parse_qs(parts.query)
-        self.hub.log.append(Request(self.server.kind, self.command, self.path, dict(self.headers.items()), time.monotonic()))
+        self.hub.log.append(Request(self.server.kind, self.command, self.path, {name.title(): value for name, value in self.headers.items()}, time.monotonic()))
         self.fault = self.hub.fault_of(f"{self.command} {self.server.kind} {self.path}")
         if "status" in self.fault:
             headers = {"Retry-After": str(self.fault["retry_after"])} if "retry_after" in self.fault else {}
-            headers.update(self.fault.get("headers", {}))
+            more = self.fault.get("headers", {})
+            headers.update(more() if callable(more) else more)
             return self.send_bytes(self.fault["status"], self.fault.get("text", b"sorry"), headers)
         if bearer := self.headers.get("Authorization"):
             if self.server.kind == "hub" and not self.authorized():

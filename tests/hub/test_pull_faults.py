@@ -1,0 +1,264 @@
+"""mlxk pull against a hub and a network that misbehave."""
+import itertools
+import json
+import os
+import time
+import unittest
+
+from hub_case import PIECE, HubTest, model, safetensors
+
+FAULT = r"GET cdn /blobs/"
+
+
+class Network(HubTest):
+    """What may happen to any transfer is tried again, from the byte that it had reached."""
+
+    def setUp(self):
+        super().setUp()
+        self.commit = self.hub.add("org/model", model())
+
+    def pulls(self, **env):
+        out, err = self.pull("org/model", env=env)
+        self.assert_pulled("org/model", self.commit, model())
+        return err
+
+    def starts(self):
+        return sorted(int(r.headers["Range"][6:].split("-")[0]) for r in self.hub.requests("/blobs/", "cdn"))
+
+    def test_cut_at_a_byte(self):
+        self.hub.fault(FAULT, cut=70_001, times=5)
+        err = self.pulls()
+        self.assertIn("pull: model.safetensors: ", err)
+        self.assertIn("; again in 0.", err)
+        resumed = [start for start in self.starts() if start % PIECE]
+        self.assertEqual([start % PIECE % 70_001 for start in resumed], [0] * 5)
+
+    def test_stall_is_noticed(self):
+        self.hub.fault(FAULT, stall=50_000, times=1)
+        start = time.monotonic()
+        self.pulls(HF_HUB_DOWNLOAD_TIMEOUT="1")
+        self.assertLess(time.monotonic() - start, 10)
+
+    def test_stall_before_the_first_byte(self):
+        self.hub.fault(FAULT, stall=0, times=2)
+        self.pulls(HF_HUB_DOWNLOAD_TIMEOUT="1")
+
+    def test_slow_but_steady_is_left_alone(self):
+        self.hub.fault(FAULT, drip=(20_000, 0.02), times=None)
+        self.pulls()
+        self.assertEqual(len(self.starts()), 8)
+
+    def test_busy_hub_says_when(self):
+        self.hub.fault(FAULT, status=429, retry_after=1, times=1)
+        self.hub.fault(r"GET hub /api/models", status=503, retry_after=1, times=1)
+        start = time.monotonic()
+        self.pulls()
+        self.assertGreater(time.monotonic() - start, 2)
+
+    def test_server_errors(self):
+        for status in (500, 502, 408):
+            self.hub.fault(FAULT, status=status)
+        for status in (503, 504):
+            self.hub.fault("/tree/", status=status)
+        self.pulls()
+
+    def test_a_link_that_has_run_out_is_renewed(self):
+        self.hub.fault(r"GET hub .*/resolve/.*model", redirect=self.hub.cdn + "/blobs/" + "0" * 64 + "?signature=old", times=1)
+        self.pulls()
+
+    def test_ranges_ignored(self):
+        self.hub.fault(FAULT, ignore_range=True, times=None)
+        self.pulls()
+        self.assertEqual(len(self.starts()), 1)
+
+    def test_ranges_ignored_and_cut(self):
+        self.hub.fault(FAULT, ignore_range=True, cut=900_000, times=1)
+        self.hub.fault(FAULT, ignore_range=True, times=None)
+        self.pulls()
+
+    def test_ranges_ignored_now_and_then(self):
+        self.hub.fault(FAULT, skip=2, ignore_range=True, times=2)
+        self.pulls()
+
+    def test_ranges_ignored_at_first(self):
+        self.hub.fault(FAULT, ignore_range=True, cut=600_000, times=1)
+        self.pulls()
+
+    def test_a_proxy_that_says_other_hash_names_of_its_own_is_believed_by_content(self):
+        self.hub.fault(FAULT, headers={"ETag": '"anything"'}, times=None)
+        self.pulls()
+
+    def test_gives_up_in_the_end_and_goes_on_the_next_time(self):
+        self.hub.fault(FAULT, skip=3, cut=0, times=None)
+        document = self.run_json("pull", "org/model", "--json", code=1, env={"MLXK_PULL_TRIES": "2"})
+        self.assertEqual(document["error"]["type"], "download_failed")
+        self.assertIn("model.safetensors: ", document["error"]["message"])
+        self.assertEqual(document["error"]["detail"], "what has come is kept: pull again to go on")
+        self.assert_nothing_visible("org/model")
+        self.assertEqual(len(self.partials("org/model")), 1)
+        self.hub.faults.clear()
+        self.hub.log.clear()
+        self.pull("org/model", "--force-resume")
+        self.assert_pulled("org/model", self.commit, model())
+        self.assertLessEqual(len(self.starts()), 6)
+
+
+class Lies(HubTest):
+    """What a hub must not get away with."""
+
+    def setUp(self):
+        super().setUp()
+        self.commit = self.hub.add("org/model", model())
+
+    def fails(self, *needles):
+        document = self.run_json("pull", "org/model", "--force-resume", "--json", code=1,
+                                 env={"MLXK_PULL_TRIES": "2", "HF_TOKEN": self.hub.token})
+        self.assertEqual((document["status"], document["error"]["type"]), ("error", "download_failed"))
+        for needle in needles:
+            self.assertIn(needle, document["error"]["message"])
+        self.assertNotIn("secret", json.dumps(document))
+        self.assert_nothing_visible("org/model")
+
+    def test_another_content_once_is_fetched_again(self):
+        self.hub.fault(FAULT, corrupt=True)
+        _, err = self.pull("org/model")
+        self.assertIn("its hash is not the one that the hub lists; once more from the start", err)
+        self.assert_pulled("org/model", self.commit, model())
+
+    def test_another_content_for_good(self):
+        self.hub.fault(FAULT, corrupt=True, times=None)
+        self.fails("model.safetensors: what comes is not what the hub lists: its SHA-256 differs")
+        self.assertEqual(self.partials("org/model"), [])
+
+    def test_another_content_of_a_small_file(self):
+        self.hub.fault("/resolve/.*/config.json", corrupt=True, times=None)
+        self.fails("config.json: what comes is not what the hub lists: its git hash differs")
+
+    def test_another_length(self):
+        self.hub.fault("/resolve/.*/config.json", longer=5, times=None)
+        self.fails("config.json: 28 bytes come where the hub listed 23")
+
+    def test_another_etag_midway(self):
+        self.hub.fault(r"GET hub .*/resolve/.*model", skip=2, etag="e" * 64, times=None)
+        self.fails("model.safetensors: the hub now has another content than it listed")
+
+    def test_another_range(self):
+        self.hub.fault(FAULT, shift=1, times=None)
+        self.fails("model.safetensors: the range 'bytes ")
+
+    def test_more_than_was_listed(self):
+        self.hub.fault(FAULT, ignore_range=True, longer=100, headers={"Transfer-Encoding": "x"}, times=None)
+        self.fails("model.safetensors: ")
+
+    def test_compressed_content(self):
+        self.hub.fault(FAULT, headers={"Content-Encoding": "gzip"}, times=None)
+        self.fails("it comes encoded as gzip")
+
+    def test_redirect_to_another_host_gets_no_token(self):
+        self.hub.fault("/resolve/", redirect=self.hub.cdn + "/elsewhere", times=None)
+        self.fails("model.safetensors: " + self.hub.cdn)
+        self.assertEqual([r for r in self.hub.requests(server="cdn") if "Authorization" in r.headers], [])
+
+    def test_redirect_to_what_is_no_web_address(self):
+        for target in ("file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x"):
+            self.hub.faults.clear()
+            self.hub.fault("/resolve/", redirect=target, times=None)
+            self.fails("redirects to what is no http address")
+
+    def test_redirect_without_end(self):
+        self.hub.fault(r"/resolve/.*model", redirect="?again", times=None)
+        self.fails("redirects without end")
+
+    def test_a_file_that_is_listed_but_not_there(self):
+        self.hub.fault("/resolve/.*/config.json", status=404, headers={"X-Error-Code": "EntryNotFound"}, times=None)
+        self.fails("config.json: the hub lists it but does not have it")
+
+    def test_refusal_midway(self):
+        self.hub.fault(r"GET hub .*/resolve/.*model", skip=2, status=403, headers={"X-Error-Code": "GatedRepo"}, times=None)
+        document = self.run_json("pull", "org/model", "--json", code=1)
+        self.assertEqual(document["data"]["download_status"], "access_denied")
+        self.assert_nothing_visible("org/model")
+
+    def test_answers_that_are_no_hubs(self):
+        for page, text in (("/revision/", b"<html>"), ("/revision/", b"{}"), ("/revision/", b"[1]"), ("/tree/", b"{}"),
+                           ("/tree/", b"[" * 100_000), ("/revision/", b'{"sha": "../../../x"}')):
+            self.hub.faults.clear()
+            self.hub.fault(page, status=200, text=text, times=None)
+            self.run_json("pull", "org/model", "--json", code=1)
+            self.assertEqual(os.listdir(self.cache), [])
+
+
+class Listings(HubTest):
+    """The tree of a repository, which anybody may have made."""
+
+    def listed(self, *entries, code=1):
+        commit = self.hub.add("org/model", model(70_000))
+        self.hub.tree_override = lambda good: good + list(entries)
+        document = self.run_json("pull", "org/model", "--json", code=code)
+        if code:
+            self.assertEqual(document["error"]["type"], "download_failed")
+            self.assertEqual(os.listdir(self.cache), [])
+            self.assertEqual(sorted(os.listdir(self.home)), ["hf"])
+            return document["error"]["message"]
+        return commit
+
+    @staticmethod
+    def entry(path, **other):
+        return {"type": "file", "path": path, "size": 1, "oid": "a" * 40, **other}
+
+    def test_hostile_names_are_refused_before_anything_is_written(self):
+        names = ["../evil", "a/../../evil", "..", "/etc/evil", "a//b", "./a", "a/.", "a\0b", "a\nb", "a\x7fb", "a\\..\\b", "",
+                 "x" * 256, "y/" * 1500 + "z"]
+        for name in names:
+            with self.subTest(name[:20]):
+                self.assertIn("; nothing was written", self.listed(self.entry(name)))
+
+    def test_hostile_hashes_and_sizes_are_refused(self):
+        for other in ({"oid": "../x"}, {"oid": "a" * 39}, {"oid": None}, {"size": -1}, {"size": 1 << 60}, {"size": "1"}, {"size": 1.5},
+                      {"lfs": {"oid": "../../x", "size": 1}}, {"lfs": {"oid": "b" * 64, "size": -1}}):
+            with self.subTest(str(other)):
+                self.assertIn("; nothing was written", self.listed(self.entry("a", **other)))
+
+    def test_names_that_cannot_be_side_by_side(self):
+        self.assertIn("twice", self.listed(self.entry("config.json")))
+        self.assertIn("below what is a file itself", self.listed(self.entry("config.json/x")))
+
+    def test_odd_but_plain_names_are_files(self):
+        files = {"-rf": b"1", "--help": b"2", "n" * 200: b"3", "sp ace/ümläut ?#%2e%2e&.txt": b"4", "\u202egnp.exe": b"5",
+                 "~": b"6", "$HOME": b"7", "a:b": b"8", ".hidden": b"9"}
+        commit = self.hub.add("org/model", files)
+        self.pull("org/model")
+        self.assert_pulled("org/model", commit, files)
+
+    def test_many_pages(self):
+        files = {f"folder{i // 100}/file{i:04}": b"same" for i in range(605)}
+        commit = self.hub.add("org/model", files)
+        self.hub.page = 25
+        self.pull("org/model")
+        self.assertEqual(len(self.hub.requests("/tree/")), 25)
+        self.assertEqual(len(self.hub.requests("/resolve/")), 1)
+        self.assert_pulled("org/model", commit, files)
+
+    def test_pages_that_lead_in_a_circle_or_elsewhere(self):
+        self.hub.add("org/model", model(70_000))
+        page = self.hub.url + "/api/models/org/model/tree/x"
+        for link in ("http://127.0.0.1:1/steal", page):
+            self.hub.faults.clear()
+            self.hub.fault("/tree/", status=200, text=b"[]", headers={"Link": f'<{link}>; rel="next"'}, times=None)
+            document = self.run_json("pull", "org/model", "--json", code=1, env={"HF_TOKEN": self.hub.token})
+            self.assertIn("leads astray", document["error"]["message"])
+
+    def test_a_listing_of_a_million_files_is_refused(self):
+        entries = [self.entry(f"f{i}") for i in range(1000)]
+        self.hub.add("org/model", model(70_000))
+        text = json.dumps(entries).encode()
+
+        page = f"{self.hub.url}/api/models/org/model/tree/x?page="
+        pages = itertools.count()
+        self.hub.fault("/tree/", status=200, text=text, headers=lambda: {"Link": f'<{page}{next(pages)}>; rel="next"'}, times=None)
+        document = self.run_json("pull", "org/model", "--json", code=1)
+        self.assertIn("the hub lists more than 100000 files; nothing was written", document["error"]["message"])
+
+
+if __name__ == "__main__":
+    unittest.main()
