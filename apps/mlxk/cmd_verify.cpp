@@ -1,6 +1,5 @@
 // `mlxk verify [MODEL]`: read every file and compare it with what was recorded, with the hub, or with a lock file.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -11,7 +10,7 @@
 #include "json/api.h"
 #include "model_text.h"
 #include "output.h"
-#include "pull_progress.h"
+#include "progress_line.h"
 #include "table.h"
 
 namespace mlxk {
@@ -41,31 +40,9 @@ struct Verdict {
   bool good() const { return count(State::wrong) + count(State::missing) == 0; }
 };
 
-/// One line on a terminal, at most ten times a second.
-class Line {
- public:
-  explicit Line(bool json) : shown_(!json && isatty(STDERR_FILENO)) {}
-  ~Line() {
-    if (drawn_) fmt::print(stderr, "\r\x1b[K");
-  }
-  void operator()(const std::string& path, uint64_t done, uint64_t total) {
-    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
-    const auto now = std::chrono::steady_clock::now();
-    if (!shown_ || now - last_ < std::chrono::milliseconds(100)) return;
-    last_ = now;
-    drawn_ = true;
-    fmt::print(stderr, "\r\x1b[K▕{}▏ {}/{} {}", bar_text(done, total, 20), human_size(done), human_size(total), printable(path));
-    std::fflush(stderr);
-  }
-
- private:
-  bool shown_, drawn_ = false;
-  std::chrono::steady_clock::time_point last_;
-};
-
-Verdict verify(const ModelRef& ref, bool hub, const LockedModel* locked, Line& line) {
+Verdict verify(const ModelRef& ref, bool hub, const LockedModel* locked, ProgressLine& line) {
   Verdict verdict{ref.name, ref.revision, "cache", {}};
-  const auto progress = [&](const std::string& path, uint64_t done, uint64_t total) { line(path, done, total); };
+  const auto progress = [&](const std::string& path, uint64_t done, uint64_t total) { line.show(path, done, total); };
   if (locked) {
     verdict.against = "lock";
     verdict.files = verify_files(ref.path, locked->files, progress);
@@ -144,7 +121,7 @@ int run(const Args& args) {
   const auto locked = by_lock ? read_lock_file(args.text("--lock")) : std::vector<LockedModel>{};
   std::vector<Verdict> verdicts;
   {
-    Line line(json);
+    ProgressLine line(json);
     for (const auto& [ref, entry] : select(word, locked, by_lock)) verdicts.push_back(verify(ref, args.has("--hub"), entry, line));
   }
   const Json data = data_of(verdicts);

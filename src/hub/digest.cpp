@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
+#include <fstream>
+#include <vector>
+
 #include "base/error.h"
 
 namespace mlxk {
@@ -30,6 +33,29 @@ std::string Digest::hex() {
   std::string text;
   for (unsigned i = 0; i < length; ++i) text += fmt::format("{:02x}", digest[i]);
   return text;
+}
+
+FileHashes hash_file(const std::filesystem::path& path, const std::function<void(uint64_t)>& on_bytes) {
+  std::ifstream file(path, std::ios::binary);
+  std::error_code error;
+  const uint64_t size = std::filesystem::file_size(path, error);
+  if (!file || error) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
+  Digest content(Digest::Kind::sha256), git(Digest::Kind::sha1);
+  git.add(fmt::format("blob {}", size)).add({"\0", 1});
+  std::vector<char> buffer(size_t{1} << 20);
+  FileHashes hashes;
+  while (file) {
+    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    const std::string_view bytes(buffer.data(), static_cast<size_t>(file.gcount()));
+    content.add(bytes);
+    git.add(bytes);
+    hashes.size += bytes.size();
+    if (on_bytes) on_bytes(bytes.size());
+  }
+  if (file.bad()) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
+  hashes.sha256 = content.hex();
+  hashes.git_hash = git.hex();
+  return hashes;
 }
 
 }  // namespace mlxk

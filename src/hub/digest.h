@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,5 +22,15 @@ class Digest {
  private:
   std::shared_ptr<void> context_;
 };
+
+/// What the hub and git call a file's content.
+struct FileHashes {
+  uint64_t size = 0;     // bytes read
+  std::string sha256;    // of the content
+  std::string git_hash;  // SHA-1 of "blob <size>\0" and the content
+};
+
+/// Reads `path` to its end; `on_bytes` (may be empty) hears of every piece's length. Throws io.
+FileHashes hash_file(const std::filesystem::path& path, const std::function<void(uint64_t)>& on_bytes = {});
 
 }  // namespace mlxk

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 
 #include "base/error.h"
@@ -34,34 +33,8 @@ std::map<std::string, Found> files_below(const fs::path& folder) {
   return files;
 }
 
-struct Hashes {
-  uint64_t size = 0;
-  std::string sha256, git_hash;
-};
-
-Hashes hash_file(const fs::path& path, uint64_t size, const std::function<void(uint64_t)>& on_bytes) {
-  Digest content(Digest::Kind::sha256), git(Digest::Kind::sha1);
-  git.add(fmt::format("blob {}", size)).add({"\0", 1});
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
-  std::vector<char> buffer(size_t{1} << 20);
-  Hashes hashes;
-  while (file) {
-    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    const std::string_view bytes(buffer.data(), static_cast<size_t>(file.gcount()));
-    content.add(bytes);
-    git.add(bytes);
-    hashes.size += bytes.size();
-    on_bytes(bytes.size());
-  }
-  if (file.bad()) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
-  hashes.sha256 = content.hex();
-  hashes.git_hash = git.hex();
-  return hashes;
-}
-
 /// What is wrong with a file; empty: nothing.
-std::string difference(const HubFile& expected, const Hashes& actual) {
+std::string difference(const HubFile& expected, const FileHashes& actual) {
   if (expected.size && expected.size != actual.size) {
     return fmt::format("{} bytes, should be {}", actual.size, expected.size);
   }
@@ -102,7 +75,7 @@ std::vector<VerifiedFile> verify_files(const fs::path& folder, const std::vector
   std::map<std::string, VerifiedFile> verified;
   for (const auto& file : expected) verified[file.path] = {file.path, VerifiedFile::State::missing, "", 0, ""};
   for (const auto& [path, found] : files) {
-    const Hashes hashes = hash_file(found.path, found.size, [&, &name = path](uint64_t bytes) {
+    const FileHashes hashes = hash_file(found.path, [&, &name = path](uint64_t bytes) {
       done += bytes;
       if (progress) progress(name, done, total);
     });

@@ -254,6 +254,7 @@ class Handler(Routes, BaseHTTPRequestHandler):
         self.hub.log.append(Request(self.server.kind, self.command, self.path, {name.title(): value for name, value in self.headers.items()}, time.monotonic()))
         self.fault = self.hub.fault_of(f"{self.command} {self.server.kind} {self.path}")
         if "status" in self.fault:
+            self.body()  # what is not read would be taken for the next request
             headers = {"Retry-After": str(self.fault["retry_after"])} if "retry_after" in self.fault else {}
             more = self.fault.get("headers", {})
             headers.update(more() if callable(more) else more)
