@@ -148,6 +148,9 @@ SHORT, LONG = [1.0 + 0.05 * i for i in range(8)], [1.5 + 0.5 * i for i in range(
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64)
 GEMMA = dict(num_hidden_layers=6, head_dim=32, query_pre_attn_scalar=24, sliding_window=8, sliding_window_pattern=3,
              rope_theta=1e6, rope_local_base_freq=1e4)
+MIXTURE = dict(num_hidden_layers=3, head_dim=16, rope_theta=1e6, tie_word_embeddings=False, num_experts=8,
+               num_experts_per_tok=2, decoder_sparse_step=1, mlp_only_layers=[1], moe_intermediate_size=32,
+               norm_topk_prob=True)
 
 
 def short_side(model):
@@ -184,6 +187,7 @@ def cases():
         "qwen3": case("qwen3", head_dim=32, rope_theta=1e6, tie_word_embeddings=True),
         "qwen3_parameters": case("qwen3", head_dim=16, tie_word_embeddings=False,
                                  rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+        "qwen3_moe": case("qwen3_moe", **MIXTURE),
         "smollm3": case("smollm3", num_hidden_layers=4, rope_theta=5e6),
         "smollm3_list": case("smollm3", num_hidden_layers=3, no_rope_layers=[0, 1, 0]),
         "granite": case("granite", logits_scaling=8.0, attention_multiplier=0.1, embedding_multiplier=3.0,
@@ -207,6 +211,8 @@ def cases():
         "gemma3": dict(model_type="gemma3", vocab_size=VOCAB, text_config=case("gemma3_text", **GEMMA)),
         "quantized_override": quantized(4, 64, **{"model.embed_tokens": dict(group_size=32, bits=8),
                                                   "model.layers.0.mlp.down_proj": dict(group_size=128, bits=6)}),
+        "quantized_qwen3_moe": case("qwen3_moe", **MIXTURE, quantization={
+            "group_size": 32, "bits": 4, "model.layers.0.mlp.gate": dict(group_size=64, bits=8)}),
         "quantized_gemma3": case("gemma3_text", **dict(GEMMA, num_hidden_layers=3),
                                  quantization=dict(group_size=32, bits=8)),
     }

@@ -7,12 +7,14 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/step.h"
 #include "nn/blocks.h"
+#include "nn/experts.h"
 #include "nn/layer_types.h"
 
 namespace mlxk {
@@ -38,6 +40,14 @@ struct Knobs {
   bool granite_scales = false;        // embedding_multiplier and its like
   bool minicpm_scales = false;        // scale_emb and its like
   bool query_scale = false;           // queries grow with their position (llama 4)
+  bool mixture = false;               // layers of experts beside plain ones
+};
+
+// Layers whose MLP is a mixture of experts.
+struct MixtureConfig {
+  int experts, wide;
+  RoutingRule rule;
+  std::vector<bool> layers;  // which ones
 };
 
 struct LlamaConfig {
@@ -57,6 +67,8 @@ struct LlamaConfig {
   float attention_scale;
   float embedding_multiplier = 1, residual_multiplier = 1, logits_scaling = 1;
   float query_scale_beta = 0, query_scale_positions = 1;
+  std::optional<MixtureConfig> mixture;
+  bool mixes(int layer) const { return mixture && mixture->layers[layer]; }
 };
 
 std::vector<bool> read_rope_layers(const Config& config, int layers, int interval) {
@@ -94,6 +106,26 @@ void read_scales(const Config& config, LlamaConfig& c) {
     c.query_scale_beta = static_cast<float>(rope.number("llama_4_scaling_beta", 0, 1e6));
     c.query_scale_positions = static_cast<float>(rope.integer("original_max_position_embeddings", 1, int64_t{1} << 31));
   }
+}
+
+MixtureConfig read_mixture(const Config& config, int layers) {
+  MixtureConfig m;
+  m.experts = static_cast<int>(config.integer("num_experts", 1, 65536));
+  m.wide = static_cast<int>(config.integer("moe_intermediate_size", 1, 1 << 20));
+  m.rule.top_k = static_cast<int>(config.integer("num_experts_per_tok", 1, m.experts));
+  m.rule.normalise = config.flag_or("norm_topk_prob", false);
+  const int64_t step = config.integer_or("decoder_sparse_step", 1, 1, 1 << 20);
+  for (int layer = 0; layer < layers; ++layer) m.layers.push_back((layer + 1) % step == 0);
+  const Json* plain = config.find("mlp_only_layers");
+  if (!plain) return m;
+  if (!plain->is_array()) throw config.bad("mlp_only_layers", "must be a list");
+  for (const Json& layer : *plain) {
+    if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= layers) {
+      throw config.bad("mlp_only_layers", fmt::format("must hold numbers of layers below {}, got {}", layers, layer.dump()));
+    }
+    m.layers[layer.get<size_t>()] = false;
+  }
+  return m;
 }
 
 LlamaConfig LlamaConfig::from_json(const Config& config, const Knobs& knobs) {
@@ -134,6 +166,7 @@ LlamaConfig LlamaConfig::from_json(const Config& config, const Knobs& knobs) {
   c.sliding_window = slides ? static_cast<int>(config.integer("sliding_window", 1, 1 << 30)) : 0;
   c.attention_scale = static_cast<float>(1 / std::sqrt(c.head_dim));
   read_scales(config, c);
+  if (knobs.mixture) c.mixture = read_mixture(config, c.num_hidden_layers);
   return c;
 }
 
@@ -145,13 +178,31 @@ struct Layer {
                   head_norm(c, path, c.knobs.k_norm, QkNorm::after_rope), c.attention_scale},
         out{Linear(path / "self_attn" / "o_proj", c.num_attention_heads * c.head_dim, c.hidden_size, c.out_bias),
             std::nullopt, c.residual_multiplier},
-        mlp{RmsNorm(path / "post_attention_layernorm", c.hidden_size, c.rms_norm_eps),
-            Linear(path / "mlp" / "gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
-            Linear(path / "mlp" / "up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
-            Linear(path / "mlp" / "down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
-            std::nullopt,
-            c.activation,
-            c.residual_multiplier} {}
+        mlp(make_mlp(c, index, path)) {}
+
+  static std::variant<GatedMlpResidual, MixtureResidual> make_mlp(const LlamaConfig& c, int index, const WeightPath& path) {
+    const RmsNorm norm(path / "post_attention_layernorm", c.hidden_size, c.rms_norm_eps);
+    const WeightPath mlp = path / "mlp", experts = mlp / "switch_mlp";
+    if (!c.mixes(index)) {
+      return GatedMlpResidual{norm,
+                              Linear(mlp / "gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
+                              Linear(mlp / "up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
+                              Linear(mlp / "down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
+                              std::nullopt,
+                              c.activation,
+                              c.residual_multiplier};
+    }
+    const MixtureConfig& m = *c.mixture;
+    return MixtureResidual{norm,
+                           Linear(mlp / "gate", c.hidden_size, m.experts),
+                           ExpertLinear(experts / "gate_proj", m.experts, c.hidden_size, m.wide),
+                           ExpertLinear(experts / "up_proj", m.experts, c.hidden_size, m.wide),
+                           ExpertLinear(experts / "down_proj", m.experts, m.wide, c.hidden_size),
+                           m.rule,
+                           std::nullopt,
+                           c.activation,
+                           c.residual_multiplier};
+  }
 
   static std::optional<RmsNorm> head_norm(const LlamaConfig& c, const WeightPath& path, const char* name,
                                           QkNorm where) {
@@ -174,13 +225,13 @@ struct Layer {
   mx::array operator()(const mx::array& x, AttentionCache& cache, const AttentionMask& mask, const Positions& at,
                        const std::optional<mx::array>& query_scale) const {
     mx::array attended = attention(qkv(x), cache, mask, at, query_scale);
-    return mlp(out(attended, x));
+    return std::visit([&](const auto& block) { return block(out(attended, x)); }, mlp);
   }
 
   NormQkv qkv;
   Attention attention;
   OutResidual out;
-  GatedMlpResidual mlp;
+  std::variant<GatedMlpResidual, MixtureResidual> mlp;
 };
 
 class Llama : public Model {
@@ -233,8 +284,31 @@ class Llama : public Model {
   std::optional<Linear> lm_head_;
 };
 
+// Hugging Face's files hold each expert by itself.
+void stack_experts(const LlamaConfig& c, Weights& weights) {
+  for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
+    if (!c.mixes(layer)) continue;
+    const std::string mlp = fmt::format("model.layers.{}.mlp", layer);
+    for (const char* part : {"gate_proj", "up_proj", "down_proj"}) {
+      const auto name = [&](int expert) { return fmt::format("{}.experts.{}.{}.weight", mlp, expert, part); };
+      if (!weights.has(name(0))) continue;
+      std::vector<mx::array> experts;
+      for (int expert = 0; expert < c.mixture->experts; ++expert) {
+        mx::array weight = weights.take_raw(name(expert));
+        if (expert > 0 && (weight.shape() != experts[0].shape() || weight.dtype() != experts[0].dtype())) {
+          weights.note(fmt::format("{} differs in shape or type from the first expert's", name(expert)));
+          weight = experts[0];
+        }
+        experts.push_back(weight);
+      }
+      weights.tensors().emplace(fmt::format("{}.switch_mlp.{}.weight", mlp, part), mx::stack(experts));
+    }
+  }
+}
+
 // Buffers that old checkpoints carry along, heads for further tokens, and a head that a tied model does not use.
 void sanitize(LlamaConfig& c, Weights& weights) {
+  stack_experts(c, weights);
   if (c.knobs.head_may_be_absent && !weights.has("lm_head.weight")) c.tie_word_embeddings = true;
   auto starts = [](const std::string& name, const char* start) { return name.rfind(start, 0) == 0; };
   weights.drop([&](const std::string& name) {
@@ -276,6 +350,12 @@ constexpr Knobs kQwen3{.qkv_bias_key = kAttentionBias,
                        .qk_norm = QkNorm::before_rope,
                        .tied = false,
                        .theta = 1e6};
+constexpr Knobs kQwen3Moe{.qkv_bias_key = kAttentionBias,
+                          .out_bias_key = kAttentionBias,
+                          .qk_norm = QkNorm::before_rope,
+                          .tied = false,
+                          .theta = 1e6,
+                          .mixture = true};
 constexpr Knobs kSeedOss{
     .qkv_bias_key = kAttentionBias, .out_bias_key = "attention_out_bias", .mlp_bias_key = kMlpBias};
 constexpr Knobs kSmolLm3{
@@ -298,6 +378,7 @@ MLXK_LLAMA(ministral3, kMinistral3)
 MLXK_LLAMA(mistral, kLlama)
 MLXK_LLAMA(qwen2, kQwen2)
 MLXK_LLAMA(qwen3, kQwen3)
+MLXK_LLAMA(qwen3_moe, kQwen3Moe)
 MLXK_LLAMA(seed_oss, kSeedOss)
 MLXK_LLAMA(smollm3, kSmolLm3)
 MLXK_LLAMA(xverse, kLlama)
