@@ -9,6 +9,9 @@
 #include "kernels/matmul.h"
 
 namespace mlxk {
+
+extern const CpuKernels kernels_emulated_tiles;
+
 namespace {
 
 constexpr double kBound = 1e-4;  // of a row's largest value
@@ -200,7 +203,13 @@ TEST_P(EveryTable, SoftmaxGivesNothingToWhatIsMasked) {
   EXPECT_NEAR(scores[36] / scores[34], std::exp(0.2), 1e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, EveryTable, testing::ValuesIn(available_kernels()),
+std::vector<const CpuKernels*> every_table() {
+  auto tables = available_kernels();
+  tables.push_back(&kernels_emulated_tiles);
+  return tables;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, EveryTable, testing::ValuesIn(every_table()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 }  // namespace

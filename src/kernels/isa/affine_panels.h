@@ -184,7 +184,7 @@ static inline void affine_panel_units(const Panel* panels, const AffineWeight* w
   }
 }
 
-static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
+[[maybe_unused]] static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
                           int64_t end_panel, float* y, int64_t y_stride, void* scratch) {
   const int64_t groups = w->columns / w->group;
   Panel panels[kPanels];

@@ -1,0 +1,7 @@
+// The table of the kernels that work on tiles, which few machines have: tables_test.cpp runs it everywhere.
+#define MLXK_ISA emulated_tiles
+#define MLXK_KERNELS kernels_emulated_tiles
+#define MLXK_TILES
+#include "kernels/isa/simd_generic.h"
+#include "kernels/isa/tiles_emulated.h"
+#include "kernels/isa/table.inc"
