@@ -12,12 +12,12 @@ namespace {
 
 constexpr int64_t kPrefillPanels = 2;
 
-/// Weight rows that a thread takes at a time. In decode a piece is as long as it can be: what the processor fetches ahead
-/// of its end, another thread fetches too. A matrix still makes two pieces a thread, for the one that comes late.
-int64_t rows_a_piece(int64_t rows, Phase phase) {
+/// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results.
+int64_t rows_a_piece(const MatrixView& m, Phase phase) {
   if (phase == Phase::prefill) return kPrefillPanels * cpu_kernels().lanes;
-  const int64_t share = rows / (2 * kernel_threads());
-  return std::clamp<int64_t>((share + 15) / 16 * 16, 32, 1024);
+  constexpr int64_t kPieceBytes = 32768, kLineResults = 16;
+  const int64_t row_bytes = m.columns * (m.bits == 0 ? (m.type == kFloat32 ? 32 : 16) : m.bits) / 8;
+  return std::clamp<int64_t>(kPieceBytes / std::max<int64_t>(row_bytes, 1) / kLineResults, 1, 64) * kLineResults;
 }
 
 /// The activations as the packed matrices want them; made again only when the next matrix wants them otherwise.
@@ -112,14 +112,14 @@ void multiply(std::span<const Product> products, const float* x, int64_t n, Phas
     std::vector<int64_t> ends;  // of each product, in pieces
     int64_t pieces = 0;
     for (size_t m = first; m < last; ++m) {
-      const int64_t piece = rows_a_piece(products[m].matrix.rows, phase);
+      const int64_t piece = rows_a_piece(products[m].matrix, phase);
       ends.push_back(pieces += (products[m].matrix.rows + piece - 1) / piece);
     }
     parallel_for(pieces, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t p = begin; p < end; ++p) {
         const size_t m = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), p) - ends.begin());
         const auto& product = products[first + m];
-        const int64_t rows = product.matrix.rows, piece = rows_a_piece(rows, phase);
+        const int64_t rows = product.matrix.rows, piece = rows_a_piece(product.matrix, phase);
         const int64_t row = (p - (m == 0 ? 0 : ends[m - 1])) * piece;
         multiply_rows(product, x, quantized, row, std::min(row + piece, rows), phase, thread);
       }

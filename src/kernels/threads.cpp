@@ -48,7 +48,7 @@ int configured_threads() {
 
 class Pool {
  public:
-  explicit Pool(int threads) {
+  explicit Pool(int threads) : ranges_(static_cast<size_t>(threads)) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   int size() const { return static_cast<int>(workers_.size()) + 1; }
@@ -59,9 +59,12 @@ class Pool {
       return;
     }
     body_ = &body;
-    count_ = count;
     grain_ = grain;
-    next_.store(0, std::memory_order_relaxed);
+    const int64_t pieces = (count + grain - 1) / grain;
+    for (int t = 0; t < size(); ++t) {
+      ranges_[static_cast<size_t>(t)].next.store(pieces * t / size() * grain, std::memory_order_relaxed);
+      ranges_[static_cast<size_t>(t)].end = std::min(pieces * (t + 1) / size() * grain, count);
+    }
     open_ = true;
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
@@ -72,11 +75,15 @@ class Pool {
   }
 
  private:
+  /// The thread's own share from front to back, then what is left of the others'.
   void take_pieces(int thread) {
-    while (true) {
-      const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-      if (begin >= count_) return;
-      (*body_)(begin, std::min(begin + grain_, count_), thread);
+    for (int i = 0; i < size(); ++i) {
+      Range& range = ranges_[static_cast<size_t>((thread + i) % size())];
+      while (true) {
+        const int64_t begin = range.next.fetch_add(grain_, std::memory_order_relaxed);
+        if (begin >= range.end) break;
+        (*body_)(begin, std::min(begin + grain_, range.end), thread);
+      }
     }
   }
 
@@ -94,13 +101,19 @@ class Pool {
     }
   }
 
+  /// What is one thread's to begin with: neighbouring pieces, so that what the processor fetches ahead of one is used.
+  struct alignas(64) Range {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   std::vector<std::thread> workers_;
+  std::vector<Range> ranges_;
   std::atomic<uint32_t> round_{0};
   std::atomic<int> inside_{0};
   std::atomic<bool> open_{false};
-  std::atomic<int64_t> next_{0};
   const std::function<void(int64_t, int64_t, int)>* body_ = nullptr;
-  int64_t count_ = 0, grain_ = 0;
+  int64_t grain_ = 0;
 };
 
 Pool& pool() {
