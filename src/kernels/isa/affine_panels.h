@@ -100,22 +100,28 @@ template <int P, int X, int Pairs>
 static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t first,
                               float* y, int64_t y_stride) {
   const int64_t groups = w->columns / w->group, units_a_group = w->group / (2 * Pairs);
-  const int64_t q_stride = x->stride / 2;
-  const int32_t* q = (const int32_t*)(x->q + r * x->stride);
-  const float *unit_scales = x->scales + r * x->units, *sums = x->sums + r * x->groups;
   const int32_t* pairs[P];
+  const int32_t* q[X];  // a pointer a row, and one offset for all: else compilers keep an address for every load
+  const float *units[X], *sums[X];
   vf acc[P][X];
+#pragma GCC unroll 16
+  for (int b = 0; b < X; ++b) {
+    q[b] = (const int32_t*)(x->q + (r + b) * x->stride);
+    units[b] = x->scales + (r + b) * x->units;
+    sums[b] = x->sums + (r + b) * x->groups;
+  }
 #pragma GCC unroll 4
   for (int a = 0; a < P; ++a) {
     pairs[a] = panels[a].pairs;
 #pragma GCC unroll 16
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
+  int64_t u = 0;
   for (int64_t g = 0; g < groups; ++g) {
     vf scale[P];
 #pragma GCC unroll 4
     for (int a = 0; a < P; ++a) scale[a] = f_load(panels[a].scales + g * kLanes);
-    for (int64_t u = 0; u < units_a_group; ++u) {
+    for (const int64_t end = u + units_a_group; u < end; ++u) {
       vs sum[P][X];
 #pragma GCC unroll 4
       for (int a = 0; a < P; ++a) {
@@ -129,19 +135,17 @@ static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const 
         for (int a = 0; a < P; ++a) weight[a] = i_load(pairs[a] + pair * kLanes);
 #pragma GCC unroll 16
         for (int b = 0; b < X; ++b) {
-          const vi v = i_set(q[b * q_stride + pair]);
+          const vi v = i_set(q[b][u * Pairs + pair]);
 #pragma GCC unroll 4
           for (int a = 0; a < P; ++a) sum[a][b] = h_multiply_add(sum[a][b], weight[a], v);
         }
       }
 #pragma GCC unroll 16
       for (int b = 0; b < X; ++b) {
-        const vf unit = f_set(unit_scales[b * x->units]);
+        const vf unit = f_set(units[b][u]);
 #pragma GCC unroll 4
         for (int a = 0; a < P; ++a) acc[a][b] = f_fma(f_from_sums(sum[a][b]), f_mul(scale[a], unit), acc[a][b]);
       }
-      q += Pairs;
-      ++unit_scales;
 #pragma GCC unroll 4
       for (int a = 0; a < P; ++a) pairs[a] += Pairs * kLanes;
     }
@@ -149,7 +153,7 @@ static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const 
     for (int a = 0; a < P; ++a) {
       const vf bias = f_load(panels[a].biases + g * kLanes);
 #pragma GCC unroll 16
-      for (int b = 0; b < X; ++b) acc[a][b] = f_fma(bias, f_set(sums[b * x->groups + g]), acc[a][b]);
+      for (int b = 0; b < X; ++b) acc[a][b] = f_fma(bias, f_set(sums[b][g]), acc[a][b]);
     }
   }
   for (int a = 0; a < P; ++a) {
