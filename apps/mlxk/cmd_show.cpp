@@ -85,6 +85,7 @@ int run(const Args& args) {
   const Json metadata = shown.config.is_null() ? Json(nullptr) : config_metadata(shown.entry.info, shown.config);
   const bool files = args.has("--files"), config = args.has("--config") && !files;
   shown.data["model"] = show_object(shown.entry, shown.config);
+  shown.data["runtime"] = runtime_data(shown.entry.info);
   shown.data["workspace_metadata"] = shown.entry.sentinel.value_or(Json(nullptr));
   shown.data["metadata"] = files || config ? Json(nullptr) : metadata;
   if (files) shown.data["files"] = file_list(ref);

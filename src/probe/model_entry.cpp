@@ -92,6 +92,14 @@ Json show_object(const ModelEntry& entry, const Json& config) {
   return object;
 }
 
+Json runtime_data(const ModelInfo& info) {
+  const auto entry = [&](const Runnable& runnable) {
+    const std::string& reason = info.healthy ? runnable.reason : info.health_reason;
+    return Json{{"runs", info.healthy && runnable.ok}, {"reason", text_or_null(reason)}};
+  };
+  return {{"text", entry(info.text)}, {"vision", entry(info.vision)}, {"audio", entry(info.audio)}, {"embedding", entry(info.embedding)}};
+}
+
 Json read_config_of(const ModelRef& ref) { return read_config(ModelFiles(ref.path), !ref.cached).config; }
 
 Json config_metadata(const ModelInfo& info, const Json& config) {

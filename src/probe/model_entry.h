@@ -31,6 +31,9 @@ Json model_object(const ModelEntry& entry);
 /// The same with "quantization", as `show` has it.
 Json show_object(const ModelEntry& entry, const Json& config);
 
+/// {"text","vision","audio","embedding"}, each {"runs","reason"}: what this build does with the model, and why not.
+Json runtime_data(const ModelInfo& info);
+
 /// The model's config.json, or null when there is none to read.
 Json read_config_of(const ModelRef& ref);
 

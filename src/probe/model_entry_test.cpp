@@ -99,5 +99,15 @@ TEST(HumanSize, IsDecimal) {
   EXPECT_EQ(human_size(4'600'000'000), "4.6GB");
 }
 
+TEST_F(ModelEntries, TellOfEachModalityWhetherItRunsAndWhyNot) {
+  add_model("o/m");
+  const Json runtime = runtime_data(describe_model(resolve_model("o/m")).info);
+  EXPECT_EQ(runtime["text"], (Json{{"runs", true}, {"reason", nullptr}}));
+  EXPECT_EQ(runtime["vision"], (Json{{"runs", false}, {"reason", "no vision capability detected"}}));
+  testing::write(resolve_model("o/m").path / "config.json", "{");
+  const ModelInfo broken = describe_model(resolve_model("o/m")).info;
+  EXPECT_EQ(runtime_data(broken)["text"], (Json{{"runs", false}, {"reason", broken.health_reason}}));
+}
+
 }  // namespace
 }  // namespace mlxk

@@ -6,6 +6,12 @@ import subprocess
 import tempfile
 import unittest
 
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None  # documents are then held to no schema
+
+SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "json-api.schema.json")
 PROGRAM = os.environ["MLXK_PROGRAM"]
 MODEL = os.environ.get("MLXK_TEST_MODEL") or os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "SmolLM2-135M-Instruct-4bit")
 
@@ -22,6 +28,7 @@ class ProgramTest(unittest.TestCase):
             "HF_HOME": os.path.join(self.home, "hf"),
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         }
         for name, value in os.environ.items():
             if name.startswith(("ASAN_", "UBSAN_", "LSAN_", "TSAN_")):
@@ -39,7 +46,14 @@ class ProgramTest(unittest.TestCase):
         text = done.stdout.decode("ascii")
         document = json.loads(text)
         self.assertEqual(text, json.dumps(document, indent=2) + "\n", "not one document of indent 2")
+        self.assert_valid(document)
         return document
+
+    def assert_valid(self, document):
+        """`document` is one of docs/json-api.schema.json."""
+        if jsonschema:
+            with open(SCHEMA, encoding="utf-8") as file:
+                jsonschema.Draft7Validator(json.load(file)).validate(document)
 
     def write(self, name, content):
         path = os.path.join(self.home, name)

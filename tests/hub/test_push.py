@@ -28,6 +28,7 @@ class Push(HubTest):
         done = self.run_program("push", self.folder, NAME, *args, "--json", **{k: v for k, v in kwargs.items() if k != "code"})
         self.assertEqual(done.returncode, kwargs.get("code", 0), done.stdout.decode())
         document = json.loads(done.stdout)
+        self.assert_valid(document)
         self.assertNotIn("secret", json.dumps(document))
         return document
 
