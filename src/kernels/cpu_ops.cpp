@@ -28,6 +28,12 @@ FloatType float_type(const mx::array& a) {
   throw std::invalid_argument("[kernels] scales and float weights must be float32, float16 or bfloat16");
 }
 
+/// Scales of a byte are e4m3 floats in groups of 16 (nvfp4), powers of two in others (mxfp4, mxfp8).
+FloatType scale_type(const mx::array& scales, int group) {
+  if (scales.dtype() != mx::uint8) return float_type(scales);
+  return group == 16 ? kScaleE4M3 : kScaleE8M0;
+}
+
 const void* data_of(const std::optional<mx::array>& a) {
   if (!a) return nullptr;
   if (!a->flags().row_contiguous) throw std::invalid_argument("[kernels] weights must be row-contiguous");
@@ -37,7 +43,7 @@ const void* data_of(const std::optional<mx::array>& a) {
 MatrixView view(const CpuMatrix& m) {
   return {data_of(m.weight), data_of(m.scales), data_of(m.biases), static_cast<const float*>(data_of(m.bias)),
           m.rows,            m.columns,         m.bits,            m.group,
-          float_type(m.bits == 0 ? m.weight : *m.scales)};
+          m.bits == 0 ? float_type(m.weight) : scale_type(*m.scales, m.group)};
 }
 
 /// Norms every row; x itself without a norm.

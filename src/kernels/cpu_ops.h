@@ -16,7 +16,7 @@ namespace mx = mlx::core;
 /// A weight that the CPU kernels multiply with.
 struct CpuMatrix {
   mx::array weight;                          // [rows, columns] of floats, or packed in uint32
-  std::optional<mx::array> scales, biases;   // packed: [rows, columns / group] of one float type
+  std::optional<mx::array> scales, biases;   // packed: [rows, columns / group] of one float type; or uint8 scales alone
   std::optional<mx::array> bias;             // [rows] float32
   int rows, columns;
   int bits = 0, group = 0;                   // 0: not packed

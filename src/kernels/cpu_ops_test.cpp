@@ -82,6 +82,59 @@ TEST_F(CpuOps, ResidualIsAddedAfterTheNorm) {
             1e-4);
 }
 
+struct SmallFloats {
+  const char* mode;
+  int bits, group;
+};
+
+TEST_F(CpuOps, ProductsOfSmallFloatsEqualTheirOperations) {
+  for (const auto& s : {SmallFloats{"mxfp4", 4, 32}, {"nvfp4", 4, 16}, {"mxfp8", 8, 32}}) {
+    for (const auto& [rows, columns] : {std::pair{17, 32}, {37, 96}, {70, 1152}, {0, 64}}) {
+      const auto parts = mx::quantize(mx::random::normal({std::max(rows, 1), columns}), s.group, s.bits, s.mode);
+      const auto first = [&](const mx::array& a) { return mx::contiguous(mx::slice(a, {0, 0}, {rows, a.shape(1)})); };
+      const auto weight = first(parts[0]), scales = first(parts[1]);
+      const auto exact_weight = mx::dequantize(parts[0], parts[1], std::nullopt, s.group, s.bits, s.mode, std::nullopt, mx::float32);
+      const CpuMatrix m{weight, scales, {}, {}, rows, columns, s.bits, s.group};
+      for (const int n : {0, 1, 3, 9, 33}) {
+        const auto x = mx::random::normal({n, columns});
+        for (const Phase phase : {Phase::decode, Phase::prefill}) {
+          const PhaseScope scope(phase);
+          const auto y = cpu_matmuls(x, cpu_layer({m}))[0];
+          ASSERT_EQ(y.shape(), (mx::Shape{n, rows}));
+          if (n == 0 || rows == 0) continue;
+          const auto exact = mx::matmul(x, mx::transpose(exact_weight));
+          for (int r = 0; r < n; ++r) {
+            const auto row = [&](const mx::array& a) { return mx::slice(a, {r, 0}, {r + 1, rows}); };
+            EXPECT_LT(relative_error(row(y), row(exact)), 1e-4) << s.mode << ", " << rows << " x " << columns << ", row " << r;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CpuOps, RowsHaveTheSameBitsWhateverThePhaseComputesWithThem) {
+  const PhaseScope scope(Phase::decode);
+  const auto fp = mx::quantize(mx::random::normal({70, 320}), 32, 8, "mxfp8"), nv = mx::quantize(mx::random::normal({70, 320}), 16, 4, "nvfp4");
+  std::vector<CpuMatrix> matrices{{fp[0], fp[1], {}, {}, 70, 320, 8, 32}, {nv[0], nv[1], {}, {}, 70, 320, 4, 16}};
+  for (const int bits : {2, 3, 4, 5, 6, 8}) matrices.push_back(packed(70, 320, bits, mx::bfloat16));
+  for (const auto type : {mx::float32, mx::float16, mx::bfloat16}) {
+    matrices.push_back({mx::astype(mx::random::normal({70, 320}), type), {}, {}, {}, 70, 320});
+  }
+  const auto layer = cpu_layer(matrices);
+  const auto x = mx::random::normal({33, 320});
+  const auto alone = [&](int r) { return cpu_matmuls(mx::slice(x, {r, 0}, {r + 1, 320}), layer); };
+  for (int n = 1; n <= 33; ++n) {
+    const auto together = cpu_matmuls(mx::slice(x, {0, 0}, {n, 320}), layer);
+    for (const int r : {0, n / 2, n - 1}) {
+      const auto single = alone(r);
+      for (size_t m = 0; m < matrices.size(); ++m) {
+        EXPECT_TRUE(mx::array_equal(mx::slice(together[m], {r, 0}, {r + 1, 70}), single[m]).item<bool>()) << n << " rows, matrix " << m;
+      }
+    }
+  }
+}
+
 struct AttentionShape {
   int batch, heads, kv_heads, length, tokens, head_dim;
 };

@@ -12,6 +12,19 @@ namespace {
 
 constexpr int64_t kPrefillPanels = 2;
 
+bool is_fp(const MatrixView& m) { return m.type == kScaleE8M0 || m.type == kScaleE4M3; }
+
+/// Whether the kernels take the activations as they are, and not as integers.
+bool takes_floats(const MatrixView& m, Phase phase) {
+  return m.bits == 0 || (is_fp(m) && (m.bits == 8 || phase == Phase::prefill));
+}
+
+/// Whether both want the activations in the same form.
+bool shares_form(const MatrixView& a, const MatrixView& b, Phase phase) {
+  if (takes_floats(a, phase) || takes_floats(b, phase)) return takes_floats(a, phase) && takes_floats(b, phase);
+  return a.bits == b.bits && a.group == b.group;
+}
+
 /// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results.
 int64_t rows_a_piece(const MatrixView& m, Phase phase) {
   if (phase == Phase::prefill) return kPrefillPanels * cpu_kernels().lanes;
@@ -78,6 +91,15 @@ void multiply_rows(const Product& product, const float* x, const QuantizedRows* 
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.float_scratch(m.columns)));
       kernels.float_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
     }
+  } else if (takes_floats(m, phase)) {
+    const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, nullptr, m.rows, m.columns, m.bits, m.group, m.type};
+    const float* from = x + product.first * m.columns;
+    if (phase == Phase::decode) {
+      kernels.fp8_rows(&w, from, n, begin, end, y, m.rows);
+    } else {
+      void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.fp_scratch(m.columns)));
+      kernels.fp_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+    }
   } else {
     const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
     QuantizedRows from = *quantized;
@@ -106,9 +128,9 @@ void multiply(std::span<const Product> products, const float* x, int64_t n, Phas
   while (first < products.size()) {
     const auto& lead = products[first].matrix;
     size_t last = first + 1;
-    while (last < products.size() && products[last].matrix.bits == lead.bits && products[last].matrix.group == lead.group) ++last;
+    while (last < products.size() && shares_form(products[last].matrix, lead, phase)) ++last;
     const QuantizedRows* quantized =
-        lead.bits == 0 ? nullptr : &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
+        takes_floats(lead, phase) ? nullptr : &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
     std::vector<int64_t> ends;  // of each product, in pieces
     int64_t pieces = 0;
     for (size_t m = first; m < last; ++m) {

@@ -114,9 +114,9 @@ TEST_P(EveryTable, MultipliesPackedWeightsOfEveryWidthAndGroup) {
 
 TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
   const CpuKernels& kernels = *GetParam();
-  for (const int bits : {2, 4, 5, 8}) {
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
     const AffineCase c(70, 640, bits, 32);
-    for (const int64_t n : {1, 2, 3, 5, 8, 33}) {
+    for (const int64_t n : {1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 33}) {
       const auto x = random_floats(n * 640, 6);
       for (const Phase phase : {Phase::decode, Phase::prefill}) {
         const auto together = affine_product(kernels, c.weight, x.data(), n, phase);

@@ -46,7 +46,7 @@ Matrix::Matrix(const WeightPath& path, int rows, int columns)
 std::optional<CpuMatrix> Matrix::cpu() const {
   if (!cpu_is_default()) return std::nullopt;
   if (transposed) return CpuMatrix{weight, std::nullopt, std::nullopt, std::nullopt, rows, columns};
-  if (!biases || biases->dtype() != scales->dtype()) return std::nullopt;
+  if (packing.mode == "affine" && (!biases || biases->dtype() != scales->dtype())) return std::nullopt;
   return CpuMatrix{weight, scales, biases, std::nullopt, rows, columns, packing.bits, packing.group_size};
 }
 

@@ -10,6 +10,13 @@ static inline vf load_floats(const void* p, int64_t i, int n, FloatType type) {
 
 static inline bool is_small_scale(FloatType type) { return type == kScaleE8M0 || type == kScaleE4M3; }
 
+static inline float power_of_two(uint8_t exponent) {
+  const uint32_t bits = exponent == 0 ? 1u << 22 : (uint32_t)exponent << 23;
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+
 /// `n` scales of one byte from `i` on: powers of two, or e4m3 numbers; the rest is a number of no meaning.
 static inline vf load_small_scales(const AffineWeight* w, int64_t i, int n) {
   const uint8_t* p = (const uint8_t*)w->scales + i;

@@ -1,41 +1,4 @@
-// Weights of floats: rows for decode, panels for prefill, sums in float32.
-
-template <int R, int X>
-static inline void float_tile(const FloatWeight* w, const float* x, int64_t r, int64_t i, float* y, int64_t y_stride) {
-  vf acc[R][X];
-  for (int a = 0; a < R; ++a) {
-    for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
-  }
-  for (int64_t k = 0; k < w->columns; k += kLanes) {
-    const int n = (int)(w->columns - k < kLanes ? w->columns - k : kLanes);
-    vf weight[R];
-    for (int a = 0; a < R; ++a) weight[a] = load_floats(w->data, (i + a) * w->stride + k, n, w->type);
-    for (int b = 0; b < X; ++b) {
-      const float* from = x + (r + b) * w->columns + k;
-      const vf v = n == kLanes ? f_load(from) : f_load_n(from, n);
-      for (int a = 0; a < R; ++a) acc[a][b] = f_fma(weight[a], v, acc[a][b]);
-    }
-  }
-  for (int a = 0; a < R; ++a) {
-    for (int b = 0; b < X; ++b) y[(r + b) * y_stride + i + a] = f_sum(acc[a][b]);
-  }
-}
-
-template <int R>
-static inline void float_row_tiles(const FloatWeight* w, const float* x, int64_t n, int64_t i, float* y,
-                                   int64_t y_stride) {
-  int64_t r = 0;
-  for (; r + 4 <= n; r += 4) float_tile<R, 4>(w, x, r, i, y, y_stride);
-  for (; r + 2 <= n; r += 2) float_tile<R, 2>(w, x, r, i, y, y_stride);
-  for (; r < n; ++r) float_tile<R, 1>(w, x, r, i, y, y_stride);
-}
-
-static void float_rows(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
-                       int64_t y_stride) {
-  int64_t i = begin;
-  for (; i + 4 <= end; i += 4) float_row_tiles<4>(w, x, n, i, y, y_stride);
-  for (; i < end; ++i) float_row_tiles<1>(w, x, n, i, y, y_stride);
-}
+// Prefill with weights of floats: panels, sums in float32.
 
 static constexpr int kFloatTokens = kWide ? 12 : 6;
 

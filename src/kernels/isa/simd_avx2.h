@@ -94,6 +94,7 @@ static inline vi i_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 static inline vi i_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 static inline vi i_shift_left(vi v, int n) { return _mm256_sll_epi32(v, _mm_cvtsi32_si128(n)); }
 static inline vi i_shift_right(vi v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }  // logical
+static inline vi i_shift_right_signed(vi v, int n) { return _mm256_sra_epi32(v, _mm_cvtsi32_si128(n)); }
 static inline vi h_set(int16_t v) { return _mm256_set1_epi16(v); }
 #define h_shift_right(v, n) _mm256_srli_epi16((v), (n))
 #define h_shift_left(v, n) _mm256_slli_epi16((v), (n))

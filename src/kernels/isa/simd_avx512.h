@@ -67,6 +67,7 @@ static inline vi i_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 static inline vi i_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 static inline vi i_shift_left(vi v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
 static inline vi i_shift_right(vi v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }  // logical
+static inline vi i_shift_right_signed(vi v, int n) { return _mm512_sra_epi32(v, _mm_cvtsi32_si128(n)); }
 static inline vi h_set(int16_t v) { return _mm512_set1_epi16(v); }
 #define h_shift_right(v, n) _mm512_srli_epi16((v), (n))
 #define h_shift_left(v, n) _mm512_slli_epi16((v), (n))

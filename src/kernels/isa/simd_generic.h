@@ -107,6 +107,7 @@ static inline vi i_and(vi a, vi b) { return a & b; }
 static inline vi i_or(vi a, vi b) { return a | b; }
 static inline vi i_shift_left(vi v, int n) { return (vi)((vw)v << n); }
 static inline vi i_shift_right(vi v, int n) { return (vi)((vw)v >> n); }  // logical
+static inline vi i_shift_right_signed(vi v, int n) { return v >> n; }
 static inline vi h_set(int16_t v) { return (vi)((vh){v, v, v, v, v, v, v, v}); }
 static inline vi h_shift_right(vi v, int n) { return (vi)((vu)v >> n); }
 static inline vi h_shift_left(vi v, int n) { return (vi)((vu)v << n); }

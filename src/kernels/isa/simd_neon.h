@@ -75,6 +75,7 @@ static inline vi i_shift_left(vi v, int n) { return vshlq_s32(v, vdupq_n_s32(n))
 static inline vi i_shift_right(vi v, int n) {  // logical
   return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(v), vdupq_n_s32(-n)));
 }
+static inline vi i_shift_right_signed(vi v, int n) { return vshlq_s32(v, vdupq_n_s32(-n)); }
 static inline vi h_set(int16_t v) { return vreinterpretq_s32_s16(vdupq_n_s16(v)); }
 static inline vi h_shift_right(vi v, int n) { return vreinterpretq_s32_u16(vreinterpretq_u16_s32(v) >> n); }
 static inline vi h_shift_left(vi v, int n) { return vreinterpretq_s32_u16(vreinterpretq_u16_s32(v) << n); }

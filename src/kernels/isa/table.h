@@ -11,11 +11,12 @@ namespace mlxk {
 /// a float of 4 and 3 bits.
 enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0 = 3, kScaleE4M3 = 4 };
 
-/// A weight matrix packed by MLX in affine mode: value = scale * q + bias, q of `bits` bits, LSB first along a row.
+/// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, q of `bits` bits. With scales of
+/// a byte: value = scale * q, q an e2m1 (4 bits) or e4m3 (8 bits) float.
 struct AffineWeight {
   const uint8_t* packed;  // [rows, columns * bits / 8]
   const void* scales;     // [rows, columns / group] of `type`
-  const void* biases;     // the same
+  const void* biases;     // the same; not with scales of a byte
   int64_t rows, columns;  // columns is a multiple of group
   int32_t bits;           // 2, 3, 4, 5, 6, 8
   int32_t group;          // 16, 32, 64, 128
@@ -81,6 +82,14 @@ struct CpuKernels {
   void (*float_panels)(const FloatWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
                        float* y, int64_t y_stride, void* scratch);
   int64_t (*float_scratch)(int64_t columns);
+
+  /// Decode with weights of eight bit floats (those of four are affine_rows'), prefill with those of four and of eight;
+  /// `scratch` holds fp_scratch(columns) bytes, aligned to 64.
+  void (*fp8_rows)(const AffineWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
+                   int64_t y_stride);
+  void (*fp_panels)(const AffineWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel, float* y,
+                    int64_t y_stride, void* scratch);
+  int64_t (*fp_scratch)(int64_t columns);
 
   /// Attention's kernels: n queries [n, dim] and a stretch of keys or values. s[r * s_stride + t] = q[r] · k[t] in decode
   /// and in prefill; s has room for whole vectors (key_panels: pairs of them), `scratch` for key_scratch(dim) bytes.
