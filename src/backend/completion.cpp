@@ -26,6 +26,10 @@ Completion::Completion(Model& model, GenerateRequest request)
       limit_(request_.max_tokens) {
   usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
+  // Room for the prompt and the first tokens at once: every growth holds a layer's cache twice, and leaves holes.
+  constexpr int64_t kExpectedAnswer = 256, kMostExpected = 1 << 17;
+  const int64_t expected = usage_.prompt_tokens + std::min(limit_, kExpectedAnswer);
+  cache_.expect(static_cast<int>(std::min(expected, kMostExpected)));
 }
 
 mx::array Completion::prompt_ids(int64_t begin, int64_t end) const {

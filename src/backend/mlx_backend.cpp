@@ -12,6 +12,8 @@
 
 #include "backend/generation.h"
 #include "convert/convert.h"
+#include "kernels/cpu_features.h"
+#include "kernels/cpu_op.h"
 #include "models/load.h"
 
 namespace mlxk {
@@ -37,9 +39,8 @@ MlxBackend::MlxBackend() {
 }
 
 DeviceFacts MlxBackend::device() {
-  const char* name = "cpu";
-  if (mx::default_device() == mx::Device::gpu) name = mx::metal::is_available() ? "metal" : "cuda";
-  return {name, mx::version()};
+  if (cpu_is_default()) return {"cpu", mx::version(), cpu_kernels().name};
+  return {mx::metal::is_available() ? "metal" : "cuda", mx::version(), ""};
 }
 
 std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) {

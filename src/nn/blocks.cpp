@@ -75,6 +75,15 @@ Qkv NormQkv::operator()(const mx::array& x) const {
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
                                 const Positions& positions, const std::optional<mx::array>& query_scale) const {
   if (cpu_is_default() && cache.has_slots(positions)) return on_cpu(qkv, cache, mask, positions, query_scale);
+  if (auto* joined = dynamic_cast<JoinedAttentionCache*>(&cache)) {
+    // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
+    return joined->by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
+      Qkv own = qkv;
+      for (mx::array* x : {&own.q, &own.k, &own.v}) *x = row_of(*x, row);
+      const bool scaled = query_scale && query_scale->shape(0) > 1;
+      return (*this)(own, part, part.mask(at), at, scaled ? row_of(*query_scale, row) : query_scale);
+    });
+  }
   auto split = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
     mx::array heads = heads_of(x, qkv.head_dim);
     return heads_first(norm ? (*norm)(heads) : heads);

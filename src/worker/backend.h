@@ -15,6 +15,7 @@ namespace mlxk {
 struct DeviceFacts {
   std::string name;       // "cpu", "metal", "cuda"
   std::string mlx_version;
+  std::string kernels;    // the CPU kernels' instruction set; empty on a GPU
 };
 
 struct ModelFacts {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 
 #include "worker/testing/fake_backend.h"
@@ -173,6 +174,70 @@ TEST_F(WorkerTest, AFailedEventEndsThatRequestOnly) {
   worker_->submit(model, ask(testing::kFailAlone), alone.sink());
   EXPECT_EQ(std::get<FailedEvent>(alone.last()).message, "NaN logits");
   other.wait_for_tokens(other.tokens().size() + 3);
+}
+
+/// Runs `body` while the worker is held up, so that all that it submits begins in the same step.
+void while_held(Worker& worker, const std::function<void()>& body) {
+  std::promise<void> held, go;
+  std::thread loading([&] {
+    worker.load_text("held", [&](const std::string&, int64_t, int64_t) {
+      held.set_value();
+      go.get_future().wait();
+    });
+  });
+  held.get_future().wait();
+  body();
+  go.set_value();
+  loading.join();
+}
+
+TEST_F(WorkerTest, AModelsRequestsAreSteppedTogetherAndJoinAndLeaveWithoutDisturbingEachOther) {
+  const auto model = worker_->load_text("m");
+  std::vector<Recorder> recorders(6);
+  std::vector<Ticket> tickets;
+  while_held(*worker_, [&] {
+    for (int i = 0; i < 4; ++i) tickets.push_back(worker_->submit(model, ask(testing::kEndless), recorders[i].sink()));
+  });
+  recorders[3].wait_for_tokens(2);
+  EXPECT_EQ(counters_->most_together, 4);
+  tickets[1].cancel();
+  for (int i = 4; i < 6; ++i) tickets.push_back(worker_->submit(model, ask(1, 3 + i), recorders[i].sink()));
+  EXPECT_EQ(reason_of(recorders[1].last()), FinishReason::cancelled);
+  EXPECT_EQ(reason_of(recorders[4].last()), FinishReason::length);
+  EXPECT_EQ(reason_of(recorders[5].last()), FinishReason::length);
+  for (int i : {0, 2, 3}) tickets[i].cancel();
+  for (auto& recorder : recorders) {
+    recorder.last();
+    const auto tokens = recorder.tokens();
+    for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], static_cast<int32_t>(i));
+  }
+}
+
+TEST_F(WorkerTest, ARequestThatEndsInAStepThatThenFailsHasEndedOnce) {
+  const auto model = worker_->load_text("m");
+  Recorder before, broken, behind;
+  while_held(*worker_, [&] {
+    worker_->submit(model, ask(1, 2), before.sink());  // Done in the third step, as the next one fails
+    worker_->submit(model, ask(testing::kFailAtThirdStep), broken.sink());
+    worker_->submit(model, ask(1, 2), behind.sink());
+  });
+  EXPECT_EQ(std::get<FailedEvent>(broken.last()).kind, ErrorKind::memory);
+  EXPECT_EQ(std::get<FailedEvent>(behind.last()).kind, ErrorKind::memory);
+  EXPECT_EQ(reason_of(before.last()), FinishReason::length);
+  EXPECT_EQ(before.count(), 4);  // prefill, two tokens, Done
+}
+
+TEST_F(WorkerTest, CancellingAllOfThemAtOnceLeavesNone) {
+  const auto model = worker_->load_text("m");
+  std::vector<Recorder> recorders(5);
+  std::vector<Ticket> tickets;
+  for (auto& recorder : recorders) tickets.push_back(worker_->submit(model, ask(testing::kEndless), recorder.sink()));
+  for (auto& recorder : recorders) recorder.wait_for_tokens(1);
+  for (auto& ticket : tickets) ticket.cancel();
+  for (auto& recorder : recorders) EXPECT_EQ(reason_of(recorder.last()), FinishReason::cancelled);
+  worker_->device();
+  worker_->device();
+  EXPECT_EQ(counters_->sequences, 0);
 }
 
 TEST_F(WorkerTest, TheDestructorCancelsWhatRuns) {
