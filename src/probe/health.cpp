@@ -138,10 +138,12 @@ std::optional<std::pair<int, int>> shard_numbers(std::string_view name) {
   return std::pair{part, total};
 }
 
-Problem check_unindexed(const ModelFiles& files) {
+Problem check_unindexed(const ModelInfo& info, const ModelFiles& files) {
   std::vector<const ModelFile*> weights, nested;
   for (const auto& file : files.all()) {
-    if (is_weight_file(file)) (file.top_level() ? weights : nested).push_back(&file);
+    // Whisper models of the first MLX format have no other weights.
+    const bool npz = info.audio_backend == AudioBackend::stt && file.path == "weights.npz";
+    if (npz || is_weight_file(file)) (file.top_level() ? weights : nested).push_back(&file);
   }
   if (weights.empty()) weights = nested;
 
@@ -243,7 +245,7 @@ Health check_files(const ModelInfo& info, const ModelFiles& files) {
       return verdict(check_indexed(files, index, extension), "Multi-file model complete");
     }
   }
-  return verdict(check_unindexed(files), "Model is healthy");
+  return verdict(check_unindexed(info, files), "Model is healthy");
 }
 
 }  // namespace mlxk

@@ -109,6 +109,15 @@ TEST_F(HealthOf, WeightsWithoutAnIndex) {
   EXPECT_EQ(reason(), "Safetensors index missing for sharded model");
 }
 
+TEST_F(HealthOf, WhisperWeightsInNpz) {
+  put("config.json", R"({"model_type":"whisper","n_mels":80})");
+  EXPECT_EQ(reason(), "No model weights found");
+  put("weights.npz", "");
+  EXPECT_EQ(reason(), "Empty weight files: weights.npz");
+  put("weights.npz", "PK");
+  EXPECT_EQ(reason(), "Model is healthy");
+}
+
 TEST_F(HealthOf, SingleWeightFiles) {
   put("model.safetensors", "");
   EXPECT_EQ(reason(), "Empty weight files: model.safetensors");
