@@ -1,4 +1,6 @@
 // `mlxk bench MODEL`: how fast this machine runs a model.
+#include <unistd.h>
+
 #include <cstdio>
 #include <sstream>
 
@@ -132,11 +134,20 @@ std::string plot(const std::string& model, const std::vector<BenchResult>& resul
   return bar_chart_svg(model, {prefill, decode});
 }
 
+/// One line on a terminal's stderr that is written over; empty: it goes.
+void show_progress(const std::string& text) {
+  if (!isatty(STDERR_FILENO)) return;
+  fmt::print(stderr, "\r\033[K{}", text);
+  std::fflush(stderr);
+}
+
 BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads,
                     std::vector<double>& bandwidths) {
   std::vector<double> prefill, decode, first;
   uint64_t peak = 0;
   for (int64_t run = -1; run < runs; ++run) {  // the first warms up
+    show_progress(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
+                              run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
     // Beside every run, so that a busy neighbour slows both.
     if (run >= 0) bandwidths.push_back(read_bandwidth(threads, kBandwidthBytes));
     reset_peak_memory();
@@ -147,6 +158,7 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
     decode.push_back(result.decode);
     first.push_back(result.first_token_s);
   }
+  show_progress("");
   return {point, figure_of(prefill), figure_of(decode), figure_of(first), peak};
 }
 
@@ -183,15 +195,17 @@ int run(const Args& args) {
                                             {"memory_bytes", machine.memory_bytes},
                                             {"read_bytes_per_s", bandwidth},
                                             {"device", device.name},
+                                            {"kernels", device.kernels},
                                             {"mlx_version", device.mlx_version}}}}));
     return 0;
   }
   print_line(fmt::format("{}\n{} generated tokens, {} runs after a warm-up: median (spread)\n", name,
                          points.front().generate, runs));
   print_line(results_table(results, bytes, bandwidth));
-  print_line(fmt::format("{}, {} of {} cores, {}; {} threads read {:.1f} GB/s; loaded in {:.2f} s",
-                         machine.cpu.empty() ? "unknown CPU" : machine.cpu, threads, machine.cores,
-                         fmt::join(machine.features, " "), threads, bandwidth / 1e9, model.load_seconds()));
+  print_line(fmt::format("{}; {} of {} cores, which read {:.1f} GB/s; {}libmlx {} ({}); loaded in {:.2f} s",
+                         machine.cpu.empty() ? "unknown CPU" : machine.cpu, threads, machine.cores, bandwidth / 1e9,
+                         device.kernels.empty() ? "" : fmt::format("kernels {}; ", device.kernels), device.mlx_version,
+                         device.name, model.load_seconds()));
   return 0;
 }
 }  // namespace

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/cores.h"
 #include "base/error.h"
 
 namespace mlxk {
@@ -59,7 +60,7 @@ double timed(int threads, const Body& body) {
 
 MachineFacts machine_facts() {
   MachineFacts facts;
-  facts.cores = static_cast<int>(std::thread::hardware_concurrency());
+  facts.cores = usable_cores();
   facts.memory_bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
 #ifdef __APPLE__
   char name[256] = {};

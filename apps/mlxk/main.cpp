@@ -1,5 +1,8 @@
 // argv → command table. Every failure of a command ends here: printed once, as text or envelope, with its exit code.
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <csignal>
@@ -77,6 +80,9 @@ int guarded(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);
+#ifdef __GLIBC__
+  mallopt(M_ARENA_MAX, 1);  // the engine's threads free what others allocated: holes in an arena for each of them
+#endif
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (argc > 0) mlxk::program_name = std::filesystem::path(argv[0]).filename().string();
   const bool version = !words.empty() && words[0] == "--version";  // which run itself does not know

@@ -1,27 +1,11 @@
 #include "threads_option.h"
 
-#ifdef __linux__
-#include <sched.h>
-#endif
-
-#include <algorithm>
 #include <cstdlib>
 #include <string>
-#include <thread>
+
+#include "base/cores.h"
 
 namespace mlxk {
-
-namespace {
-constexpr int kMaxThreads = 256;  // as kernels/threads.cpp
-
-int usable_cores() {
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::clamp(CPU_COUNT(&set), 1, kMaxThreads);
-#endif
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
-}
-}  // namespace
 
 Option threads_option() {
   return {.name = "--threads", .kind = OptionKind::integer, .metavar = "N",

@@ -1,9 +1,6 @@
 #include "kernels/threads.h"
 
 #include <fmt/format.h>
-#ifdef __linux__
-#include <sched.h>
-#endif
 
 #include <algorithm>
 #include <atomic>
@@ -11,13 +8,13 @@
 #include <thread>
 #include <vector>
 
+#include "base/cores.h"
 #include "base/error.h"
 
 namespace mlxk {
 
 namespace {
 
-constexpr int kMaxThreads = 256;
 // How long a worker looks for the next piece of work before it sleeps: a decode step's operations follow each other within
 // microseconds, and waking a sleeper costs more than that.
 constexpr int kSpins = 4000;
@@ -39,11 +36,7 @@ int configured_threads() {
     }
     return static_cast<int>(value);
   }
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::clamp(CPU_COUNT(&set), 1, kMaxThreads);
-#endif
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
+  return usable_cores();
 }
 
 class Pool {

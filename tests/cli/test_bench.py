@@ -37,6 +37,7 @@ class Figures(ProgramTest):
             self.assertGreater(result["peak_bytes"], data["step_bytes"])
         self.assertEqual(data["machine"]["threads"], 1)
         self.assertGreater(data["machine"]["read_bytes_per_s"], 1e8)
+        self.assertTrue(data["machine"]["kernels"])
         self.assertEqual(len(xml.etree.ElementTree.parse(plot).findall(".//{*}rect")), 1 + 2 * len(points))
 
     def test_refuses_lists_that_are_none_and_prompts_past_the_context(self):

@@ -25,6 +25,8 @@ class Cache {
   /// The tokens that each row has seen: the position of its next one.
   const std::vector<int>& positions() const { return positions_; }
 
+  /// Says that rows will have about `tokens` tokens, so that buffers need not grow, and be copied, on the way there.
+  virtual void expect(int /*tokens*/) {}
   /// Whether every row could forget its last `n` tokens.
   virtual bool can_trim(int n) const = 0;
   /// Forgets the last `n` tokens of every row; throws internal when can_trim(n) is false.
@@ -60,6 +62,9 @@ class ModelCache {
   int rows() const { return layers_.empty() ? 0 : layers_.front()->rows(); }
   /// The tokens that each row has seen.
   const std::vector<int>& positions() const { return layers_.at(0)->positions(); }
+  void expect(int tokens) {
+    for (const auto& layer : layers_) layer->expect(tokens);
+  }
   bool can_trim(int n) const;
   void trim(int n);
   ModelCache snapshot() const;

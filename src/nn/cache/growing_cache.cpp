@@ -28,7 +28,7 @@ AttentionMask GrowingCache::mask(const Positions& positions) const {
 
 void GrowingCache::grow(int tokens, const std::vector<mx::array>& samples) {
   if (tokens <= capacity()) return;
-  int rounded = (tokens + kStep - 1) / kStep * kStep;
+  int rounded = (std::max(tokens, expected_) + kStep - 1) / kStep * kStep;
   for (size_t i = 0; i < samples.size(); ++i) {
     if (i < buffers_.size()) {
       buffers_[i] = grown(buffers_[i], rounded, samples[i]);

@@ -14,6 +14,7 @@ class GrowingCache : public AttentionCache {
   static constexpr int kStep = 256;
   using AttentionCache::AttentionCache;
 
+  void expect(int tokens) override { expected_ = tokens; }
   bool can_trim(int n) const override;
   void trim(int n) override;
   std::vector<mx::array> arrays() const override { return buffers_; }
@@ -33,6 +34,7 @@ class GrowingCache : public AttentionCache {
  private:
   int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }
 
+  int expected_ = 0;  // tokens
   std::vector<mx::array> buffers_;
   std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with snapshots that have the same buffers
 };
