@@ -64,7 +64,10 @@ bool confirm_resume(const Report& report, const std::string& message) {
   }
   fmt::print(stderr, "{}\nResume download? [Y/n]: ", printable(message));
   std::string answer;
-  if (!std::getline(std::cin, answer)) return false;
+  if (!std::getline(std::cin, answer)) {
+    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
+    return false;
+  }
   return answer.empty() || answer == "y" || answer == "Y" || answer == "yes" || answer == "Yes";
 }
 

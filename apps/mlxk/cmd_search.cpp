@@ -34,7 +34,8 @@ bool flag_of(const Json& entry, const char* key) {  // "gated" is false, "auto" 
 Json model_of(const Json& entry, const std::vector<CachedRepo>& cached) {
   const std::string name = entry.is_object() ? text_of(entry, "id") : "";
   if (name.empty()) return nullptr;
-  const bool here = std::any_of(cached.begin(), cached.end(), [&](const CachedRepo& repo) { return repo.name == name; });
+  const bool here =
+      std::any_of(cached.begin(), cached.end(), [&](const CachedRepo& repo) { return repo.name == name; });
   const std::string modified = text_of(entry, "lastModified"), task = text_of(entry, "pipeline_tag");
   return {{"name", name},
           {"downloads", count_of(entry, "downloads")},
@@ -68,7 +69,9 @@ int run(const Args& args) {
                     fmt::format("{}", model["likes"].get<uint64_t>()),
                     date.is_null() ? "-" : printable(date.get<std::string>().substr(0, 10)),
                     task.is_null() ? "-" : printable(task.get<std::string>()),
-                    model["private"].get<bool>() ? "private" : model["gated"].get<bool>() ? "gated" : "open",
+                    model["private"].get<bool>() ? "private"
+                    : model["gated"].get<bool>() ? "gated"
+                                                 : "open",
                     model["cached"].get<bool>() ? "✓" : "-"});
   }
   const std::string table = render_table({"Name", "Downloads", "Likes", "Modified", "Task", "Access", "Cached"}, rows);
@@ -93,7 +96,8 @@ const Command kSearchCommand = {
                  .max = 1000},
                 json_option()},
     .run = run,
-    .environment = {{"HF_ENDPOINT", "address of the hub"}, {"HF_TOKEN", "token, to find private models too"},
+    .environment = {{"HF_ENDPOINT", "address of the hub"},
+                    {"HF_TOKEN", "token, to find private models too"},
                     {"HF_HUB_OFFLINE", "1: make no connection"}},
 };
 

@@ -82,16 +82,22 @@ std::string dry_run_text(const PullPlan& plan) {
   std::vector<TableRow> rows;
   for (size_t i = 0; i < plan.files.size(); ++i) {
     const uint64_t size = plan.files[i].size, had = plan.at_hand[i];
-    rows.push_back({printable(plan.files[i].path), human_size(size), had == size ? "yes" : had > 0 ? human_size(had) : "-"});
+    rows.push_back({printable(plan.files[i].path), human_size(size),
+                    had == size ? "yes"
+                    : had > 0   ? human_size(had)
+                                : "-"});
   }
   const Machine machine = this_machine();
   const uint64_t weights = weight_bytes(plan);
   std::string text = render_table({"File", "Size", "Cached"}, rows);
-  text += fmt::format("Total: {} files, {}; {} to download\n", plan.files.size(), human_size(plan.total_bytes), human_size(plan.missing_bytes));
+  text += fmt::format("Total: {} files, {}; {} to download\n", plan.files.size(), human_size(plan.total_bytes),
+                      human_size(plan.missing_bytes));
   text += fmt::format("Disk: {} ({})\n", plan.fits_disk() ? "fits" : "does not fit",
                       plan.free_bytes == 0 ? "free space unknown" : human_size(plan.free_bytes) + " free");
-  text += fmt::format("Memory: {} ({} of weights, {})", fits_memory(weights, machine) ? "fits" : "does not fit", human_size(weights),
-                      machine.memory_bytes == 0 ? "memory unknown" : human_size(machine.memory_bytes) + " of " + machine.device + " memory");
+  text += fmt::format(
+      "Memory: {} ({} of weights, {})", fits_memory(weights, machine) ? "fits" : "does not fit", human_size(weights),
+      machine.memory_bytes == 0 ? "memory unknown"
+                                : human_size(machine.memory_bytes) + " of " + machine.device + " memory");
   return text;
 }
 

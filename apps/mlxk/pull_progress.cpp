@@ -24,7 +24,9 @@ size_t terminal_columns() {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20 ? size.ws_col : 80;
 }
 
-uint64_t percent(uint64_t done, uint64_t size) { return size == 0 ? 100 : static_cast<uint64_t>(100.0 * static_cast<double>(done) / static_cast<double>(size)); }
+uint64_t percent(uint64_t done, uint64_t size) {
+  return size == 0 ? 100 : static_cast<uint64_t>(100.0 * static_cast<double>(done) / static_cast<double>(size));
+}
 
 /// At most `width` columns of `text`: its end, which tells shards apart.
 std::string cut_front(std::string text, size_t width) {
@@ -48,7 +50,8 @@ std::string cut_back(std::string text, size_t width) {
 
 std::string rate_text(const DownloadProgress& progress, double rate) {
   if (rate < 1) return "";
-  const auto left = static_cast<uint64_t>(static_cast<double>(progress.size - std::min(progress.done, progress.size)) / rate);
+  const auto left =
+      static_cast<uint64_t>(static_cast<double>(progress.size - std::min(progress.done, progress.size)) / rate);
   return fmt::format(", {}/s, {} left", human_size(static_cast<uint64_t>(rate)), duration_text(left));
 }
 
@@ -59,7 +62,8 @@ PullProgress::Style progress_style(bool json) {
   const char* terminal = std::getenv("TERM");
   const char* disabled = std::getenv("HF_HUB_DISABLE_PROGRESS_BARS");
   const bool able = isatty(STDERR_FILENO) && terminal && std::string_view(terminal) != "dumb";
-  return able && !(disabled && *disabled && std::string_view(disabled) != "0") ? PullProgress::Style::bars : PullProgress::Style::lines;
+  return able && !(disabled && *disabled && std::string_view(disabled) != "0") ? PullProgress::Style::bars
+                                                                               : PullProgress::Style::lines;
 }
 
 std::string duration_text(uint64_t seconds) {
@@ -83,8 +87,9 @@ std::string bars_text(const DownloadProgress& progress, double rate, size_t colu
   std::string text;
   const auto add = [&](const std::string& name, uint64_t done, uint64_t size, const std::string& more) {
     const std::string shown = cut_front(printable(name), name_width);
-    const std::string line = fmt::format("{}{} {:>3}% ▕{}▏ {}/{}{}", shown, std::string(name_width - text_width(shown), ' '),
-                                         percent(done, size), bar_text(done, size, kBarWidth), human_size(done), human_size(size), more);
+    const std::string line =
+        fmt::format("{}{} {:>3}% ▕{}▏ {}/{}{}", shown, std::string(name_width - text_width(shown), ' '),
+                    percent(done, size), bar_text(done, size, kBarWidth), human_size(done), human_size(size), more);
     text += cut_back(line, columns - 1) + "\n";
   };
   for (size_t i = 0; i < std::min(progress.active.size(), kMaxBars); ++i) {
@@ -94,7 +99,8 @@ std::string bars_text(const DownloadProgress& progress, double rate, size_t colu
                                                                       : "";
     add(file.path, file.done, file.size, more);
   }
-  add(fmt::format("{} of {} files", progress.files_done, progress.files), progress.done, progress.size, rate_text(progress, rate));
+  add(fmt::format("{} of {} files", progress.files_done, progress.files), progress.done, progress.size,
+      rate_text(progress, rate));
   return text;
 }
 
@@ -118,8 +124,9 @@ void PullProgress::print_lines(const DownloadProgress& progress) {
   const auto now = Clock::now();
   if (now - last_line_ < kLineEvery || progress.files_done == progress.files) return;
   last_line_ = now;
-  fmt::print(stderr, "pull: {} of {} files, {} of {} ({}%){}\n", progress.files_done, progress.files, human_size(progress.done),
-             human_size(progress.size), percent(progress.done, progress.size), rate_text(progress, now_rate));
+  fmt::print(stderr, "pull: {} of {} files, {} of {} ({}%){}\n", progress.files_done, progress.files,
+             human_size(progress.done), human_size(progress.size), percent(progress.done, progress.size),
+             rate_text(progress, now_rate));
 }
 
 void PullProgress::show(const DownloadProgress& progress) {

@@ -30,7 +30,7 @@ class PullProgress {
   double rate(const DownloadProgress& progress);
 
   Style style_;
-  size_t drawn_ = 0;                                        // lines of bars on the screen
+  size_t drawn_ = 0;                                         // lines of bars on the screen
   std::deque<std::pair<Clock::time_point, uint64_t>> seen_;  // what had been received when
   Clock::time_point last_line_ = Clock::now();
 };

@@ -51,7 +51,7 @@ struct Hop {
   bool too_large = false;
   bool stalled = false;
   size_t header_bytes = 0;
-  curl_off_t moved = -1;   // bytes in both directions, when last looked at
+  curl_off_t moved = -1;  // bytes in both directions, when last looked at
   Clock::time_point moved_at = Clock::now();
   std::exception_ptr error{};
 
@@ -200,8 +200,8 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_BUFFERSIZE, 512L << 10);
     set(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     // libcurl itself reads the lower-case name alone, and the user means the same with both.
-    if (const char* proxy = environment({"HTTP_PROXY"}); proxy && request.url.starts_with("http:") &&
-                                                         !environment({"http_proxy"})) {
+    if (const char* proxy = environment({"HTTP_PROXY"});
+        proxy && request.url.starts_with("http:") && !environment({"http_proxy"})) {
       set(handle, CURLOPT_PROXY, proxy);
     }
     if (const char* file = environment({"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"})) {
@@ -288,8 +288,9 @@ struct HttpClient::Impl {
       const std::string next = resolve_url(url, header_value(response.headers, "Location"));
       const UrlOrigin target = parse_origin(next);
       if (target.scheme.empty() || (origin.scheme == "https" && target.scheme == "http")) {
-        response.failure = fmt::format("{} redirects to {}", response.host,
-                                       target.scheme.empty() ? "what is no http address" : "an address without encryption");
+        response.failure =
+            fmt::format("{} redirects to {}", response.host,
+                        target.scheme.empty() ? "what is no http address" : "an address without encryption");
         return response;
       }
       url = next;

@@ -22,16 +22,16 @@ using HttpHeaders = std::map<std::string, std::string, CaselessLess>;
 std::string header_value(const HttpHeaders& headers, std::string_view name);
 
 struct HttpResponse {
-  int status = 0;            // of the last hop; 0: no reply
-  HttpHeaders headers;       // of the last hop
-  HttpHeaders first_headers; // of the first reply: a redirect's own (X-Linked-Etag)
-  std::string host;          // of the last hop, with its port where that is unusual
-  std::string body;          // unless it went to on_data
-  std::string failure;       // why there is no whole reply; empty: there is
-  bool transient = false;    // of a failure: trying again may help
-  bool cancelled = false;    // `cancelled` said so
-  bool redirected = false;   // the reply is of another address than the one asked for
-  bool other_origin = false; // … and of another scheme, host or port
+  int status = 0;             // of the last hop; 0: no reply
+  HttpHeaders headers;        // of the last hop
+  HttpHeaders first_headers;  // of the first reply: a redirect's own (X-Linked-Etag)
+  std::string host;           // of the last hop, with its port where that is unusual
+  std::string body;           // unless it went to on_data
+  std::string failure;        // why there is no whole reply; empty: there is
+  bool transient = false;     // of a failure: trying again may help
+  bool cancelled = false;     // `cancelled` said so
+  bool redirected = false;    // the reply is of another address than the one asked for
+  bool other_origin = false;  // … and of another scheme, host or port
 
   bool ok() const { return failure.empty() && status >= 200 && status < 300; }
 };

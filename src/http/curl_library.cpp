@@ -26,7 +26,8 @@ CurlLibrary open_library() {
   CurlLibrary library{};
   const auto find = [&](auto& function, const char* name) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
-    if (!function) throw Error(ErrorKind::unsupported, fmt::format("libcurl has no {}; it must be 7.62 or newer", name));
+    if (!function)
+      throw Error(ErrorKind::unsupported, fmt::format("libcurl has no {}; it must be 7.62 or newer", name));
   };
   find(library.global_init, "curl_global_init");
   find(library.easy_init, "curl_easy_init");

@@ -30,22 +30,23 @@ fs::path foreign_path(const fs::path& blobs, const HubFile& file) { return blobs
 
 bool has_blob(const fs::path& blobs, const HubFile& file) {
   std::error_code error;
-  return fs::is_regular_file(blobs / file.etag(), error) && fs::file_size(blobs / file.etag(), error) == file.size && !error;
+  return fs::is_regular_file(blobs / file.etag(), error) && fs::file_size(blobs / file.etag(), error) == file.size &&
+         !error;
 }
 
-/// One content on its way. Its fields but the atomics are guarded by the download's mutex, or belong to the one worker that
-/// opens or verifies it.
+/// One content on its way. Its fields but the atomics are guarded by the download's mutex, or belong to the one worker
+/// that opens or verifies it.
 struct Job {
   const HubFile* file;
-  /// opening: one worker locks, opens and begins it; ranged: any worker may take a piece; single: one worker gets it all.
+  /// opening: one worker locks, opens and begins it; ranged: any worker may take a piece; single: one gets it all.
   enum class State { queued, opening, ranged, single, verifying, done } state = State::queued;
-  std::atomic<bool> waiting = false;   // for another process
+  std::atomic<bool> waiting = false;  // for another process
   std::atomic<uint64_t> at_hand = 0;
   FileLock lock;
   std::unique_ptr<PartialFile> partial;
-  std::vector<bool> taken;             // pieces that a worker has or had
+  std::vector<bool> taken;  // pieces that a worker has or had
   size_t pieces_left = 0;
-  bool resumed = false;                // some of it is of an earlier process
+  bool resumed = false;  // some of it is of an earlier process
   int bad_hashes = 0;
 };
 
@@ -58,6 +59,7 @@ class Download {
       auto job = std::make_unique<Job>();
       job->file = &file;
       job->at_hand = bytes_at_hand(blobs_, file);
+      if (has_blob(blobs_, file)) job->state = Job::State::done;
       size_ += file.size;
       jobs_.push_back(std::move(job));
     }
@@ -65,7 +67,8 @@ class Download {
 
   uint64_t run() {
     std::vector<std::thread> workers;
-    const auto count = std::min<size_t>(static_cast<size_t>(std::max(1, options_.connections)), std::max<size_t>(1, jobs_.size() * 64));
+    const auto count = std::min<size_t>(static_cast<size_t>(std::max(1, options_.connections)),
+                                        std::max<size_t>(1, jobs_.size() * 64));
     running_ = count;
     for (size_t i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
     std::exception_ptr mine;
@@ -114,9 +117,9 @@ class Download {
       progress.done += job->at_hand;
       if (job->state == Job::State::done) ++progress.files_done;
       if (job->state == Job::State::queued || job->state == Job::State::done) continue;
-      const auto state = job->waiting                             ? FileProgress::State::waiting
+      const auto state = job->waiting                          ? FileProgress::State::waiting
                          : job->state == Job::State::verifying ? FileProgress::State::verifying
-                                                                 : FileProgress::State::receiving;
+                                                               : FileProgress::State::receiving;
       progress.active.push_back({job->file->path, job->at_hand, job->file->size, state});
     }
     progress.finished.swap(finished_);
@@ -178,8 +181,8 @@ class Download {
     job.waiting = false;
     check_cancelled();
     if (has_blob(blobs_, *job.file)) return finish(job, true);  // by another process meanwhile
-    auto partial = std::make_unique<PartialFile>(partial_path(blobs_, *job.file), job.file->size,
-                                                 hub_.settings().piece_bytes);
+    auto partial =
+        std::make_unique<PartialFile>(partial_path(blobs_, *job.file), job.file->size, hub_.settings().piece_bytes);
     partial->adopt(foreign_path(blobs_, *job.file));
     {
       const std::lock_guard lock(mutex_);
@@ -232,8 +235,10 @@ class Download {
       if (alone) piece = first_missing(partial);
       FileStream stream(hub_, repo_, *job.file, partial, piece, alone);
       stream.on_ranges = [&](bool ranges) {
-        if (ranges) share(job, piece);
-        else set_state(job, Job::State::single);
+        if (ranges)
+          share(job, piece);
+        else
+          set_state(job, Job::State::single);
       };
       stream.on_bytes = [&](uint64_t bytes) {
         job.at_hand += bytes;
@@ -246,7 +251,8 @@ class Download {
       std::chrono::milliseconds wait{};
       const std::string problem = without_token(stream.problem(response), hub_.settings());
       if (!backoff.next(response, wait)) {
-        throw Error(ErrorKind::network, fmt::format("{}: {}", job.file->path, problem), "what has come is kept: pull again to go on");
+        throw Error(ErrorKind::network, fmt::format("{}: {}", job.file->path, problem),
+                    "what has come is kept: pull again to go on");
       }
       note(fmt::format("{}: {}; again in {:.1f} s", job.file->path, problem, static_cast<double>(wait.count()) / 1000));
       if (response.status == 429 || response.status == 503) put_off(wait);
@@ -275,8 +281,8 @@ class Download {
     if (hopeless) {
       std::error_code ignored;
       fs::remove(partial_path(blobs_, file), ignored);
-      throw Error(ErrorKind::bad_model, fmt::format("{}: what comes is not what the hub lists: its {} differs", file.path,
-                                                    file.sha256.empty() ? "git hash" : "SHA-256"));
+      throw Error(ErrorKind::bad_model, fmt::format("{}: what comes is not what the hub lists: its {} differs",
+                                                    file.path, file.sha256.empty() ? "git hash" : "SHA-256"));
     }
     note(fmt::format("{}: its hash is not the one that the hub lists; once more from the start", file.path));
     begin(http, job);

@@ -30,7 +30,8 @@ bool skip(std::string_view& text, std::string_view word) {
 /// "bytes 5-9/100" is the range that starts at `first` of a file of `size` bytes.
 bool is_range(std::string_view text, uint64_t first, uint64_t size) {
   uint64_t from = 0, to = 0, total = 0;
-  if (!skip(text, "bytes ") || !read_number(text, from) || !skip(text, "-") || !read_number(text, to) || !skip(text, "/")) {
+  if (!skip(text, "bytes ") || !read_number(text, from) || !skip(text, "-") || !read_number(text, to) ||
+      !skip(text, "/")) {
     return false;
   }
   if (from != first || to < from || to >= size) return false;
@@ -46,8 +47,8 @@ std::string plain_etag(std::string_view etag) {
 
 }  // namespace
 
-FileStream::FileStream(const HubClient& hub, const HubRepo& repo, const HubFile& file, PartialFile& partial, size_t piece,
-                       bool alone)
+FileStream::FileStream(const HubClient& hub, const HubRepo& repo, const HubFile& file, PartialFile& partial,
+                       size_t piece, bool alone)
     : hub_(hub), repo_(repo), file_(file), partial_(partial), piece_(piece), alone_(alone) {}
 
 bool FileStream::refuse(std::string problem) {
@@ -65,7 +66,8 @@ bool FileStream::see_head(const HttpResponse& response) {
   if (!encoding.empty() && encoding != "identity") return refuse(fmt::format("it comes encoded as {}", encoding));
   if (response.status == 206) {
     const std::string range = header_value(response.headers, "Content-Range");
-    if (!is_range(range, at_, file_.size)) return refuse(fmt::format("the range '{}' came instead of the one asked for", range));
+    if (!is_range(range, at_, file_.size))
+      return refuse(fmt::format("the range '{}' came instead of the one asked for", range));
   } else {
     const std::string length = header_value(response.headers, "Content-Length");
     if (!length.empty() && length != std::to_string(file_.size)) {
@@ -112,7 +114,8 @@ HttpResponse FileStream::receive(HttpClient& http, std::function<bool()> cancell
   const HttpResponse response = http.send(request);
   if (response.cancelled || complete() || !problem_.empty() || is_worth_retrying(response)) return response;
   if (!response.failure.empty()) {
-    throw Error(ErrorKind::network, without_token(fmt::format("{}: {}", file_.path, response.failure), hub_.settings()));
+    throw Error(ErrorKind::network,
+                without_token(fmt::format("{}: {}", file_.path, response.failure), hub_.settings()));
   }
   // Another host's refusal may be that of a link that has run out: the hub gives a new one.
   if (response.ok() || response.other_origin || response.status == 416) return response;

@@ -10,17 +10,19 @@
 
 namespace mlxk {
 
-/// One request for a piece of a file, its reply checked against the hub's listing and written into the partial file. A hub
-/// that ignores ranges sends the file from its start: bytes at hand are then passed over.
+/// One request for a piece of a file, its reply checked against the hub's listing and written into the partial file. A
+/// hub that ignores ranges sends the file from its start: bytes at hand are then passed over.
 class FileStream {
  public:
   /// `alone`: nobody else writes to this file, so that a reply with all of it may fill all pieces.
-  FileStream(const HubClient& hub, const HubRepo& repo, const HubFile& file, PartialFile& partial, size_t piece, bool alone);
+  FileStream(const HubClient& hub, const HubRepo& repo, const HubFile& file, PartialFile& partial, size_t piece,
+             bool alone);
 
-  std::function<void(bool)> on_ranges;      // a good reply came: whether it is the range asked for
-  std::function<void(uint64_t)> on_bytes;   // so many new bytes were written
+  std::function<void(bool)> on_ranges;     // a good reply came: whether it is the range asked for
+  std::function<void(uint64_t)> on_bytes;  // so many new bytes were written
 
-  /// Sends the request and takes what comes. Throws denied (the hub refuses the file), network (no use in trying again), io.
+  /// Sends the request and takes what comes. Throws denied (the hub refuses the file), network (no use in trying
+  /// again), io.
   HttpResponse receive(HttpClient& http, std::function<bool()> cancelled);
 
   /// All that this stream is for is at hand.
@@ -41,8 +43,8 @@ class FileStream {
   PartialFile& partial_;
   size_t piece_;
   bool alone_;
-  bool whole_ = false;     // the reply is the file from its start
-  uint64_t at_ = 0;        // where in the file the next byte belongs
+  bool whole_ = false;  // the reply is the file from its start
+  uint64_t at_ = 0;     // where in the file the next byte belongs
   uint64_t received_ = 0;
   std::string problem_;
 };

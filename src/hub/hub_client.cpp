@@ -47,7 +47,8 @@ bool flag_of(const Json& entry, const char* key) {  // "gated" is false, "auto" 
 HubClient::HubClient(HubSettings settings, std::function<bool()> cancelled)
     : settings_(std::move(settings)), cancelled_(std::move(cancelled)) {
   if (settings_.offline) {
-    throw Error(ErrorKind::unavailable, "HF_HUB_OFFLINE is set: no connection to the hub is made", "unset it to go online");
+    throw Error(ErrorKind::unavailable, "HF_HUB_OFFLINE is set: no connection to the hub is made",
+                "unset it to go online");
   }
 }
 
@@ -93,21 +94,24 @@ void HubClient::refuse(const HttpResponse& response, const std::string& name, co
                 fmt::format("Revision '{}' not found for model '{}'", revision.empty() ? "main" : revision, name));
   }
   if (code == "GatedRepo") {
-    throw Error(ErrorKind::denied,
-                fmt::format("Access denied: gated/private model '{}'. Accept terms and set HF_TOKEN.", name),
-                anonymous ? fmt::format("accept the terms at {} with your account, make a token there and set HF_TOKEN", page)
-                          : fmt::format("the account of this token has not been given access; ask for it at {}", page));
+    throw Error(
+        ErrorKind::denied, fmt::format("Access denied: gated/private model '{}'. Accept terms and set HF_TOKEN.", name),
+        anonymous ? fmt::format("accept the terms at {} with your account, make a token there and set HF_TOKEN", page)
+                  : fmt::format("the account of this token has not been given access; ask for it at {}", page));
   }
   // Without a token the hub does not tell a private repository from none; a bad token it calls by name.
   if (code == "RepoNotFound" || response.status == 404 || (response.status == 401 && code.empty() && said.empty())) {
-    throw Error(ErrorKind::denied, fmt::format("Access denied or not found for '{}'.", name),
-                anonymous ? "if it is a private model, set HF_TOKEN" : "no such model, or this token does not reach it");
+    throw Error(
+        ErrorKind::denied, fmt::format("Access denied or not found for '{}'.", name),
+        anonymous ? "if it is a private model, set HF_TOKEN" : "no such model, or this token does not reach it");
   }
   if (response.status == 401 || response.status == 403) {
     throw Error(ErrorKind::denied, fmt::format("Access denied to model '{}'. Set HF_TOKEN.", name),
-                said.empty() ? std::string(anonymous ? "" : "the hub does not accept this token for it") : "the hub says: " + said);
+                said.empty() ? std::string(anonymous ? "" : "the hub does not accept this token for it")
+                             : "the hub says: " + said);
   }
-  throw Error(ErrorKind::network, fmt::format("{} answers {}{}", response.host, response.status, said.empty() ? "" : ": " + said));
+  throw Error(ErrorKind::network,
+              fmt::format("{} answers {}{}", response.host, response.status, said.empty() ? "" : ": " + said));
 }
 
 HubRepo HubClient::repo(const std::string& name, const std::string& revision) {
@@ -153,9 +157,11 @@ void HubClient::check_access(const HubRepo& repo, const HubFile& file) {
 }
 
 Json HubClient::search(const std::string& query, const std::string& library, int limit) {
-  std::string path = fmt::format("/api/models?search={}&limit={}&sort=downloads&direction=-1", url_encode(query), limit);
+  std::string path =
+      fmt::format("/api/models?search={}&limit={}&sort=downloads&direction=-1", url_encode(query), limit);
   if (!library.empty()) path += "&filter=" + url_encode(library);
-  for (const char* field : {"downloads", "likes", "lastModified", "pipeline_tag", "library_name", "gated", "private", "tags"}) {
+  for (const char* field :
+       {"downloads", "likes", "lastModified", "pipeline_tag", "library_name", "gated", "private", "tags"}) {
     path += std::string("&expand[]=") + field;
   }
   const HttpResponse response = send(api_request(path));

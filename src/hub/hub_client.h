@@ -14,11 +14,11 @@ namespace mlxk {
 
 /// A file of a repository, by the hub's listing. Its names and hashes have been checked: they may become paths.
 struct HubFile {
-  std::string path;        // relative, "/" between components
+  std::string path;  // relative, "/" between components
   uint64_t size = 0;
-  std::string git_hash;    // SHA-1 of "blob <size>\0" and the content
-  std::string sha256;      // of a file kept in LFS; empty: not known
-  std::string xet_hash;    // of a file kept in Xet; empty: none
+  std::string git_hash;  // SHA-1 of "blob <size>\0" and the content
+  std::string sha256;    // of a file kept in LFS; empty: not known
+  std::string xet_hash;  // of a file kept in Xet; empty: none
 
   /// What the cache calls the file's content: the ETag that the hub gives it.
   const std::string& etag() const { return sha256.empty() ? git_hash : sha256; }
@@ -39,8 +39,8 @@ class HubClient {
 
   const HubSettings& settings() const { return settings_; }
 
-  /// The repository `name` at `revision` (empty: main). Throws denied (private, gated, or not there at all), no_revision,
-  /// network, unavailable when offline.
+  /// The repository `name` at `revision` (empty: main). Throws denied (private, gated, or not there at all),
+  /// no_revision, network, unavailable when offline.
   HubRepo repo(const std::string& name, const std::string& revision);
 
   /// Every file of `repo`, sorted by path. Throws bad_model when the listing holds what cannot be a repository's file.
@@ -49,7 +49,8 @@ class HubClient {
   /// Throws denied when `file` of a gated repository may not be read with this token.
   void check_access(const HubRepo& repo, const HubFile& file);
 
-  /// Models that match `query`, the most downloaded first, as the hub describes them; `library` ("mlx") narrows, empty: any.
+  /// Models that match `query`, the most downloaded first, as the hub describes them; `library` ("mlx") narrows, empty:
+  /// any.
   Json search(const std::string& query, const std::string& library, int limit);
 
   /// The request for the content of `file`: the hub's address, the token.

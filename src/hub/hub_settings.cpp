@@ -42,12 +42,14 @@ Number positive(const char* name, Number otherwise) {
   return value;
 }
 
-/// A token goes into a header: no white space around it, nothing in it that would end the line. Its text is never shown.
+/// A token goes into a header: no white space around it, nothing in it that would end the line. Its text is never
+/// shown.
 std::string clean_token(std::string token, std::string_view source) {
   const auto space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   while (!token.empty() && space(token.back())) token.pop_back();
   token.erase(token.begin(), std::find_if_not(token.begin(), token.end(), space));
-  const bool bad = std::any_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
+  const bool bad =
+      std::any_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
   if (bad) throw Error(ErrorKind::usage, fmt::format("{}: the token holds white space or control characters", source));
   return token;
 }

@@ -77,7 +77,8 @@ void read_tree_page(const Json& page, std::vector<HubFile>& files) {
     }
     if (const std::string xet = text_of(entry, "xetHash"); xet.size() == 64 && is_hex(xet)) file.xet_hash = xet;
     if (files.size() == kMaxFiles) {
-      throw Error(ErrorKind::bad_model, fmt::format("the hub lists more than {} files; nothing was written", kMaxFiles));
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("the hub lists more than {} files; nothing was written", kMaxFiles));
     }
     files.push_back(std::move(file));
   }
@@ -86,8 +87,9 @@ void read_tree_page(const Json& page, std::vector<HubFile>& files) {
 void check_tree(std::vector<HubFile>& files) {
   std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
   const auto has = [&](const std::string& path) {
-    const auto found = std::lower_bound(files.begin(), files.end(), path,
-                                        [](const HubFile& file, const std::string& wanted) { return file.path < wanted; });
+    const auto found =
+        std::lower_bound(files.begin(), files.end(), path,
+                         [](const HubFile& file, const std::string& wanted) { return file.path < wanted; });
     return found != files.end() && found->path == path;
   };
   for (size_t i = 0; i < files.size(); ++i) {

@@ -76,7 +76,8 @@ bool load_map(int descriptor, uint64_t size, uint64_t& piece_bytes, std::vector<
   const uint64_t pieces = piece_count(size, head.piece_bytes);
   if (pieces > kMaxPieces || length != size + sizeof(head) + pieces * sizeof(uint64_t)) return false;
   done.assign(pieces, 0);
-  if (!transfer(pread, descriptor, reinterpret_cast<char*>(done.data()), pieces * sizeof(uint64_t), size + sizeof(head))) {
+  if (!transfer(pread, descriptor, reinterpret_cast<char*>(done.data()), pieces * sizeof(uint64_t),
+                size + sizeof(head))) {
     return false;
   }
   piece_bytes = head.piece_bytes;
@@ -90,7 +91,7 @@ bool load_map(int descriptor, uint64_t size, uint64_t& piece_bytes, std::vector<
 
 PartialFile::PartialFile(fs::path path, uint64_t size, uint64_t piece_bytes)
     : path_(std::move(path)), size_(size), new_piece_bytes_(std::max(piece_bytes, size / kMaxPieces + 1)) {
-  descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+  descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
   struct stat info;
   if (descriptor_ < 0 || fstat(descriptor_, &info) != 0) fail("write", path_);
   if (!S_ISREG(info.st_mode)) {
@@ -112,7 +113,8 @@ void PartialFile::start() {
   MapHead head{{}, size_, piece_bytes_};
   std::memcpy(head.magic, kMagic, sizeof(kMagic));
   std::memcpy(map.data(), &head, sizeof(head));
-  if (ftruncate(descriptor_, 0) != 0 || !transfer(pwrite, descriptor_, map.data(), map.size(), size_)) fail("write", path_);
+  if (ftruncate(descriptor_, 0) != 0 || !transfer(pwrite, descriptor_, map.data(), map.size(), size_))
+    fail("write", path_);
 }
 
 uint64_t PartialFile::length(size_t piece) const { return piece_length(size_, piece_bytes_, piece); }

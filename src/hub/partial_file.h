@@ -8,9 +8,10 @@
 
 namespace mlxk {
 
-/// A file on its way: <etag>.mlxk.incomplete. Behind its `size` bytes of content stands the map: for each piece of fixed length
-/// how many bytes from the piece's start are at hand, written behind the bytes themselves: a process may be killed at any point.
-/// Whoever opens one holds the content's lock. The parts of different pieces may be written by different threads.
+/// A file on its way: <etag>.mlxk.incomplete. Behind its `size` bytes of content stands the map: for each piece of
+/// fixed length how many bytes from the piece's start are at hand, written behind the bytes themselves: a process may
+/// be killed at any point. Whoever opens one holds the content's lock. The parts of different pieces may be written by
+/// different threads.
 class PartialFile {
  public:
   /// Opens `path`, taking up what an earlier process left with its length of pieces, or makes it with pieces of

@@ -59,7 +59,8 @@ std::vector<HubFile> distinct(const std::vector<HubFile>& files) {
   for (const auto& file : files) {
     if (seen.insert(file.etag()).second) contents.push_back(file);
   }
-  // Small files first: configuration and tokenizer are there at once, and the large ones get all connections at the end.
+  // Small files first: configuration and tokenizer are there at once, and the large ones get all connections at the
+  // end.
   std::stable_sort(contents.begin(), contents.end(), [](const auto& a, const auto& b) { return a.size < b.size; });
   return contents;
 }
@@ -110,8 +111,9 @@ PullPlan plan_pull(HubClient& hub, const PullRequest& request) {
     if (!matches_any(file.path, request.exclude)) plan.files.push_back(file);
   }
   if (plan.files.empty()) {
-    throw Error(ErrorKind::not_found, plan.all.empty() ? fmt::format("'{}' holds no files", plan.repo.name)
-                                                       : fmt::format("no file of '{}' is chosen by --include and --exclude", plan.repo.name));
+    throw Error(ErrorKind::not_found,
+                plan.all.empty() ? fmt::format("'{}' holds no files", plan.repo.name)
+                                 : fmt::format("no file of '{}' is chosen by --include and --exclude", plan.repo.name));
   }
   if (plan.repo.gated) hub.check_access(plan.repo, plan.files.front());
   const fs::path blobs = plan.repo_folder() / "blobs";
@@ -129,11 +131,15 @@ PullResult run_pull(const HubClient& hub, const PullPlan& plan, const DownloadOp
     throw Error(ErrorKind::io, fmt::format("{} needs {} more bytes on the disk of {}, which has {}", plan.repo.name,
                                            plan.missing_bytes, plan.cache.string(), plan.free_bytes));
   }
+  if (plan.missing_bytes == 0 && is_written(plan.repo_folder(), plan.repo, plan.files, plan.revision)) {
+    return {plan.repo_folder() / "snapshots" / plan.repo.commit, 0};  // nothing to write, so the cache may be read-only
+  }
   make_folder(plan.repo_folder() / "blobs");
   make_folder(plan.locks());
   const PullMark mark(plan.locks());
   PullResult result;
-  result.received_bytes = download_blobs(hub, plan.repo, distinct(plan.files), plan.repo_folder(), plan.locks(), options);
+  result.received_bytes =
+      download_blobs(hub, plan.repo, distinct(plan.files), plan.repo_folder(), plan.locks(), options);
   result.snapshot = write_snapshot(plan.repo_folder(), plan.locks(), plan.repo, plan.files, plan.all, plan.revision);
   return result;
 }

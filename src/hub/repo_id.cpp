@@ -20,8 +20,8 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 void check_part(std::string_view name, std::string_view part) {
   for (const char c : part) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '_' || c == '.';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
     if (!plain) refuse(fmt::format("'{}' holds more than letters, digits, '-', '_' and '.'", name));
   }
   const auto edge = [](char c) { return c == '-' || c == '.'; };
@@ -36,7 +36,8 @@ void check_revision(std::string_view revision) {
   };
   if (revision.size() > kMaxRevision) refuse_revision("is too long");
   if (std::any_of(revision.begin(), revision.end(), is_control)) refuse_revision("holds a control character");
-  if (revision.front() == '-' || revision.front() == '/' || revision.back() == '/') refuse_revision("is no branch, tag or commit");
+  if (revision.front() == '-' || revision.front() == '/' || revision.back() == '/')
+    refuse_revision("is no branch, tag or commit");
   if (revision.find("..") != revision.npos || revision.find("//") != revision.npos || revision.find("./") == 0 ||
       revision.find("/./") != revision.npos || revision == "." || revision.find('\\') != revision.npos) {
     refuse_revision("is no branch, tag or commit");

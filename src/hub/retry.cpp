@@ -25,13 +25,19 @@ int64_t seconds_until(const std::string& date) {
 }  // namespace
 
 milliseconds retry_after(const HttpResponse& response) {
-  const std::string text = header_value(response.headers, "Retry-After");
+  std::string text = header_value(response.headers, "Retry-After");
+  if (text.empty() && response.status == 429) {  // the hub's own way: RateLimit: "api";r=0;t=55
+    const std::string limit = header_value(response.headers, "RateLimit");
+    if (const size_t at = limit.find(";t="); at != limit.npos) {
+      text = limit.substr(at + 3, limit.find(';', at + 3) - at - 3);
+    }
+  }
   if (text.empty()) return milliseconds{0};
   int64_t seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (error == std::errc::result_out_of_range) return kLongestRetryAfter;
   if (error != std::errc{} || end != text.data() + text.size()) seconds = seconds_until(text);
-  return std::clamp(milliseconds{std::clamp<int64_t>(seconds, 0, 1'000'000) * 1000}, milliseconds{0}, kLongestRetryAfter);
+  return std::min(milliseconds{std::clamp<int64_t>(seconds, 0, 1'000'000) * 1000}, kLongestRetryAfter);
 }
 
 bool is_worth_retrying(const HttpResponse& response) {
@@ -55,7 +61,8 @@ bool wait_for(milliseconds time, const std::function<bool()>& cancelled) {
   while (!(cancelled && cancelled())) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= end) return true;
-    std::this_thread::sleep_for(std::min(milliseconds{50}, std::chrono::duration_cast<milliseconds>(end - now) + milliseconds{1}));
+    std::this_thread::sleep_for(
+        std::min(milliseconds{50}, std::chrono::duration_cast<milliseconds>(end - now) + milliseconds{1}));
   }
   return false;
 }

@@ -7,8 +7,8 @@
 
 namespace mlxk {
 
-/// How long to wait before a request is tried again: longer each time, with some chance in it so that many clients do not
-/// come back at once. One thread.
+/// How long to wait before a request is tried again: longer each time, with some chance in it so that many clients do
+/// not come back at once. One thread.
 class Backoff {
  public:
   explicit Backoff(int tries) : tries_(tries) {}
@@ -24,7 +24,7 @@ class Backoff {
 /// Whether a reply says that trying again may help: 408, 425, 429, 500, 502, 503, 504 or a failure on the way.
 bool is_worth_retrying(const HttpResponse& response);
 
-/// Retry-After, in seconds or as a date, at most ten minutes; zero when absent.
+/// Retry-After, in seconds or as a date (or what the hub's RateLimit says), at most ten minutes; zero when absent.
 std::chrono::milliseconds retry_after(const HttpResponse& response);
 
 /// Sleeps; false as soon as `cancelled` says so.

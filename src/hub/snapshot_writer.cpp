@@ -47,23 +47,31 @@ fs::path link_target(const HubFile& file) {
   return up + "blobs/" + file.etag();
 }
 
+bool is_linked(const fs::path& folder, const HubFile& file) {
+  std::error_code error;
+  return fs::read_symlink(folder / file.path, error) == link_target(file) && !error;
+}
+
 /// Makes the link, in one step over whatever stands there.
 void make_link(const fs::path& folder, const HubFile& file) {
-  const fs::path link = folder / file.path, target = link_target(file);
+  if (is_linked(folder, file)) return;
+  const fs::path link = folder / file.path;
   std::error_code error;
-  if (fs::read_symlink(link, error) == target && !error) return;
   make_folders(folder, fs::path(file.path).parent_path());
   const fs::path temporary = folder / fs::path(file.path).parent_path() / ".mlxk-link";
   fs::remove(temporary, error);
-  fs::create_symlink(target, temporary, error);
+  fs::create_symlink(link_target(file), temporary, error);
   if (error) fail(link, error.value());
   if (std::rename(temporary.c_str(), link.c_str()) != 0) fail(link, errno);
 }
 
-/// trees/<commit>.json in the form of huggingface_hub, which so knows what belongs to the snapshot without asking the hub.
+/// trees/<commit>.json in the form of huggingface_hub, which so knows what belongs to the snapshot without asking the
+/// hub.
 void write_tree(const fs::path& repo_folder, const std::string& commit, const std::vector<HubFile>& all) {
   std::string text = fmt::format("{{\n \"format_version\": {},\n \"files\": {{", kTreeFormat);
-  const auto quoted = [](const std::string& word) { return Json(word).dump(-1, ' ', true, Json::error_handler_t::replace); };
+  const auto quoted = [](const std::string& word) {
+    return Json(word).dump(-1, ' ', true, Json::error_handler_t::replace);
+  };
   for (size_t i = 0; i < all.size(); ++i) {  // by hand: a Json object looks each new key up among all others
     const HubFile& file = all[i];
     Json entry = {{"size", file.size}, {"blob_id", file.git_hash}};
@@ -97,7 +105,8 @@ bool is_unchanged(const fs::path& path, const std::string& content) {
 }  // namespace
 
 fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, const HubRepo& repo,
-                        const std::vector<HubFile>& files, const std::vector<HubFile>& all, const std::string& revision) {
+                        const std::vector<HubFile>& files, const std::vector<HubFile>& all,
+                        const std::string& revision) {
   const FileLock lock = wait_for_lock(locks / "mlxk-snapshot.lock", [] { return false; });
   const fs::path snapshot = repo_folder / "snapshots" / repo.commit;
   for (const auto& file : files) {
@@ -127,6 +136,13 @@ fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, cons
     write_ref(repo_folder, revision, repo.commit);
   }
   return snapshot;
+}
+
+bool is_written(const fs::path& repo_folder, const HubRepo& repo, const std::vector<HubFile>& files,
+                const std::string& revision) {
+  const fs::path snapshot = repo_folder / "snapshots" / repo.commit;
+  return std::all_of(files.begin(), files.end(), [&](const HubFile& file) { return is_linked(snapshot, file); }) &&
+         (revision.empty() || is_unchanged(repo_folder / "refs" / revision, repo.commit));
 }
 
 std::vector<HubFile> recorded_tree(const fs::path& repo_folder, const std::string& commit) {

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -70,13 +71,14 @@ class Fault:
 
 
 class Hub:
-    def __init__(self, token="hf_secret_of_the_tests", page=1000):
+    def __init__(self, token="hf_secret_of_the_tests", page=1000, tls=None):
+        """`tls`: (certificate, key), files for servers that speak https."""
         self.repos, self.blobs, self.faults, self.log = {}, {}, [], []
         self.token, self.page = token, page
         self.lock = threading.Lock()
         self.tree_override = None  # function(entries) → entries, for hostile listings
-        self.servers = [Server(self, kind) for kind in ("hub", "cdn")]
-        self.url, self.cdn = (f"http://127.0.0.1:{server.server_port}" for server in self.servers)
+        self.servers = [Server(self, kind, tls) for kind in ("hub", "cdn")]
+        self.url, self.cdn = (f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}" for server in self.servers)
         for server in self.servers:
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -118,9 +120,17 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, hub, kind):
-        self.hub, self.kind = hub, kind
+    def __init__(self, hub, kind, tls):
+        self.hub, self.kind, self.tls = hub, kind, None
+        if tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*tls)
         super().__init__(("127.0.0.1", 0), Handler)
+
+    def finish_request(self, request, client_address):  # on the request's own thread
+        if self.tls:
+            request = self.tls.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
 
     def handle_error(self, request, client_address):
         pass  # a client that went away
@@ -251,7 +261,8 @@ class Handler(Routes, BaseHTTPRequestHandler):
     def dispatch(self):
         parts = urllib.parse.urlsplit(self.path)
         self.plain_path, self.query = parts.path, urllib.parse.parse_qs(parts.query)
-        self.hub.log.append(Request(self.server.kind, self.command, self.path, {name.title(): value for name, value in self.headers.items()}, time.monotonic()))
+        headers = {name.title(): value for name, value in self.headers.items()}
+        self.hub.log.append(Request(self.server.kind, self.command, self.path, headers, time.monotonic()))
         self.fault = self.hub.fault_of(f"{self.command} {self.server.kind} {self.path}")
         if "status" in self.fault:
             self.body()  # what is not read would be taken for the next request

@@ -284,6 +284,7 @@ class Disk(HubTest):
         self.pull("org/model")
         subprocess.run(["mount", "-o", "remount,ro", self.disk], check=True)
         self.assertIn("already exists", self.pull("org/model")[0])
+        self.assertIn("Downloaded to", self.pull("org/model", "--force-resume")[0])
         _, err = self.pull("org/other", code=1)
         self.assertIn(f"cannot write {self.repo('org/other')}/blobs: Read-only file system", err)
 

@@ -2,9 +2,12 @@
 import itertools
 import json
 import os
+import shutil
+import subprocess
 import time
 import unittest
 
+from hub import Hub
 from hub_case import PIECE, HubTest, model, safetensors
 
 FAULT = r"GET cdn /blobs/"
@@ -186,6 +189,40 @@ class Lies(HubTest):
             self.hub.fault(page, status=200, text=text, times=None)
             self.run_json("pull", "org/model", "--json", code=1)
             self.assertEqual(os.listdir(self.cache), [])
+
+
+@unittest.skipUnless(shutil.which("openssl"), "no openssl to make a certificate with")
+class Encrypted(HubTest):
+    def setUp(self):
+        super().setUp()
+        self.certificate, key = os.path.join(self.home, "cert.pem"), os.path.join(self.home, "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.certificate],
+                       check=True, capture_output=True)
+        self.plain = self.hub
+        self.hub = Hub(tls=(self.certificate, key))
+        self.addCleanup(self.hub.close)
+        self.commit = self.hub.add("org/model", model())
+        self.env.update(HF_ENDPOINT=self.hub.url, HF_TOKEN=self.hub.token)
+
+    def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(self):
+        document = self.run_json("pull", "org/model", "--json", code=1)
+        self.assertIn("certificate", document["error"]["message"])
+        self.assertEqual(self.hub.log, [])
+
+    def test_a_certificate_that_the_user_vouches_for(self):
+        self.pull("org/model", env={"SSL_CERT_FILE": self.certificate})
+        self.assert_pulled("org/model", self.commit, model())
+
+    def test_encryption_is_never_given_up(self):
+        self.hub.fault("/resolve/", redirect=self.plain.url + "/elsewhere", times=None)
+        self.hub.fault("/api/", status=302, headers={"Location": self.plain.url + "/api"}, times=None)
+        _, err = self.pull("org/model", code=1, env={"SSL_CERT_FILE": self.certificate})
+        self.assertIn("redirects to an address without encryption", err)
+        self.hub.faults.pop()
+        _, err = self.pull("org/model", code=1, env={"SSL_CERT_FILE": self.certificate})
+        self.assertIn("redirects to an address without encryption", err)
+        self.assertEqual(self.plain.log, [])
 
 
 class Listings(HubTest):
