@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// Requests alike, all submitted at once.
+/// Requests alike, all submitted at once; each goes on until the last to start has generated as many tokens as wanted.
 struct BenchPoint {
   int batch = 1;
   int64_t prompt = 512, generate = 128;  // tokens of each request; generate is at least 2
@@ -18,7 +18,7 @@ struct BenchPoint {
 /// What one run of a point gave.
 struct BenchRun {
   double prefill = 0;        // tokens/s of all requests, until every one has its first token
-  double decode = 0;         // tokens/s of all requests, from then until the last token
+  double decode = 0;         // tokens/s of all requests from then on, while all of them run
   double first_token_s = 0;  // median over the requests, each from the start of the run
 };
 
