@@ -134,20 +134,25 @@ std::string plot(const std::string& model, const std::vector<BenchResult>& resul
   return bar_chart_svg(model, {prefill, decode});
 }
 
-/// One line on a terminal's stderr that is written over; empty: it goes.
-void show_progress(const std::string& text) {
-  if (!isatty(STDERR_FILENO)) return;
-  fmt::print(stderr, "\r\033[K{}", text);
-  std::fflush(stderr);
-}
+/// One line on a terminal's stderr that is written over, and gone at the end, whatever the end is.
+class ProgressLine {
+ public:
+  ~ProgressLine() { show(""); }
+  void show(const std::string& text) {
+    if (!isatty(STDERR_FILENO)) return;
+    fmt::print(stderr, "\r\033[K{}", text);
+    std::fflush(stderr);
+  }
+};
 
 BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads,
                     std::vector<double>& bandwidths) {
   std::vector<double> prefill, decode, first;
   uint64_t peak = 0;
+  ProgressLine line;
   for (int64_t run = -1; run < runs; ++run) {  // the first warms up
-    show_progress(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
-                              run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
+    line.show(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
+                          run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
     // Beside every run, so that a busy neighbour slows both.
     if (run >= 0) bandwidths.push_back(read_bandwidth(threads, kBandwidthBytes));
     reset_peak_memory();
@@ -158,7 +163,6 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
     decode.push_back(result.decode);
     first.push_back(result.first_token_s);
   }
-  show_progress("");
   return {point, figure_of(prefill), figure_of(decode), figure_of(first), peak};
 }
 

@@ -3,6 +3,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #ifdef __APPLE__
 #include <sys/sysctl.h>
 #endif
@@ -96,6 +99,9 @@ double read_bandwidth(int threads, uint64_t bytes) {
 }
 
 void reset_peak_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);  // what an earlier point freed is not this one's
+#endif
   std::ofstream("/proc/self/clear_refs") << "5";
 }
 
