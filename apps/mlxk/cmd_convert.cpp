@@ -2,17 +2,18 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
-#include <filesystem>
 
 #include "base/error.h"
+#include "convert_request.h"
 #include "engine/open.h"
-#include "hub/resolve.h"
 #include "hub/workspace.h"
 #include "interrupt.h"
 #include "json/api.h"
 #include "output.h"
-#include "probe/model_info.h"
+#include "repair/repair.h"
+#include "table.h"
 #include "worker/worker.h"
 
 namespace mlxk {
@@ -20,103 +21,153 @@ namespace mlxk {
 namespace {
 namespace fs = std::filesystem;
 
-/// A bare name lies in the folder of workspaces, where there is one.
-fs::path in_workspace_home(const std::string& word) {
-  const auto home = workspace_home();
-  if (!home || word.find('/') != std::string::npos || fs::exists(word)) return word;
-  return *home / word;
-}
-
-void refuse_cache(const fs::path& target) {
-  const auto cache = fs::weakly_canonical(hub_cache_dir());
-  const auto relative = fs::weakly_canonical(target).lexically_relative(cache);
-  if (!relative.empty() && *relative.begin() != "..") {
-    throw Error(ErrorKind::invalid,
-                fmt::format("{} lies in the Hugging Face cache; a workspace may not", target.string()));
-  }
-}
-
 /// A line that is written over, on a terminal only; Ctrl-C ends the conversion, which removes what it wrote.
-void show_progress(const std::string& what, int64_t done, int64_t total) {
-  if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
-  if (!isatty(STDERR_FILENO)) return;
-  fmt::print(stderr, "\r{:3}% {:.60}\x1b[K{}", total > 0 ? done * 100 / total : 100, what,
-             done >= total ? "\r\x1b[K" : "");
+class Progress {
+ public:
+  void operator()(const std::string& what, int64_t done, int64_t total) {
+    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
+    if (!terminal_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (done < total && now - shown_ < std::chrono::milliseconds(100)) return;
+    shown_ = now;
+    fmt::print(stderr, "\r{:3}% {:.60}\x1b[K{}", total > 0 ? done * 100 / total : 100, printable(what),
+               done >= total ? "\r\x1b[K" : "");
+    std::fflush(stderr);
+  }
+
+ private:
+  bool terminal_ = isatty(STDERR_FILENO) != 0;
+  std::chrono::steady_clock::time_point shown_;
+};
+
+/// The failure as scripts know it: of the target, of health, or of the operating system.
+CommandFailure failure(const Error& error) {
+  const std::string message = error.what();
+  std::string type = error_kind_info(error.kind()).json_type;
+  if (message.find("the result is not healthy") != message.npos) type = "HealthCheckFailed";
+  if (error.kind() == ErrorKind::invalid || error.kind() == ErrorKind::not_found) type = "ValueError";
+  if (error.kind() == ErrorKind::io || error.kind() == ErrorKind::denied) type = "OSError";
+  return {error.kind() == ErrorKind::usage ? ErrorKind::invalid : error.kind(),
+          error.kind() == ErrorKind::usage ? "InvalidArgumentError" : type, message, nullptr, error.hint()};
 }
 
-std::string joined(const std::vector<std::string>& texts) { return fmt::format("{}", fmt::join(texts, "; ")); }
-
-Json report_json(const ConvertOptions& options, const ConvertReport& report, const ModelInfo* info,
-                 const Json& sentinel) {
+Json common_data(const ConvertOptions& options, const Json& sentinel) {
   Json data = {{"source", options.source.string()},
                {"target", options.target.string()},
                {"mode", sentinel.value("mode", "")},
-               {"model_type", report.model_type},
-               {"health_check", info != nullptr}};
-  if (info) {
-    data["health_status"] = info->healthy ? "healthy" : "unhealthy";
-    data["health_reason"] = info->health_reason;
-  }
-  data["message"] = report.quantization.empty() ? "Converted" : "Converted to " + report.quantization;
-  if (!report.warnings.empty()) data["warning"] = joined(report.warnings);
-  const auto quantization = sentinel.find("quantization");
-  if (quantization != sentinel.end()) data.update(*quantization);
-  data["content_hash"] = sentinel.value("content_hash", Json());
+               {"health_check", options.check_health}};
   return data;
 }
 
-int run(const Args& args) {
-  ConvertOptions options;
-  options.source = in_workspace_home(args.word("source"));
-  options.target = in_workspace_home(args.word("target"));
-  options.mode = args.text("--q-mode");
-  if (args.has("--quantize")) options.quantize_bits = static_cast<int>(args.integer("--quantize"));
-  if (args.has("--q-group-size")) options.group_size = static_cast<int>(args.integer("--q-group-size"));
-  if (!args.has("--quantize") && (args.has("--q-group-size") || args.has("--q-mode"))) {
-    throw Error(ErrorKind::usage, "--q-group-size and --q-mode need --quantize BITS");
-  }
-  refuse_cache(options.target);
+Json drift_json(const Drift& drift) {
+  return {{"tokens", drift.tokens},
+          {"mean_kl", drift.mean_kl},
+          {"max_kl", drift.max_kl},
+          {"top1_agreement", drift.top1_agreement}};
+}
+
+int convert(const ConvertOptions& options, bool json) {
   ConvertReport report;
   {
     const InterruptGuard guard;
     Worker worker(open_engine);
-    report = worker.convert(options, show_progress);
+    report = worker.convert(options, [progress = Progress()](const std::string& what, int64_t done, int64_t total) mutable {
+      progress(what, done, total);
+    });
   }
-  const auto target = fs::absolute(options.target).lexically_normal();
-  std::optional<ModelInfo> info;
-  if (!args.has("--skip-health")) info = probe_model({.name = target.string(), .path = target, .cached = false});
-  if (info && !info->healthy) {
-    throw Error(ErrorKind::bad_model,
-                fmt::format("{} was written but is not healthy: {}", target.string(), info->health_reason));
+  const auto sentinel = read_sentinel(options.target).value_or(Json::object());
+  auto data = common_data(options, sentinel);
+  data["model_type"] = report.model_type;
+  if (options.check_health) {
+    data["health_status"] = "healthy";
+    data["health_reason"] = report.health_reason;
   }
-  const auto data =
-      report_json(options, report, info ? &*info : nullptr, read_sentinel(target).value_or(Json::object()));
-  if (args.has("--json")) {
+  std::string message = report.quantization.empty() ? "Converted" : "Converted to " + report.quantization;
+  if (options.quantize_bits != 0) message = fmt::format("Quantized to {}-bit successfully", options.quantize_bits);
+  if (!options.recipe.empty()) message = fmt::format("Quantized to {} successfully", options.recipe);
+  if (options.dequantize) message = "Dequantized successfully";
+  data["message"] = message;
+  if (!report.warnings.empty()) data["warning"] = fmt::format("{}", fmt::join(report.warnings, "; "));
+  const auto quantization = sentinel.find("quantization");
+  if (quantization != sentinel.end()) data.update(*quantization);
+  if (report.drift) data["drift"] = drift_json(*report.drift);
+  data["content_hash"] = sentinel.value("content_hash", Json());
+  if (json) {
+    print_json(success_envelope("convert", data));
+    return 0;
+  }
+  print_line(fmt::format("convert: {} → {}", options.source.string(), options.target.string()));
+  print_line(fmt::format("  Mode: {}", report.mode));
+  for (const auto& warning : report.warnings) print_line("  ⚠ " + warning);
+  print_line("  " + message);
+  if (report.drift) {
+    print_line(fmt::format("  Drift: KL {:.6f} nats mean, {:.6f} largest; same likeliest token {:.1f} % of {}",
+                           report.drift->mean_kl, report.drift->max_kl, report.drift->top1_agreement * 100,
+                           report.drift->tokens));
+  }
+  if (options.check_health) print_line("  ✓ Health check: passed");
+  return 0;
+}
+
+int repair(const ConvertRequest& request, bool json) {
+  const auto& options = request.options;
+  RepairReport report;
+  {
+    const InterruptGuard guard;
+    report = repair_model({.source = options.source,
+                           .target = options.target,
+                           .index_only = request.task == ConvertRequest::Task::repair_index,
+                           .check_health = options.check_health},
+                          Progress());
+  }
+  const auto sentinel = read_sentinel(options.target).value_or(Json::object());
+  auto data = common_data(options, sentinel);
+  if (options.check_health) data["health_status"] = "healthy";
+  data["message"] = report.message;
+  data["repairs"] = Json::array();
+  for (const auto& finding : report.findings) {
+    data["repairs"].push_back({{"file", finding.file},
+                               {"problem", finding.problem},
+                               {"fix", finding.fix.empty() ? Json() : Json(finding.fix)}});
+  }
+  data["content_hash"] = sentinel.value("content_hash", Json());
+  if (json) {
     print_json(success_envelope("convert", data));
     return 0;
   }
   print_line(fmt::format("convert: {} → {}", options.source.string(), options.target.string()));
   print_line(fmt::format("  Mode: {}", data["mode"].get<std::string>()));
-  for (const auto& warning : report.warnings) print_line("  ⚠ " + warning);
-  print_line("  " + data["message"].get<std::string>());
-  if (info) print_line("  ✓ Health check: passed");
+  for (const auto& finding : report.findings) {
+    const auto fix = finding.fix.empty() ? std::string("cannot be repaired here") : finding.fix;
+    print_line(fmt::format("  {}: {} → {}", finding.file, printable(finding.problem), printable(fix)));
+  }
+  print_line("  " + report.message);
+  if (options.check_health) print_line("  ✓ Health check: passed");
   return 0;
+}
+
+int run(const Args& args) {
+  const auto request = read_convert_request(args);
+  const bool json = args.has("--json");
+  try {
+    return request.task == ConvertRequest::Task::convert ? convert(request.options, json) : repair(request, json);
+  } catch (const Error& error) {
+    throw failure(error);
+  }
 }
 }  // namespace
 
 extern const Command kConvertCommand;
 const Command kConvertCommand = {
     .name = "convert",
-    .help = "make an MLX workspace from a GGUF file or a folder of safetensors",
+    .help = "make an MLX workspace: quantise, dequantise, cast, import or repair a model",
     .positionals = {{"source", PositionalKind::required,
-                     "a .gguf file, a folder that holds one, or a folder of safetensors"},
+                     "a folder of safetensors, PyTorch weights (.bin, .pth) or .npz, or a .gguf file"},
                     {"target", PositionalKind::required, "the new folder; must not exist"}},
     .options = {{.name = "--quantize",
-                 .kind = OptionKind::integer,
+                 .kind = OptionKind::text,
                  .metavar = "BITS",
-                 .help = "quantise every matrix to 2, 3, 4, 5, 6 or 8 bits",
-                 .min = 2,
-                 .max = 8},
+                 .help = "2, 3, 4, 5, 6 or 8 bits, or a recipe: mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6"},
                 {.name = "--q-group-size",
                  .kind = OptionKind::integer,
                  .metavar = "N",
@@ -128,6 +179,27 @@ const Command kConvertCommand = {
                  .metavar = "MODE",
                  .help = "affine, mxfp4, mxfp8 or nvfp4",
                  .default_value = "affine"},
+                {.name = "--dequantize", .help = "unpack a quantised model"},
+                {.name = "--dtype",
+                 .kind = OptionKind::text,
+                 .metavar = "TYPE",
+                 .help = "float16, bfloat16 or float32 for what is not quantised; by default config.json's torch_dtype"},
+                {.name = "--repair-index", .help = "copy the model with its shards' index written anew"},
+                {.name = "--repair",
+                 .help = "copy the model and repair index, end-of-sequence tokens and preprocessor values"},
+                {.name = "--check", .help = "measure how far the logits are from the source's, and write it into README.md"},
+                {.name = "--max-kl",
+                 .kind = OptionKind::number,
+                 .metavar = "X",
+                 .help = "refuse a result whose mean KL divergence is larger (implies --check)",
+                 .min = 0},
+                {.name = "--max-shard-mb",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "size of a weight file at most",
+                 .default_value = "5120",
+                 .min = 1,
+                 .max = 1 << 20},
                 {.name = "--skip-health", .help = "do not check the result"},
                 json_option()},
     .run = run,

@@ -3,74 +3,116 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/staged_folder.h"
 #include "convert/convert_folder.h"
 #include "convert/convert_gguf.h"
+#include "convert/drift.h"
+#include "convert/model_card.h"
+#include "convert/quantizer.h"
+#include "convert/recipe.h"
 #include "hub/content_hash.h"
 #include "hub/workspace.h"
+#include "models/load.h"
+#include "probe/model_info.h"
 
 namespace mlxk {
 
 namespace {
-/// A folder that is removed again unless it was moved to its place.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(const fs::path& target) {
-    auto name = (target.parent_path() / fmt::format(".{}.tmp-XXXXXX", target.filename().string())).string();
-    if (!mkdtemp(name.data())) {
-      throw Error(ErrorKind::io,
-                  fmt::format("cannot create a folder in {}: {}", target.parent_path().string(), std::strerror(errno)));
-    }
-    path_ = name;
-    fs::permissions(path_, fs::perms(0755));
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
-  const fs::path& path() const { return path_; }
-
-  void move_to(const fs::path& target) {
-    std::error_code failure;
-    fs::rename(path_, target, failure);
-    if (failure) throw Error(ErrorKind::io, fmt::format("cannot create {}: {}", target.string(), failure.message()));
-    path_.clear();
-  }
-
- private:
-  fs::path path_;
+/// Where the model lies: a GGUF file, or a folder with config.json and the weights in it.
+struct Source {
+  fs::path folder;
+  fs::path gguf;     // empty: weights of another kind
+  fs::path weights;  // the one file that was named; empty: all of the folder
 };
 
-/// The .gguf file that `source` is or holds; empty for a folder with a model in safetensors.
-fs::path find_gguf(const fs::path& source) {
-  if (!fs::is_directory(source)) return source;
-  if (is_workspace(source)) return {};
+Source find_source(const fs::path& path) {
+  if (!fs::exists(path)) throw Error(ErrorKind::not_found, fmt::format("{} does not exist", path.string()));
+  if (!fs::is_directory(path)) {
+    const auto folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
+    if (path.extension() == ".gguf") return {folder, path, {}};
+    if (is_weights_name(path.filename().string()) && is_workspace(folder)) return {folder, {}, path};
+    if (is_weights_name(path.filename().string())) {
+      throw Error(ErrorKind::not_found, fmt::format("there is no config.json beside {}", path.string()));
+    }
+    return {folder, path, {}};  // the GGUF reader says what it is not
+  }
+  if (is_workspace(path)) return {path, {}, {}};
   std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(source)) {
+  for (const auto& entry : fs::directory_iterator(path)) {
     if (entry.path().extension() == ".gguf") found.push_back(entry.path());
   }
   std::sort(found.begin(), found.end());
   if (found.size() > 1) {
-    throw Error(ErrorKind::ambiguous, fmt::format("{} holds {} GGUF files", source.string(), found.size()),
+    throw Error(ErrorKind::ambiguous, fmt::format("{} holds {} GGUF files", path.string(), found.size()),
                 fmt::format("name one: {}", found.front().string()));
   }
   if (found.empty())
-    throw Error(ErrorKind::not_found, fmt::format("{} holds neither config.json nor a GGUF file", source.string()));
-  return found.front();
+    throw Error(ErrorKind::not_found, fmt::format("{} holds neither config.json nor a GGUF file", path.string()));
+  return {path, found.front(), {}};
 }
 
-Json sentinel(const ConvertOptions& options, const Json& config, const char* mode) {
+void check_options(const ConvertOptions& options) {
+  const bool packs = options.quantize_bits != 0 || !options.recipe.empty();
+  if (packs) base_form(options);
+  if (packs && options.dequantize) throw Error(ErrorKind::usage, "[convert] either quantize or dequantize");
+  if (!options.dtype.empty() && !dtype_named(options.dtype)) {
+    throw Error(ErrorKind::usage,
+                fmt::format("[convert] dtype must be float16, bfloat16 or float32, got {}", options.dtype));
+  }
+}
+
+ConvertReport write_model(const Source& source, const ConvertOptions& options, const fs::path& folder,
+                          const ProgressSink& progress) {
+  if (!source.gguf.empty()) return convert_gguf(source.gguf, options, folder, progress);
+  return convert_folder(source.folder, SourceTensors(source.folder, source.weights), options, folder, progress);
+}
+
+/// A folder with the source's own weights that the loader can read: the source itself, or a conversion of it that packs
+/// nothing anew.
+fs::path reference_model(const Source& source, const ConvertOptions& options, StagedFolder& staged,
+                         const ProgressSink& progress) {
+  const bool as_it_is = source.gguf.empty() && source.weights.empty() && !SourceTensors::files(source.folder).foreign;
+  if (as_it_is) return source.folder;
+  ConvertOptions plain;
+  plain.dtype = options.dtype;
+  plain.dequantize = !source.gguf.empty();
+  write_model(source, plain, staged.scratch(), progress);
+  return staged.scratch();
+}
+
+void check_drift(const Source& source, const ConvertOptions& options, StagedFolder& staged, ConvertReport& report,
+                 const ProgressSink& progress) {
+  if (!is_built_in(report.model_type)) {
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[check] model_type \"{}\" cannot be run here, so its drift is unknown", report.model_type),
+                "convert without --check");
+  }
+  const auto tokens = options.drift_tokens(staged.path());
+  const auto reference = reference_model(source, options, staged, progress);
+  report.drift = measure_drift(reference, staged.path(), tokens, progress);
+  if (report.drift->mean_kl > options.max_kl) {
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[check] the mean KL divergence is {:.6f}, at most {:.6f} was asked for",
+                            report.drift->mean_kl, options.max_kl),
+                "more bits or a smaller group size lose less");
+  }
+}
+
+std::string read_card(const fs::path& folder) {
+  std::error_code failed;
+  const auto path = folder / "README.md";
+  return fs::is_regular_file(path, failed) ? read_file(path, uint64_t{4} << 20) : std::string();
+}
+
+Json sentinel(const ConvertOptions& options, const Json& config, const std::string& mode) {
   Json json = {{"mlxk_version", MLXK_VERSION},
                {"created_at", utc_now()},
-               {"source_repo", options.source.string()},
+               {"source_repo", options.source_repo.empty() ? options.source.string() : options.source_repo},
                {"source_revision", nullptr},
                {"managed", true},
                {"operation", "convert"},
@@ -81,25 +123,34 @@ Json sentinel(const ConvertOptions& options, const Json& config, const char* mod
   }
   return json;
 }
+
+void check_health(const fs::path& folder, ConvertReport& report) {
+  const auto info = probe_model({.name = folder.string(), .path = folder, .cached = false});
+  report.health_reason = info.health_reason;
+  if (!info.healthy) {
+    throw Error(ErrorKind::bad_model, fmt::format("[convert] the result is not healthy: {}", info.health_reason),
+                "--skip-health writes it all the same");
+  }
+}
 }  // namespace
 
 ConvertReport convert_model(const ConvertOptions& options, const ProgressSink& progress) {
-  if (!fs::exists(options.source))
-    throw Error(ErrorKind::not_found, fmt::format("{} does not exist", options.source.string()));
-  const auto target = fs::absolute(options.target).lexically_normal();
-  if (fs::exists(fs::symlink_status(target)))
-    throw Error(ErrorKind::invalid, fmt::format("{} exists already", target.string()));
-  if (!fs::is_directory(target.parent_path())) {
-    throw Error(ErrorKind::not_found, fmt::format("there is no folder {}", target.parent_path().string()));
-  }
-  const auto gguf = find_gguf(options.source);
-  TemporaryFolder folder(target);
-  auto report = gguf.empty() ? convert_folder(options.source, options, folder.path(), progress)
-                             : convert_gguf(gguf, options, folder.path(), progress);
-  const auto config = read_json(folder.path() / "config.json");
-  write_sentinel(folder.path(), sentinel(options, config, gguf.empty() ? "quantize" : "gguf"));
-  recalculate_content_hash(folder.path());
-  folder.move_to(target);
+  check_options(options);
+  const auto source = find_source(options.source);
+  StagedFolder staged(options.target);
+  auto report = write_model(source, options, staged.path(), progress);
+  if (options.check_drift) check_drift(source, options, staged, report, progress);
+  auto target = fs::absolute(options.target).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  write_file_atomic(staged.path() / "README.md",
+                    model_card(read_card(source.folder), {.title = target.filename().string(),
+                                                          .base_model = options.source_repo,
+                                                          .quantization = report.quantization,
+                                                          .drift = report.drift}));
+  if (options.check_health) check_health(staged.path(), report);
+  write_sentinel(staged.path(), sentinel(options, read_json(staged.path() / "config.json"), report.mode));
+  recalculate_content_hash(staged.path());
+  staged.commit();
   return report;
 }
 

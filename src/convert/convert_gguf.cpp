@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "convert/config_file.h"
 #include "convert/gguf_arch.h"
 #include "convert/gguf_tokenizer.h"
 #include "convert/gguf_weights.h"
@@ -26,8 +27,6 @@ void write_json(const fs::path& path, const Json& json) { write_file_atomic(path
 
 ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options, const fs::path& folder,
                            const ProgressSink& progress) {
-  std::optional<QuantForm> forced;
-  if (options.quantize_bits != 0) forced = requested_form(options.quantize_bits, options.group_size, options.mode);
   ConvertReport report;
   const auto file = GgufFile::open(source);
   auto model = read_gguf_model(file, report.warnings);
@@ -37,7 +36,7 @@ ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options
                 fmt::format("[gguf] {}: {} tokens in tokenizer.ggml.tokens, token_embd.weight has {} rows",
                             file.place(), tokenizer.size, model.vocab_rows));
   }
-  const auto weights = write_gguf_weights(model, forced, folder, progress, report.warnings);
+  const auto weights = write_gguf_weights(model, options, folder, progress, report.warnings);
   file.check();
 
   auto& config = model.config;
@@ -47,18 +46,16 @@ ConvertReport convert_gguf(const fs::path& source, const ConvertOptions& options
   if (tokenizer.pad) generation["pad_token_id"] = *tokenizer.pad;
   config.update(generation);
   config["torch_dtype"] = torch_name(weights.dtype);
-  if (!weights.layers.empty()) {
-    config["quantization"] = quantization_config(weights.layers);
-    config["quantization_config"] = config["quantization"];
-  }
+  set_quantization(config, weights.quantization);
   auto tokenizer_config = tokenizer.tokenizer_config;
   tokenizer_config["model_max_length"] = config["max_position_embeddings"];
-  write_json(folder / "config.json", config);
+  write_config(folder, config);
   write_json(folder / "tokenizer_config.json", tokenizer_config);
   write_file_atomic(folder / "tokenizer.json", tokenizer.tokenizer_json);
   if (!tokenizer.eos.empty()) write_json(folder / "generation_config.json", generation);
+  report.mode = "gguf";
   report.model_type = model.model_type;
-  report.quantization = describe_quantization(weights.layers);
+  report.quantization = options.recipe.empty() ? describe_quantization(weights.layers) : options.recipe;
   return report;
 }
 

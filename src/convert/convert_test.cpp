@@ -276,7 +276,7 @@ TEST_F(Convert, QuantisesAFolderAsMlxDoesAndBack) {
 }
 
 TEST_F(Convert, ShardsPastTheLimitGetAnIndex) {
-  SafetensorsWriter writer(root_, {{"a", "F32", 4, {4}}, {"b", "F32", 4, {4}}, {"c", "F32", 4, {2}}}, 24);
+  SafetensorsWriter writer(root_, {{"a", "F32", 4, {4}}, {"b", "F32", 4, {4}}, {"c", "F32", 4, {2}}}, 10, 24);
   const std::vector<float> data = {1, 2, 3, 4};
   writer.write(1, 8, std::as_bytes(std::span(data).subspan(2)));
   writer.write(1, 0, std::as_bytes(std::span(data).first(2)));
@@ -286,6 +286,7 @@ TEST_F(Convert, ShardsPastTheLimitGetAnIndex) {
   writer.finish();
   const auto index = read_json(root_ / "model.safetensors.index.json");
   EXPECT_EQ(index["metadata"]["total_size"], 40);
+  EXPECT_EQ(index["metadata"]["total_parameters"], 10);
   EXPECT_EQ(index["weight_map"]["a"], "model-00001-of-00002.safetensors");
   const auto second = mx::load_safetensors((root_ / "model-00002-of-00002.safetensors").string()).first;
   EXPECT_EQ(values(second.at("b")), data);

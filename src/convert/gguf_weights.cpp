@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "convert/recipe.h"
 #include "gguf/blocks.h"
 #include "mlx/ops.h"
 
@@ -59,7 +60,8 @@ int requantised_bits(GgmlType type) {
   }
 }
 
-mx::Dtype model_dtype(const GgufModel& model, bool forced) {
+mx::Dtype model_dtype(const GgufModel& model, const ConvertOptions& options, bool forced) {
+  if (const auto named = dtype_named(options.dtype)) return *named;
   for (const auto& target : model.tensors) {
     if (target.name != "model.embed_tokens.weight") continue;
     if (target.source->type == GgmlType::bf16) return mx::bfloat16;
@@ -70,7 +72,10 @@ mx::Dtype model_dtype(const GgufModel& model, bool forced) {
   return model.model_type == "gemma3_text" ? mx::bfloat16 : mx::float16;
 }
 
-Plan plan_tensor(const TensorTarget& target, const std::optional<QuantForm>& forced, mx::Dtype dtype) {
+std::string layer_of(const TensorTarget& target) { return target.name.substr(0, target.name.rfind('.')); }
+
+Plan plan_tensor(const TensorTarget& target, const std::optional<QuantRecipe>& forced, const ConvertOptions& options,
+                 mx::Dtype dtype) {
   const auto& source = *target.source;
   if (!is_readable(source.type)) {
     throw Error(ErrorKind::unsupported,
@@ -78,12 +83,14 @@ Plan plan_tensor(const TensorTarget& target, const std::optional<QuantForm>& for
                 "F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4 can");
   }
   Plan plan{&target, Way::cast, {}, dtype, 0};
-  if (source.shape.size() != 2) return plan;
+  if (source.shape.size() != 2 || options.dequantize) return plan;
   if (forced) {
-    if (source.columns() % static_cast<uint64_t>(forced->group_size) != 0) return plan;
+    const auto form = forced->of(layer_of(target)).form;
+    if (source.columns() % static_cast<uint64_t>(form.group_size) != 0) return plan;
     plan.way = Way::requantise;
-    plan.form = *forced;
+    plan.form = form;
   } else if (is_float(source.type)) {
+    if (!options.dtype.empty()) return plan;
     if (source.type == GgmlType::f16) plan.dtype = mx::float16;
     if (source.type == GgmlType::bf16) plan.dtype = mx::bfloat16;
   } else if (is_affine(source.type)) {
@@ -95,6 +102,18 @@ Plan plan_tensor(const TensorTarget& target, const std::optional<QuantForm>& for
     plan.form = {requantised_bits(source.type), source.columns() % 64 == 0 ? 64 : 32, "affine"};
   }
   return plan;
+}
+
+/// What `forced` writes into config.json, or the forms as they are.
+Json quantization_of(const std::map<std::string, QuantForm>& layers, const std::optional<QuantRecipe>& forced) {
+  if (layers.empty()) return nullptr;
+  if (!forced) return quantization_config(layers);
+  auto json = form_json(forced->base());
+  for (const auto& [layer, form] : layers) {
+    const auto entry = forced->of(layer).entry;
+    if (!entry.is_null()) json[layer] = entry;
+  }
+  return json;
 }
 
 /// The source's row that becomes row `row`.
@@ -169,9 +188,9 @@ void repack(SafetensorsWriter& writer, const Plan& plan, uint64_t rows, uint64_t
       biases.push_back(half_scale(plan, block.bias[g]));
     }
   }
-  writer.write(plan.index, first * (biases.size() / count) * 2, std::as_bytes(std::span(biases)));
+  writer.write(plan.index, first * (weight.size() / count), weight);
   writer.write(plan.index + 1, first * (scales.size() / count) * 2, std::as_bytes(std::span(scales)));
-  writer.write(plan.index + 2, first * (weight.size() / count), weight);
+  writer.write(plan.index + 2, first * (biases.size() / count) * 2, std::as_bytes(std::span(biases)));
 }
 
 void write_rows(SafetensorsWriter& writer, const Plan& plan, uint64_t rows, uint64_t columns, uint64_t first,
@@ -182,7 +201,7 @@ void write_rows(SafetensorsWriter& writer, const Plan& plan, uint64_t rows, uint
   writer.write(plan.index, first * columns * plan.dtype.size(), array_bytes(array));
 }
 
-void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantForm>& forced,
+void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantRecipe>& forced,
                     std::vector<std::string>& warnings) {
   std::map<std::pair<GgmlType, std::string>, int> losses;
   for (const auto& plan : plans) {
@@ -196,7 +215,7 @@ void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantFor
     }
     if (plan.way == Way::cast && !is_float(type)) ++losses[{type, "dequantised and left so"}];
     if (plan.way == Way::cast && forced && plan.target->source->shape.size() == 2) {
-      ++losses[{type, fmt::format("not quantised: their rows are not whole groups of {}", forced->group_size)}];
+      ++losses[{type, fmt::format("not quantised: their rows are not whole groups of {}", forced->base().group_size)}];
     }
   }
   for (const auto& [loss, count] : losses) {
@@ -205,32 +224,40 @@ void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantFor
 }
 }  // namespace
 
-GgufWeightsResult write_gguf_weights(const GgufModel& model, const std::optional<QuantForm>& forced,
+GgufWeightsResult write_gguf_weights(const GgufModel& model, const ConvertOptions& options,
                                      const std::filesystem::path& folder, const ProgressSink& progress,
                                      std::vector<std::string>& warnings) {
-  GgufWeightsResult result{model_dtype(model, forced.has_value()), {}};
+  std::optional<QuantRecipe> forced;
+  if (options.quantize_bits != 0 || !options.recipe.empty()) {
+    std::vector<std::string> names;
+    for (const auto& target : model.tensors) names.push_back(target.name);
+    forced.emplace(options, model.model_type, names);
+  }
+  GgufWeightsResult result{model_dtype(model, options, forced || options.dequantize), {}, nullptr};
   std::vector<Plan> plans;
   std::vector<OutputTensor> outputs;
-  uint64_t total = 0, done = 0;
+  uint64_t total = 0, done = 0, parameters = 0;
   for (const auto& target : model.tensors) {
-    auto plan = plan_tensor(target, forced, result.dtype);
+    auto plan = plan_tensor(target, forced, options, result.dtype);
     plan.index = outputs.size();
     if (plan.way == Way::cast) {
       outputs.push_back({target.name, dtype_word(plan.dtype), plan.dtype.size(), target.source->shape});
     } else {
-      const auto layer = target.name.substr(0, target.name.rfind('.'));
+      const auto layer = layer_of(target);
       result.layers[layer] = plan.form;
       for (auto& output :
-           quantized_outputs(layer, target.source->rows(), target.source->columns(), plan.form, plan.dtype)) {
+           quantized_outputs(layer, {target.source->rows(), target.source->columns()}, plan.form, plan.dtype)) {
         outputs.push_back(std::move(output));
       }
     }
     total += target.source->data.size();
+    parameters += target.source->rows() * target.source->columns();
     plans.push_back(std::move(plan));
   }
   warn_of_losses(plans, forced, warnings);
 
-  SafetensorsWriter writer(folder, std::move(outputs));
+  result.quantization = quantization_of(result.layers, forced);
+  SafetensorsWriter writer(folder, std::move(outputs), parameters, options.max_shard_bytes);
   for (const auto& plan : plans) {
     const auto& source = *plan.target->source;
     // Vectors are taken as one column, so that the un-permutation of rows reaches biases too.

@@ -12,12 +12,6 @@
 namespace mlxk {
 
 namespace {
-Json form_json(const QuantForm& form) {
-  Json json = {{"group_size", form.group_size}, {"bits", form.bits}};
-  if (form.mode != "affine") json["mode"] = form.mode;
-  return json;
-}
-
 /// The form of most layers; of equals the smallest.
 QuantForm commonest(const std::map<std::string, QuantForm>& layers) {
   std::map<QuantForm, size_t> counts;
@@ -29,6 +23,10 @@ QuantForm commonest(const std::map<std::string, QuantForm>& layers) {
   return best->first;
 }
 }  // namespace
+
+Json form_json(const QuantForm& form) {
+  return {{"group_size", form.group_size}, {"bits", form.bits}, {"mode", form.mode}};
+}
 
 QuantForm requested_form(int bits, int group_size, const std::string& mode) {
   struct Mode {
@@ -53,23 +51,31 @@ QuantForm requested_form(int bits, int group_size, const std::string& mode) {
   throw Error(ErrorKind::usage, fmt::format("[convert] mode must be affine, mxfp4, mxfp8 or nvfp4, got {}", mode));
 }
 
+std::optional<mx::Dtype> dtype_named(std::string_view name) {
+  if (name == "float16") return mx::float16;
+  if (name == "bfloat16") return mx::bfloat16;
+  if (name == "float32") return mx::float32;
+  return std::nullopt;
+}
+
 const char* dtype_word(mx::Dtype dtype) {
   if (dtype == mx::float16) return "F16";
   if (dtype == mx::bfloat16) return "BF16";
   return "F32";
 }
 
-std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns,
+std::vector<OutputTensor> quantized_outputs(const std::string& layer, std::vector<uint64_t> shape,
                                             const QuantForm& form, mx::Dtype dtype) {
-  const uint64_t groups = columns / static_cast<uint64_t>(form.group_size);
-  std::vector<OutputTensor> outputs;
+  const uint64_t columns = shape.back();
+  shape.back() = columns * static_cast<uint64_t>(form.bits) / 32;
+  std::vector<OutputTensor> outputs{{layer + ".weight", "U32", 4, shape}};
+  shape.back() = columns / static_cast<uint64_t>(form.group_size);
   if (form.has_biases()) {
-    outputs.push_back({layer + ".biases", dtype_word(dtype), dtype.size(), {rows, groups}});
-    outputs.push_back({layer + ".scales", dtype_word(dtype), dtype.size(), {rows, groups}});
+    outputs.push_back({layer + ".scales", dtype_word(dtype), dtype.size(), shape});
+    outputs.push_back({layer + ".biases", dtype_word(dtype), dtype.size(), shape});
   } else {
-    outputs.push_back({layer + ".scales", "U8", 1, {rows, groups}});
+    outputs.push_back({layer + ".scales", "U8", 1, shape});
   }
-  outputs.push_back({layer + ".weight", "U32", 4, {rows, columns * static_cast<uint64_t>(form.bits) / 32}});
   return outputs;
 }
 
@@ -83,9 +89,7 @@ std::vector<std::byte> array_bytes(const mx::array& array) {
 
 void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight,
                      const QuantForm& form) {
-  auto parts = mx::quantize(weight, form.group_size, form.bits, form.mode);  // weight, scales, [biases]
-  if (form.has_biases()) std::swap(parts[0], parts[2]);
-  if (!form.has_biases()) std::swap(parts[0], parts[1]);
+  const auto parts = mx::quantize(weight, form.group_size, form.bits, form.mode);  // weight, scales, [biases]
   for (size_t i = 0; i < parts.size(); ++i) {
     const auto bytes = array_bytes(parts[i]);
     const uint64_t row_bytes = bytes.size() / static_cast<uint64_t>(weight.shape(0));

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "convert/safetensors_writer.h"
@@ -27,14 +29,21 @@ struct QuantForm {
 /// value.
 QuantForm requested_form(int bits, int group_size, const std::string& mode);
 
-/// `X.biases`, `X.scales` and `X.weight` of `rows` by `columns` elements, in this order; affine scales are of `dtype`.
-std::vector<OutputTensor> quantized_outputs(const std::string& layer, uint64_t rows, uint64_t columns,
+/// `X.weight`, `X.scales` and, where the mode has them, `X.biases` of a weight of `shape`, in this order; affine scales
+/// are of `dtype`.
+std::vector<OutputTensor> quantized_outputs(const std::string& layer, std::vector<uint64_t> shape,
                                             const QuantForm& form, mx::Dtype dtype);
 
 /// Quantises `weight` [rows, columns] and writes it as rows from `first_row` of the tensors that start at `index`.
 /// Evaluates on the calling thread.
 void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight,
                      const QuantForm& form);
+
+/// A form as config.json writes it.
+Json form_json(const QuantForm& form);
+
+/// float16, bfloat16 or float32 by name; none for another.
+std::optional<mx::Dtype> dtype_named(std::string_view name);
 
 /// The format's word for a float type, e.g. "BF16".
 const char* dtype_word(mx::Dtype dtype);

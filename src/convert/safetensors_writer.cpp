@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -37,8 +39,21 @@ uint64_t OutputTensor::bytes() const {
   return bytes;
 }
 
-SafetensorsWriter::SafetensorsWriter(const fs::path& folder, std::vector<OutputTensor> tensors, uint64_t max_shard)
-    : folder_(folder), tensors_(std::move(tensors)) {
+void check_free_space(const fs::path& folder, uint64_t bytes) {
+  std::error_code failed;
+  const auto space = fs::space(folder, failed);
+  if (failed || space.available >= bytes) return;
+  throw Error(ErrorKind::io, fmt::format("the result takes {:.1f} MB, the disk under {} has {:.1f} MB free",
+                                         static_cast<double>(bytes) / 1e6, folder.parent_path().parent_path().string(),
+                                         static_cast<double>(space.available) / 1e6));
+}
+
+SafetensorsWriter::SafetensorsWriter(const fs::path& folder, std::vector<OutputTensor> tensors, uint64_t parameters,
+                                     uint64_t max_shard)
+    : folder_(folder), tensors_(std::move(tensors)), parameters_(parameters) {
+  uint64_t total = 0;
+  for (const auto& tensor : tensors_) total += tensor.bytes();
+  check_free_space(folder, total);
   std::vector<size_t> firsts{0};
   uint64_t size = 0;
   for (size_t i = 0; i < tensors_.size(); ++i) {
@@ -80,6 +95,11 @@ void SafetensorsWriter::create_shard(const fs::path& path, size_t first, size_t 
   write_all(fd, path, std::as_bytes(std::span(&size, 1)), 0);
   write_all(fd, path, std::as_bytes(std::span(header)), sizeof size);
   for (size_t i = first; i < last; ++i) places_[i].offset += sizeof size + header.size();
+#ifdef __linux__
+  // A disk that fills up is found now and not after an hour; where the file system cannot claim space, later.
+  const auto whole = static_cast<off_t>(sizeof size + header.size() + offset);
+  if (fallocate(fd, 0, 0, whole) != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT)) fail("write", path);
+#endif
 }
 
 void SafetensorsWriter::write(size_t index, uint64_t offset, std::span<const std::byte> data) {
@@ -106,13 +126,23 @@ void SafetensorsWriter::finish() {
   for (const auto& shard : shards_) {
     if (fsync(shard.fd) != 0) fail("flush", shard.path);
   }
-  if (shards_.size() == 1) return;
-  std::string index = fmt::format("{{\n  \"metadata\": {{\"total_size\": {}}},\n  \"weight_map\": {{", total);
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    index += fmt::format("{}\n    {}: \"{}\"", i ? "," : "", Json(tensors_[i].name).dump(),
+  write_index(total);
+}
+
+void SafetensorsWriter::write_index(uint64_t total) const {
+  std::map<std::string_view, size_t> sorted;
+  for (size_t i = 0; i < tensors_.size(); ++i) sorted[tensors_[i].name] = i;
+  std::string index =
+      fmt::format("{{\n    \"metadata\": {{\n        \"total_size\": {},\n        \"total_parameters\": {}\n    }},\n"
+                  "    \"weight_map\": {{",
+                  total, parameters_);
+  const char* comma = "";
+  for (const auto& [name, i] : sorted) {
+    index += fmt::format("{}\n        {}: \"{}\"", comma, Json(name).dump(),
                          shards_[places_[i].shard].path.filename().string());
+    comma = ",";
   }
-  write_file_atomic(folder_ / "model.safetensors.index.json", index + "\n  }\n}\n");
+  write_file_atomic(folder_ / "model.safetensors.index.json", index + "\n    }\n}\n");
 }
 
 }  // namespace mlxk

@@ -19,12 +19,13 @@ struct OutputTensor {
   uint64_t bytes() const;
 };
 
-/// Writes model.safetensors, or shards of at most `max_shard` bytes with an index, whose layout is known beforehand;
+/// Writes model.safetensors, or shards of at most `max_shard` bytes, and their index; the layout is known beforehand,
 /// the data may come in any order and in pieces, so no tensor is ever held whole.
 class SafetensorsWriter {
  public:
-  /// Creates the files in `folder` with their headers; throws io.
-  SafetensorsWriter(const std::filesystem::path& folder, std::vector<OutputTensor> tensors,
+  /// Creates the files in `folder` with their headers and claims their space on the disk; throws io, before anything is
+  /// written when the disk has too little. `parameters` is what the index says of the model's size.
+  SafetensorsWriter(const std::filesystem::path& folder, std::vector<OutputTensor> tensors, uint64_t parameters,
                     uint64_t max_shard = uint64_t{5} << 30);
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;
@@ -46,11 +47,16 @@ class SafetensorsWriter {
     int fd;
   };
   void create_shard(const std::filesystem::path& path, size_t first, size_t last);
+  void write_index(uint64_t total) const;
 
   std::filesystem::path folder_;
   std::vector<OutputTensor> tensors_;
+  uint64_t parameters_;
   std::vector<Place> places_;
   std::vector<Shard> shards_;
 };
+
+/// Throws io, naming both, when the disk under `folder` has fewer than `bytes` free.
+void check_free_space(const std::filesystem::path& folder, uint64_t bytes);
 
 }  // namespace mlxk

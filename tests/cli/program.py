@@ -42,7 +42,7 @@ class ProgramTest(unittest.TestCase):
     def run_json(self, *args, code=0, **kwargs):
         """The one JSON document that `mlxk args` prints on stdout."""
         done = self.run_program(*args, **kwargs)
-        self.assertEqual(done.returncode, code, done.stderr.decode())
+        self.assertEqual(done.returncode, code, done.stderr.decode() + done.stdout.decode())
         text = done.stdout.decode("ascii")
         document = json.loads(text)
         self.assertEqual(text, json.dumps(document, indent=2) + "\n", "not one document of indent 2")

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes the seeds in tests/fuzz/corpus: small inputs that reach every part of a parser. Deterministic."""
+import io
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -136,4 +138,28 @@ write("tokenizer_fuzz", {
     "template_macro": b"\4{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}{{ range(10**9) | list }}{{ strftime_now('%Y') }}",
     "template_namespace": b"\4{% set ns = namespace(a=0) %}{% for i in range(99) %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}"
                           b"{{ raise_exception('no') }}",
+})
+
+
+def archive(entries):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in entries.items():
+            file.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+def word(text):
+    return b"X" + struct.pack("<I", len(text)) + text
+
+
+STATE = (b"\x80\x02ccollections\nOrderedDict\n)R(" + word(b"w") + b"ctorch._utils\n_rebuild_tensor_v2\n((" + word(b"storage")
+         + b"ctorch\nFloatStorage\n" + word(b"0") + word(b"cpu") + b"K\x04tQK\x00K\x02K\x02\x86K\x01K\x02\x86\x89N"
+         + b"tRq\x00u}q\x01" + word(b"_metadata") + b"h\x01sb.")
+write("tensor_archive_fuzz", {
+    "torch": archive({"m/data.pkl": STATE, "m/byteorder": b"little", "m/data/0": bytes(16)}),
+    "npz": archive({"a.npy": b"\x93NUMPY\x01\x00\x3b\x00{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }\n" + bytes(16)}),
+    "pickle": STATE,
+    "pickle_protocol_4": b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01\x8a\x01\xffG" + bytes(8) + b"e\x88.",
+    "hostile": b"cos\nsystem\n(" + word(b"id") + b"tR.",
 })

@@ -1,0 +1,182 @@
+#include "convert/folder_plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+
+namespace mlxk {
+
+namespace {
+const std::string* text_in(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get_ptr<const std::string*>() : nullptr;
+}
+
+/// What floats become: the option's type, else config.json's torch_dtype as mlx-lm reads it; none: as they are.
+std::optional<mx::Dtype> float_type(const ConvertOptions& options, const Json& config) {
+  if (!options.dtype.empty()) return dtype_named(options.dtype);
+  const auto* name = text_in(config, "torch_dtype");
+  const auto text = config.find("text_config");
+  if (!name && text != config.end() && text->is_object()) name = text_in(*text, "dtype");
+  return name ? dtype_named(*name) : std::nullopt;
+}
+
+/// The packing of the source by config.json; null: none.
+Json source_quantization(const Json& config) {
+  const auto own = config.find("quantization");
+  if (own != config.end() && own->is_object()) return *own;
+  const auto other = config.find("quantization_config");
+  if (other == config.end() || other->is_null()) return nullptr;
+  const auto* method = other->is_object() ? text_in(*other, "quant_method") : nullptr;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("[convert] config.json: quantization_config of {} is another tool's packing",
+                          method ? *method : "an unknown method"),
+              "convert the model that it was made from");
+}
+
+uint64_t product(const std::vector<uint64_t>& shape) {
+  uint64_t elements = 1;
+  for (const auto size : shape) elements *= size;
+  return elements;
+}
+}  // namespace
+
+FolderPlan::FolderPlan(const ConvertOptions& options, const Json& config, const std::vector<LayoutTensor>& layout,
+                       std::vector<std::string>& warnings)
+    : options_(options),
+      config_(config),
+      warnings_(warnings),
+      cast_(float_type(options, config)),
+      source_quantization_(source_quantization(config)) {
+  for (const auto& tensor : layout) by_name_[tensor.name] = &tensor;
+  if (options.quantize_bits != 0 || !options.recipe.empty()) {
+    std::vector<std::string> names;
+    for (const auto& tensor : layout) names.push_back(tensor.name);
+    recipe_.emplace(options, config.value("model_type", ""), names);
+    quantization_ = form_json(recipe_->base());
+  } else if (!options.dequantize) {
+    quantization_ = source_quantization_;
+  }
+  for (const auto& tensor : layout) add(tensor);
+  if (recipe_ && packed_.empty()) {
+    throw Error(ErrorKind::bad_model, fmt::format("[convert] no matrix has rows of whole groups of {}",
+                                                  recipe_->base().group_size));
+  }
+}
+
+const LayoutTensor* FolderPlan::find(const std::string& name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+QuantForm FolderPlan::source_form(const std::string& layer) const {
+  if (!source_quantization_.is_object()) {
+    throw Error(ErrorKind::bad_model, fmt::format("[convert] {} has scales, config.json no quantization", layer));
+  }
+  const auto own = source_quantization_.find(layer);
+  const auto& entry = own != source_quantization_.end() && own->is_object() ? *own : source_quantization_;
+  try {
+    return requested_form(entry.at("bits").get<int>(), entry.at("group_size").get<int>(),
+                          entry.value("mode", "affine"));
+  } catch (const Json::exception&) {
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[convert] config.json: quantization of {} needs bits and group_size", layer));
+  }
+}
+
+void FolderPlan::warn_of_gain(int bits) {
+  if (!source_quantization_.is_object() || !warnings_.empty()) return;
+  const auto had = source_quantization_.find("bits");
+  if (had == source_quantization_.end() || !had->is_number_integer() || bits <= had->get<int>()) return;
+  warnings_.push_back(fmt::format("Source already {}-bit. Quantizing to {}-bit does not increase precision.",
+                                  had->get<int>(), bits));
+}
+
+void FolderPlan::add(const LayoutTensor& tensor) {
+  const auto layer = tensor.layer();
+  const auto* scales = find(layer + ".scales");
+  TensorPlan plan{&tensor};
+  plan.index = outputs_.size();
+  plan.shape = tensor.shape();
+  const bool unpacks = scales && (recipe_ || options_.dequantize);
+  if (unpacks && (tensor.leaf() == "scales" || tensor.leaf() == "biases")) return;  // go with their weight
+  if (unpacks && tensor.leaf() == "weight") {
+    plan.scales = scales;
+    plan.biases = find(layer + ".biases");
+    plan.from = source_form(layer);
+    plan.unpack_as = cast_;
+    const auto bits = static_cast<uint64_t>(plan.from.bits), group = static_cast<uint64_t>(plan.from.group_size);
+    const uint64_t packed_columns = plan.shape.back();
+    plan.shape.back() = packed_columns * 32 / bits;
+    auto groups = plan.shape;
+    groups.back() /= group;
+    const bool fits = tensor.entry().dtype == TensorDtype::u32 && plan.shape.size() >= 2 &&
+                      plan.shape.back() % group == 0 && plan.shape.back() * bits / 32 == packed_columns &&
+                      scales->shape() == groups && scales->parts.size() == tensor.parts.size() &&
+                      plan.from.has_biases() == (plan.biases != nullptr) &&
+                      (!plan.biases || (plan.biases->shape() == groups && plan.biases->entry().dtype == scales->entry().dtype));
+    if (!fits) {
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("[convert] layer {}: weight, scales and biases do not fit {} bits in groups of {}", layer,
+                              plan.from.bits, plan.from.group_size));
+    }
+    // Modes without biases unpack to bfloat16.
+    const auto unpacked = plan.from.has_biases() ? cast_.value_or(mlx_dtype(scales->entry())) : mx::bfloat16;
+    plan.dtype = options_.dtype.empty() ? unpacked : *cast_;
+  } else if (!tensor.parts.front()->is_float()) {
+    return add_copy(std::move(plan));
+  } else {
+    const auto own = mlx_dtype(tensor.entry());
+    plan.dtype = cast_.value_or(own == mx::float64 ? mx::float32 : own);
+  }
+  const bool matrix = plan.shape.size() >= 2 && tensor.leaf() == "weight" && product(plan.shape) > 0;
+  if (!recipe_ || !matrix) return add_float(std::move(plan));
+  const auto base_group = static_cast<uint64_t>(recipe_->base().group_size);
+  if (plan.shape.back() % base_group == 0) return add_packed(std::move(plan), recipe_->of(layer));
+  warnings_.push_back(
+      fmt::format("{} is not quantised: {} columns are not whole groups of {}", tensor.name, plan.shape.back(), base_group));
+  add_float(std::move(plan));
+}
+
+void FolderPlan::add_packed(TensorPlan plan, const LayerForm& form) {
+  const auto layer = plan.tensor->layer();
+  if (plan.shape.back() % static_cast<uint64_t>(form.form.group_size) != 0) {
+    throw Error(ErrorKind::unsupported, fmt::format("[convert] layer {}: {} columns are not whole groups of {}", layer,
+                                                    plan.shape.back(), form.form.group_size));
+  }
+  if (plan.scales) warn_of_gain(recipe_->base().bits);
+  plan.way = TensorPlan::Way::pack;
+  plan.to = form.form;
+  packed_[layer] = form.form;
+  if (!form.entry.is_null()) quantization_[layer] = form.entry;
+  for (auto& output : quantized_outputs(layer, plan.shape, plan.to, plan.dtype)) outputs_.push_back(std::move(output));
+  parameters_ += product(plan.shape);
+  plans_.push_back(std::move(plan));
+}
+
+void FolderPlan::add_float(TensorPlan plan) {
+  plan.way = TensorPlan::Way::cast;
+  // Scales and biases of groups are no parameters of their own.
+  const auto leaf = plan.tensor->leaf();
+  if (leaf != "scales" && leaf != "biases") parameters_ += product(plan.shape);
+  outputs_.push_back({plan.tensor->name, dtype_word(plan.dtype), plan.dtype.size(), plan.shape});
+  plans_.push_back(std::move(plan));
+}
+
+void FolderPlan::add_copy(TensorPlan plan) {
+  const auto& entry = plan.tensor->entry();
+  mlx_dtype(entry);  // refuses what libmlx could not read
+  const auto layer = plan.tensor->layer();
+  if (plan.tensor->leaf() == "weight" && find(layer + ".scales")) {
+    const auto form = source_form(layer);
+    packed_[layer] = form;
+    parameters_ += product(plan.shape) * 32 / static_cast<uint64_t>(form.bits);
+  } else if (plan.tensor->leaf() != "scales") {
+    parameters_ += product(plan.shape);
+  }
+  outputs_.push_back({plan.tensor->name, dtype_name(entry.dtype).data(), dtype_bytes(entry.dtype), plan.shape});
+  plans_.push_back(std::move(plan));
+}
+
+}  // namespace mlxk

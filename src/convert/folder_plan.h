@@ -1,0 +1,69 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "convert/layout.h"
+#include "convert/quantizer.h"
+#include "convert/recipe.h"
+#include "worker/backend.h"
+
+namespace mlxk {
+
+/// What becomes of one tensor of a folder's model.
+struct TensorPlan {
+  enum class Way { copy, cast, pack };
+
+  const LayoutTensor* tensor;
+  Way way = Way::copy;
+  const LayoutTensor* scales = nullptr;  // of a packed source that is unpacked first
+  const LayoutTensor* biases = nullptr;
+  QuantForm from, to;
+  std::optional<mx::Dtype> unpack_as;     // what its scales are cast to before
+  mx::Dtype dtype = mx::float32;          // of the result, or of its scales
+  std::vector<uint64_t> shape;            // of the weight, unpacked
+  size_t index = 0;                       // of its first output tensor
+};
+
+/// What a folder's model becomes, decided from names, shapes and config.json alone.
+class FolderPlan {
+ public:
+  /// `options` as convert_model takes them; `layout` and `config` must outlive the plan. Throws usage, bad_model or
+  /// unsupported, naming option, tensor or key.
+  FolderPlan(const ConvertOptions& options, const Json& config, const std::vector<LayoutTensor>& layout,
+             std::vector<std::string>& warnings);
+
+  const std::vector<TensorPlan>& tensors() const { return plans_; }
+  std::vector<OutputTensor> take_outputs() { return std::move(outputs_); }
+  /// Elements of all weights, as the index counts them: a packed layer's as if it were not.
+  uint64_t parameters() const { return parameters_; }
+  const std::map<std::string, QuantForm>& packed() const { return packed_; }
+  /// config.json's `quantization`; null when nothing is packed.
+  const Json& quantization() const { return quantization_; }
+
+ private:
+  void add(const LayoutTensor& tensor);
+  void add_packed(TensorPlan plan, const LayerForm& form);
+  void add_float(TensorPlan plan);
+  void add_copy(TensorPlan plan);
+  const LayoutTensor* find(const std::string& name) const;
+  QuantForm source_form(const std::string& layer) const;
+  void warn_of_gain(int bits);
+
+  const ConvertOptions& options_;
+  const Json& config_;
+  std::vector<std::string>& warnings_;
+  std::map<std::string_view, const LayoutTensor*> by_name_;
+  std::optional<QuantRecipe> recipe_;
+  std::optional<mx::Dtype> cast_;
+  Json source_quantization_;
+  std::vector<TensorPlan> plans_;
+  std::vector<OutputTensor> outputs_;
+  std::map<std::string, QuantForm> packed_;
+  uint64_t parameters_ = 0;
+  Json quantization_;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,115 @@
+#include "repair/repair.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#ifdef __linux__
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#endif
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/staged_folder.h"
+#include "hub/content_hash.h"
+#include "hub/workspace.h"
+#include "probe/model_info.h"
+#include "repair/rules.h"
+
+namespace mlxk {
+
+namespace {
+
+/// Shares the file's blocks where the file system can; false where it cannot.
+bool share_blocks(const fs::path& from, const fs::path& to) {
+#ifdef FICLONE
+  const int in = open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int out = in < 0 ? -1 : open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  const bool shared = out >= 0 && ioctl(out, FICLONE, in) == 0;
+  if (in >= 0) close(in);
+  if (out >= 0) close(out);
+  if (!shared && out >= 0) unlink(to.c_str());
+  return shared;
+#else
+  return false;
+#endif
+}
+
+void copy_whole(const fs::path& from, const fs::path& to) {
+  if (share_blocks(from, to)) return;
+  std::error_code failure;
+  fs::copy_file(from, to, failure);
+  if (failure) throw Error(ErrorKind::io, fmt::format("cannot copy {}: {}", from.string(), failure.message()));
+  fs::permissions(to, fs::perms(0644), failure);
+}
+
+/// The files of the model's own folder; what lies further down is not part of a text model.
+std::vector<fs::path> files_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().filename() != kSentinelName) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Json sentinel(const RepairOptions& options) {
+  const auto before = read_sentinel(options.source);
+  const auto repo = before ? before->value("source_repo", Json()) : Json();
+  Json json = {{"mlxk_version", MLXK_VERSION},
+               {"created_at", utc_now()},
+               {"source_repo", repo.is_string() ? repo : Json(options.source.string())},
+               {"source_revision", before ? before->value("source_revision", Json()) : Json()},
+               {"managed", true},
+               {"operation", "convert"},
+               {"mode", options.index_only ? "repair-index" : "repair"}};
+  return json;
+}
+}  // namespace
+
+RepairReport repair_model(const RepairOptions& options,
+                          const std::function<void(const std::string&, int64_t, int64_t)>& progress) {
+  if (!fs::is_directory(options.source)) {
+    throw Error(ErrorKind::not_found, fmt::format("{} is not a folder", options.source.string()));
+  }
+  if (!is_workspace(options.source)) {
+    throw Error(ErrorKind::not_found, fmt::format("{} holds no config.json", options.source.string()));
+  }
+  StagedFolder staged(options.target, StagedFolder::Existing::empty_allowed);
+  const auto files = files_in(options.source);
+  for (size_t i = 0; i < files.size(); ++i) {
+    copy_whole(files[i], staged.path() / files[i].filename());
+    if (progress) {
+      progress(files[i].filename().string(), static_cast<int64_t>(i + 1), static_cast<int64_t>(files.size()));
+    }
+  }
+  RepairReport report;
+  if (options.index_only) {
+    report.message = rebuild_index(staged.path(), report.findings)
+                         ? "Index rebuilt successfully"
+                         : "No index to rebuild (single-file model or no safetensors found)";
+  } else {
+    repair_index(staged.path(), report.findings);
+    repair_eos(staged.path(), report.findings);
+    repair_preprocessor(staged.path(), report.findings);
+    const auto fixed = std::count_if(report.findings.begin(), report.findings.end(),
+                                     [](const Finding& finding) { return !finding.fix.empty(); });
+    report.message = report.findings.empty() ? "Nothing to repair"
+                                             : fmt::format("Repaired {} of {}", fixed, report.findings.size());
+  }
+  if (options.check_health) {
+    const auto info = probe_model({.name = staged.path().string(), .path = staged.path(), .cached = false});
+    if (!info.healthy) {
+      throw Error(ErrorKind::bad_model, fmt::format("[repair] the result is not healthy: {}", info.health_reason),
+                  "--skip-health writes it all the same");
+    }
+  }
+  write_sentinel(staged.path(), sentinel(options));
+  recalculate_content_hash(staged.path());
+  staged.commit();
+  return report;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,187 @@
+"""Tiny random models in Hugging Face's form, the same bytes on every machine: a tensor's values come from its name."""
+import hashlib
+import json
+import os
+import struct
+
+LAYERS, HIDDEN, WIDE, VOCAB, EXPERTS = 8, 128, 256, 160, 4
+
+
+def bf16(name, count):
+    """`count` bfloat16 numbers between about 0.008 and 0.06, of both signs."""
+    raw = hashlib.shake_128(name.encode()).digest(2 * count)
+    out = bytearray(2 * count)
+    out[0::2] = raw[0::2]
+    out[1::2] = raw[1::2].translate(bytes((b & 0x80) | 0x3C | (b & 1) for b in range(256)))
+    return bytes(out)
+
+
+def as_f32(data):
+    out = bytearray(2 * len(data))
+    out[2::4], out[3::4] = data[0::2], data[1::2]
+    return bytes(out)
+
+
+def attention(layer, biases=False, norms=False):
+    shapes = {}
+    for name, rows in (("q_proj", HIDDEN), ("k_proj", HIDDEN // 2), ("v_proj", HIDDEN // 2), ("o_proj", HIDDEN)):
+        shapes[f"{layer}.self_attn.{name}.weight"] = [rows, HIDDEN]
+        if biases and name != "o_proj":
+            shapes[f"{layer}.self_attn.{name}.bias"] = [rows]
+    if norms:
+        for name in ("q_norm", "k_norm"):
+            shapes[f"{layer}.self_attn.{name}.weight"] = [HIDDEN // 4]
+    return shapes
+
+
+def mlp(path, names=("gate_proj", "up_proj", "down_proj")):
+    gate, up, down = names
+    return {f"{path}.{gate}.weight": [WIDE, HIDDEN], f"{path}.{up}.weight": [WIDE, HIDDEN],
+            f"{path}.{down}.weight": [HIDDEN, WIDE]}
+
+
+def experts(layer, model_type):
+    if model_type == "mixtral":
+        path, names = f"{layer}.block_sparse_moe", ("w1", "w3", "w2")
+    else:
+        path, names = f"{layer}.mlp", ("gate_proj", "up_proj", "down_proj")
+    shapes = {f"{path}.gate.weight": [EXPERTS, HIDDEN]}
+    for expert in range(EXPERTS):
+        shapes.update(mlp(f"{path}.experts.{expert}", names))
+    return shapes
+
+
+def model(model_type, tied=True):
+    """(config, shapes) of a model of that type."""
+    moe = model_type in ("mixtral", "qwen3_moe")
+    layers = 2 if moe else LAYERS
+    config = {"model_type": model_type, "_name_or_path": "somewhere", "torch_dtype": "bfloat16",
+              "hidden_size": HIDDEN, "num_hidden_layers": layers, "intermediate_size": WIDE, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "head_dim": HIDDEN // 4, "vocab_size": VOCAB, "rms_norm_eps": 1e-5,
+              "max_position_embeddings": 256, "rope_theta": 10000.0, "tie_word_embeddings": tied,
+              "eos_token_id": 2, "bos_token_id": 1}
+    if moe:
+        config.update({"num_local_experts": EXPERTS, "num_experts": EXPERTS, "num_experts_per_tok": 2,
+                       "moe_intermediate_size": WIDE, "decoder_sparse_step": 1, "mlp_only_layers": [],
+                       "norm_topk_prob": True})
+    if model_type == "granite":
+        config.update({"attention_multiplier": 0.1, "embedding_multiplier": 1.5, "residual_multiplier": 0.5,
+                       "logits_scaling": 2.0, "attention_bias": False, "mlp_bias": False})
+    if model_type == "gemma3_text":
+        config.update({"sliding_window": 32, "sliding_window_pattern": 2, "query_pre_attn_scalar": 32})
+    shapes = {"model.embed_tokens.weight": [VOCAB, HIDDEN], "model.norm.weight": [HIDDEN]}
+    if not tied:
+        shapes["lm_head.weight"] = [VOCAB, HIDDEN]
+    for i in range(layers):
+        layer = f"model.layers.{i}"
+        shapes.update(attention(layer, model_type == "qwen2", model_type in ("qwen3", "qwen3_moe", "gemma3_text")))
+        shapes.update(experts(layer, model_type) if moe else mlp(f"{layer}.mlp"))
+        norms = ["input_layernorm", "post_attention_layernorm"]
+        if model_type == "gemma3_text":
+            norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
+        shapes.update({f"{layer}.{norm}.weight": [HIDDEN] for norm in norms})
+    if model_type == "llama":  # what old checkpoints carry along
+        shapes["model.layers.0.self_attn.rotary_emb.inv_freq"] = [HIDDEN // 8]
+    return config, shapes
+
+
+def count(shape):
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def write_safetensors(path, shapes):
+    header, at = {}, 0
+    for name in sorted(shapes):
+        size = 2 * count(shapes[name])
+        header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in sorted(shapes):
+            file.write(bf16(name, count(shapes[name])))
+
+
+def read_safetensors(path):
+    """name → (dtype, shape, bytes)"""
+    with open(path, "rb") as file:
+        data = file.read()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + length])
+    header.pop("__metadata__", None)
+    out = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        out[name] = (entry["dtype"], entry["shape"], data[8 + length + begin:8 + length + end])
+    return out
+
+
+def write_tokenizer(folder):
+    words = ["<unk>", "<s>", "</s>"] + [chr(c) for c in range(32, 127)]
+    tokenizer = {"version": "1.0", "truncation": None, "padding": None,
+                 "added_tokens": [{"id": i, "content": words[i], "single_word": False, "lstrip": False, "rstrip": False,
+                                   "normalized": False, "special": True} for i in range(3)],
+                 "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
+                 "model": {"type": "BPE", "unk_token": "<unk>", "vocab": {w: i for i, w in enumerate(words)},
+                           "merges": []}}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
+              "unk_token": "<unk>"}
+    for name, value in (("tokenizer.json", tokenizer), ("tokenizer_config.json", config)):
+        with open(os.path.join(folder, name), "w") as file:
+            json.dump(value, file)
+
+
+def write_model(folder, model_type, tied=True, shards=1):
+    """Writes the model and its tokenizer; returns config and shapes."""
+    config, shapes = model(model_type, tied)
+    os.makedirs(folder)
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(config, file)
+    with open(os.path.join(folder, "generation_config.json"), "w") as file:
+        json.dump({"eos_token_id": [2, 3]}, file)
+    write_tokenizer(folder)
+    names = sorted(shapes)
+    if shards == 1:
+        write_safetensors(os.path.join(folder, "model.safetensors"), shapes)
+        return config, shapes
+    weight_map = {}
+    for i in range(shards):
+        shard = f"model-{i + 1:05}-of-{shards:05}.safetensors"
+        part = names[i * len(names) // shards:(i + 1) * len(names) // shards]
+        write_safetensors(os.path.join(folder, shard), {name: shapes[name] for name in part})
+        weight_map.update({name: shard for name in part})
+    with open(os.path.join(folder, "model.safetensors.index.json"), "w") as file:
+        json.dump({"metadata": {}, "weight_map": weight_map}, file)
+    return config, shapes
+
+
+def tensors_of(folder):
+    """name → [dtype, shape, hash, shard] of a converted model, by its index."""
+    with open(os.path.join(folder, "model.safetensors.index.json")) as file:
+        index = json.load(file)
+    tensors = {}
+    for shard in sorted(set(index["weight_map"].values())):
+        for name, (dtype, shape, data) in read_safetensors(os.path.join(folder, shard)).items():
+            assert index["weight_map"][name] == shard, name
+            tensors[name] = [dtype, shape, hashlib.sha256(data).hexdigest(), shard]
+    assert sorted(tensors) == list(index["weight_map"]), "the index is not sorted or not complete"
+    return tensors
+
+
+def summary(folder):
+    """What a conversion wrote, short enough to be kept: one hash for each layer."""
+    with open(os.path.join(folder, "config.json")) as file:
+        config = json.load(file)
+    with open(os.path.join(folder, "model.safetensors.index.json")) as file:
+        metadata = json.load(file)["metadata"]
+    layers = {}
+    for name, entry in sorted(tensors_of(folder).items()):
+        parts = name.split(".")
+        end = parts.index("layers") + 2 if "layers" in parts else 2
+        layers.setdefault(".".join(parts[:end]), []).append([name, *entry])
+    hashes = {layer: hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] for layer, rows in layers.items()}
+    return {"config": config, "metadata": metadata, "layers": hashes}
