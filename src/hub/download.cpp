@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,7 +41,7 @@ bool has_blob(const fs::path& blobs, const HubFile& file) {
 struct Job {
   const HubFile* file;
   /// opening: one worker locks, opens and begins it; ranged: any worker may take a piece; single: one gets it all.
-  enum class State { queued, opening, ranged, single, verifying, done } state = State::queued;
+  enum class State { opening, ranged, single, verifying } state = State::opening;
   std::atomic<bool> waiting = false;  // for another process
   std::atomic<uint64_t> at_hand = 0;
   FileLock lock;
@@ -58,19 +60,21 @@ class Download {
     for (const auto& file : files) {
       auto job = std::make_unique<Job>();
       job->file = &file;
-      job->at_hand = bytes_at_hand(blobs_, file);
-      if (has_blob(blobs_, file)) job->state = Job::State::done;
+      set_at_hand(*job, bytes_at_hand(blobs_, file));
       size_ += file.size;
+      if (has_blob(blobs_, file)) {
+        ++done_;
+      } else {
+        queued_.push_back(job.get());
+      }
       jobs_.push_back(std::move(job));
     }
   }
 
   uint64_t run() {
     std::vector<std::thread> workers;
-    const auto count = std::min<size_t>(static_cast<size_t>(std::max(1, options_.connections)),
-                                        std::max<size_t>(1, jobs_.size() * 64));
-    running_ = count;
-    for (size_t i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
+    running_ = queued_.empty() ? 0 : std::max(1, options_.connections);
+    for (int i = running_; i > 0; --i) workers.emplace_back([this] { work(); });
     std::exception_ptr mine;
     try {
       watch();
@@ -112,11 +116,9 @@ class Download {
   }
 
   DownloadProgress look() {
-    DownloadProgress progress{.size = size_, .received = received_, .files = jobs_.size()};
-    for (const auto& job : jobs_) {
-      progress.done += job->at_hand;
-      if (job->state == Job::State::done) ++progress.files_done;
-      if (job->state == Job::State::queued || job->state == Job::State::done) continue;
+    DownloadProgress progress{
+        .done = at_hand_, .size = size_, .received = received_, .files_done = done_, .files = jobs_.size()};
+    for (const Job* job : begun_) {
       const auto state = job->waiting                          ? FileProgress::State::waiting
                          : job->state == Job::State::verifying ? FileProgress::State::verifying
                                                                : FileProgress::State::receiving;
@@ -152,22 +154,18 @@ class Download {
     std::unique_lock lock(mutex_);
     for (;;) {
       if (cancelled()) return std::nullopt;
-      bool left = false;
-      for (const auto& job : jobs_) {
-        left = left || job->state != Job::State::done;
-        if (job->state != Job::State::ranged) continue;
-        for (size_t piece = 0; piece < job->taken.size(); ++piece) {
-          if (job->taken[piece]) continue;
-          job->taken[piece] = true;
-          return Task{job.get(), piece};
-        }
+      for (Job* job : begun_) {
+        const auto piece = std::find(job->taken.begin(), job->taken.end(), false);
+        if (job->state != Job::State::ranged || piece == job->taken.end()) continue;
+        *piece = true;
+        return Task{job, static_cast<size_t>(piece - job->taken.begin())};
       }
-      if (!left) return std::nullopt;
-      for (const auto& job : jobs_) {
-        if (job->state != Job::State::queued) continue;
-        job->state = Job::State::opening;
-        return Task{job.get(), std::nullopt};
+      if (!queued_.empty()) {
+        begun_.push_back(queued_.front());
+        queued_.pop_front();
+        return Task{begun_.back(), std::nullopt};
       }
+      if (begun_.empty()) return std::nullopt;
       changed_.wait_for(lock, std::chrono::milliseconds(200));
     }
   }
@@ -175,7 +173,7 @@ class Download {
   void open(HttpClient& http, Job& job) {
     const fs::path lock_path = locks_ / (job.file->etag() + ".lock");
     FileLock file_lock = wait_for_lock(lock_path, [&] {
-      job.waiting = true;
+      if (!job.waiting.exchange(true)) note(fmt::format("{}: another process is at it; waiting", job.file->path));
       return cancelled();
     });
     job.waiting = false;
@@ -198,7 +196,7 @@ class Download {
     {
       const std::lock_guard lock(mutex_);
       job.state = Job::State::opening;
-      job.at_hand = job.partial->at_hand();
+      set_at_hand(job, job.partial->at_hand());
     }
     if (job.partial->complete()) return verify(http, job);
     receive(http, job, first_missing(*job.partial));
@@ -235,13 +233,15 @@ class Download {
       if (alone) piece = first_missing(partial);
       FileStream stream(hub_, repo_, *job.file, partial, piece, alone);
       stream.on_ranges = [&](bool ranges) {
-        if (ranges)
+        if (ranges) {
           share(job, piece);
-        else
+        } else {
           set_state(job, Job::State::single);
+        }
       };
       stream.on_bytes = [&](uint64_t bytes) {
         job.at_hand += bytes;
+        at_hand_ += bytes;
         received_ += bytes;
       };
       const HttpResponse response = stream.receive(http, [this] { return cancelled(); });
@@ -292,12 +292,14 @@ class Download {
     const std::lock_guard lock(mutex_);
     job.partial.reset();
     job.lock = FileLock();
-    job.state = Job::State::done;
-    job.at_hand = job.file->size;
+    set_at_hand(job, job.file->size);
+    begun_.erase(std::find(begun_.begin(), begun_.end(), &job));
+    ++done_;
     if (!had) finished_.push_back(job.file->path);
     changed_.notify_all();
   }
 
+  void set_at_hand(Job& job, uint64_t bytes) { at_hand_ += bytes - job.at_hand.exchange(bytes); }
   Job::State job_state(const Job& job) {
     const std::lock_guard lock(mutex_);
     return job.state;
@@ -336,9 +338,12 @@ class Download {
   std::vector<std::unique_ptr<Job>> jobs_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  size_t running_ = 0;
+  int running_ = 0;          // workers
+  std::deque<Job*> queued_;  // not yet begun, in order
+  std::vector<Job*> begun_;  // and not yet done
+  size_t done_ = 0;
   std::atomic<bool> stop_ = false;
-  std::atomic<uint64_t> received_ = 0;
+  std::atomic<uint64_t> received_ = 0, at_hand_ = 0;
   std::exception_ptr error_;
   Clock::time_point not_before_{};
   std::vector<std::string> finished_, notes_;
