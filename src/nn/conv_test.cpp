@@ -20,7 +20,7 @@ TEST(Conv, OneDimensionIsAHeightOfOne) {
 TEST(Conv, AWeightOfAnotherShapeIsRefused) {
   Weights weights({{"conv.weight", mx::zeros({6, 3, 4})}}, {});
   const Conv1d conv(WeightPath(weights) / "conv", 8, 6, 3, {}, false);
-  EXPECT_THROW(weights.finish(), Error);
+  EXPECT_THROW(weights.check(), Error);
 }
 
 TEST(Conv, TwoDimensionsOfPatches) {

@@ -71,7 +71,7 @@ TEST(ExpertLinear, NamesAStackOfAnotherSize) {
   ExpertLinear(WeightPath(weights) / "plain", kExperts + 1, kHidden, 32);
   ExpertLinear(WeightPath(weights) / "packed", kExperts + 1, kHidden, 32);
   try {
-    weights.finish();
+    weights.check();
     FAIL() << "should be refused";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("plain.weight"), std::string::npos) << error.what();
