@@ -123,7 +123,9 @@ void store(const CpuAttentionStep& step, const AttentionProblem& p, const HeadRo
 std::vector<int> rotary_positions(const CpuAttentionStep& step, const mx::array* given, int64_t length) {
   std::vector<int> all;
   if (given) {
-    all.assign(given->data<int32_t>(), given->data<int32_t>() + given->size());
+    static Scratch copy;
+    const int32_t* first = row_major_int(*given, copy);
+    all.assign(first, first + given->size());
   } else {
     for (const int first : step.positions) {
       for (int i = 0; i < length; ++i) all.push_back(first + i);
@@ -171,7 +173,8 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   p.keep = step.keep;
   p.ring = step.ring ? step.window : 0;
   p.sinks = floats_at(job.at.sinks);
-  p.query_scales = floats_at(job.at.query_scale);
+  static Scratch scale_copy;
+  if (job.at.query_scale >= 0) p.query_scales = row_major(*array_at(job.at.query_scale), scale_copy);
   if (p.query_scales) p.query_scale_row = array_at(job.at.query_scale)->shape(0) == 1 ? 0 : length;
   if (job.at.mask >= 0) set_mask(p, *array_at(job.at.mask));
 
@@ -223,7 +226,7 @@ mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array&
     problem.tokens.assign(static_cast<size_t>(problem.batch), in[1].shape(2));
     problem.out = {out[0].data<float>(), out[0].strides(0), out[0].strides(1), out[0].strides(2)};
     if (in.size() > 3) set_mask(problem, in[3]);
-    if (in[1].shape(2) > 0) attend(problem, phase);
+    attend(problem, phase);
   };
   mx::Shape shape = q.shape();
   shape[3] = v.shape(3);
@@ -257,8 +260,6 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   };
   CpuAttentionStep& s = job.step;
   s.q = s.k = s.v = nothing;
-  if (s.rotary_positions) s.rotary_positions = mx::contiguous(*s.rotary_positions);
-  if (s.query_scale) s.query_scale = mx::contiguous(mx::astype(*s.query_scale, mx::float32));
   if (s.mask) check_mask(*s.mask, s, inputs[0]);
   if (s.mask && s.mask->dtype() != mx::bool_) s.mask = mx::astype(*s.mask, mx::float32);
   job.at = {add_norm(s.q_norm),        add_norm(s.k_norm),  add_norm(s.turned_q_norm), add_norm(s.turned_k_norm),

@@ -53,20 +53,13 @@ class CpuOp : public mx::Primitive {
   std::vector<std::pair<int, int>> aliases_;
 };
 
-}  // namespace
-
-bool cpu_is_default() { return mx::default_device() == mx::Device::cpu; }
-
-std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases) {
-  return std::make_shared<CpuOp>(name, std::move(compute), std::move(aliases));
-}
-
-const float* row_major(const mx::array& a, Scratch& storage) {
-  if (a.flags().row_contiguous) return a.data<float>();
-  float* out = storage.floats(static_cast<int64_t>(a.size()));
+template <class T>
+const T* in_order(const mx::array& a, Scratch& storage) {
+  if (a.flags().row_contiguous) return a.data<T>();
+  T* out = static_cast<T*>(storage.bytes(a.size() * sizeof(T)));
   const auto& shape = a.shape();
   std::vector<int> index(shape.size(), 0);
-  const float* from = a.data<float>();
+  const T* from = a.data<T>();
   for (size_t i = 0; i < a.size(); ++i) {
     int64_t at = 0;
     for (size_t d = 0; d < shape.size(); ++d) at += index[d] * a.strides()[d];
@@ -75,5 +68,16 @@ const float* row_major(const mx::array& a, Scratch& storage) {
   }
   return out;
 }
+
+}  // namespace
+
+bool cpu_is_default() { return mx::default_device() == mx::Device::cpu; }
+
+std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases) {
+  return std::make_shared<CpuOp>(name, std::move(compute), std::move(aliases));
+}
+
+const float* row_major(const mx::array& a, Scratch& storage) { return in_order<float>(a, storage); }
+const int32_t* row_major_int(const mx::array& a, Scratch& storage) { return in_order<int32_t>(a, storage); }
 
 }  // namespace mlxk

@@ -27,5 +27,7 @@ std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute,
 
 /// The elements of a float32 array in row-major order: in place, or copied to `storage` where they lie otherwise.
 const float* row_major(const mx::array& a, Scratch& storage);
+/// The same of an int32 array.
+const int32_t* row_major_int(const mx::array& a, Scratch& storage);
 
 }  // namespace mlxk
