@@ -8,6 +8,9 @@ static constexpr int kPlaneVectors = kLanes == 16 ? 8 : 4;  // vectors of unpack
 /// Bytes ahead of what is multiplied, along the matrix as it lies in memory: what several rows are read side by side for
 /// is too short for the processor to see where they go on.
 static constexpr int kFetchAhead = 6144;
+/// What is multiplied with one row alone is not wanted again.
+template <int X>
+static constexpr int kFetchHint = X == 1 ? 0 : 3;
 
 /// What a weight's bits mean: an affine weight of `Code` bits, or
 enum { kFp4 = -4 };  // e2m1, its values times 512 in a plane of 16-bit integers
@@ -33,7 +36,8 @@ static int64_t chunk_of(int bits) { return bits == 0 ? 2 * kLanes : kVectorBytes
 
 static void row_layout(int64_t columns, int group, int bits, QuantizedRows* rows) {
   const int64_t chunk = chunk_of(bits);
-  rows->stride = (columns + chunk - 1) / chunk * chunk;
+  // A cache line more than whole chunks: rows that are a power of two apart would compete for the same lines.
+  rows->stride = (columns + chunk - 1) / chunk * chunk + 32;
   rows->units = padded(columns / unit_of(group, bits));
   rows->groups = padded(columns / group);
 }
@@ -261,7 +265,7 @@ static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r
     for (; k + D::kChunk <= end; k += D::kChunk) {
       const uint8_t* p = packed + k * D::kBits / 8;
 #pragma GCC unroll 4
-      for (int a = 0; a < R; ++a) __builtin_prefetch(p + (R - 1) * (k * D::kBits / 8) + a * (D::kChunk * D::kBits / 8) + kFetchAhead, 0, 0);
+      for (int a = 0; a < R; ++a) __builtin_prefetch(p + (R - 1) * (k * D::kBits / 8) + a * (D::kChunk * D::kBits / 8) + kFetchAhead, 0, kFetchHint<X>);
       affine_chunk<Code, R, X, true>(p, row_bytes, D::kChunk, scales, i_moved(order, (int)((k - begin) >> group_bits)), x,
                                      q + k, units + k / D::kLaneValues, acc);
     }
@@ -280,22 +284,25 @@ static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r
   }
 }
 
-template <int Code, int R>
-static inline void affine_row_tiles(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t i, float* y,
-                                    int64_t y_stride) {
-  int64_t r = 0;
-  for (; r + kTileRows <= n; r += kTileRows) affine_tile<Code, R, kTileRows>(w, x, r, i, y, y_stride);
-  for (; r + 2 <= n; r += 2) affine_tile<Code, R, 2>(w, x, r, i, y, y_stride);
-  if (r < n) affine_tile<Code, R, 1>(w, x, r, i, y, y_stride);
+/// X activation rows from `r` on times all of the weight rows.
+template <int Code, int X>
+static inline void affine_tiles(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t begin, int64_t end,
+                                float* y, int64_t y_stride) {
+  constexpr int kRows = 4;
+  int64_t i = begin;
+  for (; i + kRows <= end; i += kRows) affine_tile<Code, kRows, X>(w, x, r, i, y, y_stride);
+  for (; i < end; ++i) affine_tile<Code, 1, X>(w, x, r, i, y, y_stride);
 }
 
+/// The activation rows of a tile stay in the first cache; the weight rows, some 32 KB, are in the second one when the next
+/// of them are multiplied.
 template <int Code>
 static void affine_rows_of(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end,
                            float* y, int64_t y_stride) {
-  constexpr int kRows = 4;
-  int64_t i = begin;
-  for (; i + kRows <= end; i += kRows) affine_row_tiles<Code, kRows>(w, x, n, i, y, y_stride);
-  for (; i < end; ++i) affine_row_tiles<Code, 1>(w, x, n, i, y, y_stride);
+  int64_t r = 0;
+  for (; r + kTileRows <= n; r += kTileRows) affine_tiles<Code, kTileRows>(w, x, r, begin, end, y, y_stride);
+  for (; r + 2 <= n; r += 2) affine_tiles<Code, 2>(w, x, r, begin, end, y, y_stride);
+  if (r < n) affine_tiles<Code, 1>(w, x, r, begin, end, y, y_stride);
 }
 
 static void affine_rows(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,

@@ -49,7 +49,7 @@ static void float_tile(Rows w, int64_t columns, const float* x, int64_t r, int64
   for (; k + kLineValues <= columns; k += kLineValues) {
     const uint8_t* ahead = w.row(i) + R * k * Rows::kValueBytes + kFetchAhead;
 #pragma GCC unroll 4
-    for (int a = 0; a < R; ++a) __builtin_prefetch(ahead + 64 * a, 0, 0);
+    for (int a = 0; a < R; ++a) __builtin_prefetch(ahead + 64 * a, 0, kFetchHint<X>);
 #pragma GCC unroll 4
     for (int j = 0; j < kLineValues; j += kLanes) step(k + j, kLanes);
   }
@@ -64,21 +64,21 @@ static void float_tile(Rows w, int64_t columns, const float* x, int64_t r, int64
   }
 }
 
-template <int R, class Rows>
-static inline void float_row_tiles(Rows w, int64_t columns, const float* x, int64_t n, int64_t i, float* y,
-                                   int64_t y_stride) {
-  int64_t r = 0;
-  for (; r + kTileRows <= n; r += kTileRows) float_tile<Rows, R, kTileRows>(w, columns, x, r, i, y, y_stride);
-  for (; r + 2 <= n; r += 2) float_tile<Rows, R, 2>(w, columns, x, r, i, y, y_stride);
-  if (r < n) float_tile<Rows, R, 1>(w, columns, x, r, i, y, y_stride);
+template <int X, class Rows>
+static inline void float_tiles(Rows w, int64_t columns, const float* x, int64_t r, int64_t begin, int64_t end, float* y,
+                               int64_t y_stride) {
+  int64_t i = begin;
+  for (; i + 4 <= end; i += 4) float_tile<Rows, 4, X>(w, columns, x, r, i, y, y_stride);
+  for (; i < end; ++i) float_tile<Rows, 1, X>(w, columns, x, r, i, y, y_stride);
 }
 
 template <class Rows>
 static void float_rows_of(Rows w, int64_t columns, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
                           int64_t y_stride) {
-  int64_t i = begin;
-  for (; i + 4 <= end; i += 4) float_row_tiles<4>(w, columns, x, n, i, y, y_stride);
-  for (; i < end; ++i) float_row_tiles<1>(w, columns, x, n, i, y, y_stride);
+  int64_t r = 0;
+  for (; r + kTileRows <= n; r += kTileRows) float_tiles<kTileRows>(w, columns, x, r, begin, end, y, y_stride);
+  for (; r + 2 <= n; r += 2) float_tiles<2>(w, columns, x, r, begin, end, y, y_stride);
+  if (r < n) float_tiles<1>(w, columns, x, r, begin, end, y, y_stride);
 }
 
 static void float_rows(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
