@@ -114,17 +114,67 @@ TEST_P(EveryTable, MultipliesPackedWeightsOfEveryWidthAndGroup) {
 
 TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
   const CpuKernels& kernels = *GetParam();
+  const auto x = random_floats(512 * 192, 6);
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
-    const AffineCase c(70, 640, bits, 32);
-    for (const int64_t n : {1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 33}) {
-      const auto x = random_floats(n * 640, 6);
+    for (const int group : {16, 64}) {
+      const AffineCase c(70, 192, bits, group);
       for (const Phase phase : {Phase::decode, Phase::prefill}) {
-        const auto together = affine_product(kernels, c.weight, x.data(), n, phase);
-        for (int64_t r = 0; r < n; ++r) {
-          const auto alone = affine_product(kernels, c.weight, x.data() + r * 640, 1, phase);
-          ASSERT_EQ(std::memcmp(alone.data(), together.data() + r * 70, 70 * sizeof(float)), 0) << bits << " bits, " << n << " rows";
+        std::vector<std::vector<float>> alone;
+        for (int64_t r = 0; r < 33; ++r) alone.push_back(affine_product(kernels, c.weight, x.data() + r * 192, 1, phase));
+        for (const int64_t n : {2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 32, 33, 512}) {
+          const auto together = affine_product(kernels, c.weight, x.data(), n, phase);
+          for (int64_t r = 0; r < std::min<int64_t>(n, 33); ++r) {
+            ASSERT_EQ(std::memcmp(alone[static_cast<size_t>(r)].data(), together.data() + r * 70, 70 * sizeof(float)), 0)
+                << bits << " bits, group " << group << ", row " << r << " of " << n;
+          }
         }
       }
+    }
+  }
+}
+
+/// Two panels a piece is how the threads share them out.
+TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
+  const CpuKernels& kernels = *GetParam();
+  const int64_t rows = 117, columns = 192, n = 19, panels = (rows + kernels.lanes - 1) / kernels.lanes;
+  const auto x = random_floats(n * columns, 7), floats = random_floats(rows * columns, 8);
+  const AffineCase c(rows, columns, 4, 32);
+  const FloatWeight weight{floats.data(), rows, columns, columns, kFloat32};
+  Quantized quantized(kernels, x.data(), n, columns, 32, 0);
+  Scratch scratch;
+  const auto bytes = std::max(kernels.affine_scratch(columns, 32), kernels.float_scratch(columns));
+  void* room = scratch.bytes(static_cast<size_t>(bytes));
+  for (const int64_t piece : {2, 4}) {
+    std::vector<float> whole(static_cast<size_t>(n * rows), NAN), pieces = whole, float_whole = whole, float_pieces = whole;
+    kernels.affine_panels(&c.weight, &quantized.rows, n, 0, panels, whole.data(), rows, room);
+    kernels.float_panels(&weight, x.data(), n, 0, panels, float_whole.data(), rows, room);
+    for (int64_t first = 0; first < panels; first += piece) {
+      const int64_t last = std::min(first + piece, panels);
+      kernels.affine_panels(&c.weight, &quantized.rows, n, first, last, pieces.data(), rows, room);
+      kernels.float_panels(&weight, x.data(), n, first, last, float_pieces.data(), rows, room);
+    }
+    EXPECT_EQ(std::memcmp(whole.data(), pieces.data(), whole.size() * sizeof(float)), 0) << piece;
+    EXPECT_EQ(std::memcmp(float_whole.data(), float_pieces.data(), whole.size() * sizeof(float)), 0) << piece;
+  }
+}
+
+TEST_P(EveryTable, GivesARowOfFloatsTheSameBitsWhateverIsComputedWithIt) {
+  const CpuKernels& kernels = *GetParam();
+  const int64_t rows = 37, columns = 77;
+  const auto w = random_floats(rows * columns, 1), x = random_floats(33 * columns, 2);
+  const FloatWeight weight{w.data(), rows, columns, columns, kFloat32};
+  Scratch scratch;
+  void* room = scratch.bytes(static_cast<size_t>(kernels.float_scratch(columns)));
+  const auto product = [&](const float* from, int64_t n) {
+    std::vector<float> y(static_cast<size_t>(n * rows), NAN);
+    kernels.float_panels(&weight, from, n, 0, (rows + kernels.lanes - 1) / kernels.lanes, y.data(), rows, room);
+    return y;
+  };
+  for (const int64_t n : {2, 3, 5, 6, 12, 13, 33}) {
+    const auto together = product(x.data(), n);
+    for (int64_t r = 0; r < n; ++r) {
+      ASSERT_EQ(std::memcmp(product(x.data() + r * columns, 1).data(), together.data() + r * rows, rows * sizeof(float)), 0)
+          << "row " << r << " of " << n;
     }
   }
 }
