@@ -40,7 +40,8 @@ void convolution(State& state) {
 void convolution_libmlx(State& state) {
   const ConvCase& c = kConvolutions[state.range(0)];
   const auto x = made(mx::random::normal(c.x)), weight = made(mx::random::normal(c.weight));
-  for (auto _ : state) mx::eval(mx::conv2d(x, weight, c.options.stride, c.options.padding, c.options.dilation, c.options.groups));
+  for (auto _ : state)
+    mx::eval(mx::conv2d(x, weight, c.options.stride, c.options.padding, c.options.dilation, c.options.groups));
   state.SetLabel(c.name);
 }
 BENCHMARK(convolution)->DenseRange(0, std::size(kConvolutions) - 1)->UseRealTime();
@@ -88,15 +89,18 @@ void experts_libmlx(State& state) {
   const Tokens t(n);
   const bool sorted = n * Mixture::kChosen >= 64;
   const auto product = [&](const mx::array& x, const CpuMatrix& w, const mx::array& ids) {
-    if (w.bits == 0) return mx::gather_mm(x, mx::swapaxes(mx::astype(w.weight, mx::float32), -1, -2), std::nullopt, ids, sorted);
-    return mx::gather_qmm(x, w.weight, *w.scales, w.biases, std::nullopt, ids, true, w.group, w.bits, "affine", std::nullopt, sorted);
+    if (w.bits == 0)
+      return mx::gather_mm(x, mx::swapaxes(mx::astype(w.weight, mx::float32), -1, -2), std::nullopt, ids, sorted);
+    return mx::gather_qmm(x, w.weight, *w.scales, w.biases, std::nullopt, ids, true, w.group, w.bits, "affine",
+                          std::nullopt, sorted);
   };
   for (auto _ : state) {
     auto x = mx::expand_dims(t.x, std::vector<int>{-2, -3}), ids = t.ids, back = t.ids;
     if (sorted) {
       const auto flat = mx::flatten(ids), order = mx::argsort(flat);
       back = mx::argsort(order);
-      x = mx::take(mx::flatten(x, 0, -3), mx::floor_divide(order, mx::array(static_cast<uint32_t>(Mixture::kChosen))), 0);
+      x = mx::take(mx::flatten(x, 0, -3), mx::floor_divide(order, mx::array(static_cast<uint32_t>(Mixture::kChosen))),
+                   0);
       ids = mx::take(flat, order);
     }
     const auto gate = product(x, m.gate, ids);

@@ -13,8 +13,8 @@ namespace {
 /// Floats of patches made at a time: long enough to unpack the weights for, short enough for a cache.
 constexpr int64_t kPatchFloats = int64_t{1} << 20;
 
-/// Calls tap(t, source) for each of the kernel's places over output position `at`, with the input's channels there, or null
-/// where that is padding.
+/// Calls tap(t, source) for each of the kernel's places over output position `at`, with the input's channels there, or
+/// null where that is padding.
 template <class Tap>
 void for_each_tap(const ConvShape& s, const std::array<int64_t, 2>& out, int64_t at, const float* x, const Tap& tap) {
   const int64_t column = at % out[1], row = at / out[1] % out[0], image = at / out[1] / out[0];
@@ -72,8 +72,10 @@ void make_patches(const ConvShape& s, const float* x, int64_t first, int64_t cou
 
 /// Whether the input's floats, in the order in which they lie, are the patches one after the other.
 bool is_its_patches(const ConvShape& s) {
-  const bool whole_rows = s.kernel[0] == 1 && s.stride[0] == 1 && s.kernel[1] == s.stride[1] && s.in[1] % s.stride[1] == 0;
-  return s.groups == 1 && whole_rows && s.padding[0] == 0 && s.padding[1] == 0 && (s.kernel[1] == 1 || s.dilation[1] == 1);
+  const bool whole_rows =
+      s.kernel[0] == 1 && s.stride[0] == 1 && s.kernel[1] == s.stride[1] && s.in[1] % s.stride[1] == 0;
+  return s.groups == 1 && whole_rows && s.padding[0] == 0 && s.padding[1] == 0 &&
+         (s.kernel[1] == 1 || s.dilation[1] == 1);
 }
 
 }  // namespace

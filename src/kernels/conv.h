@@ -21,10 +21,9 @@ struct ConvShape {
   int64_t patch() const { return kernel[0] * kernel[1] * (channels / groups); }
 };
 
-/// y = x convolved with `weight`, whose rows are the output channels, [kernel height, kernel width, channels / groups] each;
-/// not packed and float32 if the
-/// convolution is depthwise; its bias is added. float32 sums, the same bits for a position whatever is computed with it. On all kernel
-/// threads; from one thread at a time. out() is at least one.
+/// y = x convolved with `weight`, whose rows are the output channels, [kernel height, kernel width, channels / groups]
+/// each; not packed and float32 if the convolution is depthwise; its bias is added. float32 sums, the same bits for a
+/// position whatever is computed with it. On all kernel threads; from one thread at a time. out() is at least one.
 void convolve(const ConvShape& shape, const MatrixView& weight, const float* x, float* y);
 
 }  // namespace mlxk

@@ -34,7 +34,8 @@ std::array<int64_t, 2> sizes(const std::pair<int, int>& pair, int least, const c
 
 std::shared_ptr<const CpuConv> cpu_conv(const mx::array& weight, const std::optional<mx::array>& bias,
                                         const ConvOptions& options) {
-  if (weight.ndim() != 4 || weight.size() == 0) throw refusal("the weight must be [out, height, width, in] and not empty");
+  if (weight.ndim() != 4 || weight.size() == 0)
+    throw refusal("the weight must be [out, height, width, in] and not empty");
   const int out = weight.shape(0);
   if (options.groups < 1 || out % options.groups != 0) {
     throw refusal(fmt::format("{} output channels do not make {} groups", out, options.groups));
@@ -75,7 +76,8 @@ mx::array cpu_convolved(const mx::array& x, std::shared_ptr<const CpuConv> conv)
     static Scratch copy;
     convolve(shape, conv->view, row_major(in[0], copy), outputs[0].data<float>());
   };
-  mx::Shape result{x.shape(0), static_cast<int>(out[0]), static_cast<int>(out[1]), static_cast<int>(shape.out_channels)};
+  mx::Shape result{x.shape(0), static_cast<int>(out[0]), static_cast<int>(out[1]),
+                   static_cast<int>(shape.out_channels)};
   return mx::array(std::move(result), mx::float32, cpu_op("CpuConv", std::move(compute)), {x});
 }
 

@@ -57,10 +57,12 @@ void check(const CpuExperts& e) {
   const CpuMixture& m = e.mixture;
   const auto experts = static_cast<int64_t>(e.stacks.gate.size());
   if (static_cast<int64_t>(e.stacks.up.size()) != experts || static_cast<int64_t>(e.stacks.down.size()) != experts) {
-    throw std::invalid_argument(fmt::format("[experts] gate, up and down must have as many experts each, got {}, {} and {}",
-                                            experts, e.stacks.up.size(), e.stacks.down.size()));
+    throw std::invalid_argument(
+        fmt::format("[experts] gate, up and down must have as many experts each, got {}, {} and {}", experts,
+                    e.stacks.up.size(), e.stacks.down.size()));
   }
-  if (m.up.rows != m.gate.rows || m.up.columns != m.gate.columns || m.down.columns != m.gate.rows || m.down.rows != m.gate.columns) {
+  if (m.up.rows != m.gate.rows || m.up.columns != m.gate.columns || m.down.columns != m.gate.rows ||
+      m.down.rows != m.gate.columns) {
     throw std::invalid_argument("[experts] gate and up must have one shape, down the transposed one");
   }
   if (!m.router) return;
@@ -69,14 +71,16 @@ void check(const CpuExperts& e) {
                                             experts, m.rule.top_k, m.router->rows));
   }
   if (m.selection_bias && m.selection_bias->size() != static_cast<size_t>(experts)) {
-    throw std::invalid_argument(fmt::format("[experts] the bias must have {} entries, got {}", experts, m.selection_bias->size()));
+    throw std::invalid_argument(
+        fmt::format("[experts] the bias must have {} entries, got {}", experts, m.selection_bias->size()));
   }
 }
 
 int64_t rows_of(const mx::array& x) { return x.shape(-1) == 0 ? 0 : static_cast<int64_t>(x.size()) / x.shape(-1); }
 
 void check_chosen(const mx::array& x, const mx::array& ids) {
-  if (ids.dtype() != mx::uint32 || ids.ndim() != x.ndim() || !std::equal(x.shape().begin(), x.shape().end() - 1, ids.shape().begin())) {
+  if (ids.dtype() != mx::uint32 || ids.ndim() != x.ndim() ||
+      !std::equal(x.shape().begin(), x.shape().end() - 1, ids.shape().begin())) {
     throw std::invalid_argument("[experts] ids must be uint32, a row for each row of x");
   }
 }
@@ -114,7 +118,8 @@ mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const CpuM
   };
   mx::Shape shape = ids.shape();
   shape.push_back(stack.rows);
-  return mx::array(std::move(shape), mx::float32, cpu_op("CpuGatherMatmul", std::move(compute)), {x, mx::contiguous(ids)});
+  return mx::array(std::move(shape), mx::float32, cpu_op("CpuGatherMatmul", std::move(compute)),
+                   {x, mx::contiguous(ids)});
 }
 
 mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::array& weights,
@@ -128,7 +133,8 @@ mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::
     add_gated_experts(experts->stacks, row_major(in[0], copy), rows_of(in[0]), in[1].data<uint32_t>(),
                       row_major(in[2], weights), in[1].shape(-1), y, phase);
   };
-  return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedExperts", std::move(compute)), {x, mx::contiguous(ids), weights});
+  return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedExperts", std::move(compute)),
+                   {x, mx::contiguous(ids), weights});
 }
 
 mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> experts, float multiplier) {
@@ -144,7 +150,8 @@ mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> expe
       float* normed = normalised.floats(n * hidden);
       const auto* weight = norm->weight.data<float>();
       parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
-        for (int64_t r = begin; r < end; ++r) cpu_kernels().rms_norm(x + r * hidden, weight, norm->eps, hidden, normed + r * hidden);
+        for (int64_t r = begin; r < end; ++r)
+          cpu_kernels().rms_norm(x + r * hidden, weight, norm->eps, hidden, normed + r * hidden);
       });
       h = normed;
     }

@@ -11,14 +11,14 @@ namespace mlxk {
 /// The gated MLPs of a mixture of experts, evaluated and looked over once, and what chooses among them.
 struct CpuExperts;
 
-/// What a mixture is made of. Stacks are matrices whose arrays have an axis in front, one entry an expert: weight [experts,
-/// rows, columns] or packed, bias [experts, rows].
+/// What a mixture is made of. Stacks are matrices whose arrays have an axis in front, one entry an expert: weight
+/// [experts, rows, columns] or packed, bias [experts, rows].
 struct CpuMixture {
   CpuMatrix gate, up, down;
-  int activation = 0;               // as CpuKernels::gated takes it
-  std::optional<CpuNorm> norm;      // for cpu_mixture: of what the router and the experts read
-  std::optional<CpuMatrix> router;  // for cpu_mixture: [experts, hidden]
-  RoutingRule rule;                 // its selection_bias is taken from below
+  int activation = 0;                       // as CpuKernels::gated takes it
+  std::optional<CpuNorm> norm;              // for cpu_mixture: of what the router and the experts read
+  std::optional<CpuMatrix> router;          // for cpu_mixture: [experts, hidden]
+  RoutingRule rule;                         // its selection_bias is taken from below
   std::optional<mx::array> selection_bias;  // [experts] float32
 };
 
@@ -28,8 +28,8 @@ std::shared_ptr<const CpuExperts> cpu_experts(CpuMixture mixture);
 /// y[…, j] = stack[ids[…, j]] · x[…]: x [..., columns] float32, ids [..., k] uint32 → [..., k, rows]. One operation.
 mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const CpuMatrix& stack);
 
-/// sum over j of weights[…, j] * down(act(gate(x)) * up(x)) of expert ids[…, j]: x [..., hidden] float32, ids [..., k] uint32
-/// and weights [..., k] float32 → [..., hidden]. One operation.
+/// sum over j of weights[…, j] * down(act(gate(x)) * up(x)) of expert ids[…, j]: x [..., hidden] float32, ids [..., k]
+/// uint32 and weights [..., k] float32 → [..., hidden]. One operation.
 mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::array& weights,
                             std::shared_ptr<const CpuExperts> experts);
 

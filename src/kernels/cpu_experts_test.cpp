@@ -36,7 +36,8 @@ CpuMatrix stack_of(int experts, int rows, int columns, int bits, mx::Dtype type 
 
 mx::array floats_of(const CpuMatrix& m) {
   if (m.bits == 0) return mx::astype(m.weight, mx::float32);
-  return mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32), mx::astype(*m.biases, mx::float32), m.group, m.bits);
+  return mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32), mx::astype(*m.biases, mx::float32), m.group,
+                        m.bits);
 }
 
 /// [n, columns] or [n, k, columns] times the chosen matrices: [n, k, rows].
@@ -60,7 +61,8 @@ TEST_F(CpuExpertsTest, GatherProductEqualsItsOperationsForEveryPacking) {
         const auto x = mx::random::normal({n, 96}), ids = random_ids(n, 3, 5);
         for (const Phase phase : {Phase::decode, Phase::prefill}) {
           const PhaseScope scope(phase);
-          EXPECT_LT(relative_error(cpu_gather_matmul(x, ids, stack), chosen(x, ids, stack)), 1e-4) << bits << " bits, " << n;
+          EXPECT_LT(relative_error(cpu_gather_matmul(x, ids, stack), chosen(x, ids, stack)), 1e-4)
+              << bits << " bits, " << n;
         }
       }
     }
@@ -82,7 +84,8 @@ TEST_F(CpuExpertsTest, AnIdThatIsNoExpertPoisonsItsOwnRowOnly) {
 }
 
 TEST_F(CpuExpertsTest, GatedExpertsEqualTheirOperations) {
-  const CpuMatrix gate = stack_of(6, 64, 96, 4), up = stack_of(6, 64, 96, 8), down = stack_of(6, 96, 64, 0, mx::bfloat16);
+  const CpuMatrix gate = stack_of(6, 64, 96, 4), up = stack_of(6, 64, 96, 8),
+                  down = stack_of(6, 96, 64, 0, mx::bfloat16);
   const auto experts = cpu_experts({gate, up, down});
   for (const int n : {1, 7, 300}) {
     const auto x = mx::random::normal({1, n, 96}), ids = random_ids(n, 4, 6), weights = mx::random::uniform({n, 4});

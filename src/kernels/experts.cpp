@@ -14,7 +14,7 @@ namespace mlxk {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-/// Chosen rows that are worked on at a time, whole experts unless one has more: bounds the memory of a long prompt.
+// Chosen rows that are worked on at a time, whole experts unless one has more: bounds the memory of a long prompt.
 constexpr int64_t kBlockRows = 512;
 
 /// The pairs of a token and one of its experts, sorted by expert: a counting sort.
@@ -66,7 +66,8 @@ void gather(const Groups& groups, const Block& block, const float* x, int64_t co
 }
 
 /// The products of the block's experts, whose activations lie in the block's order; appended.
-void add_products(const ExpertStack& stack, const Groups& groups, const Block& block, float* y, std::vector<Product>& products) {
+void add_products(const ExpertStack& stack, const Groups& groups, const Block& block, float* y,
+                  std::vector<Product>& products) {
   for (size_t e = block.first; e < block.last; ++e) {
     const int64_t first = groups.begin[e] - block.begin, count = groups.begin[e + 1] - groups.begin[e];
     if (count > 0) products.push_back({stack[e], first, count, y + first * stack[e].rows});
@@ -89,11 +90,14 @@ void route_row(const RoutingRule& rule, const float* logits, int64_t experts, ui
   } else {
     for (float& s : scores) s = 1 / (1 + std::exp(-s));
   }
-  const auto strength = [&](uint32_t e) { return rule.selection_bias ? scores[e] + rule.selection_bias[e] : scores[e]; };
-  std::partial_sort(numbers.begin(), numbers.begin() + static_cast<int64_t>(k), numbers.end(), [&](uint32_t a, uint32_t b) {
-    const float x = strength(a), y = strength(b);
-    return x > y || (x == y && a < b);
-  });
+  const auto strength = [&](uint32_t e) {
+    return rule.selection_bias ? scores[e] + rule.selection_bias[e] : scores[e];
+  };
+  std::partial_sort(numbers.begin(), numbers.begin() + static_cast<int64_t>(k), numbers.end(),
+                    [&](uint32_t a, uint32_t b) {
+                      const float x = strength(a), y = strength(b);
+                      return x > y || (x == y && a < b);
+                    });
   float sum = 0;
   for (size_t j = 0; j < k; ++j) sum += scores[numbers[j]];
   const float factor = rule.normalise && sum > 0 ? rule.scale / sum : rule.scale;
@@ -138,8 +142,8 @@ void multiply_chosen(const ExpertStack& stack, const float* x, int64_t n, const 
   for (const int64_t p : groups.unknown) std::fill_n(y + p * rows, rows, kNan);
 }
 
-void add_gated_experts(const GatedExperts& experts, const float* x, int64_t n, const uint32_t* ids, const float* weights,
-                       int64_t k, float* out, Phase phase) {
+void add_gated_experts(const GatedExperts& experts, const float* x, int64_t n, const uint32_t* ids,
+                       const float* weights, int64_t k, float* out, Phase phase) {
   if (experts.gate.empty()) return;
   static Scratch gathered, gates, ups, downs;
   const auto& kernels = cpu_kernels();

@@ -19,15 +19,18 @@ std::optional<mx::array> take_bias(const WeightPath& path, int out, bool wanted)
 Conv2d::Conv2d(mx::array weight, std::optional<mx::array> bias, const ConvOptions& options)
     : weight_(std::move(weight)), bias_(std::move(bias)), options_(options) {}
 
-Conv2d::Conv2d(const WeightPath& path, int in, int out, std::pair<int, int> kernel, const ConvOptions& options, bool bias)
-    : Conv2d(take_weight(path, {out, kernel.first, kernel.second, in / options.groups}), take_bias(path, out, bias), options) {}
+Conv2d::Conv2d(const WeightPath& path, int in, int out, std::pair<int, int> kernel, const ConvOptions& options,
+               bool bias)
+    : Conv2d(take_weight(path, {out, kernel.first, kernel.second, in / options.groups}), take_bias(path, out, bias),
+             options) {}
 
 mx::array Conv2d::operator()(const mx::array& x) const {
   if (cpu_is_default()) {
     if (!cpu_) cpu_ = cpu_conv(weight_, bias_, options_);
     return cpu_convolved(x, cpu_);
   }
-  const mx::array y = mx::conv2d(x, mx::astype(weight_, x.dtype()), options_.stride, options_.padding, options_.dilation, options_.groups);
+  const mx::array y = mx::conv2d(x, mx::astype(weight_, x.dtype()), options_.stride, options_.padding,
+                                 options_.dilation, options_.groups);
   return bias_ ? mx::add(y, *bias_) : y;
 }
 

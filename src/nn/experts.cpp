@@ -14,7 +14,8 @@ mx::array take_stack(const WeightPath& path, int experts, int out, int in) {
 }
 
 /// The chosen experts of each row and their weights.
-std::pair<mx::array, mx::array> choose(const RoutingRule& rule, const std::optional<mx::array>& bias, const mx::array& logits) {
+std::pair<mx::array, mx::array> choose(const RoutingRule& rule, const std::optional<mx::array>& bias,
+                                       const mx::array& logits) {
   const mx::array wide = mx::astype(logits, mx::float32);
   const mx::array scores = rule.score == RoutingRule::Score::softmax ? mx::softmax(wide, -1, true) : mx::sigmoid(wide);
   const mx::array strength = bias ? mx::add(scores, *bias) : scores;

@@ -25,13 +25,14 @@ class ExpertLinear {
   Quantization packing_;
 };
 
-/// x + multiplier · the weighted sum of down(act(gate(h)) · up(h)) of the experts that the router chooses for h = norm(x).
+/// x + multiplier · the weighted sum of down(act(gate(h)) · up(h)) of the experts that the router chooses for h =
+/// norm(x).
 struct MixtureResidual {
   std::optional<RmsNorm> norm;
   Linear router;  // [experts, hidden]
   ExpertLinear gate, up, down;
-  RoutingRule rule;                          // but for its bias
-  std::optional<mx::array> selection_bias;   // [experts] float32
+  RoutingRule rule;                         // but for its bias
+  std::optional<mx::array> selection_bias;  // [experts] float32
   Activation activation = Activation::silu;
   float multiplier = 1;
   mutable std::shared_ptr<const CpuExperts> experts = nullptr;  // all of it for the CPU, made at the first call

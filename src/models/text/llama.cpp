@@ -121,7 +121,8 @@ MixtureConfig read_mixture(const Config& config, int layers) {
   if (!plain->is_array()) throw config.bad("mlp_only_layers", "must be a list");
   for (const Json& layer : *plain) {
     if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= layers) {
-      throw config.bad("mlp_only_layers", fmt::format("must hold numbers of layers below {}, got {}", layers, layer.dump()));
+      throw config.bad("mlp_only_layers",
+                       fmt::format("must hold numbers of layers below {}, got {}", layers, layer.dump()));
     }
     m.layers[layer.get<size_t>()] = false;
   }
@@ -180,7 +181,9 @@ struct Layer {
             std::nullopt, c.residual_multiplier},
         mlp(make_mlp(c, index, path)) {}
 
-  static std::variant<GatedMlpResidual, MixtureResidual> make_mlp(const LlamaConfig& c, int index, const WeightPath& path) {
+  using Mlp = std::variant<GatedMlpResidual, MixtureResidual>;
+
+  static Mlp make_mlp(const LlamaConfig& c, int index, const WeightPath& path) {
     const RmsNorm norm(path / "post_attention_layernorm", c.hidden_size, c.rms_norm_eps);
     const WeightPath mlp = path / "mlp", experts = mlp / "switch_mlp";
     if (!c.mixes(index)) {
@@ -231,7 +234,7 @@ struct Layer {
   NormQkv qkv;
   Attention attention;
   OutResidual out;
-  std::variant<GatedMlpResidual, MixtureResidual> mlp;
+  Mlp mlp;
 };
 
 class Llama : public Model {
