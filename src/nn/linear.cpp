@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/cpu_lookup.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -57,6 +58,8 @@ mx::array Matrix::times(const mx::array& x) const {
 }
 
 mx::array Matrix::rows_of(const mx::array& ids) const {
+  const bool unpacks = transposed || packing.mode == "affine";
+  if (auto table = cpu(); table && unpacks && type == mx::float32) return cpu_lookup(ids, *table);
   mx::array rows = mx::take(weight, ids, 0);
   if (transposed) return mx::astype(rows, type);
   mx::array row_scales = mx::take(*scales, ids, 0);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "kernels/cpu_ops.h"
 #include "mlx/array.h"
 #include "nn/weights.h"
@@ -16,6 +18,19 @@ class RmsNorm {
 
  private:
   mx::array weight_;
+  float eps_;
+};
+
+/// Norm by mean and variance over the last axis.
+class LayerNorm {
+ public:
+  /// Takes `weight` and, with `bias`, `bias` [dims] at `path`.
+  LayerNorm(const WeightPath& path, int dims, float eps, bool bias = true);
+  mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
+
+ private:
+  mx::array weight_;
+  std::optional<mx::array> bias_;
   float eps_;
 };
 
