@@ -47,7 +47,7 @@ ExpertLinear::ExpertLinear(const WeightPath& path, int experts, int in, int out,
 std::optional<CpuMatrix> ExpertLinear::cpu() const {
   if (!cpu_is_default()) return std::nullopt;
   if (!scales_) return CpuMatrix{weight_, std::nullopt, std::nullopt, bias_, out_, in_};
-  if (!biases_ || biases_->dtype() != scales_->dtype()) return std::nullopt;
+  if (packing_.mode == "affine" && (!biases_ || biases_->dtype() != scales_->dtype())) return std::nullopt;
   return CpuMatrix{weight_, scales_, biases_, bias_, out_, in_, packing_.bits, packing_.group_size};
 }
 

@@ -8,17 +8,18 @@
 namespace mlxk {
 namespace {
 
-constexpr int kExperts = 6, kHidden = 64, kWide = 96;
+constexpr int kExperts = 6, kHidden = 64, kWide = 96, kMxfp4 = -4;
 
 void add(Weights::Tensors& tensors, const std::string& path, mx::array weight, int bits) {
   if (bits == 0) {
     tensors.emplace(path + ".weight", weight);
     return;
   }
-  const auto parts = mx::quantize(weight, 32, bits);
+  const bool floats = bits == kMxfp4;
+  const auto parts = mx::quantize(weight, 32, floats ? 4 : bits, floats ? "mxfp4" : "affine");
   tensors.emplace(path + ".weight", parts[0]);
   tensors.emplace(path + ".scales", parts[1]);
-  tensors.emplace(path + ".biases", parts[2]);
+  if (!floats) tensors.emplace(path + ".biases", parts[2]);
 }
 
 MixtureResidual mixture(int bits, const RoutingRule& rule, bool biased, float multiplier) {
@@ -52,7 +53,7 @@ TEST(MixtureResidual, IsTheSameOnEveryDevice) {
   sigmoid.top_k = 3;
   sigmoid.score = RoutingRule::Score::sigmoid;
   sigmoid.scale = 2.5F;
-  for (const int bits : {0, 4}) {
+  for (const int bits : {0, 4, kMxfp4}) {
     for (const bool biased : {false, true}) {
       const MixtureResidual block = mixture(bits, biased ? sigmoid : softmax, biased, 0.5F);
       const auto x = mx::random::normal({2, 5, kHidden});
