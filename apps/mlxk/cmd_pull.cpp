@@ -45,10 +45,13 @@ struct Report {
   CommandFailure failure(const Error& error) const {
     std::string type = error_kind_info(error.kind()).json_type, status = "failed", message = error.what();
     switch (error.kind()) {
-      case ErrorKind::denied: status = "access_denied"; break;
+      case ErrorKind::denied:
+        status = "access_denied";
+        break;
       case ErrorKind::invalid:
       case ErrorKind::no_revision:
-      case ErrorKind::cancelled: break;
+      case ErrorKind::cancelled:
+        break;
       default:
         type = "download_failed";
         message = "Download failed: " + message;
@@ -60,7 +63,8 @@ struct Report {
 /// Whether the user wants a broken model taken up again; throws where nobody can be asked.
 bool confirm_resume(const Report& report, const std::string& message) {
   if (!isatty(STDIN_FILENO)) {
-    throw CommandFailure(ErrorKind::invalid, "requires_confirmation", message, report.data("requires_confirmation", message));
+    throw CommandFailure(ErrorKind::invalid, "requires_confirmation", message,
+                         report.data("requires_confirmation", message));
   }
   fmt::print(stderr, "{}\nResume download? [Y/n]: ", printable(message));
   std::string answer;
@@ -105,16 +109,20 @@ int pull_locked(const Args& args, Report& report) {
     const PullResult result = download(args, hub, plan);
     for (const auto& file : verify_files(result.snapshot, locked.files, {})) {
       if (file.state == VerifiedFile::State::ok || file.state == VerifiedFile::State::unrecorded) continue;
-      throw Error(ErrorKind::bad_model, fmt::format("{} of {} is not what the lock file fixes: {}", file.path, locked.name,
-                                                    file.reason.empty() ? "missing" : file.reason));
+      throw Error(ErrorKind::bad_model, fmt::format("{} of {} is not what the lock file fixes: {}", file.path,
+                                                    locked.name, file.reason.empty() ? "missing" : file.reason));
     }
-    if (!args.has("--json")) print_line(fmt::format("pull: {} — as locked, in {}", locked.name, result.snapshot.string()));
-    pulled.push_back({{"model", locked.name}, {"commit_hash", locked.revision}, {"path", result.snapshot.string()},
+    if (!args.has("--json"))
+      print_line(fmt::format("pull: {} — as locked, in {}", locked.name, result.snapshot.string()));
+    pulled.push_back({{"model", locked.name},
+                      {"commit_hash", locked.revision},
+                      {"path", result.snapshot.string()},
                       {"downloaded_bytes", result.received_bytes}});
   }
   if (pulled.empty()) throw Error(ErrorKind::not_found, fmt::format("the lock file has no model {}", wanted));
   report.extra["models"] = pulled;
-  if (args.has("--json")) print_json(success_envelope("pull", report.data("success", fmt::format("{} models as locked", pulled.size()))));
+  if (args.has("--json"))
+    print_json(success_envelope("pull", report.data("success", fmt::format("{} models as locked", pulled.size()))));
   return 0;
 }
 
@@ -130,12 +138,14 @@ int pull(const Args& args, Report& report) {
   if (!dry && !args.has("--force-resume") && request.include.empty() && request.exclude.empty()) {
     const CachedState state = look_up(request.repo.name, request.repo.revision, request.cache);
     if (!state.commit.empty()) report.extra["commit_hash"] = state.commit;
-    if (state.whole) return report.done("already_exists", fmt::format("Model {} already exists in cache", report.model), json);
+    if (state.whole)
+      return report.done("already_exists", fmt::format("Model {} already exists in cache", report.model), json);
     if (state.present) {
       const std::string message =
           fmt::format("{}. Use --force-resume to attempt resume or 'mlxk rm' to delete.", state.reason);
       if (json) return report.done("requires_confirmation", message, true);
-      if (!confirm_resume(report, message)) return report.done("requires_confirmation", "the partial download is kept", false);
+      if (!confirm_resume(report, message))
+        return report.done("requires_confirmation", "the partial download is kept", false);
     }
   }
 
@@ -163,7 +173,8 @@ int run(const Args& args) {
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::usage) throw;
     if (error.kind() == ErrorKind::cancelled) {
-      throw report.failure(Error(error.kind(), "interrupted", "what has come is kept: pull again with --force-resume to go on"));
+      throw report.failure(
+          Error(error.kind(), "interrupted", "what has come is kept: pull again with --force-resume to go on"));
     }
     throw report.failure(error);
   }
@@ -175,32 +186,35 @@ extern const Command kPullCommand;
 const Command kPullCommand = {
     .name = "pull",
     .help = "download a model from the hub",
-    .positionals = {{"model", PositionalKind::optional, "org/name, or a name in mlx-community; @revision for a branch, tag or commit"}},
-    .options = {{.name = "--force-resume", .help = "also when it is there: complete what is partial, fetch what is newer"},
-                {.name = "--include",
-                 .kind = OptionKind::repeated,
-                 .metavar = "GLOB",
-                 .help = "only files whose path matches; may be given several times"},
-                {.name = "--exclude", .kind = OptionKind::repeated, .metavar = "GLOB", .help = "no files whose path matches"},
-                {.name = "--locked",
-                 .kind = OptionKind::text,
-                 .metavar = "FILE",
-                 .help = "what a lock file (verify --write-lock) fixes, and nothing else"},
-                {.name = "--dry-run", .help = "only tell what would be downloaded, and whether it fits disk and memory"},
-                {.name = "--connections",
-                 .kind = OptionKind::integer,
-                 .metavar = "N",
-                 .help = "files and ranges fetched at once",
-                 .default_value = "8",
-                 .min = 1,
-                 .max = 64},
-                json_option()},
+    .positionals = {{"model", PositionalKind::optional,
+                     "org/name, or a name in mlx-community; @revision for a branch, tag or commit"}},
+    .options =
+        {{.name = "--force-resume", .help = "also when it is there: complete what is partial, fetch what is newer"},
+         {.name = "--include",
+          .kind = OptionKind::repeated,
+          .metavar = "GLOB",
+          .help = "only files whose path matches; may be given several times"},
+         {.name = "--exclude", .kind = OptionKind::repeated, .metavar = "GLOB", .help = "no files whose path matches"},
+         {.name = "--locked",
+          .kind = OptionKind::text,
+          .metavar = "FILE",
+          .help = "what a lock file (verify --write-lock) fixes, and nothing else"},
+         {.name = "--dry-run", .help = "only tell what would be downloaded, and whether it fits disk and memory"},
+         {.name = "--connections",
+          .kind = OptionKind::integer,
+          .metavar = "N",
+          .help = "files and ranges fetched at once",
+          .default_value = "8",
+          .min = 1,
+          .max = 64},
+         json_option()},
     .run = run,
     .environment = {{"HF_TOKEN", "token for private and gated models; else the token file of the Hugging Face tools"},
                     {"HF_ENDPOINT", "address of the hub, of a mirror for example"},
                     {"HF_HOME, HF_HUB_CACHE", "where the cache lies"},
                     {"HF_HUB_OFFLINE", "1: make no connection"},
-                    {"HF_HUB_DOWNLOAD_TIMEOUT", "seconds after which a transfer that stands still is taken up anew (10)"},
+                    {"HF_HUB_DOWNLOAD_TIMEOUT",
+                     "seconds after which a transfer that stands still is taken up anew (10)"},
                     {"HF_HUB_ETAG_TIMEOUT", "seconds that the hub has for an answer (10)"},
                     {"MLXK_PULL_TRIES", "how often a request that brings nothing is tried (8)"},
                     {"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "proxies"}},

@@ -157,12 +157,11 @@ void HubClient::check_access(const HubRepo& repo, const HubFile& file) {
 }
 
 Json HubClient::search(const std::string& query, const std::string& library, int limit) {
-  std::string path =
-      fmt::format("/api/models?search={}&limit={}&sort=downloads&direction=-1", url_encode(query), limit);
+  std::string path = fmt::format("/api/models?search={}&limit={}&sort=downloads", url_encode(query), limit);
   if (!library.empty()) path += "&filter=" + url_encode(library);
   for (const char* field :
        {"downloads", "likes", "lastModified", "pipeline_tag", "library_name", "gated", "private", "tags"}) {
-    path += std::string("&expand[]=") + field;
+    path += std::string("&expand=") + field;
   }
   const HttpResponse response = send(api_request(path));
   if (!response.ok()) {
