@@ -179,6 +179,25 @@ TEST_P(EveryTable, GivesARowOfFloatsTheSameBitsWhateverIsComputedWithIt) {
   }
 }
 
+TEST_P(EveryTable, GivesAWeightRowTheSameBitsWhereverAPieceBegins) {
+  const CpuKernels& kernels = *GetParam();
+  constexpr int64_t kRows = 70, kColumns = 352, kN = 5;
+  const auto x = random_floats(kN * kColumns, 6), floats = random_floats(kRows * kColumns, 7);
+  const FloatWeight plain{floats.data(), kRows, kColumns, kColumns, kFloat32};
+  for (const int bits : {0, 2, 3, 4, 5, 6, 8}) {
+    const AffineCase c(kRows, kColumns, bits == 0 ? 8 : bits, 32);
+    Quantized quantized(kernels, x.data(), kN, kColumns, 32, c.weight.bits);
+    std::vector<float> whole(kN * kRows, NAN), pieces = whole;
+    const auto multiply = [&](int64_t begin, int64_t end, std::vector<float>& y) {
+      if (bits == 0) return kernels.float_rows(&plain, x.data(), kN, begin, end, y.data(), kRows);
+      kernels.affine_rows(&c.weight, &quantized.rows, kN, begin, end, y.data(), kRows);
+    };
+    multiply(0, kRows, whole);
+    for (const auto& [begin, end] : {std::pair{0, 1}, {1, 1}, {1, 14}, {14, 47}, {47, 70}}) multiply(begin, end, pieces);
+    EXPECT_EQ(std::memcmp(whole.data(), pieces.data(), whole.size() * sizeof(float)), 0) << bits << " bits";
+  }
+}
+
 TEST_P(EveryTable, MultipliesFloatWeights) {
   const CpuKernels& kernels = *GetParam();
   const int64_t columns = 77, rows = 37, n = 15;
