@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fnmatch.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -10,10 +9,10 @@
 #include <ctime>
 #include <fstream>
 #include <map>
-#include <memory>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/digest.h"
 #include "hub/workspace.h"
 
 namespace mlxk {
@@ -23,24 +22,18 @@ namespace {
 constexpr uint64_t kMaxHashedBytes = uint64_t{1} << 30;   // larger files count by name and size
 constexpr uint64_t kMaxHeaderBytes = uint64_t{100} << 20;
 
+/// SHA-256 in the form that workspaces keep it.
 class Sha256 {
  public:
-  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
   Sha256& add(std::string_view bytes) {
-    EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+    digest_.add(bytes);
     return *this;
   }
   /// "sha256:<64 hex>"
-  std::string text() {
-    std::array<unsigned char, 32> digest{};
-    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
-    std::string result = "sha256:";
-    for (const unsigned char byte : digest) result += fmt::format("{:02x}", byte);
-    return result;
-  }
+  std::string text() { return "sha256:" + digest_.hex(); }
 
  private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+  Digest digest_{Digest::Kind::sha256};
 };
 
 /// Feeds `bytes` bytes of `in`; false when there are fewer.

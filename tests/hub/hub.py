@@ -7,7 +7,8 @@
     hub.close()
 
 Large files (LFS) are redirected to a second server of another port, as the real hub does with its CDN; that one refuses
-requests that carry a token. A route is a row of ROUTES: method, pattern of the path, method of Routes (push_routes.py adds its own).
+requests that carry a token. A route is a row of ROUTES: method, pattern of the path, method of Routes (push_routes.py adds
+its own).
 """
 import collections
 import functools
