@@ -129,9 +129,10 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
 
     def finish_request(self, request, client_address):  # on the request's own thread
-        if self.tls:
-            request = self.tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        if not self.tls:
+            return super().finish_request(request, client_address)
+        with self.tls.wrap_socket(request, server_side=True) as secure:
+            return super().finish_request(secure, client_address)
 
     def handle_error(self, request, client_address):
         pass  # a client that went away
