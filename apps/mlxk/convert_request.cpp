@@ -103,9 +103,13 @@ void refuse_multimodal(const fs::path& source) {
   }
   const auto has = [&](const char* key) { return config.contains(key) && config[key].is_object(); };
   if (type == "gemma3" || !(has("vision_config") || has("audio_config"))) return;
-  throw CommandFailure(ErrorKind::unsupported, "unsupported_multimodal",
-                       fmt::format("Model type '{}' has vision or audio parts, which cannot be converted here", type),
-                       {{"model_type", type}, {"operation", "convert"}}, "text models, and gemma3 as one, can be converted");
+  CommandFailure failure(
+      ErrorKind::unsupported, "unsupported_multimodal",
+      fmt::format("Model type '{}' has vision or audio parts, which cannot be converted here", type), nullptr,
+      "text models, and gemma3 as one, can be converted");
+  failure.set_extra({{"detail", {{"model_type", type}, {"operation", "convert"}, {"verified_types", {"gemma3"}}}},
+                     {"retryable", false}});
+  throw failure;
 }
 
 std::string repository_of(const fs::path& source) {

@@ -46,6 +46,7 @@ int report_error(const Error& error, const Command* command, bool json) {
     } else if (!error.hint().empty()) {
       extra["detail"] = error.hint();
     }
+    if (failure && failure->extra().is_object()) extra.update(failure->extra());
     Json envelope = error_envelope(name, type, error.what(), extra);
     if (failure) envelope["data"] = failure->data();
     print_json(envelope);

@@ -15,10 +15,13 @@ class CommandFailure : public Error {
       : Error(kind, message, std::move(hint)), type_(std::move(type)), data_(std::move(data)) {}
   const std::string& type() const { return type_; }
   const Json& data() const { return data_; }
+  /// Further keys of the JSON error, an object; null: none.
+  const Json& extra() const { return extra_; }
+  void set_extra(Json extra) { extra_ = std::move(extra); }
 
  private:
   std::string type_;
-  Json data_;
+  Json data_, extra_;
 };
 
 /// One JSON document on stdout: indent 2, ASCII only, newline.

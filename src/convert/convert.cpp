@@ -85,13 +85,20 @@ fs::path reference_model(const Source& source, const ConvertOptions& options, St
   return staged.scratch();
 }
 
+/// A model that cannot be run is refused before an hour of conversion. What GGUF files hold can be.
+void require_runnable(const Source& source) {
+  if (!source.gguf.empty()) return;
+  const auto config = read_json(source.folder / "config.json");
+  const auto found = config.is_object() ? config.find("model_type") : config.end();
+  const auto type = found != config.end() && found->is_string() ? found->get<std::string>() : "";
+  if (is_built_in(type)) return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("[check] model_type \"{}\" cannot be run here, so its drift is unknown", type),
+              "convert without --check");
+}
+
 void check_drift(const Source& source, const ConvertOptions& options, StagedFolder& staged, ConvertReport& report,
                  const ProgressSink& progress) {
-  if (!is_built_in(report.model_type)) {
-    throw Error(ErrorKind::unsupported,
-                fmt::format("[check] model_type \"{}\" cannot be run here, so its drift is unknown", report.model_type),
-                "convert without --check");
-  }
   const auto tokens = options.drift_tokens(staged.path());
   const auto reference = reference_model(source, options, staged, progress);
   report.drift = measure_drift(reference, staged.path(), tokens, progress);
@@ -137,6 +144,7 @@ void check_health(const fs::path& folder, ConvertReport& report) {
 ConvertReport convert_model(const ConvertOptions& options, const ProgressSink& progress) {
   check_options(options);
   const auto source = find_source(options.source);
+  if (options.check_drift) require_runnable(source);
   StagedFolder staged(options.target);
   auto report = write_model(source, options, staged.path(), progress);
   if (options.check_drift) check_drift(source, options, staged, report, progress);

@@ -45,11 +45,14 @@ void copy_whole(const fs::path& from, const fs::path& to) {
   fs::permissions(to, fs::perms(0644), failure);
 }
 
-/// The files of the model's own folder; what lies further down is not part of a text model.
-std::vector<fs::path> files_in(const fs::path& folder) {
+/// The files to copy, relative to `folder`: for an index those at the top only, else also those further down (a pooling
+/// layer's, say), hidden folders apart. The sentinel describes the source and stays there.
+std::vector<fs::path> files_in(const fs::path& folder, bool top_only) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().filename() != kSentinelName) files.push_back(entry.path());
+  for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {
+    const auto name = it->path().filename().string();
+    if (it->is_directory() && (top_only || name.front() == '.')) it.disable_recursion_pending();
+    if (it->is_regular_file() && name != kSentinelName) files.push_back(it->path().lexically_relative(folder));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -78,12 +81,11 @@ RepairReport repair_model(const RepairOptions& options,
     throw Error(ErrorKind::not_found, fmt::format("{} holds no config.json", options.source.string()));
   }
   StagedFolder staged(options.target, StagedFolder::Existing::empty_allowed);
-  const auto files = files_in(options.source);
+  const auto files = files_in(options.source, options.index_only);
   for (size_t i = 0; i < files.size(); ++i) {
-    copy_whole(files[i], staged.path() / files[i].filename());
-    if (progress) {
-      progress(files[i].filename().string(), static_cast<int64_t>(i + 1), static_cast<int64_t>(files.size()));
-    }
+    fs::create_directories((staged.path() / files[i]).parent_path());
+    copy_whole(options.source / files[i], staged.path() / files[i]);
+    if (progress) progress(files[i].string(), static_cast<int64_t>(i + 1), static_cast<int64_t>(files.size()));
   }
   RepairReport report;
   if (options.index_only) {

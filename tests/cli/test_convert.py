@@ -138,6 +138,8 @@ class Refusals(ConvertTest):
         self.refused(source, "t", "--quantize", "4", kind="not_implemented")
         config(vision_config={"patch_size": 14})
         self.refused(source, "t", "--quantize", "4", kind="unsupported_multimodal")
+        detail = self.convert(source, "t", "--quantize", "4", code=1)["error"]["detail"]
+        self.assertEqual((detail["model_type"], detail["operation"]), ("llama", "convert"))
         config(num_hidden_layers=9)
         self.assertIn("layer 8 of 9 has no tensors", self.refused(source, "t", "--quantize", "4"))
         config(quantization_config={"quant_method": "gptq", "bits": 4})
@@ -178,17 +180,16 @@ class Interruptions(ConvertTest):
             self.assertEqual(len(listed), 2, "source and whole")
         if "target" not in visible:
             self.convert(source, "target", "--quantize", "4")
+        self.convert(source, "target", "--quantize", "4", code=1)  # exists; and sweeps what a killed run left
         self.assertEqual(tiny_models.summary(self.path("target")), tiny_models.summary(self.path("whole")))
         self.assertEqual([name for name in os.listdir(self.home) if ".mlxk-" in name], [])
 
     def test_ctrl_c(self):
-        source = self.model()
-        for name in tiny_models.model("llama")[1]:
-            pass
-        process = self.start(source, "target")
+        process = self.start(self.model(), "target")
         while process.poll() is None and not any(".mlxk-" in name for name in os.listdir(self.home)):
             time.sleep(0.001)
-        process.send_signal(signal.SIGINT)
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGCONT):
+            process.send_signal(number)
         process.communicate()
         if process.returncode == 0:
             self.skipTest("it was faster")
@@ -378,7 +379,11 @@ class Repair(ConvertTest):
         self.assertEqual((repaired["merge_size"], repaired["patch_size"], repaired["temporal_patch_size"]), (3, 16, 2))
 
     def test_nothing_to_repair(self):
-        data = self.convert(self.model(), "target", "--repair")["data"]
+        source = self.model()
+        os.mkdir(os.path.join(source, "1_Pooling"))
+        self.write("source/1_Pooling/config.json", b"{}")
+        data = self.convert(source, "target", "--repair")["data"]
+        self.assertTrue(os.path.exists(self.path("target/1_Pooling/config.json")))
         self.assertEqual((data["message"], data["repairs"]), ("Nothing to repair", []))
 
 
