@@ -12,6 +12,7 @@ except ImportError:
     jsonschema = None  # documents are then held to no schema
 
 SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "json-api.schema.json")
+REFERENCE = os.path.join(os.path.dirname(SCHEMA), "..", "..", "shared", "reference", "json-api-schema.json")
 PROGRAM = os.environ["MLXK_PROGRAM"]
 MODEL = os.environ.get("MLXK_TEST_MODEL") or os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "SmolLM2-135M-Instruct-4bit")
 
@@ -50,10 +51,16 @@ class ProgramTest(unittest.TestCase):
         return document
 
     def assert_valid(self, document):
-        """`document` is one of docs/json-api.schema.json."""
-        if jsonschema:
-            with open(SCHEMA, encoding="utf-8") as file:
-                jsonschema.Draft7Validator(json.load(file)).validate(document)
+        """`document` is one of docs/json-api.schema.json, and of MLX Knife's own schema where that is at hand."""
+        if not jsonschema:
+            return
+        with open(SCHEMA, encoding="utf-8") as file:
+            jsonschema.Draft7Validator(json.load(file)).validate(document)
+        if os.path.exists(REFERENCE):
+            with open(REFERENCE, encoding="utf-8") as file:
+                reference = json.load(file)
+            if document["command"] in reference["properties"]["command"]["enum"]:  # null and what is new are not
+                jsonschema.Draft7Validator(reference).validate(document)
 
     def write(self, name, content):
         path = os.path.join(self.home, name)
