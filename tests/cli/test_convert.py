@@ -10,7 +10,7 @@ import unittest
 import zipfile
 
 import tiny_models
-from program import PROGRAM, ProgramTest
+from program import PROGRAM, ProgramTest, needs_engine
 
 GOLDENS = os.path.join(os.path.dirname(__file__), "..", "data", "convert", "goldens.json")
 
@@ -36,6 +36,7 @@ class ConvertTest(ProgramTest):
         return document["error"]["message"]
 
 
+@needs_engine
 class Goldens(ConvertTest):
     def test_equals_mlx_lm(self):
         with open(GOLDENS) as file:
@@ -90,6 +91,7 @@ class Goldens(ConvertTest):
                 self.assertEqual(a.read(), b.read(), name)
 
 
+@needs_engine
 class Refusals(ConvertTest):
     def test_flags(self):
         source = self.model()
@@ -158,6 +160,7 @@ class Refusals(ConvertTest):
         self.assertIn("which is not there", self.refused(source, "t", "--quantize", "4"))
 
 
+@needs_engine
 class Interruptions(ConvertTest):
     def start(self, source, target):
         return subprocess.Popen([PROGRAM, "convert", source, target, "--quantize", "4", "--json"], env=self.env,
@@ -202,6 +205,7 @@ class Evil:
         return os.system, ("touch /tmp/mlxk-pickle-was-run",)
 
 
+@needs_engine
 class Imports(ConvertTest):
     """PyTorch's and NumPy's files, written by hand: neither needs to be installed."""
 
@@ -309,6 +313,7 @@ def torch_pickle(shapes, wrong=None):
     return out + b"u."
 
 
+@needs_engine
 class Check(ConvertTest):
     def test_drift_is_measured_written_and_bounded(self):
         source = self.model()
