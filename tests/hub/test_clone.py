@@ -66,9 +66,9 @@ class Clone(HubTest):
         self.assertEqual(data["target_dir"], os.path.join(os.path.dirname(self.target), "model"))
 
     def test_goes_on_after_a_kill(self):
-        self.hub.fault("/blobs/.*", drip=(20_000, 0.05), times=100)
+        self.hub.fault("/blobs/.*", drip=(2_000, 0.05), times=100)
         process = self.start("clone", NAME, self.target)
-        self.wait_until(lambda: self.partial_bytes() > 300_000)
+        self.wait_until(lambda: self.partial_bytes() > 50_000)
         process.send_signal(signal.SIGKILL)
         process.wait(20)
         self.assertFalse(os.path.exists(self.target))
@@ -85,7 +85,7 @@ class Clone(HubTest):
         return total
 
     def test_an_interrupt_says_how_to_go_on(self):
-        self.hub.fault("/blobs/.*", drip=(10_000, 0.05), times=100)
+        self.hub.fault("/blobs/.*", drip=(2_000, 0.05), times=100)
         process = self.start("clone", NAME, self.target, "--json")
         self.wait_until(lambda: self.partial_bytes() > 0)
         self.interrupt(process)
