@@ -66,8 +66,9 @@ class HubTest(ProgramTest):
 
     def assert_nothing_visible(self, name):
         """No file, snapshot or ref that is not whole."""
-        self.assertFalse(os.path.exists(os.path.join(self.repo(name), "refs")))
-        self.assertFalse(os.path.exists(os.path.join(self.repo(name), "snapshots")))
+        for folder in ("refs", "snapshots"):
+            path = os.path.join(self.repo(name), folder)
+            self.assertEqual(os.listdir(path) if os.path.isdir(path) else [], [])
         for blob in self.blobs(name):
             if not fnmatch.fnmatch(blob, "*.incomplete"):
                 with open(os.path.join(self.repo(name), "blobs", blob), "rb") as file:
