@@ -51,6 +51,7 @@ struct Hop {
   bool too_large = false;
   bool stalled = false;
   size_t header_bytes = 0;
+  uint64_t sent = 0;  // of an upload
   curl_off_t moved = -1;  // bytes in both directions, when last looked at
   Clock::time_point moved_at = Clock::now();
   std::exception_ptr error{};
@@ -129,7 +130,8 @@ size_t on_read(char* buffer, size_t size, size_t count, void* user) {
   auto& hop = *static_cast<Hop*>(user);
   size_t given = 0;
   const bool ok = hop.guarded([&] {
-    given = hop.request.on_upload(buffer, size * count);
+    given = hop.request.on_upload(hop.sent, buffer, size * count);
+    hop.sent += given;
     return true;
   });
   return ok ? given : static_cast<size_t>(CURL_READFUNC_ABORT);

@@ -44,8 +44,9 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value", sent to every hop
   std::string authorization;         // value of that header; empty: none
   std::string body;                  // of POST and PUT
-  /// Fills a buffer with the next bytes of an upload of `upload_bytes`; 0 ends it. Instead of `body`.
-  std::function<size_t(char*, size_t)> on_upload;
+  /// Fills a buffer with the bytes from an offset on of an upload of `upload_bytes`, and says how many; 0 ends it. Each
+  /// sending begins at offset 0. Instead of `body`.
+  std::function<size_t(uint64_t, char*, size_t)> on_upload;
   uint64_t upload_bytes = 0;
   uint64_t max_body = uint64_t{64} << 20;  // collected at most; more is a failure
   int connect_seconds = 10;

@@ -46,7 +46,8 @@ bool is_ref_name(std::string_view name) {
   }
 }
 
-/// The snapshot that refs/<name> points at; empty when there is no such ref or it is not a plain name.
+}  // namespace
+
 std::string read_ref(const CachedRepo& repo, std::string_view name) {
   if (!is_ref_name(name)) return {};
   try {
@@ -57,8 +58,6 @@ std::string read_ref(const CachedRepo& repo, std::string_view name) {
     return {};  // absent or unreadable: not a ref
   }
 }
-
-}  // namespace
 
 std::string repo_folder(std::string_view name) {
   return std::string(kPrefix) + replace_all(std::string(name), "/", "--");

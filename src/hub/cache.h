@@ -29,6 +29,9 @@ std::vector<std::string> snapshots(const CachedRepo& repo);
 /// The snapshot meant when none is named: the one of refs/main, else the newest.
 std::optional<std::string> default_snapshot(const CachedRepo& repo);
 
+/// The snapshot that refs/<name> points at; empty when there is no such ref or it is not a plain name.
+std::string read_ref(const CachedRepo& repo, std::string_view name);
+
 /// The snapshots that `revision` can mean: that of a branch or tag (refs/<revision>), the one of that name, or those
 /// whose name starts with it.
 std::vector<std::string> find_snapshots(const CachedRepo& repo, std::string_view revision);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -112,18 +111,16 @@ CloneCache::CloneCache(const std::string& spec, const fs::path& target) {
   const std::string key = Digest(Digest::Kind::sha256).add(fmt::format("{}:{}", spec, target.string())).hex().substr(0, 16);
   path_ = target.parent_path() / (".mlxk2_temp_" + key);
   make_folders(path_);
-  lock_ = open((path_ / kCacheMark).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0664);
-  if (lock_ < 0) fail(path_ / kCacheMark, {errno, std::generic_category()});
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    close(lock_);
-    throw Error(ErrorKind::unavailable, fmt::format("another process clones to {}", target.string()));
-  }
+  lock_ = FileLock::try_lock(path_ / kCacheMark, true);
+  if (lock_.held()) return;
+  std::error_code error;
+  if (!fs::exists(path_ / kCacheMark, error)) throw Error(ErrorKind::io, fmt::format("cannot write {}", path_.string()));
+  throw Error(ErrorKind::unavailable, fmt::format("another process clones to {}", target.string()));
 }
 
 CloneCache::~CloneCache() {
   std::error_code ignored;
   if (!keep_) fs::remove_all(path_, ignored);
-  close(lock_);
 }
 
 void copy_snapshot(const fs::path& snapshot, const fs::path& staging, bool hard_links) {

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string>
 
+#include "hub/locks.h"
+
 namespace mlxk {
 
 /// Where `mlxk clone` puts a workspace: `word` as a path; a bare name lies in the workspace home where there is one; nothing:
@@ -30,7 +32,7 @@ class CloneCache {
 
  private:
   std::filesystem::path path_;
-  int lock_ = -1;
+  FileLock lock_;
   bool keep_ = true;
 };
 

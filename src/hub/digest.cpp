@@ -35,7 +35,7 @@ std::string Digest::hex() {
   return text;
 }
 
-FileHashes hash_file(const std::filesystem::path& path, const std::function<void(uint64_t)>& on_bytes) {
+FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash, const std::function<void(uint64_t)>& on_bytes) {
   std::ifstream file(path, std::ios::binary);
   std::error_code error;
   const uint64_t size = std::filesystem::file_size(path, error);
@@ -48,13 +48,13 @@ FileHashes hash_file(const std::filesystem::path& path, const std::function<void
     file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     const std::string_view bytes(buffer.data(), static_cast<size_t>(file.gcount()));
     content.add(bytes);
-    git.add(bytes);
+    if (with_git_hash) git.add(bytes);
     hashes.size += bytes.size();
     if (on_bytes) on_bytes(bytes.size());
   }
   if (file.bad()) throw Error(ErrorKind::io, fmt::format("cannot read {}", path.string()));
   hashes.sha256 = content.hex();
-  hashes.git_hash = git.hex();
+  if (with_git_hash) hashes.git_hash = git.hex();
   return hashes;
 }
 

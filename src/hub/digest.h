@@ -27,10 +27,10 @@ class Digest {
 struct FileHashes {
   uint64_t size = 0;     // bytes read
   std::string sha256;    // of the content
-  std::string git_hash;  // SHA-1 of "blob <size>\0" and the content
+  std::string git_hash;  // SHA-1 of "blob <size>\0" and the content; empty: not asked for
 };
 
-/// Reads `path` to its end; `on_bytes` (may be empty) hears of every piece's length. Throws io.
-FileHashes hash_file(const std::filesystem::path& path, const std::function<void(uint64_t)>& on_bytes = {});
+/// Reads `path` to its end, for the git hash too where `with_git_hash` says so; `on_bytes` (may be empty) hears of every piece's length. Throws io.
+FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash, const std::function<void(uint64_t)>& on_bytes = {});
 
 }  // namespace mlxk

@@ -12,7 +12,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "hub/digest.h"
-#include "hub/retry.h"
 
 namespace mlxk {
 
@@ -219,40 +218,35 @@ class Push {
     if (!hub_.send(request).ok()) throw Error(ErrorKind::network, fmt::format("the store could not put {} together", file.path));
   }
 
-  /// Sends bytes of a file to a signed address, again where that helps; returns the ETag.
+  /// Sends bytes of a file to a signed address; returns the ETag.
   std::string put(const LocalFile& file, const std::string& address, uint64_t offset, uint64_t size) {
-    Backoff backoff(hub_.settings().tries);
-    const uint64_t before = done_;
-    for (;;) {
-      done_ = before;
-      std::ifstream input(request_.folder / file.path, std::ios::binary);
-      input.seekg(static_cast<std::streamoff>(offset));
-      uint64_t left = size;
-      HttpRequest request;
-      request.url = address;
-      request.method = "PUT";
-      request.upload_bytes = size;
-      request.stall_seconds = hub_.settings().stall_seconds;
-      request.on_upload = [&](char* buffer, size_t room) {
-        input.read(buffer, static_cast<std::streamsize>(std::min<uint64_t>(room, left)));
-        const auto count = static_cast<size_t>(input.gcount());
-        left -= count;
-        done_ += count;
-        if (progress_) progress_("sending " + file.path, done_, total_);
-        return count;
-      };
-      const HttpResponse response = http_.send(request);
-      if (response.ok()) return header_value(response.headers, "ETag");
-      std::chrono::milliseconds wait{};
-      if (is_worth_retrying(response) && backoff.next(response, wait)) {
-        wait_for(wait, {});
-        if (progress_) progress_("sending " + file.path, before, total_);
-        continue;
-      }
-      const std::string why = response.failure.empty() ? fmt::format("{} answers {}", response.host, response.status)
-                                                       : without_token(response.failure, hub_.settings());
+    std::ifstream input(request_.folder / file.path, std::ios::binary);
+    HttpRequest request;
+    request.url = address;
+    request.method = "PUT";
+    request.upload_bytes = size;
+    request.stall_seconds = hub_.settings().stall_seconds;
+    request.on_upload = [&](uint64_t sent, char* buffer, size_t room) {
+      input.clear();
+      input.seekg(static_cast<std::streamoff>(offset + sent));
+      input.read(buffer, static_cast<std::streamsize>(std::min<uint64_t>(room, size - sent)));
+      const auto count = static_cast<size_t>(input.gcount());
+      if (progress_) progress_("sending " + file.path, done_ + sent + count, total_);
+      return count;
+    };
+    const auto refuse = [&](const std::string& why) {
       throw Error(ErrorKind::network, fmt::format("cannot send {}: {}", file.path, why));
+    };
+    HttpResponse response;
+    try {
+      response = hub_.send(request);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::network) throw;
+      refuse(e.what());
     }
+    if (!response.ok()) refuse(fmt::format("{} answers {}", response.host, response.status));
+    done_ += size;
+    return header_value(response.headers, "ETag");
   }
 
   void commit() {
@@ -285,7 +279,6 @@ class Push {
   const PushPlan& plan_;
   const PushRequest& request_;
   const PushProgress& progress_;
-  HttpClient http_;
   std::vector<LocalFile> files_;
   std::set<std::string> large_, ignored_;
   uint64_t done_ = 0, total_ = 0;

@@ -103,12 +103,13 @@ PushPlan plan_push(HubClient& hub, const PushRequest& request, const PushProgres
   uint64_t total = 0, done = 0;
   for (const auto& path : paths) total += fs::file_size(request.folder / path);
   for (const auto& path : paths) {
-    const FileHashes hashes = hash_file(request.folder / path, [&](uint64_t bytes) {
+    const auto known = remote.find(path.generic_string());
+    const bool by_git_hash = known != remote.end() && known->second.sha256.empty();
+    const FileHashes hashes = hash_file(request.folder / path, by_git_hash, [&](uint64_t bytes) {
       done += bytes;
       if (progress) progress("reading", done, total);
     });
     LocalFile local{path.generic_string(), hashes.size, hashes.sha256, hashes.git_hash};
-    const auto known = remote.find(local.path);
     if (known == remote.end()) {
       plan.added.push_back(std::move(local));
       continue;

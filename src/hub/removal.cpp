@@ -70,13 +70,8 @@ std::vector<fs::path> refs_to(const CachedRepo& repo, const std::string& snapsho
   for (fs::recursive_directory_iterator it(repo.path / "refs", error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;
     if (!it->is_regular_file(ignored)) continue;
-    try {
-      std::string hash = read_file(it->path(), 1024);
-      while (!hash.empty() && static_cast<unsigned char>(hash.back()) <= ' ') hash.pop_back();
-      if (hash == snapshot) refs.push_back(it->path());
-    } catch (const Error&) {
-      // unreadable: it names nothing
-    }
+    const std::string name = it->path().lexically_relative(repo.path / "refs").generic_string();
+    if (read_ref(repo, name) == snapshot) refs.push_back(it->path());
   }
   return refs;
 }

@@ -73,17 +73,22 @@ std::vector<VerifiedFile> verify_files(const fs::path& folder, const std::vector
   uint64_t total = 0, done = 0;
   for (const auto& [path, found] : files) total += found.size;
   std::map<std::string, VerifiedFile> verified;
-  for (const auto& file : expected) verified[file.path] = {file.path, VerifiedFile::State::missing, "", 0, ""};
+  std::map<std::string_view, const HubFile*> wanted;
+  for (const auto& file : expected) {
+    verified[file.path] = {file.path, VerifiedFile::State::missing, "", 0, ""};
+    wanted[file.path] = &file;
+  }
   for (const auto& [path, found] : files) {
-    const FileHashes hashes = hash_file(found.path, [&, &name = path](uint64_t bytes) {
+    const auto known = wanted.find(path);
+    const bool by_git_hash = known != wanted.end() && known->second->sha256.empty();
+    const FileHashes hashes = hash_file(found.path, by_git_hash, [&, &name = path](uint64_t bytes) {
       done += bytes;
       if (progress) progress(name, done, total);
     });
     VerifiedFile& file = verified[path];
     file = {path, VerifiedFile::State::unrecorded, "", hashes.size, hashes.sha256};
-    const auto wanted = std::find_if(expected.begin(), expected.end(), [&, &name = path](const auto& e) { return e.path == name; });
-    if (wanted == expected.end()) continue;
-    file.reason = difference(*wanted, hashes);
+    if (known == wanted.end()) continue;
+    file.reason = difference(*known->second, hashes);
     file.state = file.reason.empty() ? VerifiedFile::State::ok : VerifiedFile::State::wrong;
   }
   std::vector<VerifiedFile> result;
