@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "drift_text.h"
+#include "hub/cache.h"
 #include "hub/resolve.h"
 #include "hub/workspace.h"
 #include "output.h"
@@ -30,9 +31,7 @@ fs::path in_workspace_home(const std::string& word) {
 }
 
 void refuse_cache(const char* what, const fs::path& path) {
-  const auto cache = fs::weakly_canonical(hub_cache_dir());
-  const auto relative = fs::weakly_canonical(path).lexically_relative(cache);
-  if (!relative.empty() && *relative.begin() != "..") {
+  if (is_within(fs::weakly_canonical(path), fs::weakly_canonical(hub_cache_dir()))) {
     throw CommandFailure(ErrorKind::invalid, "ValueError",
                          fmt::format("{} {} lies in the Hugging Face cache", what, path.string()), nullptr,
                          "make a workspace of the model with `mlxk clone`, and convert that");

@@ -17,11 +17,6 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
-/// Whether `path` lies in `folder`; both canonical.
-bool is_within(const fs::path& path, const fs::path& folder) {
-  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
-}
-
 /// Whether `path` leads to something in the repository or in the cache.
 bool stays_inside(const fs::path& path, const CachedRepo& repo) {
   std::error_code error;
@@ -57,6 +52,10 @@ std::string read_ref(const CachedRepo& repo, std::string_view name) {
   } catch (const Error&) {
     return {};  // absent or unreadable: not a ref
   }
+}
+
+bool is_within(const fs::path& path, const fs::path& folder) {
+  return !folder.empty() && std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
 std::string repo_folder(std::string_view name) {

@@ -14,6 +14,9 @@ struct CachedRepo {
   std::filesystem::path path;  // the repository's folder
 };
 
+/// Whether `path` is `folder` or lies in it; both canonical, or both normal and absolute.
+bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder);
+
 /// "org/name" → "models--org--name": mechanical, every "/" becomes "--".
 std::string repo_folder(std::string_view name);
 

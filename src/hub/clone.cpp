@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/cache.h"
 #include "hub/content_hash.h"
 #include "hub/digest.h"
 #include "hub/environment.h"
@@ -34,11 +35,6 @@ void make_folders(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error) fail(path, error);
-}
-
-bool is_within(const fs::path& path, const fs::path& folder) {
-  const fs::path relative = path.lexically_relative(folder);
-  return !relative.empty() && *relative.begin() != "..";
 }
 
 /// A copy that shares its blocks with `from` until one of them changes; false where the file system cannot.

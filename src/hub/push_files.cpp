@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/cache.h"
 #include "hub/digest.h"
 #include "hub/push.h"
 
@@ -41,11 +42,6 @@ bool is_ignored(const fs::path& relative, const std::vector<std::string>& globs)
   return relative.extension() == ".pyc" || std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
            return fnmatch(glob.c_str(), relative.generic_string().c_str(), 0) == 0;
          });
-}
-
-bool is_within(const fs::path& path, const fs::path& folder) {
-  const fs::path relative = path.lexically_relative(folder);
-  return !relative.empty() && *relative.begin() != "..";
 }
 
 bool same_content(const HubFile& remote, const LocalFile& local) {

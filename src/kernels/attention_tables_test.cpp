@@ -2,21 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 
 #include "kernels/cpu_features.h"
 #include "kernels/scratch.h"
+#include "kernels/testing/random_floats.h"
 
 namespace mlxk {
 namespace {
-
-std::vector<float> random_floats(int64_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(count));
-  for (auto& v : values) v = normal(random);
-  return values;
-}
 
 class EverySmallKernel : public testing::TestWithParam<const CpuKernels*> {};
 

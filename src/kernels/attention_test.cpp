@@ -1,24 +1,16 @@
 #include "kernels/attention.h"
+#include "kernels/testing/random_floats.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <random>
 
 namespace mlxk {
 namespace {
 
 constexpr double kBound = 1e-4;  // of a query's largest value
-
-std::vector<float> random_floats(int64_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(count));
-  for (auto& v : values) v = normal(random);
-  return values;
-}
 
 /// Queries, keys and values of one sequence: q [heads, length, dim], k and v [kv_heads, tokens, dim].
 struct Sequence {

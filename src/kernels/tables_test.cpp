@@ -7,6 +7,7 @@
 
 #include "kernels/cpu_features.h"
 #include "kernels/matmul.h"
+#include "kernels/testing/random_floats.h"
 
 namespace mlxk {
 
@@ -44,14 +45,6 @@ struct AffineCase {
   std::vector<float> scales, biases;
   AffineWeight weight;
 };
-
-std::vector<float> random_floats(int64_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(count));
-  for (auto& v : values) v = normal(random);
-  return values;
-}
 
 struct Quantized {
   Quantized(const CpuKernels& kernels, const float* x, int64_t n, int64_t columns, int group, int bits) {
