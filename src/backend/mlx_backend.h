@@ -9,7 +9,8 @@ class MlxBackend : public Backend {
  public:
   MlxBackend();
   DeviceFacts device() override;
-  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) override;
+  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
+                                                 const ProgressSink& progress) override;
   ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;
 };
 

@@ -19,6 +19,7 @@ constexpr ErrorKindInfo kKinds[] = {
     {ErrorKind::io, 1, 500, "io_error"},
     {ErrorKind::cancelled, 130, 499, "cancelled"},
     {ErrorKind::unavailable, 1, 503, "unavailable"},
+    {ErrorKind::deadline, 1, 504, "gateway_timeout"},
     {ErrorKind::internal, 1, 500, "InternalError"},
 };
 }  // namespace

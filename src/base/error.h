@@ -21,6 +21,7 @@ enum class ErrorKind {
   io,            // reading or writing a file failed
   cancelled,     // by the user
   unavailable,   // shutting down, overloaded
+  deadline,      // the request's own time ran out
   internal,      // a defect of ours
 };
 

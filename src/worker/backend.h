@@ -27,6 +27,24 @@ struct ModelFacts {
   uint64_t weight_bytes = 0;
 };
 
+/// How a text model is loaded.
+struct TextModelOptions {
+  uint64_t prefix_cache_bytes = 0;            // keys and values of past prompts kept in memory; 0: none
+  std::filesystem::path prefix_cache_dir;     // where they are kept on disk too; empty: nowhere
+  uint64_t prefix_cache_disk_bytes = 0;
+  bool prompt_lookup = false;                 // speculate with n-grams of the text so far, where it gains
+  std::filesystem::path draft_model;          // a smaller model of the same vocabulary that speculates; empty: none
+};
+
+/// What a model's caches hold and gave, for metrics.
+struct CacheFacts {
+  uint64_t kv_bytes = 0;           // of running requests
+  uint64_t prefix_bytes = 0, prefix_disk_bytes = 0;
+  uint64_t prefix_entries = 0;
+  uint64_t hit_tokens = 0, lookup_tokens = 0;     // since it was loaded
+  uint64_t drafted_tokens = 0, accepted_tokens = 0;
+};
+
 /// One running completion, stepped by its model; destroying it ends it. Every call on the worker thread.
 class Sequence {
  public:
@@ -43,6 +61,9 @@ class TextModel {
  public:
   virtual ~TextModel() = default;
   virtual const ModelFacts& facts() const = 0;
+  /// Bytes of keys and values that a request of so many tokens (prompt and answer) will need at most.
+  virtual uint64_t kv_bytes(int64_t /*tokens*/) const { return 0; }
+  virtual CacheFacts cache_facts() const { return {}; }
   /// Checks the request (ids, lengths) and makes its caches; throws invalid naming the field.
   virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
   /// Goes on with `running`, sequences of this model that have not ended: at most one token for each of those that
@@ -91,7 +112,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual DeviceFacts device() = 0;
   /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory.
-  virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) = 0;
+  virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
+                                               const ProgressSink& progress) = 0;
   virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;
 };
 

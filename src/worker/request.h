@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -54,6 +55,9 @@ struct GenerateRequest {
   std::vector<int32_t> eos_token_ids;
   int top_logprobs = -1;  // -1: none; 0: of the chosen token; n: also the n likeliest
   std::shared_ptr<TokenConstraint> constraint;
+  bool prompt_logprobs = false;  // also of the prompt's tokens (PromptEvent), with top_logprobs as above
+  std::string cache_scope;       // cached prefixes are shared only within one scope (an API key)
+  std::optional<std::chrono::steady_clock::time_point> deadline;  // ends with a failure `deadline` when it passes
 };
 
 struct TokenLogprob {
@@ -71,14 +75,20 @@ struct TokenEvent {
   float logprob = 0;                 // when asked for
   std::vector<TokenLogprob> top;     // when asked for
 };
+/// The log-probabilities of the prompt's tokens but the first, once, before the first token; only when asked for.
+struct PromptEvent {
+  std::vector<TokenEvent> tokens;
+};
 enum class FinishReason { stop, length, cancelled };
 struct Usage {
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;      // of the prompt, those whose keys and values were there already
   int64_t completion_tokens = 0;  // as sampled, an end-of-sequence token included
 };
 struct Timings {
   double first_token_s = 0;  // from start of prefill
   double decode_s = 0;       // from first token to last
+  double queued_s = 0;       // from submit to the start of prefill
 };
 struct DoneEvent {
   FinishReason reason;
@@ -88,8 +98,9 @@ struct DoneEvent {
 struct FailedEvent {
   ErrorKind kind;
   std::string message;
+  double retry_after_s = 0;  // 0: unknown
 };
-using Event = std::variant<PrefillEvent, TokenEvent, DoneEvent, FailedEvent>;
+using Event = std::variant<PrefillEvent, PromptEvent, TokenEvent, DoneEvent, FailedEvent>;
 
 /// Receives a request's events in order, on the worker thread; must not block or throw. The last is Done or Failed.
 using EventSink = std::function<void(const Event&)>;

@@ -188,9 +188,10 @@ DeviceFacts Worker::device() {
   return queue_->call<DeviceFacts>([](Loop& loop) { return loop.backend().device(); });
 }
 
-std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path& model_dir, ProgressSink progress) {
+std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path& model_dir, ProgressSink progress,
+                                                     const TextModelOptions& options) {
   return queue_->call<std::shared_ptr<const ModelHandle>>([&, queue = queue_](Loop& loop) {
-    auto model = loop.backend().load_text(model_dir, progress);
+    auto model = loop.backend().load_text(model_dir, options, progress);
     const ModelFacts facts = model->facts();
     return std::make_shared<const ModelHandle>(loop.add_model(std::move(model)), facts, queue);
   });

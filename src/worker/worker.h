@@ -36,7 +36,8 @@ class Worker {
 
   DeviceFacts device();
   /// Waits for the load; throws the backend's Error. `progress` is called on the worker thread.
-  std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {});
+  std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {},
+                                               const TextModelOptions& options = {});
   /// Waits for the conversion; throws the backend's Error.
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
   /// Queues a request; its events reach `sink` on the worker thread, also a failure to start. (While the worker ends, the

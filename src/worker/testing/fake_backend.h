@@ -71,7 +71,7 @@ class FakeSequence : public Sequence {
 
  private:
   DoneEvent done(FinishReason reason) const {
-    return {reason, {static_cast<int64_t>(request_.prompt.size()), tokens_}, {}};
+    return {reason, {.prompt_tokens = static_cast<int64_t>(request_.prompt.size()), .completion_tokens = tokens_}, {}};
   }
 
   ThreadGuard guard_;
@@ -116,7 +116,8 @@ class FakeBackend : public Backend {
     guard_.check();
     return {"fake", "0"};
   }
-  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const ProgressSink& progress) override {
+  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions&,
+                                       const ProgressSink& progress) override {
     guard_.check();
     if (model_dir == "absent") throw Error(ErrorKind::not_found, "no such folder", "look elsewhere");
     if (progress) progress("weights", 1, 1);

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "json/json.h"
+#include "transport/exchange.h"
+
+namespace mlxk {
+
+/// A request that is refused, with what its envelope says beyond kind and message.
+class ApiError : public Error {
+ public:
+  /// `param`: the field at fault, "messages[0].role"; empty: none. `status` 0: the kind's.
+  ApiError(ErrorKind kind, const std::string& message, std::string param = {}, std::string code = {}, int status = 0)
+      : Error(kind, message), param(std::move(param)), code(std::move(code)), status(status) {}
+
+  std::string param, code;
+  int status;
+  std::optional<double> retry_after_s;
+};
+
+/// {"status":"error","error":{"message","type","param","code","detail"?,"retryable"?},"request_id"} with the original's
+/// word for the status as type (behaviour: validation_error, model_not_found, …), Retry-After where it is known.
+HttpResponse error_response(int status, std::string_view message, const std::string& request_id, std::string_view param = {},
+                            std::string_view code = {}, std::string_view detail = {});
+/// The same for what was thrown: ApiError, Error, anything else (500 without its text's paths).
+HttpResponse error_response(const std::exception& error, const std::string& request_id);
+
+}  // namespace mlxk

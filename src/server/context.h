@@ -1,0 +1,33 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "serving/model_pool.h"
+#include "transport/exchange.h"
+#include "worker/worker.h"
+
+namespace mlxk {
+
+class Metrics;
+
+/// What an endpoint works with; lives as long as the server. Any thread.
+struct ServerContext {
+  Worker& worker;
+  ModelPool& models;
+  Metrics& metrics;
+  /// Runs `task` on one of the threads that parse, render, tokenise and wait for loads; never the I/O thread.
+  std::function<void(std::function<void()>)> prepare;
+  int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
+  bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
+};
+
+/// A request on its way through an endpoint.
+struct ApiCall {
+  HttpRequest request;
+  std::shared_ptr<Exchange> exchange;
+  std::string key_id;  // of the API key; empty without keys. The scope of cached prefixes
+};
+
+}  // namespace mlxk

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "chat/answer_grammar.h"
+#include "chat/tools.h"
+#include "json/json.h"
+#include "worker/request.h"
+
+namespace mlxk {
+
+/// What chat and completion requests have in common; every field was checked, and those that are absent have the defaults of
+/// the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
+struct AnswerParams {
+  std::string model;
+  Sampling sampling;
+  std::optional<int64_t> max_tokens;
+  int n = 1;
+  std::vector<std::string> stops;
+  bool stream = false;
+  bool include_usage = false;     // stream_options
+  int top_logprobs = -1;          // as GenerateRequest
+  std::optional<int64_t> deadline_ms;
+  AnswerGrammar grammar;          // response_format or grammar
+};
+
+struct ChatParams : AnswerParams {
+  Json messages;                  // as templates want them: tool arguments are objects, developer is system where needed
+  Json template_kwargs = Json::object();  // chat_template_kwargs, reasoning_effort
+  ToolOptions tools;
+  bool has_images = false, has_audio = false;
+};
+
+struct CompletionParams : AnswerParams {
+  std::vector<std::variant<std::string, std::vector<int32_t>>> prompts;  // at least one
+  bool echo = false;
+};
+
+/// Honours or refuses every field of the body; throws ApiError 400 naming the field. Unknown fields are named in a warning log.
+ChatParams parse_chat(const Json& body);
+CompletionParams parse_completion(const Json& body);
+
+}  // namespace mlxk
