@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "json/json.h"
@@ -22,10 +23,14 @@ class ApiError : public Error {
 };
 
 /// {"status":"error","error":{"message","type","param","code","detail"?,"retryable"?},"request_id"} with the original's
-/// word for the status as type (behaviour: validation_error, model_not_found, …), Retry-After where it is known.
+/// word for the status as type (behaviour: validation_error, model_not_found, …).
+std::string error_document(int status, std::string_view message, const std::string& request_id,
+                           std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
+/// That document as an answer.
 HttpResponse error_response(int status, std::string_view message, const std::string& request_id, std::string_view param = {},
                             std::string_view code = {}, std::string_view detail = {});
-/// The same for what was thrown: ApiError, Error, anything else (500 without its text's paths).
+/// The same for what was thrown: ApiError, with Retry-After where it is known; Error, its hint as detail; anything else
+/// (500, without its text).
 HttpResponse error_response(const std::exception& error, const std::string& request_id);
 
 }  // namespace mlxk

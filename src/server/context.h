@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,6 +29,8 @@ struct ApiCall {
   HttpRequest request;
   std::shared_ptr<Exchange> exchange;
   std::string key_id;  // of the API key; empty without keys. The scope of cached prefixes
+  std::string name;    // what stands for {id} in the route's pattern
+  std::chrono::steady_clock::time_point arrived = std::chrono::steady_clock::now();
 };
 
 }  // namespace mlxk

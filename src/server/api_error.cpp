@@ -1,0 +1,91 @@
+#include "server/api_error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "server/json_text.h"
+
+namespace mlxk {
+
+namespace {
+/// The original's words, and in its style those that it lacks.
+const char* type_of(int status) {
+  switch (status) {
+    case 400: return "validation_error";
+    case 401: return "authentication_error";
+    case 403: return "access_denied";
+    case 404: return "model_not_found";
+    case 405: return "method_not_allowed";
+    case 408: return "request_timeout";
+    case 409: return "conflict";
+    case 413: return "payload_too_large";
+    case 414: return "uri_too_long";
+    case 415: return "unsupported_media_type";
+    case 417: return "expectation_failed";
+    case 429: return "rate_limited";
+    case 431: return "header_too_large";
+    case 501: return "not_implemented";
+    case 502: return "bad_gateway";
+    case 503: return "server_shutdown";
+    case 504: return "gateway_timeout";
+    case 505: return "http_version_not_supported";
+    case 507: return "insufficient_memory";
+    default: return status < 500 ? "validation_error" : "internal_error";
+  }
+}
+
+bool is_retryable(int status) { return status == 429 || status == 502 || status == 503 || status == 504; }
+
+int status_of(const std::exception& error) {
+  if (const auto* api = dynamic_cast<const ApiError*>(&error); api && api->status != 0) return api->status;
+  if (const auto* known = dynamic_cast<const Error*>(&error)) {
+    const int status = error_kind_info(known->kind()).http_status;
+    return status == 499 ? 503 : status;  // cancelled, but not by the client: it would read no answer
+  }
+  return 500;
+}
+}  // namespace
+
+std::string error_document(int status, std::string_view message, const std::string& request_id, std::string_view param,
+                           std::string_view code, std::string_view detail) {
+  std::string out = R"({"status":"error","error":{"message":)";
+  append_json_string(out, message);
+  out += fmt::format(R"(,"type":"{}","param":)", type_of(status));
+  append_json_string_or_null(out, param);
+  out += R"(,"code":)";
+  append_json_string_or_null(out, code);
+  if (!detail.empty()) {
+    out += R"(,"detail":)";
+    append_json_string(out, detail);
+  }
+  if (is_retryable(status)) out += R"(,"retryable":true)";
+  out += R"(},"request_id":)";
+  append_json_string(out, request_id);
+  return out += '}';
+}
+
+HttpResponse error_response(int status, std::string_view message, const std::string& request_id, std::string_view param,
+                            std::string_view code, std::string_view detail) {
+  HttpResponse response;
+  response.status = status;
+  response.body = error_document(status, message, request_id, param, code, detail);
+  return response;
+}
+
+HttpResponse error_response(const std::exception& error, const std::string& request_id) {
+  const int status = status_of(error);
+  const auto* known = dynamic_cast<const Error*>(&error);
+  // What is none of ours may name anything: files, addresses, somebody's data.
+  if (!known) return error_response(status, "internal error", request_id);
+  const auto* api = dynamic_cast<const ApiError*>(known);
+  HttpResponse response = error_response(status, known->what(), request_id, api ? api->param : "",
+                                         api ? api->code : "", known->hint());
+  if (api && api->retry_after_s) {
+    response.headers.add("Retry-After", fmt::format("{}", std::max(1, static_cast<int>(std::ceil(*api->retry_after_s)))));
+  }
+  return response;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "server/context.h"
+
+namespace mlxk {
+
+// What the routes call (server/routes.cpp), on a preparation thread. What they throw becomes the error envelope.
+
+/// POST /v1/chat/completions and /v1/completions: answer `call.exchange` themselves, whole or streamed.
+void chat_completions(ServerContext& context, ApiCall call);
+void completions(ServerContext& context, ApiCall call);
+
+/// GET /v1/models, GET /v1/models/{id} (ApiCall::name), POST /v1/models/load and /v1/models/unload.
+HttpResponse list_models(ServerContext& context, const ApiCall& call);
+HttpResponse show_model(ServerContext& context, const ApiCall& call);
+HttpResponse load_model(ServerContext& context, const ApiCall& call);
+HttpResponse unload_model(ServerContext& context, const ApiCall& call);
+
+/// POST /tokenize, /detokenize, /apply-template.
+HttpResponse tokenize(ServerContext& context, const ApiCall& call);
+HttpResponse detokenize(ServerContext& context, const ApiCall& call);
+HttpResponse apply_template(ServerContext& context, const ApiCall& call);
+
+/// GET /version, GET /openapi.json.
+HttpResponse show_version(ServerContext& context, const ApiCall& call);
+HttpResponse show_openapi(ServerContext& context, const ApiCall& call);
+
+}  // namespace mlxk
