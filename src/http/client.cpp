@@ -43,8 +43,8 @@ const char* environment(std::initializer_list<const char*> names) {
 
 /// One hop on its way: what the callbacks of libcurl see.
 struct Hop {
-  const HttpRequest& request;
-  HttpResponse& response;
+  const HttpCall& request;
+  HttpReply& response;
   bool followed;           // a redirect will be followed: its body is of no interest
   bool head_seen = false;  // on_head has been called
   bool enough = false;     // a callback of the caller ended the transfer
@@ -186,7 +186,7 @@ struct HttpClient::Impl {
 
   ~Impl() { curl.easy_cleanup(handle); }
 
-  void set_connection(const HttpRequest& request) {
+  void set_connection(const HttpCall& request) {
     const auto set = curl.easy_setopt;
     set(handle, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -211,7 +211,7 @@ struct HttpClient::Impl {
     }
   }
 
-  void set_method(const HttpRequest& request) {
+  void set_method(const HttpCall& request) {
     const auto set = curl.easy_setopt;
     if (request.method == "HEAD") {
       set(handle, CURLOPT_NOBODY, 1L);
@@ -228,7 +228,7 @@ struct HttpClient::Impl {
   }
 
   /// One request to `url`, into `response`; redirects are the caller's.
-  void send_hop(const HttpRequest& request, const std::string& url, bool with_authorization, HttpResponse& response) {
+  void send_hop(const HttpCall& request, const std::string& url, bool with_authorization, HttpReply& response) {
     const bool safe = request.method == "GET" || request.method == "HEAD";
     Hop hop{request, response, safe};
     curl.easy_reset(handle);
@@ -254,7 +254,7 @@ struct HttpClient::Impl {
     if (with_authorization && !request.authorization.empty()) add("Authorization: " + request.authorization);
     set(handle, CURLOPT_HTTPHEADER, list);
 
-    response = HttpResponse{.first_headers = std::move(response.first_headers)};
+    response = HttpReply{.first_headers = std::move(response.first_headers)};
     CURLcode code = curl.easy_perform(handle);
     curl.slist_free_all(list);
     if (!hop.error && code == CURLE_OK) hop.guarded([&] { return hop.see_head(); });  // a reply without a body
@@ -274,8 +274,8 @@ struct HttpClient::Impl {
     }
   }
 
-  HttpResponse send(const HttpRequest& request) {
-    HttpResponse response;
+  HttpReply send(const HttpCall& request) {
+    HttpReply response;
     const UrlOrigin home = parse_origin(request.url);
     std::string url = request.url;
     for (int hop = 0; hop <= kMaxHops; ++hop) {
@@ -307,6 +307,6 @@ HttpClient::~HttpClient() = default;
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
-HttpResponse HttpClient::send(const HttpRequest& request) { return impl_->send(request); }
+HttpReply HttpClient::send(const HttpCall& request) { return impl_->send(request); }
 
 }  // namespace mlxk

@@ -21,7 +21,7 @@ using HttpHeaders = std::map<std::string, std::string, CaselessLess>;
 /// The value of header `name`; empty when absent.
 std::string header_value(const HttpHeaders& headers, std::string_view name);
 
-struct HttpResponse {
+struct HttpReply {
   int status = 0;             // of the last hop; 0: no reply
   HttpHeaders headers;        // of the last hop
   HttpHeaders first_headers;  // of the first reply: a redirect's own (X-Linked-Etag)
@@ -38,7 +38,7 @@ struct HttpResponse {
 
 /// One request. Redirects (of GET and HEAD, at most ten) are followed by hand: `authorization` goes to the origin of
 /// `url` alone, and https never turns into http.
-struct HttpRequest {
+struct HttpCall {
   std::string url;
   std::string method = "GET";
   std::vector<std::string> headers;  // "Name: value", sent to every hop
@@ -52,7 +52,7 @@ struct HttpRequest {
   int connect_seconds = 10;
   int stall_seconds = 10;  // nothing moving for that long, or next to nothing for three times that long, is a failure
   /// The final reply's head, before its body; false ends the transfer, without a failure.
-  std::function<bool(const HttpResponse&)> on_head;
+  std::function<bool(const HttpReply&)> on_head;
   /// Takes the body of a 2xx reply piece by piece; false ends the transfer, without a failure.
   std::function<bool(std::string_view)> on_data;
   /// Asked about once a second and with all data.
@@ -70,7 +70,7 @@ class HttpClient {
   HttpClient& operator=(HttpClient&&) noexcept;
 
   /// What goes wrong on the way is in the response; throws what the callbacks throw.
-  HttpResponse send(const HttpRequest& request);
+  HttpReply send(const HttpCall& request);
 
  private:
   struct Impl;

@@ -43,7 +43,7 @@ TEST(Headers, AreFoundWhateverTheirCase) {
 TEST(Client, AnAddressThatIsNoneIsAFailureOfNoUseToRepeat) {
   HttpClient client;
   for (const char* url : {"", "ftp://127.0.0.1/x", "file:///etc/passwd"}) {
-    const HttpResponse response = client.send({.url = url});
+    const HttpReply response = client.send({.url = url});
     EXPECT_FALSE(response.failure.empty()) << url;
     EXPECT_FALSE(response.transient) << url << ": " << response.failure;
     EXPECT_EQ(response.body, "");
@@ -52,7 +52,7 @@ TEST(Client, AnAddressThatIsNoneIsAFailureOfNoUseToRepeat) {
 
 TEST(Client, NobodyThereMayChange) {
   HttpClient client;
-  const HttpResponse response = client.send({.url = "http://127.0.0.1:1/secret?x=secret"});
+  const HttpReply response = client.send({.url = "http://127.0.0.1:1/secret?x=secret"});
   EXPECT_TRUE(response.transient);
   EXPECT_EQ(response.failure.find("secret"), std::string::npos);
 }

@@ -244,7 +244,7 @@ class Download {
         at_hand_ += bytes;
         received_ += bytes;
       };
-      const HttpResponse response = stream.receive(http, [this] { return cancelled(); });
+      const HttpReply response = stream.receive(http, [this] { return cancelled(); });
       check_cancelled();
       if (stream.complete()) break;
       if (stream.received() > 0) backoff.reset();

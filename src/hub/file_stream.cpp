@@ -56,7 +56,7 @@ bool FileStream::refuse(std::string problem) {
   return false;
 }
 
-bool FileStream::see_head(const HttpResponse& response) {
+bool FileStream::see_head(const HttpReply& response) {
   if (response.status != 200 && response.status != 206) return true;
   // The hub's own word is on its redirect; what another host calls its copy says nothing.
   std::string etag = plain_etag(header_value(response.first_headers, "X-Linked-Etag"));
@@ -105,15 +105,15 @@ bool FileStream::take(std::string_view data) {
   return true;
 }
 
-HttpResponse FileStream::receive(HttpClient& http, std::function<bool()> cancelled) {
-  HttpRequest request = hub_.file_request(repo_, file_);
+HttpReply FileStream::receive(HttpClient& http, std::function<bool()> cancelled) {
+  HttpCall request = hub_.file_request(repo_, file_);
   at_ = partial_.begin(piece_) + partial_.done(piece_);
   const uint64_t end = partial_.begin(piece_) + partial_.length(piece_);
   if (at_ > 0 || end < file_.size) request.headers.push_back(fmt::format("Range: bytes={}-{}", at_, end - 1));
-  request.on_head = [this](const HttpResponse& response) { return see_head(response); };
+  request.on_head = [this](const HttpReply& response) { return see_head(response); };
   request.on_data = [this](std::string_view data) { return take(data); };
   request.cancelled = std::move(cancelled);
-  const HttpResponse response = http.send(request);
+  const HttpReply response = http.send(request);
   if (response.cancelled || complete() || !problem_.empty() || is_worth_retrying(response)) return response;
   if (!response.failure.empty()) {
     throw Error(ErrorKind::network,
@@ -133,7 +133,7 @@ bool FileStream::complete() const {
   return partial_.done(piece_) == partial_.length(piece_);
 }
 
-std::string FileStream::problem(const HttpResponse& response) const {
+std::string FileStream::problem(const HttpReply& response) const {
   if (!problem_.empty()) return problem_;
   if (!response.failure.empty()) return response.failure;
   if (!response.ok()) return fmt::format("{} answers {}", response.host, response.status);

@@ -23,17 +23,17 @@ class FileStream {
 
   /// Sends the request and takes what comes. Throws denied (the hub refuses the file), network (no use in trying
   /// again), io.
-  HttpResponse receive(HttpClient& http, std::function<bool()> cancelled);
+  HttpReply receive(HttpClient& http, std::function<bool()> cancelled);
 
   /// All that this stream is for is at hand.
   bool complete() const;
   /// New bytes that it brought.
   uint64_t received() const { return received_; }
   /// Why it is not complete, for people.
-  std::string problem(const HttpResponse& response) const;
+  std::string problem(const HttpReply& response) const;
 
  private:
-  bool see_head(const HttpResponse& response);
+  bool see_head(const HttpReply& response);
   bool take(std::string_view data);
   bool refuse(std::string problem);
 

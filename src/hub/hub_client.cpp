@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kMaxServerText = 200;
 
 /// The address of the next page, by the header Link: <address>; rel="next".
-std::string next_page(const HttpResponse& response) {
+std::string next_page(const HttpReply& response) {
   const std::string link = header_value(response.headers, "Link");
   for (size_t start = 0; (start = link.find('<', start)) != link.npos;) {
     const size_t end = link.find('>', start);
@@ -28,7 +28,7 @@ std::string next_page(const HttpResponse& response) {
 }
 
 /// What a server said about its refusal, cut and without line ends.
-std::string server_text(const HttpResponse& response) {
+std::string server_text(const HttpReply& response) {
   std::string text = header_value(response.headers, "X-Error-Message");
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
@@ -52,8 +52,8 @@ HubClient::HubClient(HubSettings settings, std::function<bool()> cancelled)
   }
 }
 
-HttpRequest HubClient::api_request(const std::string& path) const {
-  HttpRequest request;
+HttpCall HubClient::api_request(const std::string& path) const {
+  HttpCall request;
   request.url = settings_.endpoint + path;
   if (!settings_.token.empty()) request.authorization = "Bearer " + settings_.token;
   request.connect_seconds = settings_.answer_seconds;
@@ -62,17 +62,17 @@ HttpRequest HubClient::api_request(const std::string& path) const {
   return request;
 }
 
-HttpRequest HubClient::file_request(const HubRepo& repo, const HubFile& file) const {
-  HttpRequest request = api_request(
+HttpCall HubClient::file_request(const HubRepo& repo, const HubFile& file) const {
+  HttpCall request = api_request(
       fmt::format("/{}/resolve/{}/{}", url_encode(repo.name, true), repo.commit, url_encode(file.path, true)));
   request.stall_seconds = settings_.stall_seconds;
   return request;
 }
 
-HttpResponse HubClient::send(const HttpRequest& request) {
+HttpReply HubClient::send(const HttpCall& request) {
   Backoff backoff(settings_.tries);
   for (;;) {
-    HttpResponse response = http_.send(request);
+    HttpReply response = http_.send(request);
     if (response.cancelled) throw Error(ErrorKind::cancelled, "interrupted");
     std::chrono::milliseconds wait{};
     if (is_worth_retrying(response) && backoff.next(response, wait)) {
@@ -84,7 +84,7 @@ HttpResponse HubClient::send(const HttpRequest& request) {
   }
 }
 
-void HubClient::refuse(const HttpResponse& response, const std::string& name, const std::string& revision) const {
+void HubClient::refuse(const HttpReply& response, const std::string& name, const std::string& revision) const {
   const std::string code = header_value(response.headers, "X-Error-Code");
   const std::string said = without_token(server_text(response), settings_);
   const std::string page = fmt::format("{}/{}", url_origin(settings_.endpoint), name);
@@ -117,7 +117,7 @@ void HubClient::refuse(const HttpResponse& response, const std::string& name, co
 HubRepo HubClient::repo(const std::string& name, const std::string& revision) {
   std::string path = "/api/models/" + url_encode(name, true);
   path += "/revision/" + url_encode(revision.empty() ? "main" : revision);
-  const HttpResponse response = send(api_request(path));
+  const HttpReply response = send(api_request(path));
   if (!response.ok()) refuse(response, name, revision);
   const Json info = parse_json(response.body, fmt::format("the hub's description of {}", name));
   const auto sha = info.is_object() ? info.find("sha") : info.end();
@@ -130,11 +130,11 @@ HubRepo HubClient::repo(const std::string& name, const std::string& revision) {
 
 std::vector<HubFile> HubClient::tree(const HubRepo& repo) {
   std::vector<HubFile> files;
-  HttpRequest request =
+  HttpCall request =
       api_request(fmt::format("/api/models/{}/tree/{}?recursive=1", url_encode(repo.name, true), repo.commit));
   std::set<std::string> seen;
   while (seen.insert(request.url).second) {
-    const HttpResponse response = send(request);
+    const HttpReply response = send(request);
     if (!response.ok()) refuse(response, repo.name, repo.commit);
     read_tree_page(parse_json(response.body, fmt::format("the hub's list of files of {}", repo.name)), files);
     const std::string next = next_page(response);
@@ -149,10 +149,10 @@ std::vector<HubFile> HubClient::tree(const HubRepo& repo) {
 }
 
 void HubClient::check_access(const HubRepo& repo, const HubFile& file) {
-  HttpRequest request = file_request(repo, file);
+  HttpCall request = file_request(repo, file);
   request.headers.push_back("Range: bytes=0-0");
-  request.on_head = [](const HttpResponse&) { return false; };
-  const HttpResponse response = send(request);
+  request.on_head = [](const HttpReply&) { return false; };
+  const HttpReply response = send(request);
   if (response.status == 401 || response.status == 403) refuse(response, repo.name, repo.commit);
 }
 
@@ -163,7 +163,7 @@ Json HubClient::search(const std::string& query, const std::string& library, int
        {"downloads", "likes", "lastModified", "pipeline_tag", "library_name", "gated", "private", "tags"}) {
     path += std::string("&expand=") + field;
   }
-  const HttpResponse response = send(api_request(path));
+  const HttpReply response = send(api_request(path));
   if (!response.ok()) {
     throw Error(ErrorKind::network, fmt::format("{} answers {} to a search", response.host, response.status),
                 without_token(server_text(response), settings_));

@@ -54,16 +54,16 @@ class HubClient {
   Json search(const std::string& query, const std::string& library, int limit);
 
   /// The request for the content of `file`: the hub's address, the token.
-  HttpRequest file_request(const HubRepo& repo, const HubFile& file) const;
+  HttpCall file_request(const HubRepo& repo, const HubFile& file) const;
 
   /// Sends `request`, again where that helps; the reply may have any status. Throws network, cancelled, unavailable.
-  HttpResponse send(const HttpRequest& request);
+  HttpReply send(const HttpCall& request);
 
   /// A request to `path` ("/api/…") of the hub, with the token.
-  HttpRequest api_request(const std::string& path) const;
+  HttpCall api_request(const std::string& path) const;
 
   /// Throws what a reply that is no success means for `name`: denied, no_revision, network.
-  [[noreturn]] void refuse(const HttpResponse& response, const std::string& name, const std::string& revision) const;
+  [[noreturn]] void refuse(const HttpReply& response, const std::string& name, const std::string& revision) const;
 
  private:
   HubSettings settings_;

@@ -133,8 +133,8 @@ TEST(Tree, ReadsGitAndLfsFiles) {
   EXPECT_EQ(files[1].size, 9u);
 }
 
-HttpResponse reply(int status, HttpHeaders headers = {}) {
-  HttpResponse response;
+HttpReply reply(int status, HttpHeaders headers = {}) {
+  HttpReply response;
   response.status = status;
   response.headers = std::move(headers);
   return response;
@@ -168,7 +168,7 @@ TEST(Retry, IsNoUseForARefusal) {
   EXPECT_TRUE(is_worth_retrying(reply(503)));
   EXPECT_FALSE(is_worth_retrying(reply(403)));
   EXPECT_FALSE(is_worth_retrying(reply(200)));
-  HttpResponse broken = reply(0);
+  HttpReply broken = reply(0);
   broken.failure = "x";
   EXPECT_FALSE(is_worth_retrying(broken));
   broken.transient = true;

@@ -72,8 +72,8 @@ class Push {
  private:
   std::string repo_path() const { return url_encode(request_.repo, true); }
 
-  HttpResponse post(const std::string& path, const std::string& body, const std::string& type = "application/json") {
-    HttpRequest request = hub_.api_request(path);
+  HttpReply post(const std::string& path, const std::string& body, const std::string& type = "application/json") {
+    HttpCall request = hub_.api_request(path);
     request.method = "POST";
     request.headers.push_back("Content-Type: " + type);
     if (type == kLfsType) request.headers.push_back(std::string("Accept: ") + kLfsType);
@@ -81,7 +81,7 @@ class Push {
     return hub_.send(request);
   }
 
-  Json answer_of(const HttpResponse& response, const char* what) {
+  Json answer_of(const HttpReply& response, const char* what) {
     if (!response.ok()) hub_.refuse(response, request_.repo, request_.branch);
     return parse_json(response.body, fmt::format("the hub's answer to {}", what));
   }
@@ -96,7 +96,7 @@ class Push {
                  {"type", "model"},
                  {"private", is_private},
                  {"visibility", is_private ? "private" : "public"}};
-    const HttpResponse response = post("/api/repos/create", dump(body));
+    const HttpReply response = post("/api/repos/create", dump(body));
     if (!response.ok() && response.status != 409) hub_.refuse(response, request_.repo, "");  // 409: made meanwhile
     result_.created_repo = true;
   }
@@ -105,7 +105,7 @@ class Push {
     if (!request_.create) {
       throw Error(ErrorKind::no_revision, fmt::format("Branch '{}' not found in {} (use --create)", request_.branch, request_.repo));
     }
-    const HttpResponse response =
+    const HttpReply response =
         post(fmt::format("/api/models/{}/branch/{}", repo_path(), url_encode(request_.branch)), "{}");
     if (!response.ok() && response.status != 409) hub_.refuse(response, request_.repo, request_.branch);
     result_.created_branch = true;
@@ -180,7 +180,7 @@ class Push {
                                                               : part_size.is_number_unsigned() ? part_size.get<uint64_t>() : 0);
     }
     if (const Json verify = member(actions, "verify"); !verify.is_null()) {
-      HttpRequest request = hub_.api_request("");
+      HttpCall request = hub_.api_request("");
       request.url = text_in(verify, "href");
       // The token belongs to the hub alone.
       if (url_origin(request.url) != url_origin(hub_.settings().endpoint)) request.authorization.clear();
@@ -210,7 +210,7 @@ class Push {
       if (etag.empty()) throw Error(ErrorKind::network, fmt::format("the store did not confirm part {} of {}", i + 1, file.path));
       parts.push_back({{"partNumber", i + 1}, {"etag", etag}});
     }
-    HttpRequest request;
+    HttpCall request;
     request.url = address;
     request.method = "POST";
     request.headers = {std::string("Content-Type: ") + kLfsType, std::string("Accept: ") + kLfsType};
@@ -221,7 +221,7 @@ class Push {
   /// Sends bytes of a file to a signed address; returns the ETag.
   std::string put(const LocalFile& file, const std::string& address, uint64_t offset, uint64_t size) {
     std::ifstream input(request_.folder / file.path, std::ios::binary);
-    HttpRequest request;
+    HttpCall request;
     request.url = address;
     request.method = "PUT";
     request.upload_bytes = size;
@@ -237,7 +237,7 @@ class Push {
     const auto refuse = [&](const std::string& why) {
       throw Error(ErrorKind::network, fmt::format("cannot send {}: {}", file.path, why));
     };
-    HttpResponse response;
+    HttpReply response;
     try {
       response = hub_.send(request);
     } catch (const Error& e) {

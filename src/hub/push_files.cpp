@@ -51,7 +51,7 @@ bool same_content(const HubFile& remote, const LocalFile& local) {
 
 /// Whether the hub has the repository, as far as this token sees.
 bool repo_exists(HubClient& hub, const std::string& name) {
-  const HttpResponse response = hub.send(hub.api_request("/api/models/" + url_encode(name, true)));
+  const HttpReply response = hub.send(hub.api_request("/api/models/" + url_encode(name, true)));
   if (response.ok()) return true;
   if (response.status == 404) return false;
   hub.refuse(response, name, "");

@@ -24,7 +24,7 @@ int64_t seconds_until(const std::string& date) {
 
 }  // namespace
 
-milliseconds retry_after(const HttpResponse& response) {
+milliseconds retry_after(const HttpReply& response) {
   std::string text = header_value(response.headers, "Retry-After");
   if (text.empty() && response.status == 429) {  // the hub's own way: RateLimit: "api";r=0;t=55
     const std::string limit = header_value(response.headers, "RateLimit");
@@ -40,14 +40,14 @@ milliseconds retry_after(const HttpResponse& response) {
   return std::min(milliseconds{std::clamp<int64_t>(seconds, 0, 1'000'000) * 1000}, kLongestRetryAfter);
 }
 
-bool is_worth_retrying(const HttpResponse& response) {
+bool is_worth_retrying(const HttpReply& response) {
   if (response.cancelled) return false;
   if (!response.failure.empty()) return response.transient;
   const int s = response.status;
   return s == 408 || s == 425 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504;
 }
 
-bool Backoff::next(const HttpResponse& response, milliseconds& wait) {
+bool Backoff::next(const HttpReply& response, milliseconds& wait) {
   if (++used_ >= tries_) return false;
   static thread_local std::minstd_rand random{std::random_device{}()};
   const auto longest = std::min(kFirstWait * (1 << std::min(used_ - 1, 10)), kLongestWait);
