@@ -1,6 +1,9 @@
 #include "chat/completion.h"
 
 #include <algorithm>
+#include <iterator>
+
+#include "chat/tools/tool_format.h"
 
 namespace mlxk {
 
@@ -9,29 +12,60 @@ std::vector<std::string> joined(std::vector<std::string> first, const std::vecto
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
+
+/// What of the vocabulary belongs to reasoning and tool calls, so that it ends no answer.
+std::vector<std::string> own_markers(const ReasoningFormat& reasoning, const ToolFormat* calls, const ToolOptions& tools) {
+  std::vector<std::string> all = reasoning.markers();
+  if (!calls || !tools.active()) return all;
+  return joined(joined(std::move(all), calls->openings()), calls->marks());
+}
+
+void append(std::vector<Part>& parts, std::vector<Part> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(parts));
+}
 }  // namespace
 
 Completion::Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops,
-                       ReasoningFormat format)
+                       ReasoningFormat format, const ToolFormat* calls, const ToolOptions& tools)
     : tokenizer_(std::move(tokenizer)),
-      control_(joined(std::move(stops), implicit_stop_strings(*tokenizer_, format.markers()))),
+      control_(joined(std::move(stops), implicit_stop_strings(*tokenizer_, own_markers(format, calls, tools)))),
       decoder_(tokenizer_, false),
       stops_(control_),
-      splitter_(format) {
-  control_ = joined(std::move(control_), format.markers());
+      splitter_(format),
+      tools_(calls, tools) {
+  control_ = joined(std::move(control_), own_markers(format, calls, tools));
+}
+
+std::vector<Part> Completion::find_calls(std::vector<Part> parts) {
+  std::vector<Part> all;
+  for (Part& part : parts) {
+    if (part.kind == Part::Kind::reasoning) {
+      all.push_back(std::move(part));
+    } else if (part.kind == Part::Kind::answer) {
+      append(all, tools_.push(part.text));
+    } else {
+      if (!part.call.name.empty()) append(all, tools_.begin_call(part.call.name));
+      append(all, tools_.push_arguments(part.call.arguments));
+    }
+  }
+  return all;
+}
+
+std::vector<Part> Completion::end(std::vector<Part> parts) {
+  append(parts, find_calls(splitter_.finish()));
+  append(parts, tools_.finish());
+  return parts;
 }
 
 std::vector<Part> Completion::pass(const std::string& text) {
-  std::vector<Part> parts = splitter_.push(stops_.push(text));
-  if (!stops_.stopped()) return parts;
-  for (Part& part : splitter_.finish()) parts.push_back(std::move(part));
-  return parts;
+  std::vector<Part> parts = find_calls(splitter_.push(stops_.push(text)));
+  return stops_.stopped() ? end(std::move(parts)) : parts;
 }
 
 std::vector<Part> Completion::push(int32_t id) {
   if (stopped()) return {};
   if (tokenizer_->is_special(id)) {
-    // A special token is no text, unless it ends the answer or marks reasoning (Gemma 4's tag is token + word).
+    // A special token is no text, unless it ends the answer or belongs to a format (Gemma 4's tag is token + word).
     const std::string token = tokenizer_->id_to_token(id).value_or("");
     const bool known = std::any_of(control_.begin(), control_.end(), [&](const std::string& control) {
       return !token.empty() && control.find(token) != std::string::npos;
@@ -45,9 +79,8 @@ std::vector<Part> Completion::finish() {
   if (stopped()) return {};
   std::vector<Part> parts = pass(decoder_.finish());
   if (stopped()) return parts;
-  for (Part& part : splitter_.push(stops_.finish())) parts.push_back(std::move(part));
-  for (Part& part : splitter_.finish()) parts.push_back(std::move(part));
-  return parts;
+  append(parts, find_calls(splitter_.push(stops_.finish())));
+  return end(std::move(parts));
 }
 
 }  // namespace mlxk

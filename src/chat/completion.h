@@ -7,31 +7,40 @@
 
 #include "chat/reasoning.h"
 #include "chat/stop_strings.h"
+#include "chat/tool_calls.h"
+#include "chat/tools.h"
 #include "tokenizer/tokenizer.h"
 
 namespace mlxk {
 
-/// The way from token ids to what a reader sees: characters, stop strings, reasoning. One thread at a time.
+/// The way from token ids to what a reader sees: characters, stop strings, reasoning, tool calls. One thread at a time.
 class Completion {
  public:
-  /// `stops` are the request's own; those of the tokenizer come on top.
-  Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops, ReasoningFormat format);
+  /// `stops` are the request's own; those of the tokenizer come on top. Without `calls`, or where `tools` are not active,
+  /// calls are text.
+  Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops, ReasoningFormat format,
+             const ToolFormat* calls = nullptr, const ToolOptions& tools = {});
 
   /// The parts that `id` completes; nothing once stopped.
   std::vector<Part> push(int32_t id);
   /// What is held back when the ids end. Call once.
   std::vector<Part> finish();
-  /// Whether a stop string came: the rest of the output is not wanted.
-  bool stopped() const { return stops_.stopped(); }
+  /// Whether the rest of the output is not wanted: a stop string came, or the one call that was allowed is complete.
+  bool stopped() const { return stops_.stopped() || tools_.complete(); }
+  /// Tool calls begun so far: with at least one, an answer that stops has finished for its `tool_calls`.
+  int tool_calls() const { return tools_.calls(); }
 
  private:
   std::vector<Part> pass(const std::string& text);
+  std::vector<Part> find_calls(std::vector<Part> parts);
+  std::vector<Part> end(std::vector<Part> parts);
 
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::vector<std::string> control_;  // special tokens that mean something to stops or splitter
+  std::vector<std::string> control_;  // special tokens that mean something to stops or splitters
   StreamDecoder decoder_;
   StopMatcher stops_;
   ReasoningSplitter splitter_;
+  ToolCallSplitter tools_;
 };
 
 }  // namespace mlxk

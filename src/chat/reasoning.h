@@ -5,15 +5,10 @@
 #include <vector>
 
 #include "chat/marker_scanner.h"
+#include "chat/part.h"
 #include "tokenizer/tokenizer.h"
 
 namespace mlxk {
-
-/// A piece of a model's output.
-struct Part {
-  enum class Kind { answer, reasoning } kind = Kind::answer;
-  std::string text;
-};
 
 /// How a model marks its reasoning.
 struct ReasoningFormat {

@@ -61,7 +61,7 @@ std::string PartFormatter::format(const std::vector<Part>& parts) {
   std::string out;
   for (const Part& part : parts) {
     const bool reasoning = part.kind == Part::Kind::reasoning;
-    if (reasoning && !show_reasoning_) continue;
+    if (part.kind == Part::Kind::tool_call || (reasoning && !show_reasoning_)) continue;
     if (reasoning && !in_reasoning_) out += any_ ? "\n\n**[Reasoning]**\n\n" : "**[Reasoning]**\n\n";
     if (!reasoning && in_reasoning_) out += "\n\n---\n\n**[Answer]**\n\n";
     in_reasoning_ = reasoning;

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+namespace mlxk {
+
+/// More of a tool call: its name with the first delta, then its arguments' JSON text in pieces.
+struct ToolCallDelta {
+  int index = 0;
+  std::string name;       // the whole name, in the first delta of a call; empty in later ones
+  std::string arguments;  // the next piece of the arguments' JSON text
+};
+
+/// A piece of a model's output.
+struct Part {
+  enum class Kind { answer, reasoning, tool_call } kind = Kind::answer;
+  std::string text;         // answer, reasoning
+  ToolCallDelta call = {};  // tool_call
+};
+
+}  // namespace mlxk

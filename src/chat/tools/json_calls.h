@@ -1,0 +1,48 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chat/tools/json_stream.h"
+#include "chat/tools/tool_table.h"
+
+namespace mlxk {
+
+/// How a family writes calls as JSON objects.
+struct JsonCallsFormat {
+  std::string_view name_key = "name";
+  std::vector<std::string_view> argument_keys = {"arguments", "parameters"};
+  std::string_view close;            // behind the objects; empty: nothing
+  const ToolTable* known = nullptr;  // calls of other functions are no calls; null: any
+};
+
+/// Reads `{"name": …, "arguments": {…}}`, one or several of them, also as a list. Arguments are passed on as they come
+/// once the name is known.
+class JsonCalls : public CallReader {
+ public:
+  explicit JsonCalls(JsonCallsFormat format) : format_(std::move(format)) {}
+  State read(TextFeed& feed, CallSink& calls) override;
+  std::string closing() override;
+
+ private:
+  enum class Place { start, item, first_key, key, colon, value, after_value, after_item, close, end };
+  std::optional<State> step(TextFeed& feed, CallSink& calls);
+  std::optional<State> value(TextFeed& feed, CallSink& calls);
+  bool end_item(CallSink& calls);
+
+  JsonCallsFormat format_;
+  Place place_ = Place::start;
+  bool list_ = false;
+  JsonStream json_;
+  std::string held_;       // the key or value being read
+  std::string key_;
+  std::string name_;
+  std::string arguments_;  // that came before the name, or as a string
+  bool begun_ = false;      // the value's first character was seen
+  bool streaming_ = false;  // the value goes to the sink
+  bool given_ = false;      // the arguments went to the sink
+};
+
+}  // namespace mlxk

@@ -1,0 +1,30 @@
+// <tool_call>{"name": "f", "arguments": {…}}</tool_call>: Hermes, Qwen2.5, Qwen3, Granite 4 and many others.
+#include "chat/tools/json_calls.h"
+#include "chat/tools/tool_format.h"
+#include "chat/tools/tool_formats.h"
+
+namespace mlxk {
+
+namespace {
+class JsonTools : public ToolFormat {
+ public:
+  std::string_view name() const override { return "json_tools"; }
+  bool in_template(std::string_view source) const override {
+    return contains(source, "<tool_call>") && contains(source, "tool_call.name");
+  }
+  std::vector<std::string> openings() const override { return {"<tool_call>"}; }
+  std::vector<std::string> marks() const override { return {"</tool_call>"}; }
+  std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
+    JsonCallsFormat format;
+    format.close = "</tool_call>";
+    return std::make_unique<JsonCalls>(format);
+  }
+};
+}  // namespace
+
+const ToolFormat& json_tools_format() {
+  static const JsonTools format;
+  return format;
+}
+
+}  // namespace mlxk
