@@ -1,0 +1,63 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "json/json.h"
+#include "server/openai/params.h"
+#include "server/openai/schema.h"
+
+namespace mlxk {
+
+/// What becomes of a field.
+enum class FieldUse {
+  honoured,
+  without_effect,  // taken and forgotten
+  refused,
+};
+
+/// One field of a request. The same table checks it, reads it and documents it.
+template <class Params>
+struct Field {
+  std::string name;
+  FieldUse use;
+  Json schema;       // of its value; unless it is required, null is as good as absent
+  std::string text;  // what it means
+  /// Takes the value, or the schema's default; the whole body was checked before. Null where the field is read with others.
+  void (*read)(const Json& value, Params& params) = nullptr;
+  bool required = false;
+};
+
+/// The fields that both endpoints have; `model` is the first.
+const std::vector<Field<AnswerParams>>& answer_fields();
+const std::vector<Field<ChatParams>>& chat_fields();
+const std::vector<Field<CompletionParams>>& completion_fields();
+
+/// The JSON Schema of a request's body: `own` fields and those of answer_fields().
+template <class Params>
+Json body_schema(const std::vector<Field<Params>>& own);
+
+extern template Json body_schema(const std::vector<Field<ChatParams>>&);
+extern template Json body_schema(const std::vector<Field<CompletionParams>>&);
+
+const Json& chat_schema();
+const Json& completion_schema();
+/// The field of answer_fields() that is called so.
+const Field<AnswerParams>& answer_field(const std::string& name);
+
+/// What several fields say together, once each was read; throws ApiError 400.
+void finish_chat(const Json& body, ChatParams& params);
+void finish_completion(const Json& body, CompletionParams& params);
+
+inline constexpr int kMaxAnswers = 32;  // to one prompt
+
+/// Holds `body` to `schema`; throws ApiError 400 and names unknown fields in a warning log.
+void check_body(const Json& schema, const Json& body);
+
+/// The value of a field that was given and is not null; nullptr otherwise.
+const Json* given(const Json& body, const char* name);
+
+/// An ApiError 400 about `param`.
+[[noreturn]] void refuse_field(const std::string& param, const std::string& message, const char* code = "invalid_value");
+
+}  // namespace mlxk

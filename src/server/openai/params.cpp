@@ -1,0 +1,234 @@
+#include "server/openai/params.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/log.h"
+#include "server/api_error.h"
+#include "server/openai/fields.h"
+
+namespace mlxk {
+namespace {
+
+using namespace schema;
+using Use = FieldUse;
+
+constexpr int64_t kMaxTokens = 1'000'000'000;
+constexpr size_t kMaxGrammar = 256 << 10;  // bytes of a schema's, grammar's or pattern's text
+
+float real(const Json& value) { return value.get<float>(); }
+int whole(const Json& value) { return value.get<int>(); }
+
+void read_stop(const Json& value, AnswerParams& params) {
+  if (value.is_string()) {
+    params.stops = {value.get<std::string>()};
+  } else {
+    params.stops = value.get<std::vector<std::string>>();
+  }
+}
+
+void read_logit_bias(const Json& value, AnswerParams& params) {
+  for (const auto& [key, bias] : value.items()) {
+    const bool digits = !key.empty() && key.size() <= 10 && key.find_first_not_of("0123456789") == key.npos &&
+                        (key[0] != '0' || key.size() == 1);
+    const int64_t id = digits ? std::stoll(key) : -1;
+    if (id < 0 || id > std::numeric_limits<int32_t>::max()) {
+      refuse_field("logit_bias", fmt::format("logit_bias must have token ids as keys, got {}", shown(key)));
+    }
+    params.sampling.logit_bias.emplace_back(static_cast<int32_t>(id), real(bias));
+  }
+}
+
+AnswerGrammar make_grammar(AnswerGrammar::Kind kind, std::string source, const char* param) {
+  if (source.size() > kMaxGrammar) {
+    refuse_field(param, fmt::format("{} must have at most {} bytes, got {}", param, kMaxGrammar, source.size()));
+  }
+  return {kind, std::move(source)};
+}
+
+void read_response_format(const Json& value, AnswerParams& params) {
+  const std::string type = value["type"];
+  if (type == "json_object") params.grammar = {AnswerGrammar::Kind::json_object, {}};
+  if (type != "json_schema") return;
+  if (const Json* schema = given(value["json_schema"], "schema")) {
+    params.grammar =
+        make_grammar(AnswerGrammar::Kind::json_schema, schema->dump(), "response_format.json_schema.schema");
+  } else {
+    params.grammar = {AnswerGrammar::Kind::json_object, {}};
+  }
+}
+
+void read_grammar(const Json& value, AnswerParams& params) {
+  const auto kind = value["type"] == "lark" ? AnswerGrammar::Kind::lark : AnswerGrammar::Kind::regex;
+  if (params.grammar.kind != AnswerGrammar::Kind::none) {
+    refuse_field("grammar", "grammar and response_format cannot be given together");
+  }
+  params.grammar = make_grammar(kind, value["source"], "grammar.source");
+}
+
+Json response_format_schema() {
+  const Json json_schema = object({{"name", text(1, 64)},
+                                   {"description", nullable(text())},
+                                   {"schema", nullable(object())},
+                                   {"strict", nullable(boolean())}});
+  return any_of({object({{"type", one_of({"text"})}}, {"type"}), object({{"type", one_of({"json_object"})}}, {"type"}),
+                 object({{"type", one_of({"json_schema"})}, {"json_schema", json_schema}}, {"type", "json_schema"})});
+}
+
+Json with_default(Json schema, const Json& value) { return with(std::move(schema), {{"default", value}}); }
+
+std::vector<Field<AnswerParams>> make_answer_fields() {
+  using P = AnswerParams;
+  const Json penalty_window = with_default(integer(0, 1'000'000), 20);
+  return {
+      {"model", Use::honoured, text(1, 1024), "A cached name, a workspace's name, or what --model pinned",
+       [](const Json& v, P& p) { p.model = v; }, true},
+      {"max_tokens", Use::honoured, integer(1, kMaxTokens), "Most tokens of an answer; absent: by the server and the context",
+       [](const Json& v, P& p) { p.max_tokens = v.get<int64_t>(); }},
+      {"n", Use::honoured, with_default(integer(1, kMaxAnswers), 1), "Answers to each prompt",
+       [](const Json& v, P& p) { p.n = whole(v); }},
+      {"seed", Use::honoured, integer(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()),
+       "The same seed draws the same tokens; absent: a fresh one",
+       [](const Json& v, P& p) { p.sampling.seed = static_cast<uint64_t>(v.get<int64_t>()); }},
+      {"stop", Use::honoured, any_of({text(1, 256), array(text(1, 256), 0, 16)}),
+       "The answer ends before the first of these texts", read_stop},
+      {"temperature", Use::honoured, with_default(number(0, 2), 0.7), "0 takes the likeliest token",
+       [](const Json& v, P& p) { p.sampling.temperature = real(v); }},
+      // 0 leaves only the likeliest.
+      {"top_p", Use::honoured, with_default(number(0, 1), 0.9), "Keeps the likeliest tokens of that mass; 1 is off",
+       [](const Json& v, P& p) { p.sampling.top_p = std::max(real(v), std::numeric_limits<float>::min()); }},
+      {"top_k", Use::honoured, with_default(integer(0, 1'000'000), 0), "Keeps so many of the likeliest tokens; 0 is off",
+       [](const Json& v, P& p) { p.sampling.top_k = whole(v); }},
+      {"min_p", Use::honoured, with_default(number(0, 1), 0), "Keeps tokens that are so likely relative to the likeliest",
+       [](const Json& v, P& p) { p.sampling.min_p = real(v); }},
+      {"xtc_probability", Use::honoured, with_default(number(0, 1), 0), "How often XTC removes the top choices",
+       [](const Json& v, P& p) { p.sampling.xtc_probability = real(v); }},
+      {"xtc_threshold", Use::honoured, with_default(number(0, 0.5), 0.1), "What XTC calls a top choice",
+       [](const Json& v, P& p) { p.sampling.xtc_threshold = real(v); }},
+      {"repetition_penalty", Use::honoured, with_default(number(0, 100), 1.1), "Divides the logits of recent tokens; 1 is off",
+       [](const Json& v, P& p) { p.sampling.repetition_penalty = real(v); }},
+      {"repetition_context_size", Use::honoured, penalty_window, "How many recent tokens that are; 0: all",
+       [](const Json& v, P& p) { p.sampling.repetition_context_size = whole(v); }},
+      {"presence_penalty", Use::honoured, with_default(number(-2, 2), 0), "Taken off the logits of recent tokens, once",
+       [](const Json& v, P& p) { p.sampling.presence_penalty = real(v); }},
+      {"presence_context_size", Use::honoured, penalty_window, "How many recent tokens that are; 0: all",
+       [](const Json& v, P& p) { p.sampling.presence_context_size = whole(v); }},
+      {"frequency_penalty", Use::honoured, with_default(number(-2, 2), 0),
+       "Taken off the logits of recent tokens, each time that they came",
+       [](const Json& v, P& p) { p.sampling.frequency_penalty = real(v); }},
+      {"frequency_context_size", Use::honoured, penalty_window, "How many recent tokens that are; 0: all",
+       [](const Json& v, P& p) { p.sampling.frequency_context_size = whole(v); }},
+      {"logit_bias", Use::honoured,
+       with(object(), {{"additionalProperties", number(-100, 100)}, {"maxProperties", 4096}}),
+       "Token id → what is added to its logit", read_logit_bias},
+      {"response_format", Use::honoured, response_format_schema(), "What the answer's text is held to", read_response_format},
+      {"grammar", Use::honoured,
+       object({{"type", one_of({"lark", "regex"})}, {"source", text(1, kMaxGrammar)}}, {"type", "source"}),
+       "A Lark grammar or a regular expression that the answer is held to", read_grammar},
+      {"stream", Use::honoured, with_default(boolean(), false), "Answers in pieces (SSE)",
+       [](const Json& v, P& p) { p.stream = v; }},
+      {"stream_options", Use::honoured,
+       object({{"include_usage", nullable(boolean())},
+               {"include_obfuscation", nullable({{"type", "boolean"}, {"enum", {false}}})}}),
+       "Only with stream; include_usage adds a last chunk with the usage",
+       [](const Json& v, P& p) { p.include_usage = given(v, "include_usage") && v["include_usage"].get<bool>(); }},
+      {"deadline_ms", Use::honoured, integer(1, 86'400'000), "Time for the whole answer; refused early when it cannot be met",
+       [](const Json& v, P& p) { p.deadline_ms = v.get<int64_t>(); }},
+      {"user", Use::without_effect, text(), "An end user of the client's"},
+  };
+}
+
+/// Fields in the order of the table, each with its value or its default.
+template <class Params>
+void read_fields(const std::vector<Field<Params>>& fields, const Json& body, Params& params) {
+  for (const auto& field : fields) {
+    if (!field.read) continue;
+    if (const Json* value = given(body, field.name.c_str())) {
+      field.read(*value, params);
+    } else if (field.schema.contains("default")) {
+      field.read(field.schema["default"], params);
+    }
+  }
+}
+
+template <class Params>
+Params read_body(const Json& schema, const std::vector<Field<Params>>& own, const Json& body) {
+  check_body(schema, body);
+  Params params;
+  read_fields<AnswerParams>(answer_fields(), body, params);
+  read_fields(own, body, params);
+  if (given(body, "stream_options") && !params.stream) {
+    refuse_field("stream_options", "stream_options is only allowed when stream is true");
+  }
+  return params;
+}
+
+template <class Params>
+void add_properties(const std::vector<Field<Params>>& fields, Json& schema) {
+  for (const auto& field : fields) {
+    Json property = field.required ? field.schema : nullable(field.schema);
+    if (!property.contains("description")) property["description"] = field.text;
+    const char* use = field.use == Use::honoured ? "honoured" : field.use == Use::refused ? "refused" : "without effect";
+    property["x-mlxk-use"] = use;
+    schema["properties"][field.name] = std::move(property);
+    if (field.required) schema["required"].push_back(field.name);
+  }
+}
+
+}  // namespace
+
+const std::vector<Field<AnswerParams>>& answer_fields() {
+  static const auto fields = make_answer_fields();
+  return fields;
+}
+
+const Field<AnswerParams>& answer_field(const std::string& name) {
+  return *std::find_if(answer_fields().begin(), answer_fields().end(), [&](const auto& field) { return field.name == name; });
+}
+
+template <class Params>
+Json body_schema(const std::vector<Field<Params>>& own) {
+  Json schema = {{"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}};
+  add_properties(answer_fields(), schema);
+  add_properties(own, schema);
+  return schema;
+}
+
+template Json body_schema(const std::vector<Field<ChatParams>>&);
+template Json body_schema(const std::vector<Field<CompletionParams>>&);
+
+void check_body(const Json& schema, const Json& body) {
+  if (!body.is_object()) refuse_field({}, "the body must be an object");
+  const Checked checked = check(schema, body);
+  if (checked.violation) {
+    refuse_field(checked.violation->path, checked.violation->message, checked.violation->code.c_str());
+  }
+  if (!checked.unknown.empty()) {
+    log::warn(fmt::format("request fields without a meaning here: {}", fmt::join(checked.unknown, ", ")));
+  }
+}
+
+const Json* given(const Json& body, const char* name) {
+  const auto found = body.find(name);
+  return found == body.end() || found->is_null() ? nullptr : &*found;
+}
+
+void refuse_field(const std::string& param, const std::string& message, const char* code) {
+  throw ApiError(ErrorKind::invalid, message, param, code, 400);
+}
+
+ChatParams parse_chat(const Json& body) {
+  auto params = read_body(chat_schema(), chat_fields(), body);
+  finish_chat(body, params);
+  return params;
+}
+
+CompletionParams parse_completion(const Json& body) {
+  auto params = read_body(completion_schema(), completion_fields(), body);
+  finish_completion(body, params);
+  return params;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,185 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "server/openai/fields.h"
+#include "server/openai/messages.h"
+
+namespace mlxk {
+namespace {
+
+using namespace schema;
+using Use = FieldUse;
+
+Json function_name() { return with(text(1, 64), {{"pattern", kNamePattern}}); }
+
+Json tools_schema() {
+  const Json function = object({{"name", function_name()},
+                                {"description", nullable(text())},
+                                {"parameters", nullable(object())},
+                                {"strict", nullable(boolean())}},
+                               {"name"});
+  return array(object({{"type", one_of({"function"})}, {"function", function}}, {"type", "function"}), 0, 128);
+}
+
+Json tool_choice_schema() {
+  const Json named = object({{"type", one_of({"function"})}, {"function", object({{"name", text(1)}}, {"name"})}},
+                            {"type", "function"});
+  const Json allowed = object({{"mode", one_of({"auto", "required"})}, {"tools", array(named, 1, 128)}}, {"mode", "tools"});
+  return any_of({one_of({"none", "auto", "required"}), named,
+                 object({{"type", one_of({"allowed_tools"})}, {"allowed_tools", allowed}}, {"type", "allowed_tools"})});
+}
+
+void read_messages_field(const Json& value, ChatParams& params) {
+  Conversation conversation = read_messages(value);
+  params.messages = std::move(conversation.messages);
+  params.has_images = conversation.has_images;
+  params.has_audio = conversation.has_audio;
+}
+
+void read_tools(const Json& value, ChatParams& params) {
+  std::set<std::string> names;
+  for (size_t i = 0; i < value.size(); ++i) {
+    if (!names.insert(value[i]["function"]["name"]).second) {
+      refuse_field(fmt::format("tools[{}].function.name", i),
+                   fmt::format("tools[{}].function.name is that of an earlier tool", i));
+    }
+  }
+  params.tools.tools = value;
+}
+
+// Templates know the switch by either name; "none" is off.
+void read_effort(const Json& value, ChatParams& params) {
+  params.template_kwargs["reasoning_effort"] = value;
+  params.template_kwargs["enable_thinking"] = params.template_kwargs["thinking"] = value != "none";
+}
+
+void read_template_kwargs(const Json& value, ChatParams& params) {
+  for (const auto& [key, item] : value.items()) {
+    for (const char* taken : {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message",
+                              "bos_token", "eos_token", "unk_token", "pad_token"}) {
+      if (key == taken) {
+        refuse_field("chat_template_kwargs." + key, fmt::format("chat_template_kwargs must not set {}", key));
+      }
+    }
+    params.template_kwargs[key] = item;
+  }
+}
+
+bool has_tool(const Json& tools, const std::string& name) {
+  return std::any_of(tools.begin(), tools.end(), [&](const Json& tool) { return tool["function"]["name"] == name; });
+}
+
+void require_tool(const Json& tools, const std::string& name, const std::string& param) {
+  if (!has_tool(tools, name)) refuse_field(param, fmt::format("{} names {}, which is none of tools", param, shown(name)));
+}
+
+/// Leaves the tools that tool_choice.allowed_tools names.
+void keep_allowed(const Json& allowed, ToolOptions& options) {
+  Json kept = Json::array();
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    require_tool(options.tools, allowed[i]["function"]["name"],
+                 fmt::format("tool_choice.allowed_tools.tools[{}].function.name", i));
+  }
+  for (const Json& tool : options.tools) {
+    if (has_tool(allowed, tool["function"]["name"])) kept.push_back(tool);
+  }
+  options.tools = std::move(kept);
+}
+
+void read_tool_choice(const Json* choice, ToolOptions& options) {
+  using Choice = ToolOptions::Choice;
+  if (options.tools.empty()) {
+    if (choice && *choice != "none" && *choice != "auto") {
+      refuse_field("tool_choice", "tool_choice is only allowed when tools are given");
+    }
+    options.choice = Choice::none;
+    return;
+  }
+  if (!choice) return;
+  const auto by_word = [](const Json& word) {
+    return word == "none" ? Choice::none : word == "required" ? Choice::required : Choice::automatic;
+  };
+  if (choice->is_string()) {
+    options.choice = by_word(*choice);
+  } else if ((*choice)["type"] == "function") {
+    options.choice = Choice::named;
+    options.name = (*choice)["function"]["name"];
+    require_tool(options.tools, options.name, "tool_choice.function.name");
+  } else {
+    keep_allowed((*choice)["allowed_tools"]["tools"], options);
+    options.choice = by_word((*choice)["allowed_tools"]["mode"]);
+  }
+}
+
+std::vector<Field<ChatParams>> make_chat_fields() {
+  using P = ChatParams;
+  const auto ignored = [](const char* name, Json schema, const char* text) {
+    return Field<P>{name, Use::without_effect, std::move(schema), text};
+  };
+  const auto refused = [](const char* name, const char* reason) {
+    return Field<P>{name, Use::refused, unsupported(reason), reason};
+  };
+  return {
+      {"messages", Use::honoured, messages_schema(), "The conversation", read_messages_field, true},
+      {"max_completion_tokens", Use::honoured, answer_field("max_tokens").schema, "As max_tokens; both only if equal"},
+      {"logprobs", Use::honoured, with(boolean(), {{"default", false}}), "Log-probabilities of the answer's tokens"},
+      {"top_logprobs", Use::honoured, integer(0, 20), "Of so many alternatives too; only with logprobs"},
+      {"tools", Use::honoured, tools_schema(), "Functions that the model may call", read_tools},
+      {"tool_choice", Use::honoured, tool_choice_schema(), "Whether and which of them it calls"},
+      {"parallel_tool_calls", Use::honoured, with(boolean(), {{"default", true}}), "More than one call in an answer",
+       [](const Json& v, P& p) { p.tools.parallel = v; }},
+      {"reasoning_effort", Use::honoured, one_of({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
+       "Handed to the template, with enable_thinking and thinking: false for none", read_effort},
+      {"chat_template_kwargs", Use::honoured, object(), "More variables of the template", read_template_kwargs},
+      {"modalities", Use::honoured, array(one_of({"text"}), 1, 1), "Text only"},
+      {"verbosity", Use::honoured, one_of({"medium"}), "Ask for another length in a message"},
+      ignored("chunk", integer(1, 5), "Images to a batch; of vision models alone"),
+      ignored("store", boolean(), "Nothing is stored"),
+      ignored("metadata", object(), "Labels of stored answers"),
+      ignored("service_tier", text(), "There is one tier"),
+      ignored("safety_identifier", text(), "An end user of the client's"),
+      ignored("prompt_cache_key", text(), "Prefixes are found by comparison"),
+      ignored("prompt_cache_retention", text(), "Prefixes stay while there is room"),
+      refused("prompt_cache_options", "prefixes are cached without being asked for"),
+      refused("functions", "it is deprecated, use tools"),
+      refused("function_call", "it is deprecated, use tool_choice"),
+      refused("audio", "no model here speaks"),
+      refused("moderation", "answers are not moderated"),
+      refused("prediction", "speculation needs no prediction here"),
+      refused("web_search_options", "the server does not search the web"),
+  };
+}
+
+}  // namespace
+
+const std::vector<Field<ChatParams>>& chat_fields() {
+  static const auto fields = make_chat_fields();
+  return fields;
+}
+
+const Json& chat_schema() {
+  static const Json schema = body_schema(chat_fields());
+  return schema;
+}
+
+void finish_chat(const Json& body, ChatParams& params) {
+  if (const Json* most = given(body, "max_completion_tokens")) {
+    const auto tokens = most->get<int64_t>();
+    if (params.max_tokens.value_or(tokens) != tokens) {
+      refuse_field("max_completion_tokens", "max_completion_tokens and max_tokens are both given and differ");
+    }
+    params.max_tokens = tokens;
+  }
+  const Json* logprobs = given(body, "logprobs");
+  const Json* top = given(body, "top_logprobs");
+  if (logprobs && logprobs->get<bool>()) {
+    params.top_logprobs = top ? top->get<int>() : 0;
+  } else if (top) {
+    refuse_field("top_logprobs", "top_logprobs is only allowed when logprobs is true");
+  }
+  read_tool_choice(given(body, "tool_choice"), params.tools);
+}
+
+}  // namespace mlxk

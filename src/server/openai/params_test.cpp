@@ -1,0 +1,395 @@
+#include "server/openai/params.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "server/api_error.h"
+#include "server/openai/body.h"
+#include "server/openai/fields.h"
+
+namespace mlxk {
+namespace {
+
+constexpr const char* kChat = R"({"model":"m","messages":[{"role":"user","content":"hi"}])";
+constexpr const char* kCompletion = R"({"model":"m","prompt":"hi")";
+
+ChatParams chat(const std::string& fields) {
+  return parse_chat(parse_object(kChat + (fields.empty() ? "" : "," + fields) + "}"));
+}
+CompletionParams completion(const std::string& fields) {
+  return parse_completion(parse_object(kCompletion + (fields.empty() ? "" : "," + fields) + "}"));
+}
+ChatParams with_messages(const std::string& messages) {
+  return parse_chat(parse_object(R"({"model":"m","messages":)" + messages + "}"));
+}
+
+template <class Parse>
+std::pair<std::string, std::string> refusal(Parse parse) {
+  try {
+    parse();
+  } catch (const ApiError& e) {
+    EXPECT_EQ(e.status, 400);
+    EXPECT_EQ(e.kind(), ErrorKind::invalid);
+    return {e.param, e.what()};
+  }
+  return {"", "accepted"};
+}
+
+TEST(ParseChat, AbsentFieldsHaveTheDefaultsOfTheOriginal) {
+  const ChatParams p = chat("");
+  EXPECT_EQ(p.model, "m");
+  EXPECT_FLOAT_EQ(p.sampling.temperature, 0.7F);
+  EXPECT_FLOAT_EQ(p.sampling.top_p, 0.9F);
+  EXPECT_FLOAT_EQ(p.sampling.repetition_penalty, 1.1F);
+  EXPECT_EQ(p.sampling.repetition_context_size, 20);
+  EXPECT_EQ(p.sampling.seed, std::nullopt);
+  EXPECT_EQ(p.max_tokens, std::nullopt);
+  EXPECT_EQ(p.n, 1);
+  EXPECT_FALSE(p.stream);
+  EXPECT_EQ(p.top_logprobs, -1);
+  EXPECT_EQ(p.grammar.kind, AnswerGrammar::Kind::none);
+  EXPECT_EQ(p.tools.choice, ToolOptions::Choice::none);
+  EXPECT_TRUE(p.tools.parallel);
+  EXPECT_EQ(p.template_kwargs, Json::object());
+}
+
+TEST(ParseChat, NullIsAbsent) {
+  std::string fields;
+  for (const auto& field : chat_fields()) {
+    if (!field.required) fields += (fields.empty() ? "\"" : ",\"") + field.name + "\":null";
+  }
+  for (const auto& field : answer_fields()) {
+    if (!field.required) fields += ",\"" + field.name + "\":null";
+  }
+  EXPECT_FLOAT_EQ(chat(fields).sampling.temperature, 0.7F);
+}
+
+TEST(ParseChat, ReadsEveryFieldOfSampling) {
+  const Sampling s = chat(R"("temperature":0.25,"top_p":0.5,"top_k":7,"min_p":0.125,"xtc_probability":0.5,
+    "xtc_threshold":0.25,"repetition_penalty":1.5,"repetition_context_size":64,"presence_penalty":-2,
+    "presence_context_size":0,"frequency_penalty":2,"frequency_context_size":9,"seed":-3,
+    "logit_bias":{"0":-100,"42":1.5}})").sampling;
+  EXPECT_EQ(s.temperature, 0.25F);
+  EXPECT_EQ(s.top_p, 0.5F);
+  EXPECT_EQ(s.top_k, 7);
+  EXPECT_EQ(s.min_p, 0.125F);
+  EXPECT_EQ(s.xtc_probability, 0.5F);
+  EXPECT_EQ(s.xtc_threshold, 0.25F);
+  EXPECT_EQ(s.repetition_penalty, 1.5F);
+  EXPECT_EQ(s.repetition_context_size, 64);
+  EXPECT_EQ(s.presence_penalty, -2);
+  EXPECT_EQ(s.presence_context_size, 0);
+  EXPECT_EQ(s.frequency_penalty, 2);
+  EXPECT_EQ(s.frequency_context_size, 9);
+  EXPECT_EQ(s.seed, static_cast<uint64_t>(-3));
+  EXPECT_EQ(s.logit_bias, (std::vector<std::pair<int32_t, float>>{{0, -100.0F}, {42, 1.5F}}));
+}
+
+TEST(ParseChat, TopPOfZeroLeavesTheLikeliestToken) { EXPECT_GT(chat(R"("top_p":0)").sampling.top_p, 0); }
+
+TEST(ParseChat, ReadsWhatBoundsAnAnswer) {
+  EXPECT_EQ(chat(R"("max_tokens":5)").max_tokens, 5);
+  EXPECT_EQ(chat(R"("max_completion_tokens":6)").max_tokens, 6);
+  EXPECT_EQ(chat(R"("max_tokens":7,"max_completion_tokens":7)").max_tokens, 7);
+  EXPECT_EQ(chat(R"("stop":"x")").stops, std::vector<std::string>{"x"});
+  EXPECT_EQ(chat(R"("stop":["x","\n\n"])").stops, (std::vector<std::string>{"x", "\n\n"}));
+  EXPECT_EQ(chat(R"("n":3)").n, 3);
+  EXPECT_EQ(chat(R"("deadline_ms":1500)").deadline_ms, 1500);
+}
+
+TEST(ParseChat, ReadsHowTheAnswerIsShown) {
+  EXPECT_EQ(chat(R"("logprobs":true)").top_logprobs, 0);
+  EXPECT_EQ(chat(R"("logprobs":true,"top_logprobs":20)").top_logprobs, 20);
+  EXPECT_EQ(chat(R"("logprobs":false)").top_logprobs, -1);
+  const ChatParams p = chat(R"("stream":true,"stream_options":{"include_usage":true})");
+  EXPECT_TRUE(p.stream);
+  EXPECT_TRUE(p.include_usage);
+  EXPECT_FALSE(chat(R"("stream":true,"stream_options":{}, "modalities":["text"],"verbosity":"medium")").include_usage);
+}
+
+TEST(ParseChat, ReadsGrammars) {
+  using Kind = AnswerGrammar::Kind;
+  const auto grammar = [](const std::string& fields) { return chat(fields).grammar; };
+  EXPECT_EQ(grammar(R"("response_format":{"type":"text"})").kind, Kind::none);
+  EXPECT_EQ(grammar(R"("response_format":{"type":"json_object"})").kind, Kind::json_object);
+  const AnswerGrammar schema = grammar(
+      R"("response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"array"}}})");
+  EXPECT_EQ(schema.kind, Kind::json_schema);
+  EXPECT_EQ(schema.source, R"({"type":"array"})");
+  const AnswerGrammar lark = grammar(R"("grammar":{"type":"lark","source":"start: \"x\""})");
+  EXPECT_EQ(lark.kind, Kind::lark);
+  EXPECT_EQ(lark.source, R"(start: "x")");
+  EXPECT_EQ(grammar(R"("grammar":{"type":"regex","source":"[ab]+"})").kind, Kind::regex);
+}
+
+constexpr const char* kTools =
+    R"("tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object"}}},)"
+    R"({"type":"function","function":{"name":"b"}}])";
+
+TEST(ParseChat, ReadsTools) {
+  using Choice = ToolOptions::Choice;
+  const auto tools = [](const std::string& more) { return chat(kTools + more).tools; };
+  EXPECT_EQ(tools("").choice, Choice::automatic);
+  EXPECT_EQ(tools("").tools.size(), 2);
+  EXPECT_EQ(tools(R"(,"tool_choice":"none")").choice, Choice::none);
+  EXPECT_EQ(tools(R"(,"tool_choice":"required")").choice, Choice::required);
+  EXPECT_EQ(tools(R"(,"tool_choice":{"type":"function","function":{"name":"b"}})").name, "b");
+  EXPECT_FALSE(tools(R"(,"parallel_tool_calls":false)").parallel);
+  const ToolOptions allowed = tools(R"(,"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required",)"
+                                    R"("tools":[{"type":"function","function":{"name":"b"}}]}})");
+  EXPECT_EQ(allowed.choice, Choice::required);
+  ASSERT_EQ(allowed.tools.size(), 1);
+  EXPECT_EQ(allowed.tools[0]["function"]["name"], "b");
+}
+
+TEST(ParseChat, HandsReasoningToTheTemplate) {
+  const Json high = chat(R"("reasoning_effort":"high")").template_kwargs;
+  EXPECT_EQ(high["reasoning_effort"], "high");
+  EXPECT_EQ(high["enable_thinking"], true);
+  const Json none = chat(R"("reasoning_effort":"none","chat_template_kwargs":{"thinking":true,"x":[1]})").template_kwargs;
+  EXPECT_EQ(none["enable_thinking"], false);
+  EXPECT_EQ(none["thinking"], true) << "what the client writes itself counts";
+  EXPECT_EQ(none["x"], Json::array({1}));
+}
+
+struct Bad {
+  const char* fields;
+  const char* param;
+};
+
+// One or more of each field: type, range, what else it refuses.
+const Bad kBadAnswerFields[] = {
+    {R"("max_tokens":0)", "max_tokens"},
+    {R"("max_tokens":-1)", "max_tokens"},
+    {R"("max_tokens":1.5)", "max_tokens"},
+    {R"("max_tokens":"5")", "max_tokens"},
+    {R"("max_tokens":9223372036854775808)", "max_tokens"},
+    {R"("max_tokens":18446744073709551616)", "max_tokens"},
+    {R"("n":0)", "n"},
+    {R"("n":33)", "n"},
+    {R"("n":true)", "n"},
+    {R"("n":4294967297)", "n"},
+    {R"("seed":9223372036854775808)", "seed"},
+    {R"("seed":9.3e18)", "seed"},
+    {R"("seed":"x")", "seed"},
+    {R"("stop":"")", "stop"},
+    {R"("stop":["a",""])", "stop[1]"},
+    {R"("stop":["a",1])", "stop[1]"},
+    {R"("stop":7)", "stop"},
+    {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])", "stop"},
+    {R"("temperature":-0.1)", "temperature"},
+    {R"("temperature":2.1)", "temperature"},
+    {R"("temperature":"hot")", "temperature"},
+    {R"("temperature":[1])", "temperature"},
+    {R"("top_p":1.01)", "top_p"},
+    {R"("top_p":-1)", "top_p"},
+    {R"("top_k":-1)", "top_k"},
+    {R"("top_k":2147483648)", "top_k"},
+    {R"("min_p":1.5)", "min_p"},
+    {R"("xtc_probability":2)", "xtc_probability"},
+    {R"("xtc_threshold":0.6)", "xtc_threshold"},
+    {R"("repetition_penalty":-1)", "repetition_penalty"},
+    {R"("repetition_context_size":-1)", "repetition_context_size"},
+    {R"("presence_penalty":2.5)", "presence_penalty"},
+    {R"("presence_context_size":1e9)", "presence_context_size"},
+    {R"("frequency_penalty":-2.5)", "frequency_penalty"},
+    {R"("frequency_context_size":"a")", "frequency_context_size"},
+    {R"("logit_bias":[1])", "logit_bias"},
+    {R"("logit_bias":{"x":1})", "logit_bias"},
+    {R"("logit_bias":{"-1":1})", "logit_bias"},
+    {R"("logit_bias":{"4294967296":1})", "logit_bias"},
+    {R"("logit_bias":{"01":1})", "logit_bias"},
+    {R"("logit_bias":{"1":101})", "logit_bias.1"},
+    {R"("logit_bias":{"1":"a"})", "logit_bias.1"},
+    {R"("response_format":"json")", "response_format"},
+    {R"("response_format":{"type":"xml"})", "response_format.type"},
+    {R"("response_format":{"type":"json_schema"})", "response_format.json_schema"},
+    {R"("response_format":{"type":"json_schema","json_schema":{"name":"a","schema":"b"}})",
+     "response_format.json_schema.schema"},
+    {R"("grammar":"x")", "grammar"},
+    {R"("grammar":{"type":"gbnf","source":"x"})", "grammar.type"},
+    {R"("grammar":{"type":"lark"})", "grammar.source"},
+    {R"("grammar":{"type":"regex","source":""})", "grammar.source"},
+    {R"("grammar":{"type":"regex","source":"a"},"response_format":{"type":"json_object"})", "grammar"},
+    {R"("stream":1)", "stream"},
+    {R"("stream_options":{"include_usage":true})", "stream_options"},
+    {R"("stream":true,"stream_options":{"include_usage":"yes"})", "stream_options.include_usage"},
+    {R"("stream":true,"stream_options":{"include_obfuscation":true})", "stream_options.include_obfuscation"},
+    {R"("deadline_ms":0)", "deadline_ms"},
+    {R"("user":5)", "user"},
+};
+
+const Bad kBadChatFields[] = {
+    {R"("max_tokens":1,"max_completion_tokens":2)", "max_completion_tokens"},
+    {R"("max_completion_tokens":0)", "max_completion_tokens"},
+    {R"("logprobs":5)", "logprobs"},
+    {R"("top_logprobs":5)", "top_logprobs"},
+    {R"("logprobs":true,"top_logprobs":21)", "top_logprobs"},
+    {R"("tools":{})", "tools"},
+    {R"("tools":[{"type":"custom","custom":{"name":"a"}}])", "tools[0].type"},
+    {R"("tools":[{"type":"function"}])", "tools[0].function"},
+    {R"("tools":[{"type":"function","function":{"name":""}}])", "tools[0].function.name"},
+    {R"("tools":[{"type":"function","function":{"name":"a b"}}])", "tools[0].function.name"},
+    {R"("tools":[{"type":"function","function":{"name":"a","parameters":[]}}])", "tools[0].function.parameters"},
+    {R"("tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}])",
+     "tools[1].function.name"},
+    {R"("tool_choice":"required")", "tool_choice"},
+    {R"("tool_choice":"maybe")", "tool_choice"},
+    {R"("tools":[{"type":"function","function":{"name":"a"}}],)"
+     R"("tool_choice":{"type":"function","function":{"name":"b"}})",
+     "tool_choice.function.name"},
+    {R"("tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"allowed_tools",)"
+     R"("allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"c"}}]}})",
+     "tool_choice.allowed_tools.tools[0].function.name"},
+    {R"("parallel_tool_calls":"no")", "parallel_tool_calls"},
+    {R"("reasoning_effort":"extreme")", "reasoning_effort"},
+    {R"("chat_template_kwargs":[])", "chat_template_kwargs"},
+    {R"("chat_template_kwargs":{"messages":[]})", "chat_template_kwargs.messages"},
+    {R"("modalities":["text","audio"])", "modalities"},
+    {R"("modalities":["audio"])", "modalities[0]"},
+    {R"("verbosity":"high")", "verbosity"},
+    {R"("chunk":6)", "chunk"},
+    {R"("chunk":0)", "chunk"},
+    {R"("store":"yes")", "store"},
+    {R"("metadata":7)", "metadata"},
+    {R"("service_tier":1)", "service_tier"},
+    {R"("safety_identifier":1)", "safety_identifier"},
+    {R"("prompt_cache_key":1)", "prompt_cache_key"},
+    {R"("prompt_cache_retention":1)", "prompt_cache_retention"},
+    {R"("prompt_cache_options":{"mode":"implicit"})", "prompt_cache_options"},
+    {R"("functions":[])", "functions"},
+    {R"("function_call":"auto")", "function_call"},
+    {R"("audio":{"voice":"x"})", "audio"},
+    {R"("moderation":{"model":"x"})", "moderation"},
+    {R"("prediction":{"type":"content","content":"x"})", "prediction"},
+    {R"("web_search_options":{})", "web_search_options"},
+};
+
+const Bad kBadCompletionFields[] = {
+    {R"("echo":"yes")", "echo"},
+    {R"("logprobs":21)", "logprobs"},
+    {R"("logprobs":true)", "logprobs"},
+    {R"("best_of":2)", "best_of"},
+    {R"("best_of":0)", "best_of"},
+    {R"("suffix":"x")", "suffix"},
+};
+
+template <class Cases, class Parse>
+std::set<std::string> expect_refused(const Cases& cases, Parse parse) {
+  std::set<std::string> fields;
+  for (const Bad& bad : cases) {
+    const auto [param, message] = refusal([&] { parse(bad.fields); });
+    EXPECT_EQ(param, bad.param) << bad.fields << ": " << message;
+    EXPECT_NE(message.find(bad.param), std::string::npos) << message;
+    fields.insert(param.substr(0, param.find_first_of(".[")));
+  }
+  return fields;
+}
+
+template <class Params>
+void expect_all_named(const std::vector<Field<Params>>& fields, const std::set<std::string>& seen) {
+  for (const auto& field : fields) {
+    EXPECT_TRUE(field.required || seen.count(field.name)) << field.name << " has no case";
+  }
+}
+
+TEST(ParseChat, RefusesByName) {
+  expect_all_named(answer_fields(), expect_refused(kBadAnswerFields, chat));
+  expect_all_named(chat_fields(), expect_refused(kBadChatFields, chat));
+}
+
+TEST(ParseCompletion, RefusesByName) {
+  expect_all_named(answer_fields(), expect_refused(kBadAnswerFields, completion));
+  expect_all_named(completion_fields(), expect_refused(kBadCompletionFields, completion));
+}
+
+TEST(ParseChat, AcceptsWithoutEffect) {
+  const ChatParams p = chat(R"("store":true,"metadata":{"a":"b"},"service_tier":"flex","safety_identifier":"x","user":"u",
+    "prompt_cache_key":"k","prompt_cache_retention":"24h","chunk":5,"some_new_field":{"a":1}})");
+  EXPECT_EQ(p.messages.size(), 1);
+}
+
+TEST(ParseChat, SaysWhatItWanted) {
+  EXPECT_EQ(refusal([] { chat(R"("temperature":3)"); }).second, "temperature must be a number from 0 to 2, got 3");
+  EXPECT_EQ(refusal([] { chat(R"("stop":{})"); }).second,
+            "stop must be a string of 1 to 256 characters or an array of 0 to 16 items, got an object");
+  EXPECT_EQ(refusal([] { chat(R"("seed":1e30)"); }).second, "seed must be an integer of 64 bits, got 1e+30");
+  EXPECT_EQ(refusal([] { chat(R"("functions":[])"); }).second,
+            "functions is not supported: it is deprecated, use tools");
+  EXPECT_EQ(refusal([] { with_messages(R"([{"role":"function","content":"x"}])"); }).second,
+            R"(messages[0].role must be "system", "developer", "user", "assistant" or "tool", got "function")");
+}
+
+TEST(ParseChat, RefusesNumbersThatAreNotFinite) {
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    Json body = parse_object(std::string(kChat) + "}");
+    for (const char* field : {"temperature", "top_p", "presence_penalty", "max_tokens", "seed", "repetition_penalty"}) {
+      Json changed = body;
+      changed[field] = bad;
+      EXPECT_EQ(refusal([&] { parse_chat(changed); }).first, field);
+    }
+  }
+}
+
+TEST(ParseChat, RefusesHugeListsQuickly) {
+  std::string stops = R"("stop":[)";
+  for (int i = 0; i < 100'000; ++i) stops += "\"a\",";
+  EXPECT_EQ(refusal([&] { chat(stops + "\"z\"]"); }).first, "stop");
+  std::string bias = R"("logit_bias":{)";
+  for (int i = 0; i < 19'000; ++i) bias += "\"" + std::to_string(i) + "\":1,";
+  EXPECT_EQ(refusal([&] { chat(bias + "\"99999\":1}"); }).first, "logit_bias");
+}
+
+TEST(ParseChat, RequiresModelAndMessages) {
+  EXPECT_EQ(refusal([] { parse_chat(Json::object()); }).first, "model");
+  EXPECT_EQ(refusal([] { parse_chat({{"model", "m"}}); }).first, "messages");
+  EXPECT_EQ(refusal([] { parse_chat({{"model", ""}}); }).first, "model");
+  EXPECT_EQ(refusal([] { parse_chat({{"model", nullptr}, {"messages", Json::array()}}); }).first, "model");
+  EXPECT_EQ(refusal([] { parse_chat(Json::array()); }).second, "the body must be an object");
+  EXPECT_EQ(refusal([] { with_messages("[]"); }).first, "messages");
+}
+
+TEST(ParseCompletion, ReadsPrompts) {
+  const auto prompts = [](const std::string& prompt) {
+    return parse_completion(parse_object(R"({"model":"m","prompt":)" + prompt + "}")).prompts;
+  };
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(std::get<std::string>(prompts("\"a\"").at(0)), "a");
+  EXPECT_EQ(prompts(R"(["a","b"])").size(), 2);
+  EXPECT_EQ(std::get<Ids>(prompts("[1,2,3]").at(0)), (Ids{1, 2, 3}));
+  EXPECT_EQ(std::get<Ids>(prompts("[[1],[2,3]]").at(1)), (Ids{2, 3}));
+}
+
+TEST(ParseCompletion, RefusesPromptsByPlace) {
+  const auto param = [](const std::string& prompt) {
+    return refusal([&] { parse_completion(parse_object(R"({"model":"m","prompt":)" + prompt + "}")); }).first;
+  };
+  EXPECT_EQ(param("5"), "prompt");
+  EXPECT_EQ(param("null"), "prompt");
+  EXPECT_EQ(param("[]"), "prompt");
+  EXPECT_EQ(param("[[]]"), "prompt[0]");
+  EXPECT_EQ(param(R"(["a",1])"), "prompt[1]");
+  EXPECT_EQ(param("[1,-1]"), "prompt[1]");
+  EXPECT_EQ(param("[1,2147483648]"), "prompt[1]");
+  EXPECT_EQ(param("[[1],[\"a\"]]"), "prompt[1][0]");
+  EXPECT_EQ(param("[[1],2]"), "prompt[1]");
+  EXPECT_EQ(refusal([] { completion(R"("n":32,"prompt2":1)"); }).second, "accepted");
+  EXPECT_EQ(refusal([] {
+              parse_completion(parse_object(R"({"model":"m","n":32,"prompt":["a","b","c","d","e"]})"));
+            }).first,
+            "prompt");
+}
+
+TEST(ParseCompletion, ReadsItsOwnFields) {
+  const CompletionParams p = completion(R"("echo":true,"logprobs":0,"n":2,"best_of":2,"max_tokens":1)");
+  EXPECT_TRUE(p.echo);
+  EXPECT_EQ(p.top_logprobs, 0);
+  EXPECT_EQ(p.n, 2);
+  EXPECT_EQ(completion(R"("logprobs":20)").top_logprobs, 20);
+}
+
+}  // namespace
+}  // namespace mlxk
