@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
-#include <optional>
 
+#include "backend/cache_layout.h"
 #include "backend/decode_group.h"
+#include "backend/prefix_cache.h"
 #include "base/error.h"
 #include "worker/sampling_check.h"
 
@@ -17,6 +19,15 @@ namespace {
 constexpr int64_t kPrefillChunk = 512;
 // Others wait for their next token meanwhile.
 constexpr int64_t kPrefillChunkBesideOthers = 128;
+
+// Tokens that another prompt is about to keep: fewer are computed sooner than they are waited for.
+constexpr int64_t kWorthWaiting = 32;
+
+/// How many tokens two prompts begin with alike, without the last of either, which is not kept.
+int64_t shared_tokens(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  const auto length = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())) - 1;
+  return std::mismatch(a.begin(), a.begin() + length, b.begin()).first - a.begin();
+}
 
 void check_request(const GenerateRequest& request, const ModelFacts& facts) {
   if (request.prompt.empty()) throw Error(ErrorKind::invalid, "the prompt has no tokens");
@@ -49,6 +60,7 @@ class MlxSequence : public Sequence {
 
   const uint64_t id;  // counts up
   const std::shared_ptr<Completion> completion;
+  mutable bool looks_up = true;  // in the kept prompts, before it goes on
 
  private:
   DecodeGroup& group_;
@@ -56,61 +68,116 @@ class MlxSequence : public Sequence {
 
 class MlxTextModel : public TextModel {
  public:
-  explicit MlxTextModel(std::unique_ptr<Model> model)
+  MlxTextModel(std::unique_ptr<Model> model, const TextModelOptions& options)
       : model_(std::move(model)),
         facts_{.model_type = model_->model_type(),
                .vocab_size = model_->vocab_size(),
                .context_length = model_->context_length(),
-               .weight_bytes = model_->weight_bytes()} {}
+               .weight_bytes = model_->weight_bytes()},
+        layout_(*model_),
+        kept_(layout_, options.prefix_cache_bytes) {}
 
   const ModelFacts& facts() const override { return facts_; }
+  uint64_t kv_bytes(int64_t tokens) const override { return layout_.row_bytes(tokens); }
+  CacheFacts cache_facts() const override {
+    CacheFacts facts;
+    kept_.add_facts(facts);
+    return facts;
+  }
 
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
     check_request(request, facts_);
     return std::make_unique<MlxSequence>(group_, ++started_, *model_, std::move(request));
   }
 
-  void step(std::span<Sequence* const> running, const StepSink& unchecked) override {
-    const StepSink sink = [&](size_t index, const Event& event) {
-      model_->check_weights();
-      unchecked(index, event);
-    };
-    std::vector<std::shared_ptr<Completion>> decoding;
-    std::map<const Completion*, size_t> indices;
-    std::optional<size_t> prefilling;  // the next in turn, else the first
-    for (size_t i = 0; i < running.size(); ++i) {
-      const auto& sequence = static_cast<const MlxSequence&>(*running[i]);
-      indices[sequence.completion.get()] = i;
-      if (sequence.completion->prefilled()) {
-        decoding.push_back(sequence.completion);
-      } else if (!prefilling || (sequence.id > last_prefilled_ && id_of(running, *prefilling) <= last_prefilled_)) {
-        prefilling = i;
-      }
+  void step(std::span<Sequence* const> running, const StepSink& sink) override {
+    try {
+      decode(running, sink);
+      prefill(running, sink);
+    } catch (...) {
+      kept_.clear();  // what failed may have been any array
+      throw;
     }
-    if (!decoding.empty()) {
-      group_.step(decoding, [&](const Completion& one, const Event& event) { sink(indices.at(&one), event); });
-    }
-    if (!prefilling) return;
-    last_prefilled_ = id_of(running, *prefilling);
-    auto& completion = *static_cast<MlxSequence&>(*running[*prefilling]).completion;
-    sink(*prefilling, completion.prefill(*model_, decoding.empty() ? kPrefillChunk : kPrefillChunkBesideOthers));
   }
 
  private:
-  static uint64_t id_of(std::span<Sequence* const> running, size_t index) {
-    return static_cast<const MlxSequence&>(*running[index]).id;
+  static const MlxSequence& of(const Sequence* sequence) { return static_cast<const MlxSequence&>(*sequence); }
+
+  void decode(std::span<Sequence* const> running, const StepSink& sink) {
+    std::vector<std::shared_ptr<Completion>> decoding;
+    std::map<const Completion*, size_t> indices;
+    for (size_t i = 0; i < running.size(); ++i) {
+      const auto& completion = of(running[i]).completion;
+      if (!completion->prefilled()) continue;
+      indices[completion.get()] = i;
+      decoding.push_back(completion);
+    }
+    decoding_ = !decoding.empty();
+    if (!decoding_) return;
+    std::vector<std::pair<size_t, Event>> events;
+    group_.step(decoding, [&](const Completion& one, const Event& event) { events.emplace_back(indices.at(&one), event); });
+    model_->check_weights();
+    for (const auto& [index, event] : events) sink(index, event);
+  }
+
+  /// The next in turn goes on with its prompt.
+  void prefill(std::span<Sequence* const> running, const StepSink& sink) {
+    std::vector<size_t> waiting;  // those after the last in turn first
+    for (size_t i = 0; i < running.size(); ++i) {
+      if (!of(running[i]).completion->prefilled()) waiting.push_back(i);
+    }
+    std::stable_partition(waiting.begin(), waiting.end(), [&](size_t i) { return of(running[i]).id > last_prefilled_; });
+    for (const size_t i : waiting) {
+      const MlxSequence& sequence = of(running[i]);
+      Completion& completion = *sequence.completion;
+      if (waits_for_another(sequence, waiting, running)) {
+        sequence.looks_up = true;
+        continue;
+      }
+      if (sequence.looks_up && completion.restore(kept_) && completion.prefilled()) {
+        sink(i, completion.progress());
+        continue;
+      }
+      sequence.looks_up = false;
+      last_prefilled_ = of(running[i]).id;
+      completion.prefill(*model_, kept_, decoding_ ? kPrefillChunkBesideOthers : kPrefillChunk);
+      model_->check_weights();
+      sink(i, completion.progress());
+      return;
+    }
+  }
+
+  /// Whether another prompt that begins as this one does, and is further, will soon have kept more of that beginning.
+  bool waits_for_another(const MlxSequence& one, const std::vector<size_t>& waiting, std::span<Sequence* const> running) {
+    if (!one.completion->shares(kept_)) return false;
+    const auto& request = one.completion->request();
+    const int64_t own = one.completion->prefilled_tokens();
+    for (const size_t i : waiting) {
+      const MlxSequence& other = of(running[i]);
+      const int64_t done = other.completion->prefilled_tokens();
+      const bool is_ahead = done > own || (done == own && other.id < one.id);
+      if (!is_ahead || other.completion->request().cache_scope != request.cache_scope) continue;
+      const int64_t shared = shared_tokens(other.completion->request().prompt, request.prompt);
+      if (shared <= done || shared < own + kWorthWaiting) continue;
+      other.completion->stop_at(shared);
+      return true;
+    }
+    return false;
   }
 
   std::unique_ptr<Model> model_;
   ModelFacts facts_;
+  CacheLayout layout_;
+  PrefixCache kept_;
   DecodeGroup group_{*model_};
+  bool decoding_ = false;                      // in the last step
   uint64_t started_ = 0, last_prefilled_ = 0;  // ids of sequences
 };
 
 }  // namespace
 
-std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model) {
-  return std::make_unique<MlxTextModel>(std::move(model));
+std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options) {
+  return std::make_unique<MlxTextModel>(std::move(model), options);
 }
 
 }  // namespace mlxk

@@ -56,21 +56,31 @@ class Sequence {
 /// Takes an event of the sequence at `index` of those that are stepped; must not throw.
 using StepSink = std::function<void(size_t index, const Event& event)>;
 
-/// A loaded text model. Every call, the destructor too, on the worker thread.
-class TextModel {
+/// A loaded model of any kind: what the worker's loop needs to step its requests between those of others. Every call, the
+/// destructor too, on the worker thread.
+class EngineModel {
  public:
-  virtual ~TextModel() = default;
+  virtual ~EngineModel() = default;
   virtual const ModelFacts& facts() const = 0;
   /// Bytes of keys and values that a request of so many tokens (prompt and answer) will need at most.
   virtual uint64_t kv_bytes(int64_t /*tokens*/) const { return 0; }
   virtual CacheFacts cache_facts() const { return {}; }
-  /// Checks the request (ids, lengths) and makes its caches; throws invalid naming the field.
-  virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
   /// Goes on with `running`, sequences of this model that have not ended: at most one token for each of those that
   /// decode, a part of a prompt for one of the others. Events reach `sink` as soon as they are known; Done, or a Failed
   /// that concerns this request alone, is a sequence's last, and it is not stepped again. What it throws fails every
   /// request on the model.
   virtual void step(std::span<Sequence* const> running, const StepSink& sink) = 0;
+};
+
+/// A loaded text model.
+class TextModel : public EngineModel {
+ public:
+  /// Throws invalid naming the field (ids, lengths); asked when a request arrives, before it waits.
+  virtual void check(const GenerateRequest& /*request*/) const {}
+  /// Of the prompt, how many tokens a cache would give if it began now.
+  virtual int64_t cached_tokens(const GenerateRequest& /*request*/) const { return 0; }
+  /// Checks the request and makes its caches; throws invalid naming the field.
+  virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
 };
 
 struct ConvertOptions {
@@ -111,7 +121,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceFacts device() = 0;
-  /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory.
+  /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory. Other models are stepped in
+  /// `progress`: it is called between two evaluations, outside of any PhaseScope.
   virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                const ProgressSink& progress) = 0;
   virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;

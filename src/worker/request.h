@@ -58,6 +58,7 @@ struct GenerateRequest {
   bool prompt_logprobs = false;  // also of the prompt's tokens (PromptEvent), with top_logprobs as above
   std::string cache_scope;       // cached prefixes are shared only within one scope (an API key)
   std::optional<std::chrono::steady_clock::time_point> deadline;  // ends with a failure `deadline` when it passes
+  bool max_tokens_named = true;  // false: a default, which says nothing of how long the answer will take
 };
 
 struct TokenLogprob {

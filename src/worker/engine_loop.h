@@ -1,0 +1,78 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "worker/job.h"
+#include "worker/limits.h"
+#include "worker/mailbox.h"
+#include "worker/pace.h"
+#include "worker/status.h"
+#include "worker/waiting_line.h"
+
+namespace mlxk {
+
+/// What only the worker's thread touches: the backend, its models, and the requests on them, which it steps in turn
+/// whatever their kind.
+class EngineLoop {
+ public:
+  EngineLoop(std::unique_ptr<Backend> backend, WorkerLimits limits, Mailbox& mailbox);
+
+  Backend& backend() { return *backend_; }
+  uint64_t add_model(LoadedModel model);
+  /// Whether a request runs or waits.
+  bool busy() const;
+  /// Unloads models and takes in requests as other threads asked.
+  void take_mail();
+  /// Takes mail, ends what was cancelled or is late, starts what has room, and steps every model once.
+  void turn();
+  /// Runs a load or conversion of what is at `path`. With `others_go_on` the requests on other models get, whenever it
+  /// tells its progress, as much time as it had.
+  void run_long(const std::filesystem::path& path, const ProgressSink& progress, bool others_go_on,
+                const std::function<void(const ProgressSink&)>& task);
+  /// Ends every request, Done with `cancelled`.
+  void cancel_all();
+
+ private:
+  using Clock = Job::Clock;
+  struct Running {
+    Job job;
+    std::unique_ptr<Sequence> sequence;
+    Progress progress;
+    Clock::time_point started;
+    bool ended = false;
+  };
+  struct Model {
+    LoadedModel loaded;
+    std::vector<Running> running;  // in the order of their starts; they refer to the model
+    Pace pace;
+    CacheFacts cache;
+    Clock::time_point cache_seen{};
+    bool rested = false;  // nothing ran when it was seen
+  };
+
+  Model& model_of(const Job& job);
+  void arrive(Job job);
+  void end_unwanted();
+  void admit();
+  bool start(Job job);
+  void step(Model& model);
+  void give(Model& model, Running& running, const Event& event);
+  void refuse(const Job& job, const FailedEvent& failure);
+  double wait_s(const Model& model, size_t ahead) const;
+  bool is_too_late(const Job& job, double wait);
+  void publish();
+
+  Mailbox& mailbox_;
+  WorkerLimits limits_;
+  std::unique_ptr<Backend> backend_;  // the models refer to it
+  std::map<uint64_t, Model> models_;
+  WaitingLine waiting_;
+  WorkerStatus status_;
+  RateMeter tokens_;
+  uint64_t last_id_ = 0;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace mlxk {
+
+/// What a worker takes on. The defaults set no limit.
+struct WorkerLimits {
+  size_t max_running = std::numeric_limits<size_t>::max();   // requests that run at once on one model; at least 1
+  size_t max_waiting = std::numeric_limits<size_t>::max();   // requests that wait for that, on all models together
+  uint64_t kv_bytes = std::numeric_limits<uint64_t>::max();  // keys and values of all that run
+};
+
+}  // namespace mlxk
