@@ -45,6 +45,8 @@ int mlxk_tokenizer_decode(const mlxk_tokenizer* tokenizer, const int32_t* ids, s
 int64_t mlxk_tokenizer_token_to_id(const mlxk_tokenizer* tokenizer, const char* token, size_t size);
 /// 1 when `id` has a token (then `out` is it), else 0.
 int mlxk_tokenizer_id_to_token(const mlxk_tokenizer* tokenizer, int32_t id, mlxk_text* out);
+/// The bytes that `id` stands for inside a text; empty past the table.
+void mlxk_tokenizer_token_bytes(const mlxk_tokenizer* tokenizer, int32_t id, mlxk_text* out);
 int32_t mlxk_tokenizer_vocab_size(const mlxk_tokenizer* tokenizer);
 int mlxk_tokenizer_is_special(const mlxk_tokenizer* tokenizer, int32_t id);
 

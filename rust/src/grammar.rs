@@ -1,6 +1,5 @@
 //! Grammars (JSON schema, regex, lark) over a tokenizer's vocabulary: which tokens may come next.
 
-use crate::decode::{byte_level, byte_token};
 use crate::tokenizer::{Handle, Tok};
 use crate::{bytes, catch, guard, Failure, Text};
 use llguidance::api::TopLevelGrammar;
@@ -8,7 +7,6 @@ use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
 use std::ffi::{c_char, CStr};
 use std::sync::Arc;
-use tokenizers::decoders::DecoderWrapper;
 
 /// The vocabulary as a trie of bytes.
 struct Vocabulary {
@@ -28,54 +26,15 @@ impl TokenizerEnv for Vocabulary {
     }
 }
 
-/// How a vocabulary spells bytes.
-#[derive(Default)]
-struct Spelling {
-    byte_level: bool,
-    byte_fallback: bool,
-    space: Option<char>,
-}
-
-impl Spelling {
-    fn read(&mut self, decoder: &DecoderWrapper) {
-        let json = serde_json::to_value(decoder).unwrap_or_default();
-        let first = |text: Option<&str>| text.and_then(|t| t.chars().next());
-        match decoder {
-            DecoderWrapper::ByteLevel(_) => self.byte_level = true,
-            DecoderWrapper::ByteFallback(_) => self.byte_fallback = true,
-            DecoderWrapper::Metaspace(_) => self.space = first(json["replacement"].as_str()),
-            DecoderWrapper::Replace(_) if json["content"] == " " => {
-                self.space = first(json["pattern"]["String"].as_str())
-            }
-            DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().for_each(|d| self.read(d)),
-            _ => {}
-        }
-    }
-
-    fn bytes(&self, token: &str) -> Vec<u8> {
-        if self.byte_level {
-            return byte_level(token);
-        }
-        if let Some(byte) = byte_token(token).filter(|_| self.byte_fallback) {
-            return vec![byte];
-        }
-        match self.space {
-            Some(space) => token.replace(space, " ").into_bytes(),
-            None => token.as_bytes().to_vec(),
-        }
-    }
-}
-
 pub struct GrammarEnv {
     factory: ParserFactory,
 }
 
 impl GrammarEnv {
     fn new(tok: &Tok, eos: &[TokenId]) -> Result<GrammarEnv, Failure> {
-        let mut spelling = Spelling::default();
-        match tok.inner.get_decoder() {
-            Some(decoder) => spelling.read(decoder),
-            None => return Err("grammars need a tokenizer with a decoder".into()),
+        let spelling = tok.spelling();
+        if tok.inner.get_decoder().is_none() {
+            return Err("grammars need a tokenizer with a decoder".into());
         }
         if !spelling.byte_level && spelling.space.is_none() {
             return Err("grammars need a byte-level or SentencePiece vocabulary".into());
@@ -88,8 +47,7 @@ impl GrammarEnv {
         let words: Vec<Vec<u8>> = (0..size)
             .map(|id| match added.get(&id) {
                 Some(token) if token.special => [&[TokTrie::SPECIAL_TOKEN_MARKER], token.content.as_bytes()].concat(),
-                Some(token) => token.content.as_bytes().to_vec(),
-                None => tok.raw_token(id).map_or(vec![], |token| spelling.bytes(&token)),
+                _ => tok.token_bytes(id),
             })
             .collect();
         let info = TokRxInfo::new(size, eos[0]);

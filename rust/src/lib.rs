@@ -4,6 +4,7 @@ mod confined;
 mod decode;
 mod grammar;
 mod pyformat;
+mod spelling;
 mod strmethods;
 mod template;
 mod tokenizer;
@@ -35,7 +36,11 @@ pub struct Text {
 
 impl Text {
     pub fn from_string(s: String) -> Text {
-        let boxed = s.into_bytes().into_boxed_slice();
+        Text::from_bytes(s.into_bytes())
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Text {
+        let boxed = bytes.into_boxed_slice();
         let size = boxed.len();
         Text { data: Box::into_raw(boxed) as *mut u8, size }
     }

@@ -2,12 +2,13 @@
 //! own: the crate's way through untyped JSON values takes several times as long for 256k tokens.
 
 use crate::decode::Stage;
+use crate::spelling::Spelling;
 use crate::{bytes, catch, guard, Failure, Text};
 use ahash::AHashMap;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokenizers::models::bpe::BpeBuilder;
 use tokenizers::models::unigram::Unigram;
 use tokenizers::{AddedToken, Model, ModelWrapper, Tokenizer};
@@ -17,6 +18,7 @@ const MAX_ID: u32 = 1 << 24;
 
 pub struct Tok {
     pub inner: Tokenizer,
+    spelling: OnceLock<Spelling>,
     model_vocab: u32, // one more than the model's largest id
 }
 
@@ -35,7 +37,7 @@ impl Tok {
         inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.with_padding(None);
         inner.with_model(model);
-        let mut tok = Tok { inner, model_vocab };
+        let mut tok = Tok { inner, spelling: OnceLock::new(), model_vocab };
         let tokens = added.into_iter().map(added_token).collect::<Result<Vec<_>, _>>()?;
         tok.inner.add_tokens(tokens).map_err(|e| e.to_string())?;
         if tok.vocab_size() > MAX_ID {
@@ -72,6 +74,24 @@ impl Tok {
     /// The token as decode() feeds it to the decoder.
     pub fn raw_token(&self, id: u32) -> Option<String> {
         self.inner.get_added_vocabulary().simple_id_to_token(id).or_else(|| self.inner.get_model().id_to_token(id))
+    }
+
+    pub fn spelling(&self) -> &Spelling {
+        self.spelling.get_or_init(|| {
+            let mut spelling = Spelling::default();
+            if let Some(decoder) = self.inner.get_decoder() {
+                spelling.read(decoder);
+            }
+            spelling
+        })
+    }
+
+    /// What the token stands for, in any place but the first of a text; empty past the table.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        match self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id) {
+            Some(token) => token.content.as_bytes().to_vec(),
+            None => self.raw_token(id).map_or(vec![], |token| self.spelling().bytes(&token)),
+        }
     }
 
     pub fn is_special(&self, id: u32) -> bool {
@@ -460,6 +480,11 @@ pub unsafe extern "C" fn mlxk_tokenizer_id_to_token(handle: *const Handle, id: i
         }
         _ => 0,
     }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_tokenizer_token_bytes(handle: *const Handle, id: i32, out: *mut Text) {
+    *out = Text::from_bytes(catch(|| tok(handle).token_bytes(id as u32)).unwrap_or_default());
 }
 
 #[no_mangle]

@@ -104,6 +104,7 @@ class Vocabulary : public Tokenizer {
     return std::nullopt;
   }
   std::optional<std::string> id_to_token(int32_t id) const override { return tokens_.at(static_cast<size_t>(id)); }
+  std::string token_bytes(int32_t id) const override { return tokens_.at(static_cast<size_t>(id)); }
   int32_t vocab_size() const override { return static_cast<int32_t>(tokens_.size()); }
   bool is_special(int32_t) const override { return true; }
   const std::vector<int32_t>& eos_token_ids() const override { return none_; }

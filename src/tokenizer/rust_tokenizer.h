@@ -16,6 +16,7 @@ class RustTokenizer : public Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
   std::optional<int32_t> token_to_id(std::string_view token) const override;
   std::optional<std::string> id_to_token(int32_t id) const override;
+  std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return vocab_size_; }
   bool is_special(int32_t id) const override;
   const std::vector<int32_t>& eos_token_ids() const override { return eos_token_ids_; }

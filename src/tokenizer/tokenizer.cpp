@@ -69,6 +69,12 @@ std::optional<std::string> RustTokenizer::id_to_token(int32_t id) const {
   return mlxk_tokenizer_id_to_token(handle(), id, text.out()) ? std::optional(text.str()) : std::nullopt;
 }
 
+std::string RustTokenizer::token_bytes(int32_t id) const {
+  RustText text;
+  mlxk_tokenizer_token_bytes(handle(), id, text.out());
+  return text.str();
+}
+
 bool RustTokenizer::is_special(int32_t id) const { return mlxk_tokenizer_is_special(handle(), id) != 0; }
 
 const RustTokenizer& rust_tokenizer(const Tokenizer& tokenizer) {

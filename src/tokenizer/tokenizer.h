@@ -32,6 +32,8 @@ class Tokenizer {
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
   /// The token as the vocabulary spells it; nullopt past the table.
   virtual std::optional<std::string> id_to_token(int32_t id) const = 0;
+  /// The bytes that a token stands for inside a text, perhaps only a part of a character: " the"; empty past the table.
+  virtual std::string token_bytes(int32_t id) const = 0;
   /// One more than the largest id, added tokens included.
   virtual int32_t vocab_size() const = 0;
   virtual bool is_special(int32_t id) const = 0;

@@ -116,6 +116,18 @@ TEST(Tokenizer, answers_for_ids_past_the_table) {
   EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{0, 99, -5, INT32_MAX, 1}, true), "ab");
 }
 
+TEST(Tokenizer, tells_the_bytes_of_each_token) {
+  const auto joined = [](const Tokenizer& tokenizer, std::string_view text) {
+    std::string bytes;
+    for (const int32_t id : tokenizer.encode(text, false)) bytes += tokenizer.token_bytes(id);
+    return bytes;
+  };
+  EXPECT_EQ(joined(*Tokenizer::load(kData / "sp_bpe"), "Grüße 🙂 <s>"), " Grüße 🙂 <s>");
+  EXPECT_EQ(joined(*Tokenizer::load(kData / "tiktoken"), " Grüße 🙂"), " Grüße 🙂");
+  EXPECT_EQ(Tokenizer::from_json(small_json(), {}, "test")->token_bytes(-1), "");
+  EXPECT_EQ(Tokenizer::from_json(small_json(), {}, "test")->token_bytes(99), "");
+}
+
 TEST(Tokenizer, takes_invalid_utf8) {
   const auto tokenizer = Tokenizer::from_json(small_json(), {}, "test");
   EXPECT_EQ(tokenizer->encode("a\xFF\xC3" "a", false), (std::vector<int32_t>{0, 0}));
