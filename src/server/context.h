@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -12,6 +13,7 @@
 namespace mlxk {
 
 class Metrics;
+class Ticker;
 
 /// What an endpoint works with; lives as long as the server. Any thread.
 struct ServerContext {
@@ -20,6 +22,8 @@ struct ServerContext {
   Metrics& metrics;
   /// Runs `task` on one of the threads that parse, render, tokenise and wait for loads; never the I/O thread.
   std::function<void(std::function<void()>)> prepare;
+  Ticker& ticker;                     // for comments on streams that wait
+  const std::atomic<bool>& draining;
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
   bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
 };

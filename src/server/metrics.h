@@ -1,0 +1,49 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace mlxk {
+
+/// How often values fell into ranges, as Prometheus counts it.
+class Histogram {
+ public:
+  void observe(double seconds);
+  /// Lines `name_bucket{labels,le="…"} n` … `name_sum`, `name_count`.
+  void append(std::string& out, std::string_view name, std::string_view labels) const;
+
+ private:
+  static constexpr std::array kBounds{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0};
+  std::array<uint64_t, kBounds.size() + 1> counts_{};  // the last: longer than all bounds
+  double sum_ = 0;
+};
+
+/// What an answer cost, over all its choices.
+struct AnswerCost {
+  int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  double queued_s = 0, first_token_s = 0;  // of the first choice
+};
+
+/// What a server did since its start. Any thread.
+class Metrics {
+ public:
+  /// An answer to `route` (a pattern of the table, never a path of a client's) is complete.
+  void count_request(std::string_view route, int status, double seconds, uint64_t bytes);
+  void count_answer(const AnswerCost& cost);
+  /// Prometheus' text format.
+  std::string text() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::string, int>, uint64_t> requests_;
+  std::map<std::string, Histogram, std::less<>> seconds_;
+  uint64_t sent_bytes_ = 0, prompt_tokens_ = 0, cached_tokens_ = 0, completion_tokens_ = 0;
+  Histogram queued_, first_token_;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,286 @@
+#include "server/openai/answer.h"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "server/api_error.h"
+#include "server/metrics.h"
+#include "server/openai/answer_choice.h"
+#include "server/openai/answer_writer.h"
+#include "server/openai/logprobs.h"
+#include "server/task_pool.h"
+
+namespace mlxk {
+
+namespace {
+
+/// What the engine failed with, as the client is told.
+ApiError api_error(const FailedEvent& failed) {
+  const bool full = failed.kind == ErrorKind::unavailable && failed.retry_after_s > 0;
+  ApiError error(failed.kind, failed.message, "", full ? "queue_full" : "", full ? 429 : 0);
+  if (failed.retry_after_s > 0) error.retry_after_s = failed.retry_after_s;
+  return error;
+}
+
+/// One answer under way. The worker's thread queues events; all the rest happens in tasks of the exchange.
+class Answer : public std::enable_shared_from_this<Answer> {
+ public:
+  Answer(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan);
+
+  void start();
+
+ private:
+  void on_event(size_t choice, const Event& event);  // worker thread
+  bool keep_alive();                                 // ticker thread
+
+  // On the I/O thread:
+  void drain();
+  void take(size_t choice, const Event& event);
+  void add(size_t choice, AnswerDelta delta);
+  void echo(size_t choice, const std::vector<TokenEvent>& scored);
+  void open_stream();
+  void close(size_t choice, const DoneEvent& done);
+  void complete();
+  void fail(const ApiError& error);
+  void flush();
+  void cancel_all();
+  void end();
+
+  struct Row {
+    AnswerChoice choice;
+    std::string echo;
+    std::vector<int32_t> prompt;  // kept for its scores
+    Ticket ticket;
+    std::optional<DoneEvent> done;
+  };
+
+  ServerContext& context_;
+  const std::shared_ptr<Exchange> exchange_;
+  AnswerPlan plan_;
+  std::vector<Row> rows_;
+  std::optional<AnswerStream> stream_;
+  std::optional<AnswerDocument> document_;
+  bool streaming_ = false;  // the head was sent
+  bool ended_ = false;
+  bool quiet_ = true;       // nothing was sent since the last tick
+  size_t open_rows_;
+
+  std::mutex mutex_;  // of what follows
+  std::vector<std::pair<size_t, Event>> events_;
+  bool posted_ = false;   // a drain is on its way
+  bool started_ = false;  // the engine began
+};
+
+Answer::Answer(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan)
+    : context_(context), exchange_(std::move(exchange)), plan_(std::move(plan)), open_rows_(plan_.choices.size()) {
+  if (plan_.stream) {
+    stream_.emplace(plan_.head, plan_.include_usage);
+  } else {
+    document_.emplace(plan_.head, static_cast<int>(plan_.choices.size()));
+  }
+  rows_.reserve(plan_.choices.size());
+  for (ChoicePlan& one : plan_.choices) {
+    rows_.push_back({AnswerChoice(plan_.head.tokenizer, std::move(one.completion), plan_.head.logprobs, plan_.inline_reasoning),
+                     std::move(one.echo), one.request.prompt_logprobs ? one.request.prompt : std::vector<int32_t>{}, {}, {}});
+  }
+}
+
+void Answer::start() {
+  const auto self = shared_from_this();
+  // The tickets are handed out on this thread, so what comes of them waits until all are there.
+  {
+    const std::lock_guard lock(mutex_);
+    posted_ = true;
+  }
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    rows_[i].ticket = context_.worker.submit(plan_.model->handle(), std::move(plan_.choices[i].request),
+                                             [self, i](const Event& event) { self->on_event(i, event); });
+  }
+  exchange_->on_close([weak = weak_from_this()] {
+    if (const auto answer = weak.lock()) answer->cancel_all();
+  });
+  exchange_->post([self] { self->drain(); });
+  if (plan_.stream) {
+    context_.ticker.add([weak = weak_from_this()] {
+      const auto answer = weak.lock();
+      return answer && answer->keep_alive();
+    });
+  }
+}
+
+void Answer::on_event(size_t choice, const Event& event) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::holds_alternative<PrefillEvent>(event) && std::exchange(started_, true)) return;
+    events_.emplace_back(choice, event);
+    if (std::exchange(posted_, true)) return;
+  }
+  exchange_->post([self = shared_from_this()] { self->drain(); });
+}
+
+void Answer::drain() {
+  std::vector<std::pair<size_t, Event>> events;
+  {
+    const std::lock_guard lock(mutex_);
+    events.swap(events_);
+    posted_ = false;
+  }
+  for (const auto& [choice, event] : events) {
+    if (!ended_) take(choice, event);
+  }
+  if (!ended_) flush();
+}
+
+void Answer::take(size_t choice, const Event& event) {
+  Row& row = rows_[choice];
+  if (const auto* failed = std::get_if<FailedEvent>(&event)) return fail(api_error(*failed));
+  if (std::holds_alternative<PrefillEvent>(event)) return open_stream();
+  if (const auto* prompt = std::get_if<PromptEvent>(&event)) return echo(choice, prompt->tokens);
+  if (const auto* token = std::get_if<TokenEvent>(&event)) {
+    if (!row.echo.empty()) echo(choice, {});
+    const bool stopped = row.choice.stopped();
+    add(choice, row.choice.push(*token));
+    if (!stopped && row.choice.stopped()) row.ticket.cancel();
+  } else if (const auto* done = std::get_if<DoneEvent>(&event)) {
+    if (!row.echo.empty()) echo(choice, {});
+    close(choice, *done);
+  }
+}
+
+void Answer::add(size_t choice, AnswerDelta delta) {
+  if (delta.empty()) return;
+  if (stream_) {
+    open_stream();
+    stream_->add(static_cast<int>(choice), delta);
+  } else {
+    document_->add(static_cast<int>(choice), std::move(delta));
+  }
+}
+
+void Answer::echo(size_t choice, const std::vector<TokenEvent>& scored) {
+  Row& row = rows_[choice];
+  std::vector<ScoredToken> scores;
+  int64_t offset = 0;
+  for (size_t i = 0; i < row.prompt.size(); ++i) {
+    ScoredToken score{.event = {row.prompt[i]}, .text_offset = offset, .scored = i > 0 && i <= scored.size()};
+    if (score.scored) score.event = scored[i - 1];
+    // The beginning that the tokenizer put there stands in no text.
+    const bool shown = i > 0 || !plan_.head.tokenizer->is_special(row.prompt[i]);
+    if (shown) offset += count_characters(plan_.head.tokenizer->token_bytes(row.prompt[i]));
+    scores.push_back(std::move(score));
+  }
+  row.prompt.clear();
+  add(choice, row.choice.echo(std::exchange(row.echo, {}), std::move(scores)));
+}
+
+void Answer::open_stream() {
+  if (!stream_ || std::exchange(streaming_, true)) return;
+  HttpResponse head;
+  head.content_type = "text/event-stream; charset=utf-8";
+  head.headers.add("Cache-Control", "no-cache");
+  head.headers.add("X-Accel-Buffering", "no");  // proxies pass each event on at once
+  for (size_t i = 0; i < rows_.size(); ++i) stream_->open(static_cast<int>(i));
+  head.body = stream_->take();
+  quiet_ = false;
+  exchange_->begin(std::move(head));
+}
+
+void Answer::close(size_t choice, const DoneEvent& done) {
+  Row& row = rows_[choice];
+  add(choice, row.choice.finish(done));
+  row.done = done;
+  if (!row.choice.finish_reason()) {
+    return fail(ApiError(ErrorKind::unavailable, "Server is shutting down", "", "shutting_down"));
+  }
+  if (stream_) {
+    open_stream();
+    stream_->close(static_cast<int>(choice), row.choice.finish_reason());
+  } else {
+    document_->close(static_cast<int>(choice), row.choice.finish_reason());
+  }
+  if (--open_rows_ == 0) complete();
+}
+
+void Answer::complete() {
+  AnswerUsage usage;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const Usage& one = rows_[i].choice.usage();
+    if (i % static_cast<size_t>(plan_.choices_per_prompt) == 0) {
+      usage.prompt_tokens += one.prompt_tokens;
+      usage.cached_tokens += one.cached_tokens;
+    }
+    usage.completion_tokens += one.completion_tokens;
+    usage.reasoning_tokens += rows_[i].choice.reasoning_tokens();
+  }
+  const Timings& timings = rows_.front().done->timings;
+  context_.metrics.count_answer({usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, timings.queued_s,
+                                 timings.first_token_s});
+  if (stream_) {
+    stream_->end(usage);
+    flush();
+    exchange_->finish();
+  } else {
+    HttpResponse response;
+    response.body = document_->text(usage);
+    exchange_->respond(std::move(response));
+  }
+  end();
+}
+
+void Answer::fail(const ApiError& error) {
+  const HttpResponse response = error_response(error, exchange_->request_id());
+  if (streaming_) {
+    stream_->fail(response.body);
+    flush();
+    exchange_->finish();
+  } else {
+    exchange_->respond(response);
+  }
+  end();
+}
+
+void Answer::flush() {
+  if (!stream_ || stream_->empty() || !streaming_) return;
+  quiet_ = false;
+  exchange_->send(stream_->take());
+}
+
+void Answer::cancel_all() {
+  for (Row& row : rows_) row.ticket.cancel();
+  end();
+}
+
+/// Lets go of all that is large; the engine may hold this for some steps more.
+void Answer::end() {
+  if (std::exchange(ended_, true)) return;
+  for (Row& row : rows_) {
+    if (!row.done) row.ticket.cancel();
+  }
+  rows_.clear();
+  document_.reset();
+  // With the last request of a model that was unloaded goes its tokenizer: that takes time.
+  context_.prepare([model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(plan_.head.tokenizer, nullptr)] {});
+}
+
+bool Answer::keep_alive() {
+  exchange_->post([self = shared_from_this()] {
+    if (self->ended_) return;
+    // A client that waits in the queue hears something, too.
+    self->open_stream();
+    if (std::exchange(self->quiet_, true)) self->stream_->comment();
+    self->flush();
+    self->quiet_ = true;
+  });
+  return !exchange_->closed();
+}
+
+}  // namespace
+
+void run_answer(ServerContext& context, const ApiCall& call, AnswerPlan plan) {
+  if (call.exchange->closed()) return;
+  std::make_shared<Answer>(context, call.exchange, std::move(plan))->start();
+}
+
+}  // namespace mlxk

@@ -1,0 +1,102 @@
+#include "server/openai/answer_choice.h"
+
+#include <utility>
+
+#include "server/openai/logprobs.h"
+
+namespace mlxk {
+
+AnswerChoice::AnswerChoice(std::shared_ptr<const Tokenizer> tokenizer, Completion completion, bool logprobs,
+                           bool inline_reasoning)
+    : tokenizer_(std::move(tokenizer)),
+      completion_(std::move(completion)),
+      logprobs_(logprobs),
+      inline_reasoning_(inline_reasoning) {}
+
+AnswerDelta AnswerChoice::delta_of(std::vector<Part> parts) {
+  AnswerDelta delta;
+  for (Part& part : parts) {
+    in_reasoning_ = part.kind == Part::Kind::reasoning;
+    if (part.kind == Part::Kind::tool_call) {
+      delta.tool_calls.push_back(std::move(part.call));
+    } else if (inline_reasoning_) {
+      delta.content += formatter_.format({part});
+    } else {
+      (part.kind == Part::Kind::answer ? delta.content : delta.reasoning) += part.text;
+    }
+  }
+  return delta;
+}
+
+AnswerDelta AnswerChoice::echo(std::string text, std::vector<ScoredToken> scores) {
+  text_offset_ = count_characters(text);
+  AnswerDelta delta;
+  delta.content = std::move(text);
+  delta.scores = std::move(scores);
+  return delta;
+}
+
+AnswerDelta AnswerChoice::push(const TokenEvent& event) {
+  if (stopped()) return {};
+  ++tokens_;
+  AnswerDelta delta = delta_of(completion_.push(event.token));
+  if (in_reasoning_) ++reasoning_tokens_;
+  if (logprobs_ && !tokenizer_->is_special(event.token)) {
+    const std::string bytes = tokenizer_->token_bytes(event.token);
+    held_scores_.push_back({event, text_offset_});
+    text_offset_ += count_characters(bytes);
+    pushed_bytes_ += static_cast<int64_t>(bytes.size());
+  }
+  attach_scores(delta);
+  return delta;
+}
+
+void AnswerChoice::attach_scores(AnswerDelta& delta) {
+  if (!logprobs_) return;
+  const auto size_of = [&](const ScoredToken& one) {
+    return static_cast<int64_t>(tokenizer_->token_bytes(one.event.token).size());
+  };
+  if (delta.content.empty() && !(delta.reasoning.empty() && delta.tool_calls.empty())) {
+    held_scores_.clear();
+    in_content_ = false;
+  }
+  if (!delta.content.empty()) {
+    if (!in_content_) {
+      // Of what came before, tags and blanks around reasoning are no tokens of the content.
+      const auto wanted = static_cast<int64_t>(inline_reasoning_ ? INT64_MAX : delta.content.size());
+      size_t first = held_scores_.size();
+      pushed_bytes_ = 0;
+      while (first > 0 && pushed_bytes_ < wanted) pushed_bytes_ += size_of(held_scores_[--first]);
+      held_scores_.erase(held_scores_.begin(), held_scores_.begin() + static_cast<std::ptrdiff_t>(first));
+      shown_bytes_ = 0;
+      in_content_ = true;
+    }
+    shown_bytes_ += static_cast<int64_t>(delta.content.size());
+  }
+  if (stopped()) {
+    // The tokens of the stop string are not shown, so neither are their scores.
+    int64_t start = pushed_bytes_;
+    while (!held_scores_.empty() && (start -= size_of(held_scores_.back())) >= shown_bytes_) held_scores_.pop_back();
+  }
+  if (!delta.content.empty() || stopped()) delta.scores = std::exchange(held_scores_, {});
+}
+
+AnswerDelta AnswerChoice::finish(const DoneEvent& done) {
+  usage_ = done.usage;
+  if (stopped()) {
+    usage_.completion_tokens = tokens_;  // the engine was some tokens ahead
+    finish_reason_ = completion_.tool_calls() > 0 ? "tool_calls" : "stop";
+    return {};
+  }
+  AnswerDelta delta = delta_of(completion_.finish());
+  attach_scores(delta);
+  if (in_content_ && !held_scores_.empty()) delta.scores = std::exchange(held_scores_, {});
+  switch (done.reason) {
+    case FinishReason::stop: finish_reason_ = completion_.tool_calls() > 0 ? "tool_calls" : "stop"; break;
+    case FinishReason::length: finish_reason_ = "length"; break;
+    case FinishReason::cancelled: break;
+  }
+  return delta;
+}
+
+}  // namespace mlxk

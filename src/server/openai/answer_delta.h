@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "chat/tools.h"
+#include "tokenizer/tokenizer.h"
+#include "worker/request.h"
+
+namespace mlxk {
+
+/// A token with its log-probabilities, and where its text begins.
+struct ScoredToken {
+  TokenEvent event;
+  int64_t text_offset = 0;  // characters of the choice's text before it
+  bool scored = true;       // false: the first token of a prompt, which nothing foretells
+};
+
+/// What one step adds to a choice.
+struct AnswerDelta {
+  std::string content, reasoning;
+  std::vector<ToolCallDelta> tool_calls;
+  std::vector<ScoredToken> scores;  // only when they were asked for
+
+  bool empty() const { return content.empty() && reasoning.empty() && tool_calls.empty() && scores.empty(); }
+};
+
+/// Exact counts over all choices; each prompt counts once.
+struct AnswerUsage {
+  int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
+};
+
+/// What every document and chunk of an answer says.
+struct AnswerHead {
+  enum class Kind { chat, completion } kind = Kind::chat;
+  std::string id;     // "chatcmpl-…", "cmpl-…"
+  std::string model;  // as it was asked for
+  int64_t created = 0;
+  bool logprobs = false;
+  std::shared_ptr<const Tokenizer> tokenizer;  // spells tokens
+};
+
+}  // namespace mlxk

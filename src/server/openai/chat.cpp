@@ -1,0 +1,50 @@
+// POST /v1/chat/completions
+#include "chat/answer_grammar.h"
+#include "chat/prompt.h"
+#include "chat/reasoning.h"
+#include "server/api_error.h"
+#include "server/openai/body.h"
+#include "server/openai/endpoints.h"
+#include "server/openai/prepare.h"
+
+namespace mlxk {
+
+namespace {
+/// A model without a template takes plain blocks of text; tools have no place there.
+void check_tools(const ServedModel& model, const ToolOptions& tools) {
+  if (!tools.active() || (model.chat_template() && model.tool_format())) return;
+  throw ApiError(ErrorKind::invalid, "this model's chat template calls no tools", "tools");
+}
+}  // namespace
+
+void chat_completions(ServerContext& context, ApiCall call) {
+  ChatParams params = parse_chat(parse_object(call.request.body));
+  const RequestFacts facts{Context::server, params.has_images, params.has_audio};
+  const auto model = context.models.acquire(params.model, facts);
+  check_connected(call);
+  check_tools(*model, params.tools);
+  RenderOptions options;
+  if (params.tools.active()) options.tools = params.tools.tools;
+  options.kwargs = params.template_kwargs;
+  const ChatTemplate* chat_template = model->chat_template();
+  const Prompt prompt = chat_prompt(params.messages, chat_template, options, *model->tokenizer());
+  check_connected(call);
+  const ReasoningFormat reasoning =
+      chat_template ? detect_reasoning(chat_template->source(), *model->tokenizer(), prompt.text) : ReasoningFormat{};
+  const ToolFormat* format = params.tools.active() ? model->tool_format() : nullptr;
+  std::vector<std::string> stops = params.stops;
+  if (!chat_template) {
+    for (std::string& stop : conversation_stop_strings()) stops.push_back(std::move(stop));
+  }
+  AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::chat, model);
+  for (int i = 0; i < params.n; ++i) {
+    GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, i, "messages");
+    if (params.grammar.kind != AnswerGrammar::Kind::none || format) {
+      request.constraint = make_constraint(model->grammars(), params.grammar, params.tools, format, reasoning);
+    }
+    plan.choices.push_back({std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}});
+  }
+  run_answer(context, call, std::move(plan));
+}
+
+}  // namespace mlxk

@@ -1,0 +1,55 @@
+#include "server/openai/prepare.h"
+
+#include <chrono>
+
+#include "server/api_error.h"
+#include "server/openai/answer_room.h"
+#include "server/openai/answer_writer.h"
+
+namespace mlxk {
+
+void check_connected(const ApiCall& call) {
+  if (call.exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
+}
+
+AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
+                       std::shared_ptr<const ServedModel> model) {
+  AnswerPlan plan;
+  plan.head.kind = kind;
+  plan.head.id = random_id(kind == AnswerHead::Kind::chat ? "chatcmpl-" : "cmpl-");
+  plan.head.model = params.model;
+  plan.head.created = std::chrono::duration_cast<std::chrono::seconds>(
+                          std::chrono::system_clock::now().time_since_epoch()).count();
+  plan.head.logprobs = params.top_logprobs >= 0;
+  plan.head.tokenizer = model->tokenizer();
+  plan.model = std::move(model);
+  plan.choices_per_prompt = params.n;
+  plan.stream = params.stream;
+  plan.include_usage = params.include_usage;
+  plan.inline_reasoning = context.inline_reasoning;
+  return plan;
+}
+
+GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
+                               const ServedModel& model, const std::vector<int32_t>& prompt, int choice,
+                               const std::string& param) {
+  if (prompt.empty()) throw ApiError(ErrorKind::invalid, "the prompt has no tokens", param);
+  GenerateRequest request;
+  request.max_tokens = answer_room(model.info().context_length, static_cast<int64_t>(prompt.size()), params.max_tokens,
+                                   context.default_max_tokens, param);
+  request.prompt = prompt;
+  request.sampling = params.sampling;
+  if (request.sampling.seed) *request.sampling.seed += static_cast<uint64_t>(choice);  // the choices are to differ
+  request.eos_token_ids = model.tokenizer()->eos_token_ids();
+  request.top_logprobs = params.top_logprobs;
+  request.cache_scope = call.key_id;
+  if (params.deadline_ms) {
+    request.deadline = call.arrived + std::chrono::milliseconds(*params.deadline_ms);
+    if (*request.deadline <= std::chrono::steady_clock::now()) {
+      throw ApiError(ErrorKind::deadline, "deadline_ms passed before the answer could begin", "deadline_ms");
+    }
+  }
+  return request;
+}
+
+}  // namespace mlxk

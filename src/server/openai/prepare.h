@@ -1,0 +1,27 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "chat/prompt.h"
+#include "server/context.h"
+#include "server/openai/answer.h"
+#include "server/openai/params.h"
+
+namespace mlxk {
+
+/// Throws cancelled when the client has gone: nobody waits for the rest of the preparation.
+void check_connected(const ApiCall& call);
+
+/// The plan of an answer by `model`, without its choices.
+AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
+                       std::shared_ptr<const ServedModel> model);
+
+/// The engine's request for choice number `choice` of a prompt. Throws ApiError 400 naming `param` where the prompt is
+/// empty or too long.
+GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
+                               const ServedModel& model, const std::vector<int32_t>& prompt, int choice,
+                               const std::string& param);
+
+}  // namespace mlxk

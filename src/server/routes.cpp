@@ -1,0 +1,59 @@
+#include "server/routes.h"
+
+#include <iterator>
+#include <optional>
+
+#include "server/health.h"
+#include "server/openai/endpoints.h"
+
+namespace mlxk {
+
+namespace {
+constexpr size_t kPromptBytes = 32 << 20;  // a context of a million tokens is some 5 MB; the rest is for tools and schemas
+constexpr size_t kSmallBytes = 64 << 10;
+constexpr const char* kNoAudio = "Audio is not built into this server.";
+constexpr const char* kNoImages = "Images are not built into this server.";
+
+constexpr ApiRoute kRoutes[] = {
+    {"GET", "/health", Scope::inference, 0, Immediate{show_health}},
+    {"GET", "/ready", Scope::inference, 0, Immediate{show_ready}},
+    {"GET", "/metrics", Scope::inference, 0, Immediate{show_metrics}},
+    {"POST", "/v1/chat/completions", Scope::inference, kPromptBytes, Streamed{chat_completions}},
+    {"POST", "/v1/completions", Scope::inference, kPromptBytes, Streamed{completions}},
+    {"POST", "/v1/embeddings", Scope::inference, 0, Unbuilt{"Embeddings are not built into this server."}},
+    {"POST", "/v1/audio/transcriptions", Scope::inference, 0, Unbuilt{kNoAudio}},
+    {"POST", "/v1/audio/translations", Scope::inference, 0, Unbuilt{kNoAudio}},
+    {"POST", "/v1/audio/speech", Scope::inference, 0, Unbuilt{kNoAudio}},
+    {"POST", "/v1/images/generations", Scope::inference, 0, Unbuilt{kNoImages}},
+    {"POST", "/v1/images/edits", Scope::inference, 0, Unbuilt{kNoImages}},
+    {"POST", "/v1/images/variations", Scope::inference, 0, Unbuilt{kNoImages}},
+};
+
+/// What stands for the {…} of `pattern` when it matches `path`; an empty text where it has none.
+std::optional<std::string_view> match(std::string_view pattern, std::string_view path) {
+  const size_t brace = pattern.find('{');
+  if (brace == std::string_view::npos) return pattern == path ? std::optional<std::string_view>("") : std::nullopt;
+  if (path.size() <= brace || path.substr(0, brace) != pattern.substr(0, brace)) return std::nullopt;
+  return path.substr(brace);
+}
+}  // namespace
+
+std::span<const ApiRoute> routes() { return kRoutes; }
+
+RouteMatch match_route(std::string_view method, std::string_view path) {
+  RouteMatch result;
+  for (const ApiRoute& route : kRoutes) {
+    const auto name = match(route.pattern, path);
+    if (!name) continue;
+    if (route.method == method) {
+      result.route = &route;
+      result.name = *name;
+      return result;
+    }
+    if (!result.allowed.empty()) result.allowed += ", ";
+    result.allowed += route.method;
+  }
+  return result;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "server/context.h"
+#include "server/guard.h"
+
+namespace mlxk {
+
+/// Answers at once, on the I/O thread: must not block.
+struct Immediate {
+  HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
+};
+/// Answers with a whole document, on a preparation thread.
+struct Prepared {
+  HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
+};
+/// Begins on a preparation thread and answers the exchange itself.
+struct Streamed {
+  void (*begin)(ServerContext& context, ApiCall call);
+};
+/// Known, but not built in: 501 with the reason.
+struct Unbuilt {
+  const char* reason;
+};
+
+/// One row of the table of routes.
+struct ApiRoute {
+  const char* method;
+  const char* pattern;  // "/v1/models/{id}": a last {…} stands for all that follows, slashes too
+  Scope scope;
+  size_t body_limit;    // bytes; 0: no body
+  std::variant<Immediate, Prepared, Streamed, Unbuilt> handler;
+};
+
+/// Every route of the server.
+std::span<const ApiRoute> routes();
+
+/// What a path leads to.
+struct RouteMatch {
+  const ApiRoute* route = nullptr;  // null: no such path, or not with that method
+  std::string name;              // what stands for {…}
+  std::string allowed;           // the methods of the path, "GET, POST"; empty: no such path
+};
+
+RouteMatch match_route(std::string_view method, std::string_view path);
+
+}  // namespace mlxk

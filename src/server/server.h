@@ -1,0 +1,53 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "server/context.h"
+#include "server/guard.h"
+#include "server/metrics.h"
+#include "server/task_pool.h"
+
+namespace mlxk {
+
+struct ServerOptions {
+  int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
+  bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
+  int preparation_threads = 2;
+  size_t max_preparing = 1024;     // requests that wait for a preparation thread; more are answered 429
+  std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say
+  /// An answer is complete: for access logs. On the I/O thread.
+  std::function<void(const HttpRequest& head, int status, size_t bytes, double seconds)> on_answered;
+};
+
+/// All that happens between the transport and the worker: the routes, the guard before them, the error envelope behind.
+class Server : public RequestHandler {
+ public:
+  /// What is passed must outlive it; the HttpServer that calls it must end before it.
+  Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOptions options);
+
+  /// From now on /ready says 503 and so does every request but /health and /metrics. Any thread.
+  void drain() { draining_ = true; }
+
+  BodyPlan plan(const HttpRequest& head) override;
+  void handle(HttpRequest request, std::shared_ptr<Exchange> exchange) override;
+  HttpResponse refusal(int status, std::string_view message, const std::string& request_id) override;
+  void answered(const HttpRequest& head, int status, size_t bytes, double seconds) override;
+
+ private:
+  std::optional<HttpResponse> refuse(const HttpRequest& head, size_t& body_limit) const;
+
+  const Guard& guard_;
+  ServerOptions options_;
+  std::atomic<bool> draining_{false};
+  Metrics metrics_;
+  ServerContext context_;
+  Ticker ticker_;
+  TaskPool preparation_;  // ends first: its tasks use all the rest
+};
+
+}  // namespace mlxk
