@@ -1,0 +1,161 @@
+#include "transport/answer.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace mlxk {
+namespace {
+
+class Handle final : public Exchange {
+ public:
+  explicit Handle(std::shared_ptr<Answer> answer) : answer_(std::move(answer)) {}
+  ~Handle() override { answer_->abandon(); }
+  const std::string& request_id() const override { return answer_->request_id(); }
+  void respond(HttpResponse response) override { answer_->respond(std::move(response)); }
+  void begin(HttpResponse head) override { answer_->begin(std::move(head)); }
+  void send(std::string bytes) override { answer_->send(std::move(bytes)); }
+  void finish() override { answer_->finish(); }
+  size_t unsent_bytes() const override { return answer_->unsent_bytes(); }
+  bool closed() const override { return answer_->closed(); }
+  void on_close(std::function<void()> gone) override { answer_->on_close(std::move(gone)); }
+  void post(std::function<void()> task) override { answer_->post(std::move(task)); }
+
+ private:
+  const std::shared_ptr<Answer> answer_;
+};
+
+}  // namespace
+
+Answer::Answer(std::shared_ptr<Loop> loop, AnswerFormat format, size_t max_unsent, std::function<void()> wake)
+    : loop_(std::move(loop)), format_(std::move(format)), max_unsent_(max_unsent), wake_(std::move(wake)) {}
+
+std::shared_ptr<Exchange> Answer::make_exchange(std::shared_ptr<Answer> answer) {
+  return std::make_shared<Handle>(std::move(answer));
+}
+
+void Answer::respond(HttpResponse response) {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || stage_ != Stage::waiting) return;
+  stage_ = Stage::complete;
+  status_ = response.status;
+  if (loop_->draining) format_.keep_alive = false;
+  const bool body = may_have_body(response.status);
+  push(response_head(response, format_, body ? Framing::length : Framing::none, response.body.size()));
+  if (body && !format_.head_only) push(std::move(response.body));
+  wake();
+}
+
+void Answer::begin(HttpResponse head) {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || stage_ != Stage::waiting) return;
+  stage_ = Stage::streaming;
+  status_ = head.status;
+  framing_ = !may_have_body(head.status) ? Framing::none : format_.http10 ? Framing::until_close : Framing::chunked;
+  if (loop_->draining || framing_ == Framing::until_close) format_.keep_alive = false;
+  std::string bytes = response_head(head, format_, framing_, 0);
+  if (framing_ != Framing::none && !format_.head_only && !head.body.empty()) {
+    bytes += framing_ == Framing::chunked ? chunk(head.body) : head.body;
+  }
+  push(std::move(bytes));
+  wake();
+}
+
+void Answer::send(std::string bytes) {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || stage_ != Stage::streaming || overflowed_) return;
+  if (bytes.empty() || format_.head_only || framing_ == Framing::none) return;
+  push(framing_ == Framing::chunked ? chunk(bytes) : std::move(bytes));
+  overflowed_ = unsent_ > max_unsent_;
+  wake();
+}
+
+void Answer::finish() {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || stage_ != Stage::streaming) return;
+  stage_ = Stage::complete;
+  if (framing_ == Framing::chunked && !format_.head_only) push("0\r\n\r\n");
+  wake();
+}
+
+void Answer::abandon() {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || stage_ == Stage::complete) return;
+  abandoned_ = true;
+  wake();
+}
+
+size_t Answer::unsent_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return unsent_;
+}
+
+bool Answer::closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
+void Answer::on_close(std::function<void()> gone) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (delivered_) return;
+    if (!closed_) {
+      gone_.push_back(std::move(gone));
+      return;
+    }
+  }
+  loop_->post(std::move(gone));
+}
+
+Answer::State Answer::take(std::deque<std::string>& out) {
+  const std::lock_guard lock(mutex_);
+  waking_ = false;
+  std::move(queue_.begin(), queue_.end(), std::back_inserter(out));
+  queue_.clear();
+  return {stage_ != Stage::waiting, stage_ == Stage::complete, abandoned_, overflowed_, format_.keep_alive, status_};
+}
+
+void Answer::written(size_t count) {
+  const std::lock_guard lock(mutex_);
+  unsent_ -= std::min(unsent_, count);
+  written_ += count;
+}
+
+size_t Answer::total_written() const {
+  const std::lock_guard lock(mutex_);
+  return written_;
+}
+
+void Answer::close() {
+  std::vector<std::function<void()>> gone;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_ || delivered_) return;
+    closed_ = true;
+    queue_.clear();
+    unsent_ = 0;
+    gone.swap(gone_);
+  }
+  for (const auto& call : gone) call();
+}
+
+void Answer::deliver() {
+  std::vector<std::function<void()>> forgotten;  // destroyed without the mutex
+  const std::lock_guard lock(mutex_);
+  delivered_ = true;
+  forgotten.swap(gone_);
+}
+
+void Answer::push(std::string bytes) {
+  if (bytes.empty()) return;
+  unsent_ += bytes.size();
+  queue_.push_back(std::move(bytes));
+}
+
+// With the mutex held: one wake-up for all that comes until it is taken.
+void Answer::wake() {
+  if (std::exchange(waking_, true)) return;
+  loop_->post(wake_);
+}
+
+}  // namespace mlxk

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mlxk {
+
+/// A request target, taken apart.
+struct Target {
+  std::string path;       // percent-decoded
+  std::string query;      // as sent
+  std::string authority;  // of the absolute form ("http://host:1/x"); empty otherwise
+  std::string problem;    // why it is refused; empty: it is not
+};
+
+/// Reads the target of a request line: a path, an absolute http(s) address, or "*". Refuses what is not valid UTF-8 or not
+/// a valid escape, control characters, fragments, and "." and ".." as segments, escaped or not.
+Target parse_target(std::string_view text);
+
+}  // namespace mlxk
