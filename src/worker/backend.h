@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "worker/request.h"
+#include "worker/speech.h"
 
 namespace mlxk {
 
@@ -25,6 +26,7 @@ struct ModelFacts {
   int64_t vocab_size = 0;      // rows of the embedding: ids at or past it are refused
   int64_t context_length = 0;  // 0: unknown
   uint64_t weight_bytes = 0;
+  std::optional<SpeechFacts> speech;  // of a speech model
 };
 
 /// How a text model is loaded.
@@ -83,6 +85,14 @@ class TextModel : public EngineModel {
   virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
 };
 
+/// A loaded speech model: a request is one window of sound.
+class SpeechModel : public EngineModel {
+ public:
+  /// Throws invalid naming the field.
+  virtual void check(const SpeechRequest& request) const = 0;
+  virtual std::unique_ptr<Sequence> start(SpeechRequest request) = 0;
+};
+
 struct ConvertOptions {
   std::filesystem::path source;  // a .gguf, .bin, .pth or .npz file, or a folder of such or of safetensors
   std::filesystem::path target;  // must not exist
@@ -125,6 +135,10 @@ class Backend {
   /// `progress`: it is called between two evaluations, outside of any PhaseScope.
   virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                const ProgressSink& progress) = 0;
+  /// The same for a speech model; unsupported where the backend has none.
+  virtual std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& /*model_dir*/, const ProgressSink& /*progress*/) {
+    throw Error(ErrorKind::unsupported, "this engine has no speech models");
+  }
   virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;
 };
 

@@ -113,13 +113,13 @@ void EngineLoop::arrive(Job job) {
   }
   const int64_t context = model.loaded.model->facts().context_length;
   const int64_t longest = context > 0 ? std::min(context, kMostTokens) : kMostTokens;
-  const int64_t answer = std::min(job.max_tokens, longest);
-  job.kv_bytes = model.loaded.model->kv_bytes(std::min(job.prompt_tokens + answer, longest));
+  job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
+  job.kv_bytes = model.loaded.model->kv_bytes(job.prompt_tokens + job.max_tokens);
   if (job.kv_bytes > limits_.kv_bytes) {
     refuse(job, {ErrorKind::invalid,
                  fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values; {} are set "
                              "aside for all requests",
-                             job.prompt_tokens, answer, job.kv_bytes, limits_.kv_bytes)});
+                             job.prompt_tokens, job.max_tokens, job.kv_bytes, limits_.kv_bytes)});
     return;
   }
   if (is_too_late(job, wait_s(model, waiting_.ahead_of_new(job.scope, job.model->id())))) return;

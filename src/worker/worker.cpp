@@ -26,6 +26,21 @@ class TextWork : public Work {
   GenerateRequest request_;
 };
 
+/// A window of sound, of a speech model.
+class SpeechWork : public Work {
+ public:
+  explicit SpeechWork(SpeechRequest request) : request_(std::move(request)) {}
+  void check(const LoadedModel& model) const override {
+    if (!model.speech) throw Error(ErrorKind::invalid, "the model does not transcribe");
+    model.speech->check(request_);
+  }
+  int64_t cached_tokens(const LoadedModel&) const override { return 0; }
+  std::unique_ptr<Sequence> start(const LoadedModel& model) override { return model.speech->start(std::move(request_)); }
+
+ private:
+  SpeechRequest request_;
+};
+
 /// Turns until the mailbox is closed and empty.
 void run(EngineLoop& loop, Mailbox& mailbox) {
   while (true) {
@@ -100,6 +115,17 @@ std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path
   });
 }
 
+std::shared_ptr<const ModelHandle> Worker::load_speech(const std::filesystem::path& model_dir, ProgressSink progress) {
+  return mailbox_->call<std::shared_ptr<const ModelHandle>>([&, mailbox = mailbox_](EngineLoop& loop) {
+    std::unique_ptr<SpeechModel> model;
+    loop.run_long(model_dir, progress, true, [&](const ProgressSink& told) {
+      model = loop.backend().load_speech(model_dir, told);
+    });
+    SpeechModel& speech = *model;
+    return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), nullptr, &speech}), speech.facts(), mailbox);
+  });
+}
+
 ConvertReport Worker::convert(const ConvertOptions& options, ProgressSink progress) {
   return mailbox_->call<ConvertReport>([&](EngineLoop& loop) {
     ConvertReport report;
@@ -123,6 +149,23 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, GenerateRequest 
   job.sink = sink;
   job.cancelled = ticket.cancelled_;
   job.work = std::make_unique<TextWork>(std::move(request));
+  if (!mailbox_->post(&Mailbox::jobs, std::move(job))) {
+    sink(FailedEvent{ErrorKind::unavailable, "the engine is shutting down"});
+  }
+  return ticket;
+}
+
+Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, SpeechRequest request, EventSink sink) {
+  Ticket ticket;
+  Job job;
+  job.model = std::move(model);
+  job.scope = request.cache_scope;
+  job.deadline = request.deadline;
+  job.max_tokens = job.model->facts().context_length;
+  job.max_tokens_named = false;
+  job.sink = sink;
+  job.cancelled = ticket.cancelled_;
+  job.work = std::make_unique<SpeechWork>(std::move(request));
   if (!mailbox_->post(&Mailbox::jobs, std::move(job))) {
     sink(FailedEvent{ErrorKind::unavailable, "the engine is shutting down"});
   }

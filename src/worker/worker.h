@@ -58,6 +58,8 @@ class Worker {
   /// go on between two of its calls.
   std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {},
                                                const TextModelOptions& options = {});
+  /// The same for a speech model.
+  std::shared_ptr<const ModelHandle> load_speech(const std::filesystem::path& model_dir, ProgressSink progress = {});
   /// Waits for the conversion, as does everybody else; throws the backend's Error.
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
   /// Queues a request; its events reach `sink` on the worker thread, a failure to start too. It waits where the limits say
@@ -65,6 +67,9 @@ class Worker {
   /// many wait (the last of the scope that has most goes); `deadline`: it has passed, or cannot be met. (While the worker
   /// ends, the refusal reaches the sink on the caller's thread, before submit returns.)
   Ticket submit(std::shared_ptr<const ModelHandle> model, GenerateRequest request, EventSink sink);
+  /// The same for one window of sound, on a speech model. Its answers go to the request's `next`; the sink gets its Done or
+  /// Failed.
+  Ticket submit(std::shared_ptr<const ModelHandle> model, SpeechRequest request, EventSink sink);
   /// How it is; at once, whatever the worker does.
   WorkerStatus status() const;
 

@@ -2,11 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-#include <future>
-#include <mutex>
-
 #include "worker/testing/fake_backend.h"
+#include "worker/testing/recorder.h"
 
 // Also the room's tsan suite: no test here needs the engine. An exception_ptr counts its holders inside libstdc++, which
 // is not instrumented: tsan cannot see that the last of two threads to let go frees it.
@@ -15,65 +12,12 @@ extern "C" const char* __tsan_default_suppressions() { return "race:std::__excep
 namespace mlxk {
 namespace {
 
+using testing::ask;
 using testing::FakeBackend;
 using testing::FakeCounters;
-
-/// Collects a request's events and lets a test wait for them; a request may outlive it.
-class Recorder {
- public:
-  EventSink sink() {
-    return [state = state_](const Event& event) {
-      const std::lock_guard lock(state->mutex);
-      state->events.push_back(event);
-      state->changed.notify_all();
-    };
-  }
-  void wait_for_tokens(size_t count) {
-    std::unique_lock lock(state_->mutex);
-    state_->changed.wait(lock, [&] { return state_->tokens().size() >= count; });
-  }
-  /// Waits for the last event: Done or Failed.
-  Event last() {
-    std::unique_lock lock(state_->mutex);
-    state_->changed.wait(lock, [&] { return state_->ended(); });
-    return state_->events.back();
-  }
-  std::vector<int32_t> tokens() {
-    const std::lock_guard lock(state_->mutex);
-    return state_->tokens();
-  }
-  size_t count() {
-    const std::lock_guard lock(state_->mutex);
-    return state_->events.size();
-  }
-
- private:
-  struct State {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::vector<Event> events;
-
-    bool ended() const {
-      return !events.empty() &&
-             (std::holds_alternative<DoneEvent>(events.back()) || std::holds_alternative<FailedEvent>(events.back()));
-    }
-    std::vector<int32_t> tokens() const {
-      std::vector<int32_t> tokens;
-      for (const Event& event : events) {
-        if (const auto* token = std::get_if<TokenEvent>(&event)) tokens.push_back(token->token);
-      }
-      return tokens;
-    }
-  };
-  std::shared_ptr<State> state_ = std::make_shared<State>();
-};
-
-GenerateRequest ask(int32_t how, int64_t max_tokens = 5) {
-  GenerateRequest request;
-  request.prompt = {how, 1, 2};
-  request.max_tokens = max_tokens;
-  return request;
-}
+using testing::reason_of;
+using testing::Recorder;
+using testing::while_held;
 
 class WorkerTest : public ::testing::Test {
  protected:
@@ -91,8 +35,6 @@ class WorkerTest : public ::testing::Test {
   std::shared_ptr<FakeCounters> counters_ = std::make_shared<FakeCounters>();
   std::unique_ptr<Worker> worker_;
 };
-
-FinishReason reason_of(const Event& event) { return std::get<DoneEvent>(event).reason; }
 
 TEST_F(WorkerTest, AnswersWithPrefillTokensAndDoneInOrder) {
   const auto model = worker_->load_text("somewhere");
@@ -174,21 +116,6 @@ TEST_F(WorkerTest, AFailedEventEndsThatRequestOnly) {
   worker_->submit(model, ask(testing::kFailAlone), alone.sink());
   EXPECT_EQ(std::get<FailedEvent>(alone.last()).message, "NaN logits");
   other.wait_for_tokens(other.tokens().size() + 3);
-}
-
-/// Runs `body` while the worker is held up, so that all that it submits begins in the same step.
-void while_held(Worker& worker, const std::function<void()>& body) {
-  std::promise<void> held, go;
-  std::thread loading([&] {
-    worker.load_text("held", [&](const std::string&, int64_t, int64_t) {
-      held.set_value();
-      go.get_future().wait();
-    });
-  });
-  held.get_future().wait();
-  body();
-  go.set_value();
-  loading.join();
 }
 
 TEST_F(WorkerTest, AModelsRequestsAreSteppedTogetherAndJoinAndLeaveWithoutDisturbingEachOther) {

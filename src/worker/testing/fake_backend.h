@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@ struct FakeCounters {
   std::atomic<int> sequences{0};        // alive
   std::atomic<int> wrong_thread{0};     // calls from another thread than the one that made the backend
   std::atomic<int> most_together{0};    // sequences in one step
+  std::atomic<int> models_at_load{0};   // alive as the last load began
 };
 
 /// First prompt tokens that make FakeSequence misbehave; any other prompt is answered with 0, 1, 2 … max_tokens - 1.
@@ -24,6 +26,9 @@ constexpr int32_t kFailToStart = -1;
 constexpr int32_t kFailAtThirdStep = -2;  // by an exception, as a failed evaluation does
 constexpr int32_t kFailAlone = -3;        // by a FailedEvent
 constexpr int32_t kEndless = -4;
+constexpr int32_t kSlow = -5;  // a millisecond and more a step
+/// Prompts longer than this are processed in parts, one a step.
+constexpr int64_t kFakePart = 512;
 
 class ThreadGuard {
  public:
@@ -50,9 +55,12 @@ class FakeSequence : public Sequence {
   void step(const std::function<void(const Event&)>& sink) {
     guard_.check();
     const int32_t how = request_.prompt.at(0);
-    if (steps_++ == 0) {
-      const auto length = static_cast<int64_t>(request_.prompt.size());
-      sink(PrefillEvent{length, length});
+    ++steps_;
+    if (how == kSlow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const auto length = static_cast<int64_t>(request_.prompt.size());
+    if (prefilled_ < length) {
+      prefilled_ = std::min(prefilled_ + kFakePart, length);
+      sink(PrefillEvent{prefilled_, length});
       return;
     }
     if (how == kFailAtThirdStep && steps_ == 3) throw Error(ErrorKind::memory, "the device is full");
@@ -77,7 +85,7 @@ class FakeSequence : public Sequence {
   ThreadGuard guard_;
   GenerateRequest request_;
   int steps_ = 0;
-  int64_t tokens_ = 0;
+  int64_t prefilled_ = 0, tokens_ = 0;
 };
 
 class FakeModel : public TextModel {
@@ -88,6 +96,15 @@ class FakeModel : public TextModel {
     --guard_.counters->models;
   }
   const ModelFacts& facts() const override { return facts_; }
+  uint64_t kv_bytes(int64_t tokens) const override { return static_cast<uint64_t>(tokens); }
+  CacheFacts cache_facts() const override {
+    guard_.check();
+    return {.kv_bytes = static_cast<uint64_t>(guard_.counters->sequences)};
+  }
+  void check(const GenerateRequest& request) const override {
+    guard_.check();
+    if (request.max_tokens < 1) throw Error(ErrorKind::invalid, "max_tokens must be at least 1");
+  }
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
     guard_.check();
     if (request.prompt.at(0) == kFailToStart) throw Error(ErrorKind::invalid, "a bad prompt");
@@ -107,7 +124,8 @@ class FakeModel : public TextModel {
   ModelFacts facts_{.model_type = "fake", .vocab_size = 100};
 };
 
-/// A backend that counts; loading the folder "absent" throws not_found. Made on the worker thread.
+/// A backend that counts. The folder "absent" throws not_found, "broken" bad_model half-way; "pieces" tells its progress
+/// five times, others once. Made on the worker thread.
 class FakeBackend : public Backend {
  public:
   explicit FakeBackend(std::shared_ptr<FakeCounters> counters) : guard_(std::move(counters)) {}
@@ -120,11 +138,15 @@ class FakeBackend : public Backend {
                                        const ProgressSink& progress) override {
     guard_.check();
     if (model_dir == "absent") throw Error(ErrorKind::not_found, "no such folder", "look elsewhere");
-    if (progress) progress("weights", 1, 1);
+    guard_.counters->models_at_load = guard_.counters->models.load();
+    const int64_t pieces = model_dir == "pieces" ? 5 : 1;
+    for (int64_t piece = 1; piece <= pieces; ++piece) progress("weights", piece, pieces);
+    if (model_dir == "broken") throw Error(ErrorKind::bad_model, "a tensor is missing");
     return std::make_unique<FakeModel>(guard_);
   }
-  ConvertReport convert(const ConvertOptions& options, const ProgressSink&) override {
+  ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override {
     guard_.check();
+    progress("converting", 1, 2);
     return {.model_type = options.source.string()};
   }
 
