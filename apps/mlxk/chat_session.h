@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "generate.h"
 #include "json/json.h"
 #include "line_source.h"
+#include "serving/generate.h"
 
 namespace mlxk {
 

@@ -19,7 +19,7 @@
 #include "probe/files.h"
 #include "probe/safetensors_header.h"
 #include "table.h"
-#include "text_model.h"
+#include "serving/opened_model.h"
 #include "threads_option.h"
 
 namespace mlxk {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "generate.h"
 #include "json/json.h"
-#include "text_model.h"
+#include "serving/generate.h"
+#include "serving/opened_model.h"
 
 namespace mlxk {
 

@@ -50,4 +50,15 @@ class __attribute__((visibility("default"))) Error : public std::runtime_error {
   std::string hint_;
 };
 
+/// Refused for now (unavailable): the same request may succeed after `retry_after_s` seconds.
+class __attribute__((visibility("default"))) RetryLater : public Error {
+ public:
+  RetryLater(const std::string& message, double retry_after_s)
+      : Error(ErrorKind::unavailable, message), retry_after_s_(retry_after_s) {}
+  double retry_after_s() const { return retry_after_s_; }
+
+ private:
+  double retry_after_s_;
+};
+
 }  // namespace mlxk

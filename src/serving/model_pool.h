@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,26 +14,36 @@
 namespace mlxk {
 
 struct PoolOptions {
-  std::string pinned;                        // --model: loaded first and never unloaded; may be a path
-  std::chrono::seconds idle_timeout{0};      // 0: models stay until room is needed
+  std::string pinned;                        // --model: never unloaded; may be a path
+  std::chrono::milliseconds idle_timeout{0}; // 0: models stay until room is needed
   size_t max_models = 0;                     // 0: as many as fit
-  std::chrono::milliseconds release_wait{10'000};
+  std::chrono::milliseconds release_wait{10'000};  // for memory to come back after an unloading
+  std::chrono::milliseconds room_wait{60'000};     // of a request for a model whose room others use
+  std::chrono::milliseconds turn{5'000};     // how long a model still takes requests while another waits for its room
   TextModelOptions text;
+  std::function<Machine()> machine = this_machine;
 };
 
-/// The models of a server: loaded on demand, least recently used first out. Any thread; acquire and load may wait for long.
+/// The models of a server: loaded on demand, least recently used first out. Any thread but the worker's; acquire may wait
+/// for long. The worker must outlive the pool.
 class ModelPool {
  public:
+  /// Resolves the pinned model; throws not_found, ambiguous, and what Policy blocks. Loads nothing.
   ModelPool(Worker& worker, PoolOptions options);
+  /// Stops a load under way; models whose requests run stay until these end.
   ~ModelPool();
+  ModelPool(const ModelPool&) = delete;
+  ModelPool& operator=(const ModelPool&) = delete;
 
-  /// The model that `spec` means, loaded: by a cached name, a workspace's name under MLXK_WORKSPACE_HOME or exactly what was
-  /// pinned; any other path is not_found without a look at the file system. Resolve and Policy come before anything is
-  /// unloaded. Throws not_found, ambiguous, what Policy blocks (ApiError-free: Error), memory.
+  /// The model that `spec` means, loaded, for as long as the caller holds it: by a cached name, a workspace's name under
+  /// MLXK_WORKSPACE_HOME or exactly what was pinned; any other path is not_found without a look at the file system.
+  /// Resolve and Policy come before anything is unloaded. Throws not_found, ambiguous, what Policy blocks, memory, and
+  /// RetryLater where others use the room for too long.
   std::shared_ptr<const ServedModel> acquire(const std::string& spec, const RequestFacts& request);
-  /// As acquire, without loading: throws the same.
+  /// As acquire, without loading and without Policy: throws not_found, ambiguous.
   ModelInfo describe(const std::string& spec) const;
-  /// Unloads once its requests have ended; throws not_found, denied for the pinned one.
+  /// Stops handing it out and frees it once its requests have ended; throws not_found (also where it is not loaded),
+  /// denied for the pinned one.
   void unload(const std::string& spec);
 
   struct Entry {
@@ -40,12 +51,12 @@ class ModelPool {
     std::string id;  // as /v1/models says it
     bool loaded = false, pinned = false;
   };
-  /// Every model that can be asked for: the pinned first, the rest by id.
+  /// Every model that can be asked for and runs here: the pinned first, the rest by id.
   std::vector<Entry> list() const;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  class Impl;
+  std::shared_ptr<Impl> impl_;  // shared with the models that are handed out
 };
 
 }  // namespace mlxk

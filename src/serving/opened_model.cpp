@@ -1,4 +1,4 @@
-#include "text_model.h"
+#include "serving/opened_model.h"
 
 #include <fmt/format.h>
 
@@ -6,28 +6,14 @@
 
 #include "base/error.h"
 #include "hub/resolve.h"
+#include "serving/admission.h"
 
 namespace mlxk {
 
-namespace {
-ErrorKind kind_of(const Decision& decision) {
-  switch (decision.http_status) {
-    case 400: return ErrorKind::invalid;
-    case 404: return ErrorKind::not_found;
-    case 507: return ErrorKind::memory;
-    default: return ErrorKind::unsupported;
-  }
-}
-}  // namespace
-
 OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend)
     : info_(probe_model(resolve_model(spec))) {
-  const Decision decision = decide(info_, this_machine(), request);
-  if (decision.kind == Decision::Kind::block) throw Error(kind_of(decision), decision.message);
+  const Decision decision = admit_text(info_, this_machine(), request);
   if (decision.kind == Decision::Kind::warn) fmt::print(stderr, "Warning: {}\n", decision.message);
-  if (decision.route != Route::text) {
-    throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a text model: {}", info_.ref.name, info_.reason));
-  }
   loading_.result = std::async(std::launch::async, [this, make_backend = std::move(make_backend)] {
     return load(make_backend, info_.ref.path, loading_.unwanted);
   });

@@ -1,4 +1,4 @@
-#include "generate.h"
+#include "serving/generate.h"
 
 #include <chrono>
 #include <condition_variable>

@@ -1,0 +1,29 @@
+#include "serving/admission.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace mlxk {
+
+namespace {
+ErrorKind kind_of(const Decision& decision) {
+  switch (decision.http_status) {
+    case 400: return ErrorKind::invalid;
+    case 404: return ErrorKind::not_found;
+    case 507: return ErrorKind::memory;
+    default: return ErrorKind::unsupported;
+  }
+}
+}  // namespace
+
+Decision admit_text(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
+  Decision decision = decide(model, machine, request);
+  if (decision.kind == Decision::Kind::block) throw Error(kind_of(decision), decision.message);
+  if (decision.route != Route::text) {
+    throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a text model: {}", model.ref.name, model.reason));
+  }
+  return decision;
+}
+
+}  // namespace mlxk

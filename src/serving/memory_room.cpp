@@ -1,0 +1,36 @@
+#include "serving/memory_room.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace mlxk {
+
+namespace {
+constexpr uint64_t kGiB = uint64_t{1} << 30;
+constexpr uint64_t kReleased = 8 * kGiB, kReleasedForSpeech = 4 * kGiB;
+constexpr std::chrono::milliseconds kPoll{100};
+}  // namespace
+
+uint64_t weights_of(const ModelInfo& model) { return model.weight_bytes != 0 ? model.weight_bytes : model.size_bytes; }
+
+bool fits_beside(uint64_t bytes, uint64_t loaded, const Machine& machine) {
+  if (!fits_memory(loaded + bytes, machine)) return false;
+  return machine.free_bytes == 0 || bytes <= machine.free_bytes;
+}
+
+bool wait_for_release(const ModelInfo& model, const std::function<Machine()>& machine,
+                      std::chrono::milliseconds patience) {
+  const uint64_t bytes = weights_of(model);
+  const uint64_t most = model.audio_backend == AudioBackend::stt ? kReleasedForSpeech : kReleased;
+  const uint64_t wanted = std::min(bytes + bytes / 5, most);
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    const uint64_t free = machine().free_bytes;
+    if (free == 0 || free >= wanted) return true;
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= end) return false;
+    std::this_thread::sleep_for(std::min<std::chrono::steady_clock::duration>(kPoll, end - now));
+  }
+}
+
+}  // namespace mlxk

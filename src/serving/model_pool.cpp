@@ -1,0 +1,430 @@
+#include "serving/model_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "serving/admission.h"
+#include "serving/memory_room.h"
+#include "serving/model_names.h"
+
+namespace mlxk {
+
+namespace {
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kListedFor{2};  // a listing reads the heads of every model's files
+constexpr size_t kMaxSpellings = 64;
+constexpr double kRetryAfter = 5;
+
+/// A model from its first request until its weights are freed. Guarded by the pool's mutex, but for what it holds.
+struct Slot {
+  enum class Phase { loading, ready, leaving } phase = Phase::loading;
+  std::string key;
+  ModelInfo info;
+  bool pinned = false;
+  std::set<std::string> spellings;  // that it was asked for by; they still mean it once its files are deleted
+  std::shared_ptr<const ServedModel> model;
+  std::exception_ptr failure;       // of the load
+  int users = 0;                    // who holds it, and who waits for its load
+  Clock::time_point used = Clock::now();
+
+  const std::string& name() const { return info.ref.name; }
+};
+using SlotPtr = std::shared_ptr<Slot>;
+using Lock = std::unique_lock<std::mutex>;
+}  // namespace
+
+class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
+ public:
+  Impl(Worker& worker, PoolOptions options)
+      : worker_(worker), options_(std::move(options)), names_(options_.pinned) {
+    if (!names_.has_pinned()) return;
+    admit_text(probe(names_.pinned()), options_.machine(), {.context = Context::server});
+  }
+
+  void open() {
+    janitor_ = std::thread([this] { tidy(); });
+  }
+
+  void close() {
+    closing_ = true;
+    {
+      const Lock lock(mutex_);
+      changed_.notify_all();
+    }
+    janitor_.join();
+    const Lock lock(mutex_);
+    std::erase_if(slots_, [](const SlotPtr& slot) { return slot->users == 0; });
+  }
+
+  std::shared_ptr<const ServedModel> acquire(const std::string& spec, RequestFacts request) {
+    request.context = Context::server;
+    const Found found = find(spec);
+    {
+      const Lock lock(mutex_);
+      const SlotPtr slot = slot_of(found.key);
+      if (slot && slot->phase == Slot::Phase::ready) return lend(slot, spec, request);
+    }
+    ModelInfo info = probe(found.ref);
+    const Decision decision = admit_text(info, options_.machine(), request);
+    const auto deadline = Clock::now() + options_.room_wait;
+    Lock lock(mutex_);
+    while (true) {
+      SlotPtr slot = slot_of(found.key);
+      if (!slot) {
+        if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
+        slot = add(found.key, std::move(info));
+        load(lock, slot, deadline);
+        return lend(slot, spec, request);
+      }
+      if (slot->phase == Slot::Phase::ready) return lend(slot, spec, request);
+      if (slot->phase == Slot::Phase::leaving) {  // it comes back once it is gone
+        wait(lock, deadline, slot);
+        continue;
+      }
+      ++slot->users;
+      changed_.wait(lock, [&] { return slot->phase != Slot::Phase::loading || slot->failure; });
+      --slot->users;
+      if (slot->failure) std::rethrow_exception(slot->failure);
+    }
+  }
+
+  ModelInfo describe(const std::string& spec) {
+    const Found found = find(spec);
+    {
+      const Lock lock(mutex_);
+      if (const SlotPtr slot = slot_of(found.key)) return slot->info;
+    }
+    return probe(found.ref);
+  }
+
+  void unload(const std::string& spec) {
+    const Found found = find(spec);
+    const Lock lock(mutex_);
+    const SlotPtr slot = slot_of(found.key);
+    if (!slot) throw Error(ErrorKind::not_found, fmt::format("Model '{}' is not loaded", ModelNames::id_of(found.ref)));
+    if (slot->pinned) throw Error(ErrorKind::denied, fmt::format("Model '{}' is pinned by --model", slot->name()));
+    if (slot->phase == Slot::Phase::loading) {
+      throw RetryLater(fmt::format("Model '{}' is being loaded", slot->name()), kRetryAfter);
+    }
+    slot->phase = Slot::Phase::leaving;
+    changed_.notify_all();
+  }
+
+  std::vector<Entry> list() {
+    const auto found = runnable_models();
+    std::vector<Entry> entries;
+    const auto add_entry = [&](const ModelInfo& info, const std::string& key) {
+      const SlotPtr slot = slot_of(key);
+      entries.push_back({info, info.ref.name, slot && slot->phase == Slot::Phase::ready, is_pinned(key)});
+    };
+    const Lock lock(mutex_);
+    std::set<std::string> seen;
+    for (const auto& [key, info] : *found) {
+      if (seen.insert(key).second) add_entry(info, key);
+    }
+    for (const SlotPtr& slot : slots_) {  // what is loaded is served, deleted or not
+      if (seen.insert(slot->key).second) add_entry(slot->info, slot->key);
+    }
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      return std::pair(!a.pinned, std::cref(a.id).get()) < std::pair(!b.pinned, std::cref(b.id).get());
+    });
+    return entries;
+  }
+
+ private:
+  struct Found {
+    ModelRef ref;
+    std::string key;
+  };
+  using Listing = std::vector<std::pair<std::string, ModelInfo>>;
+
+  /// Messages go to clients: they say the model's id, not where its folder is.
+  static ModelInfo probe(const ModelRef& ref) {
+    ModelInfo info = probe_model(ref);
+    info.ref.name = ModelNames::id_of(ref);
+    return info;
+  }
+
+  bool is_pinned(const std::string& key) const {
+    return names_.has_pinned() && key == ModelNames::key_of(names_.pinned());
+  }
+
+  SlotPtr slot_of(const std::string& key) const {
+    const auto it = std::find_if(slots_.begin(), slots_.end(), [&](const SlotPtr& slot) { return slot->key == key; });
+    return it == slots_.end() ? nullptr : *it;
+  }
+
+  /// The loaded model that was asked for by this spelling and whose files are gone.
+  std::optional<Found> find_deleted(const std::string& spec) {
+    const Lock lock(mutex_);
+    for (const SlotPtr& slot : slots_) {
+      std::error_code error;
+      if (slot->phase == Slot::Phase::ready && slot->spellings.contains(spec) &&
+          !std::filesystem::exists(slot->info.ref.path / "config.json", error)) {
+        return Found{slot->info.ref, slot->key};
+      }
+    }
+    return std::nullopt;
+  }
+
+  Found find(const std::string& spec) {
+    if (const auto deleted = find_deleted(spec)) return *deleted;
+    ModelRef ref = names_.resolve(spec);
+    std::string key = ModelNames::key_of(ref);
+    return {std::move(ref), std::move(key)};
+  }
+
+  SlotPtr add(const std::string& key, ModelInfo info) {
+    auto slot = std::make_shared<Slot>();
+    slot->key = key;
+    slot->info = std::move(info);
+    slot->pinned = is_pinned(key);
+    slots_.push_back(slot);
+    return slot;
+  }
+
+  void remove(const SlotPtr& slot) {
+    std::erase(slots_, slot);
+    changed_.notify_all();
+  }
+
+  /// Hands out a loaded model; its slot counts the holders. A request that it cannot answer is refused.
+  std::shared_ptr<const ServedModel> lend(const SlotPtr& slot, const std::string& spec, const RequestFacts& request) {
+    admit_text(slot->info, Machine{}, request);
+    if (slot->spellings.size() < kMaxSpellings) slot->spellings.insert(spec);
+    ++slot->users;
+    return {slot->model.get(), [self = shared_from_this(), slot](const ServedModel*) { self->give_back(*slot); }};
+  }
+
+  void give_back(Slot& slot) {
+    const Lock lock(mutex_);
+    --slot.users;
+    slot.used = Clock::now();
+    changed_.notify_all();
+  }
+
+  /// Waits for a change, or until `until`; throws once `deadline` has passed.
+  void wait(Lock& lock, Clock::time_point deadline, const SlotPtr& slot,
+            Clock::time_point until = Clock::time_point::max()) {
+    if (closing_) throw Error(ErrorKind::unavailable, "Server is shutting down");
+    if (Clock::now() >= deadline) {
+      throw RetryLater(fmt::format("Model '{}' cannot be loaded now: other models are in use", slot->name()), kRetryAfter);
+    }
+    changed_.wait_until(lock, std::min(deadline, until));
+  }
+
+  /// Loads into `slot`, which stands in slots_; takes it out again where that fails. Whoever waits gets the failure too.
+  void load(Lock& lock, const SlotPtr& slot, Clock::time_point deadline) {
+    ++slot->users;
+    try {
+      lock.unlock();
+      // What can fail without weights fails before anybody makes room.
+      auto tokenizer = Tokenizer::load(slot->info.ref.path);
+      auto chat_template = ChatTemplate::load(slot->info.ref.path, *tokenizer);
+      lock.lock();
+      turns_.push_back(slot.get());
+      while (turns_.front() != slot.get()) wait(lock, deadline, slot);
+      const bool unloaded = make_room(lock, slot, deadline);
+      lock.unlock();
+      auto model = read(*slot, unloaded, std::move(tokenizer), std::move(chat_template));
+      lock.lock();
+      slot->model = std::move(model);
+      slot->phase = Slot::Phase::ready;
+      slot->used = Clock::now();
+    } catch (...) {
+      if (!lock.owns_lock()) lock.lock();
+      slot->failure = std::current_exception();
+      std::erase(slots_, slot);
+    }
+    --slot->users;
+    std::erase(turns_, slot.get());
+    changed_.notify_all();
+    if (slot->failure) std::rethrow_exception(slot->failure);
+  }
+
+  std::shared_ptr<const ServedModel> read(const Slot& slot, bool unloaded, std::shared_ptr<const Tokenizer> tokenizer,
+                                          std::shared_ptr<const ChatTemplate> chat_template) {
+    if (unloaded && !wait_for_release(slot.info, options_.machine, options_.release_wait)) {
+      log::warn(fmt::format("Memory release timeout: loading '{}' with {:.1f} GB free", slot.name(),
+                            static_cast<double>(options_.machine().free_bytes) / (uint64_t{1} << 30)));
+    }
+    const auto start = Clock::now();
+    auto handle = worker_.load_text(
+        slot.info.ref.path,
+        [this](const std::string&, int64_t, int64_t) {
+          if (closing_) throw Error(ErrorKind::unavailable, "Server is shutting down");
+        },
+        options_.text);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    log::info(fmt::format("{} model: {}", unloaded ? "Switched to" : "Loaded", slot.name()),
+              {{"seconds", seconds}});
+    return std::make_shared<const ServedModel>(slot.info, std::move(tokenizer), std::move(chat_template), std::move(handle));
+  }
+
+  uint64_t weights_beside(const Slot& slot) const {
+    uint64_t bytes = 0;
+    for (const SlotPtr& other : slots_) {
+      if (other.get() != &slot && other->phase != Slot::Phase::loading) bytes += weights_of(other->info);
+    }
+    return bytes;
+  }
+
+  bool crowded(const Slot& slot) const {
+    const auto loaded = std::count_if(slots_.begin(), slots_.end(), [](const SlotPtr& one) { return one->phase != Slot::Phase::loading; });
+    if (options_.max_models > 0 && static_cast<size_t>(loaded) >= options_.max_models) return true;
+    return loaded > 0 && !fits_beside(weights_of(slot.info), weights_beside(slot), options_.machine());
+  }
+
+  /// Who leaves first: idle before busy, then the least recently used; never a pinned one. Null: nobody can.
+  SlotPtr victim() const {
+    SlotPtr best;
+    for (const SlotPtr& slot : slots_) {
+      if (slot->pinned || slot->phase != Slot::Phase::ready) continue;
+      if (!best || std::pair(slot->users > 0, slot->used) < std::pair(best->users > 0, best->used)) best = slot;
+    }
+    return best;
+  }
+
+  /// Unloads others until `slot` fits; whether any was. A busy one still takes requests for a turn, then ends those that it
+  /// has. Throws memory where what stays is too much, RetryLater when the room does not come in time.
+  bool make_room(Lock& lock, const SlotPtr& slot, Clock::time_point deadline) {
+    bool unloaded = false;
+    SlotPtr leaving;  // that we asked to
+    const auto turn_end = Clock::now() + options_.turn;
+    try {
+      while (crowded(*slot)) {
+        const bool somebody_leaves = std::any_of(slots_.begin(), slots_.end(), [](const SlotPtr& one) { return one->phase == Slot::Phase::leaving; });
+        const SlotPtr next = somebody_leaves ? nullptr : victim();
+        if (!somebody_leaves && !next) {
+          check_room_beside_pinned(*slot);
+          break;
+        }
+        if (next && (next->users == 0 || Clock::now() >= turn_end)) {
+          next->phase = Slot::Phase::leaving;
+          leaving = next;
+          changed_.notify_all();
+        }
+        unloaded = true;
+        wait(lock, deadline, slot, Clock::now() < turn_end ? turn_end : deadline);
+      }
+    } catch (...) {
+      // It goes on as if nothing had been asked.
+      if (leaving && leaving->phase == Slot::Phase::leaving && leaving->users > 0) leaving->phase = Slot::Phase::ready;
+      throw;
+    }
+    return unloaded;
+  }
+
+  void check_room_beside_pinned(const Slot& slot) const {
+    const uint64_t others = weights_beside(slot);
+    const bool too_many = options_.max_models > 0 && slots_.size() > options_.max_models;
+    if (others == 0 && !too_many) return;
+    if (!too_many && fits_memory(others + weights_of(slot.info), options_.machine())) return;
+    throw Error(ErrorKind::memory, fmt::format("Model '{}' does not fit beside '{}', which is pinned by --model", slot.name(),
+                                               ModelNames::id_of(names_.pinned())));
+  }
+
+  std::shared_ptr<const Listing> runnable_models() {
+    {
+      const Lock lock(mutex_);
+      if (listing_ && Clock::now() - listed_at_ < kListedFor) return listing_;
+    }
+    auto models = std::make_shared<Listing>();
+    const auto add_model = [&](const ModelRef& ref) {
+      ModelInfo info = probe(ref);
+      if (decide(info, Machine{}, {.context = Context::server}).kind == Decision::Kind::block) return;
+      models->emplace_back(ModelNames::key_of(ref), std::move(info));
+    };
+    if (names_.has_pinned()) add_model(names_.pinned());
+    for (const ModelRef& ref : list_models()) {
+      if (names_.may_list(ref)) add_model(ref);
+    }
+    const Lock lock(mutex_);
+    listing_ = std::move(models);
+    listed_at_ = Clock::now();
+    return listing_;
+  }
+
+  /// The one thread that frees models: those that were asked to leave, and those that nobody used for long.
+  void tidy() {
+    Lock lock(mutex_);
+    while (!closing_) {
+      auto wake = Clock::now() + std::chrono::hours(1);
+      SlotPtr gone;
+      for (const SlotPtr& slot : slots_) {
+        if (slot->phase == Slot::Phase::ready && slot->users == 0 && !slot->pinned && options_.idle_timeout.count() > 0) {
+          const auto end = slot->used + options_.idle_timeout;
+          if (Clock::now() >= end) {
+            slot->phase = Slot::Phase::leaving;
+          } else {
+            wake = std::min(wake, end);
+          }
+        }
+        if (slot->phase == Slot::Phase::leaving && slot->users == 0) gone = slot;
+      }
+      if (gone) {
+        free(lock, gone);
+      } else {
+        changed_.wait_until(lock, wake);
+      }
+    }
+  }
+
+  void free(Lock& lock, const SlotPtr& slot) {
+    const std::weak_ptr<const ModelHandle> handle = slot->model->handle();
+    auto model = std::move(slot->model);
+    lock.unlock();
+    model.reset();
+    // A request that was cancelled holds it until the worker's next step.
+    const auto end = Clock::now() + options_.release_wait;
+    while (!handle.expired() && Clock::now() < end && !closing_) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    try {
+      worker_.device();  // behind the unloading in the worker's queue
+    } catch (const Error&) {  // it ends; nothing stays loaded
+    }
+    log::info(fmt::format("Unloaded model: {}", slot->name()));
+    lock.lock();
+    remove(slot);
+  }
+
+  Worker& worker_;
+  const PoolOptions options_;
+  const ModelNames names_;
+  std::atomic<bool> closing_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;  // of any slot
+  std::vector<SlotPtr> slots_;
+  std::deque<Slot*> turns_;          // who makes room and loads, in order of arrival
+  std::shared_ptr<const Listing> listing_;
+  Clock::time_point listed_at_;
+  std::thread janitor_;
+};
+
+ModelPool::ModelPool(Worker& worker, PoolOptions options) : impl_(std::make_shared<Impl>(worker, std::move(options))) {
+  impl_->open();
+}
+
+ModelPool::~ModelPool() { impl_->close(); }
+
+std::shared_ptr<const ServedModel> ModelPool::acquire(const std::string& spec, const RequestFacts& request) {
+  return impl_->acquire(spec, request);
+}
+
+ModelInfo ModelPool::describe(const std::string& spec) const { return impl_->describe(spec); }
+
+void ModelPool::unload(const std::string& spec) { impl_->unload(spec); }
+
+std::vector<ModelPool::Entry> ModelPool::list() const { return impl_->list(); }
+
+}  // namespace mlxk
