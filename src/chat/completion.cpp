@@ -20,6 +20,11 @@ std::vector<std::string> own_markers(const ReasoningFormat& reasoning, const Too
   return joined(joined(std::move(all), calls->openings()), calls->marks());
 }
 
+ReasoningFormat with_calls(ReasoningFormat format, const ToolFormat* calls, const ToolOptions& tools) {
+  format.calls = calls && tools.active() && calls->name() == "harmony";
+  return format;
+}
+
 void append(std::vector<Part>& parts, std::vector<Part> more) {
   std::move(more.begin(), more.end(), std::back_inserter(parts));
 }
@@ -31,7 +36,7 @@ Completion::Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<s
       control_(joined(std::move(stops), implicit_stop_strings(*tokenizer_, own_markers(format, calls, tools)))),
       decoder_(tokenizer_, false),
       stops_(control_),
-      splitter_(format),
+      splitter_(with_calls(format, calls, tools)),
       tools_(calls, tools) {
   control_ = joined(std::move(control_), own_markers(format, calls, tools));
 }

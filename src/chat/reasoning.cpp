@@ -1,6 +1,7 @@
 #include "chat/reasoning.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace mlxk {
 
@@ -20,6 +21,30 @@ Part::Kind channel_kind(std::string_view header) {
                        (header.substr(0, 10) == "commentary" && header.find("to=") == std::string_view::npos);
   return to_user ? Part::Kind::answer : Part::Kind::reasoning;
 }
+
+/// The f of "to=functions.f"; empty where the header has none.
+std::string function_in(std::string_view header) {
+  constexpr std::string_view kTo = "to=functions.";
+  const size_t at = header.find(kTo);
+  if (at == std::string_view::npos) return "";
+  header.remove_prefix(at + kTo.size());
+  return std::string(header.substr(0, header.find_first_of(kBlanks)));
+}
+
+/// Whether `text` may become harmony's role with or without a recipient, "assistant to=functions.f".
+bool may_be_role(std::string_view text) {
+  const auto begins = [](std::string_view word, std::string_view whole) {
+    const size_t size = std::min(word.size(), whole.size());
+    return word.substr(0, size) == whole.substr(0, size);
+  };
+  constexpr std::string_view kRole = "assistant", kTo = "to=functions.";
+  text = without_leading_blanks(text);
+  if (text.size() > kRole.size() && begins(text, kRole)) {
+    text = without_leading_blanks(text.substr(kRole.size()));
+    return begins(text, kTo);
+  }
+  return begins(text, kRole) || begins(text, kTo);
+}
 }  // namespace
 
 ReasoningSplitter::ReasoningSplitter(ReasoningFormat format)
@@ -37,6 +62,10 @@ void ReasoningSplitter::begin(Part::Kind kind) {
 }
 
 void ReasoningSplitter::emit(std::string_view text, std::vector<Part>& parts) {
+  if (kind_ == Part::Kind::tool_call) {
+    parts.push_back({kind_, "", {0, "", std::string(text)}});
+    return;
+  }
   if (segment_empty_ && trims_) text = without_leading_blanks(text);
   std::string ready = held_ + std::string(text);
   held_.clear();
@@ -65,12 +94,7 @@ void ReasoningSplitter::on_text(const std::string& text, std::vector<Part>& part
   held_ += text;
   if (state_ == State::header) return;
   // Before the first marker only blanks may stand, or harmony's role; other text is an answer without reasoning.
-  const std::string_view word = without_leading_blanks(held_);
-  const std::string_view role = "assistant";
-  const bool waiting = format_.kind == ReasoningFormat::Kind::harmony
-                           ? role.substr(0, word.size()) == word || (word.substr(0, role.size()) == role &&
-                                                                     blank(word.substr(role.size())))
-                           : word.empty();
+  const bool waiting = format_.kind == ReasoningFormat::Kind::harmony ? may_be_role(held_) : blank(held_);
   if (waiting) return;
   const std::string answer = std::move(held_);
   begin(Part::Kind::answer);
@@ -80,13 +104,24 @@ void ReasoningSplitter::on_text(const std::string& text, std::vector<Part>& part
 void ReasoningSplitter::on_harmony_marker(const std::string& marker, std::vector<Part>& parts) {
   if (marker == "<|constrain|>") {
     if (state_ == State::body) emit(marker, parts);
+    if (state_ == State::header) held_ += ' ';
     return;
   }
   if (marker == "<|message|>") {
     const std::string header = std::move(held_);
-    begin(state_ == State::header ? channel_kind(header) : Part::Kind::answer);
+    if (recipient_.empty()) recipient_ = function_in(header);
+    const std::string function = std::exchange(recipient_, {});
+    if (format_.calls && state_ == State::header && !function.empty()) {
+      begin(Part::Kind::tool_call);
+      parts.push_back({Part::Kind::tool_call, "", {0, function, ""}});
+    } else {
+      const bool to_function = state_ == State::header && !function.empty();
+      const auto kind = state_ == State::header ? channel_kind(header) : Part::Kind::answer;
+      begin(to_function ? Part::Kind::reasoning : kind);
+    }
     return;
   }
+  recipient_ = state_ == State::start && marker == "<|channel|>" ? function_in(held_) : "";
   held_.clear();
   state_ = marker == "<|channel|>" ? State::header : State::start;
 }

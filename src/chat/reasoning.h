@@ -15,6 +15,7 @@ struct ReasoningFormat {
   enum class Kind { none, tags, harmony } kind = Kind::none;
   std::string open, close;  // tags only: "<think>", "</think>"
   bool prompt_opens = false;  // the prompt ends with the opening tag, so the output starts inside
+  bool calls = false;         // harmony: messages to functions are tool calls, not reasoning
 
   /// The control tokens of the format; none of them ends the answer.
   std::vector<std::string> markers() const;
@@ -24,8 +25,9 @@ struct ReasoningFormat {
 /// never from a name. `prompt` is the rendered prompt.
 ReasoningFormat detect_reasoning(std::string_view template_source, const Tokenizer& tokenizer, std::string_view prompt);
 
-/// Splits output that comes in pieces into reasoning and answer, each text once. The parts, joined by kind, depend on
-/// the text alone, never on how it was cut.
+/// Splits output that comes in pieces into reasoning, answer and, where the format has them, tool calls (a part with the
+/// name, then their arguments as the model wrote them), each text once. The parts, joined by kind, depend on the text
+/// alone, never on how it was cut.
 class ReasoningSplitter {
  public:
   explicit ReasoningSplitter(ReasoningFormat format);
@@ -49,6 +51,7 @@ class ReasoningSplitter {
   State state_ = State::start;
   Part::Kind kind_ = Part::Kind::answer;
   std::string held_;         // start: text before the first marker; header: the header; body: trailing blanks
+  std::string recipient_;    // harmony: the function that the message goes to
   bool segment_empty_ = true;  // nothing of this segment was emitted
   bool trims_ = false;         // the blanks around this segment belong to the format, not to the text
   bool reasoned_ = false;      // some reasoning was emitted

@@ -148,4 +148,14 @@ CallReader::State JsonCalls::read(TextFeed& feed, CallSink& calls) {
 
 std::string JsonCalls::closing() { return streaming_ ? json_.closing() : ""; }
 
+CallReader::State JsonOrOther::read(TextFeed& feed, CallSink& calls) {
+  if (!chosen_) {
+    feed.skip_blanks();
+    if (feed.rest().empty()) return State::more;
+    const char c = feed.rest()[0];
+    chosen_ = c == '{' || c == '[' ? json_.get() : other_.get();
+  }
+  return chosen_->read(feed, calls);
+}
+
 }  // namespace mlxk

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "chat/tools/json_stream.h"
@@ -43,6 +45,19 @@ class JsonCalls : public CallReader {
   bool begun_ = false;      // the value's first character was seen
   bool streaming_ = false;  // the value goes to the sink
   bool given_ = false;      // the arguments went to the sink
+};
+
+/// Reads a section as JSON calls where its first character is '{' or '[', otherwise as `other` does.
+class JsonOrOther : public CallReader {
+ public:
+  JsonOrOther(JsonCallsFormat format, std::unique_ptr<CallReader> other)
+      : json_(std::make_unique<JsonCalls>(std::move(format))), other_(std::move(other)) {}
+  State read(TextFeed& feed, CallSink& calls) override;
+  std::string closing() override { return chosen_ ? chosen_->closing() : ""; }
+
+ private:
+  std::unique_ptr<CallReader> json_, other_;
+  CallReader* chosen_ = nullptr;
 };
 
 }  // namespace mlxk

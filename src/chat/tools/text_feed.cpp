@@ -16,8 +16,8 @@ void TextFeed::push(std::string_view text) {
 
 void TextFeed::skip_blanks() { at_ = std::min(buffer_.find_first_not_of(" \t\r\n", at_), buffer_.size()); }
 
-TextFeed::Match TextFeed::match(std::string_view literal) const {
-  const std::string_view have = rest().substr(0, literal.size());
+TextFeed::Match TextFeed::match(std::string_view literal, size_t offset) const {
+  const std::string_view have = rest().substr(offset, literal.size());
   if (have != literal.substr(0, have.size())) return Match::no;
   if (have.size() == literal.size()) return Match::yes;
   return finished_ ? Match::no : Match::unknown;

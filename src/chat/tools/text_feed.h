@@ -20,8 +20,8 @@ class TextFeed {
   std::string_view rest() const { return std::string_view(buffer_).substr(at_); }
   void skip(size_t size) { at_ += size; }
   void skip_blanks();
-  /// Whether the rest begins with `literal`; unknown while it is too short to tell.
-  Match match(std::string_view literal) const;
+  /// Whether `literal` stands `offset` bytes into the rest; unknown while the rest is too short to tell.
+  Match match(std::string_view literal, size_t offset = 0) const;
   /// The text before `literal`, both read; nullopt, with nothing read, while it is not there.
   std::optional<std::string> take_until(std::string_view literal);
 

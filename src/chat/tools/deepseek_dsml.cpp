@@ -1,0 +1,47 @@
+// <｜DSML｜tool_calls><｜DSML｜invoke name="f"><｜DSML｜parameter name="a" string="true">v</｜DSML｜parameter></｜DSML｜invoke>…: DeepSeek V3.2, V4.
+#include "chat/tools/tagged_calls.h"
+#include "chat/tools/tool_formats.h"
+
+namespace mlxk {
+
+namespace {
+std::string value_type(std::string_view tag) {
+  const std::string is_text = attribute(tag, "string");
+  return is_text == "true" ? "string" : is_text == "false" ? "json" : "";
+}
+
+class DeepseekDsml : public ToolFormat {
+ public:
+  std::string_view name() const override { return "deepseek_dsml"; }
+  bool in_template(std::string_view source) const override {
+    return contains(source, "｜DSML｜");
+  }
+  bool in_vocabulary(const Tokenizer& tokenizer) const override {
+    return tokenizer.token_to_id("｜DSML｜").has_value();
+  }
+  std::vector<std::string> openings() const override { return {"<｜DSML｜tool_calls>", "<｜DSML｜function_calls>"}; }
+  std::vector<std::string> marks() const override { return {"</｜DSML｜tool_calls>", "</｜DSML｜function_calls>"}; }
+  std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override {
+    TaggedCallsFormat format;
+    format.call_open = "<｜DSML｜invoke";
+    format.name_close = ">";
+    format.parameter_open = "<｜DSML｜parameter";
+    format.key_close = ">";
+    format.value_close = "</｜DSML｜parameter>";
+    format.call_close = "</｜DSML｜invoke>";
+    format.section_close = contains(opening, "tool_calls") ? "</｜DSML｜tool_calls>" : "</｜DSML｜function_calls>";
+    format.name_attribute = "name";
+    format.key_attribute = "name";
+    format.trim = TaggedCallsFormat::Trim::none;
+    format.type = value_type;
+    return std::make_unique<TaggedCalls>(format, tools);
+  }
+};
+}  // namespace
+
+const ToolFormat& deepseek_dsml_format() {
+  static const DeepseekDsml format;
+  return format;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,30 @@
+// <|channel|>commentary to=functions.f <|constrain|>json<|message|>{…}<|call|>: gpt-oss. A call is a message of its own, so
+// ReasoningSplitter, which reads the messages, finds it.
+#include "chat/tools/tool_formats.h"
+
+namespace mlxk {
+
+namespace {
+class Harmony : public ToolFormat {
+ public:
+  std::string_view name() const override { return "harmony"; }
+  bool in_template(std::string_view source) const override {
+    return contains(source, "<|channel|>commentary");
+  }
+  bool in_vocabulary(const Tokenizer& tokenizer) const override {
+    return tokenizer.token_to_id("<|channel|>") && tokenizer.token_to_id("<|message|>") && tokenizer.token_to_id("<|call|>");
+  }
+  std::vector<std::string> openings() const override { return {}; }
+  std::vector<std::string> marks() const override { return {"<|channel|>", "<|message|>", "<|call|>"}; }
+  std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
+    return nullptr;  // no section has an opening
+  }
+};
+}  // namespace
+
+const ToolFormat& harmony_format() {
+  static const Harmony format;
+  return format;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,52 @@
+// <|open|>tools<|sep|><|open|>call tool="f"<|sep|><|open|>argument key="a" type="string"<|sep|>v<|close|>argument<|sep|>…: Kimi K3.
+#include "chat/tools/tagged_calls.h"
+#include "chat/tools/tool_formats.h"
+
+namespace mlxk {
+
+namespace {
+std::string value_type(std::string_view tag) {
+  const std::string type = attribute(tag, "type");
+  return type.empty() ? "string" : type;
+}
+
+class KimiK3 : public ToolFormat {
+ public:
+  std::string_view name() const override { return "kimi_k3"; }
+  bool in_template(std::string_view source) const override {
+    return contains(source, "<|open|>tools<|sep|>");
+  }
+  bool in_vocabulary(const Tokenizer& tokenizer) const override {
+    for (const char* token : {"<|open|>", "<|close|>", "<|sep|>", "<|end_of_msg|>"}) {
+      if (!tokenizer.token_to_id(token)) return false;
+    }
+    return true;
+  }
+  std::vector<std::string> openings() const override { return {"<|open|>tools<|sep|>"}; }
+  std::vector<std::string> marks() const override { return {"<|close|>tools<|sep|>"}; }
+  std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
+    TaggedCallsFormat format;
+    format.call_open = "<|open|>call";
+    format.name_close = "<|sep|>";
+    format.parameter_open = "<|open|>argument";
+    format.key_close = "<|sep|>";
+    format.value_close = "<|close|>argument<|sep|>";
+    format.call_close = "<|close|>call<|sep|>";
+    format.section_close = "<|close|>tools<|sep|>";
+    format.object_open = "<|open|>json";
+    format.object_close = "<|close|>json<|sep|>";
+    format.name_attribute = "tool";
+    format.key_attribute = "key";
+    format.trim = TaggedCallsFormat::Trim::none;
+    format.type = value_type;
+    return std::make_unique<TaggedCalls>(format, tools);
+  }
+};
+}  // namespace
+
+const ToolFormat& kimi_k3_format() {
+  static const KimiK3 format;
+  return format;
+}
+
+}  // namespace mlxk
