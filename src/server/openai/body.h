@@ -11,5 +11,6 @@ namespace mlxk {
 /// broken: syntax (NaN, 1e400 and lone surrogates too), a key given twice, more than 64 levels, 20,000 keys in an object or
 /// 2,000,000 values. In linear time.
 Json parse_object(std::string_view text, const std::string& param = {});
+inline Json parse_body(std::string_view text) { return parse_object(text); }
 
 }  // namespace mlxk

@@ -49,6 +49,9 @@ const Field<AnswerParams>& answer_field(const std::string& name);
 void finish_chat(const Json& body, ChatParams& params);
 void finish_completion(const Json& body, CompletionParams& params);
 
+/// What reasoning_effort and chat_template_kwargs of a checked body give the template; throws ApiError 400.
+Json template_kwargs(const Json& body);
+
 inline constexpr int kMaxAnswers = 32;  // to one prompt
 
 /// Holds `body` to `schema`; throws ApiError 400 and names unknown fields in a warning log.

@@ -128,22 +128,19 @@ class Reader {
 
  private:
   Json read_message(Json message, const std::string& path) {
-    Json& role = message["role"];
-    if (role == "developer") role = "system";
-    const Json* calls = given(message, "tool_calls");
-    const Json* content = given(message, "content");
-    const Json* refusal = given(message, "refusal");
-    if (content) {
-      if (content->is_array()) message["content"] = read_parts(*content, path + ".content");
-    } else if (refusal) {
-      message["content"] = *refusal;
-    } else if (calls && !calls->empty()) {
-      message["content"] = "";  // what templates trim and join
-    } else {
-      refuse_field(path + ".content", path + ".content is required unless tool_calls are given", "missing_required_parameter");
-    }
-    if (calls) read_calls(message["tool_calls"], path + ".tool_calls");
+    if (message["role"] == "developer") message["role"] = "system";
+    message["content"] = read_content(message, path + ".content");
+    if (given(message, "tool_calls")) read_calls(message["tool_calls"], path + ".tool_calls");
     return message;
+  }
+
+  Json read_content(const Json& message, const std::string& path) {
+    if (const Json* content = given(message, "content")) {
+      return content->is_array() ? read_parts(*content, path) : *content;
+    }
+    if (const Json* refusal = given(message, "refusal")) return *refusal;
+    if (const Json* calls = given(message, "tool_calls"); calls && !calls->empty()) return "";  // templates trim and join it
+    refuse_field(path, path + " is required unless tool_calls are given", "missing_required_parameter");
   }
 
   Json read_parts(const Json& parts, const std::string& path) {
@@ -177,8 +174,8 @@ class Reader {
 
   static void read_calls(Json& calls, const std::string& path) {
     for (size_t i = 0; i < calls.size(); ++i) {
+      calls[i].emplace("type", "function");
       Json& function = calls[i]["function"];
-      if (!calls[i].contains("type")) calls[i]["type"] = "function";
       const Json* arguments = given(function, "arguments");
       const std::string place = fmt::format("{}[{}].function.arguments", path, i);
       if (!arguments || *arguments == "") {

@@ -83,7 +83,7 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
   using P = AnswerParams;
   const Json penalty_window = with_default(integer(0, 1'000'000), 20);
   return {
-      {"model", Use::honoured, text(1, 1024), "A cached name, a workspace's name, or what --model pinned",
+      {"model", Use::honoured, text(1), "A cached name, a workspace's name, or what --model pinned",
        [](const Json& v, P& p) { p.model = v; }, true},
       {"max_tokens", Use::honoured, integer(1, kMaxTokens), "Most tokens of an answer; absent: by the server and the context",
        [](const Json& v, P& p) { p.max_tokens = v.get<int64_t>(); }},

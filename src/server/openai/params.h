@@ -9,6 +9,7 @@
 #include "chat/answer_grammar.h"
 #include "chat/tools.h"
 #include "json/json.h"
+#include "server/openai/body.h"
 #include "worker/request.h"
 
 namespace mlxk {

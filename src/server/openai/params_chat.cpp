@@ -49,21 +49,15 @@ void read_tools(const Json& value, ChatParams& params) {
   params.tools.tools = value;
 }
 
-// Templates know the switch by either name; "none" is off.
-void read_effort(const Json& value, ChatParams& params) {
-  params.template_kwargs["reasoning_effort"] = value;
-  params.template_kwargs["enable_thinking"] = params.template_kwargs["thinking"] = value != "none";
-}
-
-void read_template_kwargs(const Json& value, ChatParams& params) {
+void add_template_kwargs(const Json& value, Json& kwargs) {
   for (const auto& [key, item] : value.items()) {
     for (const char* taken : {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message",
                               "bos_token", "eos_token", "unk_token", "pad_token"}) {
       if (key == taken) {
-        refuse_field("chat_template_kwargs." + key, fmt::format("chat_template_kwargs must not set {}", key));
+        refuse_field("chat_template_kwargs." + key, fmt::format("chat_template_kwargs.{} is the server's to set", key));
       }
     }
-    params.template_kwargs[key] = item;
+    kwargs[key] = item;
   }
 }
 
@@ -131,8 +125,8 @@ std::vector<Field<ChatParams>> make_chat_fields() {
       {"parallel_tool_calls", Use::honoured, with(boolean(), {{"default", true}}), "More than one call in an answer",
        [](const Json& v, P& p) { p.tools.parallel = v; }},
       {"reasoning_effort", Use::honoured, one_of({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
-       "Handed to the template, with enable_thinking and thinking: false for none", read_effort},
-      {"chat_template_kwargs", Use::honoured, object(), "More variables of the template", read_template_kwargs},
+       "Handed to the template, with enable_thinking and thinking: false for none"},
+      {"chat_template_kwargs", Use::honoured, object(), "More variables of the template"},
       {"modalities", Use::honoured, array(one_of({"text"}), 1, 1), "Text only"},
       {"verbosity", Use::honoured, one_of({"medium"}), "Ask for another length in a message"},
       ignored("chunk", integer(1, 5), "Images to a batch; of vision models alone"),
@@ -164,6 +158,16 @@ const Json& chat_schema() {
   return schema;
 }
 
+Json template_kwargs(const Json& body) {
+  Json kwargs = Json::object();
+  if (const Json* effort = given(body, "reasoning_effort")) {
+    kwargs["reasoning_effort"] = *effort;
+    kwargs["enable_thinking"] = kwargs["thinking"] = *effort != "none";  // templates know the switch by either name
+  }
+  if (const Json* more = given(body, "chat_template_kwargs")) add_template_kwargs(*more, kwargs);
+  return kwargs;
+}
+
 void finish_chat(const Json& body, ChatParams& params) {
   if (const Json* most = given(body, "max_completion_tokens")) {
     const auto tokens = most->get<int64_t>();
@@ -179,6 +183,7 @@ void finish_chat(const Json& body, ChatParams& params) {
   } else if (top) {
     refuse_field("top_logprobs", "top_logprobs is only allowed when logprobs is true");
   }
+  params.template_kwargs = template_kwargs(body);
   read_tool_choice(given(body, "tool_choice"), params.tools);
 }
 

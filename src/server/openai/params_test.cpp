@@ -71,7 +71,7 @@ TEST(ParseChat, ReadsEveryFieldOfSampling) {
   const Sampling s = chat(R"("temperature":0.25,"top_p":0.5,"top_k":7,"min_p":0.125,"xtc_probability":0.5,
     "xtc_threshold":0.25,"repetition_penalty":1.5,"repetition_context_size":64,"presence_penalty":-2,
     "presence_context_size":0,"frequency_penalty":2,"frequency_context_size":9,"seed":-3,
-    "logit_bias":{"0":-100,"42":1.5}})").sampling;
+    "logit_bias":{"0":-100,"42":1.5})").sampling;
   EXPECT_EQ(s.temperature, 0.25F);
   EXPECT_EQ(s.top_p, 0.5F);
   EXPECT_EQ(s.top_k, 7);
@@ -308,7 +308,7 @@ TEST(ParseCompletion, RefusesByName) {
 
 TEST(ParseChat, AcceptsWithoutEffect) {
   const ChatParams p = chat(R"("store":true,"metadata":{"a":"b"},"service_tier":"flex","safety_identifier":"x","user":"u",
-    "prompt_cache_key":"k","prompt_cache_retention":"24h","chunk":5,"some_new_field":{"a":1}})");
+    "prompt_cache_key":"k","prompt_cache_retention":"24h","chunk":5,"some_new_field":{"a":1})");
   EXPECT_EQ(p.messages.size(), 1);
 }
 

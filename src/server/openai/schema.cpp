@@ -102,8 +102,6 @@ std::string counted(std::string_view what, const Json& schema, const char* least
   return std::string(what);
 }
 
-std::string describe(const Json& schema);
-
 std::string describe_type(std::string_view type, const Json& schema) {
   if (type == "boolean") return "true or false";
   if (type == "string" && schema.contains("pattern")) return "a name of 1 to 64 letters, digits, _, . and -";
@@ -121,27 +119,28 @@ std::string describe_type(std::string_view type, const Json& schema) {
 }
 
 /// What `schema` allows, in words; null goes without saying.
-std::string describe(const Json& schema) {
+std::vector<std::string> alternatives(const Json& schema) {
   std::vector<std::string> words;
+  const auto add = [&](const std::string& word) {
+    if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
+  };
   if (schema.contains("anyOf")) {
     for (const Json& branch : schema["anyOf"]) {
-      if (branch.value("type", Json()) != "null") words.push_back(describe(branch));
+      if (branch.value("type", Json()) == "null") continue;
+      for (const std::string& word : alternatives(branch)) add(word);
     }
   } else if (schema.contains("enum")) {
     for (const Json& value : schema["enum"]) {
-      if (!value.is_null()) words.push_back(value.dump());
+      if (!value.is_null()) add(value.dump());
     }
-  } else if (schema.contains("type")) {
-    const Json& type = schema["type"];
-    if (type.is_string()) return describe_type(type.get<std::string>(), schema);
-    for (const Json& one : type) {
-      if (one != "null") words.push_back(describe_type(one.get<std::string>(), schema));
-    }
+  } else if (schema.at("type").is_string()) {
+    add(describe_type(schema["type"].get<std::string>(), schema));
   } else {
-    return "any value";
+    for (const Json& type : schema["type"]) {
+      if (type != "null") add(describe_type(type.get<std::string>(), schema));
+    }
   }
-  words.erase(std::unique(words.begin(), words.end()), words.end());
-  return joined(words);
+  return words;
 }
 
 bool is_name_character(char c) {
@@ -289,7 +288,7 @@ class Walk {
 
   bool refuse(const Json& schema, const Json& value) {
     violation = Violation{path, {}, "invalid_value"};
-    expected = {describe(schema)};
+    expected = alternatives(schema);
     got = describe_value(value);
     return false;
   }
