@@ -1,0 +1,14 @@
+#pragma once
+
+#include "server/guard.h"
+
+namespace mlxk::testing {
+
+/// Lets everybody in.
+class OpenGuard : public Guard {
+ public:
+  std::optional<HttpResponse> check(const HttpRequest&, Scope, std::string&) const override { return std::nullopt; }
+  void decorate(const HttpRequest&, HttpResponse&) const override {}
+};
+
+}  // namespace mlxk::testing
