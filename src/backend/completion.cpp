@@ -38,15 +38,38 @@ mx::array Completion::prompt_ids(int64_t begin, int64_t end) const {
 
 mx::array Completion::first_input() const { return prompt_ids(usage_.prompt_tokens - 1, usage_.prompt_tokens); }
 
-PrefillEvent Completion::prefill(Model& model, int64_t most) {
+bool Completion::restore(PrefixCache& kept) {
+  if (!shares(kept)) return false;
+  const PrefixMatch match = kept.find(request_);
+  const int64_t gained = std::max<int64_t>(0, match.usable - prefilled_);
+  kept.count(looked_up_ ? 0 : usage_.prompt_tokens, gained);
+  looked_up_ = true;
+  stop_at(match.known);  // here kept prompts go on otherwise: what was before may come again
+  if (gained == 0) return false;
+  kept.restore(match, cache_);
+  usage_.cached_tokens += gained;
+  prefilled_ = match.usable;
+  return true;
+}
+
+void Completion::prefill(Model& model, PrefixCache& kept, int64_t most) {
   const PhaseScope phase(Phase::prefill);
-  const int64_t end = std::min(prefilled_ + most, usage_.prompt_tokens - 1);
+  int64_t end = std::min(prefilled_ + most, usage_.prompt_tokens - 1);
+  bool wanted = false;  // the state at the end
+  if (kept.on()) {
+    end = std::min<int64_t>(end, kept.next_stop(static_cast<int>(prefilled_)));
+    const auto stop = stops_.upper_bound(prefilled_);
+    wanted = stop != stops_.end() && *stop <= end && kept.needs_state(*stop);
+    if (wanted) end = *stop;
+  }
   // Only the caches are evaluated; the logits of these positions are never computed.
   model.forward({.ids = prompt_ids(prefilled_, end), .last_only = true}, cache_);
   mx::eval(cache_.arrays());
   mx::clear_cache();
   prefilled_ = end;
-  return {prefilled_, usage_.prompt_tokens};
+  if (!kept.on()) return;
+  model.check_weights();
+  kept.save(request_, cache_, wanted || prefilled());
 }
 
 SamplerRow Completion::wanted(int row, int vocab) {

@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <set>
 
+#include "backend/prefix_cache.h"
 #include "models/model.h"
 #include "sample/sampler.h"
 #include "worker/request.h"
@@ -18,8 +20,18 @@ class Completion {
 
   /// Whether all of the prompt but its last token, which is the first decode step's input, is in the caches.
   bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1; }
-  /// Appends up to `most` tokens of the prompt to the caches, and waits.
-  PrefillEvent prefill(Model& model, int64_t most);
+  const GenerateRequest& request() const { return request_; }
+  /// Tokens of the prompt that are in the caches.
+  int64_t prefilled_tokens() const { return prefilled_; }
+  PrefillEvent progress() const { return {prefilled_, usage_.prompt_tokens}; }
+  /// Whether `kept` prompts can be a part of this one.
+  bool shares(const PrefixCache& kept) const { return kept.on() && !request_.prompt_logprobs; }
+  /// Begins with what `kept` has of the prompt, where that is more than what is there; returns whether it is.
+  bool restore(PrefixCache& kept);
+  /// Says that the caches after so many tokens of the prompt are wanted by others.
+  void stop_at(int64_t tokens) { stops_.insert(tokens); }
+  /// Appends up to `most` tokens of the prompt to the caches, waits, and keeps them in `kept`.
+  void prefill(Model& model, PrefixCache& kept, int64_t most);
   /// The prompt's last token, int32 [1, 1].
   mx::array first_input() const;
   ModelCache& cache() { return cache_; }
@@ -47,6 +59,8 @@ class Completion {
   Sampler sampler_;
   int64_t limit_;
   int64_t prefilled_ = 0;
+  bool looked_up_ = false;
+  std::set<int64_t> stops_;  // where the state is to be kept, where one is needed
   bool ended_ = false;
   Usage usage_;
   Timings timings_;

@@ -150,19 +150,23 @@ class MlxTextModel : public TextModel {
   /// Whether another prompt that begins as this one does, and is further, will soon have kept more of that beginning.
   bool waits_for_another(const MlxSequence& one, const std::vector<size_t>& waiting, std::span<Sequence* const> running) {
     if (!one.completion->shares(kept_)) return false;
-    const auto& request = one.completion->request();
+    const GenerateRequest& request = one.completion->request();
     const int64_t own = one.completion->prefilled_tokens();
+    const MlxSequence* first = nullptr;  // the furthest of those
+    int64_t most = own, shared_with_first = 0;
     for (const size_t i : waiting) {
       const MlxSequence& other = of(running[i]);
       const int64_t done = other.completion->prefilled_tokens();
-      const bool is_ahead = done > own || (done == own && other.id < one.id);
+      const bool is_ahead = done > most || (done == most && other.id < (first ? first->id : one.id));
       if (!is_ahead || other.completion->request().cache_scope != request.cache_scope) continue;
       const int64_t shared = shared_tokens(other.completion->request().prompt, request.prompt);
       if (shared <= done || shared < own + kWorthWaiting) continue;
-      other.completion->stop_at(shared);
-      return true;
+      first = &other;
+      most = done;
+      shared_with_first = shared;
     }
-    return false;
+    if (first) first->completion->stop_at(shared_with_first);
+    return first != nullptr;
   }
 
   std::unique_ptr<Model> model_;

@@ -43,11 +43,12 @@ DeviceFacts MlxBackend::device() {
   return {mx::metal::is_available() ? "metal" : "cuda", mx::version(), ""};
 }
 
-std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const TextModelOptions& /*options*/,
+std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                  const ProgressSink& progress) {
-  return make_text_model(load_model(model_dir, [&](int64_t done, int64_t total) {
+  auto model = load_model(model_dir, [&](int64_t done, int64_t total) {
     if (progress) progress("loading", done, total);
-  }));
+  });
+  return make_text_model(std::move(model), options);
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {

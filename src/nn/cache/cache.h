@@ -41,6 +41,14 @@ class Cache {
   virtual void part() {}
   /// The arrays that hold the state, for evaluation and for saving.
   virtual std::vector<mx::array> arrays() const = 0;
+  /// While it has seen no more tokens than this, each has one slot of arrays() (axis 2), in order, so that any stretch of
+  /// them can be copied; 0: arrays() make sense as a whole only.
+  virtual int sliceable_tokens() const { return 0; }
+  /// The slots that arrays() would get for so many tokens; 0 where there are none.
+  virtual int slots_for(int /*tokens*/) const { return 0; }
+  /// Puts `arrays` (evaluated, shaped as arrays(), nobody else's) in the place of what a cache of one row has seen: the
+  /// row's first `tokens` tokens. Throws internal when their number is another.
+  virtual void restore(std::vector<mx::array> arrays, int tokens) = 0;
   /// Bytes of arrays().
   size_t nbytes() const;
 

@@ -26,12 +26,24 @@ AttentionMask GrowingCache::mask(const Positions& positions) const {
   return {"array", mx::less_equal(keys, queries)};
 }
 
-void GrowingCache::grow(int tokens, const std::vector<mx::array>& samples) {
-  if (tokens <= capacity()) return;
+int GrowingCache::slots_for(int tokens) const {
   // What was said to come is made to measure; what goes beyond it grows in larger steps, since each one copies.
   constexpr int kMeasure = 64;
   const int step = tokens <= expected_ ? kMeasure : kStep;
-  const int rounded = (std::max(tokens, expected_) + step - 1) / step * step;
+  return (std::max(tokens, expected_) + step - 1) / step * step;
+}
+
+void GrowingCache::restore(std::vector<mx::array> arrays, int tokens) {
+  const bool fits = std::all_of(arrays.begin(), arrays.end(), [&](const mx::array& x) { return x.shape(2) >= tokens; });
+  if (rows() != 1 || arrays.empty() || !fits) throw Error(ErrorKind::internal, "[cache] restore: not the arrays of one row");
+  buffers_ = std::move(arrays);
+  positions_.front() = tokens;
+  owner_ = std::make_shared<int>(0);
+}
+
+void GrowingCache::grow(int tokens, const std::vector<mx::array>& samples) {
+  if (tokens <= capacity()) return;
+  const int rounded = slots_for(tokens);
   for (size_t i = 0; i < samples.size(); ++i) {
     if (i < buffers_.size()) {
       buffers_[i] = grown(buffers_[i], rounded, samples[i]);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -18,6 +19,9 @@ class GrowingCache : public AttentionCache {
   bool can_trim(int n) const override;
   void trim(int n) override;
   std::vector<mx::array> arrays() const override { return buffers_; }
+  int sliceable_tokens() const override { return std::numeric_limits<int>::max(); }
+  int slots_for(int tokens) const override;
+  void restore(std::vector<mx::array> arrays, int tokens) override;
   AttentionMask mask(const Positions& positions) const override;
 
  protected:

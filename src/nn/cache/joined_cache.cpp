@@ -33,6 +33,10 @@ std::unique_ptr<Cache> JoinedAttentionCache::snapshot() const {
   throw Error(ErrorKind::internal, "[cache] joined rows have no snapshot of their own");
 }
 
+void JoinedAttentionCache::restore(std::vector<mx::array>, int) {
+  throw Error(ErrorKind::internal, "[cache] joined rows are restored one by one");
+}
+
 std::vector<mx::array> JoinedAttentionCache::arrays() const {
   std::vector<mx::array> all;
   for (const AttentionCache* part : parts_) {

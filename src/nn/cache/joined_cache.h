@@ -22,6 +22,8 @@ class JoinedAttentionCache : public AttentionCache {
   /// Throws internal: snapshots are taken of the sequences' own caches.
   std::unique_ptr<Cache> snapshot() const override;
   std::vector<mx::array> arrays() const override;
+  /// Throws internal, as snapshot.
+  void restore(std::vector<mx::array> arrays, int tokens) override;
   /// None: each row has its own (by_rows).
   AttentionMask mask(const Positions&) const override { return {}; }
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,

@@ -52,6 +52,14 @@ std::vector<mx::array> RecurrentCache::arrays() const {
   return all;
 }
 
+void RecurrentCache::restore(std::vector<mx::array> arrays, int tokens) {
+  if (rows() != 1 || arrays.size() != state_.size()) {
+    throw Error(ErrorKind::internal, "[cache] restore: not the arrays of one row");
+  }
+  for (size_t i = 0; i < arrays.size(); ++i) state_[i] = std::move(arrays[i]);
+  positions_.front() = tokens;
+}
+
 void RecurrentCache::advance(const Positions& positions) {
   for (int row = 0; row < rows(); ++row) positions_[row] += positions.lengths[row];
 }

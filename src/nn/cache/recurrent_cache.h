@@ -22,6 +22,7 @@ class RecurrentCache : public Cache {
   std::unique_ptr<Cache> join(std::span<Cache* const> parts) const override;
   void part() override;
   std::vector<mx::array> arrays() const override;
+  void restore(std::vector<mx::array> arrays, int tokens) override;
 
   /// The array `index`, absent before the first call.
   const std::optional<mx::array>& state(int index) const { return state_.at(index); }

@@ -48,9 +48,22 @@ void RotatingKVCache::trim(int n) {
 
 std::unique_ptr<Cache> RotatingKVCache::snapshot() const { return std::unique_ptr<Cache>(new RotatingKVCache(*this)); }
 
+int RotatingKVCache::slots_for(int tokens) const {
+  return tokens >= window_ ? window_ : std::min(window_, (tokens + kStep - 1) / kStep * kStep);
+}
+
+void RotatingKVCache::restore(std::vector<mx::array> arrays, int tokens) {
+  if (rows() != 1 || arrays.size() != 2 || arrays[0].shape(2) < std::min(tokens, window_)) {
+    throw Error(ErrorKind::internal, "[cache] restore: not the arrays of one row");
+  }
+  buffers_ = std::move(arrays);
+  positions_.front() = tokens;
+  owner_ = std::make_shared<int>(0);
+}
+
 void RotatingKVCache::reserve(int slots, const std::vector<mx::array>& parts) {
   if (!buffers_.empty() && slots <= buffers_.front().shape(2)) return;
-  int rounded = std::min(window_, (slots + kStep - 1) / kStep * kStep);
+  const int rounded = slots_for(slots);
   for (size_t i = 0; i < parts.size(); ++i) {
     if (i < buffers_.size()) {
       buffers_[i] = grown(buffers_[i], rounded, parts[i]);

@@ -1,0 +1,185 @@
+#include "backend/cache_layout.h"
+
+#include <mlx/allocator.h>
+#include <mlx/ops.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "base/error.h"
+
+namespace mlxk {
+
+namespace {
+
+/// The elements of an evaluated array in row-major order.
+mx::array in_order(const mx::array& x) {
+  if (x.flags().row_contiguous) return x;
+  mx::array copy = mx::contiguous(x);
+  copy.eval();
+  return copy;
+}
+
+mx::array empty_array(const mx::Shape& shape, mx::Dtype type) {
+  size_t bytes = mx::size_of(type);
+  for (const auto length : shape) bytes *= static_cast<size_t>(length);
+  return mx::array(mx::allocator::malloc(bytes), shape, type);
+}
+
+}  // namespace
+
+CacheLayout::CacheLayout(Model& model) : sample_(model.make_cache(1)) {
+  const int32_t token = 0;
+  model.forward({.ids = mx::array(&token, {1, 1}, mx::int32), .last_only = true}, sample_);
+  for (size_t i = 0; i < sample_.size(); ++i) {
+    const Cache& cache = sample_[i];
+    Layer layer{cache.sliceable_tokens(), {}};
+    for (const mx::array& array : cache.arrays()) {
+      Part part{array.shape(), array.dtype(), 1, array.nbytes()};
+      if (layer.sliceable > 0) {
+        part.heads = static_cast<size_t>(array.shape(1));
+        part.run = array.nbytes() / part.heads / static_cast<size_t>(array.shape(2));
+      }
+      layer.parts.push_back(std::move(part));
+    }
+    layers_.push_back(std::move(layer));
+  }
+}
+
+int CacheLayout::stateless_tokens() const {
+  int least = std::numeric_limits<int>::max();
+  for (const Layer& layer : layers_) least = std::min(least, layer.sliceable);
+  return least;
+}
+
+int CacheLayout::next_change(int from) const {
+  int next = std::numeric_limits<int>::max();
+  for (const Layer& layer : layers_) {
+    if (layer.sliceable > from) next = std::min(next, layer.sliceable);
+  }
+  return next;
+}
+
+std::vector<int> CacheLayout::changes() const {
+  std::vector<int> all;
+  for (int at = next_change(0); at < std::numeric_limits<int>::max(); at = next_change(at)) all.push_back(at);
+  return all;
+}
+
+int CacheLayout::first_saveable(int tokens) const {
+  int first = 0;
+  for (const Layer& layer : layers_) {
+    if (layer.sliceable < tokens) first = std::max(first, layer.sliceable);
+  }
+  return first;
+}
+
+int CacheLayout::within(const Layer& layer, int from, int to) {
+  return std::max(0, std::min(to, layer.sliceable) - from);
+}
+
+size_t CacheLayout::token_bytes(int from, int to) const {
+  size_t bytes = 0;
+  for (const Layer& layer : layers_) {
+    for (const Part& part : layer.parts) {
+      if (layer.sliceable > 0) bytes += part.bytes(within(layer, from, to));
+    }
+  }
+  return bytes;
+}
+
+size_t CacheLayout::state_bytes(int tokens) const {
+  size_t bytes = 0;
+  for (const Layer& layer : layers_) {
+    if (tokens <= layer.sliceable) continue;
+    for (const Part& part : layer.parts) bytes += part.bytes(std::max(1, layer.sliceable));
+  }
+  return bytes;
+}
+
+void CacheLayout::save_tokens(const ModelCache& cache, int from, int to, std::byte* out) const {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const int tokens = within(layers_[i], from, to);
+    if (tokens == 0) continue;
+    const auto arrays = cache[i].arrays();
+    for (size_t p = 0; p < arrays.size(); ++p) {
+      const Part& part = layers_[i].parts[p];
+      const mx::array array = in_order(arrays[p]);
+      const size_t slots = static_cast<size_t>(array.shape(2)), length = part.bytes(tokens) / part.heads;
+      for (size_t head = 0; head < part.heads; ++head, out += length) {
+        std::memcpy(out, array.data<std::byte>() + (head * slots + static_cast<size_t>(from)) * part.run, length);
+      }
+    }
+  }
+}
+
+void CacheLayout::save_state(const ModelCache& cache, std::byte* out) const {
+  const int tokens = cache.positions().front();
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (tokens <= layers_[i].sliceable) continue;
+    const auto arrays = cache[i].arrays();
+    for (size_t p = 0; p < arrays.size(); ++p) {
+      const mx::array array = in_order(arrays[p]);
+      if (p >= layers_[i].parts.size() || array.nbytes() != layers_[i].parts[p].bytes(std::max(1, layers_[i].sliceable))) {
+        throw Error(ErrorKind::internal, "[cache] a state has changed its shape");
+      }
+      std::memcpy(out, array.data<std::byte>(), array.nbytes());
+      out += array.nbytes();
+    }
+  }
+}
+
+void CacheLayout::restore(const PrefixMatch& match, ModelCache& cache) const {
+  const std::byte* state = match.state ? match.state->data.get() : nullptr;
+  std::vector<const std::byte*> blocks;  // where in each the next part begins
+  for (const auto& block : match.blocks) blocks.push_back(block->data.get());
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    std::vector<mx::array> arrays;
+    for (const Part& part : layer.parts) {
+      mx::Shape shape = part.shape;
+      if (layer.sliceable > 0) shape[2] = cache[i].slots_for(match.usable);
+      mx::array array = empty_array(shape, part.type);
+      auto* to = array.data<std::byte>();
+      if (match.usable > layer.sliceable) {
+        std::memcpy(to, state, array.nbytes());
+        state += array.nbytes();
+      }
+      const size_t slots = layer.sliceable > 0 ? static_cast<size_t>(shape[2]) : 0;
+      for (size_t b = 0; b < blocks.size() && layer.sliceable > 0; ++b) {
+        const int begin = match.blocks[b]->from, tokens = match.blocks[b]->tokens;
+        const size_t kept = static_cast<size_t>(within(layer, begin, begin + tokens)) * part.run;
+        if (match.usable <= layer.sliceable) {
+          const size_t used = static_cast<size_t>(std::min(tokens, match.usable - begin)) * part.run;
+          for (size_t head = 0; head < part.heads; ++head) {
+            std::memcpy(to + (head * slots + static_cast<size_t>(begin)) * part.run, blocks[b] + head * kept, used);
+          }
+        }
+        blocks[b] += kept * part.heads;
+      }
+      if (match.usable <= layer.sliceable) {
+        // Nobody reads the other slots, but NaNs that lie there would be seen where they are multiplied by zero.
+        const size_t used = static_cast<size_t>(match.usable) * part.run;
+        for (size_t head = 0; head < part.heads; ++head) {
+          std::memset(to + head * slots * part.run + used, 0, slots * part.run - used);
+        }
+      }
+      arrays.push_back(std::move(array));
+    }
+    cache[i].restore(std::move(arrays), match.usable);
+  }
+}
+
+uint64_t CacheLayout::row_bytes(int64_t tokens) const {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const int64_t most = std::numeric_limits<int>::max() - 1024;
+    const int slots = layer.sliceable > 0 ? sample_[i].slots_for(static_cast<int>(std::min(tokens, most))) : 1;
+    for (const Part& part : layer.parts) bytes += static_cast<uint64_t>(part.heads) * part.run * static_cast<uint64_t>(slots);
+  }
+  return bytes;
+}
+
+}  // namespace mlxk

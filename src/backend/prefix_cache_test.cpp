@@ -1,0 +1,213 @@
+// Prompts that begin with what is kept of others, against each alone without anything kept: the same tokens and the same
+// bits of their log-probabilities.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+
+#include "backend/generation.h"
+#include "backend/testing/runs.h"
+#include "backend/testing/small_model.h"
+#include "models/load.h"
+
+namespace mlxk {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kPlenty = uint64_t{1} << 30;
+
+GenerateRequest request_of(std::vector<int32_t> prompt, int64_t max_tokens = 4) {
+  GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.sampling.temperature = 0;
+  request.max_tokens = max_tokens;
+  request.top_logprobs = 2;
+  return request;
+}
+
+std::vector<int32_t> joined(std::vector<int32_t> a, const std::vector<int32_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+std::vector<int32_t> words(int64_t length, int64_t vocab, int salt) { return ask(length, vocab, 1, salt).prompt; }
+
+int64_t cached_tokens(const std::vector<Event>& events) { return std::get<DoneEvent>(events.back()).usage.cached_tokens; }
+
+/// A model that keeps prompts, and the same without.
+struct Pair {
+  std::unique_ptr<TextModel> keeping, plain;
+
+  /// The answers to all of `arrivals` are those that each gets alone without anything kept.
+  void expect_plain_answers(const std::vector<Arrival>& arrivals) {
+    const auto got = run(*keeping, arrivals);
+    for (size_t i = 0; i < arrivals.size(); ++i) {
+      const auto want = run(*plain, {{arrivals[i].request}}).front();
+      if (arrivals[i].cancelled_before == 1 << 30) {
+        ASSERT_EQ(tokens_of(got[i]).size(), tokens_of(want).size());
+        check_progress(got[i], static_cast<int64_t>(arrivals[i].request.prompt.size()));
+      }
+      expect_same(tokens_of(got[i]), tokens_of(want), i);
+    }
+  }
+  static void check_progress(const std::vector<Event>& events, int64_t total) {
+    int64_t done = 0;
+    for (const Event& event : events) {
+      const auto* progress = std::get_if<PrefillEvent>(&event);
+      if (!progress) continue;
+      EXPECT_EQ(progress->total, total);
+      EXPECT_GT(progress->done, done);
+      done = progress->done;
+    }
+    EXPECT_EQ(done, total - 1);
+  }
+  int64_t ask_for(const std::vector<int32_t>& prompt) {
+    const auto events = run(*keeping, {{request_of(prompt)}}).front();
+    expect_same(tokens_of(events), tokens_of(run(*plain, {{request_of(prompt)}}).front()), 0);
+    return cached_tokens(events);
+  }
+};
+
+struct Case {
+  SmallKind kind;
+  bool has_state;
+};
+
+class Prefixes : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
+  }
+  static std::unique_ptr<TextModel> model(uint64_t budget) {
+    TextModelOptions options;
+    options.prefix_cache_bytes = budget;
+    return make_text_model(std::make_unique<SmallModel>(GetParam().kind.make, GetParam().has_state), options);
+  }
+  static Pair pair(uint64_t budget) { return {model(budget), model(0)}; }
+  static bool needs_states() {
+    return GetParam().has_state || std::string(GetParam().kind.name) == "rotating" ||
+           std::string(GetParam().kind.name) == "keeping";
+  }
+};
+
+TEST_P(Prefixes, AKeptPromptIsNotComputedAgain) {
+  Pair models = pair(kPlenty);
+  const auto prompt = words(200, SmallModel::kPoison, 1);
+  EXPECT_EQ(models.ask_for(prompt), 0);
+  EXPECT_EQ(models.ask_for(prompt), 199);
+  EXPECT_EQ(models.ask_for(joined(prompt, {3, 1, 4})), 199);
+  EXPECT_EQ(models.ask_for(joined(prompt, {3, 1, 4, 1, 5})), 202);
+  const auto facts = models.keeping->cache_facts();
+  EXPECT_EQ(facts.hit_tokens, 600U);
+  EXPECT_EQ(facts.lookup_tokens, 200U + 200 + 203 + 205);
+  EXPECT_GT(facts.prefix_bytes, 0U);
+}
+
+TEST_P(Prefixes, PromptsThatPartAreSharedUpToThere) {
+  Pair models = pair(kPlenty);
+  const auto system = words(130, SmallModel::kPoison, 1);
+  const auto with = [&](int salt) { return joined(system, words(20, SmallModel::kPoison, salt)); };
+  EXPECT_EQ(models.ask_for(with(20)), 0);
+  // Where a state is needed, the second prompt shows where one is worth keeping.
+  const int64_t window = GetParam().has_state ? 0 : 16;
+  const int64_t common = 130 + (with(20)[130] == with(31)[130] ? 1 : 0);
+  EXPECT_EQ(models.ask_for(with(31)), needs_states() ? window : common);
+  EXPECT_EQ(models.ask_for(with(42)), 130);
+}
+
+TEST_P(Prefixes, PromptsThatComeTogetherAreComputedOnce) {
+  Pair models = pair(kPlenty);
+  const auto prompt = words(700, SmallModel::kPoison, 1);
+  std::vector<Arrival> arrivals;
+  for (int i = 0; i < 4; ++i) arrivals.push_back({request_of(prompt)});
+  arrivals.push_back({request_of(joined(words(600, SmallModel::kPoison, 1), {5, 6, 7})), 1});
+  const auto events = run(*models.keeping, arrivals);
+  EXPECT_EQ(cached_tokens(events[0]), 0);
+  for (size_t i = 1; i < 4; ++i) EXPECT_EQ(cached_tokens(events[i]), 699) << i;
+  EXPECT_EQ(cached_tokens(events[4]), 600);
+  models.expect_plain_answers(arrivals);
+}
+
+TEST_P(Prefixes, OneThatIsWaitedForMayBeCancelled) {
+  Pair models = pair(kPlenty);
+  const auto prompt = words(900, SmallModel::kPoison, 1);
+  std::vector<Arrival> arrivals{{request_of(prompt)}, {request_of(prompt)}, {request_of(prompt)}};
+  arrivals[0].cancelled_before = 1;
+  models.expect_plain_answers(arrivals);
+}
+
+TEST_P(Prefixes, ScopesShareNothing) {
+  Pair models = pair(kPlenty);
+  const auto prompt = words(100, SmallModel::kPoison, 1);
+  auto one = request_of(prompt), other = request_of(prompt);
+  one.cache_scope = "one";
+  other.cache_scope = "other";
+  const auto together = run(*models.keeping, {{one}, {other}, {request_of(prompt)}});
+  for (const auto& events : together) EXPECT_EQ(cached_tokens(events), 0);
+  EXPECT_EQ(cached_tokens(run(*models.keeping, {{other}}).front()), 99);
+}
+
+TEST_P(Prefixes, RandomPromptsUnderALittleMemoryGetTheirOwnAnswers) {
+  for (const uint64_t budget : {uint64_t{200'000}, kPlenty}) {
+    Pair models = pair(budget);
+    std::mt19937 random(7);
+    for (int round = 0; round < 4; ++round) {
+      std::vector<Arrival> arrivals;
+      for (int i = 0; i < 8; ++i) {
+        auto prompt = words(1 + static_cast<int64_t>(random() % 160), SmallModel::kPoison, static_cast<int>(random() % 2));
+        prompt = joined(prompt, words(1 + static_cast<int64_t>(random() % 90), SmallModel::kPoison, 5 + static_cast<int>(random() % 2)));
+        Arrival one{request_of(prompt, 1 + static_cast<int64_t>(random() % 5)), static_cast<int>(random() % 6)};
+        if (random() % 4 == 0) one.cancelled_before = one.at + 1 + static_cast<int>(random() % 4);
+        one.request.cache_scope = std::string(random() % 4 == 0, 'x');
+        arrivals.push_back(one);
+      }
+      models.expect_plain_answers(arrivals);
+      EXPECT_LE(models.keeping->cache_facts().prefix_bytes, budget);
+    }
+  }
+}
+
+TEST_P(Prefixes, ARequestNeedsNoMoreMemoryThanIsSaid) {
+  const auto one = model(0);
+  EXPECT_GT(one->kv_bytes(1), 0U);
+  const auto grows = one->kv_bytes(4000) - one->kv_bytes(2000);
+  const bool rings = std::string(GetParam().kind.name) == "rotating" || std::string(GetParam().kind.name) == "keeping";
+  EXPECT_EQ(grows > 0, !rings);
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const SmallKind& kind : kSmallKinds) {
+    all.push_back({kind, false});
+    all.push_back({kind, true});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Caches, Prefixes, testing::ValuesIn(cases()), [](const auto& info) {
+  return std::string(info.param.kind.name) + (info.param.has_state ? "WithState" : "");
+});
+
+class TrainedPrefixes : public testing::TestWithParam<const char*> {};
+
+TEST_P(TrainedPrefixes, AnswersAreThoseWithoutAnythingKept) {
+  const char* models = std::getenv("MLXK_TEST_MODELS");
+  const auto folder = fs::path(models ? models : "") / GetParam();
+  if (!models || !fs::exists(folder)) GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
+  TextModelOptions options;
+  options.prefix_cache_bytes = kPlenty;
+  Pair pair{make_text_model(load_model(folder, {}), options), make_text_model(load_model(folder, {}))};
+  const auto prompt = words(650, 40000, 1);
+  EXPECT_EQ(pair.ask_for(prompt), 0);
+  EXPECT_EQ(pair.ask_for(joined(prompt, words(30, 40000, 2))), 649);
+  EXPECT_GE(pair.ask_for(joined(words(300, 40000, 1), words(30, 40000, 3))), 300);
+  pair.expect_plain_answers({{request_of(prompt)}, {request_of(joined(prompt, {1, 2, 3}))}, {request_of(words(900, 40000, 1))}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, TrainedPrefixes, testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),
+                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
+
+}  // namespace
+}  // namespace mlxk

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace mlxk {
+
+/// What was saved of some tokens, in a form that only CacheLayout knows.
+struct PrefixBytes {
+  int from = 0, tokens = 0;  // of which
+  std::unique_ptr<std::byte[]> data;
+  size_t size = 0;
+};
+
+/// The longest start of a prompt that is kept.
+struct PrefixMatch {
+  int known = 0;   // tokens whose blocks are there
+  int usable = 0;  // of them, as many as there is all that a cache needs
+  std::vector<std::shared_ptr<const PrefixBytes>> blocks;  // one after the other
+  std::shared_ptr<const PrefixBytes> state;                // after `usable` tokens, where it is needed
+};
+
+/// What past prompts left, as a tree of blocks of tokens: prompts that begin alike share their blocks, and are told apart
+/// by their tokens. Beside the blocks there are states, whole ones, after certain tokens. What was used longest ago makes
+/// room for what comes. One thread at a time.
+class PrefixTree {
+ public:
+  static constexpr int kBlock = 64;
+  /// Writes what is saved of tokens [from, to) to `out`.
+  using Fill = std::function<void(int from, int to, std::byte* out)>;
+  /// The bytes that it takes.
+  using Size = std::function<size_t(int from, int to)>;
+
+  /// Blocks also end at each of `breaks`.
+  explicit PrefixTree(uint64_t budget_bytes, std::vector<int> breaks = {});
+  ~PrefixTree();
+  PrefixTree(const PrefixTree&) = delete;
+  PrefixTree& operator=(const PrefixTree&) = delete;
+
+  /// What is kept of `prompt` within `scope`; the first `stateless` tokens can be used without a state.
+  PrefixMatch find(const std::string& scope, std::span<const int32_t> prompt, int stateless);
+  /// Keeps blocks of `tokens`, of all of them where `to_the_token`, else whole blocks only, as far as they are not there and
+  /// there is room; what begins before `first` can no longer be filled. Throws what `fill` throws.
+  void insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first, const Size& size,
+              const Fill& fill);
+  /// Keeps a state of `size` bytes after all of `tokens`, whose blocks were inserted before.
+  void insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size,
+                    const std::function<void(std::byte* out)>& fill);
+  void clear();
+
+  uint64_t bytes() const { return bytes_; }
+  uint64_t entries() const { return entries_.size(); }
+
+ private:
+  struct Entry;
+  struct ByTokens {
+    using is_transparent = void;
+    static std::span<const int32_t> of(const std::unique_ptr<Entry>& entry);
+    static std::span<const int32_t> of(std::span<const int32_t> tokens) { return tokens; }
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      const auto x = of(a), y = of(b);
+      return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end());
+    }
+  };
+  using Entries = std::set<std::unique_ptr<Entry>, ByTokens>;
+  using Tokens = std::span<const int32_t>;
+
+  Entry& root_of(const std::string& scope);
+  size_t length_at(size_t begin) const;
+  void touch(const std::vector<Entry*>& path);
+  bool make_room(uint64_t bytes);
+  Entry* add(Entry& parent, bool state, size_t from, Tokens tokens, size_t size,
+             const std::function<void(std::byte* out)>& fill);
+  void remove(Entry& entry);
+  void drop_root_if_empty(Entry& root);
+
+  const uint64_t budget_;
+  const std::vector<int> breaks_;
+  uint64_t bytes_ = 0;
+  uint64_t now_ = 0;                                     // counts calls
+  std::map<std::string, std::unique_ptr<Entry>> roots_;  // by scope
+  std::list<Entry*> entries_;                            // the latest used first, parents before their children
+};
+
+}  // namespace mlxk
