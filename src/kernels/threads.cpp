@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -51,6 +52,7 @@ class Pool {
       if (count > 0) body(0, count, 0);
       return;
     }
+    const std::lock_guard one_caller(mutex_);
     body_ = &body;
     grain_ = grain;
     const int64_t pieces = (count + grain - 1) / grain;
@@ -100,6 +102,7 @@ class Pool {
     int64_t end = 0;
   };
 
+  std::mutex mutex_;  // of a round
   std::vector<std::thread> workers_;
   std::vector<Range> ranges_;
   std::atomic<uint32_t> round_{0};
