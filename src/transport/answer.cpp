@@ -1,7 +1,6 @@
 #include "transport/answer.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace mlxk {
@@ -107,11 +106,10 @@ void Answer::on_close(std::function<void()> gone) {
   loop_->post(std::move(gone));
 }
 
-Answer::State Answer::take(std::deque<std::string>& out) {
+Answer::State Answer::take(std::list<std::string>& out) {
   const std::lock_guard lock(mutex_);
   waking_ = false;
-  std::move(queue_.begin(), queue_.end(), std::back_inserter(out));
-  queue_.clear();
+  out.splice(out.end(), queue_);
   return {stage_ != Stage::waiting, stage_ == Stage::complete, abandoned_, overflowed_, format_.keep_alive, status_};
 }
 

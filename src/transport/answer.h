@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -45,7 +45,7 @@ class Answer {
     int status = 0;
   };
   /// Moves the bytes that wait to the end of `out`, and says where the answer stands with them.
-  State take(std::deque<std::string>& out);
+  State take(std::list<std::string>& out);
   /// Of the bytes that were taken `count` have been written.
   void written(size_t count);
   /// All bytes written so far.
@@ -71,7 +71,7 @@ class Answer {
   int status_ = 0;
   bool closed_ = false, delivered_ = false, abandoned_ = false, overflowed_ = false, waking_ = false;
   size_t unsent_ = 0, written_ = 0;
-  std::deque<std::string> queue_;
+  std::list<std::string> queue_;
   std::vector<std::function<void()>> gone_;
 };
 

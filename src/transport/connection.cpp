@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "transport/request_id.h"
 
 namespace mlxk {
@@ -20,6 +21,7 @@ constexpr size_t kChunkOverhead = 16;       // bytes on the wire for each of a c
 constexpr size_t kBuffersAtOnce = 16;
 constexpr auto kLinger = 2s;                // for a client to read our last answer
 constexpr auto kRefusalLinger = 500ms;
+constexpr auto kProbe = 200ms;              // how often a client is looked at that we do not read from
 constexpr int kClientGone = 499;            // in logs only: no answer had begun
 
 }  // namespace
@@ -69,11 +71,16 @@ void Connection::abort() {
 }
 
 asio::awaitable<void> Connection::run() {
-  bool good = true;
-  if (wire_.has_tls()) good = co_await handshake();
-  if (good) read();
-  while (good) good = co_await serve_one();
-  if (goodbye_) co_await linger(kLinger);
+  try {
+    bool good = true;
+    if (wire_.has_tls()) good = co_await handshake();
+    if (good) read();
+    while (good) good = co_await serve_one();
+    if (goodbye_) co_await linger(kLinger);
+  } catch (const std::exception& error) {  // out of memory
+    log::limited(log::Level::error, "connection", error.what(), {{"client", remote_}});
+    if (answer_) answer_->close();
+  }
   close();
 }
 
@@ -259,8 +266,9 @@ asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
   progress_ = Clock::now();
   for (;;) {
     const Answer::State state = answer_->take(out_);
-    if (broken_ || state.overflowed || (ended_ && !state.complete) || (state.abandoned && state.begun)) break;
+    if (broken_ || state.overflowed || (ended_ && !state.complete)) break;
     if (state.abandoned && !state.complete) {
+      if (state.begun) break;  // cut off, so that it does not look whole
       answer_->respond(refusal_response({500, "the request was dropped without an answer"}, head.id));
       continue;
     }
@@ -275,7 +283,12 @@ asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
     const auto deadline = writing_ ? progress_ + server_.options.write_stall_timeout : Clock::time_point::max();
     if (Clock::now() >= deadline) break;
     read();
-    co_await wait(deadline);
+    if (reading_ || ended_) {
+      co_await wait(deadline);
+    } else {  // the client has sent far ahead: its end does not arrive here
+      ended_ = ended_ || wire_.peer_gone();
+      co_await wait(std::min(deadline, Clock::now() + kProbe));
+    }
   }
   answer_->close();
   wire_.reset();

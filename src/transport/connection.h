@@ -1,7 +1,7 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -84,7 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool broken_ = false;     // nothing can be sent
   bool goodbye_ = false;    // the last answer is out
 
-  std::deque<std::string> out_;  // being written
+  std::list<std::string> out_;  // being written
   size_t out_offset_ = 0;        // of its first
   bool writing_ = false;
   Clock::time_point progress_;

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "base/log.h"
 #include "transport/connection.h"
 #include "transport/listener.h"
 
@@ -35,7 +36,7 @@ struct HttpServer::Impl {
       asio::co_spawn(
           state.loop->io(), [this, &acceptor]() -> asio::awaitable<void> { co_await accept(acceptor); }, asio::detached);
     }
-    thread = std::thread([this] { state.loop->io().run(); });
+    thread = std::thread([this] { run(); });
   }
 
   ~Impl() {
@@ -47,6 +48,18 @@ struct HttpServer::Impl {
     state.loop->stop();
   }
 
+  // Ends once nothing is under way any more. What a handler's task throws ends that task alone.
+  void run() {
+    for (;;) {
+      try {
+        state.loop->io().run();
+        return;
+      } catch (const std::exception& error) {
+        log::limited(log::Level::error, "transport task", error.what());
+      }
+    }
+  }
+
   asio::awaitable<void> accept(Acceptor& acceptor) {
     asio::steady_timer pause(state.loop->io());
     while (acceptor.is_open()) {
@@ -55,6 +68,7 @@ struct HttpServer::Impl {
       if (!acceptor.is_open()) break;
       if (ec == asio::error::connection_aborted) continue;
       if (ec) {
+        log::limited(log::Level::warn, "accept", "no connection can be accepted", {{"reason", ec.message()}});
         pauses.insert(&pause);
         pause.expires_after(kAcceptPause);
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));

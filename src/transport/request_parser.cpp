@@ -136,6 +136,10 @@ HeadEnd find_head_end(std::string_view bytes, size_t seen) {
       end.problem = "[head] must not hold NUL";
       return end;
     }
+    if (i > 0 && bytes[i - 1] == '\n' && (bytes[i] == ' ' || bytes[i] == '\t')) {
+      end.problem = "[head] headers must not be folded";
+      return end;
+    }
     if (bytes[i] != '\n') continue;
     if (i == 0 || bytes[i - 1] != '\r') {
       end.problem = "[head] lines must end with CR LF";
@@ -143,10 +147,6 @@ HeadEnd find_head_end(std::string_view bytes, size_t seen) {
     }
     if (i >= 3 && bytes[i - 2] == '\n') {
       end.size = i + 1;
-      return end;
-    }
-    if (i + 1 < bytes.size() && (bytes[i + 1] == ' ' || bytes[i + 1] == '\t')) {
-      end.problem = "[head] headers must not be folded";
       return end;
     }
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <poll.h>
+
 #include <memory>
 #include <utility>
 
@@ -28,6 +30,15 @@ class Wire {
   void write_some(const Buffers& buffers, Handler handler) {
     if (tls_) tls_->async_write_some(buffers, std::move(handler));
     else socket_.async_write_some(buffers, std::move(handler));
+  }
+  /// Whether the other side has closed; known without reading on Linux alone.
+  bool peer_gone() {
+#ifdef POLLRDHUP
+    pollfd state{socket_.native_handle(), POLLRDHUP, 0};
+    return ::poll(&state, 1, 0) > 0;
+#else
+    return false;
+#endif
   }
   /// Tells the other side that nothing more comes.
   template <class Handler>

@@ -6,12 +6,31 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "transport/exchange.h"
+#include "transport/http_server.h"
 
 namespace mlxk::testing {
+
+inline TransportOptions any_port() {
+  TransportOptions options;
+  options.port = 0;
+  return options;
+}
+
+/// Whether `condition` becomes true within ten seconds.
+template <class Condition>
+bool eventually(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
 
 /// Echoes what it is asked, unless told otherwise; remembers what was answered.
 class TestHandler : public RequestHandler {
