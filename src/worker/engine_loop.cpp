@@ -65,6 +65,7 @@ void EngineLoop::take_mail() {
 }
 
 void EngineLoop::turn() {
+  mailbox_.board.beat();
   take_mail();
   end_unwanted();
   admit();
@@ -104,25 +105,24 @@ void EngineLoop::cancel_all() {
 }
 
 void EngineLoop::arrive(Job job) {
-  const Model& model = model_of(job);
   try {
+    const Model& model = model_of(job);
     job.work->check(model.loaded);
+    const int64_t context = model.loaded.model->facts().context_length;
+    const int64_t longest = context > 0 ? std::min(context, kMostTokens) : kMostTokens;
+    job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
+    job.kv_bytes = model.loaded.model->kv_bytes(job.prompt_tokens + job.max_tokens);
+    if (job.kv_bytes > limits_.kv_bytes) {
+      throw Error(ErrorKind::invalid,
+                  fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values; {} are set "
+                              "aside for all requests",
+                              job.prompt_tokens, job.max_tokens, job.kv_bytes, limits_.kv_bytes));
+    }
+    check_deadline(job, wait_s(model, waiting_.ahead_of_new(job.scope, job.model->id())));
   } catch (const std::exception& e) {
     refuse(job, failure_of(e));
     return;
   }
-  const int64_t context = model.loaded.model->facts().context_length;
-  const int64_t longest = context > 0 ? std::min(context, kMostTokens) : kMostTokens;
-  job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
-  job.kv_bytes = model.loaded.model->kv_bytes(job.prompt_tokens + job.max_tokens);
-  if (job.kv_bytes > limits_.kv_bytes) {
-    refuse(job, {ErrorKind::invalid,
-                 fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values; {} are set "
-                             "aside for all requests",
-                             job.prompt_tokens, job.max_tokens, job.kv_bytes, limits_.kv_bytes)});
-    return;
-  }
-  if (is_too_late(job, wait_s(model, waiting_.ahead_of_new(job.scope, job.model->id())))) return;
   waiting_.add(std::move(job));
 }
 
@@ -165,16 +165,14 @@ void EngineLoop::admit() {
   }
   while (waiting_.size() > limits_.max_waiting) {
     const Job job = waiting_.drop();
-    const double wait = wait_s(model_of(job), waiting_.count(job.model->id()));
-    refuse(job, {ErrorKind::unavailable, fmt::format("{} requests are waiting already", limits_.max_waiting),
-                 std::clamp(wait, kShortestRetry, kLongestRetry)});
+    refuse(job, {ErrorKind::unavailable, fmt::format("{} requests are waiting already", limits_.max_waiting), retry_after_s(job)});
   }
 }
 
 bool EngineLoop::start(Job job) {
-  if (is_too_late(job, 0)) return false;
   Model& model = model_of(job);
   try {
+    check_deadline(job, 0);
     auto sequence = job.work->start(model.loaded);
     const auto now = Clock::now();
     model.running.push_back({std::move(job), std::move(sequence), Progress(now), now});
@@ -250,13 +248,18 @@ double EngineLoop::wait_s(const Model& model, size_t ahead) const {
   return static_cast<double>(ahead - free + 1) * model.pace.request_s() / static_cast<double>(running);
 }
 
-/// Refuses a request that cannot meet its deadline, as far as the model's pace is known.
-bool EngineLoop::is_too_late(const Job& job, double wait) {
-  if (!job.deadline) return false;
+/// When those that wait now will have had their turn.
+double EngineLoop::retry_after_s(const Job& job) {
   const Model& model = model_of(job);
-  const double left = seconds(*job.deadline - Clock::now());
-  const double prefill = model.pace.prefill_tokens_per_s(), decode = model.pace.decode_tokens_per_s();
-  const auto prompt = job.prompt_tokens - job.work->cached_tokens(model.loaded);
+  const auto waiting = static_cast<double>(waiting_.count(job.model->id()) + 1);
+  const auto places = static_cast<double>(std::max<size_t>(model.running.size(), 1));
+  return std::clamp(waiting * model.pace.request_s() / places, kShortestRetry, kLongestRetry);
+}
+
+/// Throws deadline for a request that will wait for `wait` seconds and cannot meet it, as far as the model's pace is known.
+void EngineLoop::check_deadline(const Job& job, double wait) {
+  if (!job.deadline) return;
+  const Model& model = model_of(job);
   double needed = wait;
   std::string parts = wait > 0 ? fmt::format("{} of waiting", in_seconds(wait)) : "";
   const auto add = [&](int64_t tokens, double per_second, const char* what) {
@@ -264,12 +267,12 @@ bool EngineLoop::is_too_late(const Job& job, double wait) {
     needed += static_cast<double>(tokens) / per_second;
     parts += fmt::format("{}{} {} tokens at {:.1f} a second", parts.empty() ? "" : ", ", tokens, what, per_second);
   };
-  add(prompt, prefill, "prompt");
-  if (job.max_tokens_named) add(job.max_tokens, decode, "answer");
-  if (left <= 0 || needed <= left) return false;  // what has passed already is told as that
-  refuse(job, {ErrorKind::deadline,
-               fmt::format("the request would take {} ({}), its deadline is in {}", in_seconds(needed), parts, in_seconds(left))});
-  return true;
+  add(job.prompt_tokens - job.work->cached_tokens(model.loaded), model.pace.prefill_tokens_per_s(), "prompt");
+  if (job.max_tokens_named) add(job.max_tokens, model.pace.decode_tokens_per_s(), "answer");
+  const double left = seconds(*job.deadline - Clock::now());
+  if (left <= 0 || needed <= left) return;  // what has passed already is told as that
+  throw Error(ErrorKind::deadline, fmt::format("the request would take {} ({}), its deadline is in {}", in_seconds(needed),
+                                               parts, in_seconds(left)));
 }
 
 void EngineLoop::publish() {

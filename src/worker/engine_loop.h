@@ -62,7 +62,8 @@ class EngineLoop {
   void give(Model& model, Running& running, const Event& event);
   void refuse(const Job& job, const FailedEvent& failure);
   double wait_s(const Model& model, size_t ahead) const;
-  bool is_too_late(const Job& job, double wait);
+  double retry_after_s(const Job& job);
+  void check_deadline(const Job& job, double wait);
   void publish();
 
   Mailbox& mailbox_;

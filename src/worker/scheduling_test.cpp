@@ -105,6 +105,18 @@ TEST_F(Scheduling, AFullLineRefusesWithATimeToComeAgain) {
   EXPECT_EQ(worker_->status().refused, 1U);
 }
 
+TEST_F(Scheduling, TheTimeToComeAgainGoesByHowLongRequestsTake) {
+  begin({.max_running = 1, .max_waiting = 100});
+  Recorder first, running;
+  submit(first, ask(testing::kSlow, 20));  // twenty milliseconds and more
+  first.last();
+  submit(running, ask(testing::kEndless));
+  running.wait_for_tokens(1);
+  std::vector<Recorder> line(101);
+  for (auto& one : line) submit(one, ask(1));
+  EXPECT_GE(std::get<FailedEvent>(line.back().last()).retry_after_s, 2);
+}
+
 TEST_F(Scheduling, NoneMayWaitWhereTheLineIsOfNoLength) {
   begin({.max_running = 1, .max_waiting = 0});
   Recorder running, refused;

@@ -54,8 +54,8 @@ void run(EngineLoop& loop, Mailbox& mailbox) {
         mailbox.calls.pop_front();
       }
     }
-    mailbox.board.beat();
     if (call) {
+      mailbox.board.beat();
       loop.take_mail();  // what was let go of before is unloaded before
       call(loop);
       call = nullptr;  // what it captured is released here, on this thread
