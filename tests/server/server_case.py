@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
 from program import MODEL, PROGRAM, ProgramTest  # noqa: E402
 
+FAKE_SERVER = os.environ.get("MLXK_FAKE_SERVER", "")  # the whole server on an engine that is none
 QWEN_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "templates",
                              "Qwen-Qwen2.5-7B-Instruct.jinja")
 
@@ -21,15 +23,15 @@ class Server:
 
     def __init__(self, command, env, cwd=None):
         self.lines = []
-        self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
         self.port = None
 
     def wait_until_ready(self, timeout=60):
         """Reads the log until it names the address, then drains it in the background."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            line = self.process.stderr.readline()
+            line = self.process.stdout.readline()
             if not line:
                 raise AssertionError(f"the server ended with {self.process.wait()}: {b''.join(self.lines).decode()}")
             self.lines.append(line)
@@ -37,12 +39,11 @@ class Server:
             if found or b"unix:" in line:
                 self.port = int(found.group(1)) if found else None
                 break
-        import threading
         threading.Thread(target=self._drain, daemon=True).start()
         return self
 
     def _drain(self):
-        for line in self.process.stderr:
+        for line in self.process.stdout:
             self.lines.append(line)
 
     @property
@@ -118,7 +119,7 @@ class ServerTest(ProgramTest):
         if "--port" not in options and "--unix-socket" not in options:
             words += ["--port", "0"]
         server = Server(words + list(options), {**self.env, **(env or {})}, self.home)
-        self.addCleanup(server.process.stderr.close)
+        self.addCleanup(server.process.stdout.close)
         self.addCleanup(server.stop)
         return server.wait_until_ready() if ready else server
 
