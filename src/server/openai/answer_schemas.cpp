@@ -1,0 +1,153 @@
+#include "server/openai/answer_schemas.h"
+
+#include <vector>
+
+#include "server/openai/schema.h"
+
+namespace mlxk {
+namespace {
+
+using namespace schema;
+
+Json string() { return text(); }
+Json count() { return {{"type", "integer"}, {"minimum", 0}}; }
+Json real() { return {{"type", "number"}}; }
+Json list(Json items) { return {{"type", "array"}, {"items", std::move(items)}}; }
+Json constant(const char* value) { return {{"type", "string"}, {"const", value}}; }
+
+/// An object that has all of `required`, may have `optional`, and nothing else.
+Json exactly(Json required, const Json& optional = Json::object()) {
+  Json names = Json::array();
+  for (const auto& [name, schema] : required.items()) names.push_back(name);
+  required.update(optional);
+  return {{"type", "object"}, {"properties", std::move(required)}, {"required", std::move(names)},
+          {"additionalProperties", false}};
+}
+
+Json or_null(Json schema) { return any_of({std::move(schema), {{"type", "null"}}}); }
+
+Json finish_reason(std::initializer_list<std::string_view> reasons) { return one_of(reasons); }
+
+Json token_score(bool with_top) {
+  Json required = {{"token", string()},
+                   {"logprob", with(real(), {{"description", "-9999.0 for a token that cannot come"}})},
+                   {"bytes", list({{"type", "integer"}, {"minimum", 0}, {"maximum", 255}})}};
+  if (with_top) required["top_logprobs"] = list(token_score(false));
+  return exactly(std::move(required));
+}
+
+Json chat_logprobs() {
+  return or_null(exactly({{"content", list(token_score(true))}, {"refusal", {{"type", "null"}}}}));
+}
+
+Json completion_logprobs() {
+  const Json scores = {{"type", "object"}, {"additionalProperties", real()}};
+  return or_null(exactly({{"tokens", list(string())},
+                          {"token_logprobs", list(or_null(real()))},
+                          {"top_logprobs", list(or_null(scores))},
+                          {"text_offset", list(count())}}));
+}
+
+/// What an answer and its chunks begin with.
+Json answer(const char* object, Json choice, Json usage, bool usage_always) {
+  Json required = {{"id", string()}, {"object", constant(object)}, {"created", count()}, {"model", string()},
+                   {"choices", list(std::move(choice))}};
+  if (usage_always) {
+    required["usage"] = std::move(usage);
+    return exactly(std::move(required));
+  }
+  return exactly(std::move(required), {{"usage", or_null(std::move(usage))}});
+}
+
+Json chat_completion() {
+  const Json call = exactly({{"id", string()},
+                             {"type", constant("function")},
+                             {"function", exactly({{"name", string()}, {"arguments", string()}})}});
+  const Json message = exactly({{"role", constant("assistant")}, {"content", nullable(string())}, {"refusal", {{"type", "null"}}}},
+                               {{"reasoning_content", string()}, {"tool_calls", list(call)}});
+  return answer("chat.completion",
+                exactly({{"index", count()},
+                         {"message", message},
+                         {"logprobs", chat_logprobs()},
+                         {"finish_reason", finish_reason({"stop", "length", "tool_calls"})}}),
+                schema_ref("Usage"), true);
+}
+
+Json chat_chunk() {
+  const Json call = exactly({{"index", count()}, {"function", exactly({{"arguments", string()}}, {{"name", string()}})}},
+                            {{"id", string()}, {"type", constant("function")}});
+  const Json delta = exactly(Json::object(), {{"role", constant("assistant")},
+                                              {"content", string()},
+                                              {"reasoning_content", string()},
+                                              {"tool_calls", list(call)}});
+  return answer("chat.completion.chunk",
+                exactly({{"index", count()},
+                         {"delta", delta},
+                         {"logprobs", chat_logprobs()},
+                         {"finish_reason", nullable(finish_reason({"stop", "length", "tool_calls"}))}}),
+                schema_ref("Usage"), false);
+}
+
+Json completion(bool chunk) {
+  const Json reason = finish_reason({"stop", "length"});
+  return answer("text_completion",
+                exactly({{"index", count()},
+                         {"text", string()},
+                         {"logprobs", completion_logprobs()},
+                         {"finish_reason", chunk ? nullable(reason) : reason}}),
+                schema_ref("Usage"), !chunk);
+}
+
+Json model() {
+  return exactly({{"id", string()},
+                  {"object", constant("model")},
+                  {"created", with(count(), {{"description", "When it came to this disk; 0: unknown"}})},
+                  {"owned_by", one_of({"mlx-knife-2.0", "workspace"})},
+                  {"permission", list(Json::object())},
+                  {"context_length", nullable(integer(1, INT64_MAX))},
+                  {"model_type", string()},
+                  {"capabilities", list(string())},
+                  {"quantization", nullable(object())},
+                  {"size_bytes", with(count(), {{"description", "Of all its files"}})},
+                  {"weight_bytes", count()},
+                  {"loaded", boolean()},
+                  {"pinned", boolean()}});
+}
+
+Json error() {
+  const Json what = exactly({{"message", string()},
+                             {"type", with(string(), {{"description", "The status as a word: validation_error, …"}})},
+                             {"param", nullable(string())},
+                             {"code", nullable(string())}},
+                            {{"detail", string()}, {"retryable", boolean()}});
+  return exactly({{"status", constant("error")}, {"error", what}, {"request_id", string()}});
+}
+
+}  // namespace
+
+Json schema_ref(const char* name) { return {{"$ref", std::string("#/components/schemas/") + name}}; }
+
+Json answer_schemas() {
+  const Json token = any_of({count(), exactly({{"id", count()}, {"piece", string()}})});
+  return {
+      {"ChatCompletion", chat_completion()},
+      {"ChatCompletionChunk", chat_chunk()},
+      {"Completion", completion(false)},
+      {"CompletionChunk", completion(true)},
+      {"Usage", exactly({{"prompt_tokens", count()},
+                         {"completion_tokens", count()},
+                         {"total_tokens", count()},
+                         {"prompt_tokens_details", exactly({{"cached_tokens", count()}})},
+                         {"completion_tokens_details", exactly({{"reasoning_tokens", count()}})}})},
+      {"Model", model()},
+      {"ModelList", exactly({{"object", constant("list")}, {"data", list(schema_ref("Model"))}})},
+      {"Tokens", exactly({{"tokens", list(token)}})},
+      {"Text", exactly({{"content", string()}})},
+      {"Prompt", exactly({{"prompt", string()}, {"tokens", list(count())}})},
+      {"Version", exactly({{"version", string()}, {"service", string()}})},
+      {"Health", object({{"status", string()}}, {"status"})},
+      {"Error", error()},
+  };
+}
+
+}  // namespace mlxk

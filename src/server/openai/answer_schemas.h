@@ -1,0 +1,14 @@
+#pragma once
+
+#include "json/json.h"
+
+namespace mlxk {
+
+/// What the endpoints answer, as JSON Schemas: name → schema, for components/schemas of /openapi.json. They refer to one
+/// another as "#/components/schemas/<name>".
+Json answer_schemas();
+
+/// {"$ref": "#/components/schemas/<name>"}.
+Json schema_ref(const char* name);
+
+}  // namespace mlxk
