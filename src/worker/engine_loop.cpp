@@ -29,7 +29,7 @@ bool is_cancelled(const Job& job) { return job.cancelled->load(std::memory_order
 
 bool is_late(const Job& job, Job::Clock::time_point now) { return job.deadline && now >= *job.deadline; }
 
-std::string in_seconds(double time) { return time < 10 ? fmt::format("{:.1f} s", time) : fmt::format("{:.0f} s", time); }
+std::string in_seconds(double time) { return fmt::format("{:.{}f} s", time, time < 10 ? 1 : 0); }
 
 }  // namespace
 
@@ -133,7 +133,8 @@ void EngineLoop::end_unwanted() {
     if (is_cancelled(job)) {
       job.sink(DoneEvent{FinishReason::cancelled, {.prompt_tokens = job.prompt_tokens}, {.queued_s = queued_s}});
     } else if (is_late(job, now)) {
-      refuse(job, {ErrorKind::deadline, fmt::format("the deadline passed; the request had waited {}", in_seconds(queued_s))});
+      refuse(job, {ErrorKind::deadline,
+                   fmt::format("the deadline passed; the request had waited {}", in_seconds(queued_s))});
     } else {
       return false;
     }
@@ -144,7 +145,8 @@ void EngineLoop::end_unwanted() {
       if (is_cancelled(running.job)) {
         give(on, running, running.sequence->cancelled());
       } else if (is_late(running.job, now)) {
-        give(on, running, FailedEvent{ErrorKind::deadline, fmt::format("the deadline passed; {}", running.progress.text())});
+        const std::string message = fmt::format("the deadline passed; {}", running.progress.text());
+        give(on, running, FailedEvent{ErrorKind::deadline, message});
       }
       return running.ended;
     });
@@ -165,7 +167,8 @@ void EngineLoop::admit() {
   }
   while (waiting_.size() > limits_.max_waiting) {
     const Job job = waiting_.drop();
-    refuse(job, {ErrorKind::unavailable, fmt::format("{} requests are waiting already", limits_.max_waiting), retry_after_s(job)});
+    const std::string message = fmt::format("{} requests are waiting already", limits_.max_waiting);
+    refuse(job, {ErrorKind::unavailable, message, retry_after_s(job)});
   }
 }
 
@@ -256,7 +259,7 @@ double EngineLoop::retry_after_s(const Job& job) {
   return std::clamp(waiting * model.pace.request_s() / places, kShortestRetry, kLongestRetry);
 }
 
-/// Throws deadline for a request that will wait for `wait` seconds and cannot meet it, as far as the model's pace is known.
+/// Throws deadline for a request that waits for so many seconds and then cannot meet it, as far as the pace is known.
 void EngineLoop::check_deadline(const Job& job, double wait) {
   if (!job.deadline) return;
   const Model& model = model_of(job);
@@ -271,8 +274,8 @@ void EngineLoop::check_deadline(const Job& job, double wait) {
   if (job.max_tokens_named) add(job.max_tokens, model.pace.decode_tokens_per_s(), "answer");
   const double left = seconds(*job.deadline - Clock::now());
   if (left <= 0 || needed <= left) return;  // what has passed already is told as that
-  throw Error(ErrorKind::deadline, fmt::format("the request would take {} ({}), its deadline is in {}", in_seconds(needed),
-                                               parts, in_seconds(left)));
+  throw Error(ErrorKind::deadline, fmt::format("the request would take {} ({}), its deadline is in {}",
+                                               in_seconds(needed), parts, in_seconds(left)));
 }
 
 void EngineLoop::publish() {

@@ -35,7 +35,8 @@ class Scheduling : public ::testing::Test {
     EXPECT_EQ(counters_->wrong_thread, 0);
   }
   void begin(const WorkerLimits& limits) {
-    worker_ = std::make_unique<Worker>([counters = counters_] { return std::make_unique<FakeBackend>(counters); }, limits);
+    const auto make = [counters = counters_] { return std::make_unique<FakeBackend>(counters); };
+    worker_ = std::make_unique<Worker>(make, limits);
     model_ = worker_->load_text("m");
   }
   Ticket submit(Recorder& recorder, GenerateRequest request) {
@@ -221,7 +222,8 @@ TEST_F(Scheduling, ADeadlineEndsDecoding) {
     const auto cut = std::get<FailedEvent>(running.last());
     EXPECT_EQ(cut.kind, ErrorKind::deadline);
     if (running.tokens().empty()) continue;
-    EXPECT_EQ(cut.message, "the deadline passed; after " + std::to_string(running.tokens().size()) + " tokens of the answer");
+    const auto tokens = std::to_string(running.tokens().size());
+    EXPECT_EQ(cut.message, "the deadline passed; after " + tokens + " tokens of the answer");
     break;
   }
 }

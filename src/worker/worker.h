@@ -54,18 +54,18 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   DeviceFacts device();
-  /// Waits for the load; throws the backend's Error. `progress` is called on the worker thread; the requests on other models
-  /// go on between two of its calls.
+  /// Waits for the load; throws the backend's Error. `progress` is called on the worker thread; the requests on other
+  /// models go on between two of its calls.
   std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {},
                                                const TextModelOptions& options = {});
   /// The same for a speech model.
   std::shared_ptr<const ModelHandle> load_speech(const std::filesystem::path& model_dir, ProgressSink progress = {});
   /// Waits for the conversion, as does everybody else; throws the backend's Error.
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
-  /// Queues a request; its events reach `sink` on the worker thread, a failure to start too. It waits where the limits say
-  /// so: within a cache_scope in the order of arrival, the scopes in turn. `invalid`: it can never run; `unavailable`: too
-  /// many wait (the last of the scope that has most goes); `deadline`: it has passed, or cannot be met. (While the worker
-  /// ends, the refusal reaches the sink on the caller's thread, before submit returns.)
+  /// Queues a request; its events reach `sink` on the worker thread, a failure to start too. It waits where the limits
+  /// say so: within a cache_scope in the order of arrival, the scopes in turn. Fails with `invalid`: it can never run;
+  /// `unavailable`: too many wait (the last of the scope that has most goes); `deadline`: it has passed, or cannot be met.
+  /// (While the worker ends, the refusal reaches the sink on the caller's thread, before submit returns.)
   Ticket submit(std::shared_ptr<const ModelHandle> model, GenerateRequest request, EventSink sink);
   /// The same for one window of sound, on a speech model. Its answers go to the request's `next`; the sink gets its Done or
   /// Failed.
