@@ -50,10 +50,15 @@ MatrixView view(const CpuMatrix& m) {
 const float* normed(const std::optional<CpuNorm>& norm, const float* x, int64_t n, int64_t columns, Scratch& out) {
   if (!norm) return x;
   const auto* weight = norm->weight.data<float>();
+  const float* bias = norm->bias ? norm->bias->data<float>() : nullptr;
   float* y = out.floats(n * columns);
   parallel_for(n, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
-      cpu_kernels().rms_norm(x + r * columns, weight, norm->eps, columns, y + r * columns);
+      if (norm->centred) {
+        cpu_kernels().layer_norm(x + r * columns, weight, bias, norm->eps, columns, y + r * columns);
+      } else {
+        cpu_kernels().rms_norm(x + r * columns, weight, norm->eps, columns, y + r * columns);
+      }
     }
   });
   return y;
@@ -92,7 +97,9 @@ std::shared_ptr<const CpuLayer> cpu_layer(std::vector<CpuMatrix> matrices, std::
     }
   }
   for (const auto& part : {layer->norm, layer->post_norm}) {
-    if (part) arrays.push_back(part->weight);
+    if (!part) continue;
+    arrays.push_back(part->weight);
+    if (part->bias) arrays.push_back(*part->bias);
   }
   mx::eval(arrays);
   for (const auto& m : layer->matrices) layer->views.push_back(view(m));
@@ -144,6 +151,36 @@ mx::array cpu_gated_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> laye
     add_residual(layer->post_norm, ys[0], x, multiplier, n, columns, normalised, out[0].data<float>());
   };
   return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedMlp", std::move(compute)), {x});
+}
+
+mx::array cpu_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation) {
+  auto compute = [layer = std::move(layer), activation, phase = current_phase()](const Arrays& in, Arrays& out) {
+    static Scratch copy, normalised, inner, product;
+    const std::span<const MatrixView> matrices(layer->views);
+    const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[1].rows;
+    const float* x = row_major(in[0], copy);
+    float* const h[] = {inner.floats(n * wide)};
+    multiply(matrices.first(1), normed(layer->norm, x, n, columns, normalised), n, h, phase);
+    parallel_for(n * wide, 4096, [&](int64_t begin, int64_t end, int) {
+      cpu_kernels().activate(h[0] + begin, end - begin, activation, h[0] + begin);
+    });
+    float* const ys[] = {product.floats(n * columns)};
+    multiply(matrices.subspan(1), h[0], n, ys, phase);
+    add_residual(std::nullopt, ys[0], x, 1, n, columns, normalised, out[0].data<float>());
+  };
+  return mx::array(x.shape(), mx::float32, cpu_op("CpuMlp", std::move(compute)), {x});
+}
+
+mx::array cpu_activate(const mx::array& x, int activation) {
+  auto compute = [activation](const Arrays& in, Arrays& out) {
+    static Scratch copy;
+    const float* from = row_major(in[0], copy);
+    float* to = out[0].data<float>();
+    parallel_for(static_cast<int64_t>(in[0].size()), 4096, [&](int64_t begin, int64_t end, int) {
+      cpu_kernels().activate(from + begin, end - begin, activation, to + begin);
+    });
+  };
+  return mx::array(x.shape(), mx::float32, cpu_op("CpuActivate", std::move(compute)), {x});
 }
 
 }  // namespace mlxk

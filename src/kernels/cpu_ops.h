@@ -22,10 +22,12 @@ struct CpuMatrix {
   int bits = 0, group = 0;                   // 0: not packed
 };
 
-/// A root mean square norm, its factor [columns] in float32.
+/// A norm of rows, its factor and offset [columns] in float32.
 struct CpuNorm {
   mx::array weight;
   float eps;
+  bool centred = false;            // by mean and variance (layer norm), else by the root mean square
+  std::optional<mx::array> bias = {};  // of a centred one
 };
 
 /// The buffers of a matrix whose arrays are evaluated; throws as cpu_layer does.
@@ -45,6 +47,13 @@ std::vector<mx::array> cpu_matmuls(const mx::array& x, std::shared_ptr<const Cpu
 /// residual + multiplier * post_norm(x · matrix): x [..., columns], residual [..., rows]. One operation.
 mx::array cpu_matmul_residual(const mx::array& x, std::shared_ptr<const CpuLayer> layer, float multiplier,
                               const mx::array& residual);
+
+/// x + down(act(up(norm(x)))) with the matrices up and down: x [..., hidden]; activation as CpuKernels::activate takes it. One
+/// operation.
+mx::array cpu_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation);
+
+/// act(x), x [...] float32. One operation.
+mx::array cpu_activate(const mx::array& x, int activation);
 
 /// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))) with the matrices gate, up and down: x [..., hidden];
 /// activation as CpuKernels::gated takes it. One operation.

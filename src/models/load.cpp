@@ -38,28 +38,55 @@ void read_ahead(const std::vector<std::shared_ptr<const MappedFile>>& files, con
   }
 }
 
-}  // namespace
-
-std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress) {
-  Json json = read_json(dir / "config.json");
-  if (!json.is_object()) throw Error(ErrorKind::bad_model, "[config] config.json must be an object");
-  check_config(json);
-  std::string type = Config(json, "config").text_or("model_type", "");
-  ModelMaker make = find_maker(type);
-  if (!make) {
+/// What config.json says of a model in `dir`; throws unsupported where nothing in `built_in` makes its model_type.
+template <class Maker>
+struct Opened {
+  Opened(const std::filesystem::path& dir, Maker (*find)(std::string_view), const std::vector<std::string_view>& built_in) {
+    json = read_json(dir / "config.json");
+    if (!json.is_object()) throw Error(ErrorKind::bad_model, "[config] config.json must be an object");
+    check_config(json);
+    type = Config(json, "config").text_or("model_type", "");
+    make = find(type);
+    if (make) return;
     throw Error(ErrorKind::unsupported, fmt::format("[config] model_type '{}' is not built in", type),
-                fmt::format("built in are {}", fmt::join(built_in_models(), ", ")));
+                fmt::format("built in are {}", fmt::join(built_in, ", ")));
   }
-  Config config(std::move(json), type);
+
+  Json json;
+  std::string type;
+  Maker make;
+};
+
+/// The model of `config`, with the weights in `dir` brought into memory.
+template <class Maker>
+auto make_with_weights(const std::filesystem::path& dir, const Config& config, Maker make, const LoadProgress& progress) {
   QuantizationConfig quantization(config);
   auto [tensors, files] = open_weights(weight_files(dir));
   Weights weights(std::move(tensors), std::move(quantization));
-  std::unique_ptr<Model> model = make(config, weights);
+  auto model = make(config, weights);
   weights.check();
   read_ahead(files, progress);
   const uint64_t bytes = weights.evaluate(files.empty() ? progress : LoadProgress());
   model->set_weights(bytes, std::move(files));
   return model;
+}
+
+}  // namespace
+
+std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress) {
+  Opened opened(dir, find_maker, built_in_models());
+  return make_with_weights(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
+}
+
+std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, const LoadProgress& progress) {
+  Opened opened(dir, find_speech_maker, built_in_speech_models());
+  // Conversions by transformers keep this in a file of its own.
+  const auto generation = dir / "generation_config.json";
+  if (!opened.json.contains("alignment_heads") && std::filesystem::exists(generation)) {
+    const Json said = read_json(generation);
+    if (said.is_object() && said.contains("alignment_heads")) opened.json["alignment_heads"] = said["alignment_heads"];
+  }
+  return make_with_weights(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
 }
 
 }  // namespace mlxk

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/audio/speech_net.h"
 #include "models/model.h"
 
 namespace mlxk {
@@ -18,10 +19,14 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 /// model_type (the hint lists the known ones), bad_model naming key or tensor. On the worker thread.
 std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress = {});
 
-/// Whether config.json's `model_type` is in models.inc.
+/// The same for a speech model.
+std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, const LoadProgress& progress = {});
+
+/// Whether config.json's `model_type` is a text model's in models.inc.
 bool is_built_in(std::string_view model_type);
 
 /// The names in models.inc, sorted.
 std::vector<std::string_view> built_in_models();
+std::vector<std::string_view> built_in_speech_models();
 
 }  // namespace mlxk

@@ -11,12 +11,17 @@
 #include "mlx/ops.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_index.h"
+#include "tensor_archive/npz_file.h"
 
 namespace mlxk {
 
 namespace fs = std::filesystem;
 
 namespace {
+
+// How weight files are called, the first kind that there is: MLX's examples (Whisper) have the last two.
+constexpr std::pair<const char*, const char*> kWeightNames[] = {
+    {"model", ".safetensors"}, {"weights", ".safetensors"}, {"weights", ".npz"}};
 
 mx::Dtype mlx_type(const fs::path& file, const TensorEntry& entry) {
   switch (entry.dtype) {
@@ -52,15 +57,40 @@ std::ptrdiff_t buffer_offset() {
   return offset;
 }
 
-/// An array over the bytes of the file, which lives as long as it. libmlx does not own them, so it never writes there.
-mx::array in_place(const std::shared_ptr<const MappedFile>& file, const SafetensorsHeader& header, const fs::path& path,
+/// An array over `bytes`, of which `owner` lives as long as it. libmlx does not own them, so it never writes there.
+mx::array in_place(std::shared_ptr<const void> owner, std::span<const std::byte> bytes, const fs::path& path,
                    const TensorEntry& entry) {
   mx::Shape shape(entry.shape.begin(), entry.shape.end());
   const mx::Dtype type = mlx_type(path, entry);
-  if (entry.begin == entry.end) return mx::zeros(shape, type);
-  auto* data = const_cast<std::byte*>(file->bytes().data()) + header.header_bytes + entry.begin;
-  const mx::allocator::Buffer buffer(data - buffer_offset());
-  return mx::array(mx::allocator::Data(buffer, [file](mx::allocator::Buffer) {}), std::move(shape), type);
+  if (bytes.empty()) return mx::zeros(shape, type);
+  const mx::allocator::Buffer buffer(const_cast<std::byte*>(bytes.data()) - buffer_offset());
+  return mx::array(mx::allocator::Data(buffer, [owner = std::move(owner)](mx::allocator::Buffer) {}), std::move(shape), type);
+}
+
+/// The same for a device that cannot read them there.
+mx::array copied(std::span<const std::byte> bytes, const fs::path& path, const TensorEntry& entry) {
+  mx::Shape shape(entry.shape.begin(), entry.shape.end());
+  const mx::Dtype type = mlx_type(path, entry);
+  if (bytes.empty()) return mx::zeros(shape, type);
+  const mx::array raw(reinterpret_cast<const uint8_t*>(bytes.data()), {static_cast<int>(bytes.size())}, mx::uint8);
+  return mx::reshape(mx::view(raw, type), std::move(shape));
+}
+
+/// The arrays of NumPy's archive, whose buffers live with the file.
+template <class Add>
+void add_npz(const fs::path& path, std::vector<std::shared_ptr<const MappedFile>>& mapped, const Add& add) {
+  struct Owner {
+    std::shared_ptr<const MappedFile> file;
+    TensorBuffers buffers;
+  };
+  auto owner = std::make_shared<Owner>();
+  owner->file = std::make_shared<const MappedFile>(path);
+  const ZipFile archive(owner->file->bytes(), path.string());
+  const bool cpu = mx::default_device() == mx::Device::cpu;
+  for (const auto& tensor : read_npz(archive, owner->buffers)) {
+    add(tensor.entry.name, cpu ? in_place(owner, tensor.data, path, tensor.entry) : copied(tensor.data, path, tensor.entry));
+  }
+  if (cpu) mapped.push_back(owner->file);
 }
 
 }  // namespace
@@ -74,37 +104,44 @@ std::vector<fs::path> weight_files(const fs::path& dir) {
     std::set<std::string> shards;
     for (const auto& [tensor, shard] : index.shard_of) shards.insert(shard);
     for (const auto& shard : shards) files.push_back(dir / shard);
-  } else {
+    return files;
+  }
+  for (const auto& [stem, extension] : kWeightNames) {
     std::error_code failed;
     for (const auto& entry : fs::directory_iterator(dir, failed)) {
       std::string name = entry.path().filename().string();
-      if (name.rfind("model", 0) == 0 && entry.path().extension() == ".safetensors") files.push_back(entry.path());
+      if (name.rfind(stem, 0) == 0 && entry.path().extension() == extension) files.push_back(entry.path());
     }
     std::sort(files.begin(), files.end());
+    if (!files.empty()) return files;
   }
-  if (files.empty()) {
-    throw Error(ErrorKind::not_found, fmt::format("[weights] no model*.safetensors in {}", dir.string()));
-  }
-  return files;
+  throw Error(ErrorKind::not_found, fmt::format("[weights] no model*.safetensors in {}", dir.string()));
 }
 
 WeightFiles open_weights(const std::vector<fs::path>& files) {
   WeightFiles weights;
   for (const auto& path : files) {
-    const SafetensorsHeader header = read_safetensors_header(path);
     const auto add = [&](const std::string& name, const mx::array& tensor) {
       if (!weights.tensors.emplace(name, tensor).second) {
         throw Error(ErrorKind::bad_model,
                     fmt::format("[weights] {} is in more than one file, again in {}", name, path.filename().string()));
       }
     };
+    if (path.extension() == ".npz") {
+      add_npz(path, weights.mapped, add);
+      continue;
+    }
+    const SafetensorsHeader header = read_safetensors_header(path);
     if (mx::default_device() == mx::Device::cpu) {
       const auto file = std::make_shared<const MappedFile>(path);
       const uint64_t bytes = header.tensors.empty() ? 0 : header.tensors.back().end;
       if (file->bytes().size() != header.header_bytes + bytes) {
         throw Error(ErrorKind::bad_model, fmt::format("[weights] {} changed while it was opened", path.string()));
       }
-      for (const auto& entry : header.tensors) add(entry.name, in_place(file, header, path, entry));
+      for (const auto& entry : header.tensors) {
+        const auto data = file->bytes().subspan(header.header_bytes + entry.begin, entry.end - entry.begin);
+        add(entry.name, in_place(file, data, path, entry));
+      }
       weights.mapped.push_back(file);
     } else {
       for (const auto& [name, tensor] : mx::load_safetensors(path.string()).first) add(name, tensor);

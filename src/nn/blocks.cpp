@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu_attention.h"
+#include "kernels/cpu_head_attention.h"
+#include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "nn/cache/buffer.h"
 #include "nn/cache/joined_cache.h"
@@ -25,13 +28,14 @@ mx::array add_residual(const mx::array& x, const mx::array& residual, float mult
   return mx::add(residual, scaled);
 }
 
-std::optional<CpuNorm> cpu(const std::optional<RmsNorm>& norm) {
+template <class N>
+std::optional<CpuNorm> cpu(const std::optional<N>& norm) {
   return norm ? std::optional(norm->cpu()) : std::nullopt;
 }
 
 /// The CPU's form of a block's weights, made at its first call; null where a weight has none.
 const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& layer, const std::vector<const Linear*>& linears,
-                                           const std::optional<RmsNorm>& norm, const std::optional<RmsNorm>& post_norm) {
+                                           const std::optional<CpuNorm>& norm, const std::optional<RmsNorm>& post_norm) {
   if (layer || !cpu_is_default()) return layer;
   std::vector<CpuMatrix> matrices;
   for (const Linear* linear : linears) {
@@ -39,13 +43,14 @@ const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& laye
     if (!matrix) return layer;
     matrices.push_back(*matrix);
   }
-  layer = cpu_layer(std::move(matrices), cpu(norm), cpu(post_norm));
+  layer = cpu_layer(std::move(matrices), norm, cpu(post_norm));
   return layer;
 }
 
 }  // namespace
 
 mx::array activate(Activation activation, const mx::array& x) {
+  if (cpu_is_default() && x.dtype() == mx::float32) return cpu_activate(x, static_cast<int>(activation));
   switch (activation) {
     case Activation::silu:
       return mx::multiply(x, mx::sigmoid(x));
@@ -64,7 +69,7 @@ mx::array activate(Activation activation, const mx::array& x) {
 }
 
 Qkv NormQkv::operator()(const mx::array& x) const {
-  if (cpu(layer, {&q, &k, &v}, norm, std::nullopt)) {
+  if (cpu(layer, {&q, &k, &v}, cpu(norm), std::nullopt)) {
     std::vector<mx::array> parts = cpu_matmuls(x, layer);
     return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm};
   }
@@ -141,8 +146,65 @@ Activation read_activation(const std::string& name) {
   throw Error(ErrorKind::unsupported, fmt::format("[config] activation '{}' is not built in", name));
 }
 
+mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array& v, int heads, float scale) {
+  if (cpu_is_default() && q.dtype() == mx::float32) return cpu_head_attention(q, k, v, heads, scale);
+  const auto split = [&](const mx::array& x) { return heads_first(heads_of(x, x.shape(2) / heads)); };
+  const mx::array out = mx::fast::scaled_dot_product_attention(split(q), split(k), split(v), scale);
+  return mx::flatten(heads_first(out), 2, 3);
+}
+
+CrossKeys CrossProjection::operator()(const mx::array& x) const {
+  const auto split = [&](const mx::array& y) {
+    if (cpu_is_default() && y.dtype() == mx::float32) return cpu_by_heads(y, heads, mx::float32);
+    return mx::contiguous(heads_first(heads_of(y, y.shape(2) / heads)));
+  };
+  return {split(k(x)), split(v(x))};
+}
+
+mx::array attend_across(const mx::array& q, const std::vector<const CrossKeys*>& rows, float scale) {
+  if (cpu_is_default() && q.dtype() == mx::float32) {
+    std::vector<const CrossKeys*> distinct;
+    std::vector<mx::array> keys, values;
+    std::vector<int> of;
+    for (const CrossKeys* row : rows) {
+      const auto found = std::find(distinct.begin(), distinct.end(), row);
+      of.push_back(static_cast<int>(found - distinct.begin()));
+      if (found != distinct.end()) continue;
+      distinct.push_back(row);
+      keys.push_back(row->keys);
+      values.push_back(row->values);
+    }
+    return cpu_cross_attention(q, keys, values, std::move(of), scale);
+  }
+  std::vector<mx::array> out;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const mx::array own = heads_first(heads_of(row_of(q, static_cast<int>(r)), rows[r]->keys.shape(3)));
+    out.push_back(mx::fast::scaled_dot_product_attention(own, rows[r]->keys, rows[r]->values, scale));
+  }
+  return mx::flatten(heads_first(mx::concatenate(out, 0)), 2, 3);
+}
+
+mx::array cross_scores(const mx::array& q, const CrossKeys& seen, int head, float scale) {
+  if (cpu_is_default() && q.dtype() == mx::float32) return cpu_cross_scores(q, seen.keys, head, scale);
+  const int dim = seen.keys.shape(3), tokens = seen.keys.shape(2);
+  const mx::array own = mx::slice(q, {0, 0, head * dim}, {1, q.shape(1), (head + 1) * dim});
+  const mx::array keys = mx::slice(seen.keys, {0, head, 0, 0}, {1, head + 1, tokens, dim});
+  const mx::array scores = mx::matmul(mx::squeeze(own, 0), mx::transpose(mx::reshape(keys, {tokens, dim})));
+  return mx::multiply(mx::astype(scores, mx::float32), mx::array(scale));
+}
+
+mx::array NormLinear::operator()(const mx::array& x) const {
+  if (cpu(layer, {&linear}, norm.cpu(), std::nullopt)) return cpu_matmuls(x, layer).front();
+  return linear(norm(x));
+}
+
+mx::array MlpResidual::operator()(const mx::array& x) const {
+  if (cpu(layer, {&up, &down}, norm.cpu(), std::nullopt)) return cpu_mlp(x, layer, static_cast<int>(activation));
+  return mx::add(x, down(activate(activation, up(norm(x)))));
+}
+
 mx::array GatedMlpResidual::operator()(const mx::array& x) const {
-  if (cpu(layer, {&gate, &up, &down}, norm, post_norm)) {
+  if (cpu(layer, {&gate, &up, &down}, cpu(norm), post_norm)) {
     return cpu_gated_mlp(x, layer, static_cast<int>(activation), multiplier);
   }
   mx::array in = norm ? (*norm)(x) : x;

@@ -23,7 +23,7 @@ struct Qkv {
 
 /// Norm, then the three projections; with q_norm and k_norm each head is to be normed before rope.
 struct NormQkv {
-  std::optional<RmsNorm> norm;
+  std::optional<Norm> norm;
   Linear q, k, v;
   std::optional<RmsNorm> q_norm, k_norm;
   int head_dim;
@@ -63,8 +63,50 @@ enum class Activation { silu, gelu, gelu_tanh };  // numbered as CpuKernels::gat
 /// Reads config.json's name of an activation ("silu", "gelu_pytorch_tanh", …); throws unsupported for another.
 Activation read_activation(const std::string& name);
 
-/// The activation as libmlx's operations.
+/// The activation by itself.
 mx::array activate(Activation activation, const mx::array& x);
+
+/// softmax(scale · q kᵀ) v of whole sequences, every token seeing every other: q [B, L, heads * head_dim], k and v
+/// [B, T, heads * head_dim] → [B, L, heads * head_dim].
+mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array& v, int heads, float scale);
+
+/// The keys and values that a decoder sees of one encoder's output, [1, heads, T, head_dim].
+struct CrossKeys {
+  mx::array keys, values;
+};
+
+/// Projections of an encoder's output [1, T, hidden] to the keys and values of one decoder layer.
+struct CrossProjection {
+  Linear k, v;
+  int heads;
+
+  CrossKeys operator()(const mx::array& x) const;
+};
+
+/// As attend_to_all, each row of q by its own keys: row r sees rows[r].
+mx::array attend_across(const mx::array& q, const std::vector<const CrossKeys*>& rows, float scale);
+
+/// scale · q kᵀ of one head, q [1, L, heads * head_dim] → [L, T].
+mx::array cross_scores(const mx::array& q, const CrossKeys& seen, int head, float scale);
+
+/// A linear map of normed vectors.
+struct NormLinear {
+  Norm norm;
+  Linear linear;
+  mutable std::shared_ptr<const CpuLayer> layer = nullptr;
+
+  mx::array operator()(const mx::array& x) const;  // [..., in] → [..., out]
+};
+
+/// x + down(act(up(norm(x)))).
+struct MlpResidual {
+  Norm norm;
+  Linear up, down;
+  Activation activation = Activation::gelu;
+  mutable std::shared_ptr<const CpuLayer> layer = nullptr;
+
+  mx::array operator()(const mx::array& x) const;  // [B, L, hidden]
+};
 
 /// x + multiplier · post_norm(down(act(gate(norm(x))) · up(norm(x)))).
 struct GatedMlpResidual {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <optional>
+#include <utility>
+#include <variant>
 
 #include "kernels/cpu_ops.h"
 #include "mlx/array.h"
@@ -27,11 +29,28 @@ class LayerNorm {
   /// Takes `weight` and, with `bias`, `bias` [dims] at `path`.
   LayerNorm(const WeightPath& path, int dims, float eps, bool bias = true);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
+  CpuNorm cpu() const { return {weight_, eps_, true, bias_}; }
 
  private:
   mx::array weight_;
   std::optional<mx::array> bias_;
   float eps_;
+};
+
+/// Either of them, as blocks take it.
+class Norm {
+ public:
+  Norm(RmsNorm norm) : norm_(std::move(norm)) {}
+  Norm(LayerNorm norm) : norm_(std::move(norm)) {}
+  mx::array operator()(const mx::array& x) const {
+    return std::visit([&](const auto& norm) { return norm(x); }, norm_);
+  }
+  CpuNorm cpu() const {
+    return std::visit([](const auto& norm) { return norm.cpu(); }, norm_);
+  }
+
+ private:
+  std::variant<RmsNorm, LayerNorm> norm_;
 };
 
 }  // namespace mlxk

@@ -104,7 +104,6 @@ const BuiltIn& built_in() {
   static const BuiltIn names{{
 #define MLXK_TEXT_MODEL(name) #name,
 #include "models/models.inc"
-#undef MLXK_TEXT_MODEL
                              },
                              {},
                              {}};

@@ -55,7 +55,6 @@ const std::vector<std::string>& built_in_text_models() {
   static const std::vector<std::string> names = {
 #define MLXK_TEXT_MODEL(name) #name,
 #include "models/models.inc"
-#undef MLXK_TEXT_MODEL
   };
   return names;
 }

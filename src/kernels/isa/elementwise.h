@@ -154,6 +154,12 @@ static void gated(const float* gate, const float* up, int64_t n, int activation,
   }
 }
 
+static void activate(const float* x, int64_t n, int activation, float* y) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f_store(y + i, f_activate(f_load(x + i), activation));
+  if (i < n) f_store_n(y + i, f_activate(f_load_n(x + i, (int)(n - i)), activation), (int)(n - i));
+}
+
 static void add(const float* x, float scale, int64_t n, float* y) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) f_store(y + i, f_fma(f_load(x + i), f_set(scale), f_load(y + i)));

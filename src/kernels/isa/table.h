@@ -125,6 +125,8 @@ struct CpuKernels {
   void (*pack_floats)(const float* x, int64_t n, FloatType type, void* to);
   /// y = act(gate) * up; activation: 0 silu, 1 gelu, 2 gelu by tanh.
   void (*gated)(const float* gate, const float* up, int64_t n, int activation, float* y);
+  /// y = act(x), which may be x itself.
+  void (*activate)(const float* x, int64_t n, int activation, float* y);
   /// y += x.
   void (*add)(const float* x, float scale, int64_t n, float* y);
 

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/model.h"
+#include "nn/blocks.h"
+
+namespace mlxk {
+
+/// What of a speech model does not change with a call.
+struct SpeechShape {
+  std::string model_type;
+  int64_t vocab_size = 0;
+  int mels = 0;             // features of a frame of sound
+  int audio_positions = 0;  // of a window; two frames each
+  int text_positions = 0;
+  std::vector<std::pair<int, int>> alignment_heads;  // (layer, head) whose attention follows the sound
+  uint64_t weight_bytes = 0;
+};
+
+/// One window of sound as the decoder sees it: the keys and values of each of its layers.
+struct Heard {
+  std::vector<CrossKeys> layers;
+  std::vector<mx::array> arrays() const;
+};
+
+/// An encoder of sound and a decoder of text that listens to it; constant after loading. Every call on the worker thread.
+class SpeechNet {
+ public:
+  virtual ~SpeechNet() = default;
+
+  /// Features [1, 2 * audio_positions, mels] → what is heard, lazy; throws invalid for another shape.
+  virtual Heard listen(const mx::array& features) const = 0;
+  /// Empty caches for `rows` texts.
+  virtual ModelCache make_cache(int rows) const = 0;
+  /// Appends ids [B, L] int32 to `cache`, row r listening to heard[r]; lazy logits [B, L, vocab], of each row's last token
+  /// only [B, 1, vocab] if asked.
+  virtual mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const Heard*>& heard,
+                            bool last_only) const = 0;
+
+  struct Aligned {
+    mx::array logits;               // [1, L, vocab]
+    std::vector<mx::array> scores;  // of each alignment head, [L, audio_positions], before the softmax
+  };
+  /// One text from its beginning, and how its tokens look at the sound.
+  virtual Aligned align(const mx::array& ids, const Heard& heard) const = 0;
+
+  const SpeechShape& shape() const { return shape_; }
+  /// As Model::set_weights and check_weights.
+  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
+    shape_.weight_bytes = bytes;
+    files_ = std::move(files);
+  }
+  void check_weights() const {
+    for (const auto& file : files_) file->check();
+  }
+
+ protected:
+  explicit SpeechNet(SpeechShape shape) : shape_(std::move(shape)) {}
+  SpeechShape shape_;
+
+ private:
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,253 @@
+#include "speech/transcribe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <future>
+#include <limits>
+
+#include "base/error.h"
+#include "speech/alignment.h"
+#include "speech/languages.h"
+#include "speech/mel_stream.h"
+#include "speech/window_plan.h"
+#include "speech/word_times.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr double kFramesASecond = 100;
+
+bool is_blank(const std::string& text) { return text.find_first_not_of(" \t\n\r\f\v") == std::string::npos; }
+
+std::string stripped(const std::string& text) {
+  if (is_blank(text)) return {};
+  const size_t begin = text.find_first_not_of(" \t\n\r\f\v");
+  return text.substr(begin, text.find_last_not_of(" \t\n\r\f\v") - begin + 1);
+}
+
+/// Frames [begin, end) that are wanted.
+struct Clip {
+  int64_t begin, end;
+};
+
+std::vector<Clip> clips_of(const TranscribeOptions& options) {
+  constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max() / 2;
+  std::vector<Clip> clips;
+  int64_t last = 0;
+  for (const auto& [begin, end] : options.clips) {
+    const auto first = static_cast<int64_t>(std::llround(begin * kFramesASecond));
+    const auto until = end ? static_cast<int64_t>(std::llround(*end * kFramesASecond)) : kToTheEnd;
+    if (begin < 0 || begin > 1e9 || (end && *end > 1e9) || first < last || until < first) {
+      throw Error(ErrorKind::invalid, fmt::format("clip_timestamps must rise, got {} after {} s", begin, static_cast<double>(last) / kFramesASecond));
+    }
+    clips.push_back({first, until});
+    last = until;
+  }
+  if (clips.empty()) clips.push_back({0, kToTheEnd});
+  return clips;
+}
+
+void check(const TranscribeOptions& options) {
+  const auto refuse = [](const std::string& what) { throw Error(ErrorKind::invalid, what); };
+  if (options.temperatures.empty()) refuse("there must be a temperature");
+  for (const float t : options.temperatures) {
+    if (!(t >= 0 && t <= 2)) refuse(fmt::format("temperature must be in [0, 2], got {}", t));
+  }
+  if (options.beam_size < 0 || options.beam_size > 64) refuse(fmt::format("beam_size must be in [0, 64], got {}", options.beam_size));
+  if (options.best_of < 1 || options.best_of > 64) refuse(fmt::format("best_of must be in [1, 64], got {}", options.best_of));
+  if (!(options.patience > 0 && options.patience <= 16)) refuse(fmt::format("patience must be in (0, 16], got {}", options.patience));
+  if (options.length_penalty && !(*options.length_penalty >= 0 && *options.length_penalty <= 1)) {
+    refuse(fmt::format("length_penalty must be in [0, 1], got {}", *options.length_penalty));
+  }
+  if (options.max_tokens < 1) refuse(fmt::format("max_tokens must be at least 1, got {}", options.max_tokens));
+}
+
+/// A transcription at work.
+class Transcription {
+ public:
+  Transcription(const SpeechEngine& engine, SampleSource& source, const TranscribeOptions& options, const TranscribeEvents& events)
+      : engine_(engine),
+        vocabulary_(*engine.vocabulary),
+        options_(options),
+        events_(events),
+        facts_(*engine.model->facts().speech),
+        mel_(source, facts_.mels, facts_.frames) {
+    if (!options.language.empty()) {
+      language_ = find_language(options.language);
+      if (!language_ || *language_ >= vocabulary_.languages()) {
+        throw Error(ErrorKind::invalid, fmt::format("language '{}' is not one of the model's", options.language));
+      }
+    }
+    if (!vocabulary_.multilingual()) {
+      if (language_.value_or(0) != 0 || options.translate) throw Error(ErrorKind::invalid, "the model hears English only");
+      language_ = 0;
+    }
+    if (!options.initial_prompt.empty()) initial_ = vocabulary_.encode(" " + stripped(options.initial_prompt));
+    if (!options.hotwords.empty()) hotwords_ = vocabulary_.encode(" " + stripped(options.hotwords));
+    context_ = initial_;
+  }
+
+  Transcript run() {
+    for (const Clip& clip : clips_of(options_)) {
+      seek_ = std::max(seek_, clip.begin);
+      while (seek_ < clip.end) {
+        const int64_t frames = std::min(mel_.available(seek_), clip.end - seek_);
+        if (frames <= 0) break;
+        if (events_.cancelled && events_.cancelled()) throw Error(ErrorKind::cancelled, "the transcription was cancelled");
+        window(frames);
+        if (events_.progress) events_.progress(std::min(static_cast<double>(seek_) / kFramesASecond, mel_.seconds()), mel_.seconds());
+      }
+    }
+    result_.duration = mel_.seconds();
+    result_.language = language_ ? std::string(language_code(*language_)) : "";
+    result_.text = vocabulary_.decode(said_);
+    return std::move(result_);
+  }
+
+ private:
+  /// What the model is told of before a window.
+  std::vector<int32_t> context() const {
+    const size_t room = static_cast<size_t>(facts_.text_positions) / 2 - 1;
+    std::vector<int32_t> all = hotwords_;
+    if (options_.carry_initial_prompt) all.insert(all.end(), initial_.begin(), initial_.end());
+    all.resize(std::min(all.size(), room));
+    const size_t left = std::min(room - all.size(), context_.size() - std::min(context_.size(), forgotten_));
+    all.insert(all.end(), context_.end() - static_cast<int64_t>(left), context_.end());
+    return all;
+  }
+
+  WindowOutcome decode(int64_t frames) {
+    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions, frames);
+    SpeechRequest request;
+    request.features = mel_.features(seek_, frames);
+    request.next = [plan](const SpeechAnswer& answer) { return plan->next(answer); };
+    request.cache_scope = events_.cache_scope;
+    auto ended = std::make_shared<std::promise<Event>>();
+    auto end = ended->get_future();
+    engine_.worker.submit(engine_.model, std::move(request), [ended](const Event& event) {
+      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event)) ended->set_value(event);
+    });
+    const Event event = end.get();
+    if (const auto* failed = std::get_if<FailedEvent>(&event)) throw Error(failed->kind, failed->message);
+    if (std::get<DoneEvent>(event).reason == FinishReason::cancelled) {
+      throw Error(ErrorKind::cancelled, "the transcription was cancelled");
+    }
+    return std::move(plan->outcome());
+  }
+
+  /// Transcribes the window at seek_ and moves seek_ on.
+  void window(int64_t frames) {
+    const WindowOutcome heard = decode(frames);
+    if (!language_) {
+      language_ = heard.language;
+      result_.language_probability = heard.language_probability;
+    }
+    if (heard.silent) {
+      seek_ += frames;
+      return;
+    }
+    const int64_t begin = seek_;
+    const double offset = static_cast<double>(begin) / kFramesASecond;
+    std::vector<SpeechSegment> segments;
+    for (const auto& cut : heard.cut.segments) {
+      segments.push_back({0, begin, offset + cut.start, offset + cut.end, vocabulary_.decode(cut.tokens), cut.tokens,
+                          heard.temperature, static_cast<float>(heard.found.mean_logprob()),
+                          static_cast<float>(heard.compression_ratio), heard.found.no_speech, {}});
+    }
+    seek_ = begin + (heard.cut.next > 0 ? heard.cut.next : frames);
+    if (options_.word_timestamps && !time(segments, heard, begin, frames)) return;
+    finish(segments, heard.temperature);
+  }
+
+  /// Gives the segments their words; false when nothing of the window counts.
+  bool time(std::vector<SpeechSegment>& segments, const WindowOutcome& heard, int64_t begin, int64_t frames) {
+    const double offset = static_cast<double>(begin) / kFramesASecond;
+    std::vector<int32_t> text;
+    for (const auto& segment : segments) {
+      std::copy_if(segment.tokens.begin(), segment.tokens.end(), std::back_inserter(text),
+                   [&](int32_t token) { return token < vocabulary_.end(); });
+    }
+    std::vector<TimedWord> words;
+    if (heard.alignment) {
+      const auto prompt = static_cast<int>(vocabulary_.start_sequence(*language_, options_.translate).size()) + 1;
+      words = time_words(vocabulary_, *heard.alignment, prompt, text, *language_, frames);
+    }
+    add_words(segments, std::move(words), vocabulary_, options_, offset, last_speech_);
+    const auto last_end = [&]() -> std::optional<double> {
+      for (auto it = segments.rbegin(); it != segments.rend(); ++it) {
+        if (!it->words.empty()) return it->words.back().end;
+      }
+      return segments.empty() ? std::nullopt : std::optional(segments.back().end);
+    };
+    const auto frame_of = [](double seconds) { return static_cast<int64_t>(std::llround(seconds * kFramesASecond)); };
+    const double window_end = offset + static_cast<double>(facts_.frames) / kFramesASecond;
+    const auto end = last_end();
+    const bool moves = !heard.cut.single_ending && end && *end > offset;
+    if (moves) seek_ = frame_of(*end);
+    if (options_.hallucination_silence_threshold) {
+      const double threshold = *options_.hallucination_silence_threshold;
+      if (moves && window_end - *end <= threshold) seek_ = begin + frames;
+      const auto verdict = judge_window(segments, {offset, window_end, static_cast<double>(frames) / kFramesASecond,
+                                                   static_cast<double>(mel_.frames()) / kFramesASecond, last_speech_, threshold});
+      if (verdict.seek) seek_ = verdict.skip ? begin + frame_of(*verdict.seek - offset) : frame_of(*verdict.seek);
+      if (verdict.skip) return false;
+      segments.resize(verdict.keep);
+    }
+    if (const auto said = last_end()) last_speech_ = *said;
+    // However words were drawn out, a window is never begun again where it began.
+    if (seek_ <= begin) seek_ = begin + frames;
+    return true;
+  }
+
+  void finish(std::vector<SpeechSegment>& segments, float temperature) {
+    for (auto& segment : segments) {
+      if (segment.start == segment.end || is_blank(segment.text)) {
+        segment.text.clear();
+        segment.tokens.clear();
+        segment.words.clear();
+      }
+      segment.id = static_cast<int64_t>(result_.segments.size());
+      context_.insert(context_.end(), segment.tokens.begin(), segment.tokens.end());
+      said_.insert(said_.end(), segment.tokens.begin(), segment.tokens.end());
+      if (events_.segment) events_.segment(segment);
+      result_.segments.push_back(std::move(segment));
+    }
+    // What was drawn at a high temperature is no context.
+    if (!options_.condition_on_previous_text || temperature > 0.5F) forgotten_ = context_.size();
+    const size_t used = static_cast<size_t>(facts_.text_positions);
+    if (context_.size() > 2 * used) {
+      const size_t dropped = context_.size() - used;
+      context_.erase(context_.begin(), context_.begin() + static_cast<int64_t>(dropped));
+      forgotten_ -= std::min(forgotten_, dropped);
+    }
+  }
+
+  const SpeechEngine& engine_;
+  const SpeechVocabulary& vocabulary_;
+  const TranscribeOptions& options_;
+  const TranscribeEvents& events_;
+  const SpeechFacts facts_;
+  MelStream mel_;
+  std::optional<int> language_;
+  std::vector<int32_t> initial_, hotwords_;
+  std::vector<int32_t> context_;  // the last tokens, the initial prompt's before them
+  size_t forgotten_ = 0;          // of context_, those that count no more
+  std::vector<int32_t> said_;
+  int64_t seek_ = 0;              // frame
+  double last_speech_ = 0;
+  Transcript result_;
+};
+
+}  // namespace
+
+Transcript transcribe(const SpeechEngine& engine, SampleSource& source, const TranscribeOptions& options,
+                      const TranscribeEvents& events) {
+  check(options);
+  if (!engine.model->facts().speech) throw Error(ErrorKind::invalid, "the model does not transcribe");
+  return Transcription(engine, source, options, events).run();
+}
+
+}  // namespace mlxk

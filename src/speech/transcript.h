@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mlxk {
+
+/// Times are seconds from the recording's beginning.
+struct SpokenWord {
+  std::string word;  // with the space before it
+  double start = 0, end = 0;
+  float probability = 0;
+};
+
+struct SpeechSegment {
+  int64_t id = 0;
+  int64_t seek = 0;  // the window's first frame
+  double start = 0, end = 0;
+  std::string text;
+  std::vector<int32_t> tokens;
+  float temperature = 0, avg_logprob = 0, compression_ratio = 0, no_speech_prob = 0;
+  std::vector<SpokenWord> words;  // when asked for
+};
+
+struct Transcript {
+  std::string language;  // code
+  float language_probability = 1;
+  double duration = 0;   // seconds
+  std::string text;
+  std::vector<SpeechSegment> segments;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,112 @@
+#include "speech/window_plan.h"
+
+#include <algorithm>
+
+#include "speech/compression.h"
+
+namespace mlxk {
+
+namespace {
+
+std::string_view stripped(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\n\r\f\v");
+  return begin == text.npos ? std::string_view() : text.substr(begin, text.find_last_not_of(" \t\n\r\f\v") - begin + 1);
+}
+
+}  // namespace
+
+WindowPlan::WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
+                       std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames)
+    : vocabulary_(std::move(vocabulary)),
+      options_(options),
+      language_(vocabulary_->multilingual() ? language : 0),
+      context_(std::move(context)),
+      text_positions_(text_positions),
+      frames_(frames) {
+  if (language_) outcome_.language = *language_;
+}
+
+SpeechTask WindowPlan::next(const SpeechAnswer& answer) {
+  return std::visit([&](const auto& one) { return take(one); }, answer);
+}
+
+SpeechTask WindowPlan::take(const SpeechReady&) {
+  if (language_) return search();
+  SpeechDetect detect{vocabulary_->start(), {}};
+  for (int i = 0; i < vocabulary_->languages(); ++i) detect.languages.push_back(vocabulary_->language(i));
+  return detect;
+}
+
+SpeechTask WindowPlan::take(const SpeechLanguages& answer) {
+  const auto most = std::max_element(answer.probabilities.begin(), answer.probabilities.end());
+  outcome_.language = static_cast<int>(most - answer.probabilities.begin());
+  outcome_.language_probability = *most;
+  return search();
+}
+
+SpeechTask WindowPlan::search() const {
+  SpeechSearch search;
+  const auto start = vocabulary_->start_sequence(outcome_.language, options_.translate);
+  if (!context_.empty()) {
+    const size_t room = static_cast<size_t>(text_positions_) / 2 - 1;
+    search.prompt.push_back(vocabulary_->previous());
+    search.prompt.insert(search.prompt.end(), context_.end() - static_cast<int64_t>(std::min(room, context_.size())), context_.end());
+  }
+  search.start_index = static_cast<int>(search.prompt.size());
+  search.prompt.insert(search.prompt.end(), start.begin(), start.end());
+  if (!options_.with_timestamps) search.prompt.push_back(vocabulary_->no_timestamps());
+  search.rules = vocabulary_->rules(options_.suppressed, options_.with_timestamps, options_.max_initial_timestamp);
+  search.temperature = options_.temperatures.at(attempt_);
+  search.candidates = search.temperature > 0 ? std::max(options_.best_of, 1) : 1;
+  search.beams = search.temperature > 0 ? 0 : options_.beam_size;
+  search.patience = options_.patience;
+  search.length_penalty = options_.length_penalty;
+  search.max_tokens = options_.max_tokens;
+  search.seed = options_.seed;
+  return search;
+}
+
+bool WindowPlan::is_good(const SpeechText& text) const {
+  const double logprob = text.mean_logprob();
+  const auto& least = options_.logprob_threshold;
+  if (least && options_.no_speech_threshold && text.no_speech > *options_.no_speech_threshold && logprob < *least) return true;
+  const auto& most = options_.compression_ratio_threshold;
+  return !(most && outcome_.compression_ratio > *most) && !(least && logprob < *least);
+}
+
+bool WindowPlan::is_silent() const {
+  if (!options_.no_speech_threshold || outcome_.found.no_speech <= *options_.no_speech_threshold) return false;
+  return !options_.logprob_threshold || outcome_.found.mean_logprob() <= *options_.logprob_threshold;
+}
+
+SpeechTask WindowPlan::take(const SpeechText& answer) {
+  outcome_.found = answer;
+  outcome_.temperature = options_.temperatures[attempt_];
+  outcome_.text = vocabulary_->decode(answer.tokens);
+  outcome_.compression_ratio = compression_ratio(stripped(outcome_.text));
+  if (!is_good(answer) && attempt_ + 1 < options_.temperatures.size()) {
+    ++attempt_;
+    return search();
+  }
+  outcome_.silent = is_silent();
+  if (outcome_.silent) return SpeechEnough{};
+  outcome_.cut = cut_window(*vocabulary_, answer.tokens, frames_);
+  if (!options_.word_timestamps) return SpeechEnough{};
+  SpeechAlign align{vocabulary_->start_sequence(outcome_.language, options_.translate), vocabulary_->end()};
+  align.tokens.push_back(vocabulary_->no_timestamps());
+  const size_t before = align.tokens.size();
+  for (const auto& segment : outcome_.cut.segments) {
+    std::copy_if(segment.tokens.begin(), segment.tokens.end(), std::back_inserter(align.tokens),
+                 [&](int32_t token) { return token < vocabulary_->end(); });
+  }
+  if (align.tokens.size() == before) return SpeechEnough{};
+  align.tokens.push_back(vocabulary_->end());
+  return align;
+}
+
+SpeechTask WindowPlan::take(const SpeechAlignment& answer) {
+  outcome_.alignment = answer;
+  return SpeechEnough{};
+}
+
+}  // namespace mlxk

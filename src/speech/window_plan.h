@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "speech/options.h"
+#include "speech/segments.h"
+#include "speech/vocabulary.h"
+#include "worker/speech.h"
+
+namespace mlxk {
+
+/// What one window gave.
+struct WindowOutcome {
+  int language = 0;
+  float language_probability = 1;
+  SpeechText found;
+  float temperature = 0;
+  std::string text;
+  double compression_ratio = 0;
+  bool silent = false;  // nobody speaks: nothing of it counts
+  WindowCut cut;
+  std::optional<SpeechAlignment> alignment;  // of all text tokens of the cut, where words were asked for
+};
+
+/// The tasks for one window: its language, its text, at rising temperatures until one is good enough, its words' places.
+/// next() is called on the worker thread, the rest before and after.
+class WindowPlan {
+ public:
+  /// Without a `language` it is detected. `context`: the tokens before the window's text, as many as fit.
+  WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options, std::optional<int> language,
+             std::vector<int32_t> context, int text_positions, int64_t frames);
+  SpeechTask next(const SpeechAnswer& answer);
+  WindowOutcome& outcome() { return outcome_; }
+
+ private:
+  SpeechTask take(const SpeechReady&);
+  SpeechTask take(const SpeechLanguages& answer);
+  SpeechTask take(const SpeechText& answer);
+  SpeechTask take(const SpeechAlignment& answer);
+  SpeechTask search() const;
+  bool is_good(const SpeechText& text) const;
+  bool is_silent() const;
+
+  std::shared_ptr<const SpeechVocabulary> vocabulary_;
+  TranscribeOptions options_;
+  std::optional<int> language_;
+  std::vector<int32_t> context_;
+  int text_positions_;
+  int64_t frames_;
+  size_t attempt_ = 0;  // of the temperatures
+  WindowOutcome outcome_;
+};
+
+}  // namespace mlxk
