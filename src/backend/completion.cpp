@@ -5,7 +5,10 @@
 #include <mlx/transforms.h>
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
+#include "backend/prompt_scores.h"
 #include "base/error.h"
 #include "kernels/phase.h"
 
@@ -23,7 +26,8 @@ Completion::Completion(Model& model, GenerateRequest request)
     : request_(std::move(request)),
       cache_(model.make_cache(1)),
       sampler_(request_.sampling, request_.prompt),
-      limit_(request_.max_tokens) {
+      limit_(request_.max_tokens),
+      owes_scores_(request_.prompt_logprobs) {
   usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
   // Room for the prompt and the first tokens at once: every growth holds a layer's cache twice, and leaves holes.
@@ -52,8 +56,12 @@ bool Completion::restore(PrefixCache& kept) {
   return true;
 }
 
-void Completion::prefill(Model& model, PrefixCache& kept, int64_t most) {
+void Completion::prefill(Model& model, PrefixCache& kept, int64_t most, const std::function<void(const Event&)>& sink) {
   const PhaseScope phase(Phase::prefill);
+  if (request_.prompt_logprobs) {
+    constexpr int64_t kMostLogits = int64_t{16} << 20;  // 64 MiB of them at a time
+    most = std::clamp<int64_t>(kMostLogits / model.vocab_size(), 1, most);
+  }
   int64_t end = std::min(prefilled_ + most, usage_.prompt_tokens - 1);
   bool wanted = false;  // the state at the end
   if (kept.on()) {
@@ -62,14 +70,31 @@ void Completion::prefill(Model& model, PrefixCache& kept, int64_t most) {
     wanted = stop != stops_.end() && *stop <= end && kept.needs_state(*stop);
     if (wanted) end = *stop;
   }
-  // Only the caches are evaluated; the logits of these positions are never computed.
-  model.forward({.ids = prompt_ids(prefilled_, end), .last_only = true}, cache_);
-  mx::eval(cache_.arrays());
+  bool finite = true;
+  if (end > prefilled_) {
+    // Where nobody asks for the logits of these positions, only the caches are evaluated.
+    const auto logits =
+        model.forward({.ids = prompt_ids(prefilled_, end), .last_only = !request_.prompt_logprobs}, cache_);
+    auto wanted_arrays = cache_.arrays();
+    if (request_.prompt_logprobs) wanted_arrays.push_back(logits);
+    mx::eval(wanted_arrays);
+    model.check_weights();
+    if (request_.prompt_logprobs) {
+      const auto next = std::span(request_.prompt).subspan(static_cast<size_t>(prefilled_) + 1, static_cast<size_t>(end - prefilled_));
+      finite = score_tokens(logits, next, request_.top_logprobs, scores_);
+    }
+  }
   mx::clear_cache();
+  if (!finite) return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
+  const bool moved = end > prefilled_;
   prefilled_ = end;
-  if (!kept.on()) return;
-  model.check_weights();
-  kept.save(request_, cache_, wanted || prefilled());
+  if (moved) {
+    if (kept.on()) kept.save(request_, cache_, wanted || end == usage_.prompt_tokens - 1);
+    sink(progress());
+  }
+  if (!owes_scores_ || end < usage_.prompt_tokens - 1) return;
+  owes_scores_ = false;
+  sink(PromptEvent{std::exchange(scores_, {})});
 }
 
 SamplerRow Completion::wanted(int row, int vocab) {

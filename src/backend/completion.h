@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <set>
+#include <vector>
 
 #include "backend/prefix_cache.h"
 #include "models/model.h"
@@ -18,8 +19,9 @@ class Completion {
   /// A `request` that was checked.
   Completion(Model& model, GenerateRequest request);
 
-  /// Whether all of the prompt but its last token, which is the first decode step's input, is in the caches.
-  bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1; }
+  /// Whether all of the prompt but its last token, which is the first decode step's input, is in the caches, and all that
+  /// was asked about it is told.
+  bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1 && !owes_scores_; }
   const GenerateRequest& request() const { return request_; }
   /// Tokens of the prompt that are in the caches.
   int64_t prefilled_tokens() const { return prefilled_; }
@@ -30,8 +32,9 @@ class Completion {
   bool restore(PrefixCache& kept);
   /// Says that the caches after so many tokens of the prompt are wanted by others.
   void stop_at(int64_t tokens) { stops_.insert(tokens); }
-  /// Appends up to `most` tokens of the prompt to the caches, waits, and keeps them in `kept`.
-  void prefill(Model& model, PrefixCache& kept, int64_t most);
+  /// Appends up to `most` tokens of the prompt to the caches, waits, keeps them in `kept` and hands the events to `sink`,
+  /// also a Failed of this request alone.
+  void prefill(Model& model, PrefixCache& kept, int64_t most, const std::function<void(const Event&)>& sink);
   /// The prompt's last token, int32 [1, 1].
   mx::array first_input() const;
   ModelCache& cache() { return cache_; }
@@ -59,6 +62,8 @@ class Completion {
   Sampler sampler_;
   int64_t limit_;
   int64_t prefilled_ = 0;
+  bool owes_scores_;
+  std::vector<TokenEvent> scores_;  // of the prompt's tokens, when asked for
   bool looked_up_ = false;
   std::set<int64_t> stops_;  // where the state is to be kept, where one is needed
   bool ended_ = false;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "backend/cache_layout.h"
 #include "backend/decode_group.h"
@@ -51,9 +52,14 @@ void check_request(const GenerateRequest& request, const ModelFacts& facts) {
 
 class MlxSequence : public Sequence {
  public:
-  MlxSequence(DecodeGroup& group, uint64_t id, Model& model, GenerateRequest request)
-      : id(id), completion(std::make_shared<Completion>(model, std::move(request))), group_(group) {}
-  ~MlxSequence() override { group_.leave(*completion); }
+  MlxSequence(DecodeGroup& group, std::set<const MlxSequence*>& all, uint64_t id, Model& model, GenerateRequest request)
+      : id(id), completion(std::make_shared<Completion>(model, std::move(request))), group_(group), all_(all) {
+    all_.insert(this);
+  }
+  ~MlxSequence() override {
+    all_.erase(this);
+    group_.leave(*completion);
+  }
   MlxSequence(const MlxSequence&) = delete;
   MlxSequence& operator=(const MlxSequence&) = delete;
   DoneEvent cancelled() const override { return completion->done(FinishReason::cancelled); }
@@ -64,30 +70,37 @@ class MlxSequence : public Sequence {
 
  private:
   DecodeGroup& group_;
+  std::set<const MlxSequence*>& all_;
 };
 
 class MlxTextModel : public TextModel {
  public:
-  MlxTextModel(std::unique_ptr<Model> model, const TextModelOptions& options)
+  MlxTextModel(std::unique_ptr<Model> model, const TextModelOptions& options, const std::string& identity)
       : model_(std::move(model)),
         facts_{.model_type = model_->model_type(),
                .vocab_size = model_->vocab_size(),
                .context_length = model_->context_length(),
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
-        kept_(layout_, options.prefix_cache_bytes) {}
+        kept_(layout_, options, identity) {}
 
   const ModelFacts& facts() const override { return facts_; }
   uint64_t kv_bytes(int64_t tokens) const override { return layout_.row_bytes(tokens); }
   CacheFacts cache_facts() const override {
     CacheFacts facts;
+    for (const MlxSequence* sequence : sequences_) facts.kv_bytes += sequence->completion->cache().nbytes();
     kept_.add_facts(facts);
     return facts;
   }
 
+  void check(const GenerateRequest& request) const override { check_request(request, facts_); }
+  int64_t cached_tokens(const GenerateRequest& request) const override {
+    return kept_.on() && !request.prompt_logprobs ? kept_.peek(request).usable : 0;
+  }
+
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
     check_request(request, facts_);
-    return std::make_unique<MlxSequence>(group_, ++started_, *model_, std::move(request));
+    return std::make_unique<MlxSequence>(group_, sequences_, ++started_, *model_, std::move(request));
   }
 
   void step(std::span<Sequence* const> running, const StepSink& sink) override {
@@ -140,9 +153,8 @@ class MlxTextModel : public TextModel {
       }
       sequence.looks_up = false;
       last_prefilled_ = of(running[i]).id;
-      completion.prefill(*model_, kept_, decoding_ ? kPrefillChunkBesideOthers : kPrefillChunk);
-      model_->check_weights();
-      sink(i, completion.progress());
+      completion.prefill(*model_, kept_, decoding_ ? kPrefillChunkBesideOthers : kPrefillChunk,
+                         [&](const Event& event) { sink(i, event); });
       return;
     }
   }
@@ -172,16 +184,18 @@ class MlxTextModel : public TextModel {
   std::unique_ptr<Model> model_;
   ModelFacts facts_;
   CacheLayout layout_;
-  PrefixCache kept_;
+  mutable PrefixCache kept_;  // looking up moves what is found to the front
   DecodeGroup group_{*model_};
+  std::set<const MlxSequence*> sequences_;
   bool decoding_ = false;                      // in the last step
   uint64_t started_ = 0, last_prefilled_ = 0;  // ids of sequences
 };
 
 }  // namespace
 
-std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options) {
-  return std::make_unique<MlxTextModel>(std::move(model), options);
+std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options,
+                                           const std::string& identity) {
+  return std::make_unique<MlxTextModel>(std::move(model), options, identity);
 }
 
 }  // namespace mlxk

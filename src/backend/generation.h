@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "models/model.h"
 #include "worker/backend.h"
@@ -8,7 +9,8 @@
 namespace mlxk {
 
 /// A text model that generates with `model`: prefill in chunks between decode steps of all that decode together, pipelined
-/// by one. Worker thread.
-std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options = {});
+/// by one. Prompts kept on disk are those of the same `identity` (prefix_identity()). Worker thread.
+std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options = {},
+                                           const std::string& identity = {});
 
 }  // namespace mlxk

@@ -11,6 +11,7 @@
 #endif
 
 #include "backend/generation.h"
+#include "backend/prefix_files.h"
 #include "convert/convert.h"
 #include "kernels/cpu_features.h"
 #include "kernels/cpu_op.h"
@@ -48,7 +49,7 @@ std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& mo
   auto model = load_model(model_dir, [&](int64_t done, int64_t total) {
     if (progress) progress("loading", done, total);
   });
-  return make_text_model(std::move(model), options);
+  return make_text_model(std::move(model), options, prefix_identity(model_dir));
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {

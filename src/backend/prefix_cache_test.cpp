@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "backend/generation.h"
@@ -70,6 +71,19 @@ struct Pair {
   }
 };
 
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (fs::temp_directory_path() / "mlxk-prefixes-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~TemporaryFolder() { fs::remove_all(path_); }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
 struct Case {
   SmallKind kind;
   bool has_state;
@@ -84,6 +98,13 @@ class Prefixes : public testing::TestWithParam<Case> {
     TextModelOptions options;
     options.prefix_cache_bytes = budget;
     return make_text_model(std::make_unique<SmallModel>(GetParam().kind.make, GetParam().has_state), options);
+  }
+  static std::unique_ptr<TextModel> model_on_disk(const fs::path& dir, const std::string& identity, uint64_t disk_bytes) {
+    TextModelOptions options;
+    options.prefix_cache_bytes = kPlenty;
+    options.prefix_cache_dir = dir;
+    options.prefix_cache_disk_bytes = disk_bytes;
+    return make_text_model(std::make_unique<SmallModel>(GetParam().kind.make, GetParam().has_state), options, identity);
   }
   static Pair pair(uint64_t budget) { return {model(budget), model(0)}; }
   static bool needs_states() {
@@ -167,6 +188,105 @@ TEST_P(Prefixes, RandomPromptsUnderALittleMemoryGetTheirOwnAnswers) {
       EXPECT_LE(models.keeping->cache_facts().prefix_bytes, budget);
     }
   }
+}
+
+TEST_P(Prefixes, APromptOutlivesTheProcessOnDisk) {
+  const TemporaryFolder folder;
+  const std::string identity(64, 'a');
+  const auto prompt = words(200, SmallModel::kPoison, 1), longer = joined(prompt, {1, 2, 3});
+  {
+    Pair first{model_on_disk(folder.path(), identity, kPlenty), model(0)};
+    EXPECT_EQ(first.ask_for(prompt), 0);
+  }
+  {
+    Pair second{model_on_disk(folder.path(), identity, kPlenty), model(0)};
+    EXPECT_EQ(second.keeping->cache_facts().prefix_bytes, 0U);
+    EXPECT_GT(second.keeping->cache_facts().prefix_disk_bytes, 0U);
+    EXPECT_EQ(second.keeping->cached_tokens(request_of(longer)), 199);
+    EXPECT_EQ(second.ask_for(longer), 199);
+    auto other = request_of(longer);
+    other.cache_scope = "other";
+    EXPECT_EQ(cached_tokens(run(*second.keeping, {{other}}).front()), 0);
+  }
+  Pair foreign{model_on_disk(folder.path(), std::string(64, 'b'), kPlenty), model(0)};
+  EXPECT_EQ(foreign.ask_for(longer), 0);
+}
+
+TEST_P(Prefixes, ADamagedFileIsComputedAgain) {
+  const TemporaryFolder folder;
+  const std::string identity(64, 'a');
+  const auto prompt = words(200, SmallModel::kPoison, 1);
+  { Pair{model_on_disk(folder.path(), identity, kPlenty), model(0)}.ask_for(prompt); }
+  int files = 0;
+  for (const auto& file : fs::recursive_directory_iterator(folder.path())) {
+    if (!file.is_regular_file()) continue;
+    std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    const bool in_head = ++files % 2 == 0;
+    bytes.seekp(in_head ? 40 : -3, in_head ? std::ios::beg : std::ios::end);
+    bytes.put('!');
+  }
+  EXPECT_GT(files, 2);
+  Pair second{model_on_disk(folder.path(), identity, kPlenty), model(0)};
+  EXPECT_LT(second.ask_for(prompt), 199);
+}
+
+TEST_P(Prefixes, WhatDoesNotFitOnDiskMakesRoom) {
+  const TemporaryFolder folder;
+  const std::string identity(64, 'a');
+  constexpr uint64_t kLittle = 60'000;
+  {
+    Pair first{model_on_disk(folder.path(), identity, kLittle), model(0)};
+    for (int salt = 0; salt < 8; ++salt) first.ask_for(words(100 + 20 * salt, SmallModel::kPoison, salt));
+  }
+  uint64_t bytes = 0;
+  for (const auto& file : fs::recursive_directory_iterator(folder.path())) {
+    if (file.is_regular_file()) bytes += file.file_size();
+  }
+  EXPECT_LE(bytes, kLittle);
+  Pair second{model_on_disk(folder.path(), identity, kLittle), model(0)};
+  for (int salt = 0; salt < 8; ++salt) second.ask_for(words(100 + 20 * salt, SmallModel::kPoison, salt));
+}
+
+TEST_P(Prefixes, ThePromptsTokensAreScoredAsIfTheyHadBeenChosen) {
+  Pair models = pair(kPlenty);
+  const auto prompt = words(150, SmallModel::kPoison, 1);
+  models.ask_for(prompt);
+  auto request = request_of(prompt);
+  request.prompt_logprobs = true;
+  const auto events = run(*models.keeping, {{request}}).front();
+  EXPECT_EQ(cached_tokens(events), 0);
+  std::vector<TokenEvent> scores;
+  bool token_seen = false;
+  for (const Event& event : events) {
+    if (const auto* prompt_event = std::get_if<PromptEvent>(&event)) {
+      EXPECT_FALSE(token_seen);
+      EXPECT_TRUE(scores.empty());
+      scores = prompt_event->tokens;
+    }
+    token_seen = token_seen || std::holds_alternative<TokenEvent>(event);
+  }
+  ASSERT_EQ(scores.size(), prompt.size() - 1);
+  for (const size_t at : {size_t{1}, size_t{70}, prompt.size() - 1}) {
+    const TokenEvent& score = scores[at - 1];
+    EXPECT_EQ(score.token, prompt[at]);
+    ASSERT_EQ(score.top.size(), 2U);
+    EXPECT_GE(score.top[0].logprob, score.top[1].logprob);
+    // What a prompt that ends there goes on with; decoding rounds otherwise.
+    const auto ends = run(*models.plain, {{request_of({prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(at)}, 1)}});
+    const TokenEvent next = tokens_of(ends.front()).front();
+    EXPECT_EQ(score.top[0].token, next.token);
+    EXPECT_NEAR(score.top[0].logprob, next.logprob, 1e-3);
+  }
+  expect_same(tokens_of(events), tokens_of(run(*models.plain, {{request_of(prompt)}}).front()), 0);
+}
+
+TEST_P(Prefixes, APromptOfOneTokenHasNoScores) {
+  Pair models = pair(0);
+  auto request = request_of({1}, 1);
+  request.prompt_logprobs = true;
+  const auto events = run(*models.keeping, {{request}}).front();
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_TRUE(std::get<PromptEvent>(events[0]).tokens.empty());
 }
 
 TEST_P(Prefixes, ARequestNeedsNoMoreMemoryThanIsSaid) {

@@ -6,35 +6,34 @@ namespace mlxk {
 
 /// Blocks follow their parent's tokens; so do states, that are of them and `tokens` together.
 struct PrefixTree::Entry {
-  Entry* parent = nullptr;  // null: the beginning of a scope's prompts
-  bool is_state = false;
+  Entry* parent = nullptr;      // null: the beginning of a scope's prompts
   std::vector<int32_t> tokens;  // at least one, at most kBlock; only a whole block has others after it
   std::shared_ptr<const PrefixBytes> bytes;
-  uint64_t used = 0;  // the last call that did
-  std::list<Entry*>::iterator place;
-  Entries blocks, states;  // of blocks none begins with another
+  uint64_t used = 0;                   // the last call that did
+  std::list<Entry*>::iterator place;   // where it has data
+  Entries blocks, states;              // of blocks none begins with another
   const std::string* scope = nullptr;  // of a root
 
-  uint64_t cost() const {
+  uint64_t cost() const { return cost_of(*bytes); }
+  static uint64_t cost_of(const PrefixBytes& bytes) {
     constexpr uint64_t kOverhead = 512;  // nodes, counters, the allocator's
-    return bytes->size + tokens.size() * sizeof(int32_t) + kOverhead;
+    return bytes.size + static_cast<uint64_t>(bytes.tokens) * sizeof(int32_t) + kOverhead;
   }
 };
 
 namespace {
 
 size_t common_start(std::span<const int32_t> a, std::span<const int32_t> b) {
-  const size_t length = std::min(a.size(), b.size());
-  return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(length), b.begin()).first -
-                             a.begin());
+  const auto length = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+  return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + length, b.begin()).first - a.begin());
 }
 
 }  // namespace
 
 std::span<const int32_t> PrefixTree::ByTokens::of(const std::unique_ptr<Entry>& entry) { return entry->tokens; }
 
-PrefixTree::PrefixTree(uint64_t budget_bytes, std::vector<int> breaks)
-    : budget_(budget_bytes), breaks_(std::move(breaks)) {}
+PrefixTree::PrefixTree(uint64_t budget_bytes, std::vector<int> breaks, Name name)
+    : budget_(budget_bytes), breaks_(std::move(breaks)), name_(std::move(name)) {}
 
 PrefixTree::~PrefixTree() = default;
 
@@ -57,13 +56,37 @@ size_t PrefixTree::length_at(size_t begin) const {
   return length;
 }
 
-PrefixMatch PrefixTree::find(const std::string& scope, Tokens prompt, int stateless) {
+PrefixMatch PrefixTree::find(const std::string& scope, Tokens prompt, int stateless, const Load& load) {
   ++now_;
+  while (true) {
+    const auto root = roots_.find(scope);
+    if (root == roots_.end()) return {};
+    std::vector<Entry*> path;
+    PrefixMatch match = walk(*root->second, prompt, stateless, path);
+    touch(path);
+    if (!load) return match;
+    Entry* lost = nullptr;
+    const auto need = [&](Entry* entry, std::shared_ptr<const PrefixBytes>& bytes) {
+      if (lost || bytes->data) return;
+      bytes = load(*bytes);
+      if (!bytes) {
+        lost = entry;
+      } else if (entry->parent->scope || entry->parent->bytes->data) {
+        hold(*entry, bytes);
+      }
+    };
+    for (size_t i = 0; i < match.blocks.size(); ++i) need(path[i], match.blocks[i]);
+    if (match.state) need(path.back(), match.state);
+    touch(path);
+    if (!lost) return match;
+    remove(*lost);
+    drop_root_if_empty(*root->second);
+  }
+}
+
+PrefixMatch PrefixTree::walk(Entry& root, Tokens prompt, int stateless, std::vector<Entry*>& path) {
   PrefixMatch match;
-  const auto found = roots_.find(scope);
-  if (found == roots_.end()) return match;
-  Entry* node = found->second.get();
-  std::vector<Entry*> path;
+  Entry* node = &root;
   Entry* state = nullptr;
   for (size_t begin = 0, length = 0; begin < prompt.size(); begin += length) {
     length = length_at(begin);
@@ -103,13 +126,13 @@ PrefixMatch PrefixTree::find(const std::string& scope, Tokens prompt, int statel
     match.state = state->bytes;
     path.push_back(state);
   }
-  touch(path);
   return match;
 }
 
-void PrefixTree::insert(const std::string& scope, Tokens tokens, bool to_the_token, int first, const Size& size,
-                        const Fill& fill) {
+PrefixTree::Added PrefixTree::insert(const std::string& scope, Tokens tokens, bool to_the_token, int first,
+                                     const Size& size, const Fill& fill) {
   ++now_;
+  Added added;
   Entry& root = root_of(scope);
   Entry* node = &root;
   std::vector<Entry*> path;
@@ -123,29 +146,24 @@ void PrefixTree::insert(const std::string& scope, Tokens tokens, bool to_the_tok
       block = at->get();
     } else {
       if (begin < static_cast<size_t>(first)) break;
-      if (at != node->blocks.begin()) {
-        // A shorter block of the same beginning gives way.
-        Entry& before = **std::prev(at);
-        if (common_start(before.tokens, part) == before.tokens.size()) remove(before);
-      }
       const auto from = static_cast<int>(begin), to = static_cast<int>(begin + part.size());
       touch(path);  // none of these gives way to what follows it
-      block = add(*node, false, begin, part, size(from, to), [&](std::byte* out) { fill(from, to, out); });
+      block = fill_new(*node, scope, tokens.first(begin + part.size()), false, size(from, to),
+                       [&](std::byte* out) { fill(from, to, out); });
       if (!block) break;
+      added.push_back(block->bytes);
     }
     path.push_back(block);
     node = block;
   }
   touch(path);
   drop_root_if_empty(root);
+  return added;
 }
 
-void PrefixTree::insert_state(const std::string& scope, Tokens tokens, size_t size,
-                              const std::function<void(std::byte* out)>& fill) {
-  if (tokens.empty()) return;
-  ++now_;
-  Entry& root = root_of(scope);
-  std::vector<Entry*> path;
+/// The block that `tokens` end in, without whom what ends them is of no use; the root where they end in the first; null
+/// where it is not there.
+PrefixTree::Entry* PrefixTree::block_before(Entry& root, Tokens tokens, std::vector<Entry*>& path) {
   Entry* node = &root;
   size_t begin = 0;
   for (size_t length = length_at(0); node && tokens.size() - begin > length; length = length_at(begin)) {
@@ -154,21 +172,55 @@ void PrefixTree::insert_state(const std::string& scope, Tokens tokens, size_t si
     if (node) path.push_back(node);
     begin += length;
   }
+  return node;
+}
+
+PrefixTree::Added PrefixTree::insert_state(const std::string& scope, Tokens tokens, size_t size,
+                                           const std::function<void(std::byte* out)>& fill) {
+  Added added;
+  if (tokens.empty()) return added;
+  ++now_;
+  Entry& root = root_of(scope);
+  std::vector<Entry*> path;
+  Entry* node = block_before(root, tokens, path);
   touch(path);
   if (node) {
-    const Tokens rest = tokens.subspan(begin);
-    const auto it = node->states.find(rest);
-    Entry* state = it != node->states.end() ? it->get() : add(*node, true, begin, rest, size, fill);
+    const size_t begin = path.empty() ? 0 : static_cast<size_t>(path.back()->bytes->from + path.back()->bytes->tokens);
+    const auto it = node->states.find(tokens.subspan(begin));
+    Entry* state = it != node->states.end() ? it->get() : fill_new(*node, scope, tokens, true, size, fill);
+    if (state && it == node->states.end()) added.push_back(state->bytes);
     if (state) path.push_back(state);
     touch(path);
   }
   drop_root_if_empty(root);
+  return added;
+}
+
+bool PrefixTree::insert_known(const std::string& scope, Tokens tokens, std::shared_ptr<const PrefixBytes> bytes) {
+  ++now_;
+  Entry& root = root_of(scope);
+  std::vector<Entry*> path;
+  Entry* node = block_before(root, tokens, path);
+  const auto begin = static_cast<size_t>(bytes->from);
+  bool useful = node && begin < tokens.size() && tokens.size() - begin <= length_at(begin) &&
+                tokens.size() - begin == static_cast<size_t>(bytes->tokens) &&
+                begin == (path.empty() ? 0 : static_cast<size_t>(path.back()->bytes->from + path.back()->bytes->tokens));
+  if (useful) {
+    const Tokens part = tokens.subspan(begin);
+    const Entries& siblings = bytes->is_state ? node->states : node->blocks;
+    const auto at = siblings.lower_bound(part);
+    useful = at == siblings.end() || common_start((*at)->tokens, part) < part.size() ||
+             (bytes->is_state && (*at)->tokens.size() > part.size());
+    if (useful) add(*node, part, std::move(bytes));
+  }
+  drop_root_if_empty(root);
+  return useful;
 }
 
 void PrefixTree::touch(const std::vector<Entry*>& path) {
   for (auto it = path.rbegin(); it != path.rend(); ++it) {
     (*it)->used = now_;
-    entries_.splice(entries_.begin(), entries_, (*it)->place);
+    if ((*it)->bytes->data) entries_.splice(entries_.begin(), entries_, (*it)->place);
   }
 }
 
@@ -177,6 +229,10 @@ bool PrefixTree::make_room(uint64_t bytes) {
   while (bytes_ + bytes > budget_) {
     Entry& oldest = *entries_.back();
     if (oldest.used == now_) return false;
+    if (!oldest.bytes->file.empty()) {
+      drop_data(oldest);
+      continue;
+    }
     Entry* root = oldest.parent;
     while (root->parent) root = root->parent;
     remove(oldest);
@@ -185,32 +241,71 @@ bool PrefixTree::make_room(uint64_t bytes) {
   return true;
 }
 
-PrefixTree::Entry* PrefixTree::add(Entry& parent, bool state, size_t from, Tokens tokens, size_t size,
-                                   const std::function<void(std::byte* out)>& fill) {
+/// Puts an entry into its place, of blocks instead of one that it begins with.
+PrefixTree::Entry* PrefixTree::add(Entry& parent, Tokens tokens, std::shared_ptr<const PrefixBytes> bytes) {
+  auto& siblings = bytes->is_state ? parent.states : parent.blocks;
+  const auto at = siblings.lower_bound(tokens);
+  if (!bytes->is_state && at != siblings.begin()) {
+    Entry& before = **std::prev(at);
+    if (common_start(before.tokens, tokens) == before.tokens.size()) remove(before);
+  }
   auto entry = std::make_unique<Entry>();
-  auto bytes = std::make_shared<PrefixBytes>();
   entry->parent = &parent;
-  entry->is_state = state;
   entry->tokens.assign(tokens.begin(), tokens.end());
   entry->used = now_;
-  bytes->from = static_cast<int>(from);
-  bytes->tokens = static_cast<int>(tokens.size());
-  bytes->size = size;
-  entry->bytes = bytes;
-  if (!make_room(entry->cost())) return nullptr;
-  bytes->data = std::make_unique_for_overwrite<std::byte[]>(size);
-  fill(bytes->data.get());
+  entry->bytes = std::move(bytes);
   Entry* added = entry.get();
+  siblings.insert(std::move(entry));
+  if (!added->bytes->data) return added;
   added->place = entries_.insert(entries_.begin(), added);
   bytes_ += added->cost();
-  (state ? parent.states : parent.blocks).insert(std::move(entry));
   return added;
 }
 
-void PrefixTree::remove(Entry& entry) {
+PrefixTree::Entry* PrefixTree::fill_new(Entry& parent, const std::string& scope, Tokens all, bool is_state, size_t size,
+                                        const std::function<void(std::byte* out)>& fill) {
+  auto bytes = std::make_shared<PrefixBytes>();
+  bytes->from = parent.scope ? 0 : parent.bytes->from + parent.bytes->tokens;
+  bytes->tokens = static_cast<int>(all.size()) - bytes->from;
+  bytes->is_state = is_state;
+  bytes->size = size;
+  if (!make_room(Entry::cost_of(*bytes))) return nullptr;
+  bytes->data = std::make_unique_for_overwrite<std::byte[]>(size);
+  fill(bytes->data.get());
+  if (name_) bytes->file = name_(scope, all, bytes->from, is_state);
+  return add(parent, all.subspan(static_cast<size_t>(bytes->from)), bytes);
+}
+
+/// Keeps in memory what was loaded, where there is room.
+void PrefixTree::hold(Entry& entry, std::shared_ptr<const PrefixBytes> bytes) {
+  if (!make_room(Entry::cost_of(*bytes))) return;
+  entry.bytes = std::move(bytes);
+  entry.place = entries_.insert(entries_.begin(), &entry);
+  bytes_ += entry.cost();
+}
+
+void PrefixTree::drop_data(Entry& entry) {
+  auto known = std::make_shared<PrefixBytes>();
+  const PrefixBytes& had = *entry.bytes;
+  known->from = had.from;
+  known->tokens = had.tokens;
+  known->is_state = had.is_state;
+  known->size = had.size;
+  known->file = had.file;
   bytes_ -= entry.cost();
   entries_.erase(entry.place);
-  auto& siblings = entry.is_state ? entry.parent->states : entry.parent->blocks;
+  entry.bytes = std::move(known);
+}
+
+/// And what follows it.
+void PrefixTree::remove(Entry& entry) {
+  while (!entry.blocks.empty()) remove(**entry.blocks.begin());
+  while (!entry.states.empty()) remove(**entry.states.begin());
+  if (entry.bytes->data) {
+    bytes_ -= entry.cost();
+    entries_.erase(entry.place);
+  }
+  auto& siblings = entry.bytes->is_state ? entry.parent->states : entry.parent->blocks;
   siblings.erase(siblings.find(Tokens(entry.tokens)));
 }
 

@@ -17,8 +17,10 @@ namespace mlxk {
 /// What was saved of some tokens, in a form that only CacheLayout knows.
 struct PrefixBytes {
   int from = 0, tokens = 0;  // of which
-  std::unique_ptr<std::byte[]> data;
+  bool is_state = false;
   size_t size = 0;
+  std::unique_ptr<std::byte[]> data;  // null: in its file only
+  std::string file;                   // where it is kept beyond memory; empty: nowhere
 };
 
 /// The longest start of a prompt that is kept.
@@ -39,22 +41,30 @@ class PrefixTree {
   using Fill = std::function<void(int from, int to, std::byte* out)>;
   /// The bytes that it takes.
   using Size = std::function<size_t(int from, int to)>;
+  /// What a file has, with its data; null where there is none any more.
+  using Load = std::function<std::shared_ptr<const PrefixBytes>(const PrefixBytes& bytes)>;
+  /// The file of what ends `tokens`.
+  using Name = std::function<std::string(const std::string& scope, std::span<const int32_t> tokens, int from, bool is_state)>;
+  using Added = std::vector<std::shared_ptr<const PrefixBytes>>;
 
-  /// Blocks also end at each of `breaks`.
-  explicit PrefixTree(uint64_t budget_bytes, std::vector<int> breaks = {});
+  /// Blocks also end at each of `breaks`. With `name`, what leaves memory is still known, and is loaded from its file.
+  explicit PrefixTree(uint64_t budget_bytes, std::vector<int> breaks = {}, Name name = {});
   ~PrefixTree();
   PrefixTree(const PrefixTree&) = delete;
   PrefixTree& operator=(const PrefixTree&) = delete;
 
-  /// What is kept of `prompt` within `scope`; the first `stateless` tokens can be used without a state.
-  PrefixMatch find(const std::string& scope, std::span<const int32_t> prompt, int stateless);
+  /// What is kept of `prompt` within `scope`; the first `stateless` tokens can be used without a state. Without `load` data
+  /// may be missing; with it, what cannot be loaded is forgotten.
+  PrefixMatch find(const std::string& scope, std::span<const int32_t> prompt, int stateless, const Load& load = {});
   /// Keeps blocks of `tokens`, of all of them where `to_the_token`, else whole blocks only, as far as they are not there and
-  /// there is room; what begins before `first` can no longer be filled. Throws what `fill` throws.
-  void insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first, const Size& size,
+  /// there is room; what begins before `first` can no longer be filled. Returns what is new. Throws what `fill` throws.
+  Added insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first, const Size& size,
               const Fill& fill);
   /// Keeps a state of `size` bytes after all of `tokens`, whose blocks were inserted before.
-  void insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size,
-                    const std::function<void(std::byte* out)>& fill);
+  Added insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size,
+                     const std::function<void(std::byte* out)>& fill);
+  /// Takes what a file has at the end of `tokens`; what precedes it was taken before, or it is of no use (false).
+  bool insert_known(const std::string& scope, std::span<const int32_t> tokens, std::shared_ptr<const PrefixBytes> bytes);
   void clear();
 
   uint64_t bytes() const { return bytes_; }
@@ -76,20 +86,26 @@ class PrefixTree {
   using Tokens = std::span<const int32_t>;
 
   Entry& root_of(const std::string& scope);
+  PrefixMatch walk(Entry& root, Tokens prompt, int stateless, std::vector<Entry*>& path);
+  Entry* block_before(Entry& root, Tokens tokens, std::vector<Entry*>& path);
+  Entry* add(Entry& parent, Tokens tokens, std::shared_ptr<const PrefixBytes> bytes);
   size_t length_at(size_t begin) const;
   void touch(const std::vector<Entry*>& path);
   bool make_room(uint64_t bytes);
-  Entry* add(Entry& parent, bool state, size_t from, Tokens tokens, size_t size,
-             const std::function<void(std::byte* out)>& fill);
+  Entry* fill_new(Entry& parent, const std::string& scope, Tokens all, bool is_state, size_t size,
+                  const std::function<void(std::byte* out)>& fill);
+  void hold(Entry& entry, std::shared_ptr<const PrefixBytes> bytes);
+  void drop_data(Entry& entry);
   void remove(Entry& entry);
   void drop_root_if_empty(Entry& root);
 
   const uint64_t budget_;
   const std::vector<int> breaks_;
+  const Name name_;
   uint64_t bytes_ = 0;
   uint64_t now_ = 0;                                     // counts calls
   std::map<std::string, std::unique_ptr<Entry>> roots_;  // by scope
-  std::list<Entry*> entries_;                            // the latest used first, parents before their children
+  std::list<Entry*> entries_;  // those with data, the latest used first, parents before their children
 };
 
 }  // namespace mlxk
