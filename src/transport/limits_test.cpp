@@ -192,8 +192,9 @@ TEST(Limits, AStreamThatNobodyReadsIsEnded) {
   options.max_unsent_bytes = 100'000;
   size_t most = 0;
   Signal gone;
+  std::thread writer;
   handler.on_handle = [&](HttpRequest, std::shared_ptr<Exchange> exchange) {
-    std::thread([&, exchange] {
+    writer = std::thread([&, exchange] {
       exchange->on_close([&] { gone.set(); });
       exchange->begin({});
       for (int i = 0; i < 1'000'000 && !exchange->closed(); ++i) {
@@ -201,12 +202,13 @@ TEST(Limits, AStreamThatNobodyReadsIsEnded) {
         most = std::max(most, exchange->unsent_bytes());
       }
       exchange->finish();
-    }).detach();
+    });
   };
   HttpServer server(options, handler);
   RawClient client(server.port());
   client.send(kGet);
   EXPECT_TRUE(gone.wait());
+  writer.join();
   const auto answered = handler.answers(1);
   ASSERT_EQ(answered.size(), 1u);
   EXPECT_EQ(answered[0].status, 200);

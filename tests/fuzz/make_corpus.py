@@ -163,3 +163,20 @@ write("tensor_archive_fuzz", {
     "pickle_protocol_4": b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01\x8a\x01\xffG" + bytes(8) + b"e\x88.",
     "hostile": b"cos\nsystem\n(" + word(b"id") + b"tR.",
 })
+
+
+def form(piece, *lines):
+    return bytes([piece]) + "\r\n".join(lines).encode()
+
+
+FIELD = "Content-Disposition: form-data; name=model"
+write("multipart_fuzz", {
+    "form": form(5, "--XX", FIELD, "", "whisper", "--XX",
+                 'Content-Disposition: form-data; name="file"; filename="a \\"b\\".wav"', "Content-Type: audio/wav",
+                 "Content-Transfer-Encoding: binary", "", "RIFF\r\n--X", "--XX--", "epilogue"),
+    "padding": form(1, "preamble", "--XX \t", FIELD, "", "", "--XX--"),
+    "folder": form(2, "--XX", FIELD + '; filename="../x"', "", "x", "--XX--"),
+    "star": form(3, "--XX", FIELD + "; filename*=utf-8''x", "", "x", "--XX--"),
+    "truncated": form(4, "--XX", FIELD, "", "x", "--X"),
+    "type": b"\x00multipart/form-data; boundary=\"a b\"; charset=utf-8",
+})

@@ -113,6 +113,7 @@ class RawClient {
   }
   /// Whether the server has closed, with nothing more to read. Waits for it.
   bool ended() { return read_all().empty(); }
+  int socket() const { return socket_; }
   void shut_down() { ::shutdown(socket_, SHUT_WR); }
   void close() {
     if (socket_ >= 0) ::close(std::exchange(socket_, -1));
