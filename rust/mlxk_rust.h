@@ -70,9 +70,11 @@ int mlxk_grammar_env_new(const mlxk_tokenizer* tokenizer, const int32_t* eos, si
 void mlxk_grammar_env_free(mlxk_grammar_env* env);
 
 typedef struct mlxk_grammar mlxk_grammar;
-/// `kind`: json_schema, regex or lark.
+/// `kind`: json_schema, regex, lark or grammars (several as JSON, see grammar.h).
 int mlxk_grammar_new(const mlxk_grammar_env* env, const char* kind, const char* source, size_t size,
                      mlxk_grammar** out, mlxk_text* error);
+/// A copy that runs by itself; not while another thread uses `grammar`.
+int mlxk_grammar_clone(const mlxk_grammar* grammar, mlxk_grammar** out, mlxk_text* error);
 void mlxk_grammar_free(mlxk_grammar* grammar);
 /// Sets bit i of `words` for every id allowed next and clears the others, those past the vocabulary included.
 int mlxk_grammar_mask(mlxk_grammar* grammar, uint32_t* words, size_t count, mlxk_text* error);

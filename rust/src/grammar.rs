@@ -2,9 +2,10 @@
 
 use crate::tokenizer::{Handle, Tok};
 use crate::{bytes, catch, guard, Failure, Text};
-use llguidance::api::TopLevelGrammar;
+use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
+use serde_json::Value;
 use std::ffi::{c_char, CStr};
 use std::sync::Arc;
 
@@ -60,19 +61,45 @@ impl GrammarEnv {
     }
 }
 
+/// `{"grammars": [{"name", and one of "lark", "json_schema", "regex"}, …]}`
+fn grammars(text: &str) -> Result<TopLevelGrammar, Failure> {
+    let mut all: Value = serde_json::from_str(text)?;
+    let list = all["grammars"].as_array_mut().ok_or("grammars must be a list")?;
+    let grammars = list.iter_mut().map(|entry| {
+        let name = entry["name"].as_str().map(String::from);
+        let grammar = match (entry["lark"].as_str(), entry["regex"].as_str()) {
+            (Some(lark), _) => GrammarWithLexer::from_lark(lark.to_string()),
+            (_, Some(regex)) => GrammarWithLexer::from_regex(regex),
+            _ => GrammarWithLexer::from_json_schema(entry["json_schema"].take()),
+        };
+        GrammarWithLexer { name, ..grammar }
+    });
+    Ok(TopLevelGrammar { grammars: grammars.collect(), max_tokens: None })
+}
+
 fn compile(env: &GrammarEnv, kind: &str, source: &[u8]) -> Result<Matcher, Failure> {
     let text = std::str::from_utf8(source)?;
     let grammar = match kind {
         "json_schema" => TopLevelGrammar::from_json_schema(serde_json::from_str(text)?),
         "regex" => TopLevelGrammar::from_regex(text),
         "lark" => TopLevelGrammar::from_lark(text.to_string()),
+        // Several, where the first refers to others by name.
+        "grammars" => grammars(text)?,
         _ => return Err(format!("unknown kind of grammar {kind:?}").into()),
     };
-    let matcher = Matcher::new(env.factory.create_parser(grammar));
-    match matcher.get_error() {
-        Some(error) => Err(error.into()),
+    let mut matcher = Matcher::new(env.factory.create_parser(grammar));
+    // The first mask shows a grammar without any text, and what it takes is paid once for all answers.
+    let first = matcher.compute_mask_or_eos();
+    match matcher.get_error().or(first.err().map(|e| e.to_string())) {
+        Some(error) if error.contains("NoExtensionBias") => Err("no text fulfils it".into()),
+        Some(error) => Err(plain(&error).into()),
         None => Ok(matcher),
     }
+}
+
+/// llguidance's message without the note that it could say more.
+fn plain(error: &str) -> &str {
+    error.trim_end_matches("<non-verbose/>").trim_end()
 }
 
 #[no_mangle]
@@ -114,6 +141,15 @@ pub unsafe extern "C" fn mlxk_grammar_new(
     })
 }
 
+/// An answer of its own, as it was when compiled, with what the lexer has learnt since.
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_clone(matcher: *const Matcher, out: *mut *mut Matcher, error: *mut Text) -> i32 {
+    guard(error, || {
+        *out = Box::into_raw(Box::new((*matcher).deep_clone()));
+        Ok(())
+    })
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_grammar_free(matcher: *mut Matcher) {
     if !matcher.is_null() {
@@ -129,7 +165,7 @@ pub unsafe extern "C" fn mlxk_grammar_mask(
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
-        let mask = (*matcher).compute_mask_or_eos().map_err(|e| e.to_string())?;
+        let mask = (*matcher).compute_mask_or_eos().map_err(|e| plain(&e.to_string()).to_string())?;
         let words = std::slice::from_raw_parts_mut(words, count);
         words.fill(0);
         let used = count.min(mask.as_slice().len());

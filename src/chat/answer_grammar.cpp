@@ -1,35 +1,273 @@
 #include "chat/answer_grammar.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "chat/free_text.h"
+#include "chat/tools/tool_format.h"
+#include "chat/tools/typed_value.h"
 
 namespace mlxk {
 
 namespace {
-/// A grammar from the first token to the last.
-class GrammarConstraint : public TokenConstraint {
+using Kind = AnswerGrammar::Kind;
+using Choice = ToolOptions::Choice;
+
+/// The schema of a JSON answer. Blanks in it are bounded: a model that likes them would write nothing else. `oneOf` is read
+/// as `anyOf`. Throws invalid.
+Json schema_of(const AnswerGrammar& grammar) {
+  Json schema = {{"type", "object"}};
+  if (grammar.kind == Kind::json_schema) {
+    try {
+      schema = parse_json(grammar.source, "json_schema", 128);
+    } catch (const Error& error) {
+      throw Error(ErrorKind::invalid, error.what());
+    }
+  }
+  if (schema.is_object() && !schema.contains("x-guidance")) {
+    schema["x-guidance"] = {{"whitespace_pattern", "[ \\n]{1,20}"}, {"coerce_one_of", true}};
+  }
+  return schema;
+}
+
+/// An answer's phases: reasoning, text up to a call, then what a grammar holds.
+class AnswerConstraint : public TokenConstraint {
  public:
-  explicit GrammarConstraint(Grammar grammar) : grammar_(std::move(grammar)) {}
-  void allowed(std::span<uint32_t> mask) override { grammar_.allowed(mask); }
-  bool accept(int32_t token) override { return grammar_.accept(token); }
+  explicit AnswerConstraint(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
+
+  void allowed(std::span<uint32_t> mask) override {
+    if (in_reasoning_) {
+      reasoning->allowed(mask);
+      if (!text) allow_end(mask, false);
+    } else if (held_) {
+      held_->allowed(mask);
+    } else {
+      text->allowed(mask);
+    }
+    if (at_start_ && reasoning_opens >= 0) set_bit(mask, reasoning_opens, true);
+  }
+
+  bool accept(int32_t token) override {
+    const bool opens = std::exchange(at_start_, false) && token == reasoning_opens;
+    if (opens || in_reasoning_) {
+      in_reasoning_ = !reasoning->accept(token);
+      return true;
+    }
+    if (held_) return held_->accept(token);
+    if (is_end(token)) return true;
+    if (const auto marker = text->accept(token)) held_ = &behind_text[*marker];
+    return true;
+  }
+
+  /// Reasoning comes first: always, or where the answer begins with `opens`.
+  void reason(const ReasoningFormat& format) {
+    reasoning.emplace(*tokenizer_, std::vector<std::string>{format.close});
+    in_reasoning_ = format.prompt_opens;
+    if (format.prompt_opens) return;
+    // The tag's first token tells it from an answer only where it is one of the format's own.
+    for (size_t size = format.open.size(); size > 1 && reasoning_opens < 0; --size) {
+      const auto id = tokenizer_->token_to_id(format.open.substr(0, size));
+      if (id && tokenizer_->token_bytes(*id) == format.open.substr(0, size)) reasoning_opens = *id;
+    }
+  }
+  void hold(Grammar grammar) {
+    behind_text.push_back(std::move(grammar));
+    held_ = &behind_text.front();
+  }
+
+  std::optional<FreeText> text;        // the answer is free up to an opening
+  std::vector<Grammar> behind_text;    // what follows each opening; without `text` the one grammar of the answer
+  std::optional<FreeText> reasoning;   // up to its closing tag
+  int32_t reasoning_opens = -1;        // the token that begins it
 
  private:
-  Grammar grammar_;
+  bool is_end(int32_t token) const {
+    const auto& ends = tokenizer_->eos_token_ids();
+    return std::find(ends.begin(), ends.end(), token) != ends.end();
+  }
+  void allow_end(std::span<uint32_t> mask, bool on) const {
+    for (const int32_t id : tokenizer_->eos_token_ids()) set_bit(mask, id, on);
+  }
+
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  Grammar* held_ = nullptr;
+  bool in_reasoning_ = false, at_start_ = true;
 };
 
-Grammar compile(const GrammarCompiler& compiler, const AnswerGrammar& grammar) {
-  switch (grammar.kind) {
-    case AnswerGrammar::Kind::json_schema: return compiler.json_schema(grammar.source);
-    case AnswerGrammar::Kind::lark: return compiler.lark(grammar.source);
-    case AnswerGrammar::Kind::regex: return compiler.regex(grammar.source);
-    default: return compiler.json_schema(R"({"type": "object"})");
+/// The functions that may be called, checked. Throws invalid naming the tool.
+std::vector<ToolFunction> functions(const ToolOptions& tools) {
+  std::vector<ToolFunction> all;
+  for (size_t i = 0; i < tools.tools.size(); ++i) {
+    const Json& tool = tools.tools[i];
+    const auto bad = [&](const std::string& what) {
+      throw Error(ErrorKind::invalid, fmt::format("[tools] tools[{}] {}", i, what));
+    };
+    if (!tool.is_object() || !tool.contains("function") || !tool["function"].is_object()) bad("has no function");
+    const Json& function = tool["function"];
+    const Json name = function.value("name", Json());
+    if (!name.is_string() || name.get_ref<const std::string&>().empty()) bad("has no name");
+    ToolFunction one{name.get<std::string>(), Json::object(), false};
+    const Json strict = function.value("strict", Json());
+    one.strict = strict == true;
+    const Json parameters = function.value("parameters", Json());
+    if (parameters.is_object() && strict != false) one.parameters = parameters;
+    if (!parameters.is_null() && !parameters.is_object()) bad(one.name + ": parameters must be an object");
+    if (parameters.is_null()) one.parameters = {{"type", "object"}, {"properties", Json::object()}, {"additionalProperties", false}};
+    if (!one.parameters.contains("type")) one.parameters["type"] = "object";
+    if (tools.choice != Choice::named || one.name == tools.name) all.push_back(std::move(one));
   }
+  if (all.empty()) throw Error(ErrorKind::invalid, fmt::format("[tool_choice] there is no tool {}", json_text(tools.name)));
+  return all;
+}
+
+/// The grammars of an answer: one that begins it, and what it refers to.
+class AnswerText {
+ public:
+  AnswerText(const Tokenizer& tokenizer, const ToolFormat* format, const ReasoningFormat& reasoning)
+      : format_(format), text_(tokenizer, marks(format, reasoning)) {}
+
+  GrammarText& text() { return text_; }
+
+  /// What the request holds the answer to.
+  std::string answer(const AnswerGrammar& grammar) {
+    Json part = {{"name", "answer"}};
+    if (grammar.kind == Kind::json_object || grammar.kind == Kind::json_schema) {
+      part["json_schema"] = schema_of(grammar);
+    } else {
+      part[grammar.kind == Kind::regex ? "regex" : "lark"] = grammar.source;
+    }
+    others_.push_back(std::move(part));
+    return "@answer ";
+  }
+
+  /// The calls behind `opening`.
+  std::string calls(const std::vector<ToolFunction>& functions, const ToolOptions& tools, std::string_view opening) {
+    std::string any;
+    for (const ToolFunction& function : functions) {
+      any += (any.empty() ? "" : " | ") + text_.rule(format_->call_grammar(text_, function, opening));
+    }
+    const std::string call = text_.rule(any) + " ";
+    const CallSyntax syntax = format_->syntax(opening, text_.tokenizer());
+    const bool several = tools.parallel && format_->name() != "harmony";
+    const std::string separator = text_.literal(syntax.separator), end = text_.literal(syntax.end);
+    const std::string first = text_.literal(syntax.begin) + call;
+    if (!several) return first + end;
+    if (syntax.one_section) return first + "(" + separator + call + ")* " + end;
+    return first + end + "(" + separator + text_.literal(opening) + first + end + ")* ";
+  }
+
+  /// gpt-oss: reasoning and calls are messages of their own.
+  std::string harmony(const std::optional<std::string>& final, const std::string& calls) {
+    const auto message = [&](std::string_view channel) {
+      return text_.literal(fmt::format("<|channel|>{}<|message|>", channel)) + text_.text() +
+             text_.literal("<|end|><|start|>assistant");
+    };
+    const std::string before = text_.rule(message("analysis") + (calls.empty() ? "" : " | " + message("commentary")));
+    std::string last;
+    if (final) {
+      last = text_.literal("<|channel|>final") + "(" + text_.literal(" ") + "? " + text_.literal("<|constrain|>json") + ")? " +
+             text_.literal("<|message|>") + *final;
+    }
+    const std::string either = last.empty() ? calls : calls.empty() ? last : last + " | " + calls;
+    return before + "* (" + either + ")";
+  }
+
+  Grammar compile(const GrammarCompiler& compiler, const std::string& start) {
+    const std::string lark = text_.str(start);
+    if (others_.empty()) return compiler.lark(lark);
+    Json all = Json::array({{{"name", "start"}, {"lark", lark}}});
+    for (const Json& other : others_) all.push_back(other);
+    return compiler.grammars(json_text({{"grammars", all}}));
+  }
+
+ private:
+  static std::vector<std::string> marks(const ToolFormat* format, const ReasoningFormat& reasoning) {
+    std::vector<std::string> all = reasoning.markers();
+    if (!format) return all;
+    for (const auto& more : {format->openings(), format->marks()}) all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
+  const ToolFormat* format_;
+  GrammarText text_;
+  Json others_ = Json::array();
+};
+
+Grammar plain_grammar(const GrammarCompiler& compiler, const AnswerGrammar& grammar) {
+  switch (grammar.kind) {
+    case Kind::lark: return compiler.lark(grammar.source);
+    case Kind::regex: return compiler.regex(grammar.source);
+    default: return compiler.json_schema(json_text(schema_of(grammar)));
+  }
+}
+
+/// Finds the tool that cannot be compiled, for the message. Throws.
+[[noreturn]] void blame_tool(const GrammarCompiler& compiler, const std::vector<ToolFunction>& functions, const Error& error) {
+  for (const ToolFunction& function : functions) {
+    Json schema = function.parameters;
+    if (!function.strict) schema["x-guidance"] = {{"lenient", true}};
+    try {
+      compiler.json_schema(json_text(schema));
+    } catch (const Error& its) {
+      throw Error(ErrorKind::invalid, fmt::format("[tools] {}: {}", function.name, its.what()));
+    }
+  }
+  throw Error(ErrorKind::invalid, fmt::format("[tools] {}", error.what()));
 }
 }  // namespace
 
 std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler, const AnswerGrammar& grammar,
-                                                 const ToolOptions&, const ToolFormat*, const ReasoningFormat&) {
-  if (grammar.kind == AnswerGrammar::Kind::none) return nullptr;
-  return std::make_shared<GrammarConstraint>(compile(compiler, grammar));
+                                                 const ToolOptions& tools, const ToolFormat* format,
+                                                 const ReasoningFormat& reasoning) {
+  const bool must_call = tools.active() && tools.choice != Choice::automatic;
+  const bool may_call = tools.active() && format;
+  if (must_call && !format) throw Error(ErrorKind::invalid, "[tool_choice] this model's chat template has no tool calls");
+  if (grammar.kind == Kind::none && !may_call) return nullptr;
+
+  const auto tokenizer = compiler.tokenizer();
+  const bool harmony = reasoning.kind == ReasoningFormat::Kind::harmony;
+  const std::vector<ToolFunction> called = may_call ? functions(tools) : std::vector<ToolFunction>();
+  auto constraint = std::make_shared<AnswerConstraint>(tokenizer);
+  if (reasoning.kind == ReasoningFormat::Kind::tags) constraint->reason(reasoning);
+  // Behind reasoning, blanks stand before the answer.
+  const std::string blanks = constraint->reasoning ? "/[ \\t\\r\\n]{1,8}/? " : "";
+  if (grammar.kind != Kind::none) plain_grammar(compiler, grammar);  // a bad one is named as the client wrote it
+
+  try {
+    if (harmony) {
+      AnswerText answer(*tokenizer, format, reasoning);
+      const std::string calls = may_call ? answer.calls(called, tools, "") : "";
+      std::optional<std::string> final;
+      if (!must_call) final = grammar.kind == Kind::none ? answer.text().text() : answer.answer(grammar);
+      constraint->hold(answer.compile(compiler, answer.harmony(final, calls)));
+    } else if (!may_call && blanks.empty()) {
+      constraint->hold(plain_grammar(compiler, grammar));
+    } else if (may_call && !must_call && grammar.kind == Kind::none) {
+      const std::vector<std::string> openings = format->openings();
+      constraint->text.emplace(*tokenizer, openings);
+      for (const std::string& opening : openings) {
+        AnswerText answer(*tokenizer, format, reasoning);
+        constraint->behind_text.push_back(answer.compile(compiler, answer.calls(called, tools, opening)));
+      }
+    } else {
+      AnswerText answer(*tokenizer, format, reasoning);
+      std::string start;
+      if (may_call) {
+        const std::string opening = format->written_opening();
+        start = answer.text().literal(opening) + answer.calls(called, tools, opening);
+      }
+      if (!must_call) start = answer.answer(grammar) + (start.empty() ? "" : "| " + start);
+      constraint->hold(answer.compile(compiler, blanks + "(" + start + ")"));
+    }
+  } catch (const Error& error) {
+    if (called.empty() || error.kind() != ErrorKind::invalid) throw;
+    blame_tool(compiler, called, error);
+  }
+  return constraint;
 }
 
 }  // namespace mlxk

@@ -1,5 +1,12 @@
 #include "tokenizer/grammar.h"
 
+#include <future>
+#include <list>
+#include <mutex>
+#include <utility>
+
+#include <fmt/format.h>
+
 #include "tokenizer/rust_tokenizer.h"
 
 namespace mlxk {
@@ -8,9 +15,32 @@ struct Grammar::State {
   RustPtr<mlxk_grammar, mlxk_grammar_free> handle;
 };
 
+namespace {
+using Handle = RustPtr<mlxk_grammar, mlxk_grammar_free>;
+
+/// A compiled grammar that answers are copied from.
+struct Prototype {
+  std::mutex mutex;  // while it is copied
+  Handle handle;
+};
+}  // namespace
+
 struct GrammarCompiler::State {
   std::shared_ptr<const Tokenizer> tokenizer;
   RustPtr<mlxk_grammar_env, mlxk_grammar_env_free> handle;
+
+  using Compiled = std::shared_future<std::shared_ptr<Prototype>>;
+  struct Kept {
+    std::string source;  // the kind's name before it
+    uint64_t number;
+    Compiled compiled;
+  };
+  std::mutex mutex;
+  std::list<Kept> kept;  // the last used first
+  uint64_t count = 0;
+
+  std::shared_ptr<Prototype> compile(const char* kind, std::string_view source) const;
+  std::shared_ptr<Prototype> find_or_compile(const char* kind, std::string_view source);
 };
 
 Grammar::Grammar(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -44,18 +74,70 @@ GrammarCompiler::GrammarCompiler(std::shared_ptr<const Tokenizer> tokenizer) {
 
 GrammarCompiler::~GrammarCompiler() = default;
 
-Grammar GrammarCompiler::compile(const char* kind, std::string_view source) const {
+std::shared_ptr<Prototype> GrammarCompiler::State::compile(const char* kind, std::string_view source) const {
   mlxk_grammar* raw = nullptr;
   RustText error;
-  const int status = mlxk_grammar_new(state_->handle.get(), kind, source.data(), source.size(), &raw, error.out());
+  const int status = mlxk_grammar_new(handle.get(), kind, source.data(), source.size(), &raw, error.out());
   check_rust(status, error, ErrorKind::invalid, kind);
+  auto made = std::make_shared<Prototype>();
+  made->handle.reset(raw);
+  return made;
+}
+
+std::shared_ptr<Prototype> GrammarCompiler::State::find_or_compile(const char* kind, std::string_view source) {
+  const std::string key = std::string(kind) + '\0' + std::string(source);
+  std::promise<std::shared_ptr<Prototype>> promise;
+  std::unique_lock lock(mutex);
+  for (auto entry = kept.begin(); entry != kept.end(); ++entry) {
+    if (entry->source != key) continue;
+    kept.splice(kept.begin(), kept, entry);
+    const Compiled compiled = entry->compiled;
+    lock.unlock();
+    return compiled.get();  // waits where another thread compiles it
+  }
+  const uint64_t number = ++count;
+  kept.push_front({key, number, promise.get_future().share()});
+  if (kept.size() > kMaxKept) kept.pop_back();
+  lock.unlock();
+  try {
+    auto made = compile(kind, source);
+    promise.set_value(made);
+    return made;
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+    lock.lock();
+    kept.remove_if([&](const Kept& one) { return one.number == number; });
+    throw;
+  }
+}
+
+const std::shared_ptr<const Tokenizer>& GrammarCompiler::tokenizer() const { return state_->tokenizer; }
+
+uint64_t GrammarCompiler::compiled() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->count;
+}
+
+Grammar GrammarCompiler::get(const char* kind, std::string_view source) const {
+  if (source.size() > kMaxSource) {
+    throw Error(ErrorKind::invalid,
+                fmt::format("[{}] a grammar may have at most {} bytes, got {}", kind, kMaxSource, source.size()));
+  }
+  const auto prototype = state_->find_or_compile(kind, source);
+  mlxk_grammar* raw = nullptr;
+  RustText error;
+  {
+    const std::lock_guard lock(prototype->mutex);
+    check_rust(mlxk_grammar_clone(prototype->handle.get(), &raw, error.out()), error, ErrorKind::invalid, kind);
+  }
   auto state = std::make_unique<Grammar::State>();
   state->handle.reset(raw);
   return Grammar(std::move(state));
 }
 
-Grammar GrammarCompiler::json_schema(std::string_view schema) const { return compile("json_schema", schema); }
-Grammar GrammarCompiler::regex(std::string_view pattern) const { return compile("regex", pattern); }
-Grammar GrammarCompiler::lark(std::string_view grammar) const { return compile("lark", grammar); }
+Grammar GrammarCompiler::json_schema(std::string_view schema) const { return get("json_schema", schema); }
+Grammar GrammarCompiler::regex(std::string_view pattern) const { return get("regex", pattern); }
+Grammar GrammarCompiler::lark(std::string_view grammar) const { return get("lark", grammar); }
+Grammar GrammarCompiler::grammars(std::string_view json) const { return get("grammars", json); }
 
 }  // namespace mlxk

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,17 +38,27 @@ class GrammarCompiler {
   explicit GrammarCompiler(std::shared_ptr<const Tokenizer> tokenizer);
   ~GrammarCompiler();
 
+  const std::shared_ptr<const Tokenizer>& tokenizer() const;
+
+  // Each takes a source of at most kMaxSource bytes, and compiles a source that is among the last kMaxKept once.
+  static constexpr size_t kMaxSource = size_t{1} << 20, kMaxKept = 32;
+
   /// The texts that `schema` (JSON Schema as text) accepts; throws invalid saying what is wrong with it.
   Grammar json_schema(std::string_view schema) const;
   /// The texts that match `pattern` as a whole; throws invalid.
   Grammar regex(std::string_view pattern) const;
   /// A Lark grammar (rule `start`); throws invalid.
   Grammar lark(std::string_view grammar) const;
+  /// Several grammars as JSON, {"grammars": [{"name", and one of "lark", "json_schema", "regex"}, …]}: the first, a Lark
+  /// grammar that refers to the others as @name.
+  Grammar grammars(std::string_view json) const;
+  /// Grammars compiled so far, for tests and metrics.
+  uint64_t compiled() const;
 
  private:
-  Grammar compile(const char* kind, std::string_view source) const;
+  Grammar get(const char* kind, std::string_view source) const;
   struct State;
-  std::shared_ptr<const State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace mlxk

@@ -20,6 +20,12 @@ class Cohere : public ToolFormat {
     format.known = &tools;  // the template's own directly-answer is none
     return std::make_unique<JsonCalls>(format);
   }
+  CallSyntax syntax(std::string_view opening, const Tokenizer&) const override {
+    return {"[", ", ", opening == "<|START_ACTION|>" ? "]<|END_ACTION|>" : "]```", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return json_call_grammar(text, "tool_name", "parameters", tool);
+  }
 };
 }  // namespace
 

@@ -37,6 +37,15 @@ class Deepseek : public ToolFormat {
     format.name = call_name;
     return std::make_unique<HeadedCalls>(format);
   }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "<｜tool▁calls▁end｜>", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return text.literal("<｜tool▁call▁begin｜>") + " (" +
+           text.literal(tool.name + "<｜tool▁sep｜>") + " " + text.arguments(tool) + " | " +
+           text.literal("function<｜tool▁sep｜>" + tool.name + "\n```json\n") + " " + text.arguments(tool) + " " +
+           text.literal("\n```") + ") " + text.literal("<｜tool▁call▁end｜>");
+  }
 };
 }  // namespace
 

@@ -10,6 +10,27 @@ std::string value_type(std::string_view tag) {
   return is_text == "true" ? "string" : is_text == "false" ? "json" : "";
 }
 
+std::string written_type(const Json& schema) {
+  return wants_text(&schema, Untyped::text) ? " string=\"true\"" : " string=\"false\"";
+}
+
+TaggedCallsFormat tags(std::string_view opening) {
+  TaggedCallsFormat format;
+  format.call_open = "<｜DSML｜invoke";
+  format.name_close = ">";
+  format.parameter_open = "<｜DSML｜parameter";
+  format.key_close = ">";
+  format.value_close = "</｜DSML｜parameter>";
+  format.call_close = "</｜DSML｜invoke>";
+  format.section_close = contains(opening, "tool_calls") ? "</｜DSML｜tool_calls>" : "</｜DSML｜function_calls>";
+  format.name_attribute = "name";
+  format.key_attribute = "name";
+  format.trim = TaggedCallsFormat::Trim::none;
+  format.type = value_type;
+  format.written_type = written_type;
+  return format;
+}
+
 class DeepseekDsml : public ToolFormat {
  public:
   std::string_view name() const override { return "deepseek_dsml"; }
@@ -22,19 +43,13 @@ class DeepseekDsml : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<｜DSML｜tool_calls>", "<｜DSML｜function_calls>"}; }
   std::vector<std::string> marks() const override { return {"</｜DSML｜tool_calls>", "</｜DSML｜function_calls>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override {
-    TaggedCallsFormat format;
-    format.call_open = "<｜DSML｜invoke";
-    format.name_close = ">";
-    format.parameter_open = "<｜DSML｜parameter";
-    format.key_close = ">";
-    format.value_close = "</｜DSML｜parameter>";
-    format.call_close = "</｜DSML｜invoke>";
-    format.section_close = contains(opening, "tool_calls") ? "</｜DSML｜tool_calls>" : "</｜DSML｜function_calls>";
-    format.name_attribute = "name";
-    format.key_attribute = "name";
-    format.trim = TaggedCallsFormat::Trim::none;
-    format.type = value_type;
-    return std::make_unique<TaggedCalls>(format, tools);
+    return std::make_unique<TaggedCalls>(tags(opening), tools);
+  }
+  CallSyntax syntax(std::string_view opening, const Tokenizer&) const override {
+    return {"\n", "\n", contains(opening, "tool_calls") ? "\n</｜DSML｜tool_calls>" : "\n</｜DSML｜function_calls>", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const override {
+    return tagged_call_grammar(text, tags(opening), tool);
   }
 };
 }  // namespace

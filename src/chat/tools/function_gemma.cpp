@@ -18,6 +18,12 @@ class FunctionGemma : public ToolFormat {
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     return std::make_unique<WholeCalls>("<end_function_call>", parse);
   }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "<end_function_call>", false};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return brace_call_grammar(text, tool, "<escape>");
+  }
 };
 }  // namespace
 

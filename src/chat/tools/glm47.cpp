@@ -6,6 +6,17 @@
 namespace mlxk {
 
 namespace {
+TaggedCallsFormat tags() {
+  TaggedCallsFormat format;
+  format.parameter_open = "<arg_key>";
+  format.key_close = "</arg_key>";
+  format.value_open = "<arg_value>";
+  format.value_close = "</arg_value>";
+  format.call_close = "</tool_call>";
+  format.untyped = Untyped::value;
+  return format;
+}
+
 class Glm47 : public ToolFormat {
  public:
   std::string_view name() const override { return "glm47"; }
@@ -15,16 +26,15 @@ class Glm47 : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<tool_call>"}; }
   std::vector<std::string> marks() const override { return {"</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
-    TaggedCallsFormat format;
-    format.parameter_open = "<arg_key>";
-    format.key_close = "</arg_key>";
-    format.value_open = "<arg_value>";
-    format.value_close = "</arg_value>";
-    format.call_close = "</tool_call>";
-    format.untyped = Untyped::value;
     JsonCallsFormat json;
     json.close = "</tool_call>";
-    return std::make_unique<JsonOrOther>(json, std::make_unique<TaggedCalls>(format, tools));
+    return std::make_unique<JsonOrOther>(json, std::make_unique<TaggedCalls>(tags(), tools));
+  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "", false};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return tagged_call_grammar(text, tags(), tool);
   }
 };
 }  // namespace

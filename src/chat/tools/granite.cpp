@@ -15,6 +15,12 @@ class Granite : public ToolFormat {
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     return std::make_unique<JsonCalls>(JsonCallsFormat());
   }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"[", ", ", "]", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return json_call_grammar(text, "name", "arguments", tool);
+  }
 };
 }  // namespace
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "chat/tools/typed_value.h"
+
 namespace mlxk {
 
 namespace {
@@ -147,6 +149,12 @@ CallReader::State JsonCalls::read(TextFeed& feed, CallSink& calls) {
 }
 
 std::string JsonCalls::closing() { return streaming_ ? json_.closing() : ""; }
+
+std::string json_call_grammar(GrammarText& text, const std::string& name_key, const std::string& argument_key,
+                              const ToolFunction& tool) {
+  const std::string head = "{\"" + name_key + "\": " + json_text(tool.name) + ", \"" + argument_key + "\": ";
+  return text.literal(head) + text.arguments(tool) + text.literal("}");
+}
 
 CallReader::State JsonOrOther::read(TextFeed& feed, CallSink& calls) {
   if (!chosen_) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/tools/grammar_text.h"
 #include "chat/tools/json_stream.h"
 #include "chat/tools/tool_table.h"
 
@@ -46,6 +47,10 @@ class JsonCalls : public CallReader {
   bool streaming_ = false;  // the value goes to the sink
   bool given_ = false;      // the arguments went to the sink
 };
+
+/// The expression of one such object.
+std::string json_call_grammar(GrammarText& text, const std::string& name_key, const std::string& argument_key,
+                              const ToolFunction& tool);
 
 /// Reads a section as JSON calls where its first character is '{' or '[', otherwise as `other` does.
 class JsonOrOther : public CallReader {

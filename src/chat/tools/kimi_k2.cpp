@@ -35,6 +35,14 @@ class KimiK2 : public ToolFormat {
     format.name = call_name;
     return std::make_unique<HeadedCalls>(format);
   }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "<|tool_calls_section_end|>", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return text.literal("<|tool_call_begin|>functions." + tool.name + ":") + " /[0-9]+/ " +
+           text.literal("<|tool_call_argument_begin|>") + " " + text.arguments(tool) + " " +
+           text.literal("<|tool_call_end|>");
+  }
 };
 }  // namespace
 

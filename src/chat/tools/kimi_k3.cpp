@@ -10,6 +10,32 @@ std::string value_type(std::string_view tag) {
   return type.empty() ? "string" : type;
 }
 
+std::string written_type(const Json& schema) {
+  const Json type = schema.is_object() ? schema.value("type", Json()) : Json();
+  if (wants_text(&schema, Untyped::text)) return " type=\"string\"";
+  return " type=\"" + (type.is_string() ? type.get<std::string>() : "object") + "\"";
+}
+
+TaggedCallsFormat tags() {
+  TaggedCallsFormat format;
+  format.call_open = "<|open|>call";
+  format.name_close = "<|sep|>";
+  format.parameter_open = "<|open|>argument";
+  format.key_close = "<|sep|>";
+  format.value_close = "<|close|>argument<|sep|>";
+  format.call_close = "<|close|>call<|sep|>";
+  format.section_close = "<|close|>tools<|sep|>";
+  format.object_open = "<|open|>json";
+  format.object_close = "<|close|>json<|sep|>";
+  format.name_attribute = "tool";
+  format.key_attribute = "key";
+  format.trim = TaggedCallsFormat::Trim::none;
+  format.type = value_type;
+  format.line = "";
+  format.written_type = written_type;
+  return format;
+}
+
 class KimiK3 : public ToolFormat {
  public:
   std::string_view name() const override { return "kimi_k3"; }
@@ -25,21 +51,13 @@ class KimiK3 : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<|open|>tools<|sep|>"}; }
   std::vector<std::string> marks() const override { return {"<|close|>tools<|sep|>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
-    TaggedCallsFormat format;
-    format.call_open = "<|open|>call";
-    format.name_close = "<|sep|>";
-    format.parameter_open = "<|open|>argument";
-    format.key_close = "<|sep|>";
-    format.value_close = "<|close|>argument<|sep|>";
-    format.call_close = "<|close|>call<|sep|>";
-    format.section_close = "<|close|>tools<|sep|>";
-    format.object_open = "<|open|>json";
-    format.object_close = "<|close|>json<|sep|>";
-    format.name_attribute = "tool";
-    format.key_attribute = "key";
-    format.trim = TaggedCallsFormat::Trim::none;
-    format.type = value_type;
-    return std::make_unique<TaggedCalls>(format, tools);
+    return std::make_unique<TaggedCalls>(tags(), tools);
+  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "<|close|>tools<|sep|>", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return tagged_call_grammar(text, tags(), tool);
   }
 };
 }  // namespace

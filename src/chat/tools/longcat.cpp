@@ -6,6 +6,17 @@
 namespace mlxk {
 
 namespace {
+TaggedCallsFormat tags() {
+  TaggedCallsFormat format;
+  format.parameter_open = "<longcat_arg_key>";
+  format.key_close = "</longcat_arg_key>";
+  format.value_open = "<longcat_arg_value>";
+  format.value_close = "</longcat_arg_value>";
+  format.call_close = "</longcat_tool_call>";
+  format.untyped = Untyped::value;
+  return format;
+}
+
 class Longcat : public ToolFormat {
  public:
   std::string_view name() const override { return "longcat"; }
@@ -15,16 +26,15 @@ class Longcat : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<longcat_tool_call>"}; }
   std::vector<std::string> marks() const override { return {"</longcat_tool_call>", "<longcat_arg_key>", "</longcat_arg_key>", "<longcat_arg_value>", "</longcat_arg_value>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
-    TaggedCallsFormat format;
-    format.parameter_open = "<longcat_arg_key>";
-    format.key_close = "</longcat_arg_key>";
-    format.value_open = "<longcat_arg_value>";
-    format.value_close = "</longcat_arg_value>";
-    format.call_close = "</longcat_tool_call>";
-    format.untyped = Untyped::value;
     JsonCallsFormat json;
     json.close = "</longcat_tool_call>";
-    return std::make_unique<JsonOrOther>(json, std::make_unique<TaggedCalls>(format, tools));
+    return std::make_unique<JsonOrOther>(json, std::make_unique<TaggedCalls>(tags(), tools));
+  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "", false};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return tagged_call_grammar(text, tags(), tool);
   }
 };
 }  // namespace

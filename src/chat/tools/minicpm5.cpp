@@ -5,6 +5,19 @@
 namespace mlxk {
 
 namespace {
+TaggedCallsFormat tags() {
+  TaggedCallsFormat format;
+  format.name_close = ">";
+  format.parameter_open = "<param name=";
+  format.key_close = ">";
+  format.value_close = "</param>";
+  format.call_close = "</function>";
+  format.cdata = true;
+  format.quoted = true;
+  format.line = "";
+  return format;
+}
+
 class Minicpm5 : public ToolFormat {
  public:
   std::string_view name() const override { return "minicpm5"; }
@@ -14,14 +27,13 @@ class Minicpm5 : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<function name="}; }
   std::vector<std::string> marks() const override { return {"</function>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
-    TaggedCallsFormat format;
-    format.name_close = ">";
-    format.parameter_open = "<param name=";
-    format.key_close = ">";
-    format.value_close = "</param>";
-    format.call_close = "</function>";
-    format.cdata = true;
-    return std::make_unique<TaggedCalls>(format, tools);
+    return std::make_unique<TaggedCalls>(tags(), tools);
+  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"", "", "", false};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return tagged_call_grammar(text, tags(), tool);
   }
 };
 }  // namespace

@@ -18,6 +18,9 @@ std::optional<std::string> call_name(std::string_view head) {
   return is_function_name(name) ? std::optional(name) : std::nullopt;
 }
 
+/// Newer vocabularies have a token for the head of a call.
+bool headed(const Tokenizer& tokenizer) { return tokenizer.token_to_id("[ARGS]").has_value(); }
+
 class Mistral : public ToolFormat {
  public:
   std::string_view name() const override { return "mistral"; }
@@ -30,6 +33,13 @@ class Mistral : public ToolFormat {
     HeadedCallsFormat format;
     format.name = call_name;
     return std::make_unique<JsonOrOther>(JsonCallsFormat(), std::make_unique<HeadedCalls>(format));
+  }
+  CallSyntax syntax(std::string_view, const Tokenizer& tokenizer) const override {
+    return headed(tokenizer) ? CallSyntax{"", "", "", false} : CallSyntax{"[", ", ", "]", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return headed(text.tokenizer()) ? text.literal(tool.name + "[ARGS]") + " " + text.arguments(tool)
+                                    : json_call_grammar(text, "name", "arguments", tool);
   }
 };
 }  // namespace

@@ -80,6 +80,15 @@ class Pythonic : public ToolFormat {
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     return std::make_unique<WholeCalls>("<|tool_call_end|>", parse);
   }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
+    return {"[", ", ", "]<|tool_call_end|>", true};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
+    return text.literal(tool.name + "(") + " " +
+           text.members(tool, ", ", [&](const std::string& key, const Json& schema) {
+             return text.literal(key + "=") + " " + text.json(schema, tool);
+           }) + " " + text.literal(")");
+  }
 };
 }  // namespace
 

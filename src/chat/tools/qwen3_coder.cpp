@@ -5,6 +5,19 @@
 namespace mlxk {
 
 namespace {
+TaggedCallsFormat tags(std::string_view opening) {
+  TaggedCallsFormat format;
+  format.call_open = "<function=";
+  format.name_close = ">";
+  format.parameter_open = "<parameter=";
+  format.key_close = ">";
+  format.value_close = "</parameter>";
+  format.call_close = "</function>";
+  format.section_close = opening == "<tool_call>" ? "</tool_call>" : "</seed:tool_call>";
+  format.trim = TaggedCallsFormat::Trim::newline;
+  return format;
+}
+
 class Qwen3Coder : public ToolFormat {
  public:
   std::string_view name() const override { return "qwen3_coder"; }
@@ -15,16 +28,13 @@ class Qwen3Coder : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<tool_call>", "<seed:tool_call>"}; }
   std::vector<std::string> marks() const override { return {"</tool_call>", "</seed:tool_call>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override {
-    TaggedCallsFormat format;
-    format.call_open = "<function=";
-    format.name_close = ">";
-    format.parameter_open = "<parameter=";
-    format.key_close = ">";
-    format.value_close = "</parameter>";
-    format.call_close = "</function>";
-    format.section_close = opening == "<tool_call>" ? "</tool_call>" : "</seed:tool_call>";
-    format.trim = TaggedCallsFormat::Trim::newline;
-    return std::make_unique<TaggedCalls>(format, tools);
+    return std::make_unique<TaggedCalls>(tags(opening), tools);
+  }
+  CallSyntax syntax(std::string_view opening, const Tokenizer&) const override {
+    return {"\n", "\n", opening == "<tool_call>" ? "\n</tool_call>" : "\n</seed:tool_call>", false};
+  }
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const override {
+    return tagged_call_grammar(text, tags(opening), tool);
   }
 };
 }  // namespace

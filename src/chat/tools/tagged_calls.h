@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "chat/tools/call_reader.h"
+#include "chat/tools/grammar_text.h"
 #include "chat/tools/tool_table.h"
 #include "chat/tools/typed_value.h"
 
@@ -27,8 +28,12 @@ struct TaggedCallsFormat {
   Trim trim = Trim::blanks;
   Untyped untyped = Untyped::text;
   bool cdata = false;
+  bool quoted = false;             // names and keys stand in quotes
+  std::string_view line = "\n";    // may stand between tags
   /// The value's type where the parameter's tag says it: "string", another type; empty: it does not.
   std::string (*type)(std::string_view tag) = nullptr;
+  /// How the parameter's tag says the type, where it does.
+  std::string (*written_type)(const Json& schema) = nullptr;
 };
 
 /// Reads such calls: each parameter as soon as it is complete, text as it comes.
@@ -61,6 +66,9 @@ class TaggedCalls : public CallReader {
   bool in_text_ = false;  // the string of a member is open
   bool text_begun_ = false;
 };
+
+/// The expression of a call of `tool`: the parameters in the schema's order, those that are not required may be missing.
+std::string tagged_call_grammar(GrammarText& text, const TaggedCallsFormat& format, const ToolFunction& tool);
 
 /// The attribute `name` of a tag, without its quotes; what is left of the tag where `name` is empty.
 std::string attribute(std::string_view tag, std::string_view name);

@@ -6,10 +6,19 @@
 #include <vector>
 
 #include "chat/tools/call_reader.h"
+#include "chat/tools/grammar_text.h"
 #include "chat/tools/tool_table.h"
 #include "tokenizer/tokenizer.h"
 
 namespace mlxk {
+
+/// How calls stand together, as the family's chat template writes them.
+struct CallSyntax {
+  std::string begin;      // behind the opening
+  std::string separator;  // between calls
+  std::string end;        // of the section
+  bool one_section;       // further calls stand in the same section; otherwise each has its own
+};
 
 /// One family's way of writing tool calls: a file of this folder, a line of tool_formats.inc.
 class ToolFormat {
@@ -26,6 +35,11 @@ class ToolFormat {
   virtual std::vector<std::string> marks() const { return {}; }
   /// Reads a section from behind `opening`, one of openings(); `tools` outlives it.
   virtual std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const = 0;
+  virtual CallSyntax syntax(std::string_view opening, const Tokenizer& tokenizer) const = 0;
+  /// The expression of a call of `tool` in the grammar `text`, its arguments held to their schema.
+  virtual std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const = 0;
+  /// The opening that the model is made to write where it must call.
+  virtual std::string written_opening() const { return openings().front(); }
   /// Whether an answer that begins with '{' may be a call: read by reader() with an empty opening.
   virtual bool bare() const { return false; }
 };

@@ -1,0 +1,72 @@
+#include "chat/free_text.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mlxk {
+
+void set_all(std::span<uint32_t> mask, int32_t count) {
+  const size_t words = std::min(mask.size(), static_cast<size_t>(count) / 32);
+  std::fill(mask.begin(), mask.begin() + static_cast<std::ptrdiff_t>(words), ~uint32_t{0});
+  std::fill(mask.begin() + static_cast<std::ptrdiff_t>(words), mask.end(), 0U);
+  if (words < mask.size()) mask[words] = (uint32_t{1} << (count % 32)) - 1;
+}
+
+void set_bit(std::span<uint32_t> mask, int32_t id, bool on) {
+  const size_t word = static_cast<size_t>(id) / 32;
+  if (id < 0 || word >= mask.size()) return;
+  const uint32_t bit = uint32_t{1} << (id % 32);
+  mask[word] = on ? mask[word] | bit : mask[word] & ~bit;
+}
+
+FreeText::FreeText(const Tokenizer& tokenizer, std::vector<std::string> markers)
+    : tokenizer_(tokenizer), markers_(std::move(markers)) {
+  std::vector<std::string> spelled;  // of ordinary tokens
+  for (const std::string& marker : markers_) {
+    longest_ = std::max(longest_, marker.size());
+    const auto id = tokenizer.token_to_id(marker);
+    if (!id || !tokenizer.is_special(*id)) spelled.push_back(marker);
+  }
+  if (spelled.empty()) return;
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string token = tokenizer.token_bytes(id);
+    for (const std::string& marker : spelled) {
+      const size_t whole = token.find(marker);
+      if (whole != std::string::npos && whole + marker.size() < token.size()) crossing_[""].push_back(id);
+      for (size_t begun = 1; begun < marker.size(); ++begun) {
+        const size_t rest = marker.size() - begun;
+        if (token.size() > rest && token.compare(0, rest, marker, begun, rest) == 0) {
+          crossing_[marker.substr(0, begun)].push_back(id);
+        }
+      }
+    }
+  }
+}
+
+void FreeText::allowed(std::span<uint32_t> mask) const {
+  set_all(mask, tokenizer_.vocab_size());
+  for (const auto& [begun, tokens] : crossing_) {
+    const bool live = tail_.size() >= begun.size() && tail_.compare(tail_.size() - begun.size(), begun.size(), begun) == 0;
+    if (!live) continue;
+    for (const int32_t id : tokens) set_bit(mask, id, false);
+  }
+}
+
+std::optional<size_t> FreeText::accept(int32_t token) {
+  tail_ += tokenizer_.is_special(token) ? tokenizer_.id_to_token(token).value_or("") : tokenizer_.token_bytes(token);
+  std::optional<size_t> found;
+  for (size_t i = 0; i < markers_.size() && !found; ++i) {
+    const std::string& marker = markers_[i];
+    const bool ends = tail_.size() >= marker.size() &&
+                      tail_.compare(tail_.size() - marker.size(), marker.size(), marker) == 0;
+    if (ends && !marker.empty()) found = i;
+  }
+  if (found) {
+    tail_.clear();
+  } else if (tail_.size() >= longest_) {
+    tail_.erase(0, tail_.size() - longest_ + 1);
+  }
+  return found;
+}
+
+}  // namespace mlxk
