@@ -1,6 +1,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <locale>
+#include <optional>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -22,6 +23,19 @@ std::string environment_value(const Option& option) {
   if (option.env.empty()) return {};
   const char* value = std::getenv(option.env.c_str());
   return value ? value : "";
+}
+
+/// Whether the environment settles a flag, and how.
+std::optional<bool> environment_flag(const Option& option) {
+  const std::string value = environment_value(option);
+  if (value.empty()) return std::nullopt;
+  return value != "0" && value != "false" && value != "no" && value != "off";
+}
+
+using Values = std::map<std::string, std::vector<std::string>, std::less<>>;
+const std::vector<std::string>* find_values(const Values& values, std::string_view name) {
+  const auto it = values.find(name);
+  return it == values.end() || it->second.empty() ? nullptr : &it->second;
 }
 
 bool read_number(const std::string& text, int64_t& value) {
@@ -56,15 +70,19 @@ Number parse(const Option& option, const std::string& text) {
 
 bool Args::has(std::string_view option) const {
   const Option& found = row(*this, option);
-  return given.find(option) != given.end() || !environment_value(found).empty();
+  if (given.find(option) != given.end()) return true;
+  if (found.kind == OptionKind::flag) {
+    if (const auto set = environment_flag(found)) return *set;
+  }
+  return !environment_value(found).empty() || file.find(option) != file.end();
 }
 
 std::string Args::text(std::string_view option) const {
   const Option& found = row(*this, option);
-  const auto values = given.find(option);
-  if (values != given.end() && !values->second.empty()) return values->second.back();
-  const std::string environment = environment_value(found);
-  return environment.empty() ? found.default_value : environment;
+  if (const auto* values = find_values(given, option)) return values->back();
+  if (std::string environment = environment_value(found); !environment.empty()) return environment;
+  const auto* values = find_values(file, option);
+  return values ? values->back() : found.default_value;
 }
 
 int64_t Args::integer(std::string_view option) const { return parse<int64_t>(row(*this, option), text(option)); }
@@ -73,8 +91,9 @@ double Args::number(std::string_view option) const { return parse<double>(row(*t
 
 std::vector<std::string> Args::list(std::string_view option) const {
   row(*this, option);
-  const auto values = given.find(option);
-  return values == given.end() ? std::vector<std::string>{} : values->second;
+  if (const auto* values = find_values(given, option)) return *values;
+  const auto* values = find_values(file, option);
+  return values ? *values : std::vector<std::string>{};
 }
 
 std::vector<std::string> Args::words(std::string_view positional) const {

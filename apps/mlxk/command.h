@@ -31,6 +31,7 @@ struct Option {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   std::string implied;        // OptionKind::optional only
+  bool in_file = true;        // whether a config file may set it
 };
 
 enum class PositionalKind { required, optional, rest };
@@ -48,9 +49,10 @@ struct EnvVariable {
 /// What the parser understood; asking for a name that is not in the command's tables is a defect (Error internal).
 class Args {
  public:
-  /// Whether the option stands on the command line (or its variable is set and not empty).
+  /// Whether the option stands on the command line, its variable is set and not empty, or the config file names it. A
+  /// flag's variable may also say no: 0, false, no, off.
   bool has(std::string_view option) const;
-  /// The last value, else the variable's, else the default.
+  /// The last value, else the variable's, else the config file's, else the default.
   std::string text(std::string_view option) const;
   int64_t integer(std::string_view option) const;
   double number(std::string_view option) const;
@@ -62,6 +64,7 @@ class Args {
   std::string word(std::string_view positional) const;
 
   std::map<std::string, std::vector<std::string>, std::less<>> given;  // name → values; a flag has one empty value
+  std::map<std::string, std::vector<std::string>, std::less<>> file;   // the same, of a config file
   const struct Command* command = nullptr;
 };
 

@@ -56,12 +56,14 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     janitor_ = std::thread([this] { tidy(); });
   }
 
-  void close() {
+  void stop() {
+    const Lock lock(mutex_);
     closing_ = true;
-    {
-      const Lock lock(mutex_);
-      changed_.notify_all();
-    }
+    changed_.notify_all();
+  }
+
+  void close() {
+    stop();
     janitor_.join();
     const Lock lock(mutex_);
     std::erase_if(slots_, [](const SlotPtr& slot) { return slot->users == 0; });
@@ -97,6 +99,29 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
       --slot->users;
       if (slot->failure) std::rethrow_exception(slot->failure);
     }
+  }
+
+  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec, RequestFacts request) {
+    request.context = Context::server;
+    const Found found = find(spec);
+    const Lock lock(mutex_);
+    const SlotPtr slot = slot_of(found.key);
+    return slot && slot->phase == Slot::Phase::ready ? lend(slot, spec, request) : nullptr;
+  }
+
+  std::vector<ModelPool::Loaded> loaded() {
+    std::vector<ModelPool::Loaded> all;
+    const Lock lock(mutex_);
+    for (const SlotPtr& slot : slots_) {
+      if (slot->model) all.push_back({slot->name(), slot->model->handle()->id(), slot->info.weight_bytes});
+    }
+    return all;
+  }
+
+  bool ready() {
+    if (!names_.has_pinned()) return true;
+    const Lock lock(mutex_);
+    return std::any_of(slots_.begin(), slots_.end(), [](const SlotPtr& slot) { return slot->pinned && slot->model; });
   }
 
   ModelInfo describe(const std::string& spec) {
@@ -421,9 +446,19 @@ std::shared_ptr<const ServedModel> ModelPool::acquire(const std::string& spec, c
   return impl_->acquire(spec, request);
 }
 
+std::shared_ptr<const ServedModel> ModelPool::acquire_loaded(const std::string& spec, const RequestFacts& request) {
+  return impl_->acquire_loaded(spec, request);
+}
+
+std::vector<ModelPool::Loaded> ModelPool::loaded() const { return impl_->loaded(); }
+
+bool ModelPool::ready() const { return impl_->ready(); }
+
 ModelInfo ModelPool::describe(const std::string& spec) const { return impl_->describe(spec); }
 
 void ModelPool::unload(const std::string& spec) { impl_->unload(spec); }
+
+void ModelPool::stop() { impl_->stop(); }
 
 std::vector<ModelPool::Entry> ModelPool::list() const { return impl_->list(); }
 

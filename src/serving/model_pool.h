@@ -40,6 +40,8 @@ class ModelPool {
   /// Resolve and Policy come before anything is unloaded. Throws not_found, ambiguous, what Policy blocks, memory, and
   /// RetryLater where others use the room for too long.
   std::shared_ptr<const ServedModel> acquire(const std::string& spec, const RequestFacts& request);
+  /// As acquire where the model is loaded already; else null at once, when nothing forbids to wait for it.
+  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec, const RequestFacts& request);
   /// As acquire, without loading and without Policy: throws not_found, ambiguous.
   ModelInfo describe(const std::string& spec) const;
   /// Stops handing it out and frees it once its requests have ended; throws not_found (also where it is not loaded),
@@ -51,8 +53,21 @@ class ModelPool {
     std::string id;  // as /v1/models says it
     bool loaded = false, pinned = false;
   };
+  /// From now on nothing is loaded: what waits is refused, a load under way stops.
+  void stop();
+
   /// Every model that can be asked for and runs here: the pinned first, the rest by id.
   std::vector<Entry> list() const;
+
+  struct Loaded {
+    std::string id;        // as /v1/models says it
+    uint64_t handle = 0;   // as the worker's status says it
+    uint64_t weight_bytes = 0;
+  };
+  /// What is loaded now; reads no files.
+  std::vector<Loaded> loaded() const;
+  /// Whether the pinned model is loaded; true where none is pinned.
+  bool ready() const;
 
  private:
   class Impl;

@@ -7,6 +7,7 @@ ServedModel::ServedModel(ModelInfo info, std::shared_ptr<const Tokenizer> tokeni
     : info_(std::move(info)),
       tokenizer_(std::move(tokenizer)),
       template_(std::move(chat_template)),
+      tool_format_(template_ ? detect_tool_format(template_->source(), *tokenizer_) : nullptr),
       handle_(std::move(handle)) {}
 
 const GrammarCompiler& ServedModel::grammars() const {

@@ -1,0 +1,177 @@
+#include "serve.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "engine/open.h"
+#include "server/keys.h"
+#include "server/server.h"
+#include "serving/model_names.h"
+#include "signal_pipe.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102;  // what threads post, beside signals
+constexpr int kPreparationThreads = 8;  // some may wait for a model while others work
+constexpr std::chrono::hours kLong{1};
+constexpr std::chrono::milliseconds kSamePress{100};  // timeout(1) signals the process and its group: one wish
+
+/// A connection is a descriptor; the soft limit is often 1024.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+#ifdef __APPLE__
+  limit.rlim_cur = std::min<rlim_t>(OPEN_MAX, limit.rlim_max);
+#else
+  limit.rlim_cur = limit.rlim_max;
+#endif
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+KeyRing read_keys_for(const ServeOptions& options) {
+  KeyRing keys = read_keys(options.key_file);
+  if (!keys.empty()) return keys;
+  if (!options.key_file.empty()) {
+    throw Error(ErrorKind::invalid, fmt::format("{} has no key", options.key_file));
+  }
+  const bool open = options.transport.unix_socket.empty() && !is_loopback(options.transport.host);
+  if (open && !options.allow_unauthenticated) {
+    throw Error(ErrorKind::denied,
+                fmt::format("without an API key anybody who reaches {} could use this server", options.transport.host),
+                "set MLXK_API_KEY or --api-key-file, or force it with --allow-unauthenticated");
+  }
+  if (open) log::warn(fmt::format("anybody who reaches {} can use this server: there is no API key", options.transport.host));
+  for (const std::string& origin : options.access.cors_origins) {
+    if (origin == "*") throw Error(ErrorKind::denied, "--cors-origin * without an API key lets every web page use this server");
+  }
+  return keys;
+}
+
+void log_answer(const HttpRequest& head, int status, size_t bytes, double seconds) {
+  log::info(fmt::format("{} {} {}", head.method, head.path, status),
+            {{"request_id", head.id}, {"remote", head.remote}, {"duration", seconds}, {"bytes", static_cast<int64_t>(bytes)}});
+}
+
+ServerOptions server_options(const ServeOptions& options) {
+  ServerOptions made;
+  made.default_max_tokens = options.max_tokens;
+  const char* inline_reasoning = std::getenv("MLXK2_INLINE_REASONING");
+  made.inline_reasoning = inline_reasoning && std::string_view(inline_reasoning) == "1";
+  made.preparation_threads = kPreparationThreads;
+  made.on_answered = log_answer;
+  return made;
+}
+
+void announce(const ServeOptions& options, const std::string& address) {
+  log::info(fmt::format("Starting MLX Knife Server 2.0 on {}", address));
+  log::info(fmt::format("API documentation: {}/openapi.json", address));
+  log::info(options.max_tokens > 0 ? fmt::format("Default max tokens: {}", options.max_tokens)
+                                   : std::string("Default max tokens: model-aware dynamic limits"));
+  log::info("Press Ctrl-C to stop the server");
+}
+
+/// Loads the pinned model while the server answers already.
+class Preload {
+ public:
+  Preload(ModelPool& pool, const std::string& model, SignalPipe& signals) {
+    if (model.empty()) return;
+    thread_ = std::thread([this, &pool, &signals, model] {
+      try {
+        pool.acquire(model, {.context = Context::server});
+        signals.post(kLoaded);
+      } catch (...) {
+        failure_ = std::current_exception();
+        signals.post(kNotLoaded);
+      }
+    });
+  }
+  ~Preload() { join(); }
+  Preload(const Preload&) = delete;
+  Preload& operator=(const Preload&) = delete;
+  /// After kNotLoaded.
+  [[noreturn]] void rethrow() {
+    join();
+    std::rethrow_exception(failure_);
+  }
+
+ private:
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+  std::thread thread_;
+  std::exception_ptr failure_;
+};
+
+void reload_keys(const ServeOptions& options, AccessGuard& guard) {
+  try {
+    KeyRing keys = read_keys_for(options);
+    log::info(fmt::format("API keys read again: {}", keys.size()));
+    guard.set_keys(std::move(keys));
+  } catch (const Error& error) {  // the old ones stay
+    log::error(fmt::format("API keys not read again: {}", error.what()));
+  }
+}
+
+[[noreturn]] void leave_at_once(const ServeOptions& options, int signal) {
+  if (!options.transport.unix_socket.empty()) unlink(options.transport.unix_socket.c_str());
+  log::warn("Leaving at once");
+  std::_Exit(128 + signal);
+}
+
+/// Refuses what is new and waits for what runs.
+void drain(const ServeOptions& options, Server& server, HttpServer& http, SignalPipe& signals) {
+  log::info(fmt::format("Shutting down: waiting for {} answers (again to leave at once)", http.active()));
+  server.drain();
+  bool complete = false;
+  std::thread waiting([&] {
+    complete = http.drain(options.drain_timeout);
+    signals.post(kDrained);
+  });
+  const auto began = std::chrono::steady_clock::now();
+  for (int note = 0; note != kDrained;) {
+    note = signals.next(kLong);
+    const bool again = note == SIGINT || note == SIGTERM;
+    if (again && std::chrono::steady_clock::now() - began > kSamePress) leave_at_once(options, note);
+  }
+  waiting.join();
+  if (!complete) log::warn(fmt::format("{} answers were not complete in time", http.active()));
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options, const std::function<void(const std::string&, int)>& started) {
+  raise_descriptor_limit();
+  AccessGuard guard(options.access, read_keys_for(options));
+  const ModelNames known(options.pool.pinned);  // an unknown model is told before the engine starts
+  SignalPipe signals;
+  Worker worker(open_engine, options.limits);
+  ModelPool pool(worker, options.pool);
+  Server server(worker, pool, guard, server_options(options));
+  HttpServer http(options.transport, server);
+  announce(options, http.address());
+  started(http.address(), http.port());
+  Preload preload(pool, options.pool.pinned, signals);
+  while (true) {
+    const int note = signals.next(kLong);
+    if (note == SIGHUP) reload_keys(options, guard);
+    if (note == kNotLoaded) preload.rethrow();
+    if (note != SIGINT && note != SIGTERM) continue;
+    drain(options, server, http, signals);
+    pool.stop();
+    log::info("Server stopped");
+    return 0;
+  }
+}
+
+}  // namespace mlxk

@@ -1,0 +1,223 @@
+#include "serve_options.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <locale>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "config_file.h"
+#include "hub/resolve.h"
+#include "policy/policy.h"
+#include "threads_option.h"
+
+namespace mlxk {
+
+namespace {
+
+using Kind = OptionKind;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr uint64_t kMiB = 1 << 20, kGiB = 1 << 30;
+constexpr uint64_t kMostPrefixCache = 2 * kGiB;
+
+Option seconds(std::string name, std::string help, std::string default_value) {
+  return {.name = std::move(name), .kind = Kind::number, .metavar = "SECONDS", .help = std::move(help),
+          .default_value = std::move(default_value), .min = 0, .max = 1e7};
+}
+
+std::chrono::milliseconds duration(const Args& args, std::string_view option) {
+  return std::chrono::milliseconds(std::llround(args.number(option) * 1000));
+}
+
+/// The memory that keys and values may take where nobody said: what 70 % for weights leave, but for a twentieth.
+uint64_t default_kv_bytes(const Machine& machine) {
+  return machine.memory_bytes == 0 ? std::numeric_limits<uint64_t>::max() : machine.memory_bytes / 4;
+}
+
+uint64_t default_prefix_bytes(const Machine& machine) {
+  return machine.memory_bytes == 0 ? kMostPrefixCache : std::min(kMostPrefixCache, machine.memory_bytes / 16);
+}
+
+log::Level read_level(const Args& args) {
+  const std::string name = args.has("--log-level") || !args.has("--verbose") ? args.text("--log-level") : "debug";
+  if (name == "debug" || name == "trace") return log::Level::debug;
+  if (name == "info") return log::Level::info;
+  if (name == "warning" || name == "warn") return log::Level::warn;
+  if (name == "error" || name == "critical") return log::Level::error;
+  if (name == "off") return log::Level::off;
+  throw Error(ErrorKind::usage, fmt::format("argument --log-level: one of debug, info, warning, error, off; got '{}'", name));
+}
+
+void check_chunk(const Args& args) {
+  const int64_t chunk = args.integer("--chunk");
+  if (chunk < 1) throw Error(ErrorKind::invalid, fmt::format("chunk size must be at least 1 (got: {}).", chunk));
+  if (chunk > 5) {
+    throw Error(ErrorKind::invalid, "chunk size too large (max: 5 for Metal API stability). This limit is based on "
+                                    "empirically tested performance.");
+  }
+}
+
+TransportOptions read_transport(const Args& args) {
+  TransportOptions transport;
+  transport.host = args.text("--host");
+  transport.port = static_cast<uint16_t>(args.integer("--port"));
+  transport.unix_socket = args.text("--unix-socket");
+  transport.tls_certificate = args.text("--tls-cert");
+  transport.tls_key = args.text("--tls-key");
+  if (transport.tls_certificate.empty() != transport.tls_key.empty()) {
+    throw Error(ErrorKind::usage, "--tls-cert and --tls-key belong together");
+  }
+  transport.max_connections = static_cast<size_t>(args.integer("--max-connections"));
+  transport.header_timeout = duration(args, "--header-timeout");
+  transport.idle_timeout = duration(args, "--keep-alive-timeout");
+  transport.body_timeout = duration(args, "--body-timeout");
+  transport.write_stall_timeout = duration(args, "--write-timeout");
+  return transport;
+}
+
+TextModelOptions read_model_options(const Args& args, const Machine& machine) {
+  TextModelOptions text;
+  text.prefix_cache_bytes = args.has("--prefix-cache") ? parse_size("--prefix-cache", args.text("--prefix-cache"))
+                                                       : default_prefix_bytes(machine);
+  text.prefix_cache_dir = args.text("--prefix-cache-dir");
+  if (!text.prefix_cache_dir.empty()) {
+    text.prefix_cache_disk_bytes = parse_size("--prefix-cache-disk", args.text("--prefix-cache-disk"));
+  } else if (args.has("--prefix-cache-disk")) {
+    throw Error(ErrorKind::usage, "--prefix-cache-disk needs --prefix-cache-dir");
+  }
+  const std::string lookup = args.text("--prompt-lookup");
+  if (lookup != "on" && lookup != "off" && lookup != "auto") {
+    throw Error(ErrorKind::usage, fmt::format("argument --prompt-lookup: one of on, off, auto; got '{}'", lookup));
+  }
+  text.prompt_lookup = lookup != "off";
+  if (args.has("--draft-model")) text.draft_model = resolve_model(args.text("--draft-model")).path;
+  return text;
+}
+
+}  // namespace
+
+std::vector<Option> serve_options() {
+  return {
+      {.name = "--model", .kind = Kind::text, .metavar = "MODEL", .help = "load this one at once and keep it; may be a folder",
+       .env = "MLXK2_PRELOAD_MODEL"},
+      {.name = "--host", .kind = Kind::text, .metavar = "HOST", .help = "address to listen on", .default_value = "127.0.0.1",
+       .env = "MLXK2_HOST"},
+      {.name = "--port", .kind = Kind::integer, .metavar = "N", .help = "port to listen on; 0: any free one",
+       .default_value = "8000", .env = "MLXK2_PORT", .min = 0, .max = 65535},
+      {.name = "--unix-socket", .kind = Kind::text, .metavar = "PATH", .help = "listen on this socket instead"},
+      {.name = "--tls-cert", .kind = Kind::text, .metavar = "FILE", .help = "certificate chain, PEM"},
+      {.name = "--tls-key", .kind = Kind::text, .metavar = "FILE", .help = "its private key, PEM"},
+      {.name = "--max-tokens", .kind = Kind::integer, .metavar = "N",
+       .help = "tokens of an answer where the request says nothing; by default half of the model's context",
+       .env = "MLXK2_MAX_TOKENS", .min = 1, .max = kInfinity},
+      {.name = "--api-key-file", .kind = Kind::text, .metavar = "FILE",
+       .help = "keys that clients must have: lines of key, name:key or name:key:scopes (inference,admin)",
+       .env = "MLXK_API_KEY_FILE"},
+      {.name = "--allow-unauthenticated", .help = "listen beyond this machine without keys"},
+      {.name = "--allowed-host", .kind = Kind::repeated, .metavar = "NAME",
+       .help = "a name that clients may call this server by; *: any. Addresses and localhost always may"},
+      {.name = "--cors-origin", .kind = Kind::repeated, .metavar = "ORIGIN",
+       .help = "web pages of this origin (https://example.org) may ask; none by default"},
+      {.name = "--max-running", .kind = Kind::integer, .metavar = "N", .help = "requests that a model answers at once",
+       .default_value = "64", .min = 1, .max = 4096},
+      {.name = "--max-waiting", .kind = Kind::integer, .metavar = "N", .help = "requests that wait; more are answered 503",
+       .default_value = "512", .min = 0, .max = 1e6},
+      {.name = "--kv-memory", .kind = Kind::text, .metavar = "SIZE",
+       .help = "memory for keys and values of running requests (4G); by default a quarter of the machine's"},
+      {.name = "--prefix-cache", .kind = Kind::text, .metavar = "SIZE",
+       .help = "memory for beginnings of prompts that come again, a model; by default a sixteenth of the machine's, at most "
+               "2G; 0: none"},
+      {.name = "--prefix-cache-dir", .kind = Kind::text, .metavar = "DIR", .help = "keep them in this folder, too"},
+      {.name = "--prefix-cache-disk", .kind = Kind::text, .metavar = "SIZE", .help = "most bytes in that folder",
+       .default_value = "8G"},
+      seconds("--idle-timeout", "free a model that nobody used for so long; 0: never", "0"),
+      {.name = "--max-models", .kind = Kind::integer, .metavar = "N", .help = "models in memory at once; 0: as many as fit",
+       .default_value = "0", .min = 0, .max = 1000},
+      {.name = "--prompt-lookup", .kind = Kind::text, .metavar = "on|off|auto",
+       .help = "guess tokens by what the text said before; the answers stay the same", .default_value = "auto"},
+      {.name = "--draft-model", .kind = Kind::text, .metavar = "MODEL", .help = "a smaller model that guesses tokens"},
+      seconds("--drain-timeout", "after SIGTERM or Ctrl-C, wait so long for answers under way", "30"),
+      seconds("--room-timeout", "a request waits so long for the room of a model that others use", "60"),
+      seconds("--header-timeout", "for a request's head", "10"),
+      seconds("--body-timeout", "for a request's body", "300"),
+      seconds("--write-timeout", "for a client that takes nothing of its answer", "30"),
+      seconds("--keep-alive-timeout", "for a connection without a request", "60"),
+      {.name = "--max-connections", .kind = Kind::integer, .metavar = "N", .help = "connections at once",
+       .default_value = "4096", .min = 1, .max = 1e6},
+      threads_option(),
+      {.name = "--log-level", .kind = Kind::text, .metavar = "LEVEL", .help = "debug, info, warning, error or off",
+       .default_value = "info", .env = "MLXK2_LOG_LEVEL"},
+      {.name = "--log-json", .help = "log lines are JSON objects", .env = "MLXK2_LOG_JSON"},
+      {.name = "--verbose", .help = "the same as --log-level debug"},
+      {.name = "--config", .kind = Kind::text, .metavar = "FILE",
+       .help = "TOML file of these options (port = 8000); flags and variables go before it", .env = "MLXK_CONFIG",
+       .in_file = false},
+      {.name = "--chunk", .kind = Kind::integer, .metavar = "N", .help = "images per call", .default_value = "1",
+       .env = "MLXK2_VISION_CHUNK_SIZE"},
+      {.name = "--reload", .help = "accepted, without effect", .env = "MLXK2_RELOAD"},
+      {.name = "--install-service", .help = "write a systemd or launchd service with these options, and how to start it",
+       .in_file = false},
+      {.name = "--uninstall-service", .help = "remove that service", .in_file = false},
+      {.name = "--user", .help = "the service of this user (the default)", .in_file = false},
+      {.name = "--system", .help = "the service of the system", .in_file = false},
+      {.name = "--json", .help = "print one JSON document on stdout when the server starts", .in_file = false},
+  };
+}
+
+uint64_t parse_size(const std::string& option, const std::string& text) {
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  double number = 0;
+  std::string unit;
+  const bool read = static_cast<bool>(stream >> std::noskipws >> number);
+  if (read) stream >> unit;
+  static const std::vector<std::pair<std::string_view, double>> kUnits = {
+      {"", 1},   {"K", 1024.0}, {"M", double(kMiB)}, {"G", double(kGiB)}, {"T", 1024.0 * double(kGiB)}};
+  if (unit.size() > 1 && unit.ends_with("B")) unit.pop_back();
+  if (unit.size() > 1 && unit.ends_with("i")) unit.pop_back();
+  if (unit == "B") unit.clear();
+  for (const auto& [name, factor] : kUnits) {
+    if (read && std::isfinite(number) && number >= 0 && number * factor < 9e18 && unit == name) {
+      return static_cast<uint64_t>(number * factor);
+    }
+  }
+  throw Error(ErrorKind::usage, fmt::format("argument {}: not a size like 512M or 4G: '{}'", option, text));
+}
+
+bool is_loopback(const std::string& host) {
+  if (host == "localhost" || host == "::1" || host == "[::1]") return true;
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
+}
+
+ServeOptions read_serve_options(Args& args) {
+  if (args.has("--config")) read_config_file(args.text("--config"), args);
+  log::set_level(read_level(args));
+  log::set_json(args.has("--log-json"));
+  check_chunk(args);
+  const Machine machine = this_machine();
+  ServeOptions options;
+  options.transport = read_transport(args);
+  options.pool.pinned = args.text("--model");
+  options.pool.idle_timeout = duration(args, "--idle-timeout");
+  options.pool.max_models = static_cast<size_t>(args.integer("--max-models"));
+  options.pool.room_wait = duration(args, "--room-timeout");
+  options.pool.text = read_model_options(args, machine);
+  options.limits.max_running = static_cast<size_t>(args.integer("--max-running"));
+  options.limits.max_waiting = static_cast<size_t>(args.integer("--max-waiting"));
+  options.limits.kv_bytes =
+      args.has("--kv-memory") ? parse_size("--kv-memory", args.text("--kv-memory")) : default_kv_bytes(machine);
+  options.access = {options.transport.host, args.list("--allowed-host"), args.list("--cors-origin"),
+                    !options.transport.tls_certificate.empty()};
+  options.key_file = args.text("--api-key-file");
+  options.allow_unauthenticated = args.has("--allow-unauthenticated");
+  if (args.has("--max-tokens")) options.max_tokens = args.integer("--max-tokens");
+  options.drain_timeout = duration(args, "--drain-timeout");
+  return options;
+}
+
+}  // namespace mlxk

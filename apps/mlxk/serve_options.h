@@ -1,0 +1,38 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "command.h"
+#include "server/access_guard.h"
+#include "serving/model_pool.h"
+#include "transport/http_server.h"
+#include "worker/limits.h"
+
+namespace mlxk {
+
+/// What `mlxk serve` was asked to do, checked.
+struct ServeOptions {
+  TransportOptions transport;
+  PoolOptions pool;
+  WorkerLimits limits;
+  AccessOptions access;
+  std::string key_file;
+  bool allow_unauthenticated = false;
+  int64_t max_tokens = 0;  // 0: by the model's context
+  std::chrono::milliseconds drain_timeout{30'000};
+};
+
+/// The option table of `mlxk serve`.
+std::vector<Option> serve_options();
+
+/// Reads `args`, the config file that they name included. Throws usage, invalid, io.
+ServeOptions read_serve_options(Args& args);
+
+/// "512M", "1.5G", "0" → bytes, by powers of 1024; throws usage naming `option`.
+uint64_t parse_size(const std::string& option, const std::string& text);
+
+/// Whether `host` is this machine alone: localhost, 127.0.0.0/8, ::1.
+bool is_loopback(const std::string& host);
+
+}  // namespace mlxk

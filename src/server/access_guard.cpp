@@ -1,0 +1,183 @@
+#include "server/access_guard.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "server/api_error.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr const char* kMaxAge = "600";
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
+}
+
+/// "Example.org.:8000" → "example.org", "[::1]:8000" → "[::1]"; empty when it is no host.
+std::string host_name(std::string_view value) {
+  const size_t end = value.starts_with('[') ? value.find(']') : value.find(':');
+  if (value.starts_with('[') && end == value.npos) return {};
+  std::string name = lower(value.starts_with('[') ? value.substr(0, end + 1) : value.substr(0, end));
+  if (name.ends_with('.')) name.pop_back();
+  const std::string_view rest = value.substr(std::min(value.starts_with('[') ? end + 1 : end, value.size()));
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool port = rest.empty() || (rest.front() == ':' && std::all_of(rest.begin() + 1, rest.end(), digit));
+  return port ? name : std::string{};
+}
+
+/// An address cannot be rebound: a page that says one in its URL is a page of that address.
+bool is_address(const std::string& name) {
+  unsigned char bytes[16];
+  if (name.starts_with('[')) return inet_pton(AF_INET6, name.substr(1, name.size() - 2).c_str(), bytes) == 1;
+  return inet_pton(AF_INET, name.c_str(), bytes) == 1;
+}
+
+/// The only value of a field that must not come twice; nullopt when absent. Several differ from every allowed one.
+std::optional<std::string> single(const HttpRequest& head, std::string_view name) {
+  std::optional<std::string> value;
+  for (const auto& [field, content] : head.headers.fields()) {
+    if (lower(field) != name) continue;
+    value = value ? std::string("(several)") : content;
+  }
+  return value;
+}
+
+bool changes_nothing(const std::string& method) { return method == "GET" || method == "HEAD" || method == "OPTIONS"; }
+
+bool is_preflight(const HttpRequest& head) {
+  return head.method == "OPTIONS" && head.headers.find("origin") && head.headers.find("access-control-request-method");
+}
+
+HttpResponse refused(const HttpRequest& head, int status, std::string_view message, std::string_view code) {
+  return error_response(status, message, head.id, "", code);
+}
+
+void check_origin(const std::string& origin) {
+  if (origin == "*") return;
+  const size_t scheme = origin.find("://");
+  const bool ok = scheme != origin.npos && scheme > 0 && scheme + 3 < origin.size() &&
+                  origin.find_first_of("/?#@ \\*,", scheme + 3) == origin.npos;
+  if (!ok) {
+    throw Error(ErrorKind::invalid,
+                fmt::format("--cors-origin: '{}' is no origin; one looks like https://example.org or http://localhost:3000", origin));
+  }
+}
+
+}  // namespace
+
+AccessGuard::AccessGuard(AccessOptions options, KeyRing keys) : options_(std::move(options)) {
+  for (std::string& origin : options_.cors_origins) {
+    check_origin(origin);
+    origin = lower(origin);
+    any_origin_ = any_origin_ || origin == "*";
+  }
+  std::vector<std::string> hosts = {"localhost", lower(options_.host)};
+  for (const std::string& host : options_.allowed_hosts) {
+    any_host_ = any_host_ || host == "*";
+    hosts.push_back(lower(host));
+  }
+  options_.allowed_hosts = std::move(hosts);
+  set_keys(std::move(keys));
+}
+
+void AccessGuard::set_keys(KeyRing keys) {
+  auto shared = std::make_shared<const KeyRing>(std::move(keys));
+  const std::lock_guard lock(mutex_);
+  keys_ = std::move(shared);
+}
+
+std::shared_ptr<const KeyRing> AccessGuard::keys() const {
+  const std::lock_guard lock(mutex_);
+  return keys_;
+}
+
+bool AccessGuard::host_allowed(const HttpRequest& head) const {
+  if (any_host_ || head.remote == "unix") return true;
+  const auto host = single(head, "host");
+  if (!host) return true;  // HTTP/1.0: no browser
+  const std::string name = host_name(*host);
+  const auto& allowed = options_.allowed_hosts;
+  return !name.empty() && (is_address(name) || std::find(allowed.begin(), allowed.end(), name) != allowed.end());
+}
+
+bool AccessGuard::origin_listed(std::string_view origin) const {
+  const auto& listed = options_.cors_origins;
+  return any_origin_ || std::find(listed.begin(), listed.end(), lower(origin)) != listed.end();
+}
+
+bool AccessGuard::is_own_origin(const HttpRequest& head, std::string_view origin) const {
+  const auto host = single(head, "host");
+  return host && lower(origin) == fmt::format("{}://{}", options_.tls ? "https" : "http", lower(*host));
+}
+
+std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope scope, std::string& key_id) const {
+  if (!host_allowed(head)) {
+    return refused(head, 403, "The Host header names a host that this server does not answer for (--allowed-host).", "host_not_allowed");
+  }
+  const auto origin = single(head, "origin");
+  if (is_preflight(head)) {
+    if (!origin_listed(*origin)) return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
+    HttpResponse response;
+    response.status = 204;
+    response.content_type.clear();
+    response.headers.add("Access-Control-Allow-Methods", "GET, POST");
+    response.headers.add("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-Request-ID");
+    response.headers.add("Access-Control-Max-Age", kMaxAge);
+    return response;
+  }
+  if (!changes_nothing(head.method)) {
+    // A page cannot read what it may not, but it must not set anything going either.
+    const auto site = head.headers.find("sec-fetch-site");
+    const bool foreign = origin ? !origin_listed(*origin) && !is_own_origin(head, *origin) : site && *site == "cross-site";
+    if (foreign) return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
+  }
+  return check_key(head, scope, key_id);
+}
+
+std::optional<HttpResponse> AccessGuard::check_key(const HttpRequest& head, Scope scope, std::string& key_id) const {
+  const auto ring = keys();
+  if (ring->empty()) return std::nullopt;
+  std::string_view secret;
+  if (const auto value = head.headers.find("authorization")) {
+    constexpr std::string_view kBearer = "bearer ";
+    if (lower(value->substr(0, kBearer.size())) == kBearer) secret = value->substr(kBearer.size());
+    secret.remove_prefix(std::min(secret.find_first_not_of(' '), secret.size()));
+  } else if (const auto plain = head.headers.find("x-api-key")) {
+    secret = *plain;
+  }
+  const ApiKey* key = ring->find(secret);
+  if (!key) {
+    HttpResponse response = refused(head, 401, secret.empty() ? "An API key is needed: Authorization: Bearer …" : "The API key is not valid.",
+                                    "invalid_api_key");
+    response.headers.add("WWW-Authenticate", "Bearer");
+    return response;
+  }
+  if (!key->allows(scope)) {
+    return refused(head, 403, fmt::format("The API key '{}' does not have the scope {}.", key->id, scope == Scope::admin ? "admin" : "inference"),
+                   "missing_scope");
+  }
+  key_id = key->id;
+  return std::nullopt;
+}
+
+void AccessGuard::decorate(const HttpRequest& head, HttpResponse& response) const {
+  response.headers.add("X-Content-Type-Options", "nosniff");
+  if (options_.cors_origins.empty()) return;
+  const auto origin = single(head, "origin");
+  if (!any_origin_) response.headers.add("Vary", "Origin");
+  if (!origin || !origin_listed(*origin)) return;
+  response.headers.add("Access-Control-Allow-Origin", any_origin_ ? "*" : *origin);
+  response.headers.add("Access-Control-Expose-Headers", "X-Request-ID, Retry-After");
+}
+
+}  // namespace mlxk
