@@ -19,8 +19,9 @@ constexpr size_t kLargeRead = 32 << 10;
 constexpr size_t kSkippedBody = 64 << 10;   // of a refused request; for more the connection is closed
 constexpr size_t kChunkOverhead = 16;       // bytes on the wire for each of a chunked body
 constexpr size_t kBuffersAtOnce = 16;
-constexpr auto kLinger = 2s;                // for a client to read our last answer
+constexpr auto kLinger = 2s;                // for a client to read our last answer, since it last sent something
 constexpr auto kRefusalLinger = 500ms;
+constexpr auto kLingerAtMost = 30s;
 constexpr auto kProbe = 200ms;              // how often a client is looked at that we do not read from
 constexpr int kClientGone = 499;            // in logs only: no answer had begun
 
@@ -148,6 +149,7 @@ asio::awaitable<bool> Connection::serve_one() {
       target.limit = plan.limit;
       target.sink = plan.sink.get();
       target.collected = plan.sink ? nullptr : &body;
+      target.room = &server_.body_room;
       if (head.content_length && *head.content_length > plan.limit) {
         refusal = {413, "[body] may have " + std::to_string(plan.limit) + " bytes, got " +
                             std::to_string(*head.content_length)};
@@ -161,6 +163,7 @@ asio::awaitable<bool> Connection::serve_one() {
       }
       parser->set_target(&target);
       const bool there = co_await read_body(*parser, target, refusal);
+      server_.body_room += body.size();  // from here on it is the handler's
       if (!there) co_return false;
     } else if (head.has_body) {
       head.keep_alive = false;
@@ -301,10 +304,11 @@ asio::awaitable<void> Connection::linger(std::chrono::milliseconds patience) {
   discarding_ = true;
   in_.clear();
   wire_.say_goodbye([self = shared_from_this()](error_code) {});
-  const auto deadline = Clock::now() + patience;
-  while (!ended_ && !broken_ && Clock::now() < deadline) {
+  const auto end = Clock::now() + kLingerAtMost;
+  for (size_t received = received_ + 1; !ended_ && !broken_ && received != received_ && Clock::now() < end;) {
+    received = received_;
     read();
-    co_await wait(deadline);
+    co_await wait(std::min(end, Clock::now() + patience));
   }
 }
 

@@ -90,7 +90,8 @@ class RequestHandler {
   virtual void handle(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
   /// The transport itself refuses: broken HTTP, a limit, a time-out. Gives the answer's body and type for `status`.
   virtual HttpResponse refusal(int status, std::string_view message, const std::string& request_id) = 0;
-  /// An answer is complete, or its client has gone (`bytes` were written until then). For access logs and metrics.
+  /// An answer is complete, or its client has gone (`bytes`, heads included, were written until then; status 499: the answer
+  /// had not begun). Refusals too; then `head` may be empty but for its id. For access logs and metrics.
   virtual void answered(const HttpRequest& head, int status, size_t bytes, double seconds) = 0;
 };
 

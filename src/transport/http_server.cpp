@@ -75,14 +75,22 @@ struct HttpServer::Impl {
         pauses.erase(&pause);
         continue;
       }
-      const size_t open = state.connections.size();
-      if (open >= state.options.max_connections + kRefusedAtOnce) continue;
-      std::string remote = remote_name(socket);
-      if (remote != "unix") tune(socket);
-      const auto connection = std::make_shared<Connection>(state, std::move(socket), std::move(remote));
-      if (open < state.options.max_connections) connection->start();
-      else connection->start_refusing();
+      try {
+        take(std::move(socket));
+      } catch (const std::exception& error) {  // out of memory: this client is lost, the next one is not
+        log::limited(log::Level::error, "accept", error.what());
+      }
     }
+  }
+
+  void take(Socket socket) {
+    const size_t open = state.connections.size();
+    if (open >= state.options.max_connections + kRefusedAtOnce) return;
+    std::string remote = remote_name(socket);
+    if (remote != "unix") tune(socket);
+    const auto connection = std::make_shared<Connection>(state, std::move(socket), std::move(remote));
+    if (open < state.options.max_connections) connection->start();
+    else connection->start_refusing();
   }
 
   void stop_accepting() {

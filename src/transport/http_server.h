@@ -19,6 +19,7 @@ struct TransportOptions {
   std::filesystem::path tls_certificate, tls_key;  // PEM; both or neither
   size_t max_connections = 4096;       // more are answered 503 and closed
   size_t max_header_bytes = 32 << 10;  // of request line and headers
+  size_t max_body_bytes = 512 << 20;   // of all bodies that are being collected; more are refused with 503
   std::chrono::milliseconds header_timeout{10'000};     // for a whole head once its first byte came
   std::chrono::milliseconds idle_timeout{60'000};       // between requests of a connection
   std::chrono::milliseconds body_stall_timeout{15'000};  // without a byte of body

@@ -155,6 +155,21 @@ TEST(Limits, ARefusedRequestWithASmallBodyKeepsItsConnection) {
   EXPECT_TRUE(client.ended());
 }
 
+TEST(Limits, BodiesThatArriveShareTheirRoom) {
+  TestHandler handler;
+  auto options = any_port();
+  options.max_body_bytes = 1'000;
+  HttpServer server(options, handler);
+  RawClient first(server.port());
+  handler.limit = 1'000;
+  first.send("POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n" + std::string(800, 'x'));
+  ASSERT_TRUE(eventually([&] { return server.active() == 1; }));
+  const std::string large = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n" + std::string(300, 'x');
+  EXPECT_TRUE(eventually([&] { return RawClient(server.port()).ask(large).status == 503; }));
+  EXPECT_EQ(first.ask(std::string(100, 'x')).status, 200);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(RawClient(server.port()).ask(large).status, 200);
+}
+
 class CountingSink : public BodySink {
  public:
   void take(std::string_view bytes) override {

@@ -61,13 +61,22 @@ struct TargetBody {
       }
       try {
         if (target_->sink) target_->sink->take(bytes);
-        else if (target_->collected) target_->collected->append(bytes);
+        else if (target_->collected) collect(bytes);
       } catch (const Error& error) {
         target_->refusal = {error_kind_info(error.kind()).http_status, error.what()};
       } catch (const std::exception& error) {
         target_->refusal = {500, error.what()};
       }
       return !target_->refusal;
+    }
+
+    void collect(std::string_view bytes) {
+      if (target_->room && bytes.size() > *target_->room) {
+        target_->refusal = {503, "[body] too many large requests at once"};
+        return;
+      }
+      target_->collected->append(bytes);
+      if (target_->room) *target_->room -= bytes.size();
     }
 
     value_type& target_;  // set after this reader is made

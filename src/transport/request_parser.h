@@ -42,6 +42,7 @@ struct BodyTarget {
   size_t limit = 0;
   BodySink* sink = nullptr;          // null: into `collected`
   std::string* collected = nullptr;  // null beside a null sink: dropped
+  size_t* room = nullptr;            // what all of a server's collected bodies may still take; null: no bound
   size_t size = 0;                   // bytes so far
   Refusal refusal;                   // too large, or by the sink
 };
