@@ -5,6 +5,9 @@
 
 #include <mlx/ops.h>
 
+#include "kernels/cpu_op.h"
+#include "sample/dry.h"
+
 namespace mlxk {
 namespace mx = mlx::core;
 namespace {
@@ -42,6 +45,7 @@ void penalise(const Sampling& sampling, std::span<const int32_t> history, std::s
       logits[static_cast<size_t>(id)] -= sampling.frequency_penalty;
     }
   }
+  penalise_repetitions(sampling, history, logits);
 }
 
 Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt)
@@ -71,6 +75,10 @@ Penalties::Penalties(const Sampling& sampling, std::span<const int32_t> prompt)
   use(repetition_ != 1, repetition_size_);
   use(presence_ != 0, presence_size_);
   use(frequency_ != 0, frequency_size_);
+  if (sampling.dry_multiplier != 0 && sampling.dry_penalty_last_n != 0) {
+    dry_ = std::make_shared<const Sampling>(sampling);
+    use(true, std::max(sampling.dry_penalty_last_n, 0));
+  }
   if (!active_ || prompt.empty()) return;
 
   const size_t keep = unbounded_ ? prompt.size() : std::min(prompt.size(), static_cast<size_t>(longest_));
@@ -104,7 +112,20 @@ mx::array Penalties::apply(mx::array logits) const {
     const mx::array ids = window(frequency_size_);
     logits = mx::scatter_add_axis(logits, ids, mx::full(ids.shape(), -frequency_), -1);
   }
-  return logits;
+  return dry_ ? apply_dry(logits) : logits;
+}
+
+// What has no operation of libmlx's: on the CPU's stream, wherever the rest of the chain runs.
+mx::array Penalties::apply_dry(const mx::array& logits) const {
+  auto compute = [sampling = dry_](const Arrays& in, Arrays& out) {
+    static Scratch logits_storage, history_storage;
+    const float* row = row_major(in[0], logits_storage);
+    const std::span<float> result(out[0].data<float>(), in[0].size());
+    std::copy_n(row, result.size(), result.begin());
+    penalise_repetitions(*sampling, {row_major_int(in[1], history_storage), in[1].size()}, result);
+  };
+  return mx::array::make_arrays({logits.shape()}, {mx::float32}, cpu_op("DryPenalty", std::move(compute)),
+                                {logits, *history_}).front();
 }
 
 void Penalties::append(const mx::array& token) {

@@ -16,7 +16,7 @@
 
 namespace mlxk {
 
-/// How the next token is chosen, in mlx-lm's order: logit bias and penalties on the logits, log-softmax, then
+/// How the next token is chosen, in mlx-lm's order: logit bias and penalties (DRY last) on the logits, log-softmax, then
 /// top-p → min-p → XTC → top-k on the untempered log-probabilities, then a draw at `temperature` (0: argmax).
 struct Sampling {
   float temperature = 0.7F;
@@ -33,6 +33,12 @@ struct Sampling {
   int presence_context_size = 20;
   float frequency_penalty = 0.0F;
   int frequency_context_size = 20;
+  // DRY: tokens that would go on with a repetition longer than allowed (sample/dry.h).
+  float dry_multiplier = 0.0F;  // 0 switches it off
+  float dry_base = 1.75F;       // at least 1
+  int dry_allowed_length = 2;   // at least 1
+  int dry_penalty_last_n = -1;  // so many recent tokens are looked at; -1: all, 0: none
+  std::vector<std::vector<int32_t>> dry_breakers;  // token sequences that end what counts as repeated; ascending
   std::vector<std::pair<int32_t, float>> logit_bias;
   std::optional<uint64_t> seed;  // absent: a fresh one each time
 };

@@ -1,5 +1,6 @@
 #include "worker/sampling_check.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -47,6 +48,17 @@ void check_sampling(const Sampling& s, int64_t vocab_size) {
   require_at_least(0, "repetition_context_size", "at least 0", s.repetition_context_size);
   require_at_least(0, "presence_context_size", "at least 0", s.presence_context_size);
   require_at_least(0, "frequency_context_size", "at least 0", s.frequency_context_size);
+  require(s.dry_multiplier >= 0 && std::isfinite(s.dry_multiplier), "dry_multiplier", "a number of at least 0",
+          s.dry_multiplier);
+  require(s.dry_base >= 1 && std::isfinite(s.dry_base), "dry_base", "a number of at least 1", s.dry_base);
+  require_at_least(1, "dry_allowed_length", "at least 1", s.dry_allowed_length);
+  require_at_least(-1, "dry_penalty_last_n", "at least -1", s.dry_penalty_last_n);
+  for (const auto& breaker : s.dry_breakers) {
+    require_at_least(1, "dry_breakers", "of at least 1 token each", static_cast<int>(breaker.size()));
+  }
+  if (!std::is_sorted(s.dry_breakers.begin(), s.dry_breakers.end())) {
+    throw Error(ErrorKind::invalid, "[sampling] dry_breakers must be ascending");
+  }
   for (const int32_t id : s.xtc_special_tokens) check_id("xtc_special_tokens", id, vocab_size);
   for (const auto& [id, bias] : s.logit_bias) {
     check_id("logit_bias", id, vocab_size);

@@ -50,6 +50,16 @@ TEST(CheckSampling, NamesTheFieldAndTheValue) {
             "[sampling] xtc_threshold must be from 0 to 0.5, got 0.6");
   EXPECT_EQ(refusal([](Sampling& s) { s.frequency_context_size = -3; }),
             "[sampling] frequency_context_size must be at least 0, got -3");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_multiplier = -1; }),
+            "[sampling] dry_multiplier must be a number of at least 0, got -1");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_base = 0.5F; }), "[sampling] dry_base must be a number of at least 1, got 0.5");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_allowed_length = 0; }),
+            "[sampling] dry_allowed_length must be at least 1, got 0");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_penalty_last_n = -2; }),
+            "[sampling] dry_penalty_last_n must be at least -1, got -2");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_breakers = {{1}, {}}; }),
+            "[sampling] dry_breakers must be of at least 1 token each, got 0");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_breakers = {{2}, {1, 3}}; }), "[sampling] dry_breakers must be ascending");
   EXPECT_EQ(refusal([](Sampling& s) { s.logit_bias = {{100, 1.0F}}; }),
             "[sampling] logit_bias names token 100, the vocabulary has 100");
   EXPECT_EQ(refusal([](Sampling& s) { s.xtc_special_tokens = {-1}; }),

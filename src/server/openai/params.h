@@ -18,7 +18,8 @@ namespace mlxk {
 /// the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
 struct AnswerParams {
   std::string model;
-  Sampling sampling;
+  Sampling sampling;              // without dry_breakers, which are the tokenizer's matter:
+  std::vector<std::string> dry_sequence_breakers;
   std::optional<int64_t> max_tokens;
   int n = 1;
   std::vector<std::string> stops;

@@ -88,6 +88,18 @@ TEST(ParseChat, ReadsEveryFieldOfSampling) {
   EXPECT_EQ(s.logit_bias, (std::vector<std::pair<int32_t, float>>{{0, -100.0F}, {42, 1.5F}}));
 }
 
+TEST(ParseChat, ReadsDry) {
+  EXPECT_EQ(chat("").dry_sequence_breakers, (std::vector<std::string>{"\n", ":", "\"", "*"}));
+  EXPECT_EQ(chat("").sampling.dry_multiplier, 0);
+  const ChatParams p = chat(R"("dry_multiplier":0.75,"dry_base":1.5,"dry_allowed_length":3,"dry_penalty_last_n":64,
+    "dry_sequence_breakers":["#"])");
+  EXPECT_EQ(p.sampling.dry_multiplier, 0.75F);
+  EXPECT_EQ(p.sampling.dry_base, 1.5F);
+  EXPECT_EQ(p.sampling.dry_allowed_length, 3);
+  EXPECT_EQ(p.sampling.dry_penalty_last_n, 64);
+  EXPECT_EQ(p.dry_sequence_breakers, std::vector<std::string>{"#"});
+}
+
 TEST(ParseChat, TopPOfZeroLeavesTheLikeliestToken) { EXPECT_GT(chat(R"("top_p":0)").sampling.top_p, 0); }
 
 TEST(ParseChat, ReadsWhatBoundsAnAnswer) {
@@ -197,6 +209,12 @@ const Bad kBadAnswerFields[] = {
     {R"("presence_context_size":1e9)", "presence_context_size"},
     {R"("frequency_penalty":-2.5)", "frequency_penalty"},
     {R"("frequency_context_size":"a")", "frequency_context_size"},
+    {R"("dry_multiplier":-1)", "dry_multiplier"},
+    {R"("dry_base":0.5)", "dry_base"},
+    {R"("dry_allowed_length":0)", "dry_allowed_length"},
+    {R"("dry_penalty_last_n":-2)", "dry_penalty_last_n"},
+    {R"("dry_sequence_breakers":["a",""])", "dry_sequence_breakers[1]"},
+    {R"("dry_sequence_breakers":"a")", "dry_sequence_breakers"},
     {R"("logit_bias":[1])", "logit_bias"},
     {R"("logit_bias":{"x":1})", "logit_bias"},
     {R"("logit_bias":{"-1":1})", "logit_bias"},
