@@ -174,7 +174,7 @@ RequestParser::~RequestParser() = default;
 RequestHead RequestParser::read_head(std::string_view head) {
   auto& parser = impl_->parser;
   parser.header_limit(static_cast<uint32_t>(std::min<size_t>(head.size() + 1, UINT32_MAX)));
-  parser.body_limit(boost::none);
+  parser.body_limit(UINT64_MAX);  // the target has its own; Boost 1.74 takes none for zero
   beast::error_code ec;
   parser.put({head.data(), head.size()}, ec);
   RequestHead result;
