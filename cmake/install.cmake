@@ -39,7 +39,7 @@ if(NOT APPLE)
   # Bundled: what a machine without the build's packages lacks. Left to the system: the C and C++ runtimes, and OpenSSL,
   # whose security fixes come from there.
   install(RUNTIME_DEPENDENCY_SET mlxk_bundle
-    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\\+\\+|libcrypto|ld-linux[^.]*)\\."
+    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\\+\\+|libcrypto|libssl|ld-linux[^.]*)\\."
       "^libmlx" "^lib(cu|nv|nccl)"
     POST_INCLUDE_REGEXES "/lib(fmt|md4c|edit|bsd|md|tinfo|ncurses)[^/]*$"
     POST_EXCLUDE_REGEXES ".*"
