@@ -1,11 +1,21 @@
 // `mlxk serve`: the options, the start document, and the service files; serve.cpp runs.
+#include <climits>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
+
+#include "base/error.h"
 #include "command.h"
+#include "hub/resolve.h"
 #include "json/json.h"
 #include "output.h"
 #include "serve.h"
 #include "serve_options.h"
+#include "service_unit.h"
 #include "threads_option.h"
 
 namespace mlxk {
@@ -27,9 +37,70 @@ void print_start(const ServeOptions& options, const std::string& address, int po
   std::fflush(stdout);
 }
 
+std::filesystem::path this_program() {
+#ifdef __APPLE__
+  char path[PATH_MAX];
+  uint32_t size = sizeof path;
+  if (_NSGetExecutablePath(path, &size) != 0) throw Error(ErrorKind::io, "cannot tell where this program is");
+  return std::filesystem::canonical(path);
+#else
+  return std::filesystem::read_symlink("/proc/self/exe");
+#endif
+}
+
+bool is_path_option(const std::string& name) {
+  return name == "--config" || name == "--api-key-file" || name == "--tls-cert" || name == "--tls-key" ||
+         name == "--unix-socket" || name == "--prefix-cache-dir";
+}
+
+/// The command line once more, for a service: without what concerns the installation, and with absolute paths.
+std::vector<std::string> service_arguments(const Args& args) {
+  std::vector<std::string> words = {"serve"};
+  for (const Option& option : args.command->options) {
+    const auto values = args.given.find(option.name);
+    const bool installs = option.name == "--install-service" || option.name == "--user" || option.name == "--system";
+    if (values == args.given.end() || installs) continue;
+    for (const std::string& value : values->second) {
+      words.push_back(option.name);
+      const bool path = is_path_option(option.name) || (option.name == "--model" && is_path_spec(value));
+      if (option.kind != OptionKind::flag) words.push_back(path ? std::filesystem::absolute(value).lexically_normal().string() : value);
+    }
+  }
+  return words;
+}
+
+/// A service has no shell's environment: what it needs of ours is written down, but no keys.
+Service make_service(const Args& args, const ServeOptions& options) {
+  Service service;
+  service.program = this_program();
+  service.arguments = service_arguments(args);
+  service.system = args.has("--system");
+  for (const char* name : {"HF_HOME", "HF_HUB_CACHE", "MLXK_WORKSPACE_HOME", "MLXK_MEMORY_LIMIT", "MLXK_THREADS"}) {
+    if (const char* value = std::getenv(name); value && *value) service.environment.emplace_back(name, value);
+  }
+  const auto& cache = options.pool.text.prefix_cache_dir;
+  if (!cache.empty()) service.writable.push_back(std::filesystem::absolute(cache));
+  const auto& socket = options.transport.unix_socket;
+  if (!socket.empty()) service.writable.push_back(std::filesystem::absolute(socket).parent_path());
+  if (std::getenv("MLXK_API_KEY") || std::getenv("MLXK_API_KEYS")) {
+    throw Error(ErrorKind::invalid, "a service does not get the keys of this shell: a unit can be read by anybody",
+                "unset MLXK_API_KEY and give --api-key-file");
+  }
+  return service;
+}
+
 int run(const Args& given) {
   Args args = given;
+  if (args.has("--user") && args.has("--system")) throw Error(ErrorKind::usage, "--user and --system exclude each other");
+  if (args.has("--uninstall-service")) {
+    uninstall_service(args.has("--system"));
+    return 0;
+  }
   const ServeOptions options = read_serve_options(args);
+  if (args.has("--install-service")) {
+    install_service(make_service(args, options));
+    return 0;
+  }
   apply_threads(args);
   return serve(options, [&](const std::string& address, int port) {
     if (args.has("--json")) print_start(options, address, port);
