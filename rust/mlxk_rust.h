@@ -68,6 +68,9 @@ typedef struct mlxk_grammar_env mlxk_grammar_env;  // a vocabulary prepared for 
 int mlxk_grammar_env_new(const mlxk_tokenizer* tokenizer, const int32_t* eos, size_t count, mlxk_grammar_env** out,
                          mlxk_text* error);
 void mlxk_grammar_env_free(mlxk_grammar_env* env);
+/// The ids (int32_t each) of the tokens that begin with `text` and go on, or have it anywhere inside and go on.
+int mlxk_grammar_env_beyond(const mlxk_grammar_env* env, const char* text, size_t size, int anywhere, mlxk_text* out,
+                            mlxk_text* error);
 
 typedef struct mlxk_grammar mlxk_grammar;
 /// `kind`: json_schema, regex, lark or grammars (several as JSON, see grammar.h).

@@ -125,6 +125,44 @@ pub unsafe extern "C" fn mlxk_grammar_env_free(env: *mut GrammarEnv) {
     }
 }
 
+/// The tokens that begin with `text` and go on, or that have it anywhere inside and go on.
+fn tokens_beyond(trie: &TokTrie, text: &[u8], anywhere: bool) -> Vec<TokenId> {
+    let mut found = vec![];
+    if anywhere {
+        found.extend((0..trie.vocab_size() as TokenId).filter(|id| {
+            let token = trie.token(*id);
+            token.len() > text.len() && token[..token.len() - 1].windows(text.len()).any(|part| part == text)
+        }));
+    } else if let Some(node) = trie.child_at_bytes(trie.root(), text) {
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            for child in trie.node_children(node) {
+                found.extend(child.token_id());
+                open.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// The ids, four bytes each in the machine's order.
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_grammar_env_beyond(
+    env: *const GrammarEnv,
+    text: *const u8,
+    size: usize,
+    anywhere: i32,
+    out: *mut Text,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        let env = &*env;
+        let ids = tokens_beyond(env.factory.tok_env().tok_trie(), bytes(text, size), anywhere != 0);
+        *out = Text::from_bytes(ids.iter().flat_map(|id| id.to_ne_bytes()).collect());
+        Ok(())
+    })
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_grammar_new(
     env: *const GrammarEnv,

@@ -17,6 +17,18 @@ namespace {
 using Kind = AnswerGrammar::Kind;
 using Choice = ToolOptions::Choice;
 
+constexpr size_t kMaxKeys = 4096;  // of one object: the time to compile grows with their square
+
+/// Throws invalid where an object of `schema` has too many keys.
+void check_keys(const Json& schema, std::string_view place) {
+  if (schema.is_object() && schema.size() > kMaxKeys) {
+    throw Error(ErrorKind::invalid,
+                fmt::format("[{}] an object of a schema may have at most {} keys, got {}", place, kMaxKeys, schema.size()));
+  }
+  if (!schema.is_structured()) return;
+  for (const Json& item : schema) check_keys(item, place);
+}
+
 /// The schema of a JSON answer. Blanks in it are bounded: a model that likes them would write nothing else. `oneOf` is read
 /// as `anyOf`. Throws invalid.
 Json schema_of(const AnswerGrammar& grammar) {
@@ -27,6 +39,7 @@ Json schema_of(const AnswerGrammar& grammar) {
     } catch (const Error& error) {
       throw Error(ErrorKind::invalid, error.what());
     }
+    check_keys(schema, "json_schema");
   }
   if (schema.is_object() && !schema.contains("x-guidance")) {
     schema["x-guidance"] = {{"whitespace_pattern", "[ \\n]{1,20}"}, {"coerce_one_of", true}};
@@ -64,8 +77,8 @@ class AnswerConstraint : public TokenConstraint {
   }
 
   /// Reasoning comes first: always, or where the answer begins with `opens`.
-  void reason(const ReasoningFormat& format) {
-    reasoning.emplace(*tokenizer_, std::vector<std::string>{format.close});
+  void reason(const GrammarCompiler& compiler, const ReasoningFormat& format) {
+    reasoning.emplace(compiler, std::vector<std::string>{format.close});
     in_reasoning_ = format.prompt_opens;
     if (format.prompt_opens) return;
     // The tag's first token tells it from an answer only where it is one of the format's own.
@@ -117,6 +130,7 @@ std::vector<ToolFunction> functions(const ToolOptions& tools) {
     if (parameters.is_object() && strict != false) one.parameters = parameters;
     if (!parameters.is_null() && !parameters.is_object()) bad(one.name + ": parameters must be an object");
     if (parameters.is_null()) one.parameters = {{"type", "object"}, {"properties", Json::object()}, {"additionalProperties", false}};
+    check_keys(one.parameters, "tools");
     if (!one.parameters.contains("type")) one.parameters["type"] = "object";
     if (tools.choice != Choice::named || one.name == tools.name) all.push_back(std::move(one));
   }
@@ -232,7 +246,7 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
   const bool harmony = reasoning.kind == ReasoningFormat::Kind::harmony;
   const std::vector<ToolFunction> called = may_call ? functions(tools) : std::vector<ToolFunction>();
   auto constraint = std::make_shared<AnswerConstraint>(tokenizer);
-  if (reasoning.kind == ReasoningFormat::Kind::tags) constraint->reason(reasoning);
+  if (reasoning.kind == ReasoningFormat::Kind::tags) constraint->reason(compiler, reasoning);
   // Behind reasoning, blanks stand before the answer.
   const std::string blanks = constraint->reasoning ? "/[ \\t\\r\\n]{1,8}/? " : "";
   if (grammar.kind != Kind::none) plain_grammar(compiler, grammar);  // a bad one is named as the client wrote it
@@ -248,7 +262,7 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
       constraint->hold(plain_grammar(compiler, grammar));
     } else if (may_call && !must_call && grammar.kind == Kind::none) {
       const std::vector<std::string> openings = format->openings();
-      constraint->text.emplace(*tokenizer, openings);
+      constraint->text.emplace(compiler, openings);
       for (const std::string& opening : openings) {
         AnswerText answer(*tokenizer, format, reasoning);
         constraint->behind_text.push_back(answer.compile(compiler, answer.calls(called, tools, opening)));

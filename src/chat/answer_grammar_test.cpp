@@ -287,7 +287,7 @@ TEST_F(AnswerGrammarTest, IsBoundedForHostileGrammars) {
   std::string names;
   for (int i = 0; i < 40'000; ++i) names += (i ? ",\"v" : "\"v") + std::to_string(i) + "\"";
   std::string properties, choices;
-  for (int i = 0; i < 5'000; ++i) properties += (i ? ",\"p" : "\"p") + std::to_string(i) + "\": {\"type\": \"string\"}";
+  for (int i = 0; i < 20'000; ++i) properties += (i ? ",\"p" : "\"p") + std::to_string(i) + "\": {\"type\": \"string\"}";
   for (int i = 0; i < 14; ++i) {
     choices += std::string(i ? "," : "") + R"({"oneOf": [{"properties": {"a)" + std::to_string(i) +
                R"(": {"type": "string"}}}, {"properties": {"b)" + std::to_string(i) + R"(": {"type": "integer"}}}]})";

@@ -19,26 +19,17 @@ void set_bit(std::span<uint32_t> mask, int32_t id, bool on) {
   mask[word] = on ? mask[word] | bit : mask[word] & ~bit;
 }
 
-FreeText::FreeText(const Tokenizer& tokenizer, std::vector<std::string> markers)
-    : tokenizer_(tokenizer), markers_(std::move(markers)) {
-  std::vector<std::string> spelled;  // of ordinary tokens
+FreeText::FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers)
+    : tokenizer_(*compiler.tokenizer()), markers_(std::move(markers)) {
   for (const std::string& marker : markers_) {
     longest_ = std::max(longest_, marker.size());
-    const auto id = tokenizer.token_to_id(marker);
-    if (!id || !tokenizer.is_special(*id)) spelled.push_back(marker);
-  }
-  if (spelled.empty()) return;
-  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
-    const std::string token = tokenizer.token_bytes(id);
-    for (const std::string& marker : spelled) {
-      const size_t whole = token.find(marker);
-      if (whole != std::string::npos && whole + marker.size() < token.size()) crossing_[""].push_back(id);
-      for (size_t begun = 1; begun < marker.size(); ++begun) {
-        const size_t rest = marker.size() - begun;
-        if (token.size() > rest && token.compare(0, rest, marker, begun, rest) == 0) {
-          crossing_[marker.substr(0, begun)].push_back(id);
-        }
-      }
+    const auto id = tokenizer_.token_to_id(marker);
+    if (id && tokenizer_.is_special(*id)) continue;
+    for (size_t begun = 0; begun < marker.size(); ++begun) {
+      const auto tokens = compiler.tokens_beyond(std::string_view(marker).substr(begun), begun == 0);
+      if (tokens.empty()) continue;
+      auto& all = crossing_[marker.substr(0, begun)];
+      all.insert(all.end(), tokens.begin(), tokens.end());
     }
   }
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/grammar.h"
 
 namespace mlxk {
 
@@ -15,8 +15,8 @@ namespace mlxk {
 /// begins with a token of its own.
 class FreeText {
  public:
-  /// `tokenizer` outlives it. Looks through the vocabulary where a marker is no special token.
-  FreeText(const Tokenizer& tokenizer, std::vector<std::string> markers);
+  /// The compiler's tokenizer outlives it.
+  FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers);
 
   /// Sets the bits of all tokens that may come.
   void allowed(std::span<uint32_t> mask) const;
@@ -28,7 +28,7 @@ class FreeText {
   std::vector<std::string> markers_;
   size_t longest_ = 0;
   std::string tail_;                                     // of the text, what may begin a marker
-  std::map<std::string, std::vector<int32_t>> crossing_;  // tokens that begin with the end of a marker and go on
+  std::map<std::string, std::vector<int32_t>> crossing_;  // where the text ends with the key: tokens that complete a marker and go on
 };
 
 /// Sets the bits of ids below `count`, clears the others.

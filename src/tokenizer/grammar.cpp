@@ -1,5 +1,6 @@
 #include "tokenizer/grammar.h"
 
+#include <cstring>
 #include <future>
 #include <list>
 #include <mutex>
@@ -112,6 +113,16 @@ std::shared_ptr<Prototype> GrammarCompiler::State::find_or_compile(const char* k
 }
 
 const std::shared_ptr<const Tokenizer>& GrammarCompiler::tokenizer() const { return state_->tokenizer; }
+
+std::vector<int32_t> GrammarCompiler::tokens_beyond(std::string_view text, bool anywhere) const {
+  RustText ids, error;
+  const int status = mlxk_grammar_env_beyond(state_->handle.get(), text.data(), text.size(), anywhere, ids.out(), error.out());
+  check_rust(status, error, ErrorKind::internal, "grammar");
+  const std::string bytes = ids.str();
+  std::vector<int32_t> out(bytes.size() / sizeof(int32_t));
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(int32_t));
+  return out;
+}
 
 uint64_t GrammarCompiler::compiled() const {
   const std::lock_guard lock(state_->mutex);

@@ -39,9 +39,11 @@ class GrammarCompiler {
   ~GrammarCompiler();
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const;
+  /// The ordinary tokens that begin with `text` and go on behind it; with `anywhere`, those that have it inside and go on.
+  std::vector<int32_t> tokens_beyond(std::string_view text, bool anywhere) const;
 
   // Each takes a source of at most kMaxSource bytes, and compiles a source that is among the last kMaxKept once.
-  static constexpr size_t kMaxSource = size_t{1} << 20, kMaxKept = 32;
+  static constexpr size_t kMaxSource = size_t{512} << 10, kMaxKept = 32;
 
   /// The texts that `schema` (JSON Schema as text) accepts; throws invalid saying what is wrong with it.
   Grammar json_schema(std::string_view schema) const;

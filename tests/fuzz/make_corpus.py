@@ -2,6 +2,7 @@
 """Writes the seeds in tests/fuzz/corpus: small inputs that reach every part of a parser. Deterministic."""
 import io
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -179,4 +180,12 @@ write("multipart_fuzz", {
     "star": form(3, "--XX", FIELD + "; filename*=utf-8''x", "", "x", "--XX--"),
     "truncated": form(4, "--XX", FIELD, "", "x", "--X"),
     "type": b"\x00multipart/form-data; boundary=\"a b\"; charset=utf-8",
+})
+
+
+GOLDENS = Path(__file__).parent.parent / "data/chat/tool_calls.json"
+FAMILIES = re.findall(r"^MLXK_TOOL_FORMAT\((\w+)\)", (Path(__file__).parents[2] / "src/chat/tools/tool_formats.inc").read_text(), re.M)
+write("tool_calls_fuzz", {
+    f"{case['format']}_{number}": bytes([FAMILIES.index(case["format"]), number]) + case["text"].encode()
+    for number, case in enumerate(json.loads(GOLDENS.read_text(encoding="utf-8"))["cases"])
 })
