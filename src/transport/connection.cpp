@@ -244,7 +244,9 @@ asio::awaitable<bool> Connection::read_body(RequestParser& parser, BodyTarget& t
     in_.erase(0, used);
     used_in_all += used;
     refusal = parser.refusal();
-    if (!refusal && used_in_all > kChunkOverhead * target.size + kReadAhead) refusal = {400, "[body] has too small chunks"};
+    if (!refusal && used_in_all > kChunkOverhead * target.size + kReadAhead) {
+      refusal = {400, "[body] has too small chunks"};
+    }
     if (!refusal && !parser.done() && in_.size() >= read_ahead_) refusal = {400, "[body] has too long a chunk header"};
     if (refusal || parser.done()) break;
     if (ended_ || broken_) co_return false;

@@ -91,7 +91,8 @@ void Listener::listen_tcp(const TransportOptions& options) {
 void Listener::listen_unix(const fs::path& path) {
   address_ = "unix:" + path.string();
   if (path.string().size() >= sizeof(sockaddr_un::sun_path)) {
-    fail(address_, fmt::format("the path may have {} bytes, got {}", sizeof(sockaddr_un::sun_path) - 1, path.string().size()));
+    fail(address_, fmt::format("the path may have {} bytes, got {}", sizeof(sockaddr_un::sun_path) - 1,
+                               path.string().size()));
   }
   remove_stale_socket(io_, path, address_);
   error_code ec;
@@ -135,11 +136,13 @@ std::unique_ptr<asio::ssl::context> make_tls(const TransportOptions& options) {
   error_code ec;
   tls->use_certificate_chain_file(options.tls_certificate.string(), ec);
   if (ec) {
-    throw Error(ErrorKind::invalid, fmt::format("[serve] no PEM certificate in {}: {}", options.tls_certificate.string(), ec.message()));
+    throw Error(ErrorKind::invalid,
+                fmt::format("[serve] no PEM certificate in {}: {}", options.tls_certificate.string(), ec.message()));
   }
   tls->use_private_key_file(options.tls_key.string(), asio::ssl::context::pem, ec);
   if (ec) {
-    throw Error(ErrorKind::invalid, fmt::format("[serve] no PEM key for the certificate in {}: {}", options.tls_key.string(), ec.message()),
+    throw Error(ErrorKind::invalid,
+                fmt::format("[serve] no PEM key for the certificate in {}: {}", options.tls_key.string(), ec.message()),
                 "the key must not be encrypted");
   }
   return tls;

@@ -190,7 +190,8 @@ PartHead MultipartParser::parse_headers(std::string_view text) const {
     const std::string_view line = text.substr(at, end - at);
     at = end + 2;
     const size_t colon = line.find(':');
-    if (colon == std::string_view::npos || colon == 0 || line.substr(0, colon).find_first_not_of(kToken) != std::string_view::npos) {
+    if (colon == std::string_view::npos || colon == 0 ||
+        line.substr(0, colon).find_first_not_of(kToken) != std::string_view::npos) {
       fail("has a malformed header " + quoted(line));
     }
     const std::string name = lower(line.substr(0, colon));
@@ -200,7 +201,9 @@ PartHead MultipartParser::parse_headers(std::string_view text) const {
       head.content_type = std::string(content);
     } else if (name == "content-transfer-encoding") {
       const std::string coding = lower(content);
-      if (coding != "binary" && coding != "8bit" && coding != "7bit") fail("has an unknown transfer encoding " + quoted(coding));
+      if (coding != "binary" && coding != "8bit" && coding != "7bit") {
+        fail("has an unknown transfer encoding " + quoted(coding));
+      }
     } else if (name == "content-disposition") {
       const auto value = parse_value(content);
       if (disposed || !value || value->word != "form-data") fail("has a malformed Content-Disposition " + quoted(content));
