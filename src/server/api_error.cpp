@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/log.h"
 #include "server/json_text.h"
 
 namespace mlxk {
@@ -82,10 +83,22 @@ HttpResponse error_response(const std::exception& error, const std::string& requ
   const auto* api = dynamic_cast<const ApiError*>(known);
   HttpResponse response = error_response(status, known->what(), request_id, api ? api->param : "",
                                          api ? api->code : "", known->hint());
-  if (api && api->retry_after_s) {
-    response.headers.add("Retry-After", fmt::format("{}", std::max(1, static_cast<int>(std::ceil(*api->retry_after_s)))));
+  std::optional<double> seconds = api ? api->retry_after_s : std::nullopt;
+  if (const auto* later = dynamic_cast<const RetryLater*>(known)) seconds = later->retry_after_s();
+  if (seconds) {
+    const auto whole = static_cast<int>(std::ceil(std::clamp(*seconds, 1.0, 3600.0)));
+    response.headers.add("Retry-After", std::to_string(whole));
   }
   return response;
+}
+
+void answer_errors(Exchange& exchange, const std::function<void()>& function) {
+  try {
+    function();
+  } catch (const std::exception& e) {
+    if (!dynamic_cast<const Error*>(&e)) log::error(fmt::format("request {}: {}", exchange.request_id(), e.what()));
+    exchange.respond(error_response(e, exchange.request_id()));
+  }
 }
 
 }  // namespace mlxk

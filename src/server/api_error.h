@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,5 +33,8 @@ HttpResponse error_response(int status, std::string_view message, const std::str
 /// The same for what was thrown: ApiError, with Retry-After where it is known; Error, its hint as detail; anything else
 /// (500, without its text).
 HttpResponse error_response(const std::exception& error, const std::string& request_id);
+
+/// Runs `function`; what it throws is the exchange's answer.
+void answer_errors(Exchange& exchange, const std::function<void()>& function);
 
 }  // namespace mlxk

@@ -20,8 +20,10 @@ struct ServerContext {
   Worker& worker;
   ModelPool& models;
   Metrics& metrics;
-  /// Runs `task` on one of the threads that parse, render, tokenise and wait for loads; never the I/O thread.
+  /// Runs `task` on one of the few threads that parse, render and tokenise.
   std::function<void(std::function<void()>)> prepare;
+  /// Runs `task` on one of the threads that may wait for long (for loads), so that others need not wait for it.
+  std::function<void(std::function<void()>)> wait;
   Ticker& ticker;                     // for comments on streams that wait
   const std::atomic<bool>& draining;
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context

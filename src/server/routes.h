@@ -19,6 +19,10 @@ struct Immediate {
 struct Prepared {
   HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
 };
+/// The same on a thread that may wait for long: for loads.
+struct Waiting {
+  HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
+};
 /// Begins on a preparation thread and answers the exchange itself.
 struct Streamed {
   void (*begin)(ServerContext& context, ApiCall call);
@@ -34,7 +38,7 @@ struct ApiRoute {
   const char* pattern;  // "/v1/models/{id}": a last {…} stands for all that follows, slashes too
   Scope scope;
   size_t body_limit;    // bytes; 0: no body
-  std::variant<Immediate, Prepared, Streamed, Unbuilt> handler;
+  std::variant<Immediate, Prepared, Waiting, Streamed, Unbuilt> handler;
 };
 
 /// Every route of the server.

@@ -53,24 +53,18 @@ class GuardedExchange : public Exchange {
   HttpResponse decoration_;  // its headers are added to any answer
 };
 
-/// Whatever an endpoint throws becomes an answer; nothing gets further.
-template <class Function>
-void answering_errors(const std::shared_ptr<Exchange>& exchange, Function&& function) {
-  try {
-    function();
-  } catch (const std::exception& e) {
-    if (!dynamic_cast<const Error*>(&e)) log::error(fmt::format("request {}: {}", exchange->request_id(), e.what()));
-    exchange->respond(error_response(e, exchange->request_id()));
-  }
-}
+constexpr int kWaitingThreads = 4;  // loads follow each other anyway
 }  // namespace
 
 Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOptions options)
     : guard_(guard),
       options_(std::move(options)),
-      context_{worker,    models,   metrics_, [this](std::function<void()> task) { preparation_.run(std::move(task)); },
-               ticker_,   draining_, options_.default_max_tokens, options_.inline_reasoning},
+      context_{worker, models, metrics_,
+               [this](std::function<void()> task) { preparation_.run(std::move(task)); },
+               [this](std::function<void()> task) { waiting_.run(std::move(task)); },
+               ticker_, draining_, options_.default_max_tokens, options_.inline_reasoning},
       ticker_(options_.keep_alive),
+      waiting_(kWaitingThreads),
       preparation_(options_.preparation_threads) {}
 
 std::optional<HttpResponse> Server::refuse(const HttpRequest& head, size_t& body_limit) const {
@@ -99,7 +93,7 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, size_t& body
   if (body_limit > 0 && !is_json(head)) {
     return error_response(415, "The body must be JSON: Content-Type: application/json.", head.id, "", "unsupported_media_type");
   }
-  if (preparation_.waiting() >= options_.max_preparing) {
+  if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing) {
     HttpResponse response = error_response(429, "Too many requests wait already.", head.id, "", "queue_full");
     response.headers.add("Retry-After", "1");
     return response;
@@ -123,22 +117,23 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   if (!match.route) return;  // refused by plan() already
   if (auto refusal = guard_.check(request, match.route->scope, call.key_id)) return exchange->respond(std::move(*refusal));
   call.request = std::move(request);
-  // A preparation thread finds the client gone, or does its part and is told later.
-  const auto prepare = [&](auto&& answer) {
-    context_.prepare([call = std::make_shared<ApiCall>(std::move(call)), answer] {
+  const auto later = [&](const std::function<void(std::function<void()>)>& run, auto&& answer) {
+    run([call = std::make_shared<ApiCall>(std::move(call)), answer] {
       if (call->exchange->closed()) return;
-      answering_errors(call->exchange, [&] { answer(*call); });
+      answer_errors(*call->exchange, [&] { answer(*call); });
     });
+  };
+  const auto document = [this](auto route) {
+    return [this, route](ApiCall& call) { call.exchange->respond(route.answer(context_, call)); };
   };
   std::visit(Overloaded{
                  [&](const Immediate& route) {
-                   answering_errors(exchange, [&] { exchange->respond(route.answer(context_, call)); });
+                   answer_errors(*exchange, [&] { exchange->respond(route.answer(context_, call)); });
                  },
-                 [&](const Prepared& route) {
-                   prepare([this, route](ApiCall& call) { call.exchange->respond(route.answer(context_, call)); });
-                 },
+                 [&](const Prepared& route) { later(context_.prepare, document(route)); },
+                 [&](const Waiting& route) { later(context_.wait, document(route)); },
                  [&](const Streamed& route) {
-                   prepare([this, route](ApiCall& call) { route.begin(context_, call); });
+                   later(context_.prepare, [this, route](ApiCall& call) { route.begin(context_, call); });
                  },
                  [](const Unbuilt&) {},
              },

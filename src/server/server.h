@@ -18,7 +18,7 @@ struct ServerOptions {
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
   bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
   int preparation_threads = 2;
-  size_t max_preparing = 1024;     // requests that wait for a preparation thread; more are answered 429
+  size_t max_preparing = 1024;     // requests that wait for a preparation thread or a load; more are answered 429
   std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say
   /// An answer is complete: for access logs. On the I/O thread.
   std::function<void(const HttpRequest& head, int status, size_t bytes, double seconds)> on_answered;
@@ -47,7 +47,7 @@ class Server : public RequestHandler {
   Metrics metrics_;
   ServerContext context_;
   Ticker ticker_;
-  TaskPool preparation_;  // ends first: its tasks use all the rest
+  TaskPool waiting_, preparation_;  // end first: their tasks use all the rest
 };
 
 }  // namespace mlxk

@@ -15,13 +15,9 @@ void check_tools(const ServedModel& model, const ToolOptions& tools) {
   if (!tools.active() || (model.chat_template() && model.tool_format())) return;
   throw ApiError(ErrorKind::invalid, "this model's chat template calls no tools", "tools");
 }
-}  // namespace
 
-void chat_completions(ServerContext& context, ApiCall call) {
-  ChatParams params = parse_chat(parse_object(call.request.body));
-  const RequestFacts facts{Context::server, params.has_images, params.has_audio};
-  const auto model = context.models.acquire(params.model, facts);
-  check_connected(call);
+void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& params,
+                 std::shared_ptr<const ServedModel> model) {
   check_tools(*model, params.tools);
   RenderOptions options;
   if (params.tools.active()) options.tools = params.tools.tools;
@@ -45,6 +41,16 @@ void chat_completions(ServerContext& context, ApiCall call) {
     plan.choices.push_back({std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}});
   }
   run_answer(context, call, std::move(plan));
+}
+}  // namespace
+
+void chat_completions(ServerContext& context, ApiCall call) {
+  const auto params = std::make_shared<const ChatParams>(parse_chat(parse_object(call.request.body)));
+  call.request.body.clear();
+  with_model(context, std::move(call), *params, {Context::server, params->has_images, params->has_audio},
+             [&context, params](const ApiCall& call, std::shared_ptr<const ServedModel> model) {
+               answer_chat(context, call, *params, std::move(model));
+             });
 }
 
 }  // namespace mlxk

@@ -26,12 +26,9 @@ Prompt prompt_of(const std::variant<std::string, std::vector<int32_t>>& given, c
   if (echo) prompt.text = tokenizer.decode(prompt.ids, false);
   return prompt;
 }
-}  // namespace
 
-void completions(ServerContext& context, ApiCall call) {
-  const CompletionParams params = parse_completion(parse_object(call.request.body));
-  const auto model = context.models.acquire(params.model, {Context::server, false, false});
-  check_connected(call);
+void answer_completion(ServerContext& context, const ApiCall& call, const CompletionParams& params,
+                       std::shared_ptr<const ServedModel> model) {
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::completion, model);
   for (size_t p = 0; p < params.prompts.size(); ++p) {
     const std::string param = params.prompts.size() > 1 ? fmt::format("prompt[{}]", p) : "prompt";
@@ -48,6 +45,16 @@ void completions(ServerContext& context, ApiCall call) {
     }
   }
   run_answer(context, call, std::move(plan));
+}
+}  // namespace
+
+void completions(ServerContext& context, ApiCall call) {
+  const auto params = std::make_shared<const CompletionParams>(parse_completion(parse_object(call.request.body)));
+  call.request.body.clear();
+  with_model(context, std::move(call), *params, {Context::server, false, false},
+             [&context, params](const ApiCall& call, std::shared_ptr<const ServedModel> model) {
+               answer_completion(context, call, *params, std::move(model));
+             });
 }
 
 }  // namespace mlxk

@@ -2,11 +2,30 @@
 
 #include <chrono>
 
+#include "chat/dry_breakers.h"
 #include "server/api_error.h"
 #include "server/openai/answer_room.h"
 #include "server/openai/answer_writer.h"
 
 namespace mlxk {
+
+void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
+                std::function<void(const ApiCall& call, std::shared_ptr<const ServedModel> model)> then) {
+  if (auto model = context.models.acquire_loaded(params.model, facts)) return then(call, std::move(model));
+  const auto shared = std::make_shared<const ApiCall>(std::move(call));
+  context.wait([&context, shared, facts, name = params.model, then = std::move(then)] {
+    answer_errors(*shared->exchange, [&] {
+      check_connected(*shared);
+      auto model = context.models.acquire(name, facts);
+      context.prepare([shared, model = std::move(model), then] {
+        answer_errors(*shared->exchange, [&] {
+          check_connected(*shared);
+          then(*shared, model);
+        });
+      });
+    });
+  });
+}
 
 void check_connected(const ApiCall& call) {
   if (call.exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
@@ -39,8 +58,12 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
                                    context.default_max_tokens, param);
   request.prompt = prompt;
   request.sampling = params.sampling;
+  if (params.sampling.dry_multiplier > 0) {
+    request.sampling.dry_breakers = dry_breakers(*model.tokenizer(), params.dry_sequence_breakers);
+  }
   if (request.sampling.seed) *request.sampling.seed += static_cast<uint64_t>(choice);  // the choices are to differ
   request.eos_token_ids = model.tokenizer()->eos_token_ids();
+  request.max_tokens_named = params.max_tokens.has_value();
   request.top_logprobs = params.top_logprobs;
   request.cache_scope = call.key_id;
   if (params.deadline_ms) {

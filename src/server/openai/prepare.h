@@ -11,6 +11,11 @@
 
 namespace mlxk {
 
+/// Calls `then` with the model that `params` asks for: at once where it is loaded, else on a preparation thread once it is.
+/// What either throws is the answer.
+void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
+                std::function<void(const ApiCall& call, std::shared_ptr<const ServedModel> model)> then);
+
 /// Throws cancelled when the client has gone: nobody waits for the rest of the preparation.
 void check_connected(const ApiCall& call);
 

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "tokenizer/tokenizer.h"
 #include "worker/backend.h"
 
@@ -74,13 +76,13 @@ class FakeEngineSequence : public Sequence {
     if (script_.kind == FakeScript::Kind::fail_step && tokens_ == 3) throw Error(ErrorKind::memory, "the device is full");
     const int32_t token = next();
     ++tokens_;
-    if (request_.constraint && !request_.constraint->accept(token)) {
-      sink(FailedEvent{ErrorKind::internal, "the grammar took no token"});
-      return;
-    }
     const auto& ends = request_.eos_token_ids;
     if (std::find(ends.begin(), ends.end(), token) != ends.end()) return sink(done(FinishReason::stop));
     sink(scored(token));
+    if (request_.constraint && !request_.constraint->accept(token)) {
+      sink(FailedEvent{ErrorKind::internal, fmt::format("token {} breaks the grammar", token)});
+      return;
+    }
     if (tokens_ == request_.max_tokens) sink(done(FinishReason::length));
   }
 

@@ -32,7 +32,8 @@ inline constexpr const char* kTemplate =
     "{%- for message in messages %}<|im_start|>{{ message.role }}\n"
     "{%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content or [] %}"
     "{{ part.text }}{% endfor %}{% endif %}"
-    "{%- for call in message.tool_calls or [] %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}"
+    "{%- for tool_call in message.tool_calls or [] %}{% set tool_call = tool_call.function %}<tool_call>\n"
+    "{\"name\": \"{{ tool_call.name }}\", \"arguments\": {{ tool_call.arguments | tojson }}}\n</tool_call>{% endfor %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// One token for each byte, id = byte (so that characters come in pieces); some words; the special ones.
