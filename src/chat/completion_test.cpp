@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "chat/testing/small_tokenizer.h"
+#include "chat/tools/tool_formats.h"
 
 namespace mlxk {
 namespace {
@@ -68,6 +69,50 @@ TEST(Completion, DoesNotEndAtTheEndOfAHarmonyMessage) {
 
 TEST(Completion, GivesHeldBackTextAtTheEnd) {
   EXPECT_EQ(complete({"ab", "\nHum"}, {}, {"\nHuman:"}, {}), (Shown{"", "ab\nHum", false}));
+}
+
+/// "R:…", "A:…" and "C:name{arguments}" of tokens pushed in turn, then of `text` after the stop, if any.
+std::string calls(const std::vector<std::string>& tokens, const std::vector<std::string>& special,
+                  const std::vector<std::string>& stops, const ReasoningFormat& reasoning, const ToolFormat& format) {
+  ToolOptions tools;
+  tools.tools = Json::parse(R"([{"type": "function", "function": {"name": "f"}}])");
+  Completion completion(testing::small_tokenizer(tokens, special), stops, reasoning, &format, tools);
+  std::string shown;
+  char last = 0;
+  const auto take = [&](const std::vector<Part>& parts) {
+    for (const Part& part : parts) {
+      const char kind = part.kind == Part::Kind::reasoning ? 'R' : part.kind == Part::Kind::answer ? 'A' : 'C';
+      if (kind != last || !part.call.name.empty()) shown += std::string("|") + kind + ":";
+      last = kind;
+      shown += part.text + part.call.name + part.call.arguments;
+    }
+  };
+  for (size_t i = 0; i < tokens.size(); ++i) take(completion.push(static_cast<int32_t>(i)));
+  take(completion.finish());
+  return shown + (completion.stopped() ? " stopped" : "");
+}
+
+TEST(Completion, FindsCallsBehindReasoningAndEndsThemAtStops) {
+  const ReasoningFormat think = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};
+  const std::vector<std::string> special = {"<think>", "</think>", "<|im_end|>"};
+  EXPECT_EQ(calls({"<think>", "a <tool_call> b", "</think>", "\n\n", "<tool_", "call>{\"name\": \"f\", \"argu", "ments\": {\"a\":",
+                   " 1}}\n</tool_call>", "<|im_end|>", "x"}, special, {}, think, json_tools_format()),
+            "|R:a <tool_call> b|C:f{\"a\": 1} stopped");
+  EXPECT_EQ(calls({"<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"one", " STOP", " two\"}}"}, special, {"STOP"}, think,
+                  json_tools_format()),
+            "|C:f{\"a\": \"one \"} stopped");
+}
+
+TEST(Completion, TakesHarmonysMessagesToFunctionsAsCalls) {
+  const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
+  const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|constrain|>", "<|call|>"};
+  EXPECT_EQ(calls({"<|channel|>", "commentary to=func", "tions.f ", "<|constrain|>", "json", "<|message|>", "{\"a\"", ": 1}", "<|call|>"},
+                  special, {}, harmony, harmony_format()),
+            "|C:f{\"a\": 1}");
+  EXPECT_EQ(calls({" to=functions.f", "<|channel|>", "commentary json", "<|message|>", "{}"}, special, {}, harmony, harmony_format()),
+            "|C:f{}");
+  EXPECT_EQ(calls({"<|channel|>", "commentary to=functions.f", "<|message|>", "{\"a\": [1"}, special, {}, harmony, harmony_format()),
+            "|C:f{\"a\": []}");
 }
 
 }  // namespace
