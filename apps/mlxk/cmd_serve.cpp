@@ -75,6 +75,7 @@ Service make_service(const Args& args, const ServeOptions& options) {
   service.program = this_program();
   service.arguments = service_arguments(args);
   service.system = args.has("--system");
+  if (const char* user = std::getenv("SUDO_USER"); user && std::string_view(user) != "root") service.user = user;
   for (const char* name : {"HF_HOME", "HF_HUB_CACHE", "MLXK_WORKSPACE_HOME", "MLXK_MEMORY_LIMIT", "MLXK_THREADS"}) {
     if (const char* value = std::getenv(name); value && *value) service.environment.emplace_back(name, value);
   }

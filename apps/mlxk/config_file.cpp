@@ -105,6 +105,8 @@ toml::value parse(const std::string& path) {
     // Its message is a drawing of several lines; the first says what, the location where.
     std::string what = error.what();
     what.resize(std::min(what.find('\n'), what.size()));
+    if (what.starts_with("[error] ")) what.erase(0, 8);
+    if (what.starts_with("toml::") && what.find(": ") != what.npos) what.erase(0, what.find(": ") + 2);
     refuse(path, line_of_error(error), what);
   }
 }

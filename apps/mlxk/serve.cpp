@@ -23,7 +23,6 @@ namespace mlxk {
 namespace {
 
 constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102;  // what threads post, beside signals
-constexpr int kPreparationThreads = 8;  // some may wait for a model while others work
 constexpr std::chrono::hours kLong{1};
 constexpr std::chrono::milliseconds kSamePress{100};  // timeout(1) signals the process and its group: one wish
 
@@ -68,7 +67,6 @@ ServerOptions server_options(const ServeOptions& options) {
   made.default_max_tokens = options.max_tokens;
   const char* inline_reasoning = std::getenv("MLXK2_INLINE_REASONING");
   made.inline_reasoning = inline_reasoning && std::string_view(inline_reasoning) == "1";
-  made.preparation_threads = kPreparationThreads;
   made.on_answered = log_answer;
   return made;
 }

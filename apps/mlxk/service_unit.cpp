@@ -72,7 +72,7 @@ std::string systemd_unit(const Service& service) {
   std::string unit = "[Unit]\nDescription=MLX Knife server\nAfter=network-online.target\n\n[Service]\nType=exec\n";
   unit += fmt::format("ExecStart={}\nExecReload=/bin/kill -HUP $MAINPID\n", command);
   for (const auto& [name, value] : service.environment) unit += fmt::format("Environment={}\n", unit_value(name + "=" + value));
-  if (service.system) unit += "DynamicUser=yes\nStateDirectory=mlxk\n";
+  if (service.system) unit += service.user.empty() ? "DynamicUser=yes\n" : fmt::format("User={}\n", service.user);
   unit +=
       "Restart=on-failure\n"
       "RestartSec=5\n"
@@ -81,23 +81,26 @@ std::string systemd_unit(const Service& service) {
       "UMask=0077\n"
       "NoNewPrivileges=yes\n"
       "ProtectSystem=strict\n";
-  // A user's manager cannot make mounts everywhere; what needs none holds there, too.
-  unit += service.system ? "ProtectHome=read-only\nPrivateTmp=yes\n" : "";
   for (const auto& folder : service.writable) unit += fmt::format("ReadWritePaths={}\n", unit_value("-" + folder.string()));
   unit +=
-      "ProtectKernelTunables=yes\n"
-      "ProtectKernelModules=yes\n"
-      "ProtectKernelLogs=yes\n"
-      "ProtectControlGroups=yes\n"
-      "ProtectClock=yes\n"
       "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
       "RestrictNamespaces=yes\n"
       "RestrictRealtime=yes\n"
       "RestrictSUIDSGID=yes\n"
       "LockPersonality=yes\n"
-      "SystemCallArchitectures=native\n"
-      "CapabilityBoundingSet=\n"
-      "AmbientCapabilities=\n";
+      "SystemCallArchitectures=native\n";
+  if (service.system) {  // a user's manager has no capabilities to drop: with these its unit would not start
+    unit +=
+        "ProtectHome=read-only\n"
+        "PrivateTmp=yes\n"
+        "ProtectKernelTunables=yes\n"
+        "ProtectKernelModules=yes\n"
+        "ProtectKernelLogs=yes\n"
+        "ProtectControlGroups=yes\n"
+        "ProtectClock=yes\n"
+        "CapabilityBoundingSet=\n"
+        "AmbientCapabilities=\n";
+  }
   return unit + fmt::format("\n[Install]\nWantedBy={}\n", service.system ? "multi-user.target" : "default.target");
 }
 

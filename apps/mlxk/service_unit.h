@@ -14,6 +14,7 @@ struct Service {
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::filesystem::path> writable;  // folders that it may write to
   bool system = false;                // of the system, not of this user
+  std::string user;                   // whom a service of the system runs as; empty: a user of its own
 };
 
 /// A systemd unit, hardened.
