@@ -28,7 +28,7 @@ struct Talk {
                 Answer answer;
                 answer.answer = "reply " + std::to_string(number);
                 answer.reasoning = "thoughts";
-                answer.usage = {10, 5};
+                answer.usage = {.prompt_tokens = 10, .completion_tokens = 5};
                 return answer;
               }};
     code = ChatSession(std::move(io), system).run();
