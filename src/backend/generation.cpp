@@ -21,6 +21,9 @@ constexpr int64_t kPrefillChunk = 512;
 // Others wait for their next token meanwhile.
 constexpr int64_t kPrefillChunkBesideOthers = 128;
 
+// Tokens of kept prompts that are copied between two steps of the others.
+constexpr int64_t kMostRestored = 2048;
+
 // Tokens that another prompt is about to keep: fewer are computed sooner than they are waited for.
 constexpr int64_t kWorthWaiting = 32;
 
@@ -140,6 +143,7 @@ class MlxTextModel : public TextModel {
       if (!of(running[i]).completion->prefilled()) waiting.push_back(i);
     }
     std::stable_partition(waiting.begin(), waiting.end(), [&](size_t i) { return of(running[i]).id > last_prefilled_; });
+    int64_t restored = 0;
     for (const size_t i : waiting) {
       const MlxSequence& sequence = of(running[i]);
       Completion& completion = *sequence.completion;
@@ -147,9 +151,15 @@ class MlxTextModel : public TextModel {
         sequence.looks_up = true;
         continue;
       }
-      if (sequence.looks_up && completion.restore(kept_) && completion.prefilled()) {
-        sink(i, completion.progress());
-        continue;
+      const int64_t before = completion.prefilled_tokens();
+      if (sequence.looks_up && completion.restore(kept_)) {
+        restored += completion.prefilled_tokens() - before;
+        if (completion.prefilled()) {
+          sequence.looks_up = false;
+          sink(i, completion.progress());
+        }
+        if (decoding_ && restored >= kMostRestored) return;
+        if (completion.prefilled()) continue;
       }
       sequence.looks_up = false;
       last_prefilled_ = of(running[i]).id;
