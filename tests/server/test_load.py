@@ -16,7 +16,7 @@ class UnderLoad(ServerTest):
         home = os.path.join(self.home, "workspaces")
         link_model(MODEL, os.path.join(home, "smollm2"))
         link_model(MODEL, os.path.join(home, "with-tools"), chat_template=QWEN_TEMPLATE)
-        server = self.serve("--model", "smollm2", env={"MLXK_WORKSPACE_HOME": home})
+        server = self.serve("--model", "smollm2", "--prefix-cache", "64M", env={"MLXK_WORKSPACE_HOME": home})
         load = os.path.join(os.path.dirname(os.path.abspath(__file__)), "load.py")
         done = subprocess.run([sys.executable, load, server.url, "smollm2", "--tools-model", "with-tools", "--pid", str(server.process.pid),
                                "--seconds", os.environ.get("MLXK_LOAD_SECONDS", "120")], capture_output=True, text=True)

@@ -135,10 +135,14 @@ class Chat(OpenAITest):
     def test_penalties_and_samplers_are_taken(self):
         repeats = [{"role": "user", "content": "Say hello hello hello."}]
         plain = self.chat(repeats, max_tokens=40, extra_body={"repetition_penalty": 1}).choices[0].message.content
-        for more in ({"frequency_penalty": 2}, {"presence_penalty": 2}, {"extra_body": {"repetition_penalty": 1.8}},
-                     {"extra_body": {"repetition_penalty": 1, "dry_multiplier": 5, "dry_allowed_length": 1}}):
+        for more in ({"frequency_penalty": 2}, {"presence_penalty": 2}, {"extra_body": {"repetition_penalty": 1.8}}):
             more.setdefault("extra_body", {}).setdefault("repetition_penalty", 1)
             self.assertNotEqual(self.chat(repeats, max_tokens=40, **more).choices[0].message.content, plain, more)
+        again = "one two three four, one two three four, one two three four, one two"
+        plain = self.complete(again, extra_body={"repetition_penalty": 1}).choices[0].text
+        self.assertTrue(plain.startswith(" three four"), plain)
+        dry = self.complete(again, extra_body={"repetition_penalty": 1, "dry_multiplier": 5}).choices[0].text
+        self.assertFalse(dry.startswith(" three four"), dry)
         for more in ({"top_k": 1}, {"min_p": 1}):
             answer = self.chat(temperature=2, extra_body=more).choices[0].message.content
             self.assertEqual(answer, self.chat().choices[0].message.content, more)
