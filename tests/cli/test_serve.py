@@ -185,6 +185,28 @@ class RunningServe(ProgramTest):
         self.assertEqual(self.stop()[0], 0)
         self.assertFalse(os.path.exists(path))
 
+    @unittest.skipUnless(os.path.exists(os.path.join(program.MODEL, "config.json")), "no model")
+    def test_answers_under_way_end_after_the_first_signal_and_not_after_the_second(self):
+        for signals, code in ((1, 0), (2, 128 + signal.SIGTERM)):
+            port = self.start("--model", program.MODEL, "--port", "0")["data"]["port"]
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            self.addCleanup(connection.close)
+            bias = {"0": -100, "2": -100}  # it must not end by itself
+            connection.request("POST", "/v1/completions", json.dumps({
+                "model": program.MODEL, "prompt": "Once upon a time", "max_tokens": 300 if signals == 1 else 7000,
+                "stream": True, "temperature": 0, "logit_bias": bias}), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            self.assertTrue(answer.readline().startswith(b"data: "))
+            self.server.send_signal(signal.SIGTERM)
+            if signals == 1:
+                self.assertTrue(answer.read().rstrip().endswith(b"data: [DONE]"))
+            else:
+                time.sleep(0.3)
+                self.server.send_signal(signal.SIGTERM)
+            _, err = self.server.communicate(timeout=60)
+            self.assertEqual(self.server.returncode, code, err)
+            self.assertEqual(b"completion_tokens=300" in err, signals == 1, err)
+
     def test_a_port_in_use_is_named(self):
         port = self.start("--port", "0")["data"]["port"]
         done = self.run_program("serve", "--port", str(port))

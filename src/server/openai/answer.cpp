@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/log.h"
 #include "server/api_error.h"
 #include "server/metrics.h"
 #include "server/openai/answer_choice.h"
@@ -217,6 +218,14 @@ void Answer::complete() {
   const Timings& timings = rows_.front().done->timings;
   context_.metrics.count_answer({usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, timings.queued_s,
                                  timings.first_token_s});
+  log::info("answer", {{"request_id", exchange_->request_id()},
+                       {"model", plan_.model->info().ref.name},
+                       {"prompt_tokens", usage.prompt_tokens},
+                       {"cached_tokens", usage.cached_tokens},
+                       {"completion_tokens", usage.completion_tokens},
+                       {"queued", timings.queued_s},
+                       {"first_token", timings.first_token_s},
+                       {"decode", timings.decode_s}});
   if (stream_) {
     stream_->end(usage);
     flush();
