@@ -93,7 +93,9 @@ TextModelOptions read_model_options(const Args& args, const Machine& machine) {
   if (lookup != "on" && lookup != "off" && lookup != "auto") {
     throw Error(ErrorKind::usage, fmt::format("argument --prompt-lookup: one of on, off, auto; got '{}'", lookup));
   }
-  text.prompt_lookup = lookup != "off";
+  text.prompt_lookup = lookup == "on"    ? PromptLookup::on
+                       : lookup == "off" ? PromptLookup::off
+                                         : PromptLookup::automatic;
   if (args.has("--draft-model")) text.draft_model = resolve_model(args.text("--draft-model")).path;
   return text;
 }

@@ -24,6 +24,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 Completion::Completion(Model& model, GenerateRequest request)
     : request_(std::move(request)),
+      text_(request_.prompt),
       cache_(model.make_cache(1)),
       sampler_(request_.sampling, request_.prompt),
       limit_(request_.max_tokens),
@@ -39,8 +40,6 @@ Completion::Completion(Model& model, GenerateRequest request)
 mx::array Completion::prompt_ids(int64_t begin, int64_t end) const {
   return mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32);
 }
-
-mx::array Completion::first_input() const { return prompt_ids(usage_.prompt_tokens - 1, usage_.prompt_tokens); }
 
 bool Completion::restore(PrefixCache& kept) {
   if (!shares(kept)) return false;
@@ -109,6 +108,7 @@ void Completion::take(const Sample& sample, const std::function<void(const Event
   }
   const bool last = !goes_on();
   const int32_t token = sample.value();
+  text_.push_back(token);
   if (usage_.completion_tokens++ == 0) {
     timings_.first_token_s = seconds_since(start_);
     first_token_ = Clock::now();

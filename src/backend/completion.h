@@ -35,13 +35,15 @@ class Completion {
   /// Appends up to `most` tokens of the prompt to the caches, waits, keeps them in `kept` and hands the events to `sink`,
   /// also a Failed of this request alone.
   void prefill(Model& model, PrefixCache& kept, int64_t most, const std::function<void(const Event&)>& sink);
-  /// The prompt's last token, int32 [1, 1].
-  mx::array first_input() const;
+  /// The prompt and the answer so far.
+  const std::vector<int32_t>& text() const { return text_; }
   ModelCache& cache() { return cache_; }
 
   /// What it wants of a step that chooses its next token from row `row` of logits with `vocab` columns; throws what its
   /// grammar throws.
   SamplerRow wanted(int row, int vocab);
+  /// Tokens that it may still give.
+  int64_t tokens_left() const { return limit_ - usage_.completion_tokens; }
   /// Whether a token that is being computed leaves room for another.
   bool goes_on() const { return usage_.completion_tokens + 1 < limit_; }
   /// Waits for the next token and hands its events to `sink`; the last is Done or Failed where the completion ends.
@@ -58,6 +60,7 @@ class Completion {
   mx::array prompt_ids(int64_t begin, int64_t end) const;
 
   GenerateRequest request_;
+  std::vector<int32_t> text_;
   ModelCache cache_;
   Sampler sampler_;
   int64_t limit_;

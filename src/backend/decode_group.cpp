@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
+
+#include "backend/speculation.h"
 
 namespace mlxk {
 
@@ -14,24 +17,36 @@ namespace {
 // Growing caches leave buffers of every size behind; dropped now and then.
 constexpr int64_t kStepsBetweenClears = 256;
 
+// Tokens that are guessed at a time.
+constexpr int kMostGuesses = 7;
+
 bool contains(const std::vector<std::shared_ptr<Completion>>& all, const Completion* one) {
   return std::any_of(all.begin(), all.end(), [&](const auto& each) { return each.get() == one; });
 }
 
 }  // namespace
 
-/// One token for each row, being computed.
+/// A completion in a step. `guesses` follow its input.
+struct DecodeGroup::Row {
+  std::shared_ptr<Completion> completion;
+  std::optional<mx::array> input = {};  // int32 [1, 1], not computed yet; absent: its last token
+  std::vector<int32_t> guesses = {};
+  std::optional<size_t> at = 0;         // the position whose token is to be chosen next; absent: there is none
+  std::optional<Sample> sample = {};    // of that position, once it is chosen
+};
+
+/// One token or more for each row, being computed.
 struct DecodeGroup::Step {
-  Step(std::vector<std::shared_ptr<Completion>> rows, mx::array logits)
+  Step(std::vector<Row> rows, mx::array logits)
       : rows(std::move(rows)), staying(this->rows.size()), logits(std::move(logits)) {}
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
   /// Waits: libmlx's CPU thread writes into results, and rows' caches, that nobody holds any more.
   ~Step() {
     std::vector<mx::array> all{logits};
-    for (const auto& sample : samples) {
-      if (!sample) continue;
-      for (const auto& array : sample->arrays()) all.push_back(array);
+    for (const Row& row : rows) {
+      if (!row.sample) continue;
+      for (const auto& array : row.sample->arrays()) all.push_back(array);
     }
     for (auto& array : all) {
       try {
@@ -41,85 +56,141 @@ struct DecodeGroup::Step {
       }
     }
   }
+  bool has(const Completion* one) const {
+    return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.completion.get() == one; });
+  }
+  int length() const { return logits.shape(1); }  // positions of each row
 
-  std::vector<std::shared_ptr<Completion>> rows;
-  size_t staying;  // of the rows, how many have not left
-  mx::array logits;                            // [rows, 1, vocab]
-  std::vector<std::optional<Sample>> samples;  // of each row; absent where it ended before its token was chosen
+  std::vector<Row> rows;
+  size_t staying;    // of the rows, how many have not left
+  mx::array logits;  // [rows, length, vocab]
 };
 
-DecodeGroup::DecodeGroup(Model& model) : model_(model) {}
+DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int trimmable_tokens)
+    : model_(model), lookup_(lookup), trimmable_tokens_(trimmable_tokens) {}
 
 DecodeGroup::~DecodeGroup() = default;
 
-void DecodeGroup::step(const std::vector<std::shared_ptr<Completion>>& running, const Sink& sink) {
-  std::vector<std::shared_ptr<Completion>> rows;
-  std::vector<mx::array> inputs;
-  const Step* before = under_way_.get();
-  for (size_t i = 0; before && i < before->rows.size(); ++i) {
-    const auto& row = before->rows[i];
-    if (!before->samples[i] || !row->goes_on() || !contains(running, row.get())) continue;
-    rows.push_back(row);
-    inputs.push_back(before->samples[i]->token);
-  }
-  for (const auto& one : running) {
-    if (before && contains(before->rows, one.get())) continue;
-    rows.push_back(one);
-    inputs.push_back(one->first_input());
-  }
-  std::unique_ptr<Step> next;
-  if (!rows.empty()) next = start(std::move(rows), inputs.size() == 1 ? inputs.front() : mx::concatenate(inputs, 0));
-  for (size_t i = 0; before && i < before->rows.size(); ++i) {
-    const auto& row = before->rows[i];
-    if (!before->samples[i] || !contains(running, row.get())) continue;
-    row->take(*before->samples[i], [&](const Event& event) { sink(*row, event); });
-  }
+void DecodeGroup::step(const Running& running, const Sink& sink) {
+  // A guess goes on from tokens that are known.
+  if (under_way_ && (under_way_->length() > 1 || wants_guesses(running))) settle(*std::exchange(under_way_, nullptr), running, sink);
+  std::unique_ptr<Step> next = next_step(running);
+  if (under_way_) settle(*under_way_, running, sink);
   if (next) choose_tokens(*next, sink);
   under_way_ = std::move(next);
   if (++steps_ % kStepsBetweenClears == 0) mx::clear_cache();
 }
 
-std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<std::shared_ptr<Completion>> rows, const mx::array& ids) {
-  const auto logits = model_.forward({.ids = ids, .last_only = true}, cache_of(rows));
+std::unique_ptr<DecodeGroup::Step> DecodeGroup::next_step(const Running& running) {
+  std::vector<Row> rows;
+  for (size_t i = 0; under_way_ && i < under_way_->rows.size(); ++i) {
+    const Row& row = under_way_->rows[i];
+    if (!row.sample || !row.completion->goes_on() || !contains(running, row.completion.get())) continue;
+    rows.push_back({row.completion, row.sample->token});
+  }
+  for (const auto& one : running) {
+    if (one->ended() || (under_way_ && under_way_->has(one.get()))) continue;
+    rows.push_back({one});
+    if (!under_way_) rows.back().guesses = guess(*one);
+    drafted_ += rows.back().guesses.size();
+  }
+  return rows.empty() ? nullptr : start(std::move(rows));
+}
+
+std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
+  size_t longest = 0;
+  for (const Row& row : rows) longest = std::max(longest, row.guesses.size());
+  std::vector<mx::array> ids;
+  std::vector<int> lengths;
+  for (const Row& row : rows) {
+    std::vector<int32_t> tokens{row.completion->text().back()};
+    tokens.insert(tokens.end(), row.guesses.begin(), row.guesses.end());
+    lengths.push_back(static_cast<int>(tokens.size()));
+    tokens.resize(longest + 1);
+    ids.push_back(row.input ? *row.input : mx::array(tokens.begin(), {1, static_cast<int>(tokens.size())}, mx::int32));
+  }
+  Inputs inputs{.ids = ids.size() == 1 ? ids.front() : mx::concatenate(ids, 0), .last_only = longest == 0};
+  if (longest > 0) inputs.lengths = lengths;
+  const auto logits = model_.forward(inputs, cache_of(rows));
   auto step = std::make_unique<Step>(std::move(rows), logits);
   mx::async_eval({logits});
   return step;
 }
 
+/// Takes the tokens of a step: of each row as many as were guessed, and one more.
+void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
+  for (bool more = true; more;) {
+    more = false;
+    for (Row& row : step.rows) {
+      if (!row.sample || !contains(running, row.completion.get())) continue;
+      const Sample sample = *std::exchange(row.sample, std::nullopt);
+      row.completion->take(sample, [&](const Event& event) { sink(*row.completion, event); });
+      const size_t at = *std::exchange(row.at, std::nullopt);
+      if (row.completion->ended() || at == row.guesses.size()) continue;
+      if (row.completion->text().back() != row.guesses[at]) {
+        part();  // each row forgets by itself
+        row.completion->cache().trim(static_cast<int>(row.guesses.size() - at));
+        continue;
+      }
+      ++accepted_;
+      row.at = at + 1;
+      more = true;
+    }
+    if (more) choose_tokens(step, sink);
+  }
+}
+
 /// Once the tokens before are known: a grammar and the penalties need them.
 void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
-  const int rows = step.logits.shape(0), vocab = step.logits.shape(2);
+  const int vocab = step.logits.shape(2), positions = static_cast<int>(step.rows.size()) * step.length();
+  std::vector<Row*> choosing;
   std::vector<SamplerRow> wanted;
-  for (int i = 0; i < rows; ++i) {
-    Completion& row = *step.rows[static_cast<size_t>(i)];
-    if (row.ended()) continue;
+  for (size_t i = 0; i < step.rows.size(); ++i) {
+    Row& row = step.rows[i];
+    if (row.completion->ended() || row.sample || !row.at) continue;
     try {
-      wanted.push_back(row.wanted(i, vocab));
+      wanted.push_back(row.completion->wanted(static_cast<int>(i) * step.length() + static_cast<int>(*row.at), vocab));
+      choosing.push_back(&row);
     } catch (const std::exception& e) {
-      row.fail(e.what(), [&](const Event& event) { sink(row, event); });
+      row.completion->fail(e.what(), [&](const Event& event) { sink(*row.completion, event); });
     }
   }
-  step.samples.resize(step.rows.size());
   if (wanted.empty()) return;
   std::vector<mx::array> chosen;
-  const auto samples = sample_rows(mx::reshape(step.logits, {rows, vocab}), wanted);
+  const auto samples = sample_rows(mx::reshape(step.logits, {positions, vocab}), wanted);
   for (size_t i = 0; i < samples.size(); ++i) {
-    step.samples[static_cast<size_t>(wanted[i].row)] = samples[i];
+    choosing[i]->sample = samples[i];
     for (const auto& array : samples[i].arrays()) chosen.push_back(array);
   }
   mx::async_eval(chosen);
 }
 
-ModelCache& DecodeGroup::cache_of(const std::vector<std::shared_ptr<Completion>>& rows) {
+bool DecodeGroup::wants_guesses(const Running& running) const {
+  return std::any_of(running.begin(), running.end(), [&](const auto& one) { return !guess(*one).empty(); });
+}
+
+std::vector<int32_t> DecodeGroup::guess(const Completion& row) const {
+  if (lookup_ != PromptLookup::on) return {};
+  const auto tokens = static_cast<int64_t>(row.text().size());
+  const int64_t most = std::min({int64_t{kMostGuesses}, row.tokens_left() - 1, trimmable_tokens_ - tokens});
+  return look_up(row.text(), static_cast<int>(most)).tokens;
+}
+
+void DecodeGroup::add_facts(CacheFacts& facts) const {
+  facts.drafted_tokens += drafted_;
+  facts.accepted_tokens += accepted_;
+}
+
+ModelCache& DecodeGroup::cache_of(const std::vector<Row>& rows) {
   const bool same = std::equal(rows.begin(), rows.end(), joined_rows_.begin(), joined_rows_.end(),
-                               [](const auto& row, const Completion* joined) { return row.get() == joined; });
+                               [](const Row& row, const Completion* joined) { return row.completion.get() == joined; });
   if (same) return joined_;
   part();
-  if (rows.size() == 1) return rows.front()->cache();
+  if (rows.size() == 1) return rows.front().completion->cache();
   std::vector<ModelCache*> caches;
-  for (const auto& row : rows) {
-    caches.push_back(&row->cache());
-    joined_rows_.push_back(row.get());
+  for (const Row& row : rows) {
+    caches.push_back(&row.completion->cache());
+    joined_rows_.push_back(row.completion.get());
   }
   joined_ = ModelCache::join(caches);
   return joined_;
@@ -134,7 +205,7 @@ void DecodeGroup::part() {
 
 void DecodeGroup::leave(const Completion& completion) {
   if (std::find(joined_rows_.begin(), joined_rows_.end(), &completion) != joined_rows_.end()) part();
-  if (under_way_ && contains(under_way_->rows, &completion) && --under_way_->staying == 0) under_way_.reset();
+  if (under_way_ && under_way_->has(&completion) && --under_way_->staying == 0) under_way_.reset();
 }
 
 }  // namespace mlxk

@@ -9,39 +9,51 @@
 
 namespace mlxk {
 
-/// The completions of one model that decode together, one token each a step. Their rows join and leave between two steps,
-/// and a row's bits do not depend on the others. Worker thread.
+/// The completions of one model that decode together. Their rows join and leave between two steps, and a row's bits do not
+/// depend on the others. A step gives each row one token; with speculation, guessed tokens are looked at in the same pass,
+/// and those that the model chooses as well are given at once: the same tokens as without. Worker thread.
 class DecodeGroup {
  public:
   /// Takes an event of a completion.
   using Sink = std::function<void(const Completion& completion, const Event& event)>;
 
-  explicit DecodeGroup(Model& model);
+  /// `trimmable_tokens`: while a row has no more of them, its caches can forget the last ones.
+  DecodeGroup(Model& model, PromptLookup lookup, int trimmable_tokens);
   DecodeGroup(const DecodeGroup&) = delete;
   DecodeGroup& operator=(const DecodeGroup&) = delete;
   ~DecodeGroup();
 
-  /// Starts the next step of `running` (prefilled, not ended; those that are new begin), then waits for the tokens of the
-  /// step before it: the device computes while events are handled.
+  /// Waits for the tokens of the step before and starts the next one of `running` (prefilled, not ended; those that are new
+  /// begin): in the other order where nobody guesses, so that the device computes while events are handled.
   void step(const std::vector<std::shared_ptr<Completion>>& running, const Sink& sink);
   /// Forgets a completion that is in no later step. What is under way is waited for with the last of them.
   void leave(const Completion& completion);
   /// Whether a step is under way.
   bool busy() const { return under_way_ != nullptr; }
+  void add_facts(CacheFacts& facts) const;
 
  private:
+  struct Row;
   struct Step;
+  using Running = std::vector<std::shared_ptr<Completion>>;
 
-  std::unique_ptr<Step> start(std::vector<std::shared_ptr<Completion>> rows, const mx::array& ids);
+  std::unique_ptr<Step> next_step(const Running& running);
+  std::unique_ptr<Step> start(std::vector<Row> rows);
+  void settle(Step& step, const Running& running, const Sink& sink);
   void choose_tokens(Step& step, const Sink& sink);
-  ModelCache& cache_of(const std::vector<std::shared_ptr<Completion>>& rows);
+  bool wants_guesses(const Running& running) const;
+  std::vector<int32_t> guess(const Completion& row) const;
+  ModelCache& cache_of(const std::vector<Row>& rows);
   void part();
 
   Model& model_;
+  const PromptLookup lookup_;
+  const int trimmable_tokens_;
   std::unique_ptr<Step> under_way_;
   std::vector<const Completion*> joined_rows_;  // of joined_; empty: there is none
   ModelCache joined_;                           // their caches as one
   int64_t steps_ = 0;
+  uint64_t drafted_ = 0, accepted_ = 0;  // tokens
 };
 
 }  // namespace mlxk

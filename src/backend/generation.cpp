@@ -85,7 +85,8 @@ class MlxTextModel : public TextModel {
                .context_length = model_->context_length(),
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
-        kept_(layout_, options, identity) {}
+        kept_(layout_, options, identity),
+        group_(*model_, options.prompt_lookup, layout_.stateless_tokens()) {}
 
   const ModelFacts& facts() const override { return facts_; }
   uint64_t kv_bytes(int64_t tokens) const override { return layout_.row_bytes(tokens); }
@@ -93,6 +94,7 @@ class MlxTextModel : public TextModel {
     CacheFacts facts;
     for (const MlxSequence* sequence : sequences_) facts.kv_bytes += sequence->completion->cache().nbytes();
     kept_.add_facts(facts);
+    group_.add_facts(facts);
     return facts;
   }
 
@@ -195,7 +197,7 @@ class MlxTextModel : public TextModel {
   ModelFacts facts_;
   CacheLayout layout_;
   mutable PrefixCache kept_;  // looking up moves what is found to the front
-  DecodeGroup group_{*model_};
+  DecodeGroup group_;
   std::set<const MlxSequence*> sequences_;
   bool decoding_ = false;                      // in the last step
   uint64_t started_ = 0, last_prefilled_ = 0;  // ids of sequences

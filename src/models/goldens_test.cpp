@@ -229,6 +229,38 @@ TEST_P(GoldenBatch, JoinedSequencesGiveTheBitsOfEachAlone) {
   }
 }
 
+class GoldenDrafts : public Golden {};
+
+// What speculation stands on: tokens that were guessed are looked at in one step and give what one step each gives.
+TEST_P(GoldenDrafts, SeveralTokensOfADecodeStepGiveTheBitsOfOneEach) {
+  if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
+  if (depends_on_pieces()) GTEST_SKIP() << "this rope turns all tokens of a call by the row's length after it";
+  const std::vector<int> ids = prompt(), lengths{5, 1, 3}, starts{12, 3, 7};
+  std::vector<ModelCache> parts;
+  std::vector<ModelCache*> rows;
+  std::vector<int> padded;
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    parts.push_back(model_->make_cache(1));
+    run(*model_, parts.back(), {ids.begin(), ids.begin() + starts[row]});
+    for (int i = 0; i < lengths[0]; ++i) padded.push_back(i < lengths[row] ? ids[starts[row] + i] : 0);
+  }
+  for (auto& part : parts) rows.push_back(&part);
+  ModelCache joined = ModelCache::join(rows);
+  Inputs inputs{.ids = mx::array(padded.begin(), {3, lengths[0]}, mx::int32), .lengths = lengths};
+  mx::array logits = mx::contiguous(model_->forward(inputs, joined));
+  logits.eval();
+  joined.part();
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    ModelCache alone = model_->make_cache(1);
+    run(*model_, alone, {ids.begin(), ids.begin() + starts[row]});
+    for (int i = 0; i < lengths[row]; ++i) {
+      const auto expected = run(*model_, alone, {ids[starts[row] + i]});
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), logits.data<float>() + (row * lengths[0] + i) * kVocab))
+          << "row " << row << ", token " << i;
+    }
+  }
+}
+
 TEST(GoldenExperts, MayLieInTheFileOneByOne) {
   const fs::path folder = write_model("qwen3_moe");
   const auto logits = [&] {
@@ -265,6 +297,7 @@ std::string name_of(const testing::TestParamInfo<std::string>& info) { return in
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Golden, testing::ValuesIn(case_names(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenBatch, testing::ValuesIn(case_names(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenDrafts, testing::ValuesIn(case_names(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenRows, testing::ValuesIn(case_names(false)), name_of);
 
 }  // namespace

@@ -29,12 +29,15 @@ struct ModelFacts {
   std::optional<SpeechFacts> speech;  // of a speech model
 };
 
+/// Whether tokens are guessed by what the text so far says: never, wherever it says something, or where it gains.
+enum class PromptLookup { off, on, automatic };
+
 /// How a text model is loaded.
 struct TextModelOptions {
   uint64_t prefix_cache_bytes = 0;            // keys and values of past prompts kept in memory; 0: none
   std::filesystem::path prefix_cache_dir;     // where they are kept on disk too; empty: nowhere
   uint64_t prefix_cache_disk_bytes = 0;
-  bool prompt_lookup = false;                 // speculate with n-grams of the text so far, where it gains
+  PromptLookup prompt_lookup = PromptLookup::off;
   std::filesystem::path draft_model;          // a smaller model of the same vocabulary that speculates; empty: none
 };
 
@@ -67,8 +70,8 @@ class EngineModel {
   /// Bytes of keys and values that a request of so many tokens (prompt and answer) will need at most.
   virtual uint64_t kv_bytes(int64_t /*tokens*/) const { return 0; }
   virtual CacheFacts cache_facts() const { return {}; }
-  /// Goes on with `running`, sequences of this model that have not ended: at most one token for each of those that
-  /// decode, a part of a prompt for one of the others. Events reach `sink` as soon as they are known; Done, or a Failed
+  /// Goes on with `running`, sequences of this model that have not ended: a token, or several, for each of those
+  /// that decode, a part of a prompt for one of the others. Events reach `sink` as soon as they are known; Done, or a Failed
   /// that concerns this request alone, is a sequence's last, and it is not stepped again. What it throws fails every
   /// request on the model.
   virtual void step(std::span<Sequence* const> running, const StepSink& sink) = 0;

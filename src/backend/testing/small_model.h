@@ -28,7 +28,7 @@ class SmallModel : public Model {
       : Model({"small", kVocab, kHidden, has_state ? 3 : 2, 0}), make_(std::move(make)), has_state_(has_state) {}
 
   mx::array forward(const Inputs& inputs, ModelCache& cache) override {
-    const Positions at(cache.positions(), inputs.ids->shape(1));
+    const Positions at(cache.positions(), inputs.ids->shape(1), inputs.lengths);
     mx::array h = mx::take(table_, *inputs.ids, 0);
     for (size_t i = 0; i < 2; ++i) {
       auto& layer = dynamic_cast<AttentionCache&>(cache[i]);

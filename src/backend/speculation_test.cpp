@@ -1,0 +1,115 @@
+// Speculation against decoding without it: the same tokens, the same bits of their log-probabilities, the same end.
+#include "backend/speculation.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "backend/generation.h"
+#include "backend/testing/runs.h"
+#include "backend/testing/small_model.h"
+#include "models/load.h"
+
+namespace mlxk {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(PromptLookup, ProposesWhatFollowedTheLongestMatch) {
+  const std::vector<int32_t> text{1, 2, 3, 4, 9, 3, 5, 1, 2, 3};
+  const Guess guess = look_up(text, 3);
+  EXPECT_EQ(guess.tokens, (std::vector<int32_t>{4, 9, 3}));
+  EXPECT_EQ(guess.matched, 3);
+}
+
+TEST(PromptLookup, OfEqualMatchesTheNewestCounts) {
+  EXPECT_EQ(look_up(std::vector<int32_t>{7, 1, 8, 7, 2, 9, 7}, 1).tokens, (std::vector<int32_t>{2}));
+}
+
+TEST(PromptLookup, ARunOfOneTokenGoesOn) {
+  EXPECT_EQ(look_up(std::vector<int32_t>{4, 4, 4}, 5).tokens, (std::vector<int32_t>{4}));
+}
+
+TEST(PromptLookup, ProposesNothingForWhatIsNew) {
+  EXPECT_TRUE(look_up(std::vector<int32_t>{1, 2, 3}, 5).tokens.empty());
+  EXPECT_TRUE(look_up(std::vector<int32_t>{1}, 5).tokens.empty());
+  EXPECT_TRUE(look_up(std::vector<int32_t>{1, 1}, 0).tokens.empty());
+}
+
+std::unique_ptr<TextModel> small(const SmallKind& kind, PromptLookup lookup, bool has_state = false) {
+  return make_text_model(std::make_unique<SmallModel>(kind.make, has_state), {.prompt_lookup = lookup});
+}
+
+/// Requests of every kind of sampling, by prompts that repeat.
+std::vector<GenerateRequest> requests(int64_t vocab) {
+  std::vector<GenerateRequest> all;
+  for (int i = 0; i < 6; ++i) {
+    GenerateRequest one = ask(3 + 7 * i, vocab, 30 + i, i);
+    const auto once = one.prompt;
+    one.prompt.insert(one.prompt.end(), once.begin(), once.end());
+    if (i % 2 == 1) {
+      one.sampling.temperature = i == 1 ? 0.3F : 0.8F;
+      one.sampling.seed = static_cast<uint64_t>(i);
+    }
+    if (i == 3) one.sampling.repetition_penalty = 1.1F;
+    if (i == 4) one.sampling.frequency_penalty = 0.05F;
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+void expect_equal_runs(TextModel& with, TextModel& without, const std::vector<Arrival>& arrivals) {
+  const auto got = run(with, arrivals), want = run(without, arrivals);
+  for (size_t i = 0; i < arrivals.size(); ++i) {
+    const auto tokens = tokens_of(want[i]);
+    ASSERT_FALSE(tokens.empty());
+    EXPECT_EQ(tokens_of(got[i]).size(), tokens.size()) << "request " << i;
+    expect_same(tokens_of(got[i]), tokens, i);
+    ASSERT_EQ(got[i].back().index(), want[i].back().index());
+    if (const auto* done = std::get_if<DoneEvent>(&want[i].back())) {
+      EXPECT_EQ(std::get<DoneEvent>(got[i].back()).reason, done->reason);
+      EXPECT_EQ(std::get<DoneEvent>(got[i].back()).usage.completion_tokens, done->usage.completion_tokens);
+    }
+  }
+}
+
+class Speculation : public testing::TestWithParam<SmallKind> {
+ protected:
+  void SetUp() override {
+    if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
+  }
+  std::unique_ptr<TextModel> with_ = small(GetParam(), PromptLookup::on), without_ = small(GetParam(), PromptLookup::off);
+};
+
+TEST_P(Speculation, GivesTheSameAnswerToEachAlone) {
+  for (const auto& request : requests(SmallModel::kPoison)) expect_equal_runs(*with_, *without_, {{request}});
+  EXPECT_GT(with_->cache_facts().drafted_tokens, 0);
+  EXPECT_EQ(without_->cache_facts().drafted_tokens, 0);
+}
+
+TEST_P(Speculation, GivesTheSameAnswersBesideOthersThatComeAndGo) {
+  std::vector<Arrival> arrivals;
+  for (const auto& request : requests(SmallModel::kPoison)) {
+    arrivals.push_back({request, static_cast<int>(2 * arrivals.size())});
+  }
+  arrivals[2].cancelled_before = 8;
+  const auto got = run(*with_, arrivals);
+  for (size_t i = 0; i < arrivals.size(); ++i) {
+    const auto want = run(*without_, {{arrivals[i].request}}).front();
+    EXPECT_TRUE(i == 2 || tokens_of(got[i]).size() == tokens_of(want).size());
+    expect_same(tokens_of(got[i]), tokens_of(want), i);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Caches, Speculation, testing::ValuesIn(kSmallKinds),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(SpeculationWithStates, IsOff) {
+  const auto with = small(kSmallKinds[0], PromptLookup::on, true), without = small(kSmallKinds[0], PromptLookup::off, true);
+  expect_equal_runs(*with, *without, {{requests(SmallModel::kPoison)[0]}});
+  EXPECT_EQ(with->cache_facts().drafted_tokens, 0);
+}
+
+}  // namespace
+}  // namespace mlxk
