@@ -234,10 +234,14 @@ TEST_P(Prefixes, WhatDoesNotFitOnDiskMakesRoom) {
   const TemporaryFolder folder;
   const std::string identity(64, 'a');
   constexpr uint64_t kLittle = 60'000;
+  const fs::path foreign = folder.path() / "photos" / "0-0123456789012345678901234567890123456789.kv";
+  fs::create_directories(foreign.parent_path());
+  std::ofstream(foreign) << std::string(kLittle, 'x');
   {
     Pair first{model_on_disk(folder.path(), identity, kLittle), model(0)};
     for (int salt = 0; salt < 8; ++salt) first.ask_for(words(100 + 20 * salt, SmallModel::kPoison, salt));
   }
+  EXPECT_TRUE(fs::remove(foreign));
   uint64_t bytes = 0;
   for (const auto& file : fs::recursive_directory_iterator(folder.path())) {
     if (file.is_regular_file()) bytes += file.file_size();

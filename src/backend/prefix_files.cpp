@@ -34,6 +34,7 @@ constexpr uint64_t kMostWaiting = uint64_t{256} << 20;  // bytes to be written
 constexpr uint64_t kLeftFree = uint64_t{1} << 30;       // of the disk
 constexpr int32_t kMostTokens = 1 << 24;
 constexpr const char* kSuffix = ".kv";
+constexpr size_t kFolderName = 32, kFileDigest = 40;  // hex digits
 
 /// A file's beginning; the tokens from the prompt's beginning on and the data follow.
 struct Header {
@@ -117,9 +118,10 @@ std::optional<std::pair<Header, std::vector<int32_t>>> read_head(File& file, con
   if (header.from < 0 || header.from > kMostTokens || header.tokens < 1 || header.tokens > PrefixTree::kBlock) {
     return std::nullopt;
   }
-  std::vector<int32_t> tokens(static_cast<size_t>(header.from) + static_cast<size_t>(header.tokens));
-  const uint64_t head = sizeof(header) + tokens.size() * sizeof(int32_t);
+  const size_t count = static_cast<size_t>(header.from) + static_cast<size_t>(header.tokens);
+  const uint64_t head = sizeof(header) + count * sizeof(int32_t);
   if (file.size() < head || file.size() - head != header.data_bytes) return std::nullopt;
+  std::vector<int32_t> tokens(count);
   if (!file.read(tokens.data(), tokens.size() * sizeof(int32_t))) return std::nullopt;
   if (head_sum(header, tokens) != header.head_sum) return std::nullopt;
   return std::pair(header, std::move(tokens));
@@ -128,6 +130,20 @@ std::optional<std::pair<Header, std::vector<int32_t>>> read_head(File& file, con
 void remove_with_warning(const fs::path& path) {
   std::error_code ignored;
   if (fs::remove(path, ignored)) log::warn(fmt::format("[prefix cache] removed {}: damaged or foreign", path.string()));
+}
+
+bool is_hex(std::string_view text, size_t length) {
+  return text.size() == length && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+/// Whether it is named as our files are: nothing else in the folder is touched.
+bool is_ours(const fs::path& path) {
+  const std::string name = path.filename().string(), folder = path.parent_path().filename().string();
+  const size_t dash = name.find('-');
+  return is_hex(folder, kFolderName) && dash != std::string::npos && dash > 0 &&
+         name.find_first_not_of("0123456789") == dash && name.size() > dash + 1 + kFileDigest &&
+         is_hex(std::string_view(name).substr(dash + 1, kFileDigest), kFileDigest) &&
+         name.compare(dash + 1 + kFileDigest, 3, kSuffix) == 0;
 }
 
 /// Removes what was used longest ago from all folders in `dir` until `budget` is kept, and what killed runs left half
@@ -145,7 +161,7 @@ uint64_t trim(const fs::path& dir, uint64_t budget) {
   const auto now = fs::file_time_type::clock::now();
   for (fs::recursive_directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
     std::error_code gone;  // another process trims too
-    if (it.depth() != 1 || !it->is_regular_file(gone)) continue;
+    if (it.depth() != 1 || !it->is_regular_file(gone) || !is_ours(it->path())) continue;
     const uint64_t bytes = it->file_size(gone);
     const auto used = it->last_write_time(gone);
     if (gone) continue;
@@ -286,7 +302,8 @@ struct PrefixFiles::Writer {
 };
 
 PrefixFiles::PrefixFiles(const fs::path& dir, const std::string& identity, uint64_t budget_bytes)
-    : folder_(dir / identity.substr(0, 32)), identity_(identity), writer_(std::make_shared<Writer>()) {
+    : folder_(dir / identity.substr(0, kFolderName)), identity_(identity), writer_(std::make_shared<Writer>()) {
+  if (!is_hex(identity, 64)) throw Error(ErrorKind::internal, "[prefix cache] an identity has 64 hex digits");
   std::error_code error;
   fs::create_directories(folder_, error);
   if (!error) fs::permissions(folder_, fs::perms::owner_all, error);
@@ -314,7 +331,7 @@ std::vector<PrefixFiles::Piece> PrefixFiles::list() {
   std::vector<Piece> all;
   std::error_code error;
   for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().extension() != kSuffix) continue;
+    if (it->path().extension() != kSuffix || !is_ours(it->path())) continue;
     File file(it->path(), O_RDONLY);
     auto head = read_head(file, identity_);
     if (!head) {
@@ -339,7 +356,7 @@ std::string PrefixFiles::name_of(const std::string& scope, std::span<const int32
   Digest digest(Digest::Kind::sha256);
   digest.add(fmt::format("{}\n{}\n", scope, is_state ? "state" : "block"));
   digest.add({reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
-  return fmt::format("{}-{}{}", from, digest.hex().substr(0, 40), kSuffix);
+  return fmt::format("{}-{}{}", from, digest.hex().substr(0, kFileDigest), kSuffix);
 }
 
 void PrefixFiles::write(Piece piece) {
