@@ -32,6 +32,7 @@ struct Option {
   double max = std::numeric_limits<double>::infinity();
   std::string implied;        // OptionKind::optional only
   bool in_file = true;        // whether a config file may set it
+  bool whole = false;         // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
 };
 
 enum class PositionalKind { required, optional, rest };

@@ -57,7 +57,8 @@ const Option* find_option(const Command& command, const std::string& name) {
 /// A single value as the command line would write it; nullopt for a kind that the option does not have.
 std::optional<std::string> value_text(const toml::value& value, OptionKind kind) {
   const bool number = kind == OptionKind::integer || kind == OptionKind::number;
-  if (value.is_integer()) return fmt::format("{}", toml::get<int64_t>(value));
+  const bool list = kind == OptionKind::repeated || kind == OptionKind::many;
+  if (value.is_integer() && !list) return fmt::format("{}", toml::get<int64_t>(value));  // a size may be one
   if (value.is_floating() && kind == OptionKind::number) return fmt::format("{}", toml::get<double>(value));
   if (value.is_string() && !number) return toml::get<std::string>(value);
   return std::nullopt;
@@ -94,6 +95,12 @@ std::vector<std::string> read_values(const toml::value& value, const Option& opt
     return texts;
   }
   const auto text = value_text(value, option.kind);
+  if (text && (option.kind == OptionKind::integer || option.kind == OptionKind::number)) {
+    const double number = value.is_integer() ? static_cast<double>(toml::get<int64_t>(value)) : toml::get<double>(value);
+    if (!(number >= option.min && number <= option.max)) {
+      throw Error(ErrorKind::invalid, fmt::format("{} must lie between {} and {}, got {}", place, option.min, option.max, *text));
+    }
+  }
   return text ? std::vector{*text} : fail();
 }
 

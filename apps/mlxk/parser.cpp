@@ -62,7 +62,9 @@ struct Prepared {
 
 Prepared prepare(const Command& command, const std::vector<std::string>& words) {
   std::vector<std::string> names = {"--help"};
-  for (const Option& option : command.options) names.push_back(option.name);
+  for (const Option& option : command.options) {
+    if (!option.whole) names.push_back(option.name);
+  }
   Prepared prepared;
   bool value_expected = false;
   for (size_t i = 0; i < words.size(); ++i) {
@@ -120,7 +122,7 @@ static Args parse_command(const Command& command, const std::vector<std::string>
   std::vector<std::string> rest;
   for (const std::string& word : app.remaining()) {
     if (word.size() > 1 && word[0] == '-' && !is_negative_number(word)) {
-      throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}", word));
+      throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}", word.substr(0, word.find('='))));  // its value may be a secret
     }
     rest.push_back(word);
   }

@@ -33,6 +33,12 @@ TEST(Parser, TakesOptionsBetweenPromptWords) {
   EXPECT_TRUE(line.args.has("--no-stream"));
 }
 
+TEST(Parser, AKeyIsNoShortNameOfTheKeyFileAndIsNotRepeated) {
+  EXPECT_EQ(refusal({"serve", "--api-key", "a-secret"}), "unrecognized argument: --api-key");
+  EXPECT_EQ(refusal({"serve", "--api-key=a-secret"}), "unrecognized argument: --api-key");
+  EXPECT_EQ(parse({"serve", "--api-key-file", "keys"}).args.text("--api-key-file"), "keys");
+}
+
 TEST(Parser, ExpandsUnambiguousPrefixes) {
   EXPECT_EQ(parse({"run", "m", "--max-t", "5"}).args.integer("--max-tokens"), 5);
   EXPECT_EQ(parse({"run", "m", "--max-t=7"}).args.integer("--max-tokens"), 7);

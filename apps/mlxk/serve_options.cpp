@@ -118,7 +118,7 @@ std::vector<Option> serve_options() {
        .env = "MLXK2_MAX_TOKENS", .min = 1, .max = kInfinity},
       {.name = "--api-key-file", .kind = Kind::text, .metavar = "FILE",
        .help = "keys that clients must have: lines of key, name:key or name:key:scopes (inference,admin)",
-       .env = "MLXK_API_KEY_FILE"},
+       .env = "MLXK_API_KEY_FILE", .whole = true},
       {.name = "--allow-unauthenticated", .help = "listen beyond this machine without keys"},
       {.name = "--allowed-host", .kind = Kind::repeated, .metavar = "NAME",
        .help = "a name that clients may call this server by; *: any. Addresses and localhost always may"},

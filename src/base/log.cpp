@@ -106,6 +106,8 @@ void append_escaped(std::string& out, std::string_view text, bool json) {
       out += "\\n";
     } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       out += fmt::format("\\u{:04x}", c);
+    } else if (length == 2 && c == '\xc2' && static_cast<unsigned char>(text[1]) < 0xa0) {  // U+009B begins what ESC [ begins
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(text[1]));
     } else if (json && (c == '"' || c == '\\')) {
       out += '\\';
       out += c;

@@ -31,6 +31,7 @@ TEST(LogLine, IsOneLineWithItsFields) {
 
 TEST(LogLine, WhatAClientSentCannotForgeALineOrBreakTheJson) {
   EXPECT_EQ(text_line("model 'x\n[ERROR] all is lost\x1b[2J'"), "[INFO] model 'x\\n[ERROR] all is lost\\u001b[2J'");
+  EXPECT_EQ(text_line("a\u009b2J\u00a0"), "[INFO] a\\u009b2J\u00a0");  // ESC [ in one character
   EXPECT_EQ(text_line("a", {{"path", std::string("/x y=1\n")}}), "[INFO] a path=\"/x y=1\\n\"");
   EXPECT_EQ(json_line("\"\\\n\x01"), R"({"ts":1.500000,"level":"WARN","msg":"\"\\\n\u0001"})");
 }

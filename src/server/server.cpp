@@ -141,7 +141,9 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
 }
 
 HttpResponse Server::refusal(int status, std::string_view message, const std::string& request_id) {
-  return error_response(status, message, request_id);
+  HttpResponse response = error_response(status, message, request_id);
+  if (status == 503) response.headers.add("Retry-After", "1");
+  return response;
 }
 
 void Server::answered(const HttpRequest& head, int status, size_t bytes, double seconds) {

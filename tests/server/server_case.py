@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-from program import MODEL, PROGRAM, ProgramTest  # noqa: E402
+from program import MODEL, PROGRAM, ProgramTest, needs_engine  # noqa: E402,F401
 
 FAKE_SERVER = os.environ.get("MLXK_FAKE_SERVER", "")  # the whole server on an engine that is none
 QWEN_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "templates",
@@ -75,7 +75,7 @@ class Server:
             connection.request(method, path, data, {**all_headers, **(headers or {})})
             answer = connection.getresponse()
             content = answer.read()
-            if answer.headers.get("Content-Type", "").startswith("application/json"):
+            if content and answer.headers.get("Content-Type", "").startswith("application/json"):
                 content = json.loads(content)
             return answer.status, answer.headers, content
         finally:
