@@ -1,6 +1,6 @@
 #pragma once
 
-// The C ABI of the Rust library; only src/tokenizer includes it. Every call is safe against panics inside. Text is
+// The C ABI of the Rust library; only src/tokenizer and src/media include it. Every call is safe against panics inside. Text is
 // UTF-8 with a length; what a call hands out is owned by the caller and freed with the matching *_free.
 
 #include <stddef.h>
@@ -83,6 +83,32 @@ void mlxk_grammar_free(mlxk_grammar* grammar);
 int mlxk_grammar_mask(mlxk_grammar* grammar, uint32_t* words, size_t count, mlxk_text* error);
 /// MLXK_FAILED when `id` breaks the grammar.
 int mlxk_grammar_accept(mlxk_grammar* grammar, int32_t id, mlxk_text* error);
+
+/// The bytes of a recording. `read` returns how many it wrote, 0 at the end, less where it failed; `seek` (null: a pipe)
+/// returns 0 when it went to the offset. `size`: -1 where it is not known. Neither may throw.
+typedef struct {
+  void* context;
+  int64_t (*read)(void* context, uint8_t* into, size_t size);
+  int (*seek)(void* context, uint64_t offset);
+  int64_t size;
+} mlxk_bytes;
+
+/// libopus for Opus streams. `create` returns null where it cannot; `decode` frames (at 48 kHz), negative: it cannot.
+typedef struct {
+  void* context;
+  void* (*create)(void* context, int channels, int streams, int coupled, const uint8_t* mapping);
+  int (*decode)(void* decoder, const uint8_t* data, size_t size, float* pcm, int frames);
+  void (*destroy)(void* decoder);
+} mlxk_opus;
+
+typedef struct mlxk_audio mlxk_audio;  // a recording as mono samples at 16 kHz
+/// Reads as far as the sound; `bytes` is copied, its context must outlive the recording.
+int mlxk_audio_open(const mlxk_bytes* bytes, const mlxk_opus* opus, mlxk_audio** out, mlxk_text* error);
+/// The next samples, at most `size`; `got` is 0 only at the end. After a failure there is no more.
+int mlxk_audio_read(mlxk_audio* audio, float* into, size_t size, size_t* got, mlxk_text* error);
+/// How long its header says that it is; 0: not known.
+double mlxk_audio_seconds(const mlxk_audio* audio);
+void mlxk_audio_free(mlxk_audio* audio);
 
 #ifdef __cplusplus
 }

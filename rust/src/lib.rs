@@ -1,9 +1,11 @@
-//! tokenizers, minijinja and llguidance behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
+//! tokenizers, minijinja, llguidance and symphonia behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
 
+mod audio;
 mod confined;
 mod decode;
 mod grammar;
 mod pyformat;
+mod resample;
 mod spelling;
 mod strmethods;
 mod template;

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "media/mel.h"
-#include "speech/sample_source.h"
+#include "media/sample_source.h"
 
 namespace mlxk {
 

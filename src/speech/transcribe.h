@@ -5,7 +5,7 @@
 #include <string>
 
 #include "speech/options.h"
-#include "speech/sample_source.h"
+#include "media/sample_source.h"
 #include "speech/transcript.h"
 #include "speech/vocabulary.h"
 #include "worker/worker.h"

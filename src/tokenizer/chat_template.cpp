@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "tokenizer/rust_handle.h"
+#include "rust_handle.h"
 
 namespace mlxk {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "tokenizer/rust_handle.h"
+#include "rust_handle.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_config.h"
 

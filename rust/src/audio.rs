@@ -1,0 +1,497 @@
+//! Recordings (WAV, FLAC, MP3, AAC, MP4, Ogg, Matroska) to one channel of 16 kHz, block by block. Symphonia reads them; Opus
+//! is decoded by libopus, which the caller hands in.
+
+use std::ffi::c_void;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use symphonia::core::codecs::audio::well_known::*;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder};
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatReader, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::packet::Packet;
+
+use crate::resample::Resampler;
+use crate::{guard, Failure, Text, OK};
+
+/// Bytes from the other side.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bytes {
+    context: *mut c_void,
+    read: unsafe extern "C" fn(*mut c_void, *mut u8, usize) -> i64,
+    seek: Option<unsafe extern "C" fn(*mut c_void, u64) -> i32>,
+    size: i64,
+}
+
+/// libopus, of the other side.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Opus {
+    context: *mut c_void,
+    create: unsafe extern "C" fn(*mut c_void, i32, i32, i32, *const u8) -> *mut c_void,
+    decode: unsafe extern "C" fn(*mut c_void, *const u8, usize, *mut f32, i32) -> i32,
+    destroy: unsafe extern "C" fn(*mut c_void),
+}
+
+const READ_FAILED: &str = "reading failed";
+
+struct Source {
+    bytes: Bytes,
+    position: u64,
+}
+// One thread at a time uses a recording, and the caller's functions with it.
+unsafe impl Send for Source {}
+unsafe impl Sync for Source {}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let got = unsafe { (self.bytes.read)(self.bytes.context, into.as_mut_ptr(), into.len()) };
+        let got = usize::try_from(got).map_err(|_| io::Error::other(READ_FAILED))?;
+        self.position += got as u64;
+        Ok(got)
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let seek = self.bytes.seek.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => (self.bytes.size.max(0) as u64).checked_add_signed(by),
+        };
+        let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if unsafe { seek(self.bytes.context, target) } != OK {
+            return Err(io::Error::other(READ_FAILED));
+        }
+        self.position = target;
+        Ok(target)
+    }
+}
+
+impl MediaSource for Source {
+    fn is_seekable(&self) -> bool {
+        self.bytes.seek.is_some()
+    }
+    fn byte_len(&self) -> Option<u64> {
+        u64::try_from(self.bytes.size).ok()
+    }
+}
+
+/// What was read to know the format, before the rest.
+struct Pipe {
+    start: io::Cursor<Vec<u8>>,
+    rest: Source,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.start.read(into)? {
+            0 => self.rest.read(into),
+            got => Ok(got),
+        }
+    }
+}
+
+impl Seek for Pipe {
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+}
+
+impl MediaSource for Pipe {
+    fn is_seekable(&self) -> bool {
+        false
+    }
+    fn byte_len(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// An MP4's index may stand at its end, so one that cannot go back is kept in memory.
+fn stream(bytes: Bytes) -> io::Result<Box<dyn MediaSource>> {
+    let mut source = Source { bytes, position: 0 };
+    if bytes.seek.is_some() {
+        return Ok(Box::new(source));
+    }
+    let mut start = vec![];
+    source.by_ref().take(12).read_to_end(&mut start)?;
+    if start.get(4..8) == Some(b"ftyp") {
+        source.read_to_end(&mut start)?;
+        return Ok(Box::new(io::Cursor::new(start)));
+    }
+    Ok(Box::new(Pipe { start: io::Cursor::new(start), rest: source }))
+}
+
+/// An Opus stream by libopus, at its own 48 kHz.
+struct OpusDecoder {
+    opus: Opus,
+    state: *mut c_void,
+    channels: usize,
+    pcm: Vec<f32>,
+    skip: usize, // frames at the beginning that are no sound yet
+    gain: f32,
+}
+unsafe impl Send for OpusDecoder {}
+
+const OPUS_RATE: u32 = 48_000;
+const OPUS_LONGEST: usize = 5_760; // frames of a packet
+
+impl OpusDecoder {
+    /// From the identification header (RFC 7845, 5.1).
+    fn new(opus: Opus, head: &[u8]) -> Result<OpusDecoder, Failure> {
+        let bad = || Failure::from("broken Opus header");
+        if head.len() < 19 || &head[..8] != b"OpusHead" {
+            return Err(bad());
+        }
+        let channels = head[9] as usize;
+        let (streams, coupled, mapping) = match head[18] {
+            0 if (1..=2).contains(&channels) => (1, channels as u8 - 1, vec![0, 1]),
+            1 | 255 if channels > 0 && head.len() >= 21 + channels => (head[19], head[20], head[21..21 + channels].to_vec()),
+            0 | 1 | 255 => return Err(bad()),
+            family => return Err(format!("Opus of channel mapping {family} is not supported").into()),
+        };
+        let state = unsafe { (opus.create)(opus.context, channels as i32, streams.into(), coupled.into(), mapping.as_ptr()) };
+        if state.is_null() {
+            return Err(bad());
+        }
+        Ok(OpusDecoder {
+            opus,
+            state,
+            channels,
+            pcm: vec![0.0; OPUS_LONGEST * channels],
+            skip: u16::from_le_bytes([head[10], head[11]]).into(),
+            gain: 10f32.powf(f32::from(i16::from_le_bytes([head[16], head[17]])) / (20.0 * 256.0)),
+        })
+    }
+
+    /// The packet's frames that are sound; none when it cannot be decoded.
+    fn decode(&mut self, packet: &Packet) -> Option<&[f32]> {
+        let data = &packet.data;
+        let made = unsafe {
+            (self.opus.decode)(self.state, data.as_ptr(), data.len(), self.pcm.as_mut_ptr(), OPUS_LONGEST as i32)
+        };
+        let made = usize::try_from(made).ok()?.min(OPUS_LONGEST);
+        let trimmed = usize::try_from(packet.trim_end.get()).unwrap_or(usize::MAX);
+        let end = made.saturating_sub(trimmed);
+        let begin = self.skip.min(end);
+        self.skip -= self.skip.min(made);
+        let sound = &mut self.pcm[begin * self.channels..end * self.channels];
+        if self.gain != 1.0 {
+            sound.iter_mut().for_each(|x| *x *= self.gain);
+        }
+        Some(sound)
+    }
+}
+
+impl Drop for OpusDecoder {
+    fn drop(&mut self) {
+        unsafe { (self.opus.destroy)(self.state) }
+    }
+}
+
+enum Decoder {
+    Symphonia(Box<dyn AudioDecoder>),
+    Opus(OpusDecoder),
+}
+
+fn codec_name(codec: AudioCodecId) -> String {
+    let name = match codec {
+        CODEC_ID_AC3 | CODEC_ID_EAC3 | CODEC_ID_AC4 => "Dolby Digital (AC-3)",
+        CODEC_ID_ADPCM_MS | CODEC_ID_ADPCM_IMA_WAV | CODEC_ID_ADPCM_IMA_QT => "ADPCM",
+        CODEC_ID_ADPCM_G722 | CODEC_ID_ADPCM_G726 | CODEC_ID_ADPCM_G726LE => "G.722 or G.726",
+        CODEC_ID_ALAC => "ALAC",
+        CODEC_ID_DCA => "DTS",
+        CODEC_ID_MP1 | CODEC_ID_MP2 => "MPEG layer 1 or 2",
+        CODEC_ID_SPEEX => "Speex",
+        CODEC_ID_WAVPACK => "WavPack",
+        CODEC_ID_WMA => "Windows Media Audio",
+        _ => return format!("codec {codec}"),
+    };
+    name.to_string()
+}
+
+/// What of AAC is beyond the decoder, by name: the object type of the AudioSpecificConfig (ISO 14496-3, 1.6.2.1).
+fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
+    let config = params.extra_data.as_deref()?;
+    let bits = u32::from(*config.first()?) << 8 | u32::from(*config.get(1)?);
+    let object = match bits >> 11 {
+        31 => 32 + (bits >> 5 & 63),
+        object => object,
+    };
+    match object {
+        2 => None,
+        5 => Some("HE-AAC".into()),
+        29 => Some("HE-AAC v2".into()),
+        42 => Some("xHE-AAC".into()),
+        23 | 39 => Some("low-delay AAC".into()),
+        other => Some(format!("AAC of object type {other}")),
+    }
+}
+
+fn make_decoder(params: &AudioCodecParameters, opus: Opus) -> Result<Decoder, Failure> {
+    if params.codec == CODEC_ID_OPUS {
+        return Ok(Decoder::Opus(OpusDecoder::new(opus, params.extra_data.as_deref().unwrap_or_default())?));
+    }
+    let refused = |name: String| Failure::from(format!("{name} is not supported"));
+    if params.codec == CODEC_ID_AAC {
+        if let Some(name) = unsupported_aac(params) {
+            return Err(refused(name));
+        }
+    }
+    if !symphonia::default::get_codecs().get_audio_decoder(params.codec).is_some() {
+        return Err(refused(codec_name(params.codec)));
+    }
+    let decoder = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
+    Ok(Decoder::Symphonia(decoder.map_err(|e| match e {
+        Error::Unsupported(what) => refused(what.to_string()),
+        e => plain(e),
+    })?))
+}
+
+/// Symphonia's error in our words.
+fn plain(error: Error) -> Failure {
+    match error {
+        Error::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => "cut off before its sound".into(),
+        Error::DecodeError(what) => format!("broken: {what}").into(),
+        e => e.to_string().into(),
+    }
+}
+
+const MAX_CHANNELS: usize = 64;
+const BAD_PACKETS: usize = 16; // in a row
+const PIPE_LENGTH: u64 = 0x7ff0_0000; // bytes: a WAV that says more, in a pipe, was written into one
+
+/// A track of sound on its way.
+struct Playing {
+    track: u32,
+    decoder: Decoder,
+    stated: Option<u64>, // frames that there must be
+    open_ended: bool,    // an end in the midst is none of a file that was cut off
+    seconds: f64,        // 0: not known
+}
+
+impl Playing {
+    fn begin(format: &dyn FormatReader, opus: Opus, in_pipe: bool) -> Result<Playing, Failure> {
+        let track = format.default_track(TrackType::Audio).ok_or("there is no sound in it")?;
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+            return Err("there is no sound in it".into());
+        };
+        let channels = params.channels.as_ref().map_or(1, |channels| channels.count());
+        let frame = channels as u64 * u64::from(params.bits_per_sample.unwrap_or(32)).div_ceil(8);
+        let wave = format.format_info().short_name == "wave";
+        let stream = wave && in_pipe && track.num_frames.is_some_and(|n| n.saturating_mul(frame) >= PIPE_LENGTH);
+        let counted = wave || format.format_info().short_name == "flac";
+        let loose = matches!(params.codec, CODEC_ID_MP3 | CODEC_ID_AAC) && format.format_info().short_name != "isomp4";
+        let seconds = match (track.num_frames, params.sample_rate, track.time_base, track.duration) {
+            _ if stream => 0.0,
+            (_, _, Some(base), Some(duration)) => {
+                duration.get() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get())
+            }
+            (Some(frames), Some(rate), ..) if rate > 0 => frames as f64 / f64::from(rate),
+            _ => 0.0,
+        };
+        Ok(Playing {
+            track: track.id,
+            decoder: make_decoder(params, opus)?,
+            stated: track.num_frames.filter(|_| counted && !stream),
+            open_ended: loose || stream || (wave && track.num_frames.is_none()),
+            seconds,
+        })
+    }
+}
+
+pub struct Recording {
+    format: Box<dyn FormatReader>,
+    opus: Opus,
+    playing: Playing,
+    resampler: Option<Resampler>, // from the first sound on
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    ready: Vec<f32>,
+    taken: usize, // of ready
+    frames: u64,
+    bad: usize, // packets in a row
+    ended: bool,
+}
+
+impl Recording {
+    fn open(bytes: Bytes, opus: Opus) -> Result<Recording, Failure> {
+        let source = stream(bytes).map_err(|e| plain(e.into()))?;
+        let stream = MediaSourceStream::new(source, Default::default());
+        let probed = symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
+        let format = probed.map_err(|e| match e {
+            Error::Unsupported(what) if what.starts_with("core") => {
+                "neither WAV, FLAC, MP3, AAC, MP4, Ogg nor Matroska".into()
+            }
+            e => plain(e),
+        })?;
+        let playing = Playing::begin(&*format, opus, bytes.seek.is_none())?;
+        Ok(Recording {
+            format,
+            opus,
+            playing,
+            resampler: None,
+            interleaved: vec![],
+            mono: vec![],
+            ready: vec![],
+            taken: 0,
+            frames: 0,
+            bad: 0,
+            ended: false,
+        })
+    }
+
+    fn read(&mut self, into: &mut [f32]) -> Result<usize, Failure> {
+        while self.taken == self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+            if self.ended {
+                return Ok(0);
+            }
+            self.advance()?;
+        }
+        let count = into.len().min(self.ready.len() - self.taken);
+        into[..count].copy_from_slice(&self.ready[self.taken..self.taken + count]);
+        self.taken += count;
+        Ok(count)
+    }
+
+    /// The next packet, or the end.
+    fn advance(&mut self) -> Result<(), Failure> {
+        match self.format.next_packet() {
+            Ok(Some(packet)) if packet.track_id == self.playing.track => self.decode(&packet),
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => self.end(),
+            Err(Error::IoError(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                if self.playing.open_ended { self.end() } else { Err(self.cut_off()) }
+            }
+            // Another recording follows in the same file.
+            Err(Error::ResetRequired) => {
+                self.playing = Playing::begin(&*self.format, self.opus, false)?;
+                Ok(())
+            }
+            Err(e) => Err(plain(e)),
+        }
+    }
+
+    fn cut_off(&self) -> Failure {
+        let after = match &self.resampler {
+            Some(resampler) => format!(" after {:.2} s", self.frames as f64 / f64::from(resampler.rate())),
+            None => String::new(),
+        };
+        let stated = if self.playing.seconds > 0.0 { format!(" of {:.2} s", self.playing.seconds) } else { String::new() };
+        format!("cut off{after}{stated}").into()
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        if self.playing.stated.is_some_and(|stated| self.frames < stated) {
+            return Err(self.cut_off());
+        }
+        self.ended = true;
+        match &mut self.resampler {
+            Some(resampler) => resampler.finish(&mut self.ready)?,
+            None => return Err("there is no sound in it".into()),
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, packet: &Packet) -> Result<(), Failure> {
+        let decoded = match &mut self.playing.decoder {
+            Decoder::Opus(opus) => {
+                let channels = opus.channels;
+                opus.decode(packet).map(|sound| {
+                    self.interleaved.clear();
+                    self.interleaved.extend_from_slice(sound);
+                    (OPUS_RATE, channels)
+                })
+            }
+            Decoder::Symphonia(decoder) => match decoder.decode(packet) {
+                Ok(sound) => {
+                    sound.copy_to_vec_interleaved(&mut self.interleaved);
+                    Some((sound.spec().rate(), sound.spec().channels().count()))
+                }
+                Err(Error::Unsupported(what)) => return Err(format!("{what} is not supported").into()),
+                Err(_) => None,
+            },
+        };
+        let Some((rate, channels)) = decoded else {
+            self.bad += 1;
+            return if self.bad > BAD_PACKETS { Err("broken: the sound cannot be decoded".into()) } else { Ok(()) };
+        };
+        self.bad = 0;
+        if channels == 0 || channels > MAX_CHANNELS {
+            return Err(format!("{channels} channels are not supported (1 to {MAX_CHANNELS})").into());
+        }
+        self.mix(channels)?;
+        self.frames += self.mono.len() as u64;
+        if self.mono.is_empty() {
+            return Ok(());
+        }
+        if self.resampler.as_ref().is_none_or(|resampler| resampler.rate() != rate) {
+            if let Some(mut before) = self.resampler.replace(Resampler::new(rate)?) {
+                before.finish(&mut self.ready)?;
+            }
+        }
+        match &mut self.resampler {
+            Some(resampler) => resampler.push(&self.mono, &mut self.ready),
+            None => Ok(()),
+        }
+    }
+
+    /// The channels' mean; beyond full scale there is none.
+    fn mix(&mut self, channels: usize) -> Result<(), Failure> {
+        self.mono.clear();
+        let scale = 1.0 / channels as f32;
+        self.mono.extend(self.interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * scale));
+        for (i, x) in self.mono.iter_mut().enumerate() {
+            if !x.is_finite() {
+                return Err(format!("sample {} is {x}, which is no sound", self.frames + i as u64).into());
+            }
+            *x = x.clamp(-1.0, 1.0);
+        }
+        Ok(())
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_audio_open(
+    bytes: *const Bytes,
+    opus: *const Opus,
+    out: *mut *mut Recording,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        *out = Box::into_raw(Box::new(Recording::open(*bytes, *opus)?));
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_audio_read(
+    recording: *mut Recording,
+    into: *mut f32,
+    size: usize,
+    got: *mut usize,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        *got = if size == 0 { 0 } else { (*recording).read(std::slice::from_raw_parts_mut(into, size))? };
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_audio_seconds(recording: *const Recording) -> f64 {
+    (*recording).playing.seconds
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_audio_free(recording: *mut Recording) {
+    if !recording.is_null() {
+        let _ = crate::catch(|| drop(Box::from_raw(recording)));
+    }
+}

@@ -1,0 +1,98 @@
+//! One channel of any rate to 16 kHz, block by block.
+
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
+
+use crate::Failure;
+
+pub const RATE: u32 = 16_000;
+const LOWEST: u32 = 1_000;
+const HIGHEST: u32 = 768_000;
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The filter is a windowed sinc, applied as a product of spectra.
+pub struct Resampler {
+    rate: u32,
+    filter: Option<Fft<f32>>, // none: nothing to do
+    waiting: Vec<f32>,
+    block: Vec<f32>,
+    late: usize, // of the filter's delay, what is still to be dropped
+    taken: u64,
+    given: u64,
+}
+
+impl Resampler {
+    pub fn new(rate: u32) -> Result<Resampler, Failure> {
+        if !(LOWEST..=HIGHEST).contains(&rate) {
+            return Err(format!("a sample rate of {rate} Hz is none of sound ({LOWEST} to {HIGHEST})").into());
+        }
+        let mut resampler =
+            Resampler { rate, filter: None, waiting: vec![], block: vec![], late: 0, taken: 0, given: 0 };
+        if rate != RATE {
+            // Blocks, and a filter, of 50 ms or the next that both rates divide; even, so that its middle is a sample.
+            let (rate, target) = (rate as usize, RATE as usize);
+            let unit = 2 * rate / gcd(rate, target);
+            let block = unit * (rate / 20).div_ceil(unit);
+            let window = WindowFunction::BlackmanHarris2;
+            let filter = Fft::new_custom(rate, target, block, 1, 1, window, FixedSync::Both)?;
+            resampler.late = filter.output_delay();
+            resampler.block = vec![0.0; filter.output_frames_max()];
+            resampler.filter = Some(filter);
+        }
+        Ok(resampler)
+    }
+
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), Failure> {
+        self.taken += samples.len() as u64;
+        let Some(filter) = &self.filter else {
+            out.extend_from_slice(samples);
+            return Ok(());
+        };
+        let chunk = filter.input_frames_next();
+        self.waiting.extend_from_slice(samples);
+        let mut done = 0;
+        while self.waiting.len() - done >= chunk {
+            self.step(done, chunk, out)?;
+            done += chunk;
+        }
+        self.waiting.drain(..done);
+        Ok(())
+    }
+
+    /// What is left, up to the sound's length.
+    pub fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), Failure> {
+        if self.filter.is_none() {
+            return Ok(());
+        }
+        let wanted = (u128::from(self.taken) * u128::from(RATE)).div_ceil(u128::from(self.rate)) as u64;
+        let mut left = self.waiting.len();
+        while self.given < wanted {
+            self.step(0, left, out)?;
+            left = 0;
+        }
+        out.truncate(out.len() - (self.given - wanted) as usize);
+        Ok(())
+    }
+
+    /// One block through the filter: `count` samples that wait, silence after them.
+    fn step(&mut self, from: usize, count: usize, out: &mut Vec<f32>) -> Result<(), Failure> {
+        let Some(filter) = &mut self.filter else { return Ok(()) };
+        let frames = self.block.len();
+        let input = InterleavedSlice::new(&self.waiting[from..from + count], 1, count)?;
+        let mut output = InterleavedSlice::new_mut(&mut self.block, 1, frames)?;
+        let indexing = Indexing::new().partial_len(count);
+        let (_, made) = filter.process_into_buffer(&input, &mut output, Some(&indexing))?;
+        let late = self.late.min(made);
+        self.late -= late;
+        self.given += (made - late) as u64;
+        out.extend_from_slice(&self.block[late..made]);
+        Ok(())
+    }
+}
