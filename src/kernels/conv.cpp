@@ -89,7 +89,7 @@ std::array<int64_t, 2> ConvShape::out() const {
   return size;
 }
 
-void convolve(const ConvShape& s, const MatrixView& weight, const float* x, float* y) {
+void convolve(const ConvShape& s, const MatrixView& weight, const float* x, float* y, Phase phase) {
   const auto out = s.out();
   const int64_t positions = s.batch * out[0] * out[1], size = s.patch();
   if (positions == 0 || s.out_channels == 0) return;
@@ -112,7 +112,7 @@ void convolve(const ConvShape& s, const MatrixView& weight, const float* x, floa
       part.rows = rows;
       float* to = y + first * s.out_channels;
       float* const product = s.groups == 1 ? to : product_scratch.floats(count * rows);
-      multiply({&part, 1}, patches, count, {&product, 1}, Phase::prefill);
+      multiply({&part, 1}, patches, count, {&product, 1}, phase == Phase::encode ? phase : Phase::prefill);
       if (s.groups == 1) continue;
       for (int64_t i = 0; i < count; ++i) std::copy_n(product + i * rows, rows, to + i * s.out_channels + g * rows);
     }

@@ -72,9 +72,9 @@ mx::array cpu_convolved(const mx::array& x, std::shared_ptr<const CpuConv> conv)
     throw refusal(fmt::format("a kernel of {}×{} does not fit into an input of {}×{}", shape.kernel[0], shape.kernel[1],
                               shape.in[0], shape.in[1]));
   }
-  auto compute = [conv, shape](const Arrays& in, Arrays& outputs) {
+  auto compute = [conv, shape, phase = current_phase()](const Arrays& in, Arrays& outputs) {
     static Scratch copy;
-    convolve(shape, conv->view, row_major(in[0], copy), outputs[0].data<float>());
+    convolve(shape, conv->view, row_major(in[0], copy), outputs[0].data<float>(), phase);
   };
   mx::Shape result{x.shape(0), static_cast<int>(out[0]), static_cast<int>(out[1]),
                    static_cast<int>(shape.out_channels)};

@@ -1,5 +1,6 @@
 #include "kernels/cpu_head_attention.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -28,6 +29,36 @@ HeadRows<T> side_by_side(T* data, const mx::array& x, int64_t dim) {
 
 const char* bytes_of(const float* data) { return reinterpret_cast<const char*>(data); }
 
+// A thread takes a whole head, so that keys and values are turned into panels once, or with few heads a part of its
+// queries, not less than so many.
+constexpr int64_t kHeadsAThread = 3, kFewestQueries = 192;
+
+Scratch& attention_scratch(int thread) {
+  static std::vector<Scratch> scratch(static_cast<size_t>(kernel_threads()));
+  return scratch[static_cast<size_t>(thread)];
+}
+
+/// The heads of [B, L, heads * dim] one by one, in the arithmetic of encoders.
+void attend_in_shorts(const float* q, const float* k, const float* v, const mx::array& queries, const mx::array& keys,
+                      int heads, float scale, float* y) {
+  const auto& kernels = cpu_kernels();
+  const int64_t batch = queries.shape(0), length = queries.shape(1), tokens = keys.shape(1), width = queries.shape(2);
+  const int64_t dim = width / heads, most = std::max<int64_t>(1, length / kFewestQueries);
+  const int64_t wanted = (kHeadsAThread * kernel_threads() + batch * heads - 1) / (batch * heads);
+  const int64_t pieces = std::clamp<int64_t>(wanted, 1, most), each = (length + pieces - 1) / pieces;
+  const auto bytes = static_cast<size_t>(kernels.short_attention_scratch(tokens, dim));
+  parallel_for(batch * heads * pieces, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t b = item / (heads * pieces), h = item / pieces % heads, first = item % pieces * each;
+      const int64_t count = std::min(each, length - first), at = (b * length + first) * width + h * dim;
+      const HeadSpan key_span{k + b * tokens * width + h * dim, width, tokens, kFloat32};
+      const HeadSpan value_span{v + b * tokens * width + h * dim, width, tokens, kFloat32};
+      kernels.short_attention(&key_span, &value_span, dim, q + at, width, count, scale, y + at, width,
+                              attention_scratch(thread).bytes(bytes));
+    }
+  });
+}
+
 }  // namespace
 
 mx::array cpu_head_attention(const mx::array& q, const mx::array& k, const mx::array& v, int heads, float scale) {
@@ -37,6 +68,10 @@ mx::array cpu_head_attention(const mx::array& q, const mx::array& k, const mx::a
   auto compute = [heads, scale, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch q_copy, k_copy, v_copy;
     const int64_t dim = in[0].shape(2) / heads;
+    if (phase == Phase::encode) {
+      return attend_in_shorts(row_major(in[0], q_copy), row_major(in[1], k_copy), row_major(in[2], v_copy), in[0], in[1],
+                              heads, scale, out[0].data<float>());
+    }
     AttentionProblem p{in[0].shape(0), heads, heads, in[0].shape(1), dim, dim, {}, scale, false};
     p.tokens.assign(static_cast<size_t>(p.batch), in[1].shape(1));
     p.q = side_by_side(row_major(in[0], q_copy), in[0], dim);

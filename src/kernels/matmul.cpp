@@ -16,18 +16,22 @@ bool is_fp(const MatrixView& m) { return m.type == kScaleE8M0 || m.type == kScal
 
 /// Whether the kernels take the activations as they are, and not as integers.
 bool takes_floats(const MatrixView& m, Phase phase) {
-  return m.bits == 0 || (is_fp(m) && (m.bits == 8 || phase == Phase::prefill));
+  return m.bits == 0 || (is_fp(m) && (m.bits == 8 || phase != Phase::decode));
 }
+
+/// Whether they take them as short integers instead.
+bool takes_shorts(const MatrixView& m, Phase phase) { return m.bits == 0 && phase == Phase::encode; }
 
 /// Whether both want the activations in the same form.
 bool shares_form(const MatrixView& a, const MatrixView& b, Phase phase) {
+  if (takes_shorts(a, phase) != takes_shorts(b, phase)) return false;
   if (takes_floats(a, phase) || takes_floats(b, phase)) return takes_floats(a, phase) && takes_floats(b, phase);
   return a.bits == b.bits && a.group == b.group;
 }
 
 /// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results.
 int64_t rows_a_piece(const MatrixView& m, Phase phase) {
-  if (phase == Phase::prefill) return kPrefillPanels * cpu_kernels().lanes;
+  if (phase != Phase::decode) return kPrefillPanels * cpu_kernels().lanes;
   constexpr int64_t kPieceBytes = 32768, kLineResults = 16;
   const int64_t row_bytes = m.columns * (m.bits == 0 ? (m.type == kFloat32 ? 32 : 16) : m.bits) / 8;
   return std::clamp<int64_t>(kPieceBytes / std::max<int64_t>(row_bytes, 1) / kLineResults, 1, 64) * kLineResults;
@@ -42,6 +46,7 @@ class Activations {
     if (group == group_ && bits == bits_) return rows_;
     group_ = group;
     bits_ = bits;
+    shorts_ = {};
     const auto& kernels = cpu_kernels();
     kernels.row_layout(columns_, group, bits, &rows_);
     rows_.q = static_cast<int16_t*>(values().bytes(static_cast<size_t>(n_ * rows_.stride) * sizeof(int16_t)));
@@ -51,6 +56,20 @@ class Activations {
       for (int64_t r = begin; r < end; ++r) kernels.quantize_row(x_ + r * columns_, columns_, group, bits, &rows_, r);
     });
     return rows_;
+  }
+
+  const ShortRows& shorts() {
+    if (shorts_.q) return shorts_;
+    const auto& kernels = cpu_kernels();
+    kernels.short_layout(columns_, &shorts_);
+    shorts_.q = static_cast<int16_t*>(values().bytes(static_cast<size_t>(n_ * shorts_.stride) * sizeof(int16_t)));
+    shorts_.scales = factors().floats(n_ * shorts_.units);
+    parallel_for(n_, 4, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) kernels.short_row(x_ + r * columns_, columns_, &shorts_, r);
+    });
+    group_ = 0;
+    bits_ = -1;
+    return shorts_;
   }
 
  private:
@@ -68,6 +87,7 @@ class Activations {
   int64_t n_, columns_;
   int group_ = 0, bits_ = -1;
   QuantizedRows rows_{};
+  ShortRows shorts_{};
 };
 
 Scratch& panel_scratch(int thread) {
@@ -75,13 +95,29 @@ Scratch& panel_scratch(int thread) {
   return scratch[static_cast<size_t>(thread)];
 }
 
-/// Weight rows [begin, end) of one product; x and `quantized` hold all rows of the activations.
-void multiply_rows(const Product& product, const float* x, const QuantizedRows* quantized, int64_t begin, int64_t end,
-                   Phase phase, int thread) {
+/// All rows of the activations, in the form that the products want.
+struct Forms {
+  const float* x;
+  const QuantizedRows* quantized = nullptr;
+  const ShortRows* shorts = nullptr;
+};
+
+/// Weight rows [begin, end) of one product.
+void multiply_rows(const Product& product, const Forms& forms, int64_t begin, int64_t end, Phase phase, int thread) {
   const auto& kernels = cpu_kernels();
   const MatrixView& m = product.matrix;
   const int64_t n = product.n;
   float* y = product.y;
+  const float* x = forms.x;
+  if (forms.shorts) {
+    const FloatWeight w{m.data, m.rows, m.columns, m.columns, m.type};
+    ShortRows from = *forms.shorts;
+    from.q += product.first * from.stride;
+    from.scales += product.first * from.units;
+    void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.short_scratch(m.columns)));
+    kernels.short_panels(&w, m.bias, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+    return;
+  }
   if (m.bits == 0) {
     const FloatWeight w{m.data, m.rows, m.columns, m.columns, m.type};
     const float* from = x + product.first * m.columns;
@@ -102,7 +138,7 @@ void multiply_rows(const Product& product, const float* x, const QuantizedRows* 
     }
   } else {
     const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
-    QuantizedRows from = *quantized;
+    QuantizedRows from = *forms.quantized;
     from.q += product.first * from.stride;
     from.scales += product.first * from.units;
     from.sums += product.first * from.groups;
@@ -129,8 +165,12 @@ void multiply(std::span<const Product> products, const float* x, int64_t n, Phas
     const auto& lead = products[first].matrix;
     size_t last = first + 1;
     while (last < products.size() && shares_form(products[last].matrix, lead, phase)) ++last;
-    const QuantizedRows* quantized =
-        takes_floats(lead, phase) ? nullptr : &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
+    Forms forms{x};
+    if (takes_shorts(lead, phase)) {
+      forms.shorts = &activations.shorts();
+    } else if (!takes_floats(lead, phase)) {
+      forms.quantized = &activations.quantized(lead.group, phase == Phase::decode ? lead.bits : 0);
+    }
     std::vector<int64_t> ends;  // of each product, in pieces
     int64_t pieces = 0;
     for (size_t m = first; m < last; ++m) {
@@ -143,7 +183,7 @@ void multiply(std::span<const Product> products, const float* x, int64_t n, Phas
         const auto& product = products[first + m];
         const int64_t rows = product.matrix.rows, piece = rows_a_piece(product.matrix, phase);
         const int64_t row = (p - (m == 0 ? 0 : ends[m - 1])) * piece;
-        multiply_rows(product, x, quantized, row, std::min(row + piece, rows), phase, thread);
+        multiply_rows(product, forms, row, std::min(row + piece, rows), phase, thread);
       }
     });
     first = last;

@@ -155,7 +155,7 @@ mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array&
 
 CrossKeys CrossProjection::operator()(const mx::array& x) const {
   const auto split = [&](const mx::array& y) {
-    if (cpu_is_default() && y.dtype() == mx::float32) return cpu_by_heads(y, heads, mx::float32);
+    if (cpu_is_default() && y.dtype() == mx::float32) return cpu_by_heads(y, heads, mx::float16);
     return mx::contiguous(heads_first(heads_of(y, y.shape(2) / heads)));
   };
   return {split(k(x)), split(v(x))};

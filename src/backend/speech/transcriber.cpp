@@ -65,7 +65,7 @@ class Window : public Sequence {
 
  private:
   bool listen() {
-    const PhaseScope phase(Phase::prefill);
+    const PhaseScope phase(Phase::encode);
     const auto& shape = net_.shape();
     heard_ = net_.listen(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
     mx::eval(heard_->arrays());

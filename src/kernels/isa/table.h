@@ -52,6 +52,13 @@ struct QuantizedRows {
   int64_t units, groups;  // floats a row, padded
 };
 
+/// Rows of activations rounded to 12 bits and a sign, with a scale for each 64 numbers: x = scale * q, |q| <= 4095.
+struct ShortRows {
+  int16_t* q;      // [rows, stride], zeros past the columns
+  float* scales;   // [rows, units]
+  int64_t stride, units;
+};
+
 /// Thresholds that row_masses looks at in one pass.
 constexpr int kThresholds = 8;
 
@@ -82,6 +89,19 @@ struct CpuKernels {
   void (*float_panels)(const FloatWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
                        float* y, int64_t y_stride, void* scratch);
   int64_t (*float_scratch)(int64_t columns);
+
+  /// Encode with float weights, which are rounded to 13 bits and a sign: fills in stride and units for rows of `columns`;
+  /// fills row `row` of `out`; y = x · wᵀ + bias (or null) for whole panels, `scratch` of short_scratch(columns) bytes.
+  void (*short_layout)(int64_t columns, ShortRows* rows);
+  void (*short_row)(const float* x, int64_t columns, const ShortRows* out, int64_t row);
+  void (*short_panels)(const FloatWeight* w, const float* bias, const ShortRows* x, int64_t n, int64_t begin_panel,
+                       int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+  int64_t (*short_scratch)(int64_t columns);
+  /// y = softmax(scale · q kᵀ) v for n queries and one head's float32 keys and values, in the same arithmetic; `scratch`
+  /// holds short_attention_scratch(tokens, dim) bytes.
+  void (*short_attention)(const HeadSpan* k, const HeadSpan* v, int64_t dim, const float* q, int64_t q_stride, int64_t n,
+                          float scale, float* y, int64_t y_stride, void* scratch);
+  int64_t (*short_attention_scratch)(int64_t tokens, int64_t dim);
 
   /// Decode with weights of eight bit floats (those of four are affine_rows'), prefill with those of four and of eight;
   /// `scratch` holds fp_scratch(columns) bytes, aligned to 64.

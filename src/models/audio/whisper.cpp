@@ -7,6 +7,7 @@
 #include <map>
 
 #include "mlx/ops.h"
+#include "mlx/transforms.h"
 #include "models/registry.h"
 #include "models/step.h"
 #include "nn/cache/kv_cache.h"
@@ -291,6 +292,7 @@ class Whisper : public SpeechNet {
       std::vector<const CrossKeys*> sound;
       for (const Heard* one : heard) sound.push_back(&one->layers[i]);
       x = decoder_[i](x, layer, masks.of(layer), positions, sound, [&](const mx::array& q) { looks(i, q); });
+      if (i == 0) mx::async_eval(x);  // it is computed while the graph of the others is built
     }
     x = wanted_tokens(decoder_norm_(x), inputs, positions);
     return mx::astype(embedding_.as_linear(x), mx::float32);
