@@ -30,7 +30,11 @@ constexpr std::array kWithoutSpaces = {"zh", "ja", "th", "lo", "my", "yue"};
 std::shared_ptr<const Tokenizer> own_tokenizer(bool multilingual) {
   TokenizerConfig config;
   const std::string name = multilingual ? "multilingual.tiktoken" : "gpt2.tiktoken";
-  const std::string json = tokenizer_json_from_tiktoken(multilingual ? multilingual_ranks() : english_ranks(), name, config);
+  std::string_view ranks = multilingual ? multilingual_ranks() : english_ranks();
+  // The last token of the multilingual file is the empty one, written as padding alone; nothing is ever encoded to it.
+  const size_t empty = ranks.rfind("\n= ");
+  if (empty != std::string_view::npos) ranks = ranks.substr(0, empty + 1);
+  const std::string json = tokenizer_json_from_tiktoken(ranks, name, config);
   return Tokenizer::from_json(json, Json::object(), name);
 }
 
