@@ -81,8 +81,9 @@ HttpResponse error_response(const std::exception& error, const std::string& requ
   // What is none of ours may name anything: files, addresses, somebody's data.
   if (!known) return error_response(status, "internal error", request_id);
   const auto* api = dynamic_cast<const ApiError*>(known);
-  HttpResponse response = error_response(status, known->what(), request_id, api ? api->param : "",
-                                         api ? api->code : "", known->hint());
+  // As in the log: no keys, and not where the user's files lie.
+  HttpResponse response = error_response(status, log::redact(known->what()), request_id, api ? api->param : "",
+                                         api ? api->code : "", log::redact(known->hint()));
   std::optional<double> seconds = api ? api->retry_after_s : std::nullopt;
   if (const auto* later = dynamic_cast<const RetryLater*>(known)) seconds = later->retry_after_s();
   if (seconds) {

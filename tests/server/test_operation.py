@@ -2,23 +2,18 @@
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import unittest
 
-from server_case import MODEL, QWEN_TEMPLATE, Server, ServerTest, link_model, needs_engine
+from server_case import MODEL, Server, ServerTest, link_model, needs_engine
 
 HAS_MODEL = os.path.isfile(os.path.join(MODEL, "config.json"))
 CHAT = "/v1/chat/completions"
 GREEDY = {"temperature": 0, "repetition_penalty": 1}
-# A template behind which the model is thinking from the start.
-THINKING = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-            "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}")
 
 
 def chat(model, text, tokens=16, **more):
