@@ -1,8 +1,91 @@
 #include "chat/prompt.h"
 
+#include <algorithm>
+#include <set>
+
 #include "base/error.h"
 
 namespace mlxk {
+
+namespace {
+
+/// U+FDD0 is no character: no text has it, and no template changes it.
+constexpr std::string_view kMark = "\xef\xb7\x90";
+
+/// Cuts the special tokens that a user or a tool wrote in two by a mark: what they say is text, and ends no turn.
+class ControlCutter {
+ public:
+  explicit ControlCutter(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  /// `messages` with the marks; the same where there was nothing to cut.
+  Json cut(Json messages) {
+    for (Json& message : messages) {
+      const auto role = message.find("role"), content = message.find("content");
+      if (role == message.end() || content == message.end() || (*role != "user" && *role != "tool")) continue;
+      if (content->is_string()) *content = cut(content->get<std::string>());
+      if (!content->is_array()) continue;
+      for (Json& part : *content) {
+        if (!part.is_object()) continue;
+        const auto text = part.find("text");
+        if (text != part.end() && text->is_string()) *text = cut(text->get<std::string>());
+      }
+    }
+    return messages;
+  }
+
+  /// The ids of a rendered prompt; takes the marks out of it.
+  std::vector<int32_t> encode(std::string& text) const {
+    if (!cut_) return tokenizer_.encode(text, false);
+    std::vector<int32_t> ids;
+    std::string plain;
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find(kMark, begin), text.size());
+      const std::string_view piece = std::string_view(text).substr(begin, end - begin);
+      const auto piece_ids = tokenizer_.encode(piece, false);
+      ids.insert(ids.end(), piece_ids.begin(), piece_ids.end());
+      plain += piece;
+      begin = end + kMark.size();
+    }
+    text = std::move(plain);
+    return ids;
+  }
+
+ private:
+  std::string cut(std::string text) {
+    std::set<int32_t> written;
+    for (const int32_t id : tokenizer_.encode(text, false)) {
+      if (tokenizer_.is_special(id)) written.insert(id);
+    }
+    for (const int32_t id : written) {
+      const std::string token = tokenizer_.id_to_token(id).value_or("");
+      const size_t first = first_character(token);
+      if (first < token.size()) text = cut(text, token, first);
+    }
+    return text;
+  }
+
+  std::string cut(const std::string& text, const std::string& token, size_t first) {
+    std::string out;
+    size_t begin = 0;
+    for (size_t at = text.find(token); at != text.npos; at = text.find(token, begin)) {
+      out.append(text, begin, at + first - begin).append(kMark);
+      begin = at + first;
+      cut_ = true;
+    }
+    return out.append(text, begin);
+  }
+
+  static size_t first_character(std::string_view text) {
+    size_t size = 1;
+    while (size < text.size() && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) ++size;
+    return size;
+  }
+
+  const Tokenizer& tokenizer_;
+  bool cut_ = false;
+};
+
+}  // namespace
 
 std::string plain_conversation(const Json& messages) {
   std::string text;
@@ -19,9 +102,10 @@ Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, cons
                    const Tokenizer& tokenizer) {
   if (messages.empty()) throw Error(ErrorKind::invalid, "[prompt] no messages");
   if (!chat_template) return raw_prompt(plain_conversation(messages), tokenizer);
-  Prompt prompt{chat_template->render(messages, options), {}};
+  ControlCutter cutter(tokenizer);
+  Prompt prompt{chat_template->render(cutter.cut(messages), options), {}};
   // The template wrote the special tokens itself.
-  prompt.ids = tokenizer.encode(prompt.text, false);
+  prompt.ids = cutter.encode(prompt.text);
   return prompt;
 }
 

@@ -20,8 +20,8 @@ struct Prompt {
 /// The conversation as plain blocks `System: …`, `Human: …`, `Assistant: ` for models without a template.
 std::string plain_conversation(const Json& messages);
 
-/// `messages` ([{role, content}, …], not empty) through the template; through plain blocks when there is none.
-/// Throws invalid with the template's message.
+/// `messages` ([{role, content}, …], not empty) through the template; through plain blocks when there is none. Special
+/// tokens that users and tools wrote are text in the ids: they end no turn. Throws invalid with the template's message.
 Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
                    const Tokenizer& tokenizer);
 
