@@ -16,24 +16,22 @@
 #include "prompt_input.h"
 #include "run.h"
 #include "run_chat.h"
+#include "run_speech.h"
 #include "threads_option.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
 
 namespace {
+constexpr uintmax_t kImageBytes = 10 << 20;
 const double kInfinity = std::numeric_limits<double>::infinity();
 
 std::vector<Option> run_options() {
   using Kind = OptionKind;
-  return {
+  std::vector<Option> options = {
       {"--prompt", Kind::text, "TEXT", "the prompt, where positional words are unhandy; `-` is stdin, `@FILE` a file"},
       {"--system", Kind::text, "TEXT", "system prompt"},
       {"--image", Kind::many, "FILE", "images for a vision model"},
-      {"--audio", Kind::many, "FILE", "audio for a speech model"},
-      {"--language", Kind::text, "CODE", "language of the audio"},
-      {.name = "--translate", .kind = Kind::optional, .metavar = "LANG", .help = "translate speech to LANG (en)",
-       .implied = "en"},
       {.name = "--chunk", .kind = Kind::integer, .metavar = "N", .help = "images per call", .default_value = "1",
        .env = "MLXK2_VISION_CHUNK_SIZE", .min = 1, .max = 5},
       {.name = "--max-tokens", .kind = Kind::integer, .metavar = "N",
@@ -60,6 +58,9 @@ std::vector<Option> run_options() {
       {"--verbose", Kind::flag, "", "load time, token counts and speed on stderr"},
       json_option(),
   };
+  const std::vector<Option> speech = speech_options();
+  options.insert(options.begin() + 3, speech.begin(), speech.end());
+  return options;
 }
 
 std::string read_system(const Args& args) {
@@ -68,22 +69,17 @@ std::string read_system(const Args& args) {
   return text;
 }
 
+std::optional<std::string> given_prompt(const Args& args) {
+  const auto given = args.has("--prompt") ? std::optional(args.text("--prompt")) : std::nullopt;
+  return read_prompt(given, args.words("prompt"), std::cin);
+}
+
 RunOptions read_options(const Args& args) {
   RunOptions options;
   options.model = args.word("model");
   options.facts.has_images = args.has("--image");
-  options.facts.has_audio = args.has("--audio");
-  if (args.has("--translate")) {
-    if (args.text("--translate") != "en") {
-      throw Error(ErrorKind::invalid, fmt::format("--translate only supports English target ('en'); got '{}'.",
-                                                  args.text("--translate")));
-    }
-    if (!options.facts.has_audio) throw Error(ErrorKind::invalid, "--translate requires --audio FILE.");
-  }
-  const auto given = args.has("--prompt") ? std::optional(args.text("--prompt")) : std::nullopt;
-  options.prompt = read_prompt(given, args.words("prompt"), std::cin);
+  options.prompt = given_prompt(args);
   if (!options.prompt && options.facts.has_images) options.prompt = "Describe the image.";
-  if (!options.prompt && options.facts.has_audio) options.prompt = "Transcribe this audio.";
   options.system = read_system(args);
   options.stops = args.list("--stop");
   for (const std::string& stop : options.stops) {
@@ -105,23 +101,34 @@ RunOptions read_options(const Args& args) {
   return options;
 }
 
-void check_media(const Args& args) {
-  const auto check = [](const std::string& path, const char* what, const char* kind, uintmax_t megabytes) {
+void check_images(const Args& args) {
+  for (const std::string& path : args.list("--image")) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(path, error)) {
-      throw Error(ErrorKind::io, fmt::format("{} not found: {}", what, path),
+      throw Error(ErrorKind::io, fmt::format("Image not found: {}", path),
                   "a prompt stands before the files, or behind --prompt");
     }
-    if (std::filesystem::file_size(path, error) > megabytes << 20) {
-      throw Error(ErrorKind::invalid, fmt::format("{} too large (>{}MB): {}", kind, megabytes, path));
+    if (std::filesystem::file_size(path, error) > kImageBytes) {
+      throw Error(ErrorKind::invalid, fmt::format("Image too large (>{}MB): {}", kImageBytes >> 20, path));
     }
-  };
-  for (const std::string& path : args.list("--image")) check(path, "Image", "Image", 10);
-  const auto audio = args.list("--audio");
-  for (const std::string& path : audio) check(path, "Audio file", "Audio file", 50);
-  if (audio.size() > 1) {
-    throw Error(ErrorKind::invalid, "Multiple audio files not supported. Process one file at a time.");
   }
+}
+
+void check_translation(const Args& args) {
+  if (!args.has("--translate")) return;
+  const std::string target = args.text("--translate");
+  if (target != "en") {
+    throw Error(ErrorKind::invalid, fmt::format("--translate only supports English target ('en'); got '{}'.", target));
+  }
+  if (!args.has("--audio")) throw Error(ErrorKind::invalid, "--translate requires --audio FILE.");
+}
+
+int run_audio(const Args& args) {
+  if (args.has("--image")) throw Error(ErrorKind::invalid, "--audio and --image cannot be given together");
+  // Without a prompt there is none: what a chat would be asked by default is not what was said before.
+  const SpeechRun run = read_speech_run(args, given_prompt(args));
+  apply_threads(args);
+  return run_speech(run);
 }
 
 Json run_data(const RunOptions& options, const OpenedModel& model, const Answer& answer, const std::string& response) {
@@ -138,7 +145,9 @@ Json run_data(const RunOptions& options, const OpenedModel& model, const Answer&
 }
 
 int run(const Args& args) {
-  check_media(args);
+  check_translation(args);
+  if (args.has("--audio")) return run_audio(args);
+  check_images(args);
   const RunOptions options = read_options(args);
   const bool json = args.has("--json");
   if (!options.prompt && json) {
@@ -185,6 +194,7 @@ const Command kRunCommand = {
     .environment = {{"HF_HOME", "where the cache of models lies (~/.cache/huggingface)"},
                     {"MLXK_WORKSPACE_HOME", "folder of workspaces"},
                     {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
+                    {"MLXK2_AUDIO_SEGMENTS", "1: a table of segments behind a transcript"},
                     {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}},
     .error_type = "execution_error",
     .bare_errors = true,

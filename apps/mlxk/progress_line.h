@@ -17,8 +17,14 @@ class ProgressLine {
 
   /// Bytes done of `total`, and of what. Throws cancelled once Ctrl-C was pressed (under an InterruptGuard).
   void show(const std::string& what, uint64_t done, uint64_t total);
+  /// The same for seconds of a recording; a `total` of 0 is not known.
+  void show_time(const std::string& what, double done, double total);
+  /// Takes the line away until it is shown again.
+  void clear();
 
  private:
+  bool due();
+
   bool shown_, drawn_ = false;
   std::chrono::steady_clock::time_point last_;
 };

@@ -106,7 +106,10 @@ const BuiltIn& built_in() {
 #include "models/models.inc"
                              },
                              {},
-                             {}};
+                             {
+#define MLXK_SPEECH_MODEL(name) #name,
+#include "models/models.inc"
+                             }};
   return names;
 }
 

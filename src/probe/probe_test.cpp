@@ -145,6 +145,7 @@ TEST_F(Probe, RunsWhatIsBuiltIn) {
   EXPECT_TRUE(mlx.text.ok);
   EXPECT_EQ(mlx.reason, "");
   EXPECT_TRUE(probe("o/plain-hf", R"({"model_type":"qwen3"})").text.ok);
+  EXPECT_TRUE(probe("o/speech", R"({"model_type":"whisper"})").audio.ok);
 }
 
 TEST_F(Probe, SaysWhyAModelCannotRun) {
@@ -153,8 +154,8 @@ TEST_F(Probe, SaysWhyAModelCannotRun) {
   EXPECT_FALSE(unknown.text.ok);
   EXPECT_TRUE(unknown.reason.starts_with("model type 'falcon_h9' is not built in (built in: ")) << unknown.reason;
   EXPECT_EQ(probe("o/b", R"({"hidden_size":64})").reason, "config.json missing model_type field");
-  EXPECT_EQ(probe("o/c", R"({"model_type":"whisper"})").reason,
-            "audio for model type 'whisper' is not built in (built in: none)");
+  EXPECT_EQ(probe("o/c", R"({"model_type":"voxtral","audio_config":{"a":1}})").reason,
+            "model type 'voxtral' is not built in (built in: whisper)");
   EXPECT_EQ(probe("o/d", R"({"model_type":"bert"})").reason,
             "embedding for model type 'bert' is not built in (built in: none)");
 

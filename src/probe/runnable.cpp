@@ -16,6 +16,11 @@ bool has_safetensors(const ModelFiles& files) {
                      [](const ModelFile& file) { return has_extension(file, ".safetensors"); });
 }
 
+/// What the oldest Whisper conversions came as; they say nowhere that they are MLX's.
+bool is_npz_speech(const ModelInfo& info, const ModelFiles& files) {
+  return info.audio_backend == AudioBackend::stt && files.has("weights.npz");
+}
+
 /// Weights under names that only older tools wrote: weights.NN.safetensors, pytorch_model-N.safetensors.
 bool has_only_legacy_names(const ModelFiles& files) {
   bool legacy = false;
@@ -30,19 +35,24 @@ bool has_only_legacy_names(const ModelFiles& files) {
 /// What every modality needs.
 Runnable judge_format(const ModelInfo& info, const ModelFiles& files) {
   // Plain Hugging Face safetensors load as they are; other formats must be converted.
-  const bool readable = info.framework == "MLX" || (info.framework == "PyTorch" && has_safetensors(files));
+  const bool readable = info.framework == "MLX" || (info.framework == "PyTorch" && has_safetensors(files)) ||
+                        is_npz_speech(info, files);
   if (!readable) return {false, fmt::format("Incompatible framework: {}", info.framework)};
+  return {true, ""};
+}
+
+/// Whether `model_type` is one of a kind that is built in.
+Runnable judge_type(const ModelInfo& info, const std::vector<std::string>& known) {
+  if (info.model_type.empty()) return {false, "config.json missing model_type field"};
+  if (std::find(known.begin(), known.end(), info.model_type) == known.end()) {
+    return {false, fmt::format("model type '{}' is not built in (built in: {})", info.model_type, fmt::join(known, ", "))};
+  }
   return {true, ""};
 }
 
 Runnable judge_text(const ModelInfo& info, const ModelFiles& files) {
   if (has_only_legacy_names(files)) return {false, "Legacy format not supported: the weights are not called model*.safetensors"};
-  if (info.model_type.empty()) return {false, "config.json missing model_type field"};
-  const auto& known = built_in_text_models();
-  if (std::find(known.begin(), known.end(), info.model_type) == known.end()) {
-    return {false, fmt::format("model type '{}' is not built in (built in: {})", info.model_type, fmt::join(known, ", "))};
-  }
-  return {true, ""};
+  return judge_type(info, built_in_text_models());
 }
 
 Runnable not_built_in(const char* what, const ModelInfo& info) {
@@ -59,6 +69,14 @@ const std::vector<std::string>& built_in_text_models() {
   return names;
 }
 
+const std::vector<std::string>& built_in_speech_models() {
+  static const std::vector<std::string> names = {
+#define MLXK_SPEECH_MODEL(name) #name,
+#include "models/models.inc"
+  };
+  return names;
+}
+
 void judge_runnable(ModelInfo& info, const ModelFiles& files) {
   const Runnable format = judge_format(info, files);
   const bool speaks = info.kind == "chat" || info.kind == "base";
@@ -68,7 +86,9 @@ void judge_runnable(ModelInfo& info, const ModelFiles& files) {
   };
   info.text = unless(speaks, "the model generates no text", [&] { return judge_text(info, files); });
   info.vision = unless(info.is_vision, "no vision capability detected", [&] { return not_built_in("vision", info); });
-  info.audio = unless(info.is_audio, "no audio capability detected", [&] { return not_built_in("audio", info); });
+  info.audio = unless(info.is_audio, "no audio capability detected", [&] {
+    return info.audio_backend == AudioBackend::stt ? judge_type(info, built_in_speech_models()) : not_built_in("audio", info);
+  });
   info.embedding =
       unless(info.is_embedding, "not an embedding model", [&] { return not_built_in("embedding", info); });
 

@@ -17,9 +17,14 @@ ErrorKind kind_of(const Decision& decision) {
 }
 }  // namespace
 
-Decision admit_text(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
+Decision admit(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
   Decision decision = decide(model, machine, request);
   if (decision.kind == Decision::Kind::block) throw Error(kind_of(decision), decision.message);
+  return decision;
+}
+
+Decision admit_text(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
+  Decision decision = admit(model, machine, request);
   if (decision.route != Route::text) {
     throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a text model: {}", model.ref.name, model.reason));
   }

@@ -32,8 +32,8 @@ class Refusals(ProgramTest):
     def test_large_and_many_files(self):
         image = self.write("big.jpg", b"\0" * (10 * 1024 * 1024 + 1))
         self.assertEqual(self.refused("m", "--prompt", "p", "--image", image), f"Image too large (>10MB): {image}")
-        audio = self.write("a.wav", b"RIFF")
-        self.assertIn("Multiple audio files", self.refused("m", "--prompt", "p", "--audio", audio, audio))
+        audio = self.write("a.wav", b"\0" * (50 * 1024 * 1024 + 1))
+        self.assertEqual(self.refused("m", "--prompt", "p", "--audio", audio), f"Audio file too large (>50MB): {audio}")
 
     def test_translate_needs_audio_and_english(self):
         self.assertEqual(self.refused("m", "p", "--translate"), "--translate requires --audio FILE.")

@@ -1,0 +1,142 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <set>
+
+#include "base/error.h"
+#include "run_speech.h"
+#include "speech/languages.h"
+
+namespace mlxk {
+
+namespace {
+namespace fs = std::filesystem;
+
+constexpr float kTemperatureStep = 0.2F;
+
+/// "0,30,60" means from 0 to 30 s and from 60 s to the end.
+std::vector<std::pair<double, std::optional<double>>> read_clips(const std::string& text) {
+  std::vector<double> times;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    const std::string word = text.substr(at, comma - at);
+    char* end = nullptr;
+    const double seconds = std::strtod(word.c_str(), &end);
+    if (word.empty() || *end != '\0' || !std::isfinite(seconds) || seconds < 0) {
+      throw Error(ErrorKind::usage, fmt::format("argument --clip-timestamps: not seconds: '{}'", word));
+    }
+    times.push_back(seconds);
+    at = comma + 1;
+  }
+  std::vector<std::pair<double, std::optional<double>>> clips;
+  for (size_t i = 0; i < times.size(); i += 2) {
+    clips.emplace_back(times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt);
+  }
+  return clips;
+}
+
+/// The temperature asked for, then those that are tried where the text is not good enough.
+std::vector<float> temperatures_from(float first) {
+  std::vector<float> all = {first};
+  for (float next = first + kTemperatureStep; next < 1 + kTemperatureStep / 2; next += kTemperatureStep) all.push_back(next);
+  return all;
+}
+
+TranscriptFormat read_format(const std::string& name) {
+  if (const auto format = find_format(name)) return *format;
+  throw Error(ErrorKind::usage,
+              fmt::format("argument --format: '{}' is none of text, json, verbose_json, srt, vtt, tsv, lrc", name));
+}
+
+void check_files(const SpeechRun& run) {
+  std::set<std::string> stems;
+  for (const std::string& file : run.files) {
+    if (file == "-") {
+      if (std::count(run.files.begin(), run.files.end(), file) > 1) throw Error(ErrorKind::usage, "stdin can be read once");
+    } else {
+      std::error_code error;
+      if (!fs::is_regular_file(file, error)) {
+        throw Error(ErrorKind::io, fmt::format("Audio file not found: {}", file),
+                    "a prompt stands before the files, or behind --prompt");
+      }
+      if (fs::file_size(file, error) > run.limit) {
+        throw Error(ErrorKind::invalid, fmt::format("Audio file too large (>{}MB): {}", run.limit >> 20, file),
+                    "--audio-limit allows more");
+      }
+    }
+    if (!run.output.empty() && !stems.insert(fs::path(file).stem().string()).second) {
+      throw Error(ErrorKind::usage, fmt::format("two transcripts would be called {} in --output", fs::path(file).stem().string()));
+    }
+  }
+  const bool lines = run.format == TranscriptFormat::text || run.format == TranscriptFormat::json ||
+                     run.format == TranscriptFormat::verbose_json;
+  if (run.files.size() > 1 && run.output.empty() && !lines) {
+    throw Error(ErrorKind::usage, "several files in this format need --output DIR");
+  }
+}
+
+}  // namespace
+
+std::vector<Option> speech_options() {
+  using Kind = OptionKind;
+  return {
+      {"--audio", Kind::many, "FILE", "recordings for a speech model; `-` is stdin"},
+      {.name = "--format", .kind = Kind::text, .metavar = "NAME",
+       .help = "of a transcript: text, json, verbose_json, srt, vtt, tsv, lrc", .default_value = "text"},
+      {"--word-timestamps", Kind::flag, "", "times of words, in verbose_json"},
+      {"--output", Kind::text, "DIR", "write each recording's transcript to a file there"},
+      {"--language", Kind::text, "CODE", "language of the audio; by default it is detected"},
+      {.name = "--translate", .kind = Kind::optional, .metavar = "LANG", .help = "translate speech to LANG (en)",
+       .implied = "en"},
+      {.name = "--hotwords", .kind = Kind::text, .metavar = "WORDS", .help = "names and terms that may be heard", .whole = true},
+      {.name = "--beam-size", .kind = Kind::integer, .metavar = "N", .help = "beam search; 0 takes the likeliest token",
+       .default_value = "0", .min = 0, .max = 64},
+      {.name = "--best-of", .kind = Kind::integer, .metavar = "N", .help = "texts drawn where the temperature is not 0",
+       .default_value = "1", .min = 1, .max = 64},
+      {.name = "--clip-timestamps", .kind = Kind::text, .metavar = "LIST", .help = "seconds START,END,…: only these parts",
+       .whole = true},
+      {.name = "--audio-limit", .kind = Kind::integer, .metavar = "MB", .help = "largest recording",
+       .default_value = "50", .min = 1, .max = 1 << 20, .whole = true},
+  };
+}
+
+SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& prompt) {
+  SpeechRun run;
+  run.model = args.word("model");
+  run.files = args.list("--audio");
+  run.format = read_format(args.text("--format"));
+  run.output = args.text("--output");
+  run.limit = static_cast<uint64_t>(args.integer("--audio-limit")) << 20;
+  run.json = args.has("--json");
+  run.verbose = args.has("--verbose");
+  const char* table = std::getenv("MLXK2_AUDIO_SEGMENTS");
+  run.segment_table = table && std::string_view(table) == "1" && run.format == TranscriptFormat::text;
+  run.stream = !args.has("--no-stream") && !run.json && run.output.empty() && isatty(STDOUT_FILENO) != 0;
+  run.options.language = args.text("--language");
+  if (!run.options.language.empty() && !find_language(run.options.language)) {
+    throw Error(ErrorKind::invalid, fmt::format("--language '{}' is no language that Whisper knows", run.options.language));
+  }
+  run.options.translate = args.has("--translate");
+  // As the original: what was said before is in another language than what is written.
+  run.options.condition_on_previous_text = !run.options.translate;
+  if (prompt) run.options.initial_prompt = *prompt;
+  run.options.hotwords = args.text("--hotwords");
+  // The default is that of texts; a transcript's is 0.
+  if (args.given.count("--temperature") != 0) {
+    run.options.temperatures = temperatures_from(static_cast<float>(args.number("--temperature")));
+  }
+  run.options.beam_size = static_cast<int>(args.integer("--beam-size"));
+  run.options.best_of = static_cast<int>(args.integer("--best-of"));
+  if (args.has("--clip-timestamps")) run.options.clips = read_clips(args.text("--clip-timestamps"));
+  run.options.word_timestamps = args.has("--word-timestamps");
+  if (args.has("--seed")) run.options.seed = static_cast<uint64_t>(args.integer("--seed"));
+  check_files(run);
+  return run;
+}
+
+}  // namespace mlxk

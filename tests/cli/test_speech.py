@@ -1,0 +1,166 @@
+"""`mlxk run --audio`: what is refused, and with a trained Whisper (whisper-base-mlx in MLXK_TEST_MODELS) what is heard."""
+import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import time
+import unittest
+
+from program import PROGRAM, ProgramTest, needs_engine
+
+MODEL = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "whisper-base-mlx")
+CLIPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "speech")
+KENNEDY = os.path.join(CLIPS, "jfk.wav")
+UNIVERSE = os.path.join(CLIPS, "universe.wav")
+SAID = "And so my fellow Americans ask not what your country can do for you, ask what you can do for your country."
+needs_model = unittest.skipUnless(os.path.isfile(os.path.join(MODEL, "config.json")), "no trained Whisper")
+
+
+def wave(samples=b"", size=None, tag=1, bits=16, rate=16000):
+    data = struct.pack("<4sIHHIIHH4sI", b"fmt ", 16, tag, 1, rate, rate * bits // 8, bits // 8, bits, b"data",
+                       len(samples) if size is None else size) + samples
+    return b"RIFF" + struct.pack("<I", len(data) + 4) + b"WAVE" + data
+
+
+class Refusals(ProgramTest):
+    def fake_model(self, model_type="whisper", name="model"):
+        self.write(f"{name}/config.json", json.dumps({"model_type": model_type}).encode())
+        header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+        self.write(f"{name}/model.safetensors", len(header).to_bytes(8, "little") + header + b"\0" * 4)
+        return f"./{name}"
+
+    def refused(self, *args, code=1, **kwargs):
+        done = self.run_program("run", *args, **kwargs)
+        self.assertEqual((done.returncode, done.stdout), (code, b""), done.stderr)
+        return done.stderr.decode()
+
+    def test_models_that_hear_nothing_or_are_not_built_in(self):
+        clip = self.write("a.wav", wave(b"\0" * 3200))
+        self.assertIn("does not support audio inputs", self.refused(self.fake_model("llama", "deaf"), "--audio", clip))
+        self.assertIn("Speech models of architecture 'voxtral' are not built in",
+                      self.refused(self.fake_model("voxtral", "vox"), "--audio", clip))
+        self.assertIn("Use `--audio FILE` for transcription", self.refused(self.fake_model(), "hello"))
+
+    def test_translation_by_a_model_that_cannot(self):
+        clip = self.write("a.wav", wave(b"\0" * 3200))
+        model = self.fake_model(name="whisper-large-v3-turbo")
+        self.assertIn("does not support speech translation", self.refused(model, "--audio", clip, "--translate"))
+
+    def test_flags_that_make_no_sense(self):
+        clip = self.write("a.wav", wave(b"\0" * 3200))
+        for args, words in ((("--format", "docx"), "'docx' is none of text, json"),
+                            (("--language", "klingon"), "no language that Whisper knows"),
+                            (("--clip-timestamps", "1,x"), "not seconds: 'x'"),
+                            (("--audio", "-", "-"), "stdin can be read once"),
+                            (("--audio", clip, "--format", "srt"), "need --output DIR"),
+                            (("--audio", clip, "--output", "out"), "two transcripts would be called a"),
+                            (("--image", clip), "cannot be given together")):
+            self.assertIn(words, self.refused("m", "--audio", clip, *args, code=2 if "kling" not in args[1] and args[0] != "--image" else 1))
+
+    @needs_engine
+    def test_recordings_that_are_none(self):
+        model = self.fake_model()
+        for name, content, words in (("empty.wav", b"", "the file is empty"),
+                                     ("text.mp3", b"hello " * 1000, "neither WAV, FLAC, MP3, AAC, MP4, Ogg nor Matroska"),
+                                     ("silent.wav", wave(), "error"),
+                                     ("header.wav", wave(b"\0" * 3200)[:20], "cut off")):
+            message = self.refused(model, "--audio", self.write(name, content))
+            self.assertTrue(message.startswith("Error: "), message)
+            if words != "error":
+                self.assertIn(words, message)
+                self.assertIn(name, message)
+
+
+@needs_model
+@needs_engine
+class Transcripts(ProgramTest):
+    def hear(self, *args, code=0, **kwargs):
+        done = self.run_program("run", MODEL, "--audio", *args, **kwargs)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stdout.decode()
+
+    def test_a_file_and_a_pipe_say_the_same(self):
+        self.assertEqual(self.hear(KENNEDY), SAID + "\n")
+        with open(KENNEDY, "rb") as file:
+            self.assertEqual(self.hear("-", stdin=file.read()), SAID + "\n")
+
+    def test_formats(self):
+        self.assertEqual(json.loads(self.hear(KENNEDY, "--format", "json")), {"text": SAID})
+        verbose = json.loads(self.hear(KENNEDY, "--format", "verbose_json", "--word-timestamps"))
+        self.assertEqual((verbose["task"], verbose["language"], verbose["duration"]), ("transcribe", "english", 11.0))
+        self.assertEqual(" ".join(word["word"] for word in verbose["words"]), SAID)
+        self.assertEqual("".join(segment["text"] for segment in verbose["segments"]).strip(), SAID)
+        self.assertRegex(self.hear(KENNEDY, "--format", "srt"), r"^1\n00:00:00,000 --> 00:00:\d\d,\d{3}\nAnd so my")
+        self.assertRegex(self.hear(KENNEDY, "--format", "vtt"), r"^WEBVTT\n\n00:00\.000 --> 00:\d\d\.\d{3}\nAnd so my")
+        self.assertRegex(self.hear(KENNEDY, "--format", "tsv"), r"^start\tend\ttext\n0\t\d+\tAnd so my")
+        self.assertRegex(self.hear(KENNEDY, "--format", "lrc"), r"^\[00:00\.00\]And so my")
+
+    def test_segments_table(self):
+        text = self.hear(UNIVERSE, env={"MLXK2_AUDIO_SEGMENTS": "1"})
+        self.assertRegex(text, r"\n\n<details>\n<summary>Audio Segments \(\d+ segments\)</summary>\n\n\| Start \| End \| Text \|\n")
+        self.assertRegex(text, r"\n\| 0\.00s \| \d\.\d\ds \| A man said to the universe")
+
+    def test_several_files_and_one_that_fails(self):
+        broken = self.write("broken.wav", b"RIFF nothing")
+        done = self.run_program("run", MODEL, "--audio", UNIVERSE, broken, KENNEDY)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("broken.wav", done.stderr.decode())
+        lines = done.stdout.decode().splitlines()
+        self.assertEqual(len(lines), 2)
+        self.assertEqual(lines[1], SAID)
+
+    def test_output_folder(self):
+        self.hear(UNIVERSE, KENNEDY, "--output", "out/deep", "--format", "srt")
+        self.assertEqual(sorted(os.listdir(os.path.join(self.home, "out/deep"))), ["jfk.srt", "universe.srt"])
+        with open(os.path.join(self.home, "out/deep/jfk.srt"), encoding="utf-8") as file:
+            self.assertTrue(file.read().startswith("1\n00:00:00,000 --> "))
+
+    def test_json_envelope(self):
+        document = self.run_json("run", MODEL, "--audio", KENNEDY, "--json")
+        self.assertEqual(document["data"]["response"], SAID)
+        (file,) = document["data"]["files"]
+        self.assertEqual((file["file"], file["text"], file["language"]), (KENNEDY, SAID, "english"))
+
+    def test_a_prompt_steers_the_spelling_and_none_is_made_up(self):
+        cavern = os.path.join(CLIPS, "cavern.wav")
+        plain, told = self.hear(cavern), self.hear(cavern, "--prompt", "Kaliko, Ruggedo.")
+        self.assertIn("Calico", plain)
+        self.assertIn("Kaliko", told)
+        self.assertNotIn("Transcribe this audio", plain)
+
+    def test_clips(self):
+        text = self.hear(KENNEDY, "--clip-timestamps", "0,4")
+        self.assertIn("fellow Americans", text)
+        self.assertNotIn("ask what you can do", text)
+
+    def test_what_is_cut_off_says_so(self):
+        with open(KENNEDY, "rb") as file:
+            cut = self.write("cut.wav", file.read()[:100000])
+        done = self.run_program("run", MODEL, "--audio", cut)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr.decode(), r"^Error: \[.*cut\.wav\] cut off after 3\.\d\d s of 11\.00 s\n")
+
+    def test_segments_on_a_terminal_as_they_come(self):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(PROGRAM, [PROGRAM, "run", MODEL, "--audio", KENNEDY], self.env)
+        text, end = b"", time.monotonic() + 60
+        while time.monotonic() < end:
+            if select.select([terminal], [], [], 0.2)[0]:
+                try:
+                    text += os.read(terminal, 65536)
+                except OSError:
+                    break
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        lines = text.decode().replace("\x1b[K", "").replace("\r", "\n").split("\n")
+        self.assertEqual(" ".join(line for line in lines if line.startswith(("And so", "ask what"))), SAID)
+
+    def test_goes_on_into_another_command(self):
+        with subprocess.Popen([PROGRAM, "run", MODEL, "--audio", UNIVERSE], stdout=subprocess.PIPE, env=self.env) as first:
+            self.assertRegex(first.stdout.read().decode(), r"\AA man said to the universe[^\n]*\n\Z")
+
+
+if __name__ == "__main__":
+    unittest.main()
