@@ -5,10 +5,11 @@
 #include <mlx/transforms.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 
-#include "backend/speculation.h"
+#include "kernels/cpu_op.h"
 
 namespace mlxk {
 
@@ -17,8 +18,10 @@ namespace {
 // Growing caches leave buffers of every size behind; dropped now and then.
 constexpr int64_t kStepsBetweenClears = 256;
 
-// Tokens that are guessed at a time.
-constexpr int kMostGuesses = 7;
+// Positions of a step with guesses; more rows have none.
+constexpr size_t kMostPositions = 64;
+// What guessing must let expect, against one token a step. The first guess also costs that this step is waited for.
+constexpr double kGain = 1.03, kGainAtFirst = 1.1;
 
 bool contains(const std::vector<std::shared_ptr<Completion>>& all, const Completion* one) {
   return std::any_of(all.begin(), all.end(), [&](const auto& each) { return each.get() == one; });
@@ -60,14 +63,19 @@ struct DecodeGroup::Step {
     return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.completion.get() == one; });
   }
   int length() const { return logits.shape(1); }  // positions of each row
+  int positions() const { return static_cast<int>(rows.size()) * length(); }
 
   std::vector<Row> rows;
   size_t staying;    // of the rows, how many have not left
   mx::array logits;  // [rows, length, vocab]
+  bool ahead = false;  // begun before the tokens of the step before it were known
 };
 
-DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int trimmable_tokens)
-    : model_(model), lookup_(lookup), trimmable_tokens_(trimmable_tokens) {}
+DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens)
+    : model_(model),
+      // On a GPU the guessed tokens' bits would not be those of one token a step.
+      lookup_(lookup == PromptLookup::automatic && !cpu_is_default() ? PromptLookup::off : lookup),
+      speculative_tokens_(speculative_tokens) {}
 
 DecodeGroup::~DecodeGroup() = default;
 
@@ -91,10 +99,12 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::next_step(const Running& running
   for (const auto& one : running) {
     if (one->ended() || (under_way_ && under_way_->has(one.get()))) continue;
     rows.push_back({one});
-    if (!under_way_) rows.back().guesses = guess(*one);
-    drafted_ += rows.back().guesses.size();
   }
-  return rows.empty() ? nullptr : start(std::move(rows));
+  if (rows.empty()) return nullptr;
+  if (!under_way_) add_guesses(rows);
+  auto step = start(std::move(rows));
+  step->ahead = under_way_ != nullptr;
+  return step;
 }
 
 std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
@@ -124,7 +134,11 @@ void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
     for (Row& row : step.rows) {
       if (!row.sample || !contains(running, row.completion.get())) continue;
       const Sample sample = *std::exchange(row.sample, std::nullopt);
+      const size_t tokens = row.completion->text().size();
       row.completion->take(sample, [&](const Event& event) { sink(*row.completion, event); });
+      if (lookup_ == PromptLookup::automatic && row.completion->text().size() > tokens) {
+        guessers_[row.completion.get()].learn(row.completion->text());
+      }
       const size_t at = *std::exchange(row.at, std::nullopt);
       if (row.completion->ended() || at == row.guesses.size()) continue;
       if (row.completion->text().back() != row.guesses[at]) {
@@ -138,11 +152,15 @@ void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
     }
     if (more) choose_tokens(step, sink);
   }
+  const auto now = std::chrono::steady_clock::now();
+  // A step of one token that was not begun ahead costs what waiting for the one before it cost, too.
+  if (step.ahead || step.length() > 1) costs_.add(step.positions(), std::chrono::duration<double>(now - settled_).count());
+  settled_ = now;
 }
 
 /// Once the tokens before are known: a grammar and the penalties need them.
 void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
-  const int vocab = step.logits.shape(2), positions = static_cast<int>(step.rows.size()) * step.length();
+  const int vocab = step.logits.shape(2);
   std::vector<Row*> choosing;
   std::vector<SamplerRow> wanted;
   for (size_t i = 0; i < step.rows.size(); ++i) {
@@ -157,7 +175,7 @@ void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
   }
   if (wanted.empty()) return;
   std::vector<mx::array> chosen;
-  const auto samples = sample_rows(mx::reshape(step.logits, {positions, vocab}), wanted);
+  const auto samples = sample_rows(mx::reshape(step.logits, {step.positions(), vocab}), wanted);
   for (size_t i = 0; i < samples.size(); ++i) {
     choosing[i]->sample = samples[i];
     for (const auto& array : samples[i].arrays()) chosen.push_back(array);
@@ -165,15 +183,41 @@ void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
   mx::async_eval(chosen);
 }
 
-bool DecodeGroup::wants_guesses(const Running& running) const {
-  return std::any_of(running.begin(), running.end(), [&](const auto& one) { return !guess(*one).empty(); });
+size_t DecodeGroup::most_guesses(const Completion& row, size_t rows) const {
+  const int64_t tokens = static_cast<int64_t>(row.text().size());
+  const int64_t most = std::min(row.tokens_left() - 1, speculative_tokens_ - tokens);
+  return static_cast<size_t>(std::clamp<int64_t>(most, 0, static_cast<int64_t>(kMostPositions / rows) - 1));
 }
 
-std::vector<int32_t> DecodeGroup::guess(const Completion& row) const {
-  if (lookup_ != PromptLookup::on) return {};
-  const auto tokens = static_cast<int64_t>(row.text().size());
-  const int64_t most = std::min({int64_t{kMostGuesses}, row.tokens_left() - 1, trimmable_tokens_ - tokens});
-  return look_up(row.text(), static_cast<int>(most)).tokens;
+/// Whether guessing is worth waiting for the tokens under way, which must themselves be as guessed.
+bool DecodeGroup::wants_guesses(const Running& running) {
+  if (lookup_ == PromptLookup::off || running.size() > kMostPositions) return false;
+  std::vector<std::vector<double>> chances;
+  for (const auto& one : running) {
+    const size_t is_under_way = under_way_->has(one.get()) ? 1 : 0;
+    chances.push_back(guessers_[one.get()].chances(one->text(), is_under_way));
+    chances.back().resize(std::min(chances.back().size(), most_guesses(*one, running.size())));
+    if (lookup_ == PromptLookup::on && most_guesses(*one, running.size()) > 0) return true;
+  }
+  return worthwhile_length(chances, costs_, kGainAtFirst) > 1;
+}
+
+void DecodeGroup::add_guesses(std::vector<Row>& rows) {
+  if (lookup_ == PromptLookup::off || rows.size() > kMostPositions) return;
+  std::vector<std::vector<double>> chances;
+  for (Row& row : rows) {
+    const size_t most = most_guesses(*row.completion, rows.size());
+    Guesser& guesser = guessers_[row.completion.get()];
+    row.guesses = guesser.guess(row.completion->text()).tokens;
+    chances.push_back(guesser.chances(row.completion->text()));
+    row.guesses.resize(std::min(row.guesses.size(), most));
+    chances.back().resize(row.guesses.size());
+  }
+  if (lookup_ == PromptLookup::automatic) {
+    const auto length = static_cast<size_t>(worthwhile_length(chances, costs_, kGain));
+    for (Row& row : rows) row.guesses.resize(std::min(row.guesses.size(), length - 1));
+  }
+  for (const Row& row : rows) drafted_ += row.guesses.size();
 }
 
 void DecodeGroup::add_facts(CacheFacts& facts) const {
@@ -204,6 +248,7 @@ void DecodeGroup::part() {
 }
 
 void DecodeGroup::leave(const Completion& completion) {
+  guessers_.erase(&completion);
   if (std::find(joined_rows_.begin(), joined_rows_.end(), &completion) != joined_rows_.end()) part();
   if (under_way_ && under_way_->has(&completion) && --under_way_->staying == 0) under_way_.reset();
 }

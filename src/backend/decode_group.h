@@ -1,11 +1,14 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
 #include "backend/completion.h"
+#include "backend/speculation.h"
 
 namespace mlxk {
 
@@ -17,8 +20,9 @@ class DecodeGroup {
   /// Takes an event of a completion.
   using Sink = std::function<void(const Completion& completion, const Event& event)>;
 
-  /// `trimmable_tokens`: while a row has no more of them, its caches can forget the last ones.
-  DecodeGroup(Model& model, PromptLookup lookup, int trimmable_tokens);
+  /// `speculative_tokens`: a row with more of them has no guesses, since its caches could not forget the last ones or the
+  /// model would not give the same for several at once.
+  DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens);
   DecodeGroup(const DecodeGroup&) = delete;
   DecodeGroup& operator=(const DecodeGroup&) = delete;
   ~DecodeGroup();
@@ -41,17 +45,21 @@ class DecodeGroup {
   std::unique_ptr<Step> start(std::vector<Row> rows);
   void settle(Step& step, const Running& running, const Sink& sink);
   void choose_tokens(Step& step, const Sink& sink);
-  bool wants_guesses(const Running& running) const;
-  std::vector<int32_t> guess(const Completion& row) const;
+  bool wants_guesses(const Running& running);
+  void add_guesses(std::vector<Row>& rows);
+  size_t most_guesses(const Completion& row, size_t rows) const;
   ModelCache& cache_of(const std::vector<Row>& rows);
   void part();
 
   Model& model_;
   const PromptLookup lookup_;
-  const int trimmable_tokens_;
+  const int64_t speculative_tokens_;
   std::unique_ptr<Step> under_way_;
   std::vector<const Completion*> joined_rows_;  // of joined_; empty: there is none
   ModelCache joined_;                           // their caches as one
+  std::map<const Completion*, Guesser> guessers_;
+  StepCosts costs_;
+  std::chrono::steady_clock::time_point settled_;  // when the last step's tokens were known
   int64_t steps_ = 0;
   uint64_t drafted_ = 0, accepted_ = 0;  // tokens
 };

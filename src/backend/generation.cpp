@@ -86,7 +86,7 @@ class MlxTextModel : public TextModel {
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
         kept_(layout_, options, identity),
-        group_(*model_, options.prompt_lookup, layout_.stateless_tokens()) {}
+        group_(*model_, options.prompt_lookup, std::min<int64_t>(layout_.stateless_tokens(), model_->steady_tokens())) {}
 
   const ModelFacts& facts() const override { return facts_; }
   uint64_t kv_bytes(int64_t tokens) const override { return layout_.row_bytes(tokens); }

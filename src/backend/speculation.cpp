@@ -1,6 +1,7 @@
 #include "backend/speculation.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace mlxk {
 
@@ -8,6 +9,8 @@ namespace {
 
 // A longer match says no more.
 constexpr size_t kLongestMatch = 8;
+// What was seen before weighs that much less with every token.
+constexpr double kMemory = 0.95;
 
 }  // namespace
 
@@ -27,6 +30,76 @@ Guess look_up(std::span<const int32_t> text, int most) {
   if (longest == 0) return {};
   const auto next = text.subspan(behind, std::min(static_cast<size_t>(most), text.size() - behind));
   return {{next.begin(), next.end()}, static_cast<int>(longest)};
+}
+
+size_t Guesser::kind_of(int matched) { return matched >= 5 ? 3 : matched >= 3 ? 2 : matched == 2 ? 1 : 0; }
+
+const Guess& Guesser::guess(std::span<const int32_t> text) {
+  if (guessed_at_ != text.size()) {
+    guess_ = look_up(text, kMost);
+    guessed_at_ = text.size();
+  }
+  return guess_;
+}
+
+void Guesser::learn(std::span<const int32_t> text) {
+  const Guess& before = guess(text.first(text.size() - 1));
+  if (before.tokens.empty()) return;
+  Tally& tally = tallies_[kind_of(before.matched)];
+  tally.right = kMemory * tally.right + (before.tokens.front() == text.back() ? 1 : 0);
+  tally.all = kMemory * tally.all + 1;
+}
+
+std::vector<double> Guesser::chances(std::span<const int32_t> text, size_t first) {
+  const Guess& next = guess(text);
+  std::vector<double> all;
+  double chance = 1;
+  for (size_t n = 0; n < next.tokens.size(); ++n) {
+    // A token that is right makes the match longer for the one behind it.
+    const Tally& tally = tallies_[kind_of(next.matched + static_cast<int>(n))];
+    chance *= tally.right / tally.all;
+    if (n >= first) all.push_back(chance);
+  }
+  return all;
+}
+
+void StepCosts::add(int positions, double seconds) {
+  constexpr double kNew = 0.2, kMostMore = 2;  // something else may have come in between
+  const auto known = seconds_.find(positions);
+  if (known == seconds_.end()) {
+    seconds_[positions] = seconds;
+  } else {
+    known->second += kNew * (std::min(seconds, kMostMore * known->second) - known->second);
+  }
+}
+
+double StepCosts::of(int positions) const {
+  // Of 4-bit models on a CPU; beside reading the weights, a position costs a quarter of what one alone does.
+  const auto shape = [](int count) { return 3.0 + count; };
+  if (seconds_.empty()) return shape(positions);
+  auto nearest = seconds_.lower_bound(positions);
+  if (nearest == seconds_.end() || (nearest->first != positions && nearest != seconds_.begin())) {
+    const auto below = std::prev(nearest);
+    if (nearest == seconds_.end() || positions - below->first <= nearest->first - positions) nearest = below;
+  }
+  return nearest->second * shape(positions) / shape(nearest->first);
+}
+
+int worthwhile_length(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain) {
+  const auto rows = static_cast<int>(chances.size());
+  size_t longest = 0;
+  for (const auto& row : chances) longest = std::max(longest, row.size());
+  double expected = rows, most = gain * rows / costs.of(rows);
+  int best = 1;
+  for (size_t n = 0; n < longest; ++n) {
+    for (const auto& row : chances) expected += n < row.size() ? row[n] : 0;
+    const int length = static_cast<int>(n) + 2;
+    const double rate = expected / costs.of(rows * length);
+    if (rate <= most) continue;
+    most = rate;
+    best = length;
+  }
+  return best;
 }
 
 }  // namespace mlxk

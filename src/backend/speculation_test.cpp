@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -35,6 +36,48 @@ TEST(PromptLookup, ProposesNothingForWhatIsNew) {
   EXPECT_TRUE(look_up(std::vector<int32_t>{1, 2, 3}, 5).tokens.empty());
   EXPECT_TRUE(look_up(std::vector<int32_t>{1}, 5).tokens.empty());
   EXPECT_TRUE(look_up(std::vector<int32_t>{1, 1}, 0).tokens.empty());
+}
+
+TEST(Guesser, LearnsHowOftenItIsRight) {
+  Guesser guesser;
+  std::vector<int32_t> text;
+  const auto first_chance = [&] { return guesser.chances(text).front(); };
+  for (int i = 0; i < 40; ++i) text.push_back(i % 4);
+  const double before = first_chance();
+  for (int i = 0; i < 40; ++i) {
+    text.push_back(i % 4);
+    guesser.learn(text);
+  }
+  EXPECT_GT(first_chance(), before);
+  EXPECT_GT(first_chance(), 0.9);
+  const auto chances = guesser.chances(text);
+  EXPECT_TRUE(std::is_sorted(chances.rbegin(), chances.rend()));
+}
+
+TEST(StepCosts, WhatWasNotMeasuredFollowsTheNearestThatWas) {
+  StepCosts costs;
+  costs.add(1, 0.004);
+  EXPECT_GT(costs.of(4), costs.of(1));
+  costs.add(8, 0.1);
+  EXPECT_GT(costs.of(7), 0.08);
+  EXPECT_LT(costs.of(2), 0.01);
+  for (int i = 0; i < 50; ++i) costs.add(8, 0.02);
+  EXPECT_NEAR(costs.of(8), 0.02, 0.001);
+}
+
+TEST(WorthwhileLength, WeighsWhatGuessesGiveAgainstWhatTheyCost) {
+  StepCosts costs;
+  costs.add(1, 1);
+  costs.add(2, 1.1);
+  costs.add(3, 1.8);
+  costs.add(4, 2);
+  const std::vector<std::vector<double>> unlikely{{0.05, 0.01, 0.001}}, likely{{0.95, 0.9, 0.85}}, middling{{0.5, 0.25, 0.1}};
+  EXPECT_EQ(worthwhile_length(unlikely, costs, 1.03), 1);
+  EXPECT_EQ(worthwhile_length(middling, costs, 1.03), 2);
+  EXPECT_EQ(worthwhile_length(likely, costs, 1.03), 4);
+  costs.add(2, 5);
+  for (int i = 0; i < 30; ++i) costs.add(2, 5);
+  EXPECT_EQ(worthwhile_length(middling, costs, 1.03), 1);
 }
 
 std::unique_ptr<TextModel> small(const SmallKind& kind, PromptLookup lookup, bool has_state = false) {
@@ -100,6 +143,13 @@ TEST_P(Speculation, GivesTheSameAnswersBesideOthersThatComeAndGo) {
     EXPECT_TRUE(i == 2 || tokens_of(got[i]).size() == tokens_of(want).size());
     expect_same(tokens_of(got[i]), tokens_of(want), i);
   }
+}
+
+TEST_P(Speculation, GivesTheSameAnswersWhereItIsUsedOnlyWhenItGains) {
+  const auto automatic = small(GetParam(), PromptLookup::automatic);
+  std::vector<Arrival> arrivals;
+  for (const auto& request : requests(SmallModel::kPoison)) arrivals.push_back({request, 30 * static_cast<int>(arrivals.size())});
+  expect_equal_runs(*automatic, *without_, arrivals);
 }
 
 INSTANTIATE_TEST_SUITE_P(Caches, Speculation, testing::ValuesIn(kSmallKinds),

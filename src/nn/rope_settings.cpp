@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 namespace mlxk {
 namespace {
@@ -136,6 +137,11 @@ RopeSettings RopeSettings::read_local(const Config& config, int head_dim, double
   Json plain = Json::object();
   plain["rope_theta"] = config.number_or("rope_local_base_freq", default_theta, 1, 1e12);
   return read(Config(std::move(plain), config.place()), head_dim, default_theta);
+}
+
+int64_t RopeSettings::steady_tokens() const {
+  if (type == "dynamic") return max_positions;
+  return type == "longrope" ? original_positions : std::numeric_limits<int64_t>::max();
 }
 
 }  // namespace mlxk

@@ -18,6 +18,9 @@ struct RopeSettings {
   static RopeSettings read_local(const Config& config, int head_dim, double default_theta,
                                  const std::string& layer_type);
 
+  /// Up to so many tokens of a row, their rotation does not depend on how many there are.
+  int64_t steady_tokens() const;
+
   std::string type = "default";
   int dims = 0;              // of the head, how many are rotated
   int rotated = 0;           // proportional: of dims, how many turn at all
