@@ -28,6 +28,7 @@ struct ServerContext {
   const std::atomic<bool>& draining;
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
   bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
+  std::chrono::duration<double> stuck_after{60};  // a generation loop that has not turned for so long is dead
 };
 
 /// A request on its way through an endpoint.

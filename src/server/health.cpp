@@ -12,9 +12,6 @@
 namespace mlxk {
 
 namespace {
-/// A step takes milliseconds; a part of a prompt, on a slow machine with a large model, some seconds.
-constexpr double kStuckSeconds = 60;
-
 void gauge(std::string& out, std::string_view name, std::string_view help, double value) {
   fmt::format_to(std::back_inserter(out), "# HELP {0} {1}\n# TYPE {0} gauge\n{0} {2}\n", name, help, value);
 }
@@ -80,7 +77,7 @@ void append_models(std::string& out, const std::vector<ModelPool::Loaded>& loade
 
 HttpResponse show_health(ServerContext& context, const ApiCall& call) {
   const WorkerStatus status = context.worker.status();
-  if (status.since_turn_s > kStuckSeconds) {
+  if (status.since_turn_s > context.stuck_after.count()) {
     return error_response(503, fmt::format("the generation loop has not turned for {:.0f} s", status.since_turn_s),
                           call.exchange->request_id(), "", "stuck");
   }

@@ -62,7 +62,7 @@ Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOpti
       context_{worker, models, metrics_,
                [this](std::function<void()> task) { preparation_.run(std::move(task)); },
                [this](std::function<void()> task) { waiting_.run(std::move(task)); },
-               ticker_, draining_, options_.default_max_tokens, options_.inline_reasoning},
+               ticker_, draining_, options_.default_max_tokens, options_.inline_reasoning, options_.stuck_after},
       ticker_(options_.keep_alive),
       waiting_(kWaitingThreads),
       preparation_(options_.preparation_threads) {}

@@ -17,6 +17,8 @@ namespace mlxk {
 struct ServerOptions {
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
   bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
+  /// A step takes milliseconds; a part of a prompt, on a slow machine with a large model, some seconds.
+  std::chrono::duration<double> stuck_after{60};
   int preparation_threads = 2;
   size_t max_preparing = 1024;     // requests that wait for a preparation thread or a load; more are answered 429
   std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say

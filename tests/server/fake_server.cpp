@@ -1,7 +1,7 @@
 // The whole server on an engine whose answers are known beforehand (server/testing/fake_engine.h): for tests of what stands
 // between the socket and the worker, also under ThreadSanitizer.
 //   mlxk_fake_server [--port N] [--unix PATH] [--step-us N] [--prefill-part N] [--max-running N] [--max-waiting N]
-//                    [--max-tokens N] [--keep-alive-ms N] [--unread-limit BYTES] [--context N] [--inline-reasoning]
+//                    [--max-tokens N] [--keep-alive-ms N] [--unread-limit BYTES] [--context N] [--stuck-ms N] [--inline-reasoning]
 // Serves the models "tiny" and "other" without keys; prints its address on a line of its own; SIGTERM drains and ends it.
 #include <pthread.h>
 #include <signal.h>  // sigwait
@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
     ServerOptions options;
     options.default_max_tokens = number("--max-tokens", 0);
     options.inline_reasoning = flags.count("--inline-reasoning") > 0;
+    options.stuck_after = std::chrono::milliseconds(number("--stuck-ms", 60'000));
     options.keep_alive = std::chrono::milliseconds(number("--keep-alive-ms", 5000));
     Server server(worker, models, guard, options);
     TransportOptions transport;

@@ -187,6 +187,23 @@ class Streams(FakeServerTest):
 
 
 class Ends(FakeServerTest):
+    def test_a_generation_loop_that_stands_still_is_told(self):
+        server = self.serve_fake("--step-us", "4000000", "--stuck-ms", "1000")
+        self.assertEqual(server.get("/health")[0], 200)
+        body = json.dumps(ask(20)).encode()
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                               % (CHAT.encode(), len(body)) + body)
+            end = time.monotonic() + 20
+            while (answer := server.get("/health"))[0] == 200 and time.monotonic() < end:
+                time.sleep(0.05)
+        self.assert_refused(answer, 503)
+        self.assertEqual(answer[2]["error"]["code"], "stuck")
+        end = time.monotonic() + 20
+        while server.get("/health")[0] != 200 and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(server.get("/health")[0], 200)
+
     def test_sigterm_lets_answers_end(self):
         server = self.serve_fake("--step-us", "20000")
         answers = []

@@ -160,6 +160,23 @@ class Several(ModelsTest):
         self.assertEqual(self.text(server, "a"), first)
 
 
+    def test_keys_and_values_are_bounded(self):
+        self.link("a")
+        server = self.serve("--model", "a", "--kv-memory", "24M", "--prefix-cache", "0")
+        answer = self.refused(server, CHAT, chat("a", LONG * 4, 4000), 400)  # never fits
+        self.assertEqual(answer["type"], "validation_error")
+        alone = self.text(server, "a", LONG, 24)
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.text(server, "a", LONG, 24))) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        waited = 0
+        while any(thread.is_alive() for thread in threads):
+            waited = max(waited, server.get("/health")[2]["waiting"])
+        self.assertEqual(answers, [alone] * 12)
+        self.assertGreater(waited, 0)
+
+
 class BrokenFiles(ModelsTest):
     def test_a_loaded_model_outlives_its_files(self):
         folder = self.copy("a")
