@@ -282,10 +282,12 @@ impl Playing {
         };
         let channels = params.channels.as_ref().map_or(1, |channels| channels.count());
         let frame = channels as u64 * u64::from(params.bits_per_sample.unwrap_or(32)).div_ceil(8);
-        let wave = format.format_info().short_name == "wave";
+        let container = format.format_info().short_name;
+        let wave = container == "wave";
         let stream = wave && in_pipe && track.num_frames.is_some_and(|n| n.saturating_mul(frame) >= PIPE_LENGTH);
-        let counted = wave || format.format_info().short_name == "flac";
-        let loose = matches!(params.codec, CODEC_ID_MP3 | CODEC_ID_AAC) && format.format_info().short_name != "isomp4";
+        let counted = wave || container == "flac";
+        // Whether these end or are cut off, nothing says.
+        let loose = matches!(container, "mp3" | "aac") || (container == "matroska" && in_pipe);
         let seconds = match (track.num_frames, params.sample_rate, track.time_base, track.duration) {
             _ if stream => 0.0,
             (_, _, Some(base), Some(duration)) => {
