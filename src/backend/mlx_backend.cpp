@@ -1,5 +1,6 @@
 #include "backend/mlx_backend.h"
 
+#include <fmt/format.h>
 #include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
 #include <mlx/memory.h>
@@ -12,6 +13,7 @@
 
 #include "backend/generation.h"
 #include "backend/prefix_files.h"
+#include "base/error.h"
 #include "convert/convert.h"
 #include "kernels/cpu_features.h"
 #include "kernels/cpu_op.h"
@@ -46,6 +48,10 @@ DeviceFacts MlxBackend::device() {
 
 std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                  const ProgressSink& progress) {
+  if (!options.draft_model.empty()) {
+    throw Error(ErrorKind::unsupported, fmt::format("[draft model] {}: draft models are not built in", options.draft_model.string()),
+                "guesses by the text itself need no second model: --prompt-lookup");
+  }
   auto model = load_model(model_dir, [&](int64_t done, int64_t total) {
     if (progress) progress("loading", done, total);
   });

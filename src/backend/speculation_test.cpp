@@ -155,6 +155,63 @@ TEST_P(Speculation, GivesTheSameAnswersWhereItIsUsedOnlyWhenItGains) {
 INSTANTIATE_TEST_SUITE_P(Caches, Speculation, testing::ValuesIn(kSmallKinds),
                          [](const auto& info) { return info.param.name; });
 
+/// Three tokens of four, by how many it has taken.
+class Turning : public TokenConstraint {
+ public:
+  void allowed(std::span<uint32_t> mask) override {
+    for (auto& word : mask) word = ~(0x11111111U << (taken_ % 4));
+  }
+  bool accept(int32_t) override { return ++taken_ > 0; }
+
+ private:
+  int taken_ = 0;
+};
+
+TEST_P(Speculation, GrammarsHoldAtEachGuessedToken) {
+  auto request = requests(SmallModel::kPoison)[2];
+  const auto answer = [&](TextModel& model) {
+    request.constraint = std::make_shared<Turning>();
+    return tokens_of(run(model, {{request}}).front());
+  };
+  const auto want = answer(*without_), got = answer(*with_);
+  EXPECT_EQ(got.size(), want.size());
+  expect_same(got, want, 0);
+}
+
+TEST_P(Speculation, TheEndMayLieAmongGuesses) {
+  const auto request = requests(SmallModel::kPoison)[0];
+  const auto answer = tokens_of(run(*without_, {{request}}).front());
+  for (size_t at = 0; at < 12; ++at) {
+    auto ended = request, cut = request;
+    ended.eos_token_ids = {answer[at].token};
+    cut.max_tokens = static_cast<int64_t>(at) + 1;
+    expect_equal_runs(*with_, *without_, {{cut}});
+    const auto got = run(*with_, {{ended}}).front(), want = run(*without_, {{ended}}).front();
+    EXPECT_EQ(tokens_of(got).size(), tokens_of(want).size());
+    EXPECT_EQ(std::get<DoneEvent>(got.back()).usage.completion_tokens, std::get<DoneEvent>(want.back()).usage.completion_tokens);
+  }
+}
+
+class TrainedSpeculation : public testing::TestWithParam<const char*> {};
+
+TEST_P(TrainedSpeculation, GivesTheSameAnswers) {
+  const char* models = std::getenv("MLXK_TEST_MODELS");
+  const auto folder = fs::path(models ? models : "") / GetParam();
+  if (!models || !fs::exists(folder)) GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
+  const auto without = make_text_model(load_model(folder, {}));
+  for (const auto lookup : {PromptLookup::on, PromptLookup::automatic}) {
+    const auto with = make_text_model(load_model(folder, {}), {.prompt_lookup = lookup});
+    std::vector<Arrival> arrivals;
+    for (const auto& request : requests(40000)) arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
+    expect_equal_runs(*with, *without, arrivals);
+    EXPECT_GT(with->cache_facts().accepted_tokens, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, TrainedSpeculation,
+                         testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),
+                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
+
 TEST(SpeculationWithStates, IsOff) {
   const auto with = small(kSmallKinds[0], PromptLookup::on, true), without = small(kSmallKinds[0], PromptLookup::off, true);
   expect_equal_runs(*with, *without, {{requests(SmallModel::kPoison)[0]}});
