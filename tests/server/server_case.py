@@ -113,6 +113,12 @@ class Server:
 
 
 class ServerTest(ProgramTest):
+    def wait_until(self, true, what, seconds=20):
+        end = time.monotonic() + seconds
+        while not true():
+            self.assertLess(time.monotonic(), end, what)
+            time.sleep(0.02)
+
     def serve(self, *options, env=None, ready=True, program=PROGRAM, command="serve"):
         """A started server; stopped when the test ends. `--port 0` unless options say another."""
         words = [program] + ([command] if command else [])

@@ -39,12 +39,6 @@ def is_closed(connection, timeout):
 
 
 class OperationTest(ServerTest):
-    def wait_until(self, true, what, seconds=20):
-        end = time.monotonic() + seconds
-        while not true():
-            self.assertLess(time.monotonic(), end, what)
-            time.sleep(0.02)
-
     def workspaces(self, *names, **kwargs):
         """A home of workspaces that are the test model; {name: variable}."""
         home = os.path.join(self.home, "workspaces")
