@@ -79,7 +79,8 @@ std::string segment_table(const Transcript& transcript) {
     ++count;
   }
   if (count == 0) return {};
-  return fmt::format("\n<details>\n<summary>Audio Segments ({} segments)</summary>\n\n| Start | End | Text |\n|-------|-----|------|\n{}\n</details>\n",
+  return fmt::format("\n<details>\n<summary>Audio Segments ({} segments)</summary>\n\n"
+                     "| Start | End | Text |\n|-------|-----|------|\n{}\n</details>\n",
                      count, rows);
 }
 
@@ -88,9 +89,14 @@ void write_all(const std::string& text) {
   std::fflush(stdout);
 }
 
+/// Whether segments can be shown one by one.
+bool has_pieces(TranscriptFormat format) {
+  return format != TranscriptFormat::json && format != TranscriptFormat::verbose_json;
+}
+
 /// Transcribes one recording, shows how far it is, and the segments where they are wanted at once.
 Transcript hear(const SpeechRun& run, const Loaded& model, AudioSource& source, const std::string& name) {
-  const bool pieces = run.stream && run.format != TranscriptFormat::json && run.format != TranscriptFormat::verbose_json;
+  const bool pieces = run.stream && has_pieces(run.format);
   ProgressLine progress(run.json);
   size_t shown = 0;
   if (pieces) write_all(format_header(run.format));
@@ -124,15 +130,22 @@ void tell(const SpeechRun& run, const Transcript& transcript, const std::string&
   if (text.empty() || text.back() != '\n') text += '\n';
   const std::string table = run.segment_table ? segment_table(transcript) : "";
   if (!run.output.empty()) {
-    const fs::path target = fs::path(run.output) / fmt::format("{}.{}", file == "-" ? "stdin" : fs::path(file).stem().string(),
-                                                               format_extension(run.format));
-    fs::create_directories(run.output);
+    const std::string stem = file == "-" ? "stdin" : fs::path(file).stem().string();
+    const fs::path target = fs::path(run.output) / fmt::format("{}.{}", stem, format_extension(run.format));
     write_file_atomic(target, text + table);
     print_line(target.string());
     return;
   }
-  const bool shown = run.stream && run.format != TranscriptFormat::json && run.format != TranscriptFormat::verbose_json;
+  const bool shown = run.stream && has_pieces(run.format);
   write_all((shown ? "" : isatty(STDOUT_FILENO) ? without_controls(text) : text) + table);
+}
+
+void make_folder(const std::string& path) {
+  std::error_code error;
+  if (path.empty() || fs::is_directory(path, error)) return;
+  if (!fs::create_directories(path, error)) {
+    throw Error(ErrorKind::io, fmt::format("cannot make the folder {}: {}", path, error ? error.message() : "it is a file"));
+  }
 }
 
 Json file_data(const SpeechRun& run, const Transcript& transcript, const std::string& file) {
@@ -145,6 +158,7 @@ Json file_data(const SpeechRun& run, const Transcript& transcript, const std::st
 
 int run_speech(const SpeechRun& run) {
   const ModelInfo info = admitted(run);
+  make_folder(run.output);
   // The first recording is looked at before the weights are read, or while they are.
   auto loading = std::async(std::launch::async, load, info.ref.path);
   auto first = open_audio(run, run.files.front());

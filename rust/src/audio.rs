@@ -150,11 +150,14 @@ impl OpusDecoder {
         let channels = head[9] as usize;
         let (streams, coupled, mapping) = match head[18] {
             0 if (1..=2).contains(&channels) => (1, channels as u8 - 1, vec![0, 1]),
-            1 | 255 if channels > 0 && head.len() >= 21 + channels => (head[19], head[20], head[21..21 + channels].to_vec()),
+            1 | 255 if channels > 0 && head.len() >= 21 + channels => {
+                (head[19], head[20], head[21..21 + channels].to_vec())
+            }
             0 | 1 | 255 => return Err(bad()),
             family => return Err(format!("Opus of channel mapping {family} is not supported").into()),
         };
-        let state = unsafe { (opus.create)(opus.context, channels as i32, streams.into(), coupled.into(), mapping.as_ptr()) };
+        let state =
+            unsafe { (opus.create)(opus.context, channels as i32, streams.into(), coupled.into(), mapping.as_ptr()) };
         if state.is_null() {
             return Err(bad());
         }
@@ -324,7 +327,8 @@ impl Recording {
     fn open(bytes: Bytes, opus: Opus) -> Result<Recording, Failure> {
         let source = stream(bytes).map_err(|e| plain(e.into()))?;
         let stream = MediaSourceStream::new(source, Default::default());
-        let probed = symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
+        let probed =
+            symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
         let format = probed.map_err(|e| match e {
             Error::Unsupported(what) if what.starts_with("core") => {
                 "neither WAV, FLAC, MP3, AAC, MP4, Ogg nor Matroska".into()
@@ -369,7 +373,11 @@ impl Recording {
             Ok(Some(_)) => Ok(()),
             Ok(None) => self.end(),
             Err(Error::IoError(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                if self.playing.open_ended { self.end() } else { Err(self.cut_off()) }
+                if self.playing.open_ended {
+                    self.end()
+                } else {
+                    Err(self.cut_off())
+                }
             }
             // Another recording follows in the same file.
             Err(Error::ResetRequired) => {
@@ -385,7 +393,8 @@ impl Recording {
             Some(resampler) => format!(" after {:.2} s", self.frames as f64 / f64::from(resampler.rate())),
             None => String::new(),
         };
-        let stated = if self.playing.seconds > 0.0 { format!(" of {:.2} s", self.playing.seconds) } else { String::new() };
+        let stated =
+            if self.playing.seconds > 0.0 { format!(" of {:.2} s", self.playing.seconds) } else { String::new() };
         format!("cut off{after}{stated}").into()
     }
 

@@ -10,7 +10,11 @@ const LOWEST: u32 = 1_000;
 const HIGHEST: u32 = 768_000;
 
 fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        gcd(b, a % b)
+    }
 }
 
 /// The filter is a windowed sinc, applied as a product of spectra.

@@ -117,6 +117,12 @@ class Transcripts(ProgramTest):
         with open(os.path.join(self.home, "out/deep/jfk.srt"), encoding="utf-8") as file:
             self.assertTrue(file.read().startswith("1\n00:00:00,000 --> "))
 
+    def test_output_that_is_a_file(self):
+        taken = self.write("taken", b"")
+        done = self.run_program("run", MODEL, "--audio", KENNEDY, "--output", taken)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn("cannot make the folder", done.stderr.decode())
+
     def test_json_envelope(self):
         document = self.run_json("run", MODEL, "--audio", KENNEDY, "--json")
         self.assertEqual(document["data"]["response"], SAID)
