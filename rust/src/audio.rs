@@ -245,7 +245,7 @@ fn make_decoder(params: &AudioCodecParameters, opus: Opus) -> Result<Decoder, Fa
             return Err(refused(name));
         }
     }
-    if !symphonia::default::get_codecs().get_audio_decoder(params.codec).is_some() {
+    if symphonia::default::get_codecs().get_audio_decoder(params.codec).is_none() {
         return Err(refused(codec_name(params.codec)));
     }
     let decoder = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
@@ -289,8 +289,8 @@ impl Playing {
         let wave = container == "wave";
         let stream = wave && in_pipe && track.num_frames.is_some_and(|n| n.saturating_mul(frame) >= PIPE_LENGTH);
         let counted = wave || container == "flac";
-        // Whether these end or are cut off, nothing says.
-        let loose = matches!(container, "mp3" | "aac") || (container == "matroska" && in_pipe);
+        // Whether these end or are cut off, nothing says; a Matroska that states its size and lacks some is not opened.
+        let loose = matches!(container, "mp3" | "aac" | "matroska");
         let seconds = match (track.num_frames, params.sample_rate, track.time_base, track.duration) {
             _ if stream => 0.0,
             (_, _, Some(base), Some(duration)) => {
@@ -333,6 +333,7 @@ impl Recording {
             Error::Unsupported(what) if what.starts_with("core") => {
                 "neither WAV, FLAC, MP3, AAC, MP4, Ogg nor Matroska".into()
             }
+            Error::Unsupported(what) if what.contains("missing") => format!("broken or cut off: {what}").into(),
             e => plain(e),
         })?;
         let playing = Playing::begin(&*format, opus, bytes.seek.is_none())?;

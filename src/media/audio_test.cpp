@@ -243,6 +243,25 @@ Bytes asset(const std::string& name) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+TEST(Audio, SaysWhatIsCutOff) {
+  for (const char* name : {"tone.flac", "tone.ogg", "tone.opus", "tone.webm", "tone.m4a"}) {
+    Bytes bytes = asset(name);
+    bytes.resize(bytes.size() / 2);
+    EXPECT_THAT(refusal([&] { decode(bytes); }), HasSubstr("cut off")) << name;
+  }
+}
+
+// The size of all that follows, unknown while a browser records.
+TEST(Audio, ReadsAWebmWithoutSizes) {
+  Bytes bytes = asset("tone.webm");
+  const uint8_t segment[] = {0x18, 0x53, 0x80, 0x67};
+  const auto at = std::search(bytes.begin(), bytes.end(), std::begin(segment), std::end(segment));
+  ASSERT_LT(at + 12, bytes.end());
+  ASSERT_EQ(at[4], 1);  // eight bytes of size
+  std::fill(at + 5, at + 12, 0xFF);
+  EXPECT_NEAR(static_cast<double>(decode(bytes).size()), 8000, 300);  // what Opus pads a packet with
+}
+
 // An AudioSpecificConfig of HE-AAC where there was one of LC.
 TEST(Audio, RefusesHeAacByName) {
   Bytes bytes = asset("tone.m4a");
