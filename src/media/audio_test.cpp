@@ -40,7 +40,7 @@ struct Wave {
     put(out, floats ? 3 : 1, 2);
     put(out, static_cast<uint64_t>(channels), 2);
     put(out, static_cast<uint64_t>(rate), 4);
-    put(out, static_cast<uint64_t>(rate * channels * bits / 8), 4);
+    put(out, static_cast<uint64_t>(rate) * static_cast<uint64_t>(channels * bits / 8), 4);
     put(out, static_cast<uint64_t>(channels * bits / 8), 2);
     put(out, static_cast<uint64_t>(bits), 2);
     put(out, "data");
