@@ -96,7 +96,6 @@ TextModelOptions read_model_options(const Args& args, const Machine& machine) {
   text.prompt_lookup = lookup == "on"    ? PromptLookup::on
                        : lookup == "off" ? PromptLookup::off
                                          : PromptLookup::automatic;
-  if (args.has("--draft-model")) text.draft_model = resolve_model(args.text("--draft-model")).path;
   return text;
 }
 
@@ -141,7 +140,6 @@ std::vector<Option> serve_options() {
        .default_value = "0", .min = 0, .max = 1000},
       {.name = "--prompt-lookup", .kind = Kind::text, .metavar = "on|off|auto",
        .help = "guess tokens by what the text said before; the answers stay the same", .default_value = "auto"},
-      {.name = "--draft-model", .kind = Kind::text, .metavar = "MODEL", .help = "a smaller model that guesses tokens"},
       seconds("--drain-timeout", "after SIGTERM or Ctrl-C, wait so long for answers under way", "30"),
       seconds("--room-timeout", "a request waits so long for the room of a model that others use", "60"),
       seconds("--header-timeout", "for a request's head", "10"),

@@ -1,6 +1,5 @@
 #include "backend/mlx_backend.h"
 
-#include <fmt/format.h>
 #include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
 #include <mlx/memory.h>
@@ -48,10 +47,6 @@ DeviceFacts MlxBackend::device() {
 
 std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                  const ProgressSink& progress) {
-  if (!options.draft_model.empty()) {
-    throw Error(ErrorKind::unsupported, fmt::format("[draft model] {}: draft models are not built in", options.draft_model.string()),
-                "guesses by the text itself need no second model: --prompt-lookup");
-  }
   auto model = load_model(model_dir, [&](int64_t done, int64_t total) {
     if (progress) progress("loading", done, total);
   });

@@ -97,6 +97,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
       ++slot->users;
       changed_.wait(lock, [&] { return slot->phase != Slot::Phase::loading || slot->failure; });
       --slot->users;
+      changed_.notify_all();  // it may have been asked to leave meanwhile
       if (slot->failure) std::rethrow_exception(slot->failure);
     }
   }

@@ -38,7 +38,6 @@ struct TextModelOptions {
   std::filesystem::path prefix_cache_dir;     // where they are kept on disk too; empty: nowhere
   uint64_t prefix_cache_disk_bytes = 0;
   PromptLookup prompt_lookup = PromptLookup::off;
-  std::filesystem::path draft_model;          // a smaller model of the same vocabulary that speculates; empty: none
 };
 
 /// What a model's caches hold and gave, for metrics.

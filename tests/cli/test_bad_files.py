@@ -112,8 +112,8 @@ class BadModel(ProgramTest):
         with open(path, "w", encoding="utf-8") as file:
             json.dump(content, file)
 
-    def refusal(self, prompt="hello"):
-        done = self.run_program("run", self.model, prompt, "--max-tokens", "4")
+    def refusal(self, prompt="hello", *options):
+        done = self.run_program("run", self.model, prompt, "--max-tokens", "4", *options)
         self.assertEqual((done.returncode, done.stdout), (1, b""), done.stderr)
         return done.stderr.decode()
 
@@ -125,7 +125,8 @@ class BadModel(ProgramTest):
         with open(os.path.join(self.model, "tokenizer.json"), encoding="utf-8") as file:
             added = json.load(file)["added_tokens"]
         self.change_json("tokenizer.json", added_tokens=added + [{**added[0], "id": 49152, "content": "<|far|>"}])
-        self.assertIn("token id 49152 is outside the model's vocabulary of 49152", self.refusal("hello <|far|>"))
+        self.assertIn("token id 49152 is outside the model's vocabulary of 49152",
+                      self.refusal("hello <|far|>", "--no-chat-template"))  # in a chat it is text
 
     def test_empty_template(self):
         for name in ("chat_template.jinja", "chat_template.json"):

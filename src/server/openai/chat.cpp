@@ -1,5 +1,4 @@
 // POST /v1/chat/completions
-#include "chat/answer_grammar.h"
 #include "chat/prompt.h"
 #include "chat/reasoning.h"
 #include "server/api_error.h"
@@ -35,9 +34,7 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::chat, model);
   for (int i = 0; i < params.n; ++i) {
     GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, i, "messages");
-    if (params.grammar.kind != AnswerGrammar::Kind::none || format) {
-      request.constraint = make_constraint(model->grammars(), params.grammar, params.tools, format, reasoning);
-    }
+    request.constraint = constraint_of(*model, params.grammar, params.tools, format, reasoning);
     plan.choices.push_back({std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}});
   }
   run_answer(context, call, std::move(plan));

@@ -1,7 +1,6 @@
 // POST /v1/completions
 #include <fmt/format.h>
 
-#include "chat/answer_grammar.h"
 #include "chat/prompt.h"
 #include "server/api_error.h"
 #include "server/openai/body.h"
@@ -37,9 +36,7 @@ void answer_completion(ServerContext& context, const ApiCall& call, const Comple
     for (int i = 0; i < params.n; ++i) {
       GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, i, param);
       request.prompt_logprobs = params.echo && params.top_logprobs >= 0;
-      if (params.grammar.kind != AnswerGrammar::Kind::none) {
-        request.constraint = make_constraint(model->grammars(), params.grammar, {}, nullptr, {});
-      }
+      request.constraint = constraint_of(*model, params.grammar, {}, nullptr, {});
       plan.choices.push_back({std::move(request), Completion(model->tokenizer(), params.stops, {}),
                               params.echo ? prompt.text : std::string()});
     }

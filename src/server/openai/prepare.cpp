@@ -3,9 +3,9 @@
 #include <chrono>
 
 #include "chat/dry_breakers.h"
-#include "server/api_error.h"
 #include "server/openai/answer_room.h"
 #include "server/openai/answer_writer.h"
+#include "worker/sampling_check.h"
 
 namespace mlxk {
 
@@ -62,6 +62,8 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
     request.sampling.dry_breakers = dry_breakers(*model.tokenizer(), params.dry_sequence_breakers);
   }
   if (request.sampling.seed) *request.sampling.seed += static_cast<uint64_t>(choice);  // the choices are to differ
+  // Only now is it known which ids there are.
+  naming("logit_bias", [&] { check_sampling(request.sampling, model.handle()->facts().vocab_size); });
   request.eos_token_ids = model.tokenizer()->eos_token_ids();
   request.max_tokens_named = params.max_tokens.has_value();
   request.top_logprobs = params.top_logprobs;
@@ -73,6 +75,16 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
     }
   }
   return request;
+}
+
+std::shared_ptr<TokenConstraint> constraint_of(const ServedModel& model, const AnswerGrammar& grammar, const ToolOptions& tools,
+                                               const ToolFormat* format, const ReasoningFormat& reasoning) {
+  using Kind = AnswerGrammar::Kind;
+  if (grammar.kind == Kind::none && !format) return nullptr;
+  const bool json = grammar.kind == Kind::json_object || grammar.kind == Kind::json_schema;
+  return naming(grammar.kind == Kind::none ? "tools" : json ? "response_format" : "grammar", [&] {
+    return make_constraint(model.grammars(), grammar, tools, format, reasoning);
+  });
 }
 
 }  // namespace mlxk

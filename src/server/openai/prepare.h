@@ -5,6 +5,7 @@
 #include <string>
 
 #include "chat/prompt.h"
+#include "server/api_error.h"
 #include "server/context.h"
 #include "server/openai/answer.h"
 #include "server/openai/params.h"
@@ -28,5 +29,22 @@ AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params,
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
                                const ServedModel& model, const std::vector<int32_t>& prompt, int choice,
                                const std::string& param);
+
+/// `act`, where what it throws as invalid becomes a refusal of the field `param`.
+template <class Act>
+auto naming(const char* param, Act act) {
+  try {
+    return act();
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::invalid) throw;
+    throw ApiError(ErrorKind::invalid, e.what(), param);
+  }
+}
+
+/// make_constraint for what the request asks; null where it asks for nothing. Throws ApiError naming the field.
+std::shared_ptr<TokenConstraint> constraint_of(const ServedModel& model, const AnswerGrammar& grammar, const ToolOptions& tools,
+                                               const ToolFormat* format, const ReasoningFormat& reasoning);
 
 }  // namespace mlxk
