@@ -138,11 +138,11 @@ class Chat(OpenAITest):
         for more in ({"frequency_penalty": 2}, {"presence_penalty": 2}, {"extra_body": {"repetition_penalty": 1.8}}):
             more.setdefault("extra_body", {}).setdefault("repetition_penalty", 1)
             self.assertNotEqual(self.chat(repeats, max_tokens=40, **more).choices[0].message.content, plain, more)
-        again = "la la la la la la la la la la la la la la"
+        again = "I like cats. " * 5 + "I like"
         plain = self.complete(again, extra_body={"repetition_penalty": 1}).choices[0].text
-        self.assertTrue(plain.startswith(" la la"), plain)
+        self.assertTrue(plain.startswith(" cats. I like cats."), plain)
         dry = self.complete(again, extra_body={"repetition_penalty": 1, "dry_multiplier": 5}).choices[0].text
-        self.assertFalse(dry.startswith(" la la"), dry)
+        self.assertFalse(dry.startswith(" cats. I like cats."), dry)
         for more in ({"top_k": 1}, {"min_p": 1}):
             answer = self.chat(temperature=2, extra_body=more).choices[0].message.content
             self.assertEqual(answer, self.chat().choices[0].message.content, more)
