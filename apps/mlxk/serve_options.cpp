@@ -125,7 +125,7 @@ std::vector<Option> serve_options() {
        .help = "web pages of this origin (https://example.org) may ask; none by default"},
       {.name = "--max-running", .kind = Kind::integer, .metavar = "N", .help = "requests that a model answers at once",
        .default_value = "64", .min = 1, .max = 4096},
-      {.name = "--max-waiting", .kind = Kind::integer, .metavar = "N", .help = "requests that wait; more are answered 503",
+      {.name = "--max-waiting", .kind = Kind::integer, .metavar = "N", .help = "requests that wait; more are answered 429",
        .default_value = "512", .min = 0, .max = 1e6},
       {.name = "--kv-memory", .kind = Kind::text, .metavar = "SIZE",
        .help = "memory for keys and values of running requests (4G); by default a quarter of the machine's"},
