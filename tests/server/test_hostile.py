@@ -35,7 +35,8 @@ class Fields(HostileTest):
         for field in properties:
             for value in WRONG:
                 status, _, answer = self.server.post(path, {**body, field: value, "max_tokens": 2 if field != "max_tokens" else value})
-                self.assertIn(status, (200, 400, 404), (field, value, answer))
+                allowed = (200, 400, 504) if field == "deadline_ms" else (200, 400, 404)  # a millisecond may be over
+                self.assertIn(status, allowed, (field, value, answer))
                 if status == 400:
                     # Some are refused for what another field would need.
                     self.assertTrue(answer["error"]["param"] or "message" in answer["error"], (field, value, answer))

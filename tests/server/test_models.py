@@ -51,7 +51,9 @@ class ModelsTest(ServerTest):
         return self.ask(*args, **kwargs)["choices"][0]["message"]["content"]
 
     def loaded(self, server):
-        return sorted(server.get("/ready")[2]["models"])
+        """None while the server is not ready."""
+        status, _, document = server.get("/ready")
+        return sorted(document["models"]) if status == 200 else None
 
     def refused(self, server, path, body, status):
         got, _, answer = server.post(path, body)
