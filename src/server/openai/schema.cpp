@@ -193,8 +193,8 @@ class Walk {
     if (value.is_array() && schema.contains("items")) return check_items(schema["items"], value);
     if (value.is_object() && schema.contains("properties")) return check_properties(schema, value);
     if (value.is_object() && schema.contains("additionalProperties")) {
-      for (const auto& [key, item] : value.items()) {
-        if (!at_key(key, [&] { return check(schema["additionalProperties"], item); })) return false;
+      for (const auto& one : value.items()) {  // clang 14 lets no lambda have the names of a structured binding
+        if (!at_key(one.key(), [&] { return check(schema["additionalProperties"], one.value()); })) return false;
       }
     }
     return true;
