@@ -8,17 +8,13 @@
 #include "hub/resolve.h"
 #include "interrupt.h"
 #include "json/api.h"
+#include "json/member.h"
 #include "output.h"
 #include "table.h"
 
 namespace mlxk {
 
 namespace {
-
-std::string text_of(const Json& entry, const char* key) {
-  const auto found = entry.find(key);
-  return found != entry.end() && found->is_string() ? found->get<std::string>() : std::string{};
-}
 
 uint64_t count_of(const Json& entry, const char* key) {
   const auto found = entry.find(key);
@@ -32,11 +28,11 @@ bool flag_of(const Json& entry, const char* key) {  // "gated" is false, "auto" 
 
 /// The hub's description of a model as ours; null when it names none.
 Json model_of(const Json& entry, const std::vector<CachedRepo>& cached) {
-  const std::string name = entry.is_object() ? text_of(entry, "id") : "";
+  const std::string name = string_at(entry, "id");
   if (name.empty()) return nullptr;
   const bool here =
       std::any_of(cached.begin(), cached.end(), [&](const CachedRepo& repo) { return repo.name == name; });
-  const std::string modified = text_of(entry, "lastModified"), task = text_of(entry, "pipeline_tag");
+  const std::string modified = string_at(entry, "lastModified"), task = string_at(entry, "pipeline_tag");
   return {{"name", name},
           {"downloads", count_of(entry, "downloads")},
           {"likes", count_of(entry, "likes")},

@@ -11,6 +11,7 @@
 #include "hub/cache.h"
 #include "hub/resolve.h"
 #include "hub/workspace.h"
+#include "json/member.h"
 #include "output.h"
 #include "tokenizer/tokenizer.h"
 
@@ -94,8 +95,7 @@ void refuse_multimodal(const fs::path& source) {
   if (!fs::is_regular_file(source / "config.json", failed)) return;
   const auto config = read_json(source / "config.json");
   if (!config.is_object()) return;
-  const auto found = config.find("model_type");
-  const auto type = found != config.end() && found->is_string() ? found->get<std::string>() : "";
+  const auto type = string_at(config, "model_type");
   if (type == "whisper" || type == "vibevoice" || type == "voxtral") {
     throw CommandFailure(ErrorKind::unsupported, "not_implemented",
                          fmt::format("Quantization of {} models is not implemented", type));

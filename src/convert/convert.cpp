@@ -16,6 +16,7 @@
 #include "convert/recipe.h"
 #include "hub/content_hash.h"
 #include "hub/workspace.h"
+#include "json/member.h"
 #include "models/load.h"
 #include "probe/model_info.h"
 
@@ -88,9 +89,7 @@ fs::path reference_model(const Source& source, const ConvertOptions& options, St
 /// A model that cannot be run is refused before an hour of conversion. What GGUF files hold can be.
 void require_runnable(const Source& source) {
   if (!source.gguf.empty()) return;
-  const auto config = read_json(source.folder / "config.json");
-  const auto found = config.is_object() ? config.find("model_type") : config.end();
-  const auto type = found != config.end() && found->is_string() ? found->get<std::string>() : "";
+  const auto type = string_at(read_json(source.folder / "config.json"), "model_type");
   if (is_built_in(type)) return;
   throw Error(ErrorKind::unsupported,
               fmt::format("[check] model_type \"{}\" cannot be run here, so its drift is unknown", type),

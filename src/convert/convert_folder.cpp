@@ -10,6 +10,7 @@
 #include "convert/config_file.h"
 #include "convert/folder_plan.h"
 #include "convert/quantizer.h"
+#include "json/member.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -103,8 +104,7 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
 std::string model_type_of(const Json& config, const fs::path& source) {
   if (!config.is_object())
     throw Error(ErrorKind::bad_model, fmt::format("{}/config.json is not an object", source.string()));
-  const auto found = config.find("model_type");
-  return found != config.end() && found->is_string() ? found->get<std::string>() : "";
+  return string_at(config, "model_type");
 }
 }  // namespace
 

@@ -4,22 +4,17 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "json/member.h"
 
 namespace mlxk {
 
 namespace {
-const std::string* text_in(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get_ptr<const std::string*>() : nullptr;
-}
-
 /// What floats become: the option's type, else config.json's torch_dtype as mlx-lm reads it; none: as they are.
 std::optional<mx::Dtype> float_type(const ConvertOptions& options, const Json& config) {
   if (!options.dtype.empty()) return dtype_named(options.dtype);
-  const auto* name = text_in(config, "torch_dtype");
-  const auto text = config.find("text_config");
-  if (!name && text != config.end() && text->is_object()) name = text_in(*text, "dtype");
-  return name ? dtype_named(*name) : std::nullopt;
+  std::string name = string_at(config, "torch_dtype");
+  if (name.empty()) name = string_at(value_at(config, "text_config"), "dtype");
+  return name.empty() ? std::nullopt : dtype_named(name);
 }
 
 /// The packing of the source by config.json; null: none.
@@ -28,10 +23,10 @@ Json source_quantization(const Json& config) {
   if (own != config.end() && own->is_object()) return *own;
   const auto other = config.find("quantization_config");
   if (other == config.end() || other->is_null()) return nullptr;
-  const auto* method = other->is_object() ? text_in(*other, "quant_method") : nullptr;
+  const std::string method = string_at(*other, "quant_method");
   throw Error(ErrorKind::unsupported,
               fmt::format("[convert] config.json: quantization_config of {} is another tool's packing",
-                          method ? *method : "an unknown method"),
+                          method.empty() ? "an unknown method" : method),
               "convert the model that it was made from");
 }
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -117,15 +118,10 @@ const Family& family_of(std::string_view model_type) {
               fmt::format("these can: {}", fmt::join(known_layouts(), ", ")));
 }
 
-std::string text_of(const Json& config, const char* key) {
-  const auto found = config.find(key);
-  return found != config.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 class Layout {
  public:
   Layout(const Json& config, const SourceTensors& source)
-      : family_(family_of(text_of(config, "model_type"))), config_(config) {
+      : family_(family_of(string_at(config, "model_type"))), config_(config) {
     for (const auto& [name, tensor] : source.tensors()) {
       if (!is_dropped(name)) place(name, tensor);
     }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "hub/hub_client.h"
 #include "hub/repo_id.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -37,11 +38,6 @@ void check_path(const std::string& path) {
   }
 }
 
-std::string text_of(const Json& entry, const char* key) {
-  const auto found = entry.find(key);
-  return found != entry.end() && found->is_string() ? found->get<std::string>() : std::string{};
-}
-
 uint64_t size_of(const Json& entry, const std::string& path) {
   const auto found = entry.find("size");
   if (found == entry.end() || !found->is_number_unsigned() || found->get<uint64_t>() > kMaxSize) {
@@ -52,7 +48,7 @@ uint64_t size_of(const Json& entry, const std::string& path) {
 
 /// Hashes become file names.
 std::string hash_of(const Json& entry, const char* key, size_t length, const std::string& path) {
-  std::string hash = text_of(entry, key);
+  std::string hash = string_at(entry, key);
   if (hash.size() != length || !is_hex(hash)) refuse(path, "without a proper hash");
   for (char& c : hash) {
     if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
@@ -65,9 +61,9 @@ std::string hash_of(const Json& entry, const char* key, size_t length, const std
 void read_tree_page(const Json& page, std::vector<HubFile>& files) {
   if (!page.is_array()) throw Error(ErrorKind::bad_model, "the hub's listing of files is no list");
   for (const Json& entry : page) {
-    if (!entry.is_object() || text_of(entry, "type") != "file") continue;  // folders show in their files' paths
+    if (!entry.is_object() || string_at(entry, "type") != "file") continue;  // folders show in their files' paths
     HubFile file;
-    file.path = text_of(entry, "path");
+    file.path = string_at(entry, "path");
     check_path(file.path);
     file.size = size_of(entry, file.path);
     file.git_hash = hash_of(entry, "oid", 40, file.path);
@@ -75,7 +71,7 @@ void read_tree_page(const Json& page, std::vector<HubFile>& files) {
       file.sha256 = hash_of(*lfs, "oid", 64, file.path);
       file.size = size_of(*lfs, file.path);
     }
-    if (const std::string xet = text_of(entry, "xetHash"); xet.size() == 64 && is_hex(xet)) file.xet_hash = xet;
+    if (const std::string xet = string_at(entry, "xetHash"); xet.size() == 64 && is_hex(xet)) file.xet_hash = xet;
     if (files.size() == kMaxFiles) {
       throw Error(ErrorKind::bad_model,
                   fmt::format("the hub lists more than {} files; nothing was written", kMaxFiles));

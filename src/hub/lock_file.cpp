@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "hub/repo_id.h"
 #include "json/json.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -19,19 +20,14 @@ constexpr int kVersion = 1;
   throw Error(ErrorKind::invalid, fmt::format("{}: {}", path.string(), what));
 }
 
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 LockedModel read_model(const Json& entry, const fs::path& path, size_t number) {
-  LockedModel model{text_of(entry, "name"), text_of(entry, "revision"), {}};
+  LockedModel model{string_at(entry, "name"), string_at(entry, "revision"), {}};
   check_repo_name(model.name);
   if (!is_commit_hash(model.revision)) refuse(path, fmt::format("models[{}] names no commit", number));
   const auto files = entry.find("files");
   if (files == entry.end() || !files->is_array()) refuse(path, fmt::format("models[{}] has no files", number));
   for (const Json& item : *files) {
-    HubFile file{.path = text_of(item, "path"), .sha256 = text_of(item, "sha256")};
+    HubFile file{.path = string_at(item, "path"), .sha256 = string_at(item, "sha256")};
     const auto size = item.is_object() ? item.find("size") : item.end();
     if (file.path.empty() || file.sha256.size() != 64 || !is_hex(file.sha256) || size == item.end() || !size->is_number_unsigned()) {
       refuse(path, fmt::format("models[{}] has a file without path, size or SHA-256", number));

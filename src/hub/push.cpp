@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "hub/digest.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -41,16 +42,6 @@ std::string read_range(const fs::path& path, uint64_t offset, uint64_t size) {
 }
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::strict); }
-
-std::string text_in(const Json& object, const char* key) {
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-Json member(const Json& object, const char* key) {
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return found == object.end() ? Json() : *found;
-}
 
 class Push {
  public:
@@ -121,10 +112,10 @@ class Push {
       }
       const Json answer = answer_of(post(fmt::format("/api/models/{}/preupload/{}", repo_path(), url_encode(request_.branch)),
                                          dump({{"files", files}})), "what is uploaded how");
-      for (const Json& entry : member(answer, "files")) {
-        const std::string path = text_in(entry, "path");
-        if (member(entry, "shouldIgnore") == true) ignored_.insert(path);
-        if (text_in(entry, "uploadMode") == "lfs") large_.insert(path);
+      for (const Json& entry : value_at(answer, "files")) {
+        const std::string path = string_at(entry, "path");
+        if (value_at(entry, "shouldIgnore") == true) ignored_.insert(path);
+        if (string_at(entry, "uploadMode") == "lfs") large_.insert(path);
       }
     }
   }
@@ -149,13 +140,13 @@ class Push {
       const Json body = {{"operation", "upload"}, {"transfers", {"basic", "multipart"}}, {"objects", objects},
                          {"hash_algo", "sha256"}, {"ref", {{"name", request_.branch}}}};
       const Json answer = answer_of(post(fmt::format("/{}.git/info/lfs/objects/batch", repo_path()), dump(body), kLfsType), "an LFS batch");
-      for (const Json& object : member(answer, "objects")) {
-        const auto found = by_hash.find(text_in(object, "oid"));
+      for (const Json& object : value_at(answer, "objects")) {
+        const auto found = by_hash.find(string_at(object, "oid"));
         if (found == by_hash.end()) continue;
-        if (const Json error = member(object, "error"); !error.is_null()) {
-          throw Error(ErrorKind::network, fmt::format("the hub does not take {}: {}", found->second->path, text_in(error, "message")));
+        if (const Json& error = value_at(object, "error"); !error.is_null()) {
+          throw Error(ErrorKind::network, fmt::format("the hub does not take {}: {}", found->second->path, string_at(error, "message")));
         }
-        send_object(*found->second, member(object, "actions"));
+        send_object(*found->second, value_at(object, "actions"));
         by_hash.erase(found);
       }
       if (!by_hash.empty()) {
@@ -165,23 +156,23 @@ class Push {
   }
 
   void send_object(const LocalFile& file, const Json& actions) {
-    const Json upload = member(actions, "upload");
+    const Json& upload = value_at(actions, "upload");
     if (upload.is_null()) {  // the store has it
       done_ += file.size;
       return;
     }
-    const std::string address = text_in(upload, "href");
-    const Json header = member(upload, "header");
-    const Json part_size = member(header, "chunk_size");
+    const std::string address = string_at(upload, "href");
+    const Json& header = value_at(upload, "header");
+    const Json& part_size = value_at(header, "chunk_size");
     if (part_size.is_null()) {
       put(file, address, 0, file.size);
     } else {
       send_parts(file, address, header, part_size.is_string() ? std::strtoull(part_size.get<std::string>().c_str(), nullptr, 10)
                                                               : part_size.is_number_unsigned() ? part_size.get<uint64_t>() : 0);
     }
-    if (const Json verify = member(actions, "verify"); !verify.is_null()) {
+    if (const Json& verify = value_at(actions, "verify"); !verify.is_null()) {
       HttpCall request = hub_.api_request("");
-      request.url = text_in(verify, "href");
+      request.url = string_at(verify, "href");
       // The token belongs to the hub alone.
       if (url_origin(request.url) != url_origin(hub_.settings().endpoint)) request.authorization.clear();
       request.method = "POST";
@@ -270,8 +261,8 @@ class Push {
     }
     const Json answer = answer_of(post(fmt::format("/api/models/{}/commit/{}", repo_path(), url_encode(request_.branch)), body,
                                        "application/x-ndjson"), "a commit");
-    result_.commit = text_in(answer, "commitOid");
-    result_.commit_url = text_in(answer, "commitUrl");
+    result_.commit = string_at(answer, "commitOid");
+    result_.commit_url = string_at(answer, "commitUrl");
     if (result_.commit.empty()) throw Error(ErrorKind::network, "the hub names no commit");
   }
 

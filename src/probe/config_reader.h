@@ -4,19 +4,13 @@
 #include <string>
 #include <string_view>
 
-#include "json/json.h"
+#include "json/member.h"
 #include "probe/files.h"
 
 namespace mlxk {
 
 /// A small JSON file of the model (at most 16 MB); null when it is absent or not a JSON object. Never throws.
 Json read_json_object(const ModelFiles& files, std::string_view name);
-
-/// `object[key]` as text; empty when absent or not a string.
-std::string string_at(const Json& object, std::string_view key);
-
-/// `object[key]`, or null when absent or `object` is none.
-const Json& value_at(const Json& object, std::string_view key);
 
 /// Whether `object[key]` is an object with at least one key.
 bool has_object(const Json& object, std::string_view key);

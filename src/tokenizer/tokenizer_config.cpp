@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -11,37 +12,26 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const Json* find(const Json& object, const char* key) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(key);
-  return it == object.end() ? nullptr : &*it;
-}
-
-std::string text_of(const Json& object, const char* key) {
-  const Json* value = find(object, key);
-  return value && value->is_string() ? value->get<std::string>() : std::string();
-}
-
 /// A special token: a string, or an AddedToken object.
 std::string token_of(const Json& config, const char* key) {
-  const Json* value = find(config, key);
-  return value && value->is_object() ? text_of(*value, "content") : text_of(config, key);
+  const Json& value = value_at(config, key);
+  return value.is_object() ? string_at(value, "content") : string_at(config, key);
 }
 
 std::optional<bool> flag_of(const Json& config, const char* key) {
-  const Json* value = find(config, key);
-  return value && value->is_boolean() ? std::optional(value->get<bool>()) : std::nullopt;
+  const Json& value = value_at(config, key);
+  return value.is_boolean() ? std::optional(value.get<bool>()) : std::nullopt;
 }
 
 Json added_tokens_of(const Json& config) {
   std::vector<Json> tokens;
-  const Json* decoder = find(config, "added_tokens_decoder");
-  if (!decoder || !decoder->is_object()) return Json::array();
-  for (const auto& [key, value] : decoder->items()) {
+  const Json& decoder = value_at(config, "added_tokens_decoder");
+  if (!decoder.is_object()) return Json::array();
+  for (const auto& [key, value] : decoder.items()) {
     int32_t id = -1;
     const auto [end, code] = std::from_chars(key.data(), key.data() + key.size(), id);
     const bool number = code == std::errc() && end == key.data() + key.size() && id >= 0;
-    if (!number || text_of(value, "content").empty()) {
+    if (!number || string_at(value, "content").empty()) {
       throw Error(ErrorKind::bad_model, "[tokenizer_config.json] added_tokens_decoder: bad entry '" + key + "'");
     }
     Json token = value;
@@ -55,9 +45,9 @@ Json added_tokens_of(const Json& config) {
 
 std::vector<int32_t> ids_of(const Json& config, const fs::path& path) {
   std::vector<int32_t> ids;
-  const Json* value = find(config, "eos_token_id");
-  if (!value || value->is_null()) return ids;
-  for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
+  const Json& value = value_at(config, "eos_token_id");
+  if (value.is_null()) return ids;
+  for (const Json& id : value.is_array() ? value : Json::array({value})) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX) {
       throw Error(ErrorKind::bad_model, "[" + path.string() + "] eos_token_id: not a token id: " + id.dump());
     }
@@ -80,7 +70,7 @@ TokenizerConfig TokenizerConfig::parse(const Json& config) {
   result.add_eos_token = flag_of(config, "add_eos_token");
   result.legacy = flag_of(config, "legacy").value_or(true);
   result.added_tokens = added_tokens_of(config);
-  result.tokenizer_class = text_of(config, "tokenizer_class");
+  result.tokenizer_class = string_at(config, "tokenizer_class");
   return result;
 }
 
@@ -94,14 +84,13 @@ TokenizerConfig TokenizerConfig::read(const fs::path& model_dir) {
   if (result.unk_token.empty()) result.unk_token = token_of(special, "unk_token");
   const fs::path config_path = model_dir / "config.json";
   const Json config = read_if_there(config_path);
-  result.model_type = text_of(config, "model_type");
-  result.transformers_version = text_of(config, "transformers_version");
+  result.model_type = string_at(config, "model_type");
+  result.transformers_version = string_at(config, "transformers_version");
 
   const fs::path generation = model_dir / "generation_config.json";
   result.eos_token_ids = ids_of(read_if_there(generation), generation);
   if (result.eos_token_ids.empty()) result.eos_token_ids = ids_of(config, config_path);
-  const Json* text_config = find(config, "text_config");
-  if (result.eos_token_ids.empty() && text_config) result.eos_token_ids = ids_of(*text_config, config_path);
+  if (result.eos_token_ids.empty()) result.eos_token_ids = ids_of(value_at(config, "text_config"), config_path);
   return result;
 }
 
