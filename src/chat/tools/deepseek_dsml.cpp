@@ -1,6 +1,5 @@
 // <｜DSML｜tool_calls><｜DSML｜invoke name="f"><｜DSML｜parameter name="a" string="true">v</｜DSML｜parameter></｜DSML｜invoke>…: DeepSeek V3.2, V4.
-#include "chat/tools/tagged_calls.h"
-#include "chat/tools/tool_formats.h"
+#include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {
 
@@ -14,24 +13,7 @@ std::string written_type(const Json& schema) {
   return wants_text(&schema, Untyped::text) ? " string=\"true\"" : " string=\"false\"";
 }
 
-TaggedCallsFormat tags(std::string_view opening) {
-  TaggedCallsFormat format;
-  format.call_open = "<｜DSML｜invoke";
-  format.name_close = ">";
-  format.parameter_open = "<｜DSML｜parameter";
-  format.key_close = ">";
-  format.value_close = "</｜DSML｜parameter>";
-  format.call_close = "</｜DSML｜invoke>";
-  format.section_close = contains(opening, "tool_calls") ? "</｜DSML｜tool_calls>" : "</｜DSML｜function_calls>";
-  format.name_attribute = "name";
-  format.key_attribute = "name";
-  format.trim = TaggedCallsFormat::Trim::none;
-  format.type = value_type;
-  format.written_type = written_type;
-  return format;
-}
-
-class DeepseekDsml : public ToolFormat {
+class DeepseekDsml : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "deepseek_dsml"; }
   bool in_template(std::string_view source) const override {
@@ -41,15 +23,23 @@ class DeepseekDsml : public ToolFormat {
     return tokenizer.token_to_id("｜DSML｜").has_value();
   }
   std::vector<std::string> openings() const override { return {"<｜DSML｜tool_calls>", "<｜DSML｜function_calls>"}; }
-  std::vector<std::string> marks() const override { return {"</｜DSML｜tool_calls>", "</｜DSML｜function_calls>"}; }
-  std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override {
-    return std::make_unique<TaggedCalls>(tags(opening), tools);
-  }
-  CallSyntax syntax(std::string_view opening, const Tokenizer&) const override {
-    return {"\n", "\n", contains(opening, "tool_calls") ? "\n</｜DSML｜tool_calls>" : "\n</｜DSML｜function_calls>", true};
-  }
-  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const override {
-    return tagged_call_grammar(text, tags(opening), tool);
+
+ protected:
+  TaggedCallsFormat tags(std::string_view opening) const override {
+    TaggedCallsFormat format;
+    format.call_open = "<｜DSML｜invoke";
+    format.name_close = ">";
+    format.parameter_open = "<｜DSML｜parameter";
+    format.key_close = ">";
+    format.value_close = "</｜DSML｜parameter>";
+    format.call_close = "</｜DSML｜invoke>";
+    format.section_close = contains(opening, "tool_calls") ? "</｜DSML｜tool_calls>" : "</｜DSML｜function_calls>";
+    format.name_attribute = "name";
+    format.key_attribute = "name";
+    format.trim = TaggedCallsFormat::Trim::none;
+    format.type = value_type;
+    format.written_type = written_type;
+    return format;
   }
 };
 }  // namespace

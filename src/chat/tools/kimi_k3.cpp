@@ -1,6 +1,5 @@
 // <|open|>tools<|sep|><|open|>call tool="f"<|sep|><|open|>argument key="a" type="string"<|sep|>v<|close|>argument<|sep|>…: Kimi K3.
-#include "chat/tools/tagged_calls.h"
-#include "chat/tools/tool_formats.h"
+#include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {
 
@@ -16,27 +15,7 @@ std::string written_type(const Json& schema) {
   return " type=\"" + (type.is_string() ? type.get<std::string>() : "object") + "\"";
 }
 
-TaggedCallsFormat tags() {
-  TaggedCallsFormat format;
-  format.call_open = "<|open|>call";
-  format.name_close = "<|sep|>";
-  format.parameter_open = "<|open|>argument";
-  format.key_close = "<|sep|>";
-  format.value_close = "<|close|>argument<|sep|>";
-  format.call_close = "<|close|>call<|sep|>";
-  format.section_close = "<|close|>tools<|sep|>";
-  format.object_open = "<|open|>json";
-  format.object_close = "<|close|>json<|sep|>";
-  format.name_attribute = "tool";
-  format.key_attribute = "key";
-  format.trim = TaggedCallsFormat::Trim::none;
-  format.type = value_type;
-  format.line = "";
-  format.written_type = written_type;
-  return format;
-}
-
-class KimiK3 : public ToolFormat {
+class KimiK3 : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "kimi_k3"; }
   bool in_template(std::string_view source) const override {
@@ -49,15 +28,26 @@ class KimiK3 : public ToolFormat {
     return true;
   }
   std::vector<std::string> openings() const override { return {"<|open|>tools<|sep|>"}; }
-  std::vector<std::string> marks() const override { return {"<|close|>tools<|sep|>"}; }
-  std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
-    return std::make_unique<TaggedCalls>(tags(), tools);
-  }
-  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
-    return {"", "", "<|close|>tools<|sep|>", true};
-  }
-  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
-    return tagged_call_grammar(text, tags(), tool);
+
+ protected:
+  TaggedCallsFormat tags(std::string_view /*opening*/) const override {
+    TaggedCallsFormat format;
+    format.call_open = "<|open|>call";
+    format.name_close = "<|sep|>";
+    format.parameter_open = "<|open|>argument";
+    format.key_close = "<|sep|>";
+    format.value_close = "<|close|>argument<|sep|>";
+    format.call_close = "<|close|>call<|sep|>";
+    format.section_close = "<|close|>tools<|sep|>";
+    format.object_open = "<|open|>json";
+    format.object_close = "<|close|>json<|sep|>";
+    format.name_attribute = "tool";
+    format.key_attribute = "key";
+    format.trim = TaggedCallsFormat::Trim::none;
+    format.type = value_type;
+    format.line = "";
+    format.written_type = written_type;
+    return format;
   }
 };
 }  // namespace

@@ -1,24 +1,10 @@
 // <tool_call><function=f><parameter=a>v</parameter></function></tool_call>: Qwen3-Coder, Qwen3.5, Nemotron 3, Step, Seed-OSS.
-#include "chat/tools/tagged_calls.h"
-#include "chat/tools/tool_formats.h"
+#include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {
 
 namespace {
-TaggedCallsFormat tags(std::string_view opening) {
-  TaggedCallsFormat format;
-  format.call_open = "<function=";
-  format.name_close = ">";
-  format.parameter_open = "<parameter=";
-  format.key_close = ">";
-  format.value_close = "</parameter>";
-  format.call_close = "</function>";
-  format.section_close = opening == "<tool_call>" ? "</tool_call>" : "</seed:tool_call>";
-  format.trim = TaggedCallsFormat::Trim::newline;
-  return format;
-}
-
-class Qwen3Coder : public ToolFormat {
+class Qwen3Coder : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "qwen3_coder"; }
   bool in_template(std::string_view source) const override {
@@ -26,15 +12,24 @@ class Qwen3Coder : public ToolFormat {
            contains(source, "<seed:tool_call>");
   }
   std::vector<std::string> openings() const override { return {"<tool_call>", "<seed:tool_call>"}; }
-  std::vector<std::string> marks() const override { return {"</tool_call>", "</seed:tool_call>"}; }
-  std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override {
-    return std::make_unique<TaggedCalls>(tags(opening), tools);
+  CallSyntax syntax(std::string_view opening, const Tokenizer& tokenizer) const override {
+    CallSyntax syntax = TaggedToolFormat::syntax(opening, tokenizer);
+    syntax.one_section = false;
+    return syntax;
   }
-  CallSyntax syntax(std::string_view opening, const Tokenizer&) const override {
-    return {"\n", "\n", opening == "<tool_call>" ? "\n</tool_call>" : "\n</seed:tool_call>", false};
-  }
-  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const override {
-    return tagged_call_grammar(text, tags(opening), tool);
+
+ protected:
+  TaggedCallsFormat tags(std::string_view opening) const override {
+    TaggedCallsFormat format;
+    format.call_open = "<function=";
+    format.name_close = ">";
+    format.parameter_open = "<parameter=";
+    format.key_close = ">";
+    format.value_close = "</parameter>";
+    format.call_close = "</function>";
+    format.section_close = opening == "<tool_call>" ? "</tool_call>" : "</seed:tool_call>";
+    format.trim = TaggedCallsFormat::Trim::newline;
+    return format;
   }
 };
 }  // namespace

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chat/tools/tagged_calls.h"
+#include "chat/tools/tool_formats.h"
+
+namespace mlxk {
+
+/// Families that write name and parameters between tags: what differs is the tags.
+class TaggedToolFormat : public ToolFormat {
+ public:
+  std::vector<std::string> marks() const override;
+  std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override;
+  /// All calls in one section where that has a closing tag of its own; otherwise each has its own.
+  CallSyntax syntax(std::string_view opening, const Tokenizer& tokenizer) const override;
+  std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const override;
+
+ protected:
+  virtual TaggedCallsFormat tags(std::string_view opening) const = 0;
+};
+
+}  // namespace mlxk
