@@ -86,7 +86,7 @@ class Preload {
     if (model.empty()) return;
     thread_ = std::thread([this, &pool, &signals, model] {
       try {
-        pool.acquire(model, {.context = Context::server});
+        pool.acquire(model, {});
         signals.post(kLoaded);
       } catch (...) {
         failure_ = std::current_exception();

@@ -31,4 +31,18 @@ Decision admit_text(const ModelInfo& model, const Machine& machine, const Reques
   return decision;
 }
 
+Decision admit_served(const ModelInfo& model, const Machine& machine, const std::optional<RequestFacts>& request) {
+  RequestFacts facts = request.value_or(usual_request(model));
+  facts.context = Context::server;
+  Decision decision = admit(model, machine, facts);
+  if (decision.route != Route::text && decision.route != Route::speech) {
+    throw Error(ErrorKind::unsupported, fmt::format("'{}' is neither a text nor a speech model: {}", model.ref.name, model.reason));
+  }
+  return decision;
+}
+
+RequestFacts usual_request(const ModelInfo& model) {
+  return {.context = Context::server, .has_audio = model.audio_backend == AudioBackend::stt};
+}
+
 }  // namespace mlxk

@@ -42,6 +42,21 @@ struct Slot {
 };
 using SlotPtr = std::shared_ptr<Slot>;
 using Lock = std::unique_lock<std::mutex>;
+
+bool is_speech(const ModelInfo& info) { return info.audio_backend == AudioBackend::stt; }
+
+/// What of a text model is made without its weights; of a speech model nothing.
+struct TextParts {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const ChatTemplate> chat_template;
+};
+
+TextParts load_text_parts(const std::filesystem::path& folder) {
+  TextParts parts;
+  parts.tokenizer = Tokenizer::load(folder);
+  parts.chat_template = ChatTemplate::load(folder, *parts.tokenizer);
+  return parts;
+}
 }  // namespace
 
 class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
@@ -49,7 +64,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   Impl(Worker& worker, PoolOptions options)
       : worker_(worker), options_(std::move(options)), names_(options_.pinned) {
     if (!names_.has_pinned()) return;
-    admit_text(probe(names_.pinned()), options_.machine(), {.context = Context::server});
+    admit_served(probe(names_.pinned()), options_.machine(), {});
   }
 
   void open() {
@@ -69,8 +84,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     std::erase_if(slots_, [](const SlotPtr& slot) { return slot->users == 0; });
   }
 
-  std::shared_ptr<const ServedModel> acquire(const std::string& spec, RequestFacts request) {
-    request.context = Context::server;
+  std::shared_ptr<const ServedModel> acquire(const std::string& spec, const std::optional<RequestFacts>& request) {
     const Found found = find(spec);
     {
       const Lock lock(mutex_);
@@ -78,7 +92,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
       if (slot && slot->phase == Slot::Phase::ready) return lend(slot, spec, request);
     }
     ModelInfo info = probe(found.ref);
-    const Decision decision = admit_text(info, options_.machine(), request);
+    const Decision decision = admit_served(info, options_.machine(), request);
     const auto deadline = Clock::now() + options_.room_wait;
     Lock lock(mutex_);
     while (true) {
@@ -102,8 +116,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     }
   }
 
-  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec, RequestFacts request) {
-    request.context = Context::server;
+  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec, const std::optional<RequestFacts>& request) {
     const Found found = find(spec);
     const Lock lock(mutex_);
     const SlotPtr slot = slot_of(found.key);
@@ -226,8 +239,9 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   }
 
   /// Hands out a loaded model; its slot counts the holders. A request that it cannot answer is refused.
-  std::shared_ptr<const ServedModel> lend(const SlotPtr& slot, const std::string& spec, const RequestFacts& request) {
-    admit_text(slot->info, Machine{}, request);
+  std::shared_ptr<const ServedModel> lend(const SlotPtr& slot, const std::string& spec,
+                                          const std::optional<RequestFacts>& request) {
+    admit_served(slot->info, Machine{}, request);
     if (slot->spellings.size() < kMaxSpellings) slot->spellings.insert(spec);
     ++slot->users;
     return {slot->model.get(), [self = shared_from_this(), slot](const ServedModel*) { self->give_back(*slot); }};
@@ -256,14 +270,14 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     try {
       lock.unlock();
       // What can fail without weights fails before anybody makes room.
-      auto tokenizer = Tokenizer::load(slot->info.ref.path);
-      auto chat_template = ChatTemplate::load(slot->info.ref.path, *tokenizer);
+      TextParts text;
+      if (!is_speech(slot->info)) text = load_text_parts(slot->info.ref.path);
       lock.lock();
       turns_.push_back(slot.get());
       while (turns_.front() != slot.get()) wait(lock, deadline, slot);
       const bool unloaded = make_room(lock, slot, deadline);
       lock.unlock();
-      auto model = read(*slot, unloaded, std::move(tokenizer), std::move(chat_template));
+      auto model = read(*slot, unloaded, std::move(text));
       lock.lock();
       slot->model = std::move(model);
       slot->phase = Slot::Phase::ready;
@@ -279,23 +293,35 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     if (slot->failure) std::rethrow_exception(slot->failure);
   }
 
-  std::shared_ptr<const ServedModel> read(const Slot& slot, bool unloaded, std::shared_ptr<const Tokenizer> tokenizer,
-                                          std::shared_ptr<const ChatTemplate> chat_template) {
+  std::shared_ptr<const ServedModel> read(const Slot& slot, bool unloaded, TextParts text) {
     if (unloaded && !wait_for_release(slot.info, options_.machine, options_.release_wait)) {
       log::warn(fmt::format("Memory release timeout: loading '{}' with {:.1f} GB free", slot.name(),
                             static_cast<double>(options_.machine().free_bytes) / (uint64_t{1} << 30)));
     }
     const auto start = Clock::now();
-    auto handle = worker_.load_text(
-        slot.info.ref.path,
-        [this](const std::string&, int64_t, int64_t) {
-          if (closing_) throw Error(ErrorKind::unavailable, "Server is shutting down");
-        },
-        options_.text);
+    auto model = is_speech(slot.info) ? read_speech(slot) : read_text(slot, std::move(text));
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     log::info(fmt::format("{} model: {}", unloaded ? "Switched to" : "Loaded", slot.name()),
               {{"seconds", seconds}});
-    return std::make_shared<const ServedModel>(slot.info, std::move(tokenizer), std::move(chat_template), std::move(handle));
+    return model;
+  }
+
+  std::shared_ptr<const ServedModel> read_text(const Slot& slot, TextParts text) {
+    auto handle = worker_.load_text(slot.info.ref.path, stop_when_closing(), options_.text);
+    return std::make_shared<const ServedText>(slot.info, std::move(text.tokenizer), std::move(text.chat_template),
+                                              std::move(handle));
+  }
+
+  std::shared_ptr<const ServedModel> read_speech(const Slot& slot) {
+    auto handle = worker_.load_speech(slot.info.ref.path, stop_when_closing());
+    auto vocabulary = SpeechVocabulary::load(slot.info.ref.path, handle->facts().vocab_size);
+    return std::make_shared<const ServedSpeech>(slot.info, std::move(vocabulary), std::move(handle));
+  }
+
+  ProgressSink stop_when_closing() {
+    return [this](const std::string&, int64_t, int64_t) {
+      if (closing_) throw Error(ErrorKind::unavailable, "Server is shutting down");
+    };
   }
 
   uint64_t weights_beside(const Slot& slot) const {
@@ -369,7 +395,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     auto models = std::make_shared<Listing>();
     const auto add_model = [&](const ModelRef& ref) {
       ModelInfo info = probe(ref);
-      if (decide(info, Machine{}, {.context = Context::server}).kind == Decision::Kind::block) return;
+      if (decide(info, Machine{}, usual_request(info)).kind == Decision::Kind::block) return;
       models->emplace_back(ModelNames::key_of(ref), std::move(info));
     };
     if (names_.has_pinned()) add_model(names_.pinned());
@@ -443,11 +469,11 @@ ModelPool::ModelPool(Worker& worker, PoolOptions options) : impl_(std::make_shar
 
 ModelPool::~ModelPool() { impl_->close(); }
 
-std::shared_ptr<const ServedModel> ModelPool::acquire(const std::string& spec, const RequestFacts& request) {
+std::shared_ptr<const ServedModel> ModelPool::acquire(const std::string& spec, const std::optional<RequestFacts>& request) {
   return impl_->acquire(spec, request);
 }
 
-std::shared_ptr<const ServedModel> ModelPool::acquire_loaded(const std::string& spec, const RequestFacts& request) {
+std::shared_ptr<const ServedModel> ModelPool::acquire_loaded(const std::string& spec, const std::optional<RequestFacts>& request) {
   return impl_->acquire_loaded(spec, request);
 }
 

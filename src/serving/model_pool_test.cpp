@@ -11,6 +11,7 @@
 #include "serving/memory_room.h"
 #include "serving/model_names.h"
 #include "worker/testing/fake_backend.h"
+#include "worker/testing/fake_speech.h"
 
 #ifdef __linux__
 #include <sys/inotify.h>
@@ -25,10 +26,23 @@ constexpr const char* kTokenizer =
     R"({"version":"1.0","added_tokens":[],"decoder":{"type":"Fuse"},)"
     R"("model":{"type":"WordLevel","vocab":{"a":0,"b":1},"unk_token":"a"}})";
 
+/// Has speech models too.
+struct HearingBackend : testing::FakeBackend {
+  using FakeBackend::FakeBackend;
+  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path&, const ProgressSink& progress) override {
+    progress("weights", 1, 1);
+    return std::make_unique<testing::FakeSpeechModel>();
+  }
+};
+
 class ModelPoolTest : public testing::FakeCache {
  protected:
   void add(const std::string& name, const std::string& hash = testing::kHashA) {
     make_runnable(add_model("mlx-community/" + name, hash));
+  }
+  void add_speech(const std::string& name) {
+    const fs::path folder = add_model("mlx-community/" + name, testing::kHashA);
+    testing::write(folder / "config.json", R"({"model_type":"whisper","n_mels":80,"n_vocab":51865})");
   }
   void make_runnable(const fs::path& folder) {
     testing::write(folder / "config.json", R"({"model_type":"llama","quantization":{"bits":4,"group_size":64}})");
@@ -74,7 +88,7 @@ class ModelPoolTest : public testing::FakeCache {
 
   Machine machine_;
   std::shared_ptr<testing::FakeCounters> counters_ = std::make_shared<testing::FakeCounters>();
-  Worker worker_{[this] { return std::make_unique<testing::FakeBackend>(counters_); }};
+  Worker worker_{[this] { return std::make_unique<HearingBackend>(counters_); }};
   std::unique_ptr<ModelPool> pool_;
 };
 
@@ -327,6 +341,43 @@ TEST_F(ModelPoolTest, StoppingRefusesWhoeverWaits) {
   std::this_thread::sleep_for(20ms);
   pool().stop();
   EXPECT_EQ(waiting.get(), ErrorKind::unavailable);
+}
+
+TEST_F(ModelPoolTest, ASpeechModelIsServedBesideATextModel) {
+  add("A");
+  add_speech("whisper-tiny");
+  const RequestFacts recording{.has_audio = true};
+  const auto speech = as_speech(pool().acquire("whisper-tiny", recording));
+  EXPECT_TRUE(speech->vocabulary()->multilingual());
+  const auto text = as_text(pool().acquire("A", RequestFacts{}));
+  EXPECT_EQ(loaded(), (Names{"mlx-community/A", "mlx-community/whisper-tiny"}));
+  EXPECT_EQ(pool().acquire("whisper-tiny", {}).get(), speech.get()) << "for what it is for";
+  EXPECT_EQ(refusal("A", recording), ErrorKind::invalid);
+  EXPECT_EQ(refusal("whisper-tiny", RequestFacts{}), ErrorKind::invalid);
+  EXPECT_THROW(as_text(speech), Error);
+}
+
+TEST_F(ModelPoolTest, TextAndSpeechLeaveForEachOther) {
+  add("A");
+  add_speech("whisper-tiny");
+  pool(one_model()).acquire("A", {});
+  pool().acquire("whisper-tiny", {});
+  EXPECT_EQ(loaded(), Names{"mlx-community/whisper-tiny"});
+  pool().acquire("A", {});
+  EXPECT_EQ(loaded(), Names{"mlx-community/A"});
+  EXPECT_EQ(refusal("whisper-tiny", RequestFacts{}), ErrorKind::invalid) << "Policy comes first";
+  EXPECT_EQ(loaded(), Names{"mlx-community/A"});
+}
+
+TEST_F(ModelPoolTest, ASpeechModelCanBePinned) {
+  add("A");
+  add_speech("whisper-tiny");
+  PoolOptions options;
+  options.pinned = "whisper-tiny";
+  pool(options).acquire("whisper-tiny", {});
+  EXPECT_TRUE(pool().ready());
+  EXPECT_TRUE(pool().list().front().pinned);
+  EXPECT_THROW(pool().unload("whisper-tiny"), Error);
 }
 
 TEST_F(ModelPoolTest, AModelMayOutliveThePool) {

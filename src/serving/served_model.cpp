@@ -1,19 +1,39 @@
 #include "serving/served_model.h"
 
+#include <fmt/format.h>
+
+#include "base/error.h"
+
 namespace mlxk {
 
-ServedModel::ServedModel(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
-                         std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle)
-    : info_(std::move(info)),
+namespace {
+template <class Kind>
+std::shared_ptr<const Kind> as(const std::shared_ptr<const ServedModel>& model, const char* what) {
+  auto result = std::dynamic_pointer_cast<const Kind>(model);
+  if (model && !result) throw Error(ErrorKind::internal, fmt::format("'{}' is no {} model", model->info().ref.name, what));
+  return result;
+}
+}  // namespace
+
+ServedText::ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
+                       std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle)
+    : ServedModel(std::move(info), std::move(handle)),
       tokenizer_(std::move(tokenizer)),
       template_(std::move(chat_template)),
-      tool_format_(template_ ? detect_tool_format(template_->source(), *tokenizer_) : nullptr),
-      handle_(std::move(handle)) {}
+      tool_format_(template_ ? detect_tool_format(template_->source(), *tokenizer_) : nullptr) {}
 
-const GrammarCompiler& ServedModel::grammars() const {
+const GrammarCompiler& ServedText::grammars() const {
   const std::lock_guard lock(mutex_);
   if (!grammars_) grammars_ = std::make_unique<const GrammarCompiler>(tokenizer_);
   return *grammars_;
+}
+
+std::shared_ptr<const ServedText> as_text(const std::shared_ptr<const ServedModel>& model) {
+  return as<ServedText>(model, "text");
+}
+
+std::shared_ptr<const ServedSpeech> as_speech(const std::shared_ptr<const ServedModel>& model) {
+  return as<ServedSpeech>(model, "speech");
 }
 
 }  // namespace mlxk

@@ -22,7 +22,7 @@ struct ChoicePlan {
 /// An answer that is ready to be generated.
 struct AnswerPlan {
   AnswerHead head;
-  std::shared_ptr<const ServedModel> model;
+  std::shared_ptr<const ServedText> model;
   std::vector<ChoicePlan> choices;
   int choices_per_prompt = 1;  // they share their prompt, which is counted once
   bool stream = false, include_usage = false;

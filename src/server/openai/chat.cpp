@@ -10,13 +10,13 @@ namespace mlxk {
 
 namespace {
 /// A model without a template takes plain blocks of text; tools have no place there.
-void check_tools(const ServedModel& model, const ToolOptions& tools) {
+void check_tools(const ServedText& model, const ToolOptions& tools) {
   if (!tools.active() || (model.chat_template() && model.tool_format())) return;
   throw ApiError(ErrorKind::invalid, "this model's chat template calls no tools", "tools");
 }
 
 void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& params,
-                 std::shared_ptr<const ServedModel> model) {
+                 std::shared_ptr<const ServedText> model) {
   check_tools(*model, params.tools);
   RenderOptions options;
   if (params.tools.active()) options.tools = params.tools.tools;
@@ -45,7 +45,7 @@ void chat_completions(ServerContext& context, ApiCall call) {
   const auto params = std::make_shared<const ChatParams>(parse_chat(parse_object(call.request.body)));
   call.request.body.clear();
   with_model(context, std::move(call), *params, {Context::server, params->has_images, params->has_audio},
-             [&context, params](const ApiCall& call, std::shared_ptr<const ServedModel> model) {
+             [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_chat(context, call, *params, std::move(model));
              });
 }

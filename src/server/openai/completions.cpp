@@ -27,7 +27,7 @@ Prompt prompt_of(const std::variant<std::string, std::vector<int32_t>>& given, c
 }
 
 void answer_completion(ServerContext& context, const ApiCall& call, const CompletionParams& params,
-                       std::shared_ptr<const ServedModel> model) {
+                       std::shared_ptr<const ServedText> model) {
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::completion, model);
   for (size_t p = 0; p < params.prompts.size(); ++p) {
     const std::string param = params.prompts.size() > 1 ? fmt::format("prompt[{}]", p) : "prompt";
@@ -49,7 +49,7 @@ void completions(ServerContext& context, ApiCall call) {
   const auto params = std::make_shared<const CompletionParams>(parse_completion(parse_object(call.request.body)));
   call.request.body.clear();
   with_model(context, std::move(call), *params, {Context::server, false, false},
-             [&context, params](const ApiCall& call, std::shared_ptr<const ServedModel> model) {
+             [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_completion(context, call, *params, std::move(model));
              });
 }

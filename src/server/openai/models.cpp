@@ -79,7 +79,7 @@ HttpResponse show_model(ServerContext& context, const ApiCall& call) {
 
 HttpResponse load_model(ServerContext& context, const ApiCall& call) {
   const std::string model = model_of(call);
-  const auto held = context.models.acquire(model, RequestFacts{Context::server, false, false});
+  const auto held = context.models.acquire(model, {});
   return json_answer(document_of(find_entry(context, model)));
 }
 

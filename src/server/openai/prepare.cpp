@@ -10,13 +10,13 @@
 namespace mlxk {
 
 void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
-                std::function<void(const ApiCall& call, std::shared_ptr<const ServedModel> model)> then) {
-  if (auto model = context.models.acquire_loaded(params.model, facts)) return then(call, std::move(model));
+                std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then) {
+  if (auto model = as_text(context.models.acquire_loaded(params.model, facts))) return then(call, std::move(model));
   const auto shared = std::make_shared<const ApiCall>(std::move(call));
   context.wait([&context, shared, facts, name = params.model, then = std::move(then)] {
     answer_errors(*shared->exchange, [&] {
       check_connected(*shared);
-      auto model = context.models.acquire(name, facts);
+      auto model = as_text(context.models.acquire(name, facts));
       context.prepare([shared, model = std::move(model), then] {
         answer_errors(*shared->exchange, [&] {
           check_connected(*shared);
@@ -32,7 +32,7 @@ void check_connected(const ApiCall& call) {
 }
 
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
-                       std::shared_ptr<const ServedModel> model) {
+                       std::shared_ptr<const ServedText> model) {
   AnswerPlan plan;
   plan.head.kind = kind;
   plan.head.id = random_id(kind == AnswerHead::Kind::chat ? "chatcmpl-" : "cmpl-");
@@ -50,7 +50,7 @@ AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params,
 }
 
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
-                               const ServedModel& model, const std::vector<int32_t>& prompt, int choice,
+                               const ServedText& model, const std::vector<int32_t>& prompt, int choice,
                                const std::string& param) {
   if (prompt.empty()) throw ApiError(ErrorKind::invalid, "the prompt has no tokens", param);
   GenerateRequest request;
@@ -77,7 +77,7 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
   return request;
 }
 
-std::shared_ptr<TokenConstraint> constraint_of(const ServedModel& model, const AnswerGrammar& grammar, const ToolOptions& tools,
+std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar, const ToolOptions& tools,
                                                const ToolFormat* format, const ReasoningFormat& reasoning) {
   using Kind = AnswerGrammar::Kind;
   if (grammar.kind == Kind::none && !format) return nullptr;

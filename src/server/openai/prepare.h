@@ -15,19 +15,19 @@ namespace mlxk {
 /// Calls `then` with the model that `params` asks for: at once where it is loaded, else on a preparation thread once it is.
 /// What either throws is the answer.
 void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
-                std::function<void(const ApiCall& call, std::shared_ptr<const ServedModel> model)> then);
+                std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then);
 
 /// Throws cancelled when the client has gone: nobody waits for the rest of the preparation.
 void check_connected(const ApiCall& call);
 
 /// The plan of an answer by `model`, without its choices.
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
-                       std::shared_ptr<const ServedModel> model);
+                       std::shared_ptr<const ServedText> model);
 
 /// The engine's request for choice number `choice` of a prompt. Throws ApiError 400 naming `param` where the prompt is
 /// empty or too long.
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
-                               const ServedModel& model, const std::vector<int32_t>& prompt, int choice,
+                               const ServedText& model, const std::vector<int32_t>& prompt, int choice,
                                const std::string& param);
 
 /// `act`, where what it throws as invalid becomes a refusal of the field `param`.
@@ -44,7 +44,7 @@ auto naming(const char* param, Act act) {
 }
 
 /// make_constraint for what the request asks; null where it asks for nothing. Throws ApiError naming the field.
-std::shared_ptr<TokenConstraint> constraint_of(const ServedModel& model, const AnswerGrammar& grammar, const ToolOptions& tools,
+std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar, const ToolOptions& tools,
                                                const ToolFormat* format, const ReasoningFormat& reasoning);
 
 }  // namespace mlxk

@@ -16,8 +16,8 @@ using namespace schema;
 
 constexpr size_t kMaxIds = 2'000'000;
 
-std::shared_ptr<const ServedModel> acquire(ServerContext& context, const Json& body) {
-  return context.models.acquire(body["model"], RequestFacts{Context::server, false, false});
+std::shared_ptr<const ServedText> acquire(ServerContext& context, const Json& body) {
+  return as_text(context.models.acquire(body["model"], RequestFacts{Context::server, false, false}));
 }
 
 bool flag(const Json& body, const char* name, bool absent) {
@@ -36,7 +36,7 @@ Json pieces_of(const std::shared_ptr<const Tokenizer>& tokenizer, const std::vec
 }
 
 /// Renders as chat does where there is a template, but `messages` as they came.
-std::string render(const ServedModel& model, const Json& body) {
+std::string render(const ServedText& model, const Json& body) {
   const Json& messages = body["messages"];
   if (!model.chat_template()) {
     const Checked checked = check(messages_schema(), messages);
