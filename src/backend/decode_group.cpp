@@ -34,6 +34,7 @@ struct DecodeGroup::Row {
   std::shared_ptr<Completion> completion;
   std::optional<mx::array> input = {};  // int32 [1, 1], not computed yet; absent: its last token
   std::vector<int32_t> guesses = {};
+  bool drafted = false;                 // the guesses are the draft model's
   std::optional<size_t> at = 0;         // the position whose token is to be chosen next; absent: there is none
   std::optional<Sample> sample = {};    // of that position, once it is chosen
 };
@@ -71,11 +72,18 @@ struct DecodeGroup::Step {
   bool ahead = false;  // begun before the tokens of the step before it were known
 };
 
-DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens)
+/// Which guesses a step is to have, and how many of each row at most.
+struct DecodeGroup::Guesses {
+  enum class By { none, lookup, drafter } by = By::none;
+  int count = 0;
+};
+
+DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens, std::unique_ptr<Drafter> drafter)
     : model_(model),
       // On a GPU the guessed tokens' bits would not be those of one token a step.
       lookup_(lookup == PromptLookup::automatic && !cpu_is_default() ? PromptLookup::off : lookup),
-      speculative_tokens_(speculative_tokens) {}
+      speculative_tokens_(speculative_tokens),
+      drafter_(std::move(drafter)) {}
 
 DecodeGroup::~DecodeGroup() = default;
 
@@ -141,7 +149,9 @@ void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
       }
       const size_t at = *std::exchange(row.at, std::nullopt);
       if (row.completion->ended() || at == row.guesses.size()) continue;
-      if (row.completion->text().back() != row.guesses[at]) {
+      const bool right = row.completion->text().back() == row.guesses[at];
+      if (row.drafted) drafter_->learn(*row.completion, right);
+      if (!right) {
         part();  // each row forgets by itself
         row.completion->cache().trim(static_cast<int>(row.guesses.size() - at));
         continue;
@@ -189,40 +199,86 @@ size_t DecodeGroup::most_guesses(const Completion& row, size_t rows) const {
   return static_cast<size_t>(std::clamp<int64_t>(most, 0, static_cast<int64_t>(kMostPositions / rows) - 1));
 }
 
-/// Whether guessing is worth waiting for the tokens under way, which must themselves be as guessed.
-bool DecodeGroup::wants_guesses(const Running& running) {
-  if (lookup_ == PromptLookup::off || running.size() > kMostPositions) return false;
-  std::vector<std::vector<double>> chances;
+/// What lets expect the most tokens a second, if that is `gain` times what one token a step does. While a step is under way,
+/// what was looked up must also be right for its tokens.
+DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, double gain) {
+  const int rows = static_cast<int>(running.size());
+  const double step_seconds = costs_.of(rows);
+  std::vector<std::vector<double>> looked_up, drafted;
   for (const auto& one : running) {
-    const size_t is_under_way = under_way_->has(one.get()) ? 1 : 0;
-    chances.push_back(guessers_[one.get()].chances(one->text(), is_under_way));
-    chances.back().resize(std::min(chances.back().size(), most_guesses(*one, running.size())));
-    if (lookup_ == PromptLookup::on && most_guesses(*one, running.size()) > 0) return true;
+    const size_t most = most_guesses(*one, running.size());
+    const auto add = [&](std::vector<std::vector<double>>& all, std::vector<double> chances) {
+      chances.resize(std::min(chances.size(), most));
+      all.push_back(std::move(chances));
+    };
+    const size_t is_under_way = under_way_ && under_way_->has(one.get()) ? 1 : 0;
+    if (lookup_ == PromptLookup::automatic) add(looked_up, guessers_[one.get()].chances(one->text(), is_under_way));
+    // What a step of one token takes is to be known first.
+    if (drafter_ && (!costs_.empty() || drafter_->always())) add(drafted, drafter_->chances(*one, step_seconds));
   }
-  return worthwhile_length(chances, costs_, kGainAtFirst) > 1;
+  if (drafter_ && drafter_->always()) {
+    size_t longest = 0;
+    for (const auto& row : drafted) longest = std::max(longest, row.size());
+    if (longest > 0) return {Guesses::By::drafter, static_cast<int>(longest)};
+  }
+  const StepPlan lookup = plan_step(looked_up, costs_, gain);
+  StepPlan draft;
+  if (!drafted.empty()) draft = plan_step(drafted, costs_, gain, drafter_->seconds(rows, step_seconds));
+  if (draft.length > 1 && (lookup.length == 1 || draft.rate > lookup.rate)) return {Guesses::By::drafter, draft.length - 1};
+  if (lookup.length > 1) return {Guesses::By::lookup, lookup.length - 1};
+  return {};
+}
+
+/// Whether guessing is worth waiting for the tokens under way.
+bool DecodeGroup::wants_guesses(const Running& running) {
+  if ((lookup_ == PromptLookup::off && !drafter_) || running.size() > kMostPositions) return false;
+  if (lookup_ == PromptLookup::on) {
+    return std::any_of(running.begin(), running.end(), [&](const auto& one) { return most_guesses(*one, running.size()) > 0; });
+  }
+  return worthwhile_guesses(running, kGainAtFirst).count > 0;
 }
 
 void DecodeGroup::add_guesses(std::vector<Row>& rows) {
-  if (lookup_ == PromptLookup::off || rows.size() > kMostPositions) return;
-  std::vector<std::vector<double>> chances;
+  if ((lookup_ == PromptLookup::off && !drafter_) || rows.size() > kMostPositions) return;
+  Running running;
+  for (const Row& row : rows) running.push_back(row.completion);
+  Guesses wanted = worthwhile_guesses(running, kGain);
+  const auto look_up = [&](const Row& row) { return guessers_[row.completion.get()].guess(row.completion->text()).tokens; };
+  if (lookup_ == PromptLookup::on && std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return !look_up(row).empty(); })) {
+    wanted = {Guesses::By::lookup, Guesser::kMost};
+  }
+  if (wanted.by == Guesses::By::drafter) add_drafts(rows, wanted.count);
+  if (wanted.by == Guesses::By::lookup) {
+    for (Row& row : rows) row.guesses = look_up(row);
+  }
   for (Row& row : rows) {
-    const size_t most = most_guesses(*row.completion, rows.size());
-    Guesser& guesser = guessers_[row.completion.get()];
-    row.guesses = guesser.guess(row.completion->text()).tokens;
-    chances.push_back(guesser.chances(row.completion->text()));
+    const size_t most = std::min(most_guesses(*row.completion, rows.size()), static_cast<size_t>(wanted.count));
     row.guesses.resize(std::min(row.guesses.size(), most));
-    chances.back().resize(row.guesses.size());
+    drafted_ += row.guesses.size();
   }
-  if (lookup_ == PromptLookup::automatic) {
-    const auto length = static_cast<size_t>(worthwhile_length(chances, costs_, kGain));
-    for (Row& row : rows) row.guesses.resize(std::min(row.guesses.size(), length - 1));
+}
+
+void DecodeGroup::add_drafts(std::vector<Row>& rows, int count) {
+  const auto begun = std::chrono::steady_clock::now();
+  std::vector<Drafter::Row> asked;
+  std::vector<Row*> asking;
+  for (Row& row : rows) {
+    if (drafter_->chances(*row.completion, costs_.of(static_cast<int>(rows.size()))).empty()) continue;
+    asked.push_back({row.completion.get()});
+    asking.push_back(&row);
   }
-  for (const Row& row : rows) drafted_ += row.guesses.size();
+  drafter_->guess(asked, count);
+  for (size_t i = 0; i < asked.size(); ++i) {
+    asking[i]->guesses = std::move(asked[i].guesses);
+    asking[i]->drafted = true;
+  }
+  settled_ += std::chrono::steady_clock::now() - begun;  // what the step itself takes is measured from here
 }
 
 void DecodeGroup::add_facts(CacheFacts& facts) const {
   facts.drafted_tokens += drafted_;
   facts.accepted_tokens += accepted_;
+  if (drafter_) facts.kv_bytes += drafter_->kv_bytes();
 }
 
 ModelCache& DecodeGroup::cache_of(const std::vector<Row>& rows) {
@@ -249,6 +305,7 @@ void DecodeGroup::part() {
 
 void DecodeGroup::leave(const Completion& completion) {
   guessers_.erase(&completion);
+  if (drafter_) drafter_->forget(completion);
   if (std::find(joined_rows_.begin(), joined_rows_.end(), &completion) != joined_rows_.end()) part();
   if (under_way_ && under_way_->has(&completion) && --under_way_->staying == 0) under_way_.reset();
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/completion.h"
+#include "backend/drafter.h"
 #include "backend/speculation.h"
 
 namespace mlxk {
@@ -21,8 +22,8 @@ class DecodeGroup {
   using Sink = std::function<void(const Completion& completion, const Event& event)>;
 
   /// `speculative_tokens`: a row with more of them has no guesses, since its caches could not forget the last ones or the
-  /// model would not give the same for several at once.
-  DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens);
+  /// model would not give the same for several at once. `drafter`: guesses where that gains; null: none.
+  DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens, std::unique_ptr<Drafter> drafter = nullptr);
   DecodeGroup(const DecodeGroup&) = delete;
   DecodeGroup& operator=(const DecodeGroup&) = delete;
   ~DecodeGroup();
@@ -35,6 +36,7 @@ class DecodeGroup {
   /// Whether a step is under way.
   bool busy() const { return under_way_ != nullptr; }
   void add_facts(CacheFacts& facts) const;
+  const Drafter* drafter() const { return drafter_.get(); }
 
  private:
   struct Row;
@@ -45,8 +47,11 @@ class DecodeGroup {
   std::unique_ptr<Step> start(std::vector<Row> rows);
   void settle(Step& step, const Running& running, const Sink& sink);
   void choose_tokens(Step& step, const Sink& sink);
+  struct Guesses;
+  Guesses worthwhile_guesses(const Running& running, double gain);
   bool wants_guesses(const Running& running);
   void add_guesses(std::vector<Row>& rows);
+  void add_drafts(std::vector<Row>& rows, int count);
   size_t most_guesses(const Completion& row, size_t rows) const;
   ModelCache& cache_of(const std::vector<Row>& rows);
   void part();
@@ -58,6 +63,7 @@ class DecodeGroup {
   std::vector<const Completion*> joined_rows_;  // of joined_; empty: there is none
   ModelCache joined_;                           // their caches as one
   std::map<const Completion*, Guesser> guessers_;
+  std::unique_ptr<Drafter> drafter_;
   StepCosts costs_;
   std::chrono::steady_clock::time_point settled_;  // when the last step's tokens were known
   int64_t steps_ = 0;

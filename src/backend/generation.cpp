@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "backend/cache_layout.h"
@@ -76,25 +77,41 @@ class MlxSequence : public Sequence {
   std::set<const MlxSequence*>& all_;
 };
 
+/// Null where it could not forget what it guessed.
+std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const TextModelOptions& options, int64_t vocab) {
+  auto drafter = std::make_unique<Drafter>(std::move(model), options.draft_tokens, vocab, options.draft_always);
+  return drafter->longest_text() > 0 ? std::move(drafter) : nullptr;
+}
+
 class MlxTextModel : public TextModel {
  public:
-  MlxTextModel(std::unique_ptr<Model> model, const TextModelOptions& options, const std::string& identity)
+  MlxTextModel(std::unique_ptr<Model> model, const TextModelOptions& options, const std::string& identity,
+               const std::function<std::unique_ptr<Model>()>& make_draft)
       : model_(std::move(model)),
         facts_{.model_type = model_->model_type(),
                .vocab_size = model_->vocab_size(),
                .context_length = model_->context_length(),
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
-        kept_(layout_, options, identity),
-        group_(*model_, options.prompt_lookup, std::min<int64_t>(layout_.stateless_tokens(), model_->steady_tokens())) {}
+        kept_(layout_, options, identity) {
+    facts_.speculative_tokens = std::min<int64_t>(layout_.stateless_tokens(), model_->steady_tokens());
+    std::unique_ptr<Drafter> drafter;
+    if (make_draft && facts_.speculative_tokens > 0) {
+      drafter = usable_drafter(make_draft(), options, facts_.vocab_size);
+    }
+    if (drafter) facts_.draft_weight_bytes = drafter->weight_bytes();
+    group_.emplace(*model_, options.prompt_lookup, facts_.speculative_tokens, std::move(drafter));
+  }
 
   const ModelFacts& facts() const override { return facts_; }
-  uint64_t kv_bytes(int64_t tokens) const override { return layout_.row_bytes(tokens); }
+  uint64_t kv_bytes(int64_t tokens) const override {
+    return layout_.row_bytes(tokens) + (group_->drafter() ? group_->drafter()->kv_bytes(tokens) : 0);
+  }
   CacheFacts cache_facts() const override {
     CacheFacts facts;
     for (const MlxSequence* sequence : sequences_) facts.kv_bytes += sequence->completion->cache().nbytes();
     kept_.add_facts(facts);
-    group_.add_facts(facts);
+    group_->add_facts(facts);
     return facts;
   }
 
@@ -105,7 +122,7 @@ class MlxTextModel : public TextModel {
 
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
     check_request(request, facts_);
-    return std::make_unique<MlxSequence>(group_, sequences_, ++started_, *model_, std::move(request));
+    return std::make_unique<MlxSequence>(*group_, sequences_, ++started_, *model_, std::move(request));
   }
 
   void step(std::span<Sequence* const> running, const StepSink& sink) override {
@@ -133,7 +150,7 @@ class MlxTextModel : public TextModel {
     decoding_ = !decoding.empty();
     if (!decoding_) return;
     std::vector<std::pair<size_t, Event>> events;
-    group_.step(decoding, [&](const Completion& one, const Event& event) { events.emplace_back(indices.at(&one), event); });
+    group_->step(decoding, [&](const Completion& one, const Event& event) { events.emplace_back(indices.at(&one), event); });
     model_->check_weights();
     for (const auto& [index, event] : events) sink(index, event);
   }
@@ -197,7 +214,7 @@ class MlxTextModel : public TextModel {
   ModelFacts facts_;
   CacheLayout layout_;
   mutable PrefixCache kept_;  // looking up moves what is found to the front
-  DecodeGroup group_;
+  std::optional<DecodeGroup> group_;
   std::set<const MlxSequence*> sequences_;
   bool decoding_ = false;                      // in the last step
   uint64_t started_ = 0, last_prefilled_ = 0;  // ids of sequences
@@ -206,8 +223,9 @@ class MlxTextModel : public TextModel {
 }  // namespace
 
 std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options,
-                                           const std::string& identity) {
-  return std::make_unique<MlxTextModel>(std::move(model), options, identity);
+                                           const std::string& identity,
+                                           const std::function<std::unique_ptr<Model>()>& make_draft) {
+  return std::make_unique<MlxTextModel>(std::move(model), options, identity, make_draft);
 }
 
 }  // namespace mlxk

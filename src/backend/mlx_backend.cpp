@@ -47,10 +47,14 @@ DeviceFacts MlxBackend::device() {
 
 std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                  const ProgressSink& progress) {
-  auto model = load_model(model_dir, [&](int64_t done, int64_t total) {
-    if (progress) progress("loading", done, total);
-  });
-  return make_text_model(std::move(model), options, prefix_identity(model_dir));
+  const auto read = [&](const std::filesystem::path& folder) {
+    return load_model(folder, [&](int64_t done, int64_t total) {
+      if (progress) progress("loading", done, total);
+    });
+  };
+  std::function<std::unique_ptr<Model>()> read_draft;
+  if (!options.draft_dir.empty()) read_draft = [&] { return read(options.draft_dir); };
+  return make_text_model(read(model_dir), options, prefix_identity(model_dir), read_draft);
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {

@@ -85,19 +85,20 @@ double StepCosts::of(int positions) const {
   return nearest->second * shape(positions) / shape(nearest->first);
 }
 
-int worthwhile_length(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain) {
+StepPlan plan_step(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain, double guess_seconds) {
   const auto rows = static_cast<int>(chances.size());
   size_t longest = 0;
   for (const auto& row : chances) longest = std::max(longest, row.size());
-  double expected = rows, most = gain * rows / costs.of(rows);
-  int best = 1;
+  double expected = rows;
+  StepPlan best{1, rows / costs.of(rows)};
+  double most = gain * best.rate;
   for (size_t n = 0; n < longest; ++n) {
     for (const auto& row : chances) expected += n < row.size() ? row[n] : 0;
     const int length = static_cast<int>(n) + 2;
-    const double rate = expected / costs.of(rows * length);
+    const double rate = expected / (costs.of(rows * length) + guess_seconds * static_cast<double>(n + 1));
     if (rate <= most) continue;
     most = rate;
-    best = length;
+    best = {length, rate};
   }
   return best;
 }

@@ -48,13 +48,20 @@ class StepCosts {
   void add(int positions, double seconds);
   /// Seconds as measured, or as the nearest that was measured lets expect; some unit where nothing was.
   double of(int positions) const;
+  bool empty() const { return seconds_.empty(); }
 
  private:
   std::map<int, double> seconds_;
 };
 
-/// How many positions to compute of each row: those that let expect the most tokens a second, 1 unless that is `gain` times
-/// what one position lets expect. chances[row][n]: that the row's first n + 1 guesses are right.
-int worthwhile_length(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain);
+/// How many positions a step computes of each row, and the tokens a second that it lets expect.
+struct StepPlan {
+  int length = 1;
+  double rate = 0;
+};
+
+/// The length that lets expect the most tokens a second, 1 unless that is `gain` times what one position lets expect.
+/// chances[row][n]: that the row's first n + 1 guesses are right. A guess for all rows takes `guess_seconds`.
+StepPlan plan_step(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain, double guess_seconds = 0);
 
 }  // namespace mlxk

@@ -10,6 +10,7 @@
 #include "backend/generation.h"
 #include "backend/testing/runs.h"
 #include "backend/testing/small_model.h"
+#include "backend/testing/speculation.h"
 #include "models/load.h"
 
 namespace mlxk {
@@ -65,56 +66,23 @@ TEST(StepCosts, WhatWasNotMeasuredFollowsTheNearestThatWas) {
   EXPECT_NEAR(costs.of(8), 0.02, 0.001);
 }
 
-TEST(WorthwhileLength, WeighsWhatGuessesGiveAgainstWhatTheyCost) {
+TEST(PlanStep, WeighsWhatGuessesGiveAgainstWhatTheyCost) {
   StepCosts costs;
   costs.add(1, 1);
   costs.add(2, 1.1);
   costs.add(3, 1.8);
   costs.add(4, 2);
   const std::vector<std::vector<double>> unlikely{{0.05, 0.01, 0.001}}, likely{{0.95, 0.9, 0.85}}, middling{{0.5, 0.25, 0.1}};
-  EXPECT_EQ(worthwhile_length(unlikely, costs, 1.03), 1);
-  EXPECT_EQ(worthwhile_length(middling, costs, 1.03), 2);
-  EXPECT_EQ(worthwhile_length(likely, costs, 1.03), 4);
+  EXPECT_EQ(plan_step(unlikely, costs, 1.03).length, 1);
+  EXPECT_EQ(plan_step(middling, costs, 1.03).length, 2);
+  EXPECT_EQ(plan_step(likely, costs, 1.03).length, 4);
   costs.add(2, 5);
   for (int i = 0; i < 30; ++i) costs.add(2, 5);
-  EXPECT_EQ(worthwhile_length(middling, costs, 1.03), 1);
+  EXPECT_EQ(plan_step(middling, costs, 1.03).length, 1);
 }
 
 std::unique_ptr<TextModel> small(const SmallKind& kind, PromptLookup lookup, bool has_state = false) {
   return make_text_model(std::make_unique<SmallModel>(kind.make, has_state), {.prompt_lookup = lookup});
-}
-
-/// Requests of every kind of sampling, by prompts that repeat.
-std::vector<GenerateRequest> requests(int64_t vocab) {
-  std::vector<GenerateRequest> all;
-  for (int i = 0; i < 6; ++i) {
-    GenerateRequest one = ask(3 + 7 * i, vocab, 30 + i, i);
-    const auto once = one.prompt;
-    one.prompt.insert(one.prompt.end(), once.begin(), once.end());
-    if (i % 2 == 1) {
-      one.sampling.temperature = i == 1 ? 0.3F : 0.8F;
-      one.sampling.seed = static_cast<uint64_t>(i);
-    }
-    if (i == 3) one.sampling.repetition_penalty = 1.1F;
-    if (i == 4) one.sampling.frequency_penalty = 0.05F;
-    all.push_back(std::move(one));
-  }
-  return all;
-}
-
-void expect_equal_runs(TextModel& with, TextModel& without, const std::vector<Arrival>& arrivals) {
-  const auto got = run(with, arrivals), want = run(without, arrivals);
-  for (size_t i = 0; i < arrivals.size(); ++i) {
-    const auto tokens = tokens_of(want[i]);
-    ASSERT_FALSE(tokens.empty());
-    EXPECT_EQ(tokens_of(got[i]).size(), tokens.size()) << "request " << i;
-    expect_same(tokens_of(got[i]), tokens, i);
-    ASSERT_EQ(got[i].back().index(), want[i].back().index());
-    if (const auto* done = std::get_if<DoneEvent>(&want[i].back())) {
-      EXPECT_EQ(std::get<DoneEvent>(got[i].back()).reason, done->reason);
-      EXPECT_EQ(std::get<DoneEvent>(got[i].back()).usage.completion_tokens, done->usage.completion_tokens);
-    }
-  }
 }
 
 class Speculation : public testing::TestWithParam<SmallKind> {
@@ -126,14 +94,14 @@ class Speculation : public testing::TestWithParam<SmallKind> {
 };
 
 TEST_P(Speculation, GivesTheSameAnswerToEachAlone) {
-  for (const auto& request : requests(SmallModel::kPoison)) expect_equal_runs(*with_, *without_, {{request}});
+  for (const auto& request : repeating_requests(SmallModel::kPoison)) expect_equal_runs(*with_, *without_, {{request}});
   EXPECT_GT(with_->cache_facts().drafted_tokens, 0);
   EXPECT_EQ(without_->cache_facts().drafted_tokens, 0);
 }
 
 TEST_P(Speculation, GivesTheSameAnswersBesideOthersThatComeAndGo) {
   std::vector<Arrival> arrivals;
-  for (const auto& request : requests(SmallModel::kPoison)) {
+  for (const auto& request : repeating_requests(SmallModel::kPoison)) {
     arrivals.push_back({request, static_cast<int>(2 * arrivals.size())});
   }
   arrivals[2].cancelled_before = 8;
@@ -148,27 +116,15 @@ TEST_P(Speculation, GivesTheSameAnswersBesideOthersThatComeAndGo) {
 TEST_P(Speculation, GivesTheSameAnswersWhereItIsUsedOnlyWhenItGains) {
   const auto automatic = small(GetParam(), PromptLookup::automatic);
   std::vector<Arrival> arrivals;
-  for (const auto& request : requests(SmallModel::kPoison)) arrivals.push_back({request, 30 * static_cast<int>(arrivals.size())});
+  for (const auto& request : repeating_requests(SmallModel::kPoison)) arrivals.push_back({request, 30 * static_cast<int>(arrivals.size())});
   expect_equal_runs(*automatic, *without_, arrivals);
 }
 
 INSTANTIATE_TEST_SUITE_P(Caches, Speculation, testing::ValuesIn(kSmallKinds),
                          [](const auto& info) { return info.param.name; });
 
-/// Three tokens of four, by how many it has taken.
-class Turning : public TokenConstraint {
- public:
-  void allowed(std::span<uint32_t> mask) override {
-    for (auto& word : mask) word = ~(0x11111111U << (taken_ % 4));
-  }
-  bool accept(int32_t) override { return ++taken_ > 0; }
-
- private:
-  int taken_ = 0;
-};
-
 TEST_P(Speculation, GrammarsHoldAtEachGuessedToken) {
-  auto request = requests(SmallModel::kPoison)[2];
+  auto request = repeating_requests(SmallModel::kPoison)[2];
   const auto answer = [&](TextModel& model) {
     request.constraint = std::make_shared<Turning>();
     return tokens_of(run(model, {{request}}).front());
@@ -179,7 +135,7 @@ TEST_P(Speculation, GrammarsHoldAtEachGuessedToken) {
 }
 
 TEST_P(Speculation, TheEndMayLieAmongGuesses) {
-  const auto request = requests(SmallModel::kPoison)[0];
+  const auto request = repeating_requests(SmallModel::kPoison)[0];
   const auto answer = tokens_of(run(*without_, {{request}}).front());
   for (size_t at = 0; at < 12; ++at) {
     auto ended = request, cut = request;
@@ -202,7 +158,7 @@ TEST_P(TrainedSpeculation, GivesTheSameAnswers) {
   for (const auto lookup : {PromptLookup::on, PromptLookup::automatic}) {
     const auto with = make_text_model(load_model(folder, {}), {.prompt_lookup = lookup});
     std::vector<Arrival> arrivals;
-    for (const auto& request : requests(40000)) arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
+    for (const auto& request : repeating_requests(40000)) arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
     expect_equal_runs(*with, *without, arrivals);
     EXPECT_GT(with->cache_facts().accepted_tokens, 0);
   }
@@ -214,7 +170,7 @@ INSTANTIATE_TEST_SUITE_P(Models, TrainedSpeculation,
 
 TEST(SpeculationWithStates, IsOff) {
   const auto with = small(kSmallKinds[0], PromptLookup::on, true), without = small(kSmallKinds[0], PromptLookup::off, true);
-  expect_equal_runs(*with, *without, {{requests(SmallModel::kPoison)[0]}});
+  expect_equal_runs(*with, *without, {{repeating_requests(SmallModel::kPoison)[0]}});
   EXPECT_EQ(with->cache_facts().drafted_tokens, 0);
 }
 

@@ -27,6 +27,9 @@ struct ModelFacts {
   int64_t context_length = 0;  // 0: unknown
   uint64_t weight_bytes = 0;
   std::optional<SpeechFacts> speech;  // of a speech model
+  // Tokens of a text up to which several can be computed in a step and forgotten again, so that guesses help; 0: never.
+  int64_t speculative_tokens = std::numeric_limits<int64_t>::max();
+  uint64_t draft_weight_bytes = 0;  // of the draft model, beside weight_bytes; 0: none guesses
 };
 
 /// Whether tokens are guessed by what the text so far says: never, wherever it says something, or where it gains.
@@ -38,6 +41,9 @@ struct TextModelOptions {
   std::filesystem::path prefix_cache_dir;     // where they are kept on disk too; empty: nowhere
   uint64_t prefix_cache_disk_bytes = 0;
   PromptLookup prompt_lookup = PromptLookup::off;
+  std::filesystem::path draft_dir;  // a smaller model of the same vocabulary that guesses tokens where that gains; empty: none
+  int draft_tokens = 4;             // that it guesses at a time, at most; at least 1
+  bool draft_always = false;        // also where it gains nothing
 };
 
 /// What a model's caches hold and gave, for metrics.

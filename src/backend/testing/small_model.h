@@ -24,8 +24,9 @@ class SmallModel : public Model {
   using MakeCache = std::function<std::unique_ptr<Cache>(int rows)>;
   static constexpr int kVocab = 96, kHidden = 64, kPoison = 95;
 
-  SmallModel(MakeCache make, bool has_state)
-      : Model({"small", kVocab, kHidden, has_state ? 3 : 2, 0}), make_(std::move(make)), has_state_(has_state) {}
+  /// Those of one `seed` are the same model.
+  SmallModel(MakeCache make, bool has_state, uint64_t seed = 0)
+      : Model({"small", kVocab, kHidden, has_state ? 3 : 2, 0}), make_(std::move(make)), has_state_(has_state), seed_(8 * seed) {}
 
   mx::array forward(const Inputs& inputs, ModelCache& cache) override {
     const Positions at(cache.positions(), inputs.ids->shape(1), inputs.lengths);
@@ -72,9 +73,10 @@ class SmallModel : public Model {
 
   MakeCache make_;
   bool has_state_;
-  mx::array table_ = random_rows(kVocab, 1, std::nanf(""));
-  std::shared_ptr<const CpuLayer> qkv_ = cpu_layer({matrix(kHidden, 2), matrix(kHidden / 2, 3), matrix(kHidden / 2, 4)});
-  std::shared_ptr<const CpuLayer> head_ = cpu_layer({matrix(kVocab, 5)});
+  uint64_t seed_;
+  mx::array table_ = random_rows(kVocab, seed_ + 1, std::nanf(""));
+  std::shared_ptr<const CpuLayer> qkv_ = cpu_layer({matrix(kHidden, seed_ + 2), matrix(kHidden / 2, seed_ + 3), matrix(kHidden / 2, seed_ + 4)});
+  std::shared_ptr<const CpuLayer> head_ = cpu_layer({matrix(kVocab, seed_ + 5)});
   Attention attention_{{}, {}, {}, 0.2F};
 };
 

@@ -1,0 +1,194 @@
+#include "backend/drafter.h"
+
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/phase.h"
+
+namespace mlxk {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Tokens of a text that are computed with the first guess; more are caught up with before, so many in a step.
+constexpr size_t kAtOnce = 8, kCatchUp = 128;
+// A guess that is right less often gains nothing, however cheap.
+constexpr double kLeastChance = 0.3;
+// What a completion begins with counts as much as a few of its own tokens; of these a twentieth is forgotten with each, of
+// all completions' hardly anything.
+constexpr double kAssumed = 0.7, kAssumedWeight = 4, kMemory = 0.95, kLongMemory = 0.995;
+// Where it gains nothing, it is tried again after so many tokens, then after twice as many, and in a new text of so many.
+constexpr size_t kRetryAfter = 256, kRetryTexts = 8;
+// Of the time of an answer, of which more than this many tokens are not counted on, so much may go into catching up.
+constexpr int64_t kExpectedAnswer = 256;
+constexpr double kMostCatchUp = 0.15;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+Sampling greedily() {
+  Sampling sampling;
+  sampling.temperature = 0;
+  return sampling;
+}
+
+}  // namespace
+
+void Drafter::Tally::add(bool is_right, double memory) {
+  right = memory * right + (is_right ? 1 : 0);
+  all = memory * all + 1;
+}
+
+Drafter::Drafter(std::unique_ptr<Model> model, int most, int64_t vocab, bool always)
+    : model_(std::move(model)),
+      most_(most),
+      vocab_(std::min(vocab, model_->vocab_size())),
+      always_(always),
+      layout_(*model_),
+      longest_text_(layout_.stateless_tokens()),
+      all_{kAssumed * kAssumedWeight, kAssumedWeight} {
+  if (model_->context_length() > 0) longest_text_ = std::min(longest_text_, model_->context_length());
+}
+
+uint64_t Drafter::kv_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [completion, state] : states_) bytes += state.cache.nbytes();
+  return bytes;
+}
+
+Drafter::State& Drafter::state_of(const Completion& one) {
+  const auto known = states_.find(&one);
+  if (known != states_.end()) return known->second;
+  // A model that agrees with few texts is still tried with some.
+  const double rate = ++begun_ % kRetryTexts == 0 ? kAssumed : all_.rate();
+  State state{model_->make_cache(1), Sampler(greedily(), {}), {}, {rate * kAssumedWeight, kAssumedWeight}};
+  state.tried_at = one.text().size();
+  state.retry_after = kRetryAfter;
+  return states_.emplace(&one, std::move(state)).first->second;
+}
+
+double Drafter::seconds(int rows, double step_seconds) const { return costs_.empty() ? step_seconds : costs_.of(rows); }
+
+std::vector<double> Drafter::chances(const Completion& one, double step_seconds) {
+  const size_t length = one.text().size();
+  // The first token of an answer does not wait for this.
+  if (length == one.request().prompt.size() || static_cast<int64_t>(length) + most_ > longest_text_) return {};
+  State& state = state_of(one);
+  if (state.unusable) return {};
+  if (always_) return std::vector<double>(static_cast<size_t>(most_), 1);
+  if (length - std::min(length, state.tried_at) >= state.retry_after) {
+    state.tally = {kAssumed * kAssumedWeight, kAssumedWeight};
+    state.tried_at = length;
+    state.retry_after *= 2;
+  }
+  const double chance = state.tally.rate();
+  if (chance < kLeastChance) return {};
+  const double missing = static_cast<double>(length - std::min(length, state.seen.size()));
+  const double answer = step_seconds * static_cast<double>(std::min(one.tokens_left(), kExpectedAnswer));
+  if (missing > kAtOnce && missing * catch_up_seconds_ > kMostCatchUp * answer) return {};
+  std::vector<double> all;
+  for (double each = chance; static_cast<int>(all.size()) < most_; each *= chance) all.push_back(each);
+  return all;
+}
+
+/// Whether all of `text` but what one pass takes with the first guess is in the caches now.
+bool Drafter::catch_up(State& state, const std::vector<int32_t>& text, size_t& budget) {
+  auto& seen = state.seen;
+  // At least the last token is computed.
+  const auto common = static_cast<size_t>(
+      std::mismatch(seen.begin(), seen.end(), text.begin(), text.end() - 1).first - seen.begin());
+  const int wrong = static_cast<int>(seen.size() - common);
+  const auto foreign = [&](int32_t id) { return id >= model_->vocab_size(); };
+  state.unusable = std::any_of(text.begin() + static_cast<std::ptrdiff_t>(common), text.end(), foreign) ||
+                   (wrong > 0 && !state.cache.can_trim(wrong));
+  if (state.unusable) return false;
+  if (wrong > 0) state.cache.trim(wrong);
+  seen.resize(common);
+  if (text.size() - common <= kAtOnce) return true;
+  const size_t count = std::min(text.size() - common - 1, budget);
+  if (count == 0) return false;
+  const auto begun = Clock::now();
+  {
+    const PhaseScope phase(Phase::prefill);
+    const mx::array ids(text.data() + common, {1, static_cast<int>(count)}, mx::int32);
+    model_->forward({.ids = ids, .last_only = true}, state.cache);
+    mx::eval(state.cache.arrays());
+  }
+  if (count == kCatchUp || catch_up_seconds_ == 0) catch_up_seconds_ = seconds_since(begun) / static_cast<double>(count);
+  seen.insert(seen.end(), text.begin() + static_cast<std::ptrdiff_t>(common),
+              text.begin() + static_cast<std::ptrdiff_t>(common + count));
+  budget -= count;
+  return text.size() - seen.size() <= kAtOnce;
+}
+
+void Drafter::guess(std::span<Row> rows, int count) {
+  std::vector<Row*> ready;
+  size_t budget = kCatchUp;
+  for (Row& row : rows) {
+    State& state = state_of(*row.completion);
+    state.tried_at = row.completion->text().size();
+    if (catch_up(state, row.completion->text(), budget)) ready.push_back(&row);
+  }
+  if (ready.empty() || count < 1) return model_->check_weights();
+
+  const auto begun = Clock::now();
+  std::vector<ModelCache*> caches;
+  std::vector<State*> states;
+  std::vector<int> lengths;
+  for (const Row* row : ready) {
+    states.push_back(&state_of(*row->completion));
+    caches.push_back(&states.back()->cache);
+    lengths.push_back(static_cast<int>(row->completion->text().size() - states.back()->seen.size()));
+  }
+  ModelCache joined;
+  if (ready.size() > 1) joined = ModelCache::join(caches);
+  ModelCache& cache = ready.size() > 1 ? joined : *caches.front();
+
+  const int rows_count = static_cast<int>(ready.size()), longest = *std::max_element(lengths.begin(), lengths.end());
+  std::vector<int32_t> begin;
+  for (size_t i = 0; i < ready.size(); ++i) {
+    const auto& text = ready[i]->completion->text();
+    begin.insert(begin.end(), text.end() - lengths[i], text.end());
+    begin.resize((i + 1) * static_cast<size_t>(longest));
+  }
+  mx::array ids(begin.data(), {rows_count, longest}, mx::int32);
+  std::vector<mx::array> guesses;  // [rows, 1] each
+  for (int n = 0; n < count; ++n) {
+    Inputs inputs{.ids = ids, .last_only = longest == 1 || n > 0};
+    if (longest > 1 && n == 0) inputs.lengths = lengths;
+    const mx::array logits = model_->forward(inputs, cache);
+    const int length = logits.shape(1), columns = logits.shape(2);
+    std::vector<SamplerRow> wanted;
+    for (int i = 0; i < rows_count; ++i) {
+      wanted.push_back({&states[static_cast<size_t>(i)]->greedy, i * length + (n == 0 ? lengths[static_cast<size_t>(i)] : 1) - 1});
+    }
+    std::vector<mx::array> chosen;
+    for (const Sample& sample : sample_rows(mx::reshape(logits, {rows_count * length, columns}), std::move(wanted))) {
+      chosen.push_back(sample.token);
+    }
+    ids = chosen.size() == 1 ? chosen.front() : mx::concatenate(chosen, 0);
+    mx::async_eval({ids});
+    guesses.push_back(ids);
+  }
+  mx::eval(guesses);
+  joined.part();
+  model_->check_weights();
+  for (size_t i = 0; i < ready.size(); ++i) {
+    auto& all = ready[i]->guesses;
+    for (const mx::array& one : guesses) all.push_back(one.data<int32_t>()[i]);
+    states[i]->seen = ready[i]->completion->text();
+    states[i]->seen.insert(states[i]->seen.end(), all.begin(), all.end() - 1);
+    all.erase(std::find_if(all.begin(), all.end(), [&](int32_t id) { return id >= vocab_; }), all.end());
+  }
+  costs_.add(rows_count, seconds_since(begun) / count);
+}
+
+void Drafter::learn(const Completion& one, bool right) {
+  state_of(one).tally.add(right, kMemory);
+  all_.add(right, kLongMemory);
+}
+
+}  // namespace mlxk

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/cache_layout.h"
+#include "backend/completion.h"
+#include "backend/speculation.h"
+#include "models/model.h"
+#include "sample/sampler.h"
+
+namespace mlxk {
+
+/// A second, smaller model that guesses what completions of the first go on with. It has caches of its own, which forget
+/// guesses that were wrong and catch up with what was decoded without it. Worker thread.
+class Drafter {
+ public:
+  /// `most`: guesses at a time. `vocab`: ids that the first model has; others are not guessed. `always`: guesses also where it
+  /// is wrong too often.
+  Drafter(std::unique_ptr<Model> model, int most, int64_t vocab, bool always = false);
+
+  bool always() const { return always_; }
+  uint64_t weight_bytes() const { return model_->weight_bytes(); }
+  /// Tokens of a text up to which it can guess; 0: its caches cannot forget.
+  int64_t longest_text() const { return longest_text_; }
+  /// Of one completion of so many tokens, at most; and of all that there are, now.
+  uint64_t kv_bytes(int64_t tokens) const { return layout_.row_bytes(tokens + most_); }
+  uint64_t kv_bytes() const;
+
+  /// For each n the chance that its first n guesses for `one` are right; empty where it is not to guess: it was wrong too
+  /// often, cannot, or would have to catch up with more than can be gained at `step_seconds` a token without it.
+  std::vector<double> chances(const Completion& one, double step_seconds);
+  /// What a guess for each of so many completions takes; in terms of a step of the first model where none was measured.
+  double seconds(int rows, double step_seconds) const;
+
+  struct Row {
+    const Completion* completion;
+    std::vector<int32_t> guesses = {};
+  };
+  /// Guesses `count` tokens of each row, at most as many as the constructor said; none of those that must still catch up,
+  /// of which a piece is done. Waits.
+  void guess(std::span<Row> rows, int count);
+  /// Whether one of its guesses for `one` was right.
+  void learn(const Completion& one, bool right);
+  void forget(const Completion& one) { states_.erase(&one); }
+
+ private:
+  /// How often guesses were right; what is longer ago counts less.
+  struct Tally {
+    double right, all;
+    double rate() const { return right / all; }
+    void add(bool is_right, double memory);
+  };
+  struct State {
+    ModelCache cache;
+    Sampler greedy;
+    std::vector<int32_t> seen;  // the tokens in the cache
+    Tally tally;
+    size_t tried_at = 0;        // tokens of the text when it last guessed
+    size_t retry_after = 0;     // tokens
+    bool unusable = false;
+  };
+
+  State& state_of(const Completion& one);
+  bool catch_up(State& state, const std::vector<int32_t>& text, size_t& budget);
+
+  std::unique_ptr<Model> model_;
+  const int most_;
+  const int64_t vocab_;
+  const bool always_;
+  CacheLayout layout_;
+  int64_t longest_text_;
+  std::map<const Completion*, State> states_;
+  Tally all_;              // of all completions: what a new one begins with
+  uint64_t begun_ = 0;     // completions
+  StepCosts costs_;        // of a guess, by rows
+  double catch_up_seconds_ = 0;  // of a token; 0: not measured yet
+};
+
+}  // namespace mlxk
