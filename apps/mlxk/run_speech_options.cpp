@@ -2,10 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <limits>
 #include <set>
 
 #include "base/error.h"
@@ -17,34 +15,9 @@ namespace mlxk {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr float kTemperatureStep = 0.2F;
-
-/// "0,30,60" means from 0 to 30 s and from 60 s to the end.
 std::vector<std::pair<double, std::optional<double>>> read_clips(const std::string& text) {
-  std::vector<double> times;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    const std::string word = text.substr(at, comma - at);
-    char* end = nullptr;
-    const double seconds = std::strtod(word.c_str(), &end);
-    if (word.empty() || *end != '\0' || !std::isfinite(seconds) || seconds < 0) {
-      throw Error(ErrorKind::usage, fmt::format("argument --clip-timestamps: not seconds: '{}'", word));
-    }
-    times.push_back(seconds);
-    at = comma + 1;
-  }
-  std::vector<std::pair<double, std::optional<double>>> clips;
-  for (size_t i = 0; i < times.size(); i += 2) {
-    clips.emplace_back(times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt);
-  }
-  return clips;
-}
-
-/// The temperature asked for, then those that are tried where the text is not good enough.
-std::vector<float> temperatures_from(float first) {
-  std::vector<float> all = {first};
-  for (float next = first + kTemperatureStep; next < 1 + kTemperatureStep / 2; next += kTemperatureStep) all.push_back(next);
-  return all;
+  if (auto clips = parse_clips(text)) return std::move(*clips);
+  throw Error(ErrorKind::usage, fmt::format("argument --clip-timestamps: not seconds: '{}'", text));
 }
 
 TranscriptFormat read_format(const std::string& name) {

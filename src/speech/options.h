@@ -36,4 +36,10 @@ struct TranscribeOptions {
   std::optional<uint64_t> seed;
 };
 
+/// The temperature that is asked for, then the higher ones that are tried where a text is not good enough.
+std::vector<float> temperatures_from(float first);
+
+/// Clips of "START,END,…" in seconds, the last one to the end where none is given; nullopt: not such a list.
+std::optional<std::vector<std::pair<double, std::optional<double>>>> parse_clips(const std::string& text);
+
 }  // namespace mlxk

@@ -52,7 +52,7 @@ class Refusals(ProgramTest):
         clip = self.write("a.wav", wave(b"\0" * 3200))
         for args, words in ((("--format", "docx"), "'docx' is none of text, json"),
                             (("--language", "klingon"), "no language that Whisper knows"),
-                            (("--clip-timestamps", "1,x"), "not seconds: 'x'"),
+                            (("--clip-timestamps", "1,x"), "not seconds: '1,x'"),
                             (("--audio", "-", "-"), "stdin can be read once"),
                             (("--audio", clip, "--format", "srt"), "need --output DIR"),
                             (("--audio", clip, "--output", "out"), "two transcripts would be called a"),
