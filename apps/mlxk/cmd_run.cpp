@@ -17,6 +17,7 @@
 #include "run.h"
 #include "run_chat.h"
 #include "run_speech.h"
+#include "speculation_options.h"
 #include "threads_option.h"
 #include "worker/sampling_check.h"
 
@@ -60,6 +61,8 @@ std::vector<Option> run_options() {
   };
   const std::vector<Option> speech = speech_options();
   options.insert(options.begin() + 3, speech.begin(), speech.end());
+  const std::vector<Option> speculation = speculation_options();
+  options.insert(options.end() - 3, speculation.begin(), speculation.end());
   return options;
 }
 
@@ -98,6 +101,7 @@ RunOptions read_options(const Args& args) {
   options.show_reasoning = !args.has("--no-reasoning") && !args.has("--hide-reasoning");
   options.stream = !args.has("--no-stream") && !args.has("--json") && isatty(STDOUT_FILENO);
   options.verbose = args.has("--verbose");
+  options.draft = read_speculation(args, options.text);
   return options;
 }
 
@@ -154,7 +158,7 @@ int run(const Args& args) {
     throw Error(ErrorKind::invalid, "Interactive mode not compatible with JSON output");
   }
   apply_threads(args);
-  OpenedModel model(options.model, options.facts, open_engine);
+  OpenedModel model(options.model, options.facts, open_engine, options.text, options.draft);
   // Never freed: taking a vocabulary apart, string by string, would be a tenth of a short answer's time.
   static const auto* const tokenizer = new std::shared_ptr(model.tokenizer());
   static_cast<void>(tokenizer);

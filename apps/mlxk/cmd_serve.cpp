@@ -62,7 +62,7 @@ std::vector<std::string> service_arguments(const Args& args) {
     if (values == args.given.end() || installs) continue;
     for (const std::string& value : values->second) {
       words.push_back(option.name);
-      const bool path = is_path_option(option.name) || (option.name == "--model" && is_path_spec(value));
+      const bool path = is_path_option(option.name) || ((option.name == "--model" || option.name == "--draft-model") && is_path_spec(value));
       if (option.kind != OptionKind::flag) words.push_back(path ? std::filesystem::absolute(value).lexically_normal().string() : value);
     }
   }

@@ -81,6 +81,9 @@ Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun r
     fmt::print(stderr, "\nGenerated {} tokens in {:.1f}s ({:.1f} tokens/s), first token after {:.2f}s\n",
                answer.usage.completion_tokens, answer.timings.first_token_s + answer.timings.decode_s,
                answer.tokens_per_second(), answer.timings.first_token_s);
+    if (answer.usage.guessed_tokens > 0) {
+      fmt::print(stderr, "{} of {} guessed tokens were right\n", answer.usage.right_guesses, answer.usage.guessed_tokens);
+    }
   }
   return answer;
 }

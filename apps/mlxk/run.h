@@ -23,6 +23,8 @@ struct RunOptions {
   bool show_reasoning = true;
   bool stream = true;
   bool verbose = false;
+  TextModelOptions text;
+  std::string draft;  // the draft model's name or folder; empty: none
   RequestFacts facts;
 };
 

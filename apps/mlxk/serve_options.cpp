@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <locale>
@@ -13,6 +14,7 @@
 #include "config_file.h"
 #include "hub/resolve.h"
 #include "policy/policy.h"
+#include "speculation_options.h"
 #include "threads_option.h"
 
 namespace mlxk {
@@ -89,20 +91,13 @@ TextModelOptions read_model_options(const Args& args, const Machine& machine) {
   } else if (args.has("--prefix-cache-disk")) {
     throw Error(ErrorKind::usage, "--prefix-cache-disk needs --prefix-cache-dir");
   }
-  const std::string lookup = args.text("--prompt-lookup");
-  if (lookup != "on" && lookup != "off" && lookup != "auto") {
-    throw Error(ErrorKind::usage, fmt::format("argument --prompt-lookup: one of on, off, auto; got '{}'", lookup));
-  }
-  text.prompt_lookup = lookup == "on"    ? PromptLookup::on
-                       : lookup == "off" ? PromptLookup::off
-                                         : PromptLookup::automatic;
   return text;
 }
 
 }  // namespace
 
 std::vector<Option> serve_options() {
-  return {
+  std::vector<Option> options = {
       {.name = "--model", .kind = Kind::text, .metavar = "MODEL", .help = "load this one at once and keep it; may be a folder",
        .env = "MLXK2_PRELOAD_MODEL"},
       {.name = "--host", .kind = Kind::text, .metavar = "HOST", .help = "address to listen on", .default_value = "127.0.0.1",
@@ -138,8 +133,6 @@ std::vector<Option> serve_options() {
       seconds("--idle-timeout", "free a model that nobody used for so long; 0: never", "0"),
       {.name = "--max-models", .kind = Kind::integer, .metavar = "N", .help = "models in memory at once; 0: as many as fit",
        .default_value = "0", .min = 0, .max = 1000},
-      {.name = "--prompt-lookup", .kind = Kind::text, .metavar = "on|off|auto",
-       .help = "guess tokens by what the text said before; the answers stay the same", .default_value = "auto"},
       seconds("--drain-timeout", "after SIGTERM or Ctrl-C, wait so long for answers under way", "30"),
       seconds("--room-timeout", "a request waits so long for the room of a model that others use", "60"),
       seconds("--header-timeout", "for a request's head", "10"),
@@ -166,6 +159,10 @@ std::vector<Option> serve_options() {
       {.name = "--system", .help = "the service of the system", .in_file = false},
       {.name = "--json", .help = "print one JSON document on stdout when the server starts", .in_file = false},
   };
+  const auto behind = std::find_if(options.begin(), options.end(), [](const Option& one) { return one.name == "--drain-timeout"; });
+  const std::vector<Option> speculation = speculation_options();
+  options.insert(behind, speculation.begin(), speculation.end());
+  return options;
 }
 
 uint64_t parse_size(const std::string& option, const std::string& text) {
@@ -207,6 +204,10 @@ ServeOptions read_serve_options(Args& args) {
   options.pool.max_models = static_cast<size_t>(args.integer("--max-models"));
   options.pool.room_wait = duration(args, "--room-timeout");
   options.pool.text = read_model_options(args, machine);
+  options.pool.draft = read_speculation(args, options.pool.text);
+  if (!options.pool.draft.empty() && options.pool.pinned.empty()) {
+    throw Error(ErrorKind::usage, "--draft-model needs --model, for which it guesses");
+  }
   options.limits.max_running = static_cast<size_t>(args.integer("--max-running"));
   options.limits.max_waiting = static_cast<size_t>(args.integer("--max-waiting"));
   options.limits.kv_bytes =

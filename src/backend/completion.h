@@ -48,6 +48,11 @@ class Completion {
   bool goes_on() const { return usage_.completion_tokens + 1 < limit_; }
   /// Waits for the next token and hands its events to `sink`; the last is Done or Failed where the completion ends.
   void take(const Sample& sample, const std::function<void(const Event&)>& sink);
+  /// Counts guesses of its tokens, and those of them that were right.
+  void count_guesses(int64_t guessed, int64_t right) {
+    usage_.guessed_tokens += guessed;
+    usage_.right_guesses += right;
+  }
   /// Hands a failure of this request alone to `sink`.
   void fail(const std::string& message, const std::function<void(const Event&)>& sink);
   /// Whether Done or Failed was handed out.

@@ -157,6 +157,7 @@ void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
         continue;
       }
       ++accepted_;
+      row.completion->count_guesses(0, 1);
       row.at = at + 1;
       more = true;
     }
@@ -255,6 +256,7 @@ void DecodeGroup::add_guesses(std::vector<Row>& rows) {
     const size_t most = std::min(most_guesses(*row.completion, rows.size()), static_cast<size_t>(wanted.count));
     row.guesses.resize(std::min(row.guesses.size(), most));
     drafted_ += row.guesses.size();
+    row.completion->count_guesses(static_cast<int64_t>(row.guesses.size()), 0);
   }
 }
 

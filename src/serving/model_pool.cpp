@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "serving/admission.h"
+#include "serving/draft_model.h"
 #include "serving/memory_room.h"
 #include "serving/model_names.h"
 
@@ -64,7 +65,9 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   Impl(Worker& worker, PoolOptions options)
       : worker_(worker), options_(std::move(options)), names_(options_.pinned) {
     if (!names_.has_pinned()) return;
-    admit_served(probe(names_.pinned()), options_.machine(), {});
+    const ModelInfo pinned = probe(names_.pinned());
+    admit_served(pinned, options_.machine(), {});
+    if (!options_.draft.empty()) draft_ = find_draft(options_.draft, pinned, options_.machine(), Context::server);
   }
 
   void open() {
@@ -127,7 +130,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     std::vector<ModelPool::Loaded> all;
     const Lock lock(mutex_);
     for (const SlotPtr& slot : slots_) {
-      if (slot->model) all.push_back({slot->name(), slot->model->handle()->id(), slot->info.weight_bytes});
+      if (slot->model) all.push_back({slot->name(), slot->model->handle()->id(), weights_in(*slot)});
     }
     return all;
   }
@@ -307,7 +310,10 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   }
 
   std::shared_ptr<const ServedModel> read_text(const Slot& slot, TextParts text) {
-    auto handle = worker_.load_text(slot.info.ref.path, stop_when_closing(), options_.text);
+    TextModelOptions options = options_.text;
+    if (slot.pinned && draft_) options.draft_dir = draft_->ref.path;
+    auto handle = worker_.load_text(slot.info.ref.path, stop_when_closing(), options);
+    log_speculation(slot.name(), options, handle->facts());
     return std::make_shared<const ServedText>(slot.info, std::move(text.tokenizer), std::move(text.chat_template),
                                               std::move(handle));
   }
@@ -324,10 +330,15 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     };
   }
 
+  /// Of the model in `slot` and its draft.
+  uint64_t weights_in(const Slot& slot) const {
+    return weights_of(slot.info) + (slot.pinned && draft_ ? weights_of(*draft_) : 0);
+  }
+
   uint64_t weights_beside(const Slot& slot) const {
     uint64_t bytes = 0;
     for (const SlotPtr& other : slots_) {
-      if (other.get() != &slot && other->phase != Slot::Phase::loading) bytes += weights_of(other->info);
+      if (other.get() != &slot && other->phase != Slot::Phase::loading) bytes += weights_in(*other);
     }
     return bytes;
   }
@@ -335,7 +346,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   bool crowded(const Slot& slot) const {
     const auto loaded = std::count_if(slots_.begin(), slots_.end(), [](const SlotPtr& one) { return one->phase != Slot::Phase::loading; });
     if (options_.max_models > 0 && static_cast<size_t>(loaded) >= options_.max_models) return true;
-    return loaded > 0 && !fits_beside(weights_of(slot.info), weights_beside(slot), options_.machine());
+    return loaded > 0 && !fits_beside(weights_in(slot), weights_beside(slot), options_.machine());
   }
 
   /// Who leaves first: idle before busy, then the least recently used; never a pinned one. Null: nobody can.
@@ -382,7 +393,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     const uint64_t others = weights_beside(slot);
     const bool too_many = options_.max_models > 0 && slots_.size() > options_.max_models;
     if (others == 0 && !too_many) return;
-    if (!too_many && fits_memory(others + weights_of(slot.info), options_.machine())) return;
+    if (!too_many && fits_memory(others + weights_in(slot), options_.machine())) return;
     throw Error(ErrorKind::memory, fmt::format("Model '{}' does not fit beside '{}', which is pinned by --model", slot.name(),
                                                ModelNames::id_of(names_.pinned())));
   }
@@ -453,6 +464,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   Worker& worker_;
   const PoolOptions options_;
   const ModelNames names_;
+  std::optional<ModelInfo> draft_;   // of the pinned model; constant
   std::atomic<bool> closing_{false};
   std::mutex mutex_;
   std::condition_variable changed_;  // of any slot

@@ -22,6 +22,7 @@ struct PoolOptions {
   std::chrono::milliseconds room_wait{60'000};     // of a request for a model whose room others use
   std::chrono::milliseconds turn{5'000};     // how long a model still takes requests while another waits for its room
   TextModelOptions text;
+  std::string draft;                         // of the pinned model; may be a path; empty: none
   std::function<Machine()> machine = this_machine;
 };
 
@@ -29,7 +30,8 @@ struct PoolOptions {
 /// for long. The worker must outlive the pool.
 class ModelPool {
  public:
-  /// Resolves the pinned model; throws not_found, ambiguous, and what Policy blocks. Loads nothing.
+  /// Resolves the pinned model and its draft; throws not_found, ambiguous, what Policy blocks, and what find_draft throws.
+  /// Loads nothing.
   ModelPool(Worker& worker, PoolOptions options);
   /// Stops a load under way; models whose requests run stay until these end.
   ~ModelPool();

@@ -7,27 +7,30 @@
 #include "base/error.h"
 #include "hub/resolve.h"
 #include "serving/admission.h"
+#include "serving/draft_model.h"
 
 namespace mlxk {
 
-OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend)
-    : info_(probe_model(resolve_model(spec))) {
+OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend,
+                         TextModelOptions options, const std::string& draft)
+    : info_(probe_model(resolve_model(spec))), options_(std::move(options)) {
   const Decision decision = admit_text(info_, this_machine(), request);
   if (decision.kind == Decision::Kind::warn) fmt::print(stderr, "Warning: {}\n", decision.message);
+  if (!draft.empty()) options_.draft_dir = find_draft(draft, info_, this_machine(), request.context).ref.path;
   loading_.result = std::async(std::launch::async, [this, make_backend = std::move(make_backend)] {
-    return load(make_backend, info_.ref.path, loading_.unwanted);
+    return load(make_backend, info_.ref.path, options_, loading_.unwanted);
   });
   tokenizer_ = Tokenizer::load(info_.ref.path);
   template_ = ChatTemplate::load(info_.ref.path, *tokenizer_);
 }
 
 OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, const std::filesystem::path& dir,
-                                      const std::atomic<bool>& unwanted) {
+                                      const TextModelOptions& options, const std::atomic<bool>& unwanted) {
   const auto start = std::chrono::steady_clock::now();
   auto worker = std::make_unique<Worker>(make_backend);
   auto handle = worker->load_text(dir, [&unwanted](const std::string&, int64_t, int64_t) {
     if (unwanted) throw Error(ErrorKind::cancelled, "the model is not wanted any more");
-  });
+  }, options);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {std::move(worker), std::move(handle), seconds};
 }
@@ -38,6 +41,7 @@ void OpenedModel::load() {
   worker_ = std::move(loaded.worker);
   handle_ = std::move(loaded.handle);
   load_seconds_ = loaded.seconds;
+  log_speculation(info_.ref.name, options_, handle_->facts());
 }
 
 }  // namespace mlxk

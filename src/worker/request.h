@@ -91,6 +91,7 @@ struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;      // of the prompt, those whose keys and values were there already
   int64_t completion_tokens = 0;  // as sampled, an end-of-sequence token included
+  int64_t guessed_tokens = 0, right_guesses = 0;  // of those that speculation proposed
 };
 struct Timings {
   double first_token_s = 0;  // from start of prefill
