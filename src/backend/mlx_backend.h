@@ -13,6 +13,7 @@ class MlxBackend : public Backend {
                                                  const ProgressSink& progress) override;
   std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& model_dir, const ProgressSink& progress) override;
   ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;
+  void rest() override;
 };
 
 }  // namespace mlxk

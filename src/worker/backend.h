@@ -148,6 +148,8 @@ class Backend {
     throw Error(ErrorKind::unsupported, "this engine has no speech models");
   }
   virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;
+  /// Nothing was asked for a while: gives memory back that it keeps for the next request.
+  virtual void rest() {}
 };
 
 }  // namespace mlxk

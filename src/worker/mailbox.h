@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -60,12 +61,19 @@ struct Mailbox {
     return future.get();
   }
 
-  /// Waits for post, with nothing to do meanwhile. Worker thread, `lock` holds the mutex.
-  void rest(std::unique_lock<std::mutex>& lock) {
-    if (!empty() || closed) return;
+  /// Waits for post, with nothing to do meanwhile; when that takes longer than `patience`, calls `tidy` once, unlocked. Worker
+  /// thread, `lock` holds the mutex.
+  void rest(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience, const std::function<void()>& tidy) {
+    const auto posted = [&] { return !empty() || closed; };
+    if (posted()) return;
     idle = true;
     board.rest();
-    wake.wait(lock, [&] { return !empty() || closed; });
+    if (!wake.wait_for(lock, patience, posted)) {
+      lock.unlock();
+      tidy();
+      lock.lock();
+      wake.wait(lock, posted);
+    }
     idle = false;
   }
 

@@ -42,12 +42,12 @@ class SpeechWork : public Work {
 };
 
 /// Turns until the mailbox is closed and empty.
-void run(EngineLoop& loop, Mailbox& mailbox) {
+void run(EngineLoop& loop, Mailbox& mailbox, std::chrono::milliseconds rest_after) {
   while (true) {
     Mailbox::Call call;
     {
       std::unique_lock lock(mailbox.mutex);
-      if (!loop.busy()) mailbox.rest(lock);
+      if (!loop.busy()) mailbox.rest(lock, rest_after, [&] { loop.backend().rest(); });
       if (mailbox.closed && mailbox.empty()) break;
       if (!mailbox.calls.empty()) {
         call = std::move(mailbox.calls.front());
@@ -80,7 +80,7 @@ Worker::Worker(std::function<std::unique_ptr<Backend>()> make, const WorkerLimit
       return;
     }
     ready.set_value();
-    run(*loop, *mailbox);
+    run(*loop, *mailbox, limits.rest_after);
   });
   try {
     started.get();
@@ -138,7 +138,6 @@ ConvertReport Worker::convert(const ConvertOptions& options, ProgressSink progre
 }
 
 Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, GenerateRequest request, EventSink sink) {
-  Ticket ticket;
   Job job;
   job.model = std::move(model);
   job.scope = request.cache_scope;
@@ -146,26 +145,25 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, GenerateRequest 
   job.prompt_tokens = static_cast<int64_t>(request.prompt.size());
   job.max_tokens = request.max_tokens;
   job.max_tokens_named = request.max_tokens_named;
-  job.sink = sink;
-  job.cancelled = ticket.cancelled_;
   job.work = std::make_unique<TextWork>(std::move(request));
-  if (!mailbox_->post(&Mailbox::jobs, std::move(job))) {
-    sink(FailedEvent{ErrorKind::unavailable, "the engine is shutting down"});
-  }
-  return ticket;
+  return submit(std::move(job), std::move(sink));
 }
 
 Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, SpeechRequest request, EventSink sink) {
-  Ticket ticket;
   Job job;
   job.model = std::move(model);
   job.scope = request.cache_scope;
   job.deadline = request.deadline;
   job.max_tokens = job.model->facts().context_length;
   job.max_tokens_named = false;
-  job.sink = sink;
-  job.cancelled = ticket.cancelled_;
   job.work = std::make_unique<SpeechWork>(std::move(request));
+  return submit(std::move(job), std::move(sink));
+}
+
+Ticket Worker::submit(Job job, EventSink sink) {
+  Ticket ticket;
+  job.cancelled = ticket.cancelled_;
+  job.sink = sink;
   if (!mailbox_->post(&Mailbox::jobs, std::move(job))) {
     sink(FailedEvent{ErrorKind::unavailable, "the engine is shutting down"});
   }

@@ -23,6 +23,7 @@ class Ticket {
 };
 
 class EngineLoop;
+struct Job;
 struct Mailbox;
 
 /// A loaded model as other threads hold it: its facts. The model itself lives on the worker thread and is unloaded there
@@ -74,6 +75,8 @@ class Worker {
   WorkerStatus status() const;
 
  private:
+  Ticket submit(Job job, EventSink sink);
+
   std::shared_ptr<Mailbox> mailbox_;
   std::thread thread_;
 };

@@ -200,6 +200,26 @@ TEST_F(WorkerTest, AHandleMayOutliveTheWorker) {
   EXPECT_EQ(counters_->models, 0);
 }
 
+TEST_F(WorkerTest, RestsOnceWhenNothingIsAskedForAndNotWhileItWorks) {
+  worker_ = std::make_unique<Worker>([counters = counters_] { return std::make_unique<FakeBackend>(counters); },
+                                     WorkerLimits{.rest_after = std::chrono::milliseconds(1)});
+  const auto rests = [&](int count) {
+    while (counters_->rests < count) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  rests(1);
+  const auto model = worker_->load_text("m");
+  rests(2);
+  Recorder recorder;
+  Ticket ticket = worker_->submit(model, ask(testing::kEndless), recorder.sink());
+  recorder.wait_for_tokens(1);
+  EXPECT_EQ(counters_->rests, 2);
+  recorder.wait_for_tokens(1000);
+  EXPECT_EQ(counters_->rests, 2);
+  ticket.cancel();
+  recorder.last();
+  rests(3);
+}
+
 TEST_F(WorkerTest, ManyThreadsLoadSubmitAndCancel) {
   std::vector<std::thread> threads;
   std::atomic<int> answered{0};

@@ -19,6 +19,7 @@ struct FakeCounters {
   std::atomic<int> wrong_thread{0};     // calls from another thread than the one that made the backend
   std::atomic<int> most_together{0};    // sequences in one step
   std::atomic<int> models_at_load{0};   // alive as the last load began
+  std::atomic<int> rests{0};            // of the backend
 };
 
 /// First prompt tokens that make FakeSequence misbehave; any other prompt is answered with 0, 1, 2 … max_tokens - 1.
@@ -148,6 +149,10 @@ class FakeBackend : public Backend {
     guard_.check();
     progress("converting", 1, 2);
     return {.model_type = options.source.string()};
+  }
+  void rest() override {
+    guard_.check();
+    ++guard_.counters->rests;
   }
 
  private:
