@@ -73,6 +73,7 @@ std::vector<Option> speech_options() {
        .default_value = "1", .min = 1, .max = 64},
       {.name = "--clip-timestamps", .kind = Kind::text, .metavar = "LIST", .help = "seconds START,END,…: only these parts",
        .whole = true},
+      {"--vad", Kind::flag, "", "leave out what is no voice before it is decoded: long pauses cost no time"},
       {.name = "--audio-limit", .kind = Kind::integer, .metavar = "MB", .help = "largest recording",
        .default_value = "50", .min = 1, .max = 1 << 20, .whole = true},
   };
@@ -106,6 +107,10 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   run.options.beam_size = static_cast<int>(args.integer("--beam-size"));
   run.options.best_of = static_cast<int>(args.integer("--best-of"));
   if (args.has("--clip-timestamps")) run.options.clips = read_clips(args.text("--clip-timestamps"));
+  run.options.only_voice = args.has("--vad");
+  if (run.options.only_voice && !run.options.clips.empty()) {
+    throw Error(ErrorKind::usage, "--vad and --clip-timestamps cannot be given together");
+  }
   run.options.word_timestamps = args.has("--word-timestamps");
   if (args.has("--seed")) run.options.seed = static_cast<uint64_t>(args.integer("--seed"));
   check_files(run);

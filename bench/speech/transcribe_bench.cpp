@@ -1,39 +1,18 @@
-// transcribe_bench MODEL RUNS WAV…: the text of each 16 kHz recording (16-bit PCM, header of 44 bytes) in one warm process,
-// greedily and in English, and the least seconds of its runs. RUNS 0: once with openai's defaults, and every segment.
+// transcribe_bench MODEL RUNS [vad] FILE…: the text of each recording in one warm process, greedily and in English, and the
+// least seconds of its runs. RUNS 0: once with openai's defaults, and every segment. vad: pauses are left out.
 #include <sys/resource.h>
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <string>
 
 #include "backend/mlx_backend.h"
+#include "media/audio.h"
 #include "speech/transcribe.h"
 
 namespace {
 
 using namespace mlxk;
-
-/// Read as it is needed: long recordings show what the engine itself keeps.
-class File : public SampleSource {
- public:
-  explicit File(const char* path) : file_(path, std::ios::binary) { file_.seekg(44); }
-  size_t read(std::span<float> into) override {
-    std::vector<int16_t> samples(std::min<size_t>(into.size(), 65536));
-    file_.read(reinterpret_cast<char*>(samples.data()), static_cast<std::streamsize>(samples.size() * 2));
-    const auto count = static_cast<size_t>(file_.gcount()) / 2;
-    for (size_t i = 0; i < count; ++i) into[i] = static_cast<float>(samples[i]) / 32768;
-    return count;
-  }
-  bool rewind() override {
-    file_.clear();
-    file_.seekg(44);
-    return true;
-  }
-
- private:
-  std::ifstream file_;
-};
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -41,7 +20,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fputs("usage: transcribe_bench MODEL RUNS WAV...\n", stderr);
+    std::fputs("usage: transcribe_bench MODEL RUNS [vad] FILE...\n", stderr);
     return 2;
   }
   const double start = now();
@@ -56,17 +35,21 @@ int main(int argc, char** argv) {
     options.temperatures = {0};
     options.condition_on_previous_text = false;
   }
-  for (int i = 3; i < argc; ++i) {
+  options.only_voice = std::string(argv[3]) == "vad";
+  for (int i = options.only_voice ? 4 : 3; i < argc; ++i) {
     double best = 1e9;
     Transcript text;
     for (int run = 0; run < std::max(runs, 1); ++run) {
-      File source(argv[i]);
       const double begin = now();
+      AudioSource source(open_bytes(argv[i]), argv[i], uint64_t{1} << 32);
       text = transcribe({worker, model, vocabulary}, source, options);
       best = std::min(best, now() - begin);
     }
     for (const auto& segment : text.segments) {
-      if (runs == 0) std::printf("%8.2f %8.2f %.1f %s\n", segment.start, segment.end, segment.temperature, segment.text.c_str());
+      if (runs == 0) {
+        std::printf("%8.2f %8.2f T%.1f lp%.2f ns%.2f cr%.1f %s\n", segment.start, segment.end, segment.temperature,
+                    segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio, segment.text.c_str());
+      }
     }
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);

@@ -18,6 +18,8 @@ struct Row {
 constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", "json"}, {"srt", "srt"},
                             {"vtt", "vtt"},  {"tsv", "tsv"},   {"lrc", "lrc"}};
 
+constexpr const char* kDoubts[] = {"", "repeats", "guess"};  // numbered as SpeechDoubt
+
 std::string stripped(const std::string& text) {
   const size_t begin = text.find_first_not_of(" \t\n\r\f\v");
   return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\n\r\f\v") - begin + 1);
@@ -113,6 +115,7 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
                           {"avg_logprob", s.avg_logprob},
                           {"compression_ratio", s.compression_ratio},
                           {"no_speech_prob", s.no_speech_prob}});
+      if (s.doubt != SpeechDoubt::none) segments.back()["doubt"] = kDoubts[static_cast<size_t>(s.doubt)];
     }
     json["segments"] = std::move(segments);
   }

@@ -45,5 +45,15 @@ TEST(TranscriptFormats, VerboseJsonHasOpenaisFields) {
 
 TEST(TranscriptFormats, UnknownNamesAreNone) { EXPECT_FALSE(find_format("docx")); }
 
+TEST(TranscriptFormats, VerboseJsonMarksWhatMayBeWrong) {
+  Transcript t = sample();
+  t.segments[0].doubt = SpeechDoubt::repeats;
+  t.segments[2].doubt = SpeechDoubt::guess;
+  const Json segments = verbose_json(t, false, true, false)["segments"];
+  EXPECT_EQ(segments[0]["doubt"], "repeats");
+  EXPECT_FALSE(segments[1].contains("doubt"));
+  EXPECT_EQ(segments[2]["doubt"], "guess");
+}
+
 }  // namespace
 }  // namespace mlxk

@@ -6,6 +6,7 @@
 #include "speech/languages.h"
 #include "speech/mel_stream.h"
 #include "speech/segments.h"
+#include "speech/unheard.h"
 #include "speech/word_times.h"
 
 namespace mlxk {
@@ -166,7 +167,6 @@ TEST(MelStream, TellsWhatThereIsAndPadsWithZeros) {
   MelStream mel(tone, 80, 3000);
   EXPECT_EQ(mel.available(0), 3000);
   EXPECT_EQ(mel.available(2500), 1500);
-  EXPECT_TRUE(mel.ended());
   EXPECT_EQ(mel.frames(), 4000);
   const auto features = mel.features(2500, 1500);
   ASSERT_EQ(features.size(), 3000U * 80);
@@ -183,6 +183,52 @@ TEST(MelStream, ScalesALongRecordingByThePeakThatIsYetToCome) {
   ASSERT_EQ(file.available(38000), 2000);
   ASSERT_EQ(live.available(38000), 2000);
   EXPECT_EQ(file.features(38000, 2000), live.features(38000, 2000));
+}
+
+TEST(MelStream, LeavesOutWhatIsNoVoiceAndKnowsWhenTheRestWas) {
+  Tone tone(16000 * 40, true);
+  MelStream mel(tone, 80, 3000, true);
+  EXPECT_EQ(mel.available(0), 0);
+  EXPECT_EQ(mel.seconds(), 40);
+  MelStream all(tone, 80, 3000);
+  EXPECT_EQ(all.available(0), 3000);
+  EXPECT_EQ(all.time_of(150), 1.5);
+}
+
+std::vector<Heard10ms> frames(std::initializer_list<std::pair<int, Heard10ms>> parts) {
+  std::vector<Heard10ms> all;
+  for (const auto& [count, what] : parts) all.insert(all.end(), static_cast<size_t>(count), what);
+  return all;
+}
+
+SpeechText said(float no_speech, double logprob) { return {{1}, 2 * logprob, no_speech}; }
+
+TEST(Unheard, AWindowWithoutVoiceCountsOnlyIfTheModelIsSure) {
+  const auto nothing = frames({{3000, Heard10ms::nothing}}), music = frames({{3000, Heard10ms::sound}});
+  const auto voice = frames({{2900, Heard10ms::nothing}, {100, Heard10ms::voice}});
+  EXPECT_TRUE(is_invented(said(0.7F, -0.2), nothing));
+  EXPECT_TRUE(is_invented(said(0.1F, -0.6), nothing));
+  EXPECT_FALSE(is_invented(said(0.1F, -0.2), nothing));
+  EXPECT_TRUE(is_invented(said(0.7F, -0.2), music));
+  EXPECT_FALSE(is_invented(said(0.5F, -0.8), music));
+  EXPECT_FALSE(is_invented(said(0.9F, -2), voice));
+  EXPECT_FALSE(is_invented(said(0.9F, -2), {}));
+}
+
+SpeechSegment segment(double start, double end) {
+  SpeechSegment one;
+  one.start = start;
+  one.end = end;
+  return one;
+}
+
+TEST(Unheard, SegmentsInSilenceGoUnlessAVoiceWouldHaveNoText) {
+  // The window begins at 60 s; somebody speaks from 70 to 75 s.
+  const auto heard = frames({{1000, Heard10ms::nothing}, {500, Heard10ms::voice}, {1500, Heard10ms::nothing}});
+  const std::vector<SpeechSegment> segments = {segment(60, 68), segment(69, 75.5), segment(77, 90)};
+  EXPECT_EQ(unheard_segments(segments, heard, 6000, 9000), (std::vector<bool>{true, false, true}));
+  EXPECT_EQ(unheard_segments(std::span(segments).first(1), heard, 6000, 9000), std::vector<bool>{false});
+  EXPECT_EQ(unheard_segments(std::span(segments).first(1), heard, 6000, 6900), std::vector<bool>{true});
 }
 
 }  // namespace

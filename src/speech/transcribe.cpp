@@ -11,6 +11,7 @@
 #include "speech/alignment.h"
 #include "speech/languages.h"
 #include "speech/mel_stream.h"
+#include "speech/unheard.h"
 #include "speech/window_plan.h"
 #include "speech/word_times.h"
 
@@ -62,6 +63,7 @@ void check(const TranscribeOptions& options) {
   if (options.length_penalty && !(*options.length_penalty >= 0 && *options.length_penalty <= 1)) {
     refuse(fmt::format("length_penalty must be in [0, 1], got {}", *options.length_penalty));
   }
+  if (options.only_voice && !options.clips.empty()) refuse("clips are taken of all that was recorded, not of its voices alone");
   if (options.max_tokens < 1) refuse(fmt::format("max_tokens must be at least 1, got {}", options.max_tokens));
 }
 
@@ -74,7 +76,7 @@ class Transcription {
         options_(options),
         events_(events),
         facts_(*engine.model->facts().speech),
-        mel_(source, facts_.mels, facts_.frames) {
+        mel_(source, facts_.mels, facts_.frames, options.only_voice) {
     if (!options.language.empty()) {
       language_ = find_language(options.language);
       if (!language_ || *language_ >= vocabulary_.languages()) {
@@ -97,12 +99,17 @@ class Transcription {
         const int64_t frames = std::min(mel_.available(seek_), clip.end - seek_);
         if (frames <= 0) break;
         if (events_.cancelled && events_.cancelled()) throw Error(ErrorKind::cancelled, "the transcription was cancelled");
-        window(frames);
-        if (events_.progress) events_.progress(std::min(static_cast<double>(seek_) / kFramesASecond, mel_.seconds()), mel_.seconds());
+        // Of digital silence a model hears things; nobody speaks there.
+        if (options_.drop_unheard && mel_.is_silence(seek_, frames)) {
+          seek_ += frames;
+        } else {
+          window(frames);
+        }
+        if (events_.progress) events_.progress(std::min(mel_.time_of(static_cast<double>(seek_)), mel_.seconds()), mel_.seconds());
       }
     }
     result_.duration = mel_.seconds();
-    result_.language = language_ ? std::string(language_code(*language_)) : "";
+    if (language_ || guessed_language_) result_.language = language_code(language_ ? *language_ : *guessed_language_);
     result_.text = vocabulary_.decode(said_);
     return std::move(result_);
   }
@@ -120,7 +127,8 @@ class Transcription {
   }
 
   WindowOutcome decode(int64_t frames) {
-    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions, frames);
+    heard_ = options_.drop_unheard ? mel_.heard(seek_, frames) : std::vector<Heard10ms>();
+    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions, frames, heard_);
     SpeechRequest request;
     request.features = mel_.features(seek_, frames);
     request.next = [plan](const SpeechAnswer& answer) { return plan->next(answer); };
@@ -142,24 +150,27 @@ class Transcription {
   void window(int64_t frames) {
     const WindowOutcome heard = decode(frames);
     if (!language_) {
-      language_ = heard.language;
+      guessed_language_ = heard.language;
       result_.language_probability = heard.language_probability;
     }
     if (heard.silent) {
       seek_ += frames;
       return;
     }
+    // A language is that of who speaks first, not of the noise before.
+    language_ = heard.language;
     const int64_t begin = seek_;
     const double offset = static_cast<double>(begin) / kFramesASecond;
     std::vector<SpeechSegment> segments;
     for (const auto& cut : heard.cut.segments) {
       segments.push_back({0, begin, offset + cut.start, offset + cut.end, vocabulary_.decode(cut.tokens), cut.tokens,
                           heard.temperature, static_cast<float>(heard.found.mean_logprob()),
-                          static_cast<float>(heard.compression_ratio), heard.found.no_speech, {}});
+                          static_cast<float>(heard.compression_ratio), heard.found.no_speech, {}, heard.doubt});
     }
     seek_ = begin + (heard.cut.next > 0 ? heard.cut.next : frames);
     if (options_.word_timestamps && !time(segments, heard, begin, frames)) return;
-    finish(segments, heard.temperature);
+    if (options_.drop_unheard) drop_unheard(segments, begin);
+    finish(segments, heard.temperature, begin + frames);
   }
 
   /// Gives the segments their words; false when nothing of the window counts.
@@ -202,7 +213,30 @@ class Transcription {
     return true;
   }
 
-  void finish(std::vector<SpeechSegment>& segments, float temperature) {
+  /// Forgets segments where nothing is heard.
+  void drop_unheard(std::vector<SpeechSegment>& segments, int64_t begin) const {
+    const auto unheard = unheard_segments(segments, heard_, begin, seek_);
+    size_t kept = 0;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (!unheard[i]) std::swap(segments[kept++], segments[i]);
+    }
+    segments.resize(kept);
+  }
+
+  /// The times of what was left out before it count again; `last`: the window's last frame, which no time may pass.
+  void place(SpeechSegment& segment, int64_t last) const {
+    const auto recorded = [&](double& seconds, bool end) {
+      seconds = mel_.time_of(std::min(seconds * kFramesASecond, static_cast<double>(last)), end);
+    };
+    recorded(segment.start, false);
+    recorded(segment.end, true);
+    for (auto& word : segment.words) {
+      recorded(word.start, false);
+      recorded(word.end, true);
+    }
+  }
+
+  void finish(std::vector<SpeechSegment>& segments, float temperature, int64_t window_end) {
     for (auto& segment : segments) {
       if (segment.start == segment.end || is_blank(segment.text)) {
         segment.text.clear();
@@ -210,6 +244,7 @@ class Transcription {
         segment.words.clear();
       }
       segment.id = static_cast<int64_t>(result_.segments.size());
+      if (options_.only_voice) place(segment, window_end);
       context_.insert(context_.end(), segment.tokens.begin(), segment.tokens.end());
       said_.insert(said_.end(), segment.tokens.begin(), segment.tokens.end());
       if (events_.segment) events_.segment(segment);
@@ -231,7 +266,8 @@ class Transcription {
   const TranscribeEvents& events_;
   const SpeechFacts facts_;
   MelStream mel_;
-  std::optional<int> language_;
+  std::optional<int> language_, guessed_language_;  // the latter of sound that held no speech
+  std::vector<Heard10ms> heard_;                    // of the window
   std::vector<int32_t> initial_, hotwords_;
   std::vector<int32_t> context_;  // the last tokens, the initial prompt's before them
   size_t forgotten_ = 0;          // of context_, those that count no more

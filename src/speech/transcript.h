@@ -13,6 +13,9 @@ struct SpokenWord {
   float probability = 0;
 };
 
+/// Why a text may be wrong that was decoded again and did not get better.
+enum class SpeechDoubt { none, repeats, guess };
+
 struct SpeechSegment {
   int64_t id = 0;
   int64_t seek = 0;  // the window's first frame
@@ -21,6 +24,7 @@ struct SpeechSegment {
   std::vector<int32_t> tokens;
   float temperature = 0, avg_logprob = 0, compression_ratio = 0, no_speech_prob = 0;
   std::vector<SpokenWord> words;  // when asked for
+  SpeechDoubt doubt = SpeechDoubt::none;
 };
 
 struct Transcript {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "speech/compression.h"
+#include "speech/unheard.h"
 
 namespace mlxk {
 
@@ -16,13 +17,15 @@ std::string_view stripped(std::string_view text) {
 }  // namespace
 
 WindowPlan::WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
-                       std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames)
+                       std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames,
+                       std::vector<Heard10ms> heard)
     : vocabulary_(std::move(vocabulary)),
       options_(options),
       language_(vocabulary_->multilingual() ? language : 0),
       context_(std::move(context)),
       text_positions_(text_positions),
-      frames_(frames) {
+      frames_(frames),
+      heard_(std::move(heard)) {
   if (language_) outcome_.language = *language_;
 }
 
@@ -66,12 +69,15 @@ SpeechTask WindowPlan::search() const {
   return search;
 }
 
-bool WindowPlan::is_good(const SpeechText& text) const {
+SpeechDoubt WindowPlan::doubt_of(const SpeechText& text) const {
   const double logprob = text.mean_logprob();
   const auto& least = options_.logprob_threshold;
-  if (least && options_.no_speech_threshold && text.no_speech > *options_.no_speech_threshold && logprob < *least) return true;
+  if (least && options_.no_speech_threshold && text.no_speech > *options_.no_speech_threshold && logprob < *least) {
+    return SpeechDoubt::none;  // silence, which another temperature would not change
+  }
   const auto& most = options_.compression_ratio_threshold;
-  return !(most && outcome_.compression_ratio > *most) && !(least && logprob < *least);
+  if (most && outcome_.compression_ratio > *most) return SpeechDoubt::repeats;
+  return least && logprob < *least ? SpeechDoubt::guess : SpeechDoubt::none;
 }
 
 bool WindowPlan::is_silent() const {
@@ -84,7 +90,10 @@ SpeechTask WindowPlan::take(const SpeechText& answer) {
   outcome_.temperature = options_.temperatures[attempt_];
   outcome_.text = vocabulary_->decode(answer.tokens);
   outcome_.compression_ratio = compression_ratio(stripped(outcome_.text));
-  if (!is_good(answer) && attempt_ + 1 < options_.temperatures.size()) {
+  outcome_.silent = is_invented(answer, heard_);
+  if (outcome_.silent) return SpeechEnough{};
+  outcome_.doubt = doubt_of(answer);
+  if (outcome_.doubt != SpeechDoubt::none && attempt_ + 1 < options_.temperatures.size()) {
     ++attempt_;
     return search();
   }

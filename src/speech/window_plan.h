@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "speech/options.h"
+#include "media/voice.h"
 #include "speech/segments.h"
+#include "speech/transcript.h"
 #include "speech/vocabulary.h"
 #include "worker/speech.h"
 
@@ -22,6 +24,7 @@ struct WindowOutcome {
   std::string text;
   double compression_ratio = 0;
   bool silent = false;  // nobody speaks: nothing of it counts
+  SpeechDoubt doubt = SpeechDoubt::none;
   WindowCut cut;
   std::optional<SpeechAlignment> alignment;  // of all text tokens of the cut, where words were asked for
 };
@@ -31,8 +34,9 @@ struct WindowOutcome {
 class WindowPlan {
  public:
   /// Without a `language` it is detected. `context`: the tokens before the window's text, as many as fit.
+  /// `heard`: what the window's frames hold, where text that nobody spoke is to be dropped.
   WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options, std::optional<int> language,
-             std::vector<int32_t> context, int text_positions, int64_t frames);
+             std::vector<int32_t> context, int text_positions, int64_t frames, std::vector<Heard10ms> heard);
   SpeechTask next(const SpeechAnswer& answer);
   WindowOutcome& outcome() { return outcome_; }
 
@@ -42,7 +46,7 @@ class WindowPlan {
   SpeechTask take(const SpeechText& answer);
   SpeechTask take(const SpeechAlignment& answer);
   SpeechTask search() const;
-  bool is_good(const SpeechText& text) const;
+  SpeechDoubt doubt_of(const SpeechText& text) const;
   bool is_silent() const;
 
   std::shared_ptr<const SpeechVocabulary> vocabulary_;
@@ -51,6 +55,7 @@ class WindowPlan {
   std::vector<int32_t> context_;
   int text_positions_;
   int64_t frames_;
+  std::vector<Heard10ms> heard_;
   size_t attempt_ = 0;  // of the temperatures
   WindowOutcome outcome_;
 };

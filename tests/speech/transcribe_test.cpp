@@ -4,10 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <random>
 
 #include "backend/mlx_backend.h"
+#include "base/error.h"
 #include "json/json.h"
 #include "speech/languages.h"
 
@@ -142,6 +145,96 @@ TEST_F(Transcribe, HearsWhichLanguageItIs) {
   EXPECT_EQ(got.language, "en");
   EXPECT_GT(got.language_probability, 0.5F);
   EXPECT_NEAR(got.duration, 11.0, 0.01);
+}
+
+/// `seconds` of what `wave` gives for each sample's time.
+template <class Wave>
+std::vector<float> sound(int seconds, const Wave& wave) {
+  std::vector<float> samples(static_cast<size_t>(seconds) * 16000);
+  for (size_t i = 0; i < samples.size(); ++i) samples[i] = static_cast<float>(wave(static_cast<double>(i) / 16000));
+  return samples;
+}
+
+std::vector<float> noise(int seconds, double level) {
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal(0, level);
+  return sound(seconds, [&](double) { return normal(random); });
+}
+
+double chord(double t) {
+  double sum = 0;
+  for (const double hertz : {220.0, 277.0, 330.0}) {
+    for (int h = 1; h <= 6; ++h) sum += std::sin(2 * M_PI * hertz * h * t) / h;
+  }
+  return 0.05 * sum * std::exp(-3 * std::fmod(t, 0.5));
+}
+
+TEST_F(Transcribe, NothingIsHeardWhereNobodySpeaks) {
+  const auto drum = [](double t) { return 0.3 * std::sin(2 * M_PI * 70 * t) * std::exp(-20 * std::fmod(t, 0.25)); };
+  for (const auto& [name, samples] :
+       {std::pair("silence", noise(40, 0)), {"dither", noise(40, 1.5e-5)}, {"hiss", noise(35, 1e-3)}, {"noise", noise(12, 0.1)},
+        {"hum", sound(12, [](double t) { return 0.1 * std::sin(2 * M_PI * 50 * t); })}, {"chords", sound(35, chord)},
+        {"drums", sound(12, drum)}}) {
+    for (const bool only_voice : {false, true}) {
+      Samples source(samples);
+      TranscribeOptions options;
+      options.only_voice = only_voice;
+      EXPECT_EQ(transcribe(engine(), source, options).text, "") << name << only_voice;
+    }
+  }
+}
+
+TEST_F(Transcribe, TextsKeepTheirTimesBetweenLongPauses) {
+  const auto spoken = clip("universe");
+  std::vector<float> samples = noise(150, 1e-4);
+  for (const size_t second : {20, 70, 140}) {
+    for (size_t i = 0; i < spoken.size(); ++i) samples[second * 16000 + i] += spoken[i];
+  }
+  Samples source(samples);
+  TranscribeOptions options;
+  options.only_voice = true;
+  const Transcript got = transcribe(engine(), source, options);
+  ASSERT_EQ(got.segments.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) {
+    const double begin = i == 0 ? 20 : i == 1 ? 70 : 140;
+    EXPECT_EQ(got.segments[i].text, " A man said to the universe, Sir, I exist.");
+    EXPECT_NEAR(got.segments[i].start, begin, 1.6);
+    EXPECT_NEAR(got.segments[i].end, begin + 4.6, 1.6);
+  }
+  EXPECT_NEAR(got.duration, 150, 0.01);
+}
+
+TEST_F(Transcribe, NoTextIsMadeUpBehindTheLastWords) {
+  std::vector<float> samples = clip("jfk");
+  const auto hiss = noise(60, 1e-3);
+  samples.resize(hiss.size());
+  for (size_t i = 0; i < hiss.size(); ++i) samples[i] += hiss[i];
+  Samples source(samples);
+  const Transcript got = transcribe(engine(), source, {});
+  EXPECT_LT(got.segments.back().end, 13);
+  EXPECT_EQ(got.language, "en");
+}
+
+TEST_F(Transcribe, ATelephoneIsUnderstood) {
+  std::vector<float> samples = clip("universe");
+  for (int pass = 0; pass < 4; ++pass) {  // 300 to 3400 Hz, roughly
+    float low = 0, slow = 0;
+    for (float& x : samples) {
+      low += 0.62F * (x - low);
+      slow += 0.03F * (low - slow);
+      x = low - slow;
+    }
+  }
+  Samples source(samples);
+  EXPECT_EQ(transcribe(engine(), source, {}).text, " A man said to the universe, Sir, I exist.");
+}
+
+TEST_F(Transcribe, ClipsAndOnlyVoiceContradictEachOther) {
+  Samples source(clip("universe"));
+  TranscribeOptions options;
+  options.only_voice = true;
+  options.clips = {{1, 2}};
+  EXPECT_THROW(transcribe(engine(), source, options), Error);
 }
 
 }  // namespace

@@ -1,0 +1,56 @@
+#include "speech/unheard.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mlxk {
+
+namespace {
+
+constexpr double kFramesASecond = 100;
+constexpr int64_t kBeside = 50;      // frames by which a segment's times may be wrong
+constexpr int64_t kUncovered = 50;   // frames of voice that may have no text
+constexpr int64_t kHeardAtLeast = 5;  // frames that are heard, or it was a click
+
+// So sure the model is of what somebody said; measured on speech in noise and on noises.
+constexpr float kNoSpeechInSilence = 0.3F, kNoSpeechInSound = 0.6F;
+constexpr double kGuessInSilence = -0.5, kGuessInSound = -1.0;
+
+int64_t count_of(std::span<const Heard10ms> heard, Heard10ms least) {
+  return std::count_if(heard.begin(), heard.end(), [&](Heard10ms one) { return one >= least; });
+}
+
+}  // namespace
+
+bool is_invented(const SpeechText& text, std::span<const Heard10ms> heard) {
+  if (heard.empty() || count_of(heard, Heard10ms::voice) > 0) return false;
+  const bool silent = count_of(heard, Heard10ms::sound) < kHeardAtLeast;
+  return text.no_speech > (silent ? kNoSpeechInSilence : kNoSpeechInSound) ||
+         text.mean_logprob() < (silent ? kGuessInSilence : kGuessInSound);
+}
+
+std::vector<bool> unheard_segments(std::span<const SpeechSegment> segments, std::span<const Heard10ms> heard, int64_t begin,
+                                   int64_t end) {
+  const auto count = static_cast<int64_t>(heard.size());
+  const auto span_of = [&](const SpeechSegment& segment) {
+    const auto first = static_cast<int64_t>(std::floor(segment.start * kFramesASecond)) - begin - kBeside;
+    const auto last = static_cast<int64_t>(std::ceil(segment.end * kFramesASecond)) - begin + kBeside;
+    const int64_t from = std::clamp<int64_t>(first, 0, count);
+    return std::pair(from, std::clamp<int64_t>(last, from, count));
+  };
+  std::vector<bool> unheard, covered(heard.size());
+  for (const auto& segment : segments) {
+    const auto [from, to] = span_of(segment);
+    const auto part = heard.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from));
+    unheard.push_back(count_of(part, Heard10ms::sound) < kHeardAtLeast);
+    if (!unheard.back()) std::fill(covered.begin() + from, covered.begin() + to, true);
+  }
+  int64_t uncovered = 0;
+  for (int64_t i = 0; i < std::min(end - begin, count); ++i) {
+    uncovered += heard[static_cast<size_t>(i)] == Heard10ms::voice && !covered[static_cast<size_t>(i)] ? 1 : 0;
+  }
+  if (uncovered > kUncovered) unheard.assign(segments.size(), false);
+  return unheard;
+}
+
+}  // namespace mlxk
