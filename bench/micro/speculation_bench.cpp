@@ -1,7 +1,9 @@
-// Guessing tokens against decoding without it, in turn: speculation_bench MODEL costs
-//                                                       speculation_bench MODEL PROMPTS ROWS TOKENS [ROUNDS]
-// PROMPTS: token ids, a prompt a line. The next ROWS of them go together, under every setting in turn; the best of the rounds
-// counts.
+// Guessing tokens against decoding without it: speculation_bench MODEL costs
+//                                               speculation_bench MODEL PROMPTS ROWS TOKENS [ROUNDS]
+// PROMPTS: token ids, a prompt a line. The next ROWS of them go together, under all settings at once: each in turn gives some
+// tokens, so that what slows the machine slows all of them. `again` is `off` once more: what differs there is chance.
+// SETTINGS names those to run (off,again,on,auto,draft,always), DRAFT the draft model's folder, TEMPERATURE, DRAFT_TOKENS and
+// BURST (tokens of a turn) and REST_MS (between turns) say the rest.
 #include <fmt/format.h>
 #include <mlx/transforms.h>
 
@@ -12,6 +14,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "backend/generation.h"
 #include "backend/mlx_backend.h"
@@ -55,35 +58,50 @@ void print_costs(const std::string& folder) {
   }
 }
 
-/// Tokens a second of all rows from the first token on, as of when they have all begun.
-double run(TextModel& model, const std::vector<GenerateRequest>& requests, int64_t tokens) {
-  std::vector<std::unique_ptr<Sequence>> sequences;
-  std::vector<Sequence*> running;
-  for (const auto& request : requests) {
-    sequences.push_back(model.start(request));
-    running.push_back(sequences.back().get());
+/// Requests under one setting, which can stop and go on.
+class Run {
+ public:
+  Run(TextModel& model, const std::vector<GenerateRequest>& requests) : model_(model), begun_(requests.size()) {
+    for (const auto& request : requests) {
+      sequences_.push_back(model.start(request));
+      running_.push_back(sequences_.back().get());
+    }
+    while (std::find(begun_.begin(), begun_.end(), false) != begun_.end()) step();
+    tokens_ = 0;
+    seconds_ = 0;
   }
-  std::vector<bool> begun(requests.size());
-  std::vector<int64_t> left(requests.size(), tokens);
-  std::optional<Clock::time_point> start;
-  int64_t counted = 0;
-  while (!running.empty()) {
+  /// Goes on until all rows together have given so many tokens since they all had begun.
+  void advance(int64_t tokens) {
+    const auto start = Clock::now();
+    while (!running_.empty() && tokens_ < tokens) step();
+    seconds_ += seconds_since(start);
+  }
+  bool ended() const { return running_.empty(); }
+  double rate() const { return static_cast<double>(tokens_) / seconds_; }
+
+ private:
+  void step() {
     std::vector<Sequence*> ended;
-    model.step(running, [&](size_t index, const Event& event) {
+    model_.step(running_, [&](size_t index, const Event& event) {
       const auto number = static_cast<size_t>(
-          std::find_if(sequences.begin(), sequences.end(), [&](auto& one) { return one.get() == running[index]; }) -
-          sequences.begin());
+          std::find_if(sequences_.begin(), sequences_.end(), [&](auto& one) { return one.get() == running_[index]; }) -
+          sequences_.begin());
       if (std::holds_alternative<TokenEvent>(event)) {
-        begun[number] = true;
-        if (start) ++counted;
+        begun_[number] = true;
+        ++tokens_;
       }
-      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event)) ended.push_back(running[index]);
+      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event)) ended.push_back(running_[index]);
     });
-    if (!start && std::all_of(begun.begin(), begun.end(), [](bool b) { return b; })) start = Clock::now();
-    for (Sequence* one : ended) running.erase(std::find(running.begin(), running.end(), one));
+    for (Sequence* one : ended) running_.erase(std::find(running_.begin(), running_.end(), one));
   }
-  return static_cast<double>(counted) / seconds_since(*start);
-}
+
+  TextModel& model_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
+  std::vector<Sequence*> running_;
+  std::vector<bool> begun_;
+  int64_t tokens_ = 0;
+  double seconds_ = 0;
+};
 
 }  // namespace
 
@@ -102,19 +120,32 @@ int main(int argc, char** argv) {
   }
   const size_t rows = static_cast<size_t>(std::atoi(argv[3]));
   const int64_t tokens = std::atoi(argv[4]);
+  const auto word = [](const char* name, const char* usual) { return std::string(std::getenv(name) ? std::getenv(name) : usual); };
+  const std::string draft = word("DRAFT", ""), names = word("SETTINGS", "off,again,on,auto");
+  const int draft_tokens = std::stoi(word("DRAFT_TOKENS", "4"));
+  const int64_t burst = std::stoi(word("BURST", "32")), rest = std::stoi(word("REST_MS", "20"));
+  const float temperature = std::stof(word("TEMPERATURE", "0"));
+  const std::map<std::string, TextModelOptions> known{
+      {"off", {}},
+      {"again", {}},
+      {"on", {.prompt_lookup = PromptLookup::on}},
+      {"auto", {.prompt_lookup = PromptLookup::automatic}},
+      {"draft", {.draft_dir = draft, .draft_tokens = draft_tokens}},
+      {"always", {.draft_dir = draft, .draft_tokens = draft_tokens, .draft_always = true}}};
   struct Setting {
-    const char* name;
-    TextModelOptions options;
-    std::unique_ptr<TextModel> model = nullptr;
-    std::vector<double> rates = {};
+    std::string name;
+    std::unique_ptr<TextModel> model;
+    double rate = 0;
+    std::vector<double> ratios = {}, of_group = {};
   };
   std::vector<Setting> settings;
-  settings.push_back({"off", {}});
-  if (!std::getenv("WITHOUT_ON")) settings.push_back({"on", {.prompt_lookup = PromptLookup::on}});
-  settings.push_back({"auto", {.prompt_lookup = PromptLookup::automatic}});
+  std::istringstream list(names);
+  for (std::string name; std::getline(list, name, ',');) settings.push_back({name, backend.load_text(argv[1], known.at(name), {})});
   const int rounds = argc > 5 ? std::atoi(argv[5]) : 3;
-  for (Setting& setting : settings) setting.model = backend.load_text(argv[1], setting.options, {});
-  const float temperature = std::getenv("TEMPERATURE") ? std::strtof(std::getenv("TEMPERATURE"), nullptr) : 0.0F;
+  const auto middle = [](std::vector<double>& all, double share) {
+    std::sort(all.begin(), all.end());
+    return all[static_cast<size_t>(share * static_cast<double>(all.size() - 1) + 0.5)];
+  };
   for (size_t first = 0; first < prompts.size(); first += rows) {
     std::vector<GenerateRequest> requests;
     for (size_t i = 0; i < rows; ++i) {
@@ -123,22 +154,33 @@ int main(int argc, char** argv) {
       request.sampling.seed = i;
       requests.push_back(std::move(request));
     }
-    for (Setting& setting : settings) setting.rates.push_back(0);
+    for (Setting& setting : settings) setting.of_group.clear();
     for (int round = 0; round < rounds; ++round) {
-      for (Setting& setting : settings) setting.rates.back() = std::max(setting.rates.back(), run(*setting.model, requests, tokens));
+      std::vector<std::unique_ptr<Run>> runs;
+      for (Setting& setting : settings) runs.push_back(std::make_unique<Run>(*setting.model, requests));
+      int64_t upto = 0;
+      for (int turn = round; std::any_of(runs.begin(), runs.end(), [](auto& one) { return !one->ended(); }); ++turn) {
+        upto += burst * static_cast<int64_t>(rows);
+        for (size_t i = 0; i < runs.size(); ++i) {  // to and fro
+          // What the one before has begun ahead is done by then.
+          std::this_thread::sleep_for(std::chrono::milliseconds(rest));
+          runs[turn % 2 == 0 ? i : runs.size() - 1 - i]->advance(upto);
+        }
+      }
+      for (size_t i = 0; i < runs.size(); ++i) settings[i].rate = runs[i]->rate();
+      for (Setting& setting : settings) {
+        setting.ratios.push_back(setting.rate / settings[0].rate);
+        setting.of_group.push_back(setting.ratios.back());
+      }
     }
-    for (Setting& setting : settings) {
-      fmt::print("{} {:.1f}/s {:.2f}  ", setting.name, setting.rates.back(), setting.rates.back() / settings[0].rates.back());
-    }
+    for (Setting& setting : settings) fmt::print("{} {:.1f}/s {:.3f}  ", setting.name, setting.rate, middle(setting.of_group, 0.5));
     fmt::print("\n");
     std::fflush(stdout);
   }
   for (Setting& setting : settings) {
-    std::vector<double> ratios;
-    for (size_t i = 0; i < setting.rates.size(); ++i) ratios.push_back(setting.rates[i] / settings[0].rates[i]);
-    std::sort(ratios.begin(), ratios.end());
     const CacheFacts facts = setting.model->cache_facts();
-    fmt::print("{}: {:.3f} of off (median), {:.3f} at worst; {} of {} guesses right\n", setting.name, ratios[ratios.size() / 2],
-               ratios.front(), facts.accepted_tokens, facts.drafted_tokens);
+    fmt::print("{}: {:.3f} of off (median; half of the rounds {:.3f} to {:.3f}); {} of {} guesses right\n", setting.name,
+               middle(setting.ratios, 0.5), middle(setting.ratios, 0.25), middle(setting.ratios, 0.75), facts.accepted_tokens,
+               facts.drafted_tokens);
   }
 }

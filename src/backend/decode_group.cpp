@@ -214,10 +214,9 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
     };
     const size_t is_under_way = under_way_ && under_way_->has(one.get()) ? 1 : 0;
     if (lookup_ == PromptLookup::automatic) add(looked_up, guessers_[one.get()].chances(one->text(), is_under_way));
-    // What a step of one token takes is to be known first.
-    if (drafter_ && (!costs_.empty() || drafter_->always())) add(drafted, drafter_->chances(*one, step_seconds));
+    if (drafter_) add(drafted, drafter_->chances(*one, step_seconds));
   }
-  if (drafter_ && drafter_->always()) {
+  if (drafter_ && drafter_->insists()) {
     size_t longest = 0;
     for (const auto& row : drafted) longest = std::max(longest, row.size());
     if (longest > 0) return {Guesses::By::drafter, static_cast<int>(longest)};

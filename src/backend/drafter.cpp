@@ -21,6 +21,8 @@ constexpr double kLeastChance = 0.3;
 // What a completion begins with counts as much as a few of its own tokens; of these a twentieth is forgotten with each, of
 // all completions' hardly anything.
 constexpr double kAssumed = 0.7, kAssumedWeight = 4, kMemory = 0.95, kLongMemory = 0.995;
+// What guesses cost is known after so many.
+constexpr int kTrials = 3;
 // Where it gains nothing, it is tried again after so many tokens, then after twice as many, and in a new text of so many.
 constexpr size_t kRetryAfter = 256, kRetryTexts = 8;
 // Of the time of an answer, of which more than this many tokens are not counted on, so much may go into catching up.
@@ -42,16 +44,19 @@ void Drafter::Tally::add(bool is_right, double memory) {
   all = memory * all + 1;
 }
 
-Drafter::Drafter(std::unique_ptr<Model> model, int most, int64_t vocab, bool always)
+Drafter::Drafter(std::unique_ptr<Model> model, const Model& first, int most, bool always)
     : model_(std::move(model)),
       most_(most),
-      vocab_(std::min(vocab, model_->vocab_size())),
+      vocab_(std::min(first.vocab_size(), model_->vocab_size())),
+      share_(static_cast<double>(model_->weight_bytes()) / static_cast<double>(std::max<uint64_t>(1, first.weight_bytes()))),
       always_(always),
       layout_(*model_),
       longest_text_(layout_.stateless_tokens()),
       all_{kAssumed * kAssumedWeight, kAssumedWeight} {
   if (model_->context_length() > 0) longest_text_ = std::min(longest_text_, model_->context_length());
 }
+
+bool Drafter::insists() const { return always_ || trials_ < kTrials; }
 
 uint64_t Drafter::kv_bytes() const {
   uint64_t bytes = 0;
@@ -70,7 +75,7 @@ Drafter::State& Drafter::state_of(const Completion& one) {
   return states_.emplace(&one, std::move(state)).first->second;
 }
 
-double Drafter::seconds(int rows, double step_seconds) const { return costs_.empty() ? step_seconds : costs_.of(rows); }
+double Drafter::seconds(int rows, double step_seconds) const { return costs_.empty() ? share_ * step_seconds : costs_.of(rows); }
 
 std::vector<double> Drafter::chances(const Completion& one, double step_seconds) {
   const size_t length = one.text().size();
@@ -184,6 +189,7 @@ void Drafter::guess(std::span<Row> rows, int count) {
     all.erase(std::find_if(all.begin(), all.end(), [&](int32_t id) { return id >= vocab_; }), all.end());
   }
   costs_.add(rows_count, seconds_since(begun) / count);
+  ++trials_;
 }
 
 void Drafter::learn(const Completion& one, bool right) {

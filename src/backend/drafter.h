@@ -18,11 +18,11 @@ namespace mlxk {
 /// guesses that were wrong and catch up with what was decoded without it. Worker thread.
 class Drafter {
  public:
-  /// `most`: guesses at a time. `vocab`: ids that the first model has; others are not guessed. `always`: guesses also where it
-  /// is wrong too often.
-  Drafter(std::unique_ptr<Model> model, int most, int64_t vocab, bool always = false);
+  /// `model` guesses for `first`, `most` tokens at a time; where `always`, also when it is wrong too often.
+  Drafter(std::unique_ptr<Model> model, const Model& first, int most, bool always = false);
 
-  bool always() const { return always_; }
+  /// Whether it is to guess whatever that may gain: it always is, or the first guesses must show what they cost.
+  bool insists() const;
   uint64_t weight_bytes() const { return model_->weight_bytes(); }
   /// Tokens of a text up to which it can guess; 0: its caches cannot forget.
   int64_t longest_text() const { return longest_text_; }
@@ -33,7 +33,8 @@ class Drafter {
   /// For each n the chance that its first n guesses for `one` are right; empty where it is not to guess: it was wrong too
   /// often, cannot, or would have to catch up with more than can be gained at `step_seconds` a token without it.
   std::vector<double> chances(const Completion& one, double step_seconds);
-  /// What a guess for each of so many completions takes; in terms of a step of the first model where none was measured.
+  /// What a guess for each of so many completions takes; where none was measured by its share of the
+  /// first model's weights, a step of which takes `step_seconds`.
   double seconds(int rows, double step_seconds) const;
 
   struct Row {
@@ -69,13 +70,15 @@ class Drafter {
 
   std::unique_ptr<Model> model_;
   const int most_;
-  const int64_t vocab_;
+  const int64_t vocab_;  // ids that both models have
+  const double share_;   // of the first model's weights
   const bool always_;
   CacheLayout layout_;
   int64_t longest_text_;
   std::map<const Completion*, State> states_;
   Tally all_;              // of all completions: what a new one begins with
   uint64_t begun_ = 0;     // completions
+  int trials_ = 0;         // guesses of any rows
   StepCosts costs_;        // of a guess, by rows
   double catch_up_seconds_ = 0;  // of a token; 0: not measured yet
 };

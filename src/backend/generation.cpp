@@ -78,8 +78,8 @@ class MlxSequence : public Sequence {
 };
 
 /// Null where it could not forget what it guessed.
-std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const TextModelOptions& options, int64_t vocab) {
-  auto drafter = std::make_unique<Drafter>(std::move(model), options.draft_tokens, vocab, options.draft_always);
+std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const Model& first, const TextModelOptions& options) {
+  auto drafter = std::make_unique<Drafter>(std::move(model), first, options.draft_tokens, options.draft_always);
   return drafter->longest_text() > 0 ? std::move(drafter) : nullptr;
 }
 
@@ -97,7 +97,7 @@ class MlxTextModel : public TextModel {
     facts_.speculative_tokens = std::min<int64_t>(layout_.stateless_tokens(), model_->steady_tokens());
     std::unique_ptr<Drafter> drafter;
     if (make_draft && facts_.speculative_tokens > 0) {
-      drafter = usable_drafter(make_draft(), options, facts_.vocab_size);
+      drafter = usable_drafter(make_draft(), *model_, options);
     }
     if (drafter) facts_.draft_weight_bytes = drafter->weight_bytes();
     group_.emplace(*model_, options.prompt_lookup, facts_.speculative_tokens, std::move(drafter));
