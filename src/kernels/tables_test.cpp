@@ -107,13 +107,14 @@ TEST_P(EveryTable, MultipliesPackedWeightsOfEveryWidthAndGroup) {
 
 TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
   const CpuKernels& kernels = *GetParam();
-  const auto x = random_floats(512 * 192, 6);
+  const auto x = random_floats(512 * 608, 6);
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
-    for (const int group : {16, 64}) {
-      const AffineCase c(70, 192, bits, group);
+    for (const int group : {16, 32, 64, 128}) {
+      const int64_t columns = 608 / group * group;
+      const AffineCase c(70, columns, bits, group);
       for (const Phase phase : {Phase::decode, Phase::prefill}) {
         std::vector<std::vector<float>> alone;
-        for (int64_t r = 0; r < 33; ++r) alone.push_back(affine_product(kernels, c.weight, x.data() + r * 192, 1, phase));
+        for (int64_t r = 0; r < 33; ++r) alone.push_back(affine_product(kernels, c.weight, x.data() + r * columns, 1, phase));
         for (const int64_t n : {2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 32, 33, 512}) {
           const auto together = affine_product(kernels, c.weight, x.data(), n, phase);
           for (int64_t r = 0; r < std::min<int64_t>(n, 33); ++r) {

@@ -12,9 +12,7 @@ static constexpr int kFetchAhead = 6144;
 template <int X>
 static constexpr int kFetchHint = X == 1 ? 0 : 3;
 
-/// What a weight's bits mean: an affine weight of `Code` bits, or
-enum { kFp4 = -4 };  // e2m1, its values times 512 in a plane of 16-bit integers
-
+/// How a weight of `Code` bits is unpacked; kFp4: its values times 512 in a plane of 16-bit integers.
 template <int Code>
 struct Decode {
   static constexpr int kBits = Code == kFp4 ? 4 : Code;
@@ -34,7 +32,15 @@ static int unit_of(int group, int bits) {
 
 static int64_t chunk_of(int bits) { return bits == 0 ? 2 * kLanes : kVectorBytes * 8 / unpacked_bits(bits); }
 
+#ifdef MLXK_BYTE_PRODUCTS
+#include "kernels/isa/byte_rows.h"
+#endif
+
 static void row_layout(int64_t columns, int group, int bits, QuantizedRows* rows) {
+#ifdef MLXK_BYTE_PRODUCTS
+  if (takes_bytes(group, bits)) return byte_layout(columns, rows);
+#endif
+  if (bits == kFp4) bits = 4;
   const int64_t chunk = chunk_of(bits);
   // A cache line more than whole chunks: rows that are a power of two apart would compete for the same lines.
   rows->stride = (columns + chunk - 1) / chunk * chunk + 32;
@@ -67,6 +73,10 @@ static void quantize_for_panels(const float* x, int64_t columns, int group, cons
 
 static void quantize_row(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row) {
   if (bits == 0) return quantize_for_panels(x, columns, group, out, row);
+#ifdef MLXK_BYTE_PRODUCTS
+  if (takes_bytes(group, bits)) return quantize_bytes(x, columns, bits, out, row);
+#endif
+  if (bits == kFp4) bits = 4;
   enum { kPiece = 1024 };  // a multiple of every chunk and group
   int16_t* q = out->q + row * out->stride;
   float* scales = out->scales + row * out->units;
@@ -308,6 +318,9 @@ static void affine_rows_of(const AffineWeight* w, const QuantizedRows* x, int64_
 static void affine_rows(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,
                         int64_t y_stride) {
   if (is_small_scale(w->type)) return affine_rows_of<kFp4>(w, x, n, begin, end, y, y_stride);
+#ifdef MLXK_BYTE_PRODUCTS
+  if (takes_bytes(w->group, w->bits)) return byte_rows(w, x, n, begin, end, y, y_stride);
+#endif
   switch (w->bits) {
     case 2: return affine_rows_of<2>(w, x, n, begin, end, y, y_stride);
     case 3: return affine_rows_of<3>(w, x, n, begin, end, y, y_stride);

@@ -117,3 +117,67 @@ static inline vi f_order(int each) {
 static inline vi i_moved(vi order, int n) { return i_add(order, i_set(n)); }
 /// Lane i is v's lane order[i].
 static inline vf f_pick(vf v, vi order) { return _mm512_permutexvar_ps(order, v); }
+
+#ifdef __AVX512VNNI__
+// What byte_rows.h needs.
+#define MLXK_BYTE_PRODUCTS
+/// acc + the four products of unsigned and signed bytes in each 32-bit lane.
+static inline vi b_multiply_add(vi acc, vi weights, vi digits) { return _mm512_dpbusd_epi32(acc, weights, digits); }
+static inline vi i_times_256(vi v) { return _mm512_slli_epi32(v, 8); }
+/// The low bytes of the lanes, stored.
+static inline void b_store(uint8_t* p, vi v) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(v)); }
+/// The even or the odd lanes of a, then those of b.
+static inline vi i_every_second(vi a, vi b, int first) {
+  const vi even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  return _mm512_permutex2var_epi32(a, i_add(even, i_set(first)), b);
+}
+/// Lane 4 j + i is the sum of the four lanes from 4 j on of v[i].
+static inline vi i_sums_of_four(const vi* v) {
+  const vi a = i_add(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+  const vi b = i_add(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+  return i_add(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+/// With quarters of four lanes each: a0 + a1, a2 + a3, b0 + b1, b2 + b3.
+static inline vi i_joined_quarters(vi a, vi b) {
+  return i_add(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
+}
+/// Lane 4 j + i is p[j].
+static inline vf f_load_quarters(const float* p) {
+  const vi order = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  return _mm512_permutexvar_ps(order, _mm512_castps128_ps512(_mm_loadu_ps(p)));
+}
+/// An order for f_pick_quarters: lane 4 j + i names lane j / each.
+static inline vi quarters_order(int each) {
+  const vi order = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  return _mm512_srl_epi32(order, _mm_cvtsi32_si128(__builtin_ctz((unsigned)each)));
+}
+/// Lane 4 j + i is v[i]'s lane order[4 j + i].
+static inline vf f_pick_quarters(const vf* v, vi order) {
+  const vi second = _mm512_set_epi32(16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0);
+  const vi both = i_add(order, second);
+  return _mm512_mask_blend_ps(0xCCCC, _mm512_permutex2var_ps(v[0], both, v[1]), _mm512_permutex2var_ps(v[2], both, v[3]));
+}
+/// v[i]'s lane j becomes v[j]'s lane i.
+static inline void i_transpose(vi* v) {
+  vi a[16];
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    const vi low = _mm512_unpacklo_epi32(v[i], v[i + 1]), high = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+    const vi low2 = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]), high2 = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
+    a[i] = _mm512_unpacklo_epi64(low, low2);
+    a[i + 1] = _mm512_unpackhi_epi64(low, low2);
+    a[i + 2] = _mm512_unpacklo_epi64(high, high2);
+    a[i + 3] = _mm512_unpackhi_epi64(high, high2);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const vi p = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88), q = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xDD);
+    const vi r = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88), s = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xDD);
+    v[i] = _mm512_shuffle_i32x4(p, r, 0x88);
+    v[i + 8] = _mm512_shuffle_i32x4(p, r, 0xDD);
+    v[i + 4] = _mm512_shuffle_i32x4(q, s, 0x88);
+    v[i + 12] = _mm512_shuffle_i32x4(q, s, 0xDD);
+  }
+}
+static inline vi i_from_bits(vf v) { return _mm512_castps_si512(v); }
+#endif

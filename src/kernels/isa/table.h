@@ -11,6 +11,9 @@ namespace mlxk {
 /// a float of 4 and 3 bits.
 enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0 = 3, kScaleE4M3 = 4 };
 
+/// In place of a weight's bits: four that are an e2m1 float.
+constexpr int kFp4 = -4;
+
 /// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, q of `bits` bits. With scales of
 /// a byte: value = scale * q, q an e2m1 (4 bits) or e4m3 (8 bits) float.
 struct AffineWeight {
@@ -66,8 +69,8 @@ struct CpuKernels {
   const char* name;
   int lanes;  // floats in a vector; a panel has that many weight rows
 
-  /// Fills in stride, units and groups for rows of `columns`: for decode with weights of that many bits, for prefill
-  /// with bits 0.
+  /// Fills in stride, units and groups for rows of `columns`: for decode with weights of that many bits (or kFp4), for
+  /// prefill with bits 0.
   void (*row_layout)(int64_t columns, int group, int bits, QuantizedRows* rows);
 
   /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0: in
