@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 
 #include "chat/tools/tool_format.h"
 
 namespace mlxk {
 
 namespace {
+constexpr size_t kLongestMarker = 32;  // tokens
+
 std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
@@ -37,7 +40,8 @@ Completion::Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<s
       decoder_(tokenizer_, false),
       stops_(control_),
       splitter_(with_calls(format, calls, tools)),
-      tools_(calls, tools) {
+      tools_(calls, tools),
+      reasoning_markers_(format.markers()) {
   control_ = joined(std::move(control_), own_markers(format, calls, tools));
 }
 
@@ -67,17 +71,46 @@ std::vector<Part> Completion::pass(const std::string& text) {
   return stops_.stopped() ? end(std::move(parts)) : parts;
 }
 
+/// A token is counted where it begins; when a marker has ended the reasoning, the marker's own tokens are taken back.
+void Completion::count_reasoning(const std::string& text, bool began_inside) {
+  if (!began_inside) return;
+  ++reasoning_tokens_;
+  lately_.push_back(text);
+  if (lately_.size() > kLongestMarker) lately_.pop_front();
+  if (splitter_.reasons()) return;
+  std::string all;
+  for (const std::string& one : lately_) all += one;
+  std::optional<size_t> marker;  // where the last one begins
+  for (const std::string& one : reasoning_markers_) {
+    const size_t at = all.rfind(one);
+    if (at != std::string::npos) marker = std::max(marker.value_or(0), at);
+  }
+  size_t end = all.size();
+  for (; marker && end > *marker; lately_.pop_back()) {
+    end -= lately_.back().size();
+    if (end >= *marker) --reasoning_tokens_;
+  }
+  lately_.clear();
+}
+
 std::vector<Part> Completion::push(int32_t id) {
   if (stopped()) return {};
+  const bool began_inside = splitter_.reasons();
   if (tokenizer_->is_special(id)) {
     // A special token is no text, unless it ends the answer or belongs to a format (Gemma 4's tag is token + word).
     const std::string token = tokenizer_->id_to_token(id).value_or("");
     const bool known = std::any_of(control_.begin(), control_.end(), [&](const std::string& control) {
       return !token.empty() && control.find(token) != std::string::npos;
     });
-    if (!known) return {};
+    if (!known) {
+      count_reasoning("", began_inside);
+      return {};
+    }
   }
-  return pass(decoder_.push(id));
+  const std::string text = decoder_.push(id);
+  auto parts = pass(text);
+  count_reasoning(text, began_inside);
+  return parts;
 }
 
 std::vector<Part> Completion::finish() {

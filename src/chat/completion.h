@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,8 +30,11 @@ class Completion {
   bool stopped() const { return stops_.stopped() || tools_.complete(); }
   /// Tool calls begun so far: with at least one, an answer that stops has finished for its `tool_calls`.
   int tool_calls() const { return tools_.calls(); }
+  /// Tokens so far that began in the reasoning: those between its markers, blanks among them.
+  int64_t reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
+  void count_reasoning(const std::string& text, bool began_inside);
   std::vector<Part> pass(const std::string& text);
   std::vector<Part> find_calls(std::vector<Part> parts);
   std::vector<Part> end(std::vector<Part> parts);
@@ -41,6 +45,9 @@ class Completion {
   StopMatcher stops_;
   ReasoningSplitter splitter_;
   ToolCallSplitter tools_;
+  std::vector<std::string> reasoning_markers_;
+  std::deque<std::string> lately_;  // texts of the reasoning's last tokens
+  int64_t reasoning_tokens_ = 0;
 };
 
 }  // namespace mlxk

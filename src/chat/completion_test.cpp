@@ -52,6 +52,40 @@ TEST(Completion, SplitsReasoningMarkedBySpecialTokens) {
             (Shown{"hm", "yes", false}));
 }
 
+/// Pushes every token in turn; how many were reasoning.
+int64_t reasoning_tokens(const std::vector<std::string>& tokens, const std::vector<std::string>& special,
+                         const ReasoningFormat& format) {
+  Completion completion(testing::small_tokenizer(tokens, special), {}, format);
+  for (size_t i = 0; i < tokens.size(); ++i) completion.push(static_cast<int32_t>(i));
+  completion.finish();
+  return completion.reasoning_tokens();
+}
+
+TEST(Completion, CountsTheTokensBetweenTheMarkersOfReasoning) {
+  const ReasoningFormat think = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};
+  ReasoningFormat opened = think;
+  opened.prompt_opens = true;
+  const std::vector<std::string> tags = {"<think>", "</think>"};
+  EXPECT_EQ(reasoning_tokens({"<think>", "\n", "a", "b", "\n\n", "</think>", " ", "yes"}, tags, think), 4);
+  EXPECT_EQ(reasoning_tokens({"a", " b", "</think>", "yes"}, tags, opened), 2);
+  EXPECT_EQ(reasoning_tokens({"<think>", "</think>", "yes"}, tags, think), 0);
+  EXPECT_EQ(reasoning_tokens({"a", "b"}, tags, think), 0);
+  EXPECT_EQ(reasoning_tokens({"<think>", "a", "b"}, tags, think), 2);  // the limit came before the end
+}
+
+TEST(Completion, TokensOfAMarkerThatIsWrittenInPiecesAreNoReasoning) {
+  const ReasoningFormat think = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};
+  EXPECT_EQ(reasoning_tokens({"<", "think", ">", "a", " <", "b", "</", "thin", "k", ">\n", "yes"}, {}, think), 3);
+  EXPECT_EQ(reasoning_tokens({"<thi", "nk>\n", "a", ".</", "think>", "yes"}, {}, think), 2);  // ".</" began in it
+}
+
+TEST(Completion, CountsTheReasoningOfHarmonyMessages) {
+  const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"};
+  const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
+  EXPECT_EQ(reasoning_tokens({"<|channel|>", "analysis", "<|message|>", "h", "m", "<|end|>", "<|start|>", "assistant"}, special,
+                             harmony), 2);
+}
+
 TEST(Completion, DoesNotEndAtTheEndOfAHarmonyMessage) {
   const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
   const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"};

@@ -132,7 +132,7 @@ void ReasoningSplitter::on_marker(size_t marker, std::vector<Part>& parts) {
     on_harmony_marker(text, parts);
     return;
   }
-  const bool inside = state_ == State::body && kind_ == Part::Kind::reasoning;
+  const bool inside = reasons();
   if (state_ == State::start && text == format_.open) {
     begin(Part::Kind::reasoning);
   } else if (inside && text == format_.close) {

@@ -35,6 +35,8 @@ class ReasoningSplitter {
   std::vector<Part> push(std::string_view text);
   /// What is still held back.
   std::vector<Part> finish();
+  /// Whether what comes next is reasoning, unless it is a marker.
+  bool reasons() const { return state_ == State::body && kind_ == Part::Kind::reasoning; }
 
  private:
   enum class State { start, header, body };

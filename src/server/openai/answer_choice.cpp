@@ -16,7 +16,6 @@ AnswerChoice::AnswerChoice(std::shared_ptr<const Tokenizer> tokenizer, Completio
 AnswerDelta AnswerChoice::delta_of(std::vector<Part> parts) {
   AnswerDelta delta;
   for (Part& part : parts) {
-    in_reasoning_ = part.kind == Part::Kind::reasoning;
     if (part.kind == Part::Kind::tool_call) {
       delta.tool_calls.push_back(std::move(part.call));
     } else if (inline_reasoning_) {
@@ -40,7 +39,6 @@ AnswerDelta AnswerChoice::push(const TokenEvent& event) {
   if (stopped()) return {};
   ++tokens_;
   AnswerDelta delta = delta_of(completion_.push(event.token));
-  if (in_reasoning_) ++reasoning_tokens_;
   if (logprobs_ && !tokenizer_->is_special(event.token)) {
     const std::string bytes = tokenizer_->token_bytes(event.token);
     held_scores_.push_back({event, text_offset_});

@@ -31,7 +31,7 @@ class AnswerChoice {
   const char* finish_reason() const { return finish_reason_; }
   /// After finish(), without the prompt where several choices share it.
   const Usage& usage() const { return usage_; }
-  int64_t reasoning_tokens() const { return reasoning_tokens_; }
+  int64_t reasoning_tokens() const { return completion_.reasoning_tokens(); }
 
  private:
   AnswerDelta delta_of(std::vector<Part> parts);
@@ -46,8 +46,7 @@ class AnswerChoice {
   int64_t text_offset_ = 0;               // characters of the tokens so far
   int64_t pushed_bytes_ = 0, shown_bytes_ = 0;  // of tokens and of content, since content began
   bool in_content_ = false;  // what was shown last is content
-  bool in_reasoning_ = false;
-  int64_t tokens_ = 0, reasoning_tokens_ = 0;
+  int64_t tokens_ = 0;
   const char* finish_reason_ = nullptr;
   Usage usage_;
 };
