@@ -81,6 +81,8 @@ Service make_service(const Args& args, const ServeOptions& options) {
   }
   const auto& cache = options.pool.text.prefix_cache_dir;
   if (!cache.empty()) service.writable.push_back(std::filesystem::absolute(cache));
+  // Uploads are kept there; a service of the system has a folder of its own.
+  if (!service.system) service.writable.push_back(std::filesystem::temp_directory_path());
   const auto& socket = options.transport.unix_socket;
   if (!socket.empty()) service.writable.push_back(std::filesystem::absolute(socket).parent_path());
   if (std::getenv("MLXK_API_KEY") || std::getenv("MLXK_API_KEYS")) {

@@ -67,6 +67,9 @@ ServerOptions server_options(const ServeOptions& options) {
   made.default_max_tokens = options.max_tokens;
   const char* inline_reasoning = std::getenv("MLXK2_INLINE_REASONING");
   made.inline_reasoning = inline_reasoning && std::string_view(inline_reasoning) == "1";
+  made.transcription_threads = options.transcriptions;
+  made.max_recordings = options.max_recordings;
+  made.audio_limit = options.audio_limit;
   made.on_answered = log_answer;
   return made;
 }

@@ -122,6 +122,12 @@ std::vector<Option> serve_options() {
        .default_value = "64", .min = 1, .max = 4096},
       {.name = "--max-waiting", .kind = Kind::integer, .metavar = "N", .help = "requests that wait; more are answered 429",
        .default_value = "512", .min = 0, .max = 1e6},
+      {.name = "--audio-limit", .kind = Kind::integer, .metavar = "MB", .help = "largest recording", .default_value = "50",
+       .min = 1, .max = 1 << 20},
+      {.name = "--max-transcriptions", .kind = Kind::integer, .metavar = "N", .help = "recordings that are transcribed at once",
+       .default_value = "4", .min = 1, .max = 256},
+      {.name = "--max-recordings", .kind = Kind::integer, .metavar = "N",
+       .help = "recordings that wait for that; more are answered 429", .default_value = "32", .min = 0, .max = 1e6},
       {.name = "--kv-memory", .kind = Kind::text, .metavar = "SIZE",
        .help = "memory for keys and values of running requests (4G); by default a quarter of the machine's"},
       {.name = "--prefix-cache", .kind = Kind::text, .metavar = "SIZE",
@@ -217,6 +223,9 @@ ServeOptions read_serve_options(Args& args) {
   options.key_file = args.text("--api-key-file");
   options.allow_unauthenticated = args.has("--allow-unauthenticated");
   if (args.has("--max-tokens")) options.max_tokens = args.integer("--max-tokens");
+  options.audio_limit = static_cast<uint64_t>(args.integer("--audio-limit")) << 20;
+  options.transcriptions = static_cast<int>(args.integer("--max-transcriptions"));
+  options.max_recordings = static_cast<size_t>(args.integer("--max-recordings"));
   options.drain_timeout = duration(args, "--drain-timeout");
   return options;
 }

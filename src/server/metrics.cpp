@@ -12,7 +12,8 @@ void describe(std::string& out, std::string_view name, std::string_view type, st
   fmt::format_to(std::back_inserter(out), "# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
 }
 
-void counter(std::string& out, std::string_view name, std::string_view help, uint64_t value) {
+template <class Number>
+void counter(std::string& out, std::string_view name, std::string_view help, Number value) {
   describe(out, name, "counter", help);
   fmt::format_to(std::back_inserter(out), "{} {}\n", name, value);
 }
@@ -54,6 +55,13 @@ void Metrics::count_answer(const AnswerCost& cost) {
   if (cost.completion_tokens > 0) first_token_.observe(cost.first_token_s);
 }
 
+void Metrics::count_recording(double audio_s, double took_s) {
+  const std::lock_guard lock(mutex_);
+  audio_s_ += audio_s;
+  hearing_s_ += took_s;
+  if (audio_s > 0) real_time_factor_.observe(took_s / audio_s);
+}
+
 std::string Metrics::text() const {
   const std::lock_guard lock(mutex_);
   std::string out;
@@ -75,6 +83,10 @@ std::string Metrics::text() const {
   queued_.append(out, "mlxk_queued_seconds", "");
   describe(out, "mlxk_first_token_seconds", "histogram", "Time from the start of prefill to the first token.");
   first_token_.append(out, "mlxk_first_token_seconds", "");
+  counter(out, "mlxk_audio_seconds_total", "Seconds of recordings that were transcribed.", audio_s_);
+  counter(out, "mlxk_transcribing_seconds_total", "Seconds that their transcription took.", hearing_s_);
+  describe(out, "mlxk_real_time_factor", "histogram", "Time that a recording's transcription took, by its length.");
+  real_time_factor_.append(out, "mlxk_real_time_factor", "");
   return out;
 }
 

@@ -35,6 +35,8 @@ class Metrics {
   /// An answer to `route` (a pattern of the table, never a path of a client's) is complete.
   void count_request(std::string_view route, int status, double seconds, uint64_t bytes);
   void count_answer(const AnswerCost& cost);
+  /// A recording of so many seconds was transcribed in `took_s`.
+  void count_recording(double audio_s, double took_s);
   /// Prometheus' text format.
   std::string text() const;
 
@@ -44,6 +46,8 @@ class Metrics {
   std::map<std::string, Histogram, std::less<>> seconds_;
   uint64_t sent_bytes_ = 0, prompt_tokens_ = 0, cached_tokens_ = 0, completion_tokens_ = 0;
   Histogram queued_, first_token_;
+  double audio_s_ = 0, hearing_s_ = 0;
+  Histogram real_time_factor_;
 };
 
 }  // namespace mlxk

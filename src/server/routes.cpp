@@ -11,7 +11,8 @@ namespace mlxk {
 namespace {
 constexpr size_t kPromptBytes = 32 << 20;  // a context of a million tokens is some 5 MB; the rest is for tools and schemas
 constexpr size_t kSmallBytes = 64 << 10;
-constexpr const char* kNoAudio = "Audio is not built into this server.";
+constexpr size_t kFormBytes = 1 << 20;
+constexpr const char* kNoSpeech = "Speaking is not built into this server.";
 constexpr const char* kNoImages = "Images are not built into this server.";
 
 constexpr ApiRoute kRoutes[] = {
@@ -30,9 +31,9 @@ constexpr ApiRoute kRoutes[] = {
     {"GET", "/version", Scope::inference, 0, Immediate{show_version}},
     {"GET", "/openapi.json", Scope::inference, 0, Prepared{show_openapi}},
     {"POST", "/v1/embeddings", Scope::inference, 0, Unbuilt{"Embeddings are not built into this server."}},
-    {"POST", "/v1/audio/transcriptions", Scope::inference, 0, Unbuilt{kNoAudio}},
-    {"POST", "/v1/audio/translations", Scope::inference, 0, Unbuilt{kNoAudio}},
-    {"POST", "/v1/audio/speech", Scope::inference, 0, Unbuilt{kNoAudio}},
+    {"POST", "/v1/audio/transcriptions", Scope::inference, kFormBytes, Uploaded{transcriptions}},
+    {"POST", "/v1/audio/translations", Scope::inference, kFormBytes, Uploaded{translations}},
+    {"POST", "/v1/audio/speech", Scope::inference, 0, Unbuilt{kNoSpeech}},
     {"POST", "/v1/images/generations", Scope::inference, 0, Unbuilt{kNoImages}},
     {"POST", "/v1/images/edits", Scope::inference, 0, Unbuilt{kNoImages}},
     {"POST", "/v1/images/variations", Scope::inference, 0, Unbuilt{kNoImages}},

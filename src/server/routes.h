@@ -8,6 +8,7 @@
 
 #include "server/context.h"
 #include "server/guard.h"
+#include "server/upload_form.h"
 
 namespace mlxk {
 
@@ -27,6 +28,10 @@ struct Waiting {
 struct Streamed {
   void (*begin)(ServerContext& context, ApiCall call);
 };
+/// Takes a form with a recording; begins on a preparation thread and answers the exchange itself.
+struct Uploaded {
+  void (*begin)(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
+};
 /// Known, but not built in: 501 with the reason.
 struct Unbuilt {
   const char* reason;
@@ -37,8 +42,8 @@ struct ApiRoute {
   const char* method;
   const char* pattern;  // "/v1/models/{id}": a last {…} stands for all that follows, slashes too
   Scope scope;
-  size_t body_limit;    // bytes; 0: no body
-  std::variant<Immediate, Prepared, Waiting, Streamed, Unbuilt> handler;
+  size_t body_limit;    // bytes; 0: no body. Of a form without its file
+  std::variant<Immediate, Prepared, Waiting, Streamed, Uploaded, Unbuilt> handler;
 };
 
 /// Every route of the server.

@@ -16,16 +16,21 @@ struct Overloaded : Functions... {
 template <class... Functions>
 Overloaded(Functions...) -> Overloaded<Functions...>;
 
-/// Whether a body says that it is JSON. Anything else is refused: a page in a browser can send text/plain anywhere, and a
-/// body without a type, without asking.
-bool is_json(const HttpRequest& head) {
+/// The media type of a body, without its parameters, in lower case.
+std::string media_type(const HttpRequest& head) {
   const auto value = head.headers.find("content-type");
-  if (!value) return false;
+  if (!value) return {};
   std::string type;
   for (const char c : value->substr(0, value->find(';'))) {
     if (c != ' ' && c != '\t') type += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   }
-  return type == "application/json";
+  return type;
+}
+
+HttpResponse too_many(const HttpRequest& head, const char* message) {
+  HttpResponse response = error_response(429, message, head.id, "", "queue_full");
+  response.headers.add("Retry-After", "1");
+  return response;
 }
 
 /// What CORS wants of an answer, also of one that begins later on another thread.
@@ -54,6 +59,8 @@ class GuardedExchange : public Exchange {
 };
 
 constexpr int kWaitingThreads = 4;  // loads follow each other anyway
+constexpr const char* kTooManyRecordings = "Too many recordings wait already.";
+constexpr double kRecordingsRetryAfter = 5;
 }  // namespace
 
 Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOptions options)
@@ -62,13 +69,24 @@ Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOpti
       context_{worker, models, metrics_,
                [this](std::function<void()> task) { preparation_.run(std::move(task)); },
                [this](std::function<void()> task) { waiting_.run(std::move(task)); },
-               ticker_, draining_, options_.default_max_tokens, options_.inline_reasoning, options_.stuck_after},
+               [this](std::function<void()> task) { hear(std::move(task)); },
+               ticker_, draining_, options_.default_max_tokens, options_.inline_reasoning, options_.audio_limit, options_.stuck_after},
       ticker_(options_.keep_alive),
+      upload_room_(std::make_shared<SpoolRoom>(options_.upload_room)),
+      hearing_(options_.transcription_threads),
       waiting_(kWaitingThreads),
       preparation_(options_.preparation_threads) {}
 
-std::optional<HttpResponse> Server::refuse(const HttpRequest& head, size_t& body_limit) const {
-  const RouteMatch match = match_route(head.method, head.path);
+void Server::hear(std::function<void()> task) {
+  if (hearing_.waiting() >= options_.max_recordings) {
+    ApiError error(ErrorKind::unavailable, kTooManyRecordings, "", "queue_full", 429);
+    error.retry_after_s = kRecordingsRetryAfter;
+    throw error;
+  }
+  hearing_.run(std::move(task));
+}
+
+std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteMatch& match) const {
   std::string key_id;
   if (auto refusal = guard_.check(head, match.route ? match.route->scope : Scope::inference, key_id)) return refusal;
   if (!match.route && match.allowed.empty()) {
@@ -80,7 +98,6 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, size_t& body
     response.headers.add("Allow", match.allowed);
     return response;
   }
-  body_limit = match.route->body_limit;
   if (const auto* unbuilt = std::get_if<Unbuilt>(&match.route->handler)) {
     return error_response(501, unbuilt->reason, head.id, "", "not_built");
   }
@@ -90,20 +107,33 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, size_t& body
     response.headers.add("Retry-After", "5");
     return response;
   }
-  if (body_limit > 0 && !is_json(head)) {
+  const bool form = std::holds_alternative<Uploaded>(match.route->handler);
+  const std::string type = media_type(head);
+  if (form && type != "multipart/form-data") {
+    return error_response(415, "The body must be a form: Content-Type: multipart/form-data.", head.id, "", "unsupported_media_type");
+  }
+  // A page in a browser can send text/plain anywhere, and a body without a type, without asking.
+  if (!form && match.route->body_limit > 0 && type != "application/json") {
     return error_response(415, "The body must be JSON: Content-Type: application/json.", head.id, "", "unsupported_media_type");
   }
-  if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing) {
-    HttpResponse response = error_response(429, "Too many requests wait already.", head.id, "", "queue_full");
-    response.headers.add("Retry-After", "1");
-    return response;
-  }
+  if (form && hearing_.waiting() >= options_.max_recordings) return too_many(head, kTooManyRecordings);
+  if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing) return too_many(head, "Too many requests wait already.");
   return std::nullopt;
 }
 
 BodyPlan Server::plan(const HttpRequest& head) {
   BodyPlan plan;
-  plan.refusal = refuse(head, plan.limit);
+  const RouteMatch match = match_route(head.method, head.path);
+  plan.refusal = refuse(head, match);
+  if (match.route) plan.limit = match.route->body_limit;
+  if (!plan.refusal && std::holds_alternative<Uploaded>(match.route->handler)) {
+    try {
+      plan.sink = std::make_shared<UploadForm>(*head.headers.find("content-type"), options_.audio_limit, upload_room_);
+      plan.limit += options_.audio_limit;
+    } catch (const Error& error) {
+      plan.refusal = error_response(error, head.id);
+    }
+  }
   if (plan.refusal) guard_.decorate(head, *plan.refusal);
   return plan;
 }
@@ -134,6 +164,12 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
                  [&](const Waiting& route) { later(context_.wait, document(route)); },
                  [&](const Streamed& route) {
                    later(context_.prepare, [this, route](ApiCall& call) { route.begin(context_, call); });
+                 },
+                 [&](const Uploaded& route) {
+                   auto form = std::static_pointer_cast<UploadForm>(call.request.sink);
+                   later(context_.prepare, [this, route, form = std::move(form)](ApiCall& call) {
+                     route.begin(context_, call, form);
+                   });
                  },
                  [](const Unbuilt&) {},
              },

@@ -10,6 +10,8 @@
 #include "server/context.h"
 #include "server/guard.h"
 #include "server/metrics.h"
+#include "server/routes.h"
+#include "server/spool.h"
 #include "server/task_pool.h"
 
 namespace mlxk {
@@ -21,6 +23,10 @@ struct ServerOptions {
   std::chrono::duration<double> stuck_after{60};
   int preparation_threads = 2;
   size_t max_preparing = 1024;     // requests that wait for a preparation thread or a load; more are answered 429
+  int transcription_threads = 4;   // recordings that are transcribed at once
+  size_t max_recordings = 32;      // that wait for that; more are answered 429
+  uint64_t audio_limit = uint64_t{50} << 20;   // bytes of a recording
+  uint64_t upload_room = uint64_t{2} << 30;    // bytes of all that arrive, wait and are transcribed; more are answered 503
   std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say
   /// An answer is complete: for access logs. On the I/O thread.
   std::function<void(const HttpRequest& head, int status, size_t bytes, double seconds)> on_answered;
@@ -41,7 +47,8 @@ class Server : public RequestHandler {
   void answered(const HttpRequest& head, int status, size_t bytes, double seconds) override;
 
  private:
-  std::optional<HttpResponse> refuse(const HttpRequest& head, size_t& body_limit) const;
+  std::optional<HttpResponse> refuse(const HttpRequest& head, const RouteMatch& match) const;
+  void hear(std::function<void()> task);
 
   const Guard& guard_;
   ServerOptions options_;
@@ -49,7 +56,8 @@ class Server : public RequestHandler {
   Metrics metrics_;
   ServerContext context_;
   Ticker ticker_;
-  TaskPool waiting_, preparation_;  // end first: their tasks use all the rest
+  std::shared_ptr<SpoolRoom> upload_room_;
+  TaskPool hearing_, waiting_, preparation_;  // end first: their tasks use all the rest
 };
 
 }  // namespace mlxk

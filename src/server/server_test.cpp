@@ -61,7 +61,7 @@ TEST_F(ServerTest, takes_json_alone) {
 
 TEST_F(ServerTest, says_why_a_known_route_is_not_built) {
   TestServer server;
-  for (const char* path : {"/v1/embeddings", "/v1/audio/transcriptions", "/v1/images/generations"}) {
+  for (const char* path : {"/v1/embeddings", "/v1/audio/speech", "/v1/images/generations"}) {
     const auto exchange = server.ask("POST", path, "x", "multipart/form-data");
     EXPECT_EQ(exchange->status(), 501);
     EXPECT_EQ(error_of(*exchange)["type"], "not_implemented");

@@ -170,7 +170,6 @@ asio::awaitable<bool> Connection::serve_one() {
     }
   }
   parser.reset();
-  plan.sink.reset();
 
   make_answer(head, head.keep_alive && !refusal);
   if (refusal) {
@@ -179,8 +178,9 @@ asio::awaitable<bool> Connection::serve_one() {
     answer_->respond(std::move(*plan.refusal));
     plan.refusal.reset();
   } else {
-    handle(head.request, std::move(body));
+    handle(head.request, std::move(body), std::move(plan.sink));
   }
+  plan.sink.reset();
   const auto answer = answer_;
   const bool delivered = co_await write_answer(head.request);
   const auto state = answer->take(out_);
@@ -338,9 +338,10 @@ BodyPlan Connection::plan(const HttpRequest& head) {
   }
 }
 
-void Connection::handle(const HttpRequest& head, std::string body) {
+void Connection::handle(const HttpRequest& head, std::string body, std::shared_ptr<BodySink> sink) {
   HttpRequest request = head;
   request.body = std::move(body);
+  request.sink = std::move(sink);
   try {
     server_.handler.handle(std::move(request), Answer::make_exchange(answer_));
   } catch (const std::exception& error) {

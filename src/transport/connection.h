@@ -63,7 +63,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void make_answer(const RequestHead& head, bool keep_alive);
   BodyPlan plan(const HttpRequest& head);
-  void handle(const HttpRequest& head, std::string body);
+  void handle(const HttpRequest& head, std::string body, std::shared_ptr<BodySink> sink);
   HttpResponse refusal_response(const Refusal& refusal, const std::string& id);
   void read();
   void write();

@@ -23,13 +23,22 @@ class HeaderList {
   std::vector<std::pair<std::string, std::string>> fields_;
 };
 
+/// Takes a body in pieces as it arrives. On the I/O thread; must not block.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  /// Throws Error to refuse the rest.
+  virtual void take(std::string_view bytes) = 0;
+};
+
 /// A request as the transport understood it.
 struct HttpRequest {
   std::string method;  // "GET"
   std::string path;    // without query, percent-decoded, valid UTF-8 without NUL, "." and ".." segments refused
   std::string query;   // as sent, without '?'
   HeaderList headers;
-  std::string body;    // empty where the route took a BodySink
+  std::string body;    // empty where plan() gave a sink:
+  std::shared_ptr<BodySink> sink = nullptr;  // that one, once it has the whole body
   std::string id;      // X-Request-ID: a valid incoming one, else a fresh UUID
   std::string remote;  // "127.0.0.1:50123", or "unix"
 };
@@ -63,14 +72,6 @@ class Exchange {
   virtual void on_close(std::function<void()> gone) = 0;
   /// Runs `task` on the I/O thread, in order with other tasks of this exchange.
   virtual void post(std::function<void()> task) = 0;
-};
-
-/// Takes a body in pieces as it arrives. On the I/O thread; must not block.
-class BodySink {
- public:
-  virtual ~BodySink() = default;
-  /// Throws Error to refuse the rest.
-  virtual void take(std::string_view bytes) = 0;
 };
 
 /// What becomes of a request whose head is complete, decided before a byte of its body is read.

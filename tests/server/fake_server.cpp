@@ -2,7 +2,8 @@
 // between the socket and the worker, also under ThreadSanitizer.
 //   mlxk_fake_server [--port N] [--unix PATH] [--step-us N] [--prefill-part N] [--max-running N] [--max-waiting N]
 //                    [--max-tokens N] [--keep-alive-ms N] [--unread-limit BYTES] [--context N] [--stuck-ms N] [--inline-reasoning]
-// Serves the models "tiny" and "other" without keys; prints its address on a line of its own; SIGTERM drains and ends it.
+//                    [--speech] [--audio-limit BYTES]
+// Serves the models "tiny" and "other" (and "ears", which hears, with --speech) without keys; prints its address on a line of its own; SIGTERM drains and ends it.
 #include <pthread.h>
 #include <signal.h>  // sigwait
 #include <unistd.h>
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
 
   const auto home = std::filesystem::temp_directory_path() / ("mlxk_fake_server_" + std::to_string(getpid()));
   for (const char* name : {"tiny", "other"}) testing::write_tiny_model(home / "workspaces" / name, number("--context", 4096));
+  if (flags.count("--speech")) testing::write_tiny_whisper(home / "workspaces" / "ears");
   setenv("MLXK_WORKSPACE_HOME", (home / "workspaces").c_str(), 1);
   setenv("HF_HOME", (home / "hf").c_str(), 1);
   int status = 0;
@@ -57,6 +59,7 @@ int main(int argc, char** argv) {
     options.default_max_tokens = number("--max-tokens", 0);
     options.inline_reasoning = flags.count("--inline-reasoning") > 0;
     options.stuck_after = std::chrono::milliseconds(number("--stuck-ms", 60'000));
+    options.audio_limit = static_cast<uint64_t>(number("--audio-limit", 50 << 20));
     options.keep_alive = std::chrono::milliseconds(number("--keep-alive-ms", 5000));
     Server server(worker, models, guard, options);
     TransportOptions transport;

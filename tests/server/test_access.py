@@ -206,6 +206,9 @@ class Pages(AccessTest):
             for path in ("/v1/chat/completions", "/v1/completions", "/v1/models/load", "/v1/models/unload", "/tokenize", "/detokenize",
                          "/apply-template"):
                 self.assert_envelope(server.request("POST", path, body, {"Content-Type": kind}), 415, "unsupported_media_type")
+        for origin in ("https://evil.example", "null"):  # the one form that is taken
+            headers = {"Content-Type": "multipart/form-data; boundary=a", "Origin": origin}
+            self.assert_envelope(server.request("POST", "/v1/audio/transcriptions", b"--a--", headers), 403, "access_denied")
         raw = b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
         self.assertTrue(server.raw(raw).startswith(b"HTTP/1.1 415"))
 

@@ -114,6 +114,34 @@ Json model() {
                   {"pinned", boolean()}});
 }
 
+/// {"text"}; with verbose_json all of it.
+Json transcription() {
+  const Json seconds = real();
+  const Json usage = exactly({{"type", constant("duration")}, {"seconds", count()}});
+  const Json word = exactly({{"word", string()}, {"start", seconds}, {"end", seconds}});
+  const Json segment = object({{"id", count()}, {"seek", count()}, {"start", seconds}, {"end", seconds}, {"text", string()},
+                               {"tokens", list(count())}, {"temperature", real()}, {"avg_logprob", real()},
+                               {"compression_ratio", real()}, {"no_speech_prob", real()}},
+                              {"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob",
+                               "compression_ratio", "no_speech_prob"});
+  return exactly({{"text", string()}, {"usage", usage}},
+                 {{"task", one_of({"transcribe", "translate"})}, {"language", string()}, {"duration", seconds},
+                  {"words", list(word)}, {"segments", list(segment)}});
+}
+
+/// An event of a streamed transcript.
+Json transcription_event() {
+  const Json details = exactly({{"audio_tokens", count()}, {"text_tokens", count()}});
+  const Json usage = exactly({{"type", constant("tokens")}, {"input_tokens", count()}, {"input_token_details", details},
+                              {"output_tokens", count()}, {"total_tokens", count()}});
+  return any_of({
+      exactly({{"type", constant("transcript.text.delta")}, {"delta", string()}}, {{"segment_id", string()}}),
+      exactly({{"type", constant("transcript.text.segment")}, {"id", string()}, {"start", real()}, {"end", real()},
+               {"text", string()}, {"speaker", with(string(), {{"description", "Empty: who speaks is not known"}})}}),
+      exactly({{"type", constant("transcript.text.done")}, {"text", string()}, {"usage", usage}}),
+  });
+}
+
 Json error() {
   const Json what = exactly({{"message", string()},
                              {"type", with(string(), {{"description", "The status as a word: validation_error, …"}})},
@@ -146,6 +174,8 @@ Json answer_schemas() {
       {"Prompt", exactly({{"prompt", string()}, {"tokens", list(count())}})},
       {"Version", exactly({{"version", string()}, {"service", string()}})},
       {"Health", object({{"status", string()}}, {"status"})},
+      {"Transcription", transcription()},
+      {"TranscriptionEvent", transcription_event()},
       {"Error", error()},
   };
 }

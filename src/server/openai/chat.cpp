@@ -42,8 +42,10 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
 }  // namespace
 
 void chat_completions(ServerContext& context, ApiCall call) {
-  const auto params = std::make_shared<const ChatParams>(parse_chat(parse_object(call.request.body)));
+  const Json body = parse_object(call.request.body);
+  const auto params = std::make_shared<ChatParams>(parse_chat(body));
   call.request.body.clear();
+  if (params->has_audio) return transcribe_chat(context, std::move(call), body, std::move(*params));
   with_model(context, std::move(call), *params, {Context::server, params->has_images, params->has_audio},
              [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_chat(context, call, *params, std::move(model));

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <memory>
+
 #include "server/context.h"
+#include "server/upload_form.h"
 
 namespace mlxk {
 
@@ -9,6 +12,10 @@ namespace mlxk {
 /// POST /v1/chat/completions and /v1/completions: answer `call.exchange` themselves, whole or streamed.
 void chat_completions(ServerContext& context, ApiCall call);
 void completions(ServerContext& context, ApiCall call);
+
+/// POST /v1/audio/transcriptions and /v1/audio/translations: the form is there; they answer `call.exchange` themselves.
+void transcriptions(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
+void translations(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
 
 /// GET /v1/models, GET /v1/models/{id} (ApiCall::name), POST /v1/models/load and /v1/models/unload.
 HttpResponse list_models(ServerContext& context, const ApiCall& call);

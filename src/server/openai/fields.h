@@ -9,6 +9,9 @@
 
 namespace mlxk {
 
+/// The value of a field that was given and is not null; nullptr otherwise.
+const Json* given(const Json& body, const char* name);
+
 /// What becomes of a field.
 enum class FieldUse {
   honoured,
@@ -27,6 +30,32 @@ struct Field {
   void (*read)(const Json& value, Params& params) = nullptr;
   bool required = false;
 };
+
+/// Fields in the order of the table, each with its value or its default.
+template <class Params>
+void read_fields(const std::vector<Field<Params>>& fields, const Json& body, Params& params) {
+  for (const auto& field : fields) {
+    if (!field.read) continue;
+    if (const Json* value = given(body, field.name.c_str())) {
+      field.read(*value, params);
+    } else if (field.schema.contains("default")) {
+      field.read(field.schema["default"], params);
+    }
+  }
+}
+
+/// Adds the schemas of `fields` to the schema of a body.
+template <class Params>
+void add_properties(const std::vector<Field<Params>>& fields, Json& schema) {
+  for (const auto& field : fields) {
+    Json property = field.required ? field.schema : schema::nullable(field.schema);
+    if (!property.contains("description")) property["description"] = field.text;
+    const char* use = field.use == FieldUse::honoured ? "honoured" : field.use == FieldUse::refused ? "refused" : "without effect";
+    property["x-mlxk-use"] = use;
+    schema["properties"][field.name] = std::move(property);
+    if (field.required) schema["required"].push_back(field.name);
+  }
+}
 
 /// The fields that both endpoints have; `model` is the first.
 const std::vector<Field<AnswerParams>>& answer_fields();
@@ -56,9 +85,6 @@ inline constexpr int kMaxAnswers = 32;  // to one prompt
 
 /// Holds `body` to `schema`; throws ApiError 400 and names unknown fields in a warning log.
 void check_body(const Json& schema, const Json& body);
-
-/// The value of a field that was given and is not null; nullptr otherwise.
-const Json* given(const Json& body, const char* name);
 
 /// An ApiError 400 about `param`.
 [[noreturn]] void refuse_field(const std::string& param, const std::string& message, const char* code = "invalid_value");

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "server/openai/answer_schemas.h"
+#include "server/openai/audio_params.h"
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
@@ -47,8 +48,10 @@ const Operation kOperations[] = {
     {"get", "/version", "version", "The program's version", nullptr, "Version"},
     {"get", "/openapi.json", "openapi", "This document", nullptr, "Document"},
     {"post", "/v1/embeddings", "createEmbedding", "Not built in", nullptr, nullptr, nullptr, {501}},
-    {"post", "/v1/audio/transcriptions", "createTranscription", "Not built in", nullptr, nullptr, nullptr, {501}},
-    {"post", "/v1/audio/translations", "createTranslation", "Not built in", nullptr, nullptr, nullptr, {501}},
+    {"post", "/v1/audio/transcriptions", "createTranscription", "What is said in a recording", "AudioForm", "Transcription",
+     "TranscriptionEvent", {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post", "/v1/audio/translations", "createTranslation", "The same in English", "AudioForm", "Transcription",
+     "TranscriptionEvent", {400, 404, 413, 415, 422, 429, 501, 503, 504, 507}},
     {"post", "/v1/audio/speech", "createSpeech", "Not built in", nullptr, nullptr, nullptr, {501}},
     {"post", "/v1/images/generations", "createImage", "Not built in", nullptr, nullptr, nullptr, {501}},
     {"post", "/v1/images/edits", "createImageEdit", "Not built in", nullptr, nullptr, nullptr, {501}},
@@ -65,7 +68,8 @@ constexpr Status kStatuses[] = {
     {403, "The key's scope, Host or Origin do not allow it"},
     {404, "No such model"},
     {413, "The body is too large"},
-    {415, "The body is not application/json"},
+    {415, "The body is not application/json, or not a form; a codec that is not built in"},
+    {422, "The model does not translate"},
     {429, "The waiting line is full; see Retry-After"},
     {500, "A defect of the server"},
     {501, "Not built in"},
@@ -75,6 +79,8 @@ constexpr Status kStatuses[] = {
 };
 
 Json content(const char* type, Json schema) { return {{type, {{"schema", std::move(schema)}}}}; }
+
+bool is_form(const Operation& operation) { return operation.request && operation.request == std::string_view("AudioForm"); }
 
 Json success(const Operation& operation) {
   Json answer = {{"description", "Done"}};
@@ -87,6 +93,7 @@ Json success(const Operation& operation) {
     answer["content"].update(content("text/event-stream", schema_ref(operation.chunk)));
     answer["description"] = "The answer; with stream each event's data is one chunk, the last one [DONE]";
   }
+  if (is_form(operation)) answer["content"].update(content(kText, schema::text()));  // response_format text, srt, …
   return answer;
 }
 
@@ -96,8 +103,8 @@ Json operation_object(const Operation& operation) {
     object["parameters"] = Json::array({{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", schema::text(1)}}});
   }
   if (operation.request) {
-    object["requestBody"] = {{"required", true},
-                             {"content", content("application/json", schema_ref(operation.request))}};
+    const char* type = is_form(operation) ? "multipart/form-data" : "application/json";
+    object["requestBody"] = {{"required", true}, {"content", content(type, schema_ref(operation.request))}};
   }
   Json& responses = object["responses"] = Json::object();
   if (operation.answer) responses["200"] = success(operation);
@@ -116,6 +123,7 @@ Json make_document() {
       {"ChatCompletionRequest", chat_schema()},   {"CompletionRequest", completion_schema()},
       {"ModelName", model_name_schema()},         {"TokenizeRequest", tokenize_schema()},
       {"DetokenizeRequest", detokenize_schema()}, {"ApplyTemplateRequest", apply_template_schema()},
+      {"AudioForm", audio_schema()},
   };
   schemas.update(answer_schemas());
   schemas["Document"] = schema::object();

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "server/openai/audio_params.h"
 #include "server/openai/documents.h"
 #include "server/openai/fields.h"
 
@@ -45,6 +46,7 @@ TEST(ServerApiPage, HasARowForEveryField) {
   for (const auto& field : answer_fields()) expect_row(field);
   for (const auto& field : chat_fields()) expect_row(field);
   for (const auto& field : completion_fields()) expect_row(field);
+  for (const auto& field : audio_fields()) expect_row(field);
 }
 
 }  // namespace

@@ -153,19 +153,6 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
   };
 }
 
-/// Fields in the order of the table, each with its value or its default.
-template <class Params>
-void read_fields(const std::vector<Field<Params>>& fields, const Json& body, Params& params) {
-  for (const auto& field : fields) {
-    if (!field.read) continue;
-    if (const Json* value = given(body, field.name.c_str())) {
-      field.read(*value, params);
-    } else if (field.schema.contains("default")) {
-      field.read(field.schema["default"], params);
-    }
-  }
-}
-
 template <class Params>
 Params read_body(const Json& schema, const std::vector<Field<Params>>& own, const Json& body) {
   check_body(schema, body);
@@ -176,18 +163,6 @@ Params read_body(const Json& schema, const std::vector<Field<Params>>& own, cons
     refuse_field("stream_options", "stream_options is only allowed when stream is true");
   }
   return params;
-}
-
-template <class Params>
-void add_properties(const std::vector<Field<Params>>& fields, Json& schema) {
-  for (const auto& field : fields) {
-    Json property = field.required ? field.schema : nullable(field.schema);
-    if (!property.contains("description")) property["description"] = field.text;
-    const char* use = field.use == Use::honoured ? "honoured" : field.use == Use::refused ? "refused" : "without effect";
-    property["x-mlxk-use"] = use;
-    schema["properties"][field.name] = std::move(property);
-    if (field.required) schema["required"].push_back(field.name);
-  }
 }
 
 }  // namespace

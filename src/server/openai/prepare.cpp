@@ -31,14 +31,17 @@ void check_connected(const ApiCall& call) {
   if (call.exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
 }
 
+int64_t seconds_since_1970() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
                        std::shared_ptr<const ServedText> model) {
   AnswerPlan plan;
   plan.head.kind = kind;
   plan.head.id = random_id(kind == AnswerHead::Kind::chat ? "chatcmpl-" : "cmpl-");
   plan.head.model = params.model;
-  plan.head.created = std::chrono::duration_cast<std::chrono::seconds>(
-                          std::chrono::system_clock::now().time_since_epoch()).count();
+  plan.head.created = seconds_since_1970();
   plan.head.logprobs = params.top_logprobs >= 0;
   plan.head.tokenizer = model->tokenizer();
   plan.model = std::move(model);

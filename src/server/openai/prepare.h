@@ -17,6 +17,13 @@ namespace mlxk {
 void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
                 std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then);
 
+/// A chat with a recording: a speech model answers `call` with its transcript. `params` are of `body`. Throws what the model,
+/// or a transcript, cannot do.
+void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params);
+
+/// For "created".
+int64_t seconds_since_1970();
+
 /// Throws cancelled when the client has gone: nobody waits for the rest of the preparation.
 void check_connected(const ApiCall& call);
 

@@ -16,6 +16,7 @@
 
 #include "tokenizer/tokenizer.h"
 #include "worker/backend.h"
+#include "worker/testing/fake_speech.h"
 
 namespace mlxk::testing {
 
@@ -182,6 +183,10 @@ class FakeEngine : public Backend {
     auto tokenizer = Tokenizer::load(model_dir);
     if (progress) progress("weights", 1, 1);
     return std::make_unique<FakeEngineModel>(std::move(tokenizer), options_);
+  }
+  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path&, const ProgressSink& progress) override {
+    if (progress) progress("weights", 1, 1);
+    return std::make_unique<FakeSpeechModel>(FakeSpeechOptions{options_.step});
   }
   ConvertReport convert(const ConvertOptions&, const ProgressSink&) override {
     throw Error(ErrorKind::unsupported, "the fake engine converts nothing");

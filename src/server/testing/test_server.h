@@ -27,6 +27,7 @@ class TinyModels {
     setenv("HF_HOME", (home_ / "hf").c_str(), 1);
   }
   ~TinyModels() { std::filesystem::remove_all(home_); }
+  const std::filesystem::path& home() const { return home_; }
 
  private:
   std::filesystem::path home_;
@@ -59,7 +60,12 @@ struct TestServer {
       exchange->respond(server.refusal(413, "too large", request.id));
       return exchange;
     }
-    request.body = body;
+    if (plan.sink) {
+      plan.sink->take(body);
+      request.sink = plan.sink;
+    } else {
+      request.body = body;
+    }
     io->post([this, request, exchange] { server.handle(request, exchange); });
     return exchange;
   }

@@ -86,4 +86,15 @@ inline void write_tiny_model(const std::filesystem::path& folder, int64_t contex
   write("model.safetensors", file + header + std::string(64, '\0'));
 }
 
+/// Writes a Whisper that Probe finds healthy and that no engine but a fake one can run; its vocabulary is openai's.
+inline void write_tiny_whisper(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  fs::create_directories(folder);
+  std::ofstream(folder / "config.json") << R"({"model_type":"whisper","n_mels":80,"n_vocab":51865})";
+  const std::string header = R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  std::ofstream file(folder / "model.safetensors", std::ios::binary);
+  for (int i = 0; i < 8; ++i) file.put(static_cast<char>(header.size() >> (8 * i) & 0xFF));
+  file << header << std::string(4, '\0');
+}
+
 }  // namespace mlxk::testing

@@ -1,0 +1,151 @@
+// POST /v1/audio/transcriptions and /v1/audio/translations
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "server/api_error.h"
+#include "server/event_stream.h"
+#include "server/openai/audio_params.h"
+#include "server/openai/documents.h"
+#include "server/openai/endpoints.h"
+#include "server/openai/transcription.h"
+#include "server/task_pool.h"
+
+namespace mlxk {
+
+namespace {
+
+/// Refuses what the model cannot do before anything is loaded.
+void check_model(const ServerContext& context, const AudioParams& params) {
+  const ModelInfo info = context.models.describe(params.model);
+  if (info.audio_backend == AudioBackend::none) {
+    throw ApiError(ErrorKind::invalid,
+                   fmt::format("Model '{}' is not an audio transcription model. Use Whisper or Voxtral models.", info.ref.name), "model");
+  }
+  if (params.options.translate && !info.translates_to_english) {
+    throw ApiError(ErrorKind::invalid,
+                   fmt::format("Model '{}' does not support speech translation (audio-translate-en).", info.ref.name), "model",
+                   "unsupported_value", 422);
+  }
+}
+
+/// What OpenAI bills: whole seconds.
+Json duration_usage(const Transcript& transcript) {
+  return {{"type", "duration"}, {"seconds", static_cast<int64_t>(std::ceil(transcript.duration))}};
+}
+
+HttpResponse document_of(const AudioParams& params, const Transcript& transcript) {
+  if (params.format == TranscriptFormat::json) {
+    Json json = transcript_json(transcript);
+    json["usage"] = duration_usage(transcript);
+    return json_answer(json);
+  }
+  if (params.format == TranscriptFormat::verbose_json) {
+    Json json = verbose_json(transcript, params.options.translate, params.segments, params.words);
+    if (params.options.translate) json["language"] = "english";  // the text's, as OpenAI has it
+    json["usage"] = duration_usage(transcript);
+    return json_answer(json);
+  }
+  HttpResponse response;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = format_transcript(params.format, transcript, params.options.translate);
+  return response;
+}
+
+std::string event(const Json& document) {
+  return event_of(document.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
+
+/// A segment as it is told while the recording is heard; with verbose_json its times too.
+std::string segment_events(const AudioParams& params, TextSoFar& so_far, const SpeechSegment& segment) {
+  const std::string text = so_far.add(segment);
+  if (text.empty()) return {};
+  if (params.format != TranscriptFormat::verbose_json) return event({{"type", "transcript.text.delta"}, {"delta", text}});
+  const std::string id = fmt::format("seg_{}", segment.id);
+  return event({{"type", "transcript.text.delta"}, {"delta", text}, {"segment_id", id}}) +
+         event({{"type", "transcript.text.segment"},
+                {"id", id},
+                {"start", rounded(segment.start)},
+                {"end", rounded(segment.end)},
+                {"text", segment.text},
+                {"speaker", ""}});  // OpenAI's clients want one; who speaks is not known
+}
+
+std::string done_event(const ServedSpeech& model, const AudioParams& params, const Transcript& transcript) {
+  const AnswerUsage usage = transcript_usage(model, params.options, transcript);
+  const int64_t sound = sound_tokens(transcript);
+  return event({{"type", "transcript.text.done"},
+                {"text", transcript_json(transcript)["text"]},
+                {"usage",
+                 {{"type", "tokens"},
+                  {"input_tokens", usage.prompt_tokens},
+                  {"input_token_details", {{"audio_tokens", sound}, {"text_tokens", usage.prompt_tokens - sound}}},
+                  {"output_tokens", usage.completion_tokens},
+                  {"total_tokens", usage.prompt_tokens + usage.completion_tokens}}}}) +
+         event_of("[DONE]");
+}
+
+/// An upload that is complete.
+struct Upload {
+  ApiCall call;
+  std::shared_ptr<UploadForm> form;
+  AudioParams params;
+};
+
+Recording recording_of(const Upload& upload) {
+  const std::string& name = *upload.form->filename();
+  return {upload.form->file().read(), name.empty() ? "file" : name, "file", upload.params.options, upload.params.deadline_ms};
+}
+
+std::shared_ptr<const ServedSpeech> acquire(ServerContext& context, const AudioParams& params) {
+  return as_speech(context.models.acquire(params.model, RequestFacts{.context = Context::server, .has_audio = true}));
+}
+
+void answer_whole(ServerContext& context, const Upload& upload) {
+  const auto model = acquire(context, upload.params);
+  const Transcript transcript = hear(context, upload.call, *model, recording_of(upload));
+  upload.call.exchange->respond(document_of(upload.params, transcript));
+}
+
+void answer_streamed(ServerContext& context, const Upload& upload) {
+  const auto stream = std::make_shared<EventStream>(upload.call.exchange);
+  stream->keep_alive(context.ticker);
+  try {
+    const auto model = acquire(context, upload.params);
+    TextSoFar so_far;
+    const Transcript transcript = hear(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
+      stream->send(segment_events(upload.params, so_far, segment));
+    });
+    stream->finish(done_event(*model, upload.params, transcript));
+  } catch (const std::exception& error) {
+    stream->fail(error_response(error, upload.call.exchange->request_id()));
+  }
+}
+
+void transcribe_upload(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form, bool translate) {
+  form->finish();
+  AudioParams params = parse_audio(form->fields(), form->filename().has_value(), translate);
+  if (form->file().size() == 0) throw ApiError(ErrorKind::invalid, "Empty audio file", "file", "invalid_audio");
+  check_model(context, params);
+  const auto upload = std::make_shared<const Upload>(Upload{std::move(call), std::move(form), std::move(params)});
+  context.hear([&context, upload] {
+    if (upload->call.exchange->closed()) return;
+    answer_errors(*upload->call.exchange, [&] {
+      upload->params.stream ? answer_streamed(context, *upload) : answer_whole(context, *upload);
+    });
+  });
+}
+
+}  // namespace
+
+void transcriptions(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form) {
+  transcribe_upload(context, std::move(call), std::move(form), false);
+}
+
+void translations(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form) {
+  transcribe_upload(context, std::move(call), std::move(form), true);
+}
+
+}  // namespace mlxk

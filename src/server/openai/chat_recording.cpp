@@ -1,0 +1,145 @@
+// POST /v1/chat/completions with a recording: a speech model answers with its transcript.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "server/api_error.h"
+#include "server/event_stream.h"
+#include "server/openai/answer_writer.h"
+#include "server/openai/fields.h"
+#include "server/openai/prepare.h"
+#include "server/openai/transcription.h"
+#include "server/task_pool.h"
+#include "serving/admission.h"
+#include "tokenizer/base64.h"
+
+namespace mlxk {
+
+namespace {
+
+/// What cannot be asked of a transcript.
+void refuse_what_has_no_meaning(const Json& body) {
+  for (const char* name : {"tools", "tool_choice", "response_format", "grammar", "logprobs", "stop", "logit_bias"}) {
+    const Json* value = given(body, name);
+    if (!value || *value == false || (value->is_structured() && value->empty()) || *value == "none" || *value == "auto") continue;
+    if (value->is_object() && value->value("type", "") == "text") continue;
+    refuse_field(name, fmt::format("{} is not supported: a speech model answers with its transcript", name), "unsupported_value");
+  }
+  if (const Json* n = given(body, "n"); n && *n != 1) {
+    refuse_field("n", "n must be 1: a speech model answers with its transcript", "unsupported_value");
+  }
+}
+
+/// The recording of the last user message, and its text, which the transcript is to follow.
+struct ChatRecording {
+  std::string bytes, place, text;
+};
+
+ChatRecording find_recording(const Json& messages) {
+  ChatRecording found;
+  size_t index = messages.size();
+  while (index > 0 && messages[index - 1]["role"] != "user") --index;
+  const std::string path = fmt::format("messages[{}].content", index == 0 ? 0 : index - 1);
+  const Json parts = index == 0 ? Json() : messages[index - 1]["content"];
+  int recordings = 0;
+  for (size_t i = 0; parts.is_array() && i < parts.size(); ++i) {
+    if (parts[i]["type"] == "text") {
+      found.text += (found.text.empty() ? "" : " ") + parts[i]["text"].get<std::string>();
+    } else if (parts[i]["type"] == "input_audio") {
+      ++recordings;
+      found.place = fmt::format("{}[{}].input_audio.data", path, i);
+      found.bytes = *base64_decode(parts[i]["input_audio"]["data"].get_ref<const std::string&>());
+    }
+  }
+  if (recordings == 0) refuse_field(path, "the last user message has no recording");
+  if (recordings > 1) refuse_field(path, fmt::format("Only 1 audio per request. Got: {}", recordings));
+  return found;
+}
+
+/// A chat that asks for a transcript.
+struct Request {
+  ApiCall call;
+  ChatParams params;
+  ChatRecording recording;
+  TranscribeOptions options;
+};
+
+Recording recording_of(const Request& request) {
+  const std::string& bytes = request.recording.bytes;
+  return {memory_bytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}), "input_audio", request.recording.place,
+          request.options, request.params.deadline_ms};
+}
+
+AnswerHead head_of(const Request& request) {
+  AnswerHead head;
+  head.id = random_id("chatcmpl-");
+  head.model = request.params.model;
+  head.created = seconds_since_1970();
+  return head;
+}
+
+void answer_whole(ServerContext& context, const Request& request, const ServedSpeech& model) {
+  TextSoFar so_far;
+  AnswerDelta delta;
+  const Transcript transcript = hear(context, request.call, model, recording_of(request),
+                                     [&](const SpeechSegment& segment) { delta.content += so_far.add(segment); });
+  AnswerDocument document(head_of(request), 1);
+  document.add(0, std::move(delta));
+  document.close(0, "stop");
+  HttpResponse response;
+  response.body = document.text(transcript_usage(model, request.options, transcript));
+  request.call.exchange->respond(std::move(response));
+}
+
+void answer_streamed(ServerContext& context, const Request& request, const ServedSpeech& model, EventStream& stream) {
+  AnswerStream chunks(head_of(request), request.params.include_usage);
+  chunks.open(0);
+  TextSoFar so_far;
+  const Transcript transcript = hear(context, request.call, model, recording_of(request), [&](const SpeechSegment& segment) {
+    AnswerDelta delta;
+    delta.content = so_far.add(segment);
+    chunks.add(0, delta);
+    stream.send(chunks.take());
+  });
+  chunks.close(0, "stop");
+  chunks.end(transcript_usage(model, request.options, transcript));
+  stream.finish(chunks.take());
+}
+
+void answer(ServerContext& context, const Request& request) {
+  const auto acquire = [&] {
+    return as_speech(context.models.acquire(request.params.model, RequestFacts{Context::server, request.params.has_images, true}));
+  };
+  if (!request.params.stream) return answer_whole(context, request, *acquire());
+  const auto stream = std::make_shared<EventStream>(request.call.exchange);
+  stream->keep_alive(context.ticker);
+  try {
+    answer_streamed(context, request, *acquire(), *stream);
+  } catch (const std::exception& error) {
+    stream->fail(error_response(error, request.call.exchange->request_id()));
+  }
+}
+
+}  // namespace
+
+void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params) {
+  // What the model cannot do at all is told first, and nothing waits for it.
+  const RequestFacts facts{Context::server, params.has_images, true};
+  admit_served(context.models.describe(params.model), Machine{}, facts);
+  refuse_what_has_no_meaning(body);
+  auto request = std::make_shared<Request>();
+  request->recording = find_recording(params.messages);
+  request->options.initial_prompt = request->recording.text;
+  // A transcript's temperature is 0 where nothing is said of it.
+  if (given(body, "temperature")) request->options.temperatures = temperatures_from(params.sampling.temperature);
+  request->options.seed = params.sampling.seed;
+  params.messages = nullptr;
+  request->params = std::move(params);
+  request->call = std::move(call);
+  context.hear([&context, request = std::shared_ptr<const Request>(std::move(request))] {
+    if (request->call.exchange->closed()) return;
+    answer_errors(*request->call.exchange, [&] { answer(context, *request); });
+  });
+}
+
+}  // namespace mlxk

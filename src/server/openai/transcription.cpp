@@ -1,0 +1,110 @@
+#include "server/openai/transcription.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+#include "media/audio.h"
+#include "server/api_error.h"
+#include "server/metrics.h"
+#include "speech/transcribe.h"
+
+namespace mlxk {
+
+namespace {
+using Clock = std::chrono::steady_clock;
+constexpr double kTokensASecond = 50;
+
+/// A recording of a client's: what is wrong with it is the request's fault.
+class ClientSound : public SampleSource {
+ public:
+  ClientSound(Recording& recording, uint64_t limit) : param_(recording.param) {
+    blame([&] { source_ = std::make_unique<AudioSource>(std::move(recording.bytes), recording.name, limit); });
+  }
+  size_t read(std::span<float> into) override {
+    size_t count = 0;
+    blame([&] { count = source_->read(into); });
+    return count;
+  }
+  bool rewind() override {
+    bool done = false;
+    blame([&] { done = source_->rewind(); });
+    return done;
+  }
+
+ private:
+  template <class Work>
+  void blame(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::unsupported) throw ApiError(error.kind(), error.what(), param_, "unsupported_codec", 415);
+      throw ApiError(error.kind(), error.what(), param_, "invalid_audio");
+    }
+  }
+
+  std::string param_;
+  std::unique_ptr<AudioSource> source_;
+};
+
+}  // namespace
+
+Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech& model, Recording recording,
+                const std::function<void(const SpeechSegment&)>& on_segment) {
+  const auto start = Clock::now();
+  std::optional<Clock::time_point> deadline;
+  if (recording.deadline_ms) deadline = call.arrived + std::chrono::milliseconds(*recording.deadline_ms);
+  const auto is_late = [&] { return deadline && Clock::now() >= *deadline; };
+  const auto late = [] { return ApiError(ErrorKind::deadline, "deadline_ms passed before the recording was heard", "deadline_ms"); };
+  if (is_late()) throw late();
+  ClientSound sound(recording, context.audio_limit);
+  TranscribeEvents events;
+  events.segment = on_segment;
+  events.cancelled = [&] { return call.exchange->closed() || is_late(); };
+  events.cache_scope = call.key_id;
+  Transcript transcript;
+  try {
+    transcript = transcribe({context.worker, model.handle(), model.vocabulary()}, sound, recording.options, events);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled && is_late()) throw late();
+    throw;
+  }
+  const double took = std::chrono::duration<double>(Clock::now() - start).count();
+  context.metrics.count_recording(transcript.duration, took);
+  log::info("transcript", {{"request_id", call.exchange->request_id()},
+                           {"model", model.info().ref.name},
+                           {"language", transcript.language},
+                           {"audio", transcript.duration},
+                           {"segments", static_cast<int64_t>(transcript.segments.size())},
+                           {"queued", std::chrono::duration<double>(start - call.arrived).count()},
+                           {"seconds", took},
+                           {"real_time_factor", took / std::max(transcript.duration, 1e-3)}});
+  return transcript;
+}
+
+int64_t sound_tokens(const Transcript& transcript) {
+  return static_cast<int64_t>(std::ceil(transcript.duration * kTokensASecond));
+}
+
+AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options, const Transcript& transcript) {
+  AnswerUsage usage;
+  usage.prompt_tokens = sound_tokens(transcript);
+  for (const std::string* text : {&options.initial_prompt, &options.hotwords}) {
+    if (!text->empty()) usage.prompt_tokens += static_cast<int64_t>(model.vocabulary()->encode(" " + *text).size());
+  }
+  for (const SpeechSegment& segment : transcript.segments) {
+    usage.completion_tokens += static_cast<int64_t>(segment.tokens.size());
+  }
+  return usage;
+}
+
+std::string TextSoFar::add(const SpeechSegment& segment) {
+  std::string text = segment.text;
+  if (!begun_) text.erase(0, std::min(text.find_first_not_of(" \t\n\r\f\v"), text.size()));
+  begun_ = begun_ || !text.empty();
+  return text;
+}
+
+}  // namespace mlxk

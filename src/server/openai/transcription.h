@@ -1,0 +1,46 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "media/byte_source.h"
+#include "server/context.h"
+#include "server/openai/answer_delta.h"
+#include "serving/served_model.h"
+#include "speech/options.h"
+#include "speech/transcript.h"
+
+namespace mlxk {
+
+/// A recording that is to be transcribed for a request.
+struct Recording {
+  std::unique_ptr<ByteSource> bytes;
+  std::string name;                  // in messages
+  std::string param = "file";        // the field at fault
+  TranscribeOptions options;
+  std::optional<int64_t> deadline_ms;
+};
+
+/// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) when the client goes. Throws
+/// ApiError: 400 for what is broken, 415 for a codec that is not built in, 504 once the deadline has passed; the engine's Error.
+Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech& model, Recording recording,
+                const std::function<void(const SpeechSegment&)>& on_segment = {});
+
+/// What a transcript took in tokens: a prompt's, and one for each 20 ms of sound, as the encoder hears it; the text's.
+AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options, const Transcript& transcript);
+/// Of them, those of sound.
+int64_t sound_tokens(const Transcript& transcript);
+
+/// What a segment adds to the text that is told as it comes; the first one without the blank before it.
+class TextSoFar {
+ public:
+  std::string add(const SpeechSegment& segment);
+
+ private:
+  bool begun_ = false;
+};
+
+}  // namespace mlxk
