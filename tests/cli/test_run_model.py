@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 import unittest
 
@@ -121,7 +122,12 @@ class Terminal:
         return self.text
 
     def send(self, text):
-        time.sleep(0.5)  # the prompt shows before the line editor has taken the terminal over, and a key in between is lost
+        """Types in the line editor: its prompt shows before it has taken the terminal over, and a key in between is lost."""
+        end = time.monotonic() + 60
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            if time.monotonic() > end:
+                raise AssertionError(f"no line editor: {self.text!r}")
+            time.sleep(0.01)
         os.write(self.fd, text.encode())
 
     def wait(self, seconds=60):
@@ -161,7 +167,7 @@ class Chat(ProgramTest):
         terminal = self.start("--max-tokens", "4000", "--repetition-penalty", "1")
         terminal.send("Write a very long story about the sea.\r")
         terminal.read_until("Assistant: ")
-        time.sleep(1)
+        terminal.read_until("the", start=terminal.text.index("Assistant: "))
         os.kill(terminal.pid, signal.SIGINT)
         terminal.read_until("[Generation interrupted by user]", seconds=60)
         terminal.read_until("You: ", start=terminal.text.index("interrupted by user"))
@@ -179,8 +185,8 @@ class Interrupt(ProgramTest):
     def test_ends_a_single_answer_with_130(self):
         terminal = Terminal([PROGRAM, "run", MODEL, "Write a very long story.", "--max-tokens", "4000",
                              "--repetition-penalty", "1"], self.env, self.home)
-        time.sleep(2)
-        terminal.send("\x03")
+        terminal.read_until("the")
+        os.write(terminal.fd, b"\x03")
         terminal.read_until("[Generation interrupted by user]", seconds=60)
         self.assertEqual(terminal.wait(), 130)
 

@@ -201,11 +201,23 @@ class RunningServe(ProgramTest):
             if signals == 1:
                 self.assertTrue(answer.read().rstrip().endswith(b"data: [DONE]"))
             else:
-                time.sleep(0.3)
+                self.wait_until_draining(port)
+                time.sleep(0.3)  # those that come within 0.1 s are one wish
                 self.server.send_signal(signal.SIGTERM)
             _, err = self.server.communicate(timeout=60)
             self.assertEqual(self.server.returncode, code, err)
             self.assertEqual(b"completion_tokens=300" in err, signals == 1, err)
+
+    def wait_until_draining(self, port):
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                if self.get(port, "/v1/models")[0] == 503:
+                    return
+            except OSError:
+                return  # it does not even listen
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
 
     def test_a_port_in_use_is_named(self):
         port = self.start("--port", "0")["data"]["port"]

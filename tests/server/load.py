@@ -15,7 +15,6 @@ import sys
 import time
 import urllib.parse
 
-STUCK_SECONDS = 240
 KEPT_AT_REST = 160e6  # bytes of freed blocks: beyond 128 MiB a server that rests gives them back
 GREEDY = {"temperature": 0, "repetition_penalty": 1}
 WEATHER = {"type": "function", "function": {
@@ -159,7 +158,7 @@ class Load:
                     "leave": lambda: self.leave(rng), "bad": lambda: self.bad(rng), "schema": lambda: self.schema(rng),
                     "tools": lambda: self.tools(rng)}[kind]
             try:
-                await asyncio.wait_for(work(), STUCK_SECONDS)
+                await asyncio.wait_for(work(), self.args.stuck_seconds)
             except asyncio.TimeoutError:
                 raise Wrong(f"a request is stuck: {kind}") from None
             self.done[kind] = self.done.get(kind, 0) + 1
@@ -199,6 +198,7 @@ def main():
     parser.add_argument("--questions", type=int, default=8, help="different short and long questions (8)")
     parser.add_argument("--tools-model", help="a model whose template knows tools")
     parser.add_argument("--no-grammar", dest="grammar", action="store_false", help="ask for no schemas")
+    parser.add_argument("--stuck-seconds", type=float, default=240, help="a request that takes longer is stuck (240)")
     parser.add_argument("--pid", type=int, help="the server's process, whose memory is watched")
     args = parser.parse_args()
     try:

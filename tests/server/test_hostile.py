@@ -183,14 +183,10 @@ class Leaving(HostileTest):
                 connections.append(socket.create_connection(("127.0.0.1", self.server.port)))
                 connections[-1].sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                                         % (CHAT.encode(), len(body)) + body)
-            time.sleep(0.3)
-            self.assertGreater(self.busy(), 0)
+            self.wait_until(lambda: self.busy() > 0, prompt[:20])
             for connection in connections:
                 connection.close()
-            end = time.monotonic() + 10
-            while self.busy() and time.monotonic() < end:
-                time.sleep(0.02)
-            self.assertEqual(self.busy(), 0, prompt[:20])
+            self.wait_until(lambda: self.busy() == 0, prompt[:20])
 
     def busy(self):
         health = self.server.get("/health")[2]

@@ -234,7 +234,7 @@ class End(OperationTest):
                 time.sleep(0.3)
                 self.assertIsNone(server.process.poll())
                 server.process.send_signal(second)
-                self.assertEqual(server.process.wait(5), 128 + second)
+                self.assertEqual(server.process.wait(20), 128 + second)
             self.assert_gone(server)
 
     @unittest.skipUnless(HAS_MODEL, "no model")
