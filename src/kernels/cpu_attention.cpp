@@ -54,14 +54,13 @@ FloatType type_of(const mx::array& buffer) {
   return buffer.dtype() == mx::float16 ? kFloat16 : kBFloat16;
 }
 
-/// The rows of `count` buffers from `first` on: where each row's tokens begin.
-HeadRows<char> cache_rows(Arrays& buffers, size_t first, size_t count) {
-  HeadRows<char> all{nullptr, 0, 0, buffers[first].shape(3) * static_cast<int64_t>(buffers[first].itemsize())};
+/// The rows of `count` buffers from `first` on, which are written to: where each row's tokens begin.
+HeadRows<char> cache_rows(const Arrays& in, size_t first, size_t count) {
+  HeadRows<char> all{nullptr, 0, 0, in[first].shape(3) * static_cast<int64_t>(in[first].itemsize())};
   for (size_t i = first; i < first + count; ++i) {
-    const int64_t head_step = buffers[i].shape(2) * all.token_step;
-    for (int row = 0; row < buffers[i].shape(0); ++row) {
-      all.rows.push_back({buffers[i].data<char>() + row * buffers[i].shape(1) * head_step, head_step});
-    }
+    const int64_t head_step = in[i].shape(2) * all.token_step;
+    char* data = const_cast<char*>(in[i].data<char>());
+    for (int row = 0; row < in[i].shape(0); ++row) all.rows.push_back({data + row * in[i].shape(1) * head_step, head_step});
   }
   return all;
 }
@@ -140,7 +139,7 @@ void set_mask(AttentionProblem& p, const mx::array& mask) {
   for (int d = 0; d < 4; ++d) p.mask_steps[d] = mask.shape(d) == 1 ? 0 : mask.strides(d);
 }
 
-/// `in`: q, k, v, the buffers of keys, those of values, what Places names; `out`: the result and the buffers.
+/// `in`: q, k, v, the buffers of keys, those of values, what Places names; `out`: the result, and the buffers of one row.
 void run_step(const Job& job, const Arrays& in, Arrays& out) {
   static Scratch q_copy, k_copy, v_copy, turned_q, turned_k, packed_k, packed_v;
   const CpuAttentionStep& step = job.step;
@@ -178,8 +177,8 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   if (p.query_scales) p.query_scale_row = array_at(job.at.query_scale)->shape(0) == 1 ? 0 : length;
   if (job.at.mask >= 0) set_mask(p, *array_at(job.at.mask));
 
-  const FloatType type = type_of(out[1]);
-  const auto key_rows = cache_rows(out, 1, job.buffers), value_rows = cache_rows(out, 1 + job.buffers, job.buffers);
+  const FloatType type = type_of(in[3]);
+  const auto key_rows = cache_rows(in, 3, job.buffers), value_rows = cache_rows(in, 3 + job.buffers, job.buffers);
   const auto fresh_k = fresh_rows(keys, batch * length, length, kv_heads, dim, type, packed_k);
   const auto fresh_v = fresh_rows(row_major(in[2], v_copy), batch * length, length, kv_heads, dim, type, packed_v);
   p.k = {constant(key_rows), fresh_k, type};
@@ -240,7 +239,10 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   inputs.insert(inputs.end(), values.begin(), values.end());
   std::vector<mx::Shape> shapes{step.q.shape()};
   std::vector<std::pair<int, int>> aliases;
-  for (size_t i = 3; i < inputs.size(); ++i) {
+  // Several buffers are no results of the operation: each result would know all others, which costs libmlx more than the
+  // rest of a step's graph. What is done with them later comes later on the CPU's one stream.
+  const bool gives_buffers = keys.size() == 1;
+  for (size_t i = 3; gives_buffers && i < inputs.size(); ++i) {
     shapes.push_back(inputs[i].shape());
     aliases.emplace_back(i - 2, i);
   }
@@ -269,8 +271,8 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   types[0] = mx::float32;
   auto outputs = mx::array::make_arrays(std::move(shapes), types,
                                         cpu_op("CpuCachedAttention", std::move(compute), std::move(aliases)), inputs);
-  const auto first = outputs.begin() + 1, middle = first + static_cast<int64_t>(keys.size());
-  return {outputs[0], {first, middle}, {middle, outputs.end()}};
+  if (!gives_buffers) return {outputs[0], keys, values};
+  return {outputs[0], {outputs[1]}, {outputs[2]}};
 }
 
 }  // namespace mlxk

@@ -43,7 +43,8 @@ struct CpuAttended {
 
 /// Norms, rotates, writes keys and values into the buffers [rows, kv_heads, capacity, head_dim] in place, whoever else
 /// holds them (as append_in_place), and attends. The rows of all buffers, one after the other, are the B rows; capacities
-/// may differ. One operation; its keys and values are the buffers after it. Throws invalid for a mask that is too small.
+/// may differ. One operation; its keys and values are the buffers after it, or, of several, the buffers themselves: only
+/// operations that are started after it see what it wrote. Throws invalid for a mask that is too small.
 CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::array>& keys,
                                  const std::vector<mx::array>& values);
 

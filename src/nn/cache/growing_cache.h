@@ -33,11 +33,10 @@ class GrowingCache : public AttentionCache {
   bool is_shared() const { return owner_.use_count() > 1; }
   /// Copies the buffers where a snapshot has them too.
   void unshare();
+  int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }
   std::vector<mx::array>& buffers() { return buffers_; }
 
  private:
-  int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }
-
   int expected_ = 0;  // tokens
   std::vector<mx::array> buffers_;
   std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with snapshots that have the same buffers

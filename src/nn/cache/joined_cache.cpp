@@ -68,9 +68,18 @@ mx::array JoinedAttentionCache::attend(const mx::array& queries, const mx::array
   });
 }
 
+namespace {
+
+/// A row's slots; those that rope goes by do not matter.
+Positions slots_of_row(const Positions& positions, int row) {
+  return Positions({positions.offsets[row]}, positions.length, {positions.lengths[row]});
+}
+
+}  // namespace
+
 bool JoinedAttentionCache::has_slots(const Positions& positions) const {
   for (int row = 0; row < rows(); ++row) {
-    if (!parts_[row]->has_slots(of_row(positions, row))) return false;
+    if (!parts_[row]->has_slots(slots_of_row(positions, row))) return false;
   }
   return true;
 }
@@ -78,7 +87,7 @@ bool JoinedAttentionCache::has_slots(const Positions& positions) const {
 AttentionCache::Slots JoinedAttentionCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
   Slots all;
   for (int row = 0; row < rows(); ++row) {
-    const Slots slots = parts_[row]->reserve_slots(of_row(positions, row), kv_heads, head_dim);
+    const Slots slots = parts_[row]->reserve_slots(slots_of_row(positions, row), kv_heads, head_dim);
     all.keys.push_back(slots.keys.front());
     all.values.push_back(slots.values.front());
     all.window = slots.window;

@@ -16,8 +16,10 @@ AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_
   const auto& offsets = positions.offsets;
   // Room for all L tokens of every row, also for those past its length.
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
-  mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
-  grow(tokens, {sample, sample});
+  if (tokens > capacity()) {
+    mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
+    grow(tokens, {sample, sample});
+  }
   unshare();
   advance(positions);
   return {{&buffers()[0]}, {&buffers()[1]}};

@@ -143,12 +143,15 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
 
 AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
   const int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
-  mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
+  const int slots = std::min(window_, newest);
   if (owner_.use_count() > 1) {
     for (auto& buffer : buffers_) buffer = copied(buffer);
     owner_ = std::make_shared<int>(0);
   }
-  reserve(std::min(window_, newest), {sample, sample});
+  if (buffers_.empty() || slots > buffers_.front().shape(2)) {
+    mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
+    reserve(slots, {sample, sample});
+  }
   advance(positions);
   return {{&buffers_[0]}, {&buffers_[1]}, window_, keep_};
 }
