@@ -67,6 +67,10 @@ std::vector<Option> speech_options() {
       {.name = "--translate", .kind = Kind::optional, .metavar = "LANG", .help = "translate speech to LANG (en)",
        .implied = "en"},
       {.name = "--hotwords", .kind = Kind::text, .metavar = "WORDS", .help = "names and terms that may be heard", .whole = true},
+      {"--carry-initial-prompt", Kind::flag, "", "the prompt stands before every window, not only the first"},
+      {.name = "--hallucination-silence-threshold", .kind = Kind::number, .metavar = "S",
+       .help = "skip silence longer than S seconds around doubtful words, and decode again behind it", .min = 0, .max = 30,
+       .whole = true},
       {.name = "--beam-size", .kind = Kind::integer, .metavar = "N", .help = "beam search; 0 takes the likeliest token",
        .default_value = "0", .min = 0, .max = 64},
       {.name = "--best-of", .kind = Kind::integer, .metavar = "N", .help = "texts drawn where the temperature is not 0",
@@ -107,11 +111,16 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   run.options.beam_size = static_cast<int>(args.integer("--beam-size"));
   run.options.best_of = static_cast<int>(args.integer("--best-of"));
   if (args.has("--clip-timestamps")) run.options.clips = read_clips(args.text("--clip-timestamps"));
+  run.options.carry_initial_prompt = args.has("--carry-initial-prompt");
+  if (args.has("--hallucination-silence-threshold")) {
+    run.options.hallucination_silence_threshold = args.number("--hallucination-silence-threshold");
+    run.options.word_timestamps = true;  // which it goes by
+  }
   run.options.only_voice = args.has("--vad");
   if (run.options.only_voice && !run.options.clips.empty()) {
     throw Error(ErrorKind::usage, "--vad and --clip-timestamps cannot be given together");
   }
-  run.options.word_timestamps = args.has("--word-timestamps");
+  run.options.word_timestamps = run.options.word_timestamps || args.has("--word-timestamps");
   if (args.has("--seed")) run.options.seed = static_cast<uint64_t>(args.integer("--seed"));
   check_files(run);
   return run;

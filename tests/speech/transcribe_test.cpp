@@ -229,6 +229,34 @@ TEST_F(Transcribe, ATelephoneIsUnderstood) {
   EXPECT_EQ(transcribe(engine(), source, {}).text, " A man said to the universe, Sir, I exist.");
 }
 
+TEST_F(Transcribe, HotwordsAndACarriedPromptGiveNamesTheirSpelling) {
+  for (const bool hotwords : {false, true}) {
+    Samples source(recording("long"));
+    TranscribeOptions options;
+    (hotwords ? options.hotwords : options.initial_prompt) = "Kaliko, Ruggedo";
+    options.carry_initial_prompt = !hotwords;
+    const std::string text = transcribe(engine(), source, options).text;
+    const size_t first = text.find("Kaliko");
+    ASSERT_NE(first, std::string::npos) << text;
+    EXPECT_NE(text.find("Kaliko", first + 1), std::string::npos) << text;
+  }
+}
+
+TEST_F(Transcribe, WhatRepeatsItselfIsDecodedAgainAndMarked) {
+  Samples source(clip("universe"));
+  TranscribeOptions options;
+  options.compression_ratio_threshold = 0.1F;  // everything repeats itself
+  options.temperatures = {0, 0.2F};
+  options.best_of = 2;
+  options.seed = 1;
+  const Transcript got = transcribe(engine(), source, options);
+  ASSERT_FALSE(got.segments.empty());
+  for (const auto& segment : got.segments) {
+    EXPECT_EQ(segment.temperature, 0.2F);
+    EXPECT_EQ(segment.doubt, SpeechDoubt::repeats);
+  }
+}
+
 TEST_F(Transcribe, ClipsAndOnlyVoiceContradictEachOther) {
   Samples source(clip("universe"));
   TranscribeOptions options;

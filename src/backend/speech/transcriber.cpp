@@ -47,12 +47,14 @@ class Window : public Sequence {
 
   /// Whether it computes one token after the other now, together with others.
   bool searches() const { return search_.has_value(); }
+  /// Whether it is still listened to.
+  bool listening() const { return !listened_; }
   SearchState& search() { return *search_; }
   const Heard& heard() const { return *heard_; }
 
   /// Goes on with whatever is not a search; true at the end.
   bool work() {
-    if (!heard_) return listen();
+    if (!listened_) return listen();
     return std::visit([&](auto& task) { return begin(task); }, task_);
   }
   /// The search gave a text; true at the end.
@@ -64,13 +66,24 @@ class Window : public Sequence {
   }
 
  private:
+  /// Listens a layer further, so that nobody else waits for the whole of it; at the end asks for the first task.
   bool listen() {
     const PhaseScope phase(Phase::encode);
-    const auto& shape = net_.shape();
-    heard_ = net_.listen(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
+    if (!heard_) {
+      const auto& shape = net_.shape();
+      heard_ = net_.listen(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
+      request_.features = {};
+    }
+    if (stage_ < heard_->stages.size()) {
+      mx::eval(heard_->stages[stage_]);
+      if (stage_ > 0) heard_->stages[stage_ - 1] = mx::array(0);
+      ++stage_;
+      return false;
+    }
+    heard_->stages.clear();
     mx::eval(heard_->arrays());
     mx::clear_cache();
-    request_.features = {};
+    listened_ = true;
     return ask(SpeechReady{});
   }
 
@@ -153,6 +166,8 @@ class Window : public Sequence {
   const SpeechNet& net_;
   SpeechRequest request_;
   std::optional<Heard> heard_;
+  size_t stage_ = 0;  // of its stages, that is next
+  bool listened_ = false;
   SpeechTask task_;
   std::optional<SearchState> search_;
   int64_t tokens_ = 0;
@@ -188,11 +203,11 @@ class MlxSpeechModel : public SpeechModel {
       if (window(running, i).searches()) searching.push_back(i);
     }
     if (!searching.empty()) decode(running, searching, sink);
-    // One window is listened to between two tokens of the others.
+    // One window is listened to a layer further between two tokens of the others.
     for (size_t k = 0; k < running.size(); ++k) {
       const size_t i = (turn_ + k) % running.size();
       if (std::find(searching.begin(), searching.end(), i) != searching.end()) continue;
-      turn_ = i + 1;
+      turn_ = window(running, i).listening() ? i : i + 1;
       guarded(i, sink, [&] { return window(running, i).work(); }, running);
       break;
     }

@@ -22,9 +22,11 @@ struct SpeechShape {
   uint64_t weight_bytes = 0;
 };
 
-/// One window of sound as the decoder sees it: the keys and values of each of its layers.
+/// One window of sound as the decoder sees it: the keys and values of each of its layers. `stages`: what the encoder has
+/// after each of its layers, lazy like the rest; evaluated one after the other the work is done in pieces.
 struct Heard {
   std::vector<CrossKeys> layers;
+  std::vector<mx::array> stages;
   std::vector<mx::array> arrays() const;
 };
 

@@ -244,9 +244,12 @@ class Whisper : public SpeechNet {
     }
     mx::array x = activate(Activation::gelu, conv1_(mx::astype(features, type_)));
     x = mx::add(activate(Activation::gelu, conv2_(x)), sinusoids_);
-    for (const auto& block : encoder_) x = block(x);
-    x = encoder_norm_(x);
     Heard heard;
+    for (const auto& block : encoder_) {
+      x = block(x);
+      heard.stages.push_back(x);
+    }
+    x = encoder_norm_(x);
     for (const auto& block : decoder_) heard.layers.push_back(block.heard(x));
     return heard;
   }
