@@ -13,6 +13,7 @@ use symphonia::core::formats::{FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::packet::Packet;
 
+use crate::mp4_delay::encoder_delay;
 use crate::resample::Resampler;
 use crate::{guard, Failure, Text, OK};
 
@@ -275,6 +276,7 @@ struct Playing {
     stated: Option<u64>, // frames that there must be
     open_ended: bool,    // an end in the midst is none of a file that was cut off
     seconds: f64,        // 0: not known
+    delay: f64,          // seconds at the beginning that are left out
 }
 
 impl Playing {
@@ -305,6 +307,7 @@ impl Playing {
             stated: track.num_frames.filter(|_| counted && !stream),
             open_ended: loose || stream || (wave && track.num_frames.is_none()),
             seconds,
+            delay: 0.0,
         })
     }
 }
@@ -325,7 +328,11 @@ pub struct Recording {
 
 impl Recording {
     fn open(bytes: Bytes, opus: Opus) -> Result<Recording, Failure> {
-        let source = stream(bytes).map_err(|e| plain(e.into()))?;
+        let mut source = stream(bytes).map_err(|e| plain(e.into()))?;
+        let delay = match source.byte_len() {
+            Some(size) if source.is_seekable() => encoder_delay(&mut *source, size).map_err(|e| plain(e.into()))?,
+            _ => 0.0,
+        };
         let stream = MediaSourceStream::new(source, Default::default());
         let probed =
             symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
@@ -336,7 +343,8 @@ impl Recording {
             Error::Unsupported(what) if what.contains("missing") => format!("broken or cut off: {what}").into(),
             e => plain(e),
         })?;
-        let playing = Playing::begin(&*format, opus, bytes.seek.is_none())?;
+        let mut playing = Playing::begin(&*format, opus, bytes.seek.is_none())?;
+        playing.delay = if matches!(playing.decoder, Decoder::Symphonia(_)) { delay } else { 0.0 };
         Ok(Recording {
             format,
             opus,
@@ -439,7 +447,9 @@ impl Recording {
             return Err(format!("{channels} channels are not supported (1 to {MAX_CHANNELS})").into());
         }
         self.mix(channels)?;
+        let early = ((self.playing.delay * f64::from(rate)).round() as u64).saturating_sub(self.frames);
         self.frames += self.mono.len() as u64;
+        self.mono.drain(..(early as usize).min(self.mono.len()));
         if self.mono.is_empty() {
             return Ok(());
         }

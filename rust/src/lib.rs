@@ -4,6 +4,7 @@ mod audio;
 mod confined;
 mod decode;
 mod grammar;
+mod mp4_delay;
 mod pyformat;
 mod resample;
 mod spelling;

@@ -251,6 +251,24 @@ TEST(Audio, SaysWhatIsCutOff) {
   }
 }
 
+// 1,024 samples at 48 kHz, by its edit list.
+TEST(Audio, LeavesOutWhatAnEncoderPutBeforeAnMp4) {
+  const Bytes bytes = asset("tone.m4a");
+  Bytes without = bytes;
+  const char list[] = {'e', 'l', 's', 't'};
+  const auto at = std::search(without.begin(), without.end(), std::begin(list), std::end(list));
+  ASSERT_NE(at, without.end());
+  *at = 'x';
+  EXPECT_NEAR(static_cast<double>(decode(without).size() - decode(bytes).size()), 1024 / 3.0, 2);
+  EXPECT_EQ(decode_pipe(bytes).size(), decode(bytes).size());
+  // Ten seconds were cut by somebody: they are sound.
+  Bytes late = bytes;
+  const auto time = late.begin() + (at - without.begin()) + 16;
+  const uint8_t ten[] = {0, 0x07, 0x53, 0x00};
+  std::copy(std::begin(ten), std::end(ten), time);
+  EXPECT_EQ(decode(late).size(), decode(without).size());
+}
+
 // The size of all that follows, unknown while a browser records.
 TEST(Audio, ReadsAWebmWithoutSizes) {
   Bytes bytes = asset("tone.webm");
