@@ -9,7 +9,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr int kBadRequest = 400, kNotImplemented = 501, kInsufficientStorage = 507;
+constexpr int kBadRequest = 400, kInternalError = 500, kNotImplemented = 501, kInsufficientStorage = 507;
 
 /// One engine as the table sees it.
 struct Engine {
@@ -61,7 +61,7 @@ std::optional<Decision> not_runnable(const ModelInfo& model, const Engine& engin
                              model.model_type, model.ref.name, list));
   }
   if (!engine.runnable.ok) {
-    return block(kNotImplemented, "runtime_incompatible",
+    return block(model.healthy ? kNotImplemented : kInternalError, "runtime_incompatible",
                  fmt::format("Model '{}' is not compatible: {}", model.ref.name, engine.runnable.reason));
   }
   return std::nullopt;

@@ -119,6 +119,14 @@ std::vector<Row> table() {
        "missing_dependency", "Text models of architecture 'novel'"},
       {"3_text_broken", with(text_model(), broken), kRoomy, false, false, kBlock, Route::none, 501,
        "runtime_incompatible", "Model 'org/m' is not compatible: shards are missing"},
+      {"3_files_broken",
+       with(text_model(),
+            [](ModelInfo& m) {
+              m.healthy = false;
+              m.text = {false, "model.safetensors: truncated"};
+            }),
+       kRoomy, false, false, kBlock, Route::none, 500, "runtime_incompatible",
+       "Model 'org/m' is not compatible: model.safetensors: truncated"},
       {"3_no_model_type",
        with(text_model(),
             [](ModelInfo& m) {

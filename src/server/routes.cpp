@@ -52,6 +52,7 @@ std::span<const ApiRoute> routes() { return kRoutes; }
 
 RouteMatch match_route(std::string_view method, std::string_view path) {
   RouteMatch result;
+  if (method == "HEAD") method = "GET";  // transport leaves the body out
   for (const ApiRoute& route : kRoutes) {
     const auto name = match(route.pattern, path);
     if (!name) continue;
@@ -61,7 +62,7 @@ RouteMatch match_route(std::string_view method, std::string_view path) {
       return result;
     }
     if (!result.allowed.empty()) result.allowed += ", ";
-    result.allowed += route.method;
+    result.allowed += std::string_view(route.method) == "GET" ? "GET, HEAD" : route.method;
   }
   return result;
 }

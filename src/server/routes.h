@@ -53,9 +53,10 @@ std::span<const ApiRoute> routes();
 struct RouteMatch {
   const ApiRoute* route = nullptr;  // null: no such path, or not with that method
   std::string name;              // what stands for {…}
-  std::string allowed;           // the methods of the path, "GET, POST"; empty: no such path
+  std::string allowed;           // the methods of the path, "GET, HEAD, POST"; empty: no such path
 };
 
+/// HEAD is GET without a body.
 RouteMatch match_route(std::string_view method, std::string_view path);
 
 }  // namespace mlxk

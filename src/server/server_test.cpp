@@ -39,8 +39,8 @@ TEST_F(ServerTest, answers_an_unknown_route_in_the_envelope) {
 TEST_F(ServerTest, names_the_methods_of_a_path) {
   TestServer server;
   for (const auto& [method, path, allowed] : std::vector<std::array<const char*, 3>>{
-           {"GET", "/v1/chat/completions", "POST"}, {"POST", "/health", "GET"}, {"DELETE", "/v1/models/org/name", "GET"},
-           {"PUT", "/v1/models/load", "GET, POST"}}) {
+           {"GET", "/v1/chat/completions", "POST"}, {"POST", "/health", "GET, HEAD"}, {"DELETE", "/v1/models/org/name", "GET, HEAD"},
+           {"PUT", "/v1/models/load", "GET, HEAD, POST"}}) {
     const auto exchange = server.ask(method, path, "{}");
     EXPECT_EQ(exchange->status(), 405) << path;
     EXPECT_EQ(exchange->head().headers.find("allow"), allowed) << path;
@@ -111,6 +111,7 @@ TEST_F(ServerTest, counts_what_it_does) {
   server.server.answered(head, 200, 100, 0.02);
   head.path = "/elsewhere/\"{";
   server.server.answered(head, 404, 100, 0.0001);
+  EXPECT_TRUE(server.wait_until_idle());
   const std::string text = server.ask("GET", "/metrics")->body();
   const auto has = [&](const std::string& line) { EXPECT_NE(text.find("\n" + line + "\n"), std::string::npos) << line << text; };
   has(R"(mlxk_requests_total{route="/v1/completions",status="200"} 1)");
