@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import unittest
 
 from server_case import FAKE_SERVER, ServerTest
@@ -110,6 +109,19 @@ class Refusals(FakeServerTest):
         self.assertIn("POST", self.server.get(CHAT)[1]["Allow"])
         self.assert_refused(self.server.post("/health", {}), 405)
 
+    def test_head_is_get_without_a_body(self):
+        for path, wanted in (("/health", 200), ("/v1/models", 200), ("/v1/models/tiny", 200), ("/metrics", 200), ("/nowhere", 404), (CHAT, 405)):
+            answer = self.server.raw(f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+            head, end, body = answer.partition(b"\r\n\r\n")
+            self.assertEqual((int(head.split()[1]), end, body), (wanted, b"\r\n\r\n", b""), path)
+            length = int(re.search(rb"Content-Length: (\d+)", head).group(1))
+            self.assertGreater(length, 0)
+            if path.startswith("/v1/models"):
+                self.assertEqual(length, len(self.raw_get(path)), path)
+
+    def raw_get(self, path):
+        return self.server.raw(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()).partition(b"\r\n\r\n")[2]
+
     def test_bodies_that_are_no_request(self):
         for body in (b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b'{"model": "tiny", "messages": ' + b"[" * 100_000,
                      b'{"model": "tiny", "messages": [{"role": "user", "content": "\\ud800"}]}',
@@ -168,13 +180,10 @@ class Streams(FakeServerTest):
                 connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                                    b"Content-Length: %d\r\n\r\n" % len(body) + body)
                 connections.append(connection)
-            time.sleep(0.3)
+            self.wait_until(lambda: self.running()[0] > 0, "nothing runs")
             for connection in connections:
                 connection.close()
-            end = time.monotonic() + 20
-            while self.running()[0] > 0 and time.monotonic() < end:
-                time.sleep(0.05)
-            self.assertEqual(self.running()[0], 0, self.running()[1])
+            self.wait_until(lambda: self.running()[0] == 0, "it goes on")
 
     def test_health_answers_beside_many_streams(self):
         threads = [threading.Thread(target=self.server.events, args=(CHAT, ask(100, stream=True))) for _ in range(50)]
@@ -194,22 +203,18 @@ class Ends(FakeServerTest):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                                % (CHAT.encode(), len(body)) + body)
-            end = time.monotonic() + 20
-            while (answer := server.get("/health"))[0] == 200 and time.monotonic() < end:
-                time.sleep(0.05)
-        self.assert_refused(answer, 503)
-        self.assertEqual(answer[2]["error"]["code"], "stuck")
-        end = time.monotonic() + 20
-        while server.get("/health")[0] != 200 and time.monotonic() < end:
-            time.sleep(0.05)
-        self.assertEqual(server.get("/health")[0], 200)
+            answers = []
+            self.wait_until(lambda: answers.append(server.get("/health")) or answers[-1][0] != 200, "it is not told")
+        self.assert_refused(answers[-1], 503)
+        self.assertEqual(answers[-1][2]["error"]["code"], "stuck")
+        self.wait_until(lambda: server.get("/health")[0] == 200, "it stays stuck")
 
     def test_sigterm_lets_answers_end(self):
         server = self.serve_fake("--step-us", "20000")
         answers = []
         thread = threading.Thread(target=lambda: answers.append(server.events(CHAT, ask(50, stream=True))))
         thread.start()
-        time.sleep(0.5)
+        self.wait_until(lambda: server.get("/health")[2]["running"] == 1, "it does not begin")
         server.process.send_signal(signal.SIGTERM)
         thread.join()
         self.assertEqual(answers[0][-1], "[DONE]")
