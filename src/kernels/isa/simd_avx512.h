@@ -137,10 +137,9 @@ static inline vi i_sums_of_four(const vi* v) {
   const vi b = i_add(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
   return i_add(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
-/// With quarters of four lanes each: a0 + a1, a2 + a3, b0 + b1, b2 + b3.
-static inline vi i_joined_quarters(vi a, vi b) {
-  return i_add(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
-}
+/// The even or the odd quarters (of four lanes) of a, then those of b.
+static inline vi i_even_quarters(vi a, vi b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
+static inline vi i_odd_quarters(vi a, vi b) { return _mm512_shuffle_i32x4(a, b, 0xDD); }
 /// Lane 4 j + i is p[j].
 static inline vf f_load_quarters(const float* p) {
   const vi order = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
@@ -157,27 +156,4 @@ static inline vf f_pick_quarters(const vf* v, vi order) {
   const vi both = i_add(order, second);
   return _mm512_mask_blend_ps(0xCCCC, _mm512_permutex2var_ps(v[0], both, v[1]), _mm512_permutex2var_ps(v[2], both, v[3]));
 }
-/// v[i]'s lane j becomes v[j]'s lane i.
-static inline void i_transpose(vi* v) {
-  vi a[16];
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    const vi low = _mm512_unpacklo_epi32(v[i], v[i + 1]), high = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-    const vi low2 = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]), high2 = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
-    a[i] = _mm512_unpacklo_epi64(low, low2);
-    a[i + 1] = _mm512_unpackhi_epi64(low, low2);
-    a[i + 2] = _mm512_unpacklo_epi64(high, high2);
-    a[i + 3] = _mm512_unpackhi_epi64(high, high2);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const vi p = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88), q = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xDD);
-    const vi r = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88), s = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xDD);
-    v[i] = _mm512_shuffle_i32x4(p, r, 0x88);
-    v[i + 8] = _mm512_shuffle_i32x4(p, r, 0xDD);
-    v[i + 4] = _mm512_shuffle_i32x4(q, s, 0x88);
-    v[i + 12] = _mm512_shuffle_i32x4(q, s, 0xDD);
-  }
-}
-static inline vi i_from_bits(vf v) { return _mm512_castps_si512(v); }
 #endif
