@@ -51,6 +51,12 @@ Json schema_of(const AnswerGrammar& grammar) {
 class AnswerConstraint : public TokenConstraint {
  public:
   explicit AnswerConstraint(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  AnswerConstraint(const AnswerConstraint& other)
+      : text(other.text), behind_text(other.behind_text), reasoning(other.reasoning), reasoning_opens(other.reasoning_opens),
+        tokenizer_(other.tokenizer_), in_reasoning_(other.in_reasoning_), at_start_(other.at_start_) {
+    if (other.held_) held_ = &behind_text[static_cast<size_t>(other.held_ - other.behind_text.data())];
+  }
+  AnswerConstraint& operator=(const AnswerConstraint&) = delete;
 
   void allowed(std::span<uint32_t> mask) override {
     if (in_reasoning_) {
@@ -282,6 +288,11 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
     blame_tool(compiler, called, error);
   }
   return constraint;
+}
+
+std::shared_ptr<TokenConstraint> another_constraint(const std::shared_ptr<TokenConstraint>& constraint) {
+  if (!constraint) return nullptr;
+  return std::make_shared<AnswerConstraint>(dynamic_cast<const AnswerConstraint&>(*constraint));
 }
 
 }  // namespace mlxk

@@ -22,4 +22,8 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
                                                  const ToolOptions& tools, const ToolFormat* format,
                                                  const ReasoningFormat& reasoning);
 
+/// One as `constraint`, which make_constraint gave and nobody has used yet, for another answer; null for null. Looks nothing up
+/// in the vocabulary and compiles nothing.
+std::shared_ptr<TokenConstraint> another_constraint(const std::shared_ptr<TokenConstraint>& constraint);
+
 }  // namespace mlxk

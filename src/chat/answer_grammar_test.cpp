@@ -267,6 +267,17 @@ TEST_F(AnswerGrammarTest, HoldsAStrictSchemaInFullOrRefusesIt) {
   EXPECT_EQ(written(constrain({}, loose, &json_tools_format()), call), ".");
 }
 
+TEST_F(AnswerGrammarTest, OneForAnotherAnswerHoldsTheSameAndGoesOnByItself) {
+  const std::string call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>";
+  for (const Choice choice : {Choice::automatic, Choice::required}) {
+    const auto first = constrain({}, weather(choice), &json_tools_format());
+    const auto others = {another_constraint(first), another_constraint(first)};
+    for (const auto& other : others) EXPECT_EQ(written(other, call), ".");
+    EXPECT_EQ(written(first, call), ".");
+  }
+  EXPECT_EQ(another_constraint(nullptr), nullptr);
+}
+
 TEST_F(AnswerGrammarTest, CompilesEqualSchemasOnce) {
   const GrammarCompiler compiler(tokenizer_);
   const AnswerGrammar schema = {Kind::json_schema, R"({"type": "object", "properties": {"z": {"type": "integer"}}})"};

@@ -33,17 +33,28 @@ void append(std::vector<Part>& parts, std::vector<Part> more) {
 }
 }  // namespace
 
+bool Completion::Asked::is_control(const std::string& token) const {
+  const auto has_it = [&](const std::string& control) { return control.find(token) != std::string::npos; };
+  return !token.empty() &&
+         (std::any_of(stops.begin(), stops.end(), has_it) || std::any_of(markers.begin(), markers.end(), has_it));
+}
+
 Completion::Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops,
                        ReasoningFormat format, const ToolFormat* calls, const ToolOptions& tools)
+    : Completion(tokenizer, [&] {
+        Asked asked{with_calls(std::move(format), calls, tools), calls, tools, {}, {}};
+        asked.markers = own_markers(asked.format, calls, tools);
+        asked.stops = joined(std::move(stops), implicit_stop_strings(*tokenizer, asked.markers));
+        return std::make_shared<const Asked>(std::move(asked));
+      }()) {}
+
+Completion::Completion(std::shared_ptr<const Tokenizer> tokenizer, std::shared_ptr<const Asked> asked)
     : tokenizer_(std::move(tokenizer)),
-      control_(joined(std::move(stops), implicit_stop_strings(*tokenizer_, own_markers(format, calls, tools)))),
+      asked_(std::move(asked)),
       decoder_(tokenizer_, false),
-      stops_(control_),
-      splitter_(with_calls(format, calls, tools)),
-      tools_(calls, tools),
-      reasoning_markers_(format.markers()) {
-  control_ = joined(std::move(control_), own_markers(format, calls, tools));
-}
+      stops_(asked_->stops),
+      splitter_(asked_->format),
+      tools_(asked_->calls, asked_->tools) {}
 
 std::vector<Part> Completion::find_calls(std::vector<Part> parts) {
   std::vector<Part> all;
@@ -81,7 +92,7 @@ void Completion::count_reasoning(const std::string& text, bool began_inside) {
   std::string all;
   for (const std::string& one : lately_) all += one;
   std::optional<size_t> marker;  // where the last one begins
-  for (const std::string& one : reasoning_markers_) {
+  for (const std::string& one : asked_->format.markers()) {
     const size_t at = all.rfind(one);
     if (at != std::string::npos) marker = std::max(marker.value_or(0), at);
   }
@@ -98,11 +109,7 @@ std::vector<Part> Completion::push(int32_t id) {
   const bool began_inside = splitter_.reasons();
   if (tokenizer_->is_special(id)) {
     // A special token is no text, unless it ends the answer or belongs to a format (Gemma 4's tag is token + word).
-    const std::string token = tokenizer_->id_to_token(id).value_or("");
-    const bool known = std::any_of(control_.begin(), control_.end(), [&](const std::string& control) {
-      return !token.empty() && control.find(token) != std::string::npos;
-    });
-    if (!known) {
+    if (!asked_->is_control(tokenizer_->id_to_token(id).value_or(""))) {
       count_reasoning("", began_inside);
       return {};
     }

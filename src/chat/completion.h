@@ -21,6 +21,8 @@ class Completion {
   /// calls are text.
   Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops, ReasoningFormat format,
              const ToolFormat* calls = nullptr, const ToolOptions& tools = {});
+  /// One for another answer to the same prompt; looks nothing up in the vocabulary.
+  Completion again() const { return Completion(tokenizer_, asked_); }
 
   /// The parts that `id` completes; nothing once stopped.
   std::vector<Part> push(int32_t id);
@@ -34,18 +36,27 @@ class Completion {
   int64_t reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
+  /// What does not change with an answer.
+  struct Asked {
+    ReasoningFormat format;
+    const ToolFormat* calls;
+    ToolOptions tools;
+    std::vector<std::string> stops;    // the implicit ones too
+    std::vector<std::string> markers;  // that end no answer: those of reasoning and calls
+    bool is_control(const std::string& token) const;
+  };
+  Completion(std::shared_ptr<const Tokenizer> tokenizer, std::shared_ptr<const Asked> asked);
   void count_reasoning(const std::string& text, bool began_inside);
   std::vector<Part> pass(const std::string& text);
   std::vector<Part> find_calls(std::vector<Part> parts);
   std::vector<Part> end(std::vector<Part> parts);
 
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::vector<std::string> control_;  // special tokens that mean something to stops or splitters
+  std::shared_ptr<const Asked> asked_;
   StreamDecoder decoder_;
   StopMatcher stops_;
   ReasoningSplitter splitter_;
   ToolCallSplitter tools_;
-  std::vector<std::string> reasoning_markers_;
   std::deque<std::string> lately_;  // texts of the reasoning's last tokens
   int64_t reasoning_tokens_ = 0;
 };

@@ -86,6 +86,23 @@ TEST(Completion, CountsTheReasoningOfHarmonyMessages) {
                              harmony), 2);
 }
 
+TEST(Completion, OneForAnotherAnswerBeginsAnew) {
+  const ReasoningFormat think = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};
+  const auto tokenizer = testing::small_tokenizer({"<think>", "hm", "</think>", "yes", "<|im_end|>"},
+                                                  {"<think>", "</think>", "<|im_end|>"});
+  Completion first(tokenizer, {"no"}, think);
+  for (int round = 0; round < 2; ++round) {
+    Completion again = first.again();
+    std::string shown;
+    for (int32_t id = 0; id < 5; ++id) {
+      for (const Part& part : again.push(id)) shown += (part.kind == Part::Kind::reasoning ? "R:" : "A:") + part.text;
+      first.push(id);
+    }
+    EXPECT_EQ(shown, "R:hmA:yes");
+    EXPECT_TRUE(again.stopped());
+  }
+}
+
 TEST(Completion, DoesNotEndAtTheEndOfAHarmonyMessage) {
   const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
   const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"};

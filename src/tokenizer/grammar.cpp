@@ -48,6 +48,12 @@ Grammar::Grammar(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Grammar::~Grammar() = default;
 Grammar::Grammar(Grammar&&) noexcept = default;
 Grammar& Grammar::operator=(Grammar&&) noexcept = default;
+Grammar::Grammar(const Grammar& other) : state_(std::make_unique<State>()) {
+  mlxk_grammar* raw = nullptr;
+  RustText error;
+  check_rust(mlxk_grammar_clone(other.state_->handle.get(), &raw, error.out()), error, ErrorKind::invalid, "grammar");
+  state_->handle.reset(raw);
+}
 
 void Grammar::allowed(std::span<uint32_t> mask) {
   RustText error;

@@ -17,6 +17,9 @@ class Grammar {
   ~Grammar();
   Grammar(Grammar&&) noexcept;
   Grammar& operator=(Grammar&&) noexcept;
+  /// A copy that goes on by itself; throws invalid.
+  Grammar(const Grammar& other);
+  Grammar& operator=(const Grammar&) = delete;
 
   /// Sets bit i of `mask` (ceil(vocab / 32) words) for every id allowed next, an end-of-sequence id where the text may
   /// end; clears the others. Throws invalid when the grammar exceeds its work limit.

@@ -40,7 +40,10 @@ class RefusedServe(ProgramTest):
     def test_malformed_values_are_named(self):
         for words, name in ((["--kv-memory", "lots"], "--kv-memory"), (["--prompt-lookup", "perhaps"], "--prompt-lookup"),
                             (["--log-level", "loud"], "--log-level"), (["--port", "70000"], "--port"),
-                            (["--tls-cert", "x"], "--tls-key"), (["--prefix-cache-disk", "1G"], "--prefix-cache-dir")):
+                            (["--tls-cert", "x"], "--tls-key"), (["--prefix-cache-disk", "1G"], "--prefix-cache-dir"),
+                            (["--draft-model", "x"], "--draft-model needs --model"), (["--draft-tokens", "2"], "--draft-tokens needs"),
+                            (["--model", "x", "--draft-model", ""], "--draft-model: must not be empty"),
+                            (["--model", "x", "--draft-model", "y", "--draft-tokens", "17"], "--draft-tokens")):
             self.assertIn(name, self.refused(*words, code=2))
         self.assertIn("no origin", self.refused("--cors-origin", "example.org"))
         self.assertIn("without an API key", self.refused("--cors-origin", "*"))

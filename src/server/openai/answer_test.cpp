@@ -160,6 +160,15 @@ TEST_F(AnswerTest, usage_counts_reasoning_and_cached_tokens) {
   EXPECT_EQ(second["prompt_tokens_details"]["cached_tokens"].get<int>(), second["prompt_tokens"].get<int>() - 1);
 }
 
+TEST_F(AnswerTest, a_request_names_no_draft_model) {
+  const Json plain = {{"messages", user("!say abc")}};
+  for (const char* name : {"draft_model", "draft-model", "draft_dir"}) {
+    Json body = plain;
+    body[name] = "/etc";
+    EXPECT_EQ(chat(body)["choices"], chat(plain)["choices"]) << name;  // a field without effect, as any that nobody knows
+  }
+}
+
 TEST_F(AnswerTest, a_tool_call_ends_with_its_own_reason) {
   const Json choice = chat({{"messages", user("!say <tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bonn\"}}\n</tool_call>")},
                             {"tools", weather_tools()}})["choices"][0];

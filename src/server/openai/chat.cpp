@@ -32,11 +32,9 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
     for (std::string& stop : conversation_stop_strings()) stops.push_back(std::move(stop));
   }
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::chat, model);
-  for (int i = 0; i < params.n; ++i) {
-    GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, i, "messages");
-    request.constraint = constraint_of(*model, params.grammar, params.tools, format, reasoning);
-    plan.choices.push_back({std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}});
-  }
+  GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, "messages");
+  request.constraint = constraint_of(*model, params.grammar, params.tools, format, reasoning);
+  add_choices(plan, {std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}}, params.n);
   run_answer(context, call, std::move(plan));
 }
 }  // namespace

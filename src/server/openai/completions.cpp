@@ -33,13 +33,11 @@ void answer_completion(ServerContext& context, const ApiCall& call, const Comple
     const std::string param = params.prompts.size() > 1 ? fmt::format("prompt[{}]", p) : "prompt";
     const Prompt prompt = prompt_of(params.prompts[p], *model->tokenizer(), param, params.echo);
     check_connected(call);
-    for (int i = 0; i < params.n; ++i) {
-      GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, i, param);
-      request.prompt_logprobs = params.echo && params.top_logprobs >= 0;
-      request.constraint = constraint_of(*model, params.grammar, {}, nullptr, {});
-      plan.choices.push_back({std::move(request), Completion(model->tokenizer(), params.stops, {}),
-                              params.echo ? prompt.text : std::string()});
-    }
+    GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, param);
+    request.prompt_logprobs = params.echo && params.top_logprobs >= 0;
+    request.constraint = constraint_of(*model, params.grammar, {}, nullptr, {});
+    add_choices(plan, {std::move(request), Completion(model->tokenizer(), params.stops, {}), params.echo ? prompt.text : std::string()},
+                params.n);
   }
   run_answer(context, call, std::move(plan));
 }

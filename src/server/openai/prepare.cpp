@@ -53,7 +53,7 @@ AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params,
 }
 
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
-                               const ServedText& model, const std::vector<int32_t>& prompt, int choice,
+                               const ServedText& model, const std::vector<int32_t>& prompt,
                                const std::string& param) {
   if (prompt.empty()) throw ApiError(ErrorKind::invalid, "the prompt has no tokens", param);
   GenerateRequest request;
@@ -64,7 +64,6 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
   if (params.sampling.dry_multiplier > 0) {
     request.sampling.dry_breakers = dry_breakers(*model.tokenizer(), params.dry_sequence_breakers);
   }
-  if (request.sampling.seed) *request.sampling.seed += static_cast<uint64_t>(choice);  // the choices are to differ
   // Only now is it known which ids there are.
   naming("logit_bias", [&] { check_sampling(request.sampling, model.handle()->facts().vocab_size); });
   request.eos_token_ids = model.tokenizer()->eos_token_ids();
@@ -78,6 +77,16 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
     }
   }
   return request;
+}
+
+void add_choices(AnswerPlan& plan, ChoicePlan first, int count) {
+  for (int i = 1; i < count; ++i) {
+    ChoicePlan next{first.request, first.completion.again(), first.echo};
+    next.request.constraint = another_constraint(first.request.constraint);
+    if (next.request.sampling.seed) *next.request.sampling.seed += static_cast<uint64_t>(i);  // the choices are to differ
+    plan.choices.push_back(std::move(next));
+  }
+  plan.choices.insert(plan.choices.end() - (count - 1), std::move(first));
 }
 
 std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar, const ToolOptions& tools,

@@ -31,11 +31,13 @@ void check_connected(const ApiCall& call);
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
                        std::shared_ptr<const ServedText> model);
 
-/// The engine's request for choice number `choice` of a prompt. Throws ApiError 400 naming `param` where the prompt is
-/// empty or too long.
+/// The engine's request for the first choice of a prompt. Throws ApiError 400 naming `param` where the prompt is empty or too
+/// long.
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
-                               const ServedText& model, const std::vector<int32_t>& prompt, int choice,
-                               const std::string& param);
+                               const ServedText& model, const std::vector<int32_t>& prompt, const std::string& param);
+
+/// `count` choices as the first, which nobody has used yet; with a seed each has the next one. `count` is at least 1.
+void add_choices(AnswerPlan& plan, ChoicePlan first, int count);
 
 /// `act`, where what it throws as invalid becomes a refusal of the field `param`.
 template <class Act>
