@@ -10,6 +10,7 @@ import termios
 import time
 import unittest
 
+import tiny_models
 from program import MODEL, PROGRAM, ProgramTest
 
 if not os.path.isfile(os.path.join(MODEL, "config.json")):
@@ -61,6 +62,22 @@ class Answers(ProgramTest):
         args = ("run", MODEL, "Name a colour.", "--max-tokens", "8", "--temperature", "1.5", "--top-p", "1")
         one, two = (self.run_program(*args, "--seed", "7").stdout for _ in range(2))
         self.assertEqual(one, two)
+
+    def test_guesses_change_nothing(self):
+        question = "Repeat: the cat sat on the mat, the cat sat on the mat."
+        text = self.answer(question, "--prompt-lookup", "off")
+        self.assertEqual(self.answer(question), text)
+        done = self.run_program("run", MODEL, question, *GREEDY, "--prompt-lookup", "off", "--draft-model", MODEL, "--verbose")
+        self.assertEqual(done.stdout.decode(), text)
+        self.assertRegex(done.stderr.decode(), r"is not smaller than .*it will hardly help")
+        self.assertRegex(done.stderr.decode(), r"[1-9]\d* of \d+ guessed tokens were right")
+
+    def test_a_draft_of_another_vocabulary_is_refused_before_loading(self):
+        folder = os.path.join(self.home, "other")
+        tiny_models.write_model(folder, "llama")
+        done = self.run_program("run", MODEL, "hi", "--draft-model", folder)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn("has another vocabulary than", done.stderr.decode())
 
     def test_prompt_longer_than_the_context_is_refused_before_loading(self):
         done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))
