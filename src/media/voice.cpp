@@ -17,7 +17,7 @@ constexpr int kDecimation = 4;
 constexpr int kPeriodSamples = 160, kShortestLag = 10, kLongestLag = 63;  // at 4 kHz
 constexpr float kFaint = 1e-9F;                                           // energy below which nothing repeats
 
-constexpr int kShapeBands = 40, kLoudBands = 20;
+constexpr int kShapeBands = 40, kLoudBands = kShapeBands / 2;
 constexpr double kNoiseShare = 0.15;    // of the frames are taken for noise, in each band
 constexpr float kLeastNoise = -85;      // dB
 constexpr float kMostExcess = 40;       // dB
@@ -116,7 +116,8 @@ float periodicity(std::span<const float> samples, int64_t begin, int64_t centre)
   for (int i = 0; i < kCount; ++i) {
     for (int k = 0; k < kDecimation; ++k) {
       const int64_t at = centre - kPeriodReach + i * kDecimation + k - begin;
-      if (at >= 0 && at < static_cast<int64_t>(samples.size())) x[static_cast<size_t>(i)] += samples[static_cast<size_t>(at)] / kDecimation;
+      if (at < 0 || at >= static_cast<int64_t>(samples.size())) continue;
+      x[static_cast<size_t>(i)] += samples[static_cast<size_t>(at)] / kDecimation;
     }
     mean += x[static_cast<size_t>(i)] / kCount;
   }

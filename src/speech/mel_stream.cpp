@@ -6,8 +6,8 @@ namespace mlxk {
 
 namespace {
 
-constexpr int64_t kHalfWindow = kPeriodReach;  // samples that a frame sees on either side
-constexpr int64_t kPiece = 16000 * 8;         // samples read at a time
+constexpr int64_t kHalfWindow = kPeriodReach;   // samples that a frame sees on either side
+constexpr int64_t kPiece = 16000 * 8;          // samples read at a time
 constexpr int64_t kKeptFrames = 100 * 60 * 5;  // so long a recording is kept between its two passes
 constexpr int64_t kMargin = 100;               // frames that are kept on either side of a voice
 constexpr int64_t kLongPause = 500;            // left out, so many part windows
@@ -99,10 +99,11 @@ void MelStream::choose() {
     while (next < recorded_ && !is_voice(next)) ++next;
     if (next == chosen_) last = chosen_;
     if (chosen_ - last > kMargin && (next == recorded_ || next - chosen_ > kMargin)) continue;
-    if (pieces_.empty() || pieces_.back().recorded - pieces_.back().frame != chosen_ - next_) pieces_.push_back({next_, chosen_});
-    const auto at = static_cast<size_t>(chosen_ - new_first_), mels = static_cast<size_t>(mel_.mels());
-    powers_.insert(powers_.end(), new_powers_.begin() + static_cast<int64_t>(at * mels), new_powers_.begin() + static_cast<int64_t>((at + 1) * mels));
-    periods_.push_back(new_periods_[at]);
+    if (pieces_.empty() || pieces_.back().left_out() != chosen_ - next_) pieces_.push_back({next_, chosen_});
+    const int64_t at = chosen_ - new_first_;
+    const auto frame = new_powers_.begin() + at * mel_.mels();
+    powers_.insert(powers_.end(), frame, frame + mel_.mels());
+    periods_.push_back(new_periods_[static_cast<size_t>(at)]);
     ++next_;
   }
   const int64_t keep = std::max(new_first_, chosen_ - kBehind);
@@ -127,11 +128,9 @@ int64_t MelStream::available(int64_t first) {
   forget(first);
   int64_t last = next_;
   for (size_t i = 1; i < pieces_.size(); ++i) {
-    const int64_t skipped = (pieces_[i].recorded - pieces_[i].frame) - (pieces_[i - 1].recorded - pieces_[i - 1].frame);
-    if (pieces_[i].frame > first && skipped >= kLongPause) {
-      last = std::min(last, pieces_[i].frame);
-      break;
-    }
+    if (pieces_[i].frame <= first || pieces_[i].left_out() - pieces_[i - 1].left_out() < kLongPause) continue;
+    last = std::min(last, pieces_[i].frame);
+    break;
   }
   return std::clamp<int64_t>(last - first, 0, window_);
 }
@@ -161,7 +160,7 @@ double MelStream::time_of(double frame, bool end) const {
   const auto after = std::partition_point(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
     return end ? static_cast<double>(piece.frame) < frame : static_cast<double>(piece.frame) <= frame;
   });
-  const int64_t left_out = after == pieces_.begin() ? 0 : std::prev(after)->recorded - std::prev(after)->frame;
+  const int64_t left_out = after == pieces_.begin() ? 0 : std::prev(after)->left_out();
   return (frame + static_cast<double>(left_out)) / kFramesASecond;
 }
 

@@ -18,7 +18,8 @@ class MelStream {
   /// With `only_voice` what is no voice is left out, but for a second around it: frames are numbered without it.
   MelStream(SampleSource& source, int mels, int window_frames, bool only_voice = false);
 
-  /// The frames that there are from `first` on, at most a window's, and none behind a long pause that was left out; earlier ones are forgotten. `first` must not go back.
+  /// The frames that there are from `first` on, at most a window's, and none behind a long pause that was left out. Earlier
+  /// ones are forgotten; `first` must not go back.
   int64_t available(int64_t first);
   /// Features [window, mels] of the frames [first, first + count), zeros after them; after available(first).
   std::vector<float> features(int64_t first, int64_t count) const;
@@ -26,8 +27,7 @@ class MelStream {
   std::vector<Heard10ms> heard(int64_t first, int64_t count) const;
   /// Whether there is no sound in them at all.
   bool is_silence(int64_t first, int64_t count) const;
-  /// When frame `frame` begins, in seconds of the recording; with `end` when the one before it ends. Frames that may have
-  /// been forgotten are known too.
+  /// When frame `frame` begins, in seconds of the recording; with `end` when the one before it ends.
   double time_of(double frame, bool end = false) const;
   /// Frames and seconds read so far, at the end all there are.
   int64_t frames() const { return next_; }
@@ -37,6 +37,7 @@ class MelStream {
   /// A stretch of frames that follow one another, in our numbers and the recording's.
   struct Piece {
     int64_t frame, recorded;
+    int64_t left_out() const { return recorded - frame; }  // before it
   };
 
   void read_until(int64_t frame);
@@ -60,7 +61,7 @@ class MelStream {
   std::vector<float> powers_;    // of the frames [first_, next_)
   std::vector<float> periods_;   // likewise
   int64_t first_ = 0, next_ = 0;
-  std::vector<float> new_powers_, new_periods_;  // of the recording's frames [new_first_, recorded_), where they are chosen from
+  std::vector<float> new_powers_, new_periods_;  // of the recording's frames [new_first_, recorded_), to choose from
   int64_t new_first_ = 0, recorded_ = 0;
   int64_t chosen_ = 0;           // up to which it is known which are left out
   std::vector<Piece> pieces_;

@@ -63,7 +63,7 @@ void check(const TranscribeOptions& options) {
   if (options.length_penalty && !(*options.length_penalty >= 0 && *options.length_penalty <= 1)) {
     refuse(fmt::format("length_penalty must be in [0, 1], got {}", *options.length_penalty));
   }
-  if (options.only_voice && !options.clips.empty()) refuse("clips are taken of all that was recorded, not of its voices alone");
+  if (options.only_voice && !options.clips.empty()) refuse("clips are of all that was recorded, not of its voices alone");
   if (options.max_tokens < 1) refuse(fmt::format("max_tokens must be at least 1, got {}", options.max_tokens));
 }
 
@@ -105,7 +105,8 @@ class Transcription {
         } else {
           window(frames);
         }
-        if (events_.progress) events_.progress(std::min(mel_.time_of(static_cast<double>(seek_)), mel_.seconds()), mel_.seconds());
+        const double done = std::min(mel_.time_of(static_cast<double>(seek_)), mel_.seconds());
+        if (events_.progress) events_.progress(done, mel_.seconds());
       }
     }
     result_.duration = mel_.seconds();
@@ -128,7 +129,8 @@ class Transcription {
 
   WindowOutcome decode(int64_t frames) {
     heard_ = options_.drop_unheard ? mel_.heard(seek_, frames) : std::vector<Heard10ms>();
-    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions, frames, heard_);
+    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions, frames,
+                                             heard_);
     SpeechRequest request;
     request.features = mel_.features(seek_, frames);
     request.next = [plan](const SpeechAnswer& answer) { return plan->next(answer); };
@@ -223,10 +225,10 @@ class Transcription {
     segments.resize(kept);
   }
 
-  /// The times of what was left out before it count again; `last`: the window's last frame, which no time may pass.
+  /// What was left out before it counts in its times; none passes the window's end, frame `last`.
   void place(SpeechSegment& segment, int64_t last) const {
     const auto recorded = [&](double& seconds, bool end) {
-      seconds = mel_.time_of(std::min(seconds * kFramesASecond, static_cast<double>(last)), end);
+      seconds = mel_.time_of(std::min(seconds * kFramesASecond, static_cast<double>(end ? last : last - 1)), end);
     };
     recorded(segment.start, false);
     recorded(segment.end, true);
