@@ -15,13 +15,16 @@
 namespace mlxk {
 
 namespace {
-constexpr size_t kInMemory = 256 << 10;
+constexpr size_t kInMemory = 64 << 10;
 
 /// A new file in the folder for temporary ones, without a name.
 int open_nameless() {
   std::string path = (std::filesystem::temp_directory_path() / "mlxk-upload-XXXXXX").string();
   const int file = mkstemp(path.data());
-  if (file < 0) throw Error(ErrorKind::io, fmt::format("cannot keep an upload in {}: {}", path, std::strerror(errno)));
+  if (file < 0) {
+    const bool later = errno == EMFILE || errno == ENFILE;
+    throw ApiError(later ? ErrorKind::unavailable : ErrorKind::io, fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file");
+  }
   unlink(path.c_str());
   fcntl(file, F_SETFD, FD_CLOEXEC);
   return file;

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -132,6 +133,23 @@ class RawForms(AudioTest):
             for connection in stalled:
                 connection.close()
 
+    @unittest.skipIf(os.environ.get("MLXK_SANITIZE"), "a sanitizer keeps what was freed")
+    def test_an_upload_is_not_held_in_memory(self):
+        server = self.serve("--speech", program=FAKE_SERVER, command=None)
+        size = 40 << 20
+        body = part("model", "nobody/nothing") + b"--XX\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n"
+        tail = b"\r\n--XX--\r\n"
+        before = server.memory()
+        with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+            connection.sendall(f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
+                               f"Connection: close\r\nContent-Length: {len(body) + size + len(tail)}\r\n\r\n".encode() + body)
+            for _ in range(size >> 20):
+                connection.sendall(b"\0" * (1 << 20))
+            grown = server.memory() - before
+            connection.sendall(tail)
+            self.assertIn(b"404 Not Found", connection.recv(1000))
+        self.assertLess(grown, 8 << 20)
+
     def test_metrics_count_what_was_heard(self):
         self.post(form(read(KENNEDY), model="ears"))
         metrics = self.server.get("/metrics")[2].decode()
@@ -177,12 +195,15 @@ class Transcripts(AudioTest):
     def test_json_and_its_usage(self):
         answer = self.hear()
         self.assertEqual((answer.text, answer.usage.type, answer.usage.seconds), (SAID, "duration", 11))
+        self.wait_until(lambda: re.search(r"transcript request_id=\S+ model=\S+ language=en audio=11\b.* real_time_factor=", self.server.log()),
+                        self.server.log())
 
     def test_text_and_subtitles_are_those_of_the_command(self):
-        for name in ("text", "srt", "vtt"):
-            done = subprocess.run([PROGRAM, "run", WHISPER, "--audio", KENNEDY, "--format", name], capture_output=True, check=True,
+        for clip, name in (("cavern", "text"), ("jfk", "srt"), ("jfk", "vtt")):
+            path = os.path.join(CLIPS, clip + ".wav")
+            done = subprocess.run([PROGRAM, "run", WHISPER, "--audio", path, "--format", name], capture_output=True, check=True,
                                   env=self.env, timeout=120)
-            self.assertEqual(self.hear(response_format=name).strip(), done.stdout.decode().strip())
+            self.assertEqual(self.hear(path, response_format=name).strip(), done.stdout.decode().strip())
 
     def test_verbose_json_with_words(self):
         answer = self.hear(response_format="verbose_json", timestamp_granularities=["word", "segment"], language="en")
@@ -200,8 +221,8 @@ class Transcripts(AudioTest):
     def test_the_goldens(self):
         with open(os.path.join(CLIPS, "goldens.json"), encoding="utf-8") as file:
             goldens = json.load(file)
-        for clip in ("universe", "cavern"):
-            self.assertIn(self.hear(os.path.join(CLIPS, clip + ".wav")).text.strip(), json.dumps(goldens, ensure_ascii=False))
+        for clip in ("jfk", "universe"):
+            self.assertEqual(self.hear(os.path.join(CLIPS, clip + ".wav")).text, goldens[clip]["greedy"]["text"].strip())
 
     def test_a_stream_is_the_text(self):
         events = list(self.hear(stream=True))

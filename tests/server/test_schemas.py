@@ -1,8 +1,10 @@
 """/openapi.json is a valid document, and every answer, chunk and refusal of the server is what it says. On the fake engine."""
 import json
+import os
 import sys
 import unittest
 
+from test_audio import form
 from test_http import FakeServerTest, ask, CHAT
 
 try:
@@ -101,6 +103,21 @@ class Answers(SchemaTest):
                            ("/apply-template", {"model": "tiny", "messages": MESSAGES}),
                            ("/v1/models/load", {"model": "other"}), ("/v1/models/unload", {"model": "other"})):
             self.good(path, body)
+
+
+class Recordings(SchemaTest):
+    options = ("--speech",)
+
+    def test_transcripts_and_their_events(self):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "speech", "jfk.wav"), "rb") as file:
+            sound = file.read()
+        for path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+            for fields in ({}, {"response_format": "verbose_json"}, {"response_format": "verbose_json", "timestamp_granularities[]": "word"},
+                           {"response_format": "srt"}, {"stream": "true"}, {"stream": "true", "response_format": "verbose_json"}):
+                body = form(sound, model="ears", **fields)
+                status, content = self.check("POST", path, body, {"Content-Type": "multipart/form-data; boundary=XX"})
+                self.assertEqual(status, 200, content)
+            self.assertEqual(self.check("POST", path, form(b"none", model="ears"), {"Content-Type": "multipart/form-data; boundary=XX"})[0], 400)
 
 
 class Refused(SchemaTest):

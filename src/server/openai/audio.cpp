@@ -4,12 +4,10 @@
 #include <cmath>
 
 #include "server/api_error.h"
-#include "server/event_stream.h"
 #include "server/openai/audio_params.h"
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/transcription.h"
-#include "server/task_pool.h"
 
 namespace mlxk {
 
@@ -103,25 +101,14 @@ std::shared_ptr<const ServedSpeech> acquire(ServerContext& context, const AudioP
   return as_speech(context.models.acquire(params.model, RequestFacts{.context = Context::server, .has_audio = true}));
 }
 
-void answer_whole(ServerContext& context, const Upload& upload) {
+void answer(ServerContext& context, const Upload& upload, EventStream* stream) {
   const auto model = acquire(context, upload.params);
-  const Transcript transcript = hear(context, upload.call, *model, recording_of(upload));
+  TextSoFar so_far;
+  const Transcript transcript = hear(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
+    if (stream) stream->send(segment_events(upload.params, so_far, segment));
+  });
+  if (stream) return stream->finish(done_event(*model, upload.params, transcript));
   upload.call.exchange->respond(document_of(upload.params, transcript));
-}
-
-void answer_streamed(ServerContext& context, const Upload& upload) {
-  const auto stream = std::make_shared<EventStream>(upload.call.exchange);
-  stream->keep_alive(context.ticker);
-  try {
-    const auto model = acquire(context, upload.params);
-    TextSoFar so_far;
-    const Transcript transcript = hear(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
-      stream->send(segment_events(upload.params, so_far, segment));
-    });
-    stream->finish(done_event(*model, upload.params, transcript));
-  } catch (const std::exception& error) {
-    stream->fail(error_response(error, upload.call.exchange->request_id()));
-  }
 }
 
 void transcribe_upload(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form, bool translate) {
@@ -130,12 +117,8 @@ void transcribe_upload(ServerContext& context, ApiCall call, std::shared_ptr<Upl
   if (form->file().size() == 0) throw ApiError(ErrorKind::invalid, "Empty audio file", "file", "invalid_audio");
   check_model(context, params);
   const auto upload = std::make_shared<const Upload>(Upload{std::move(call), std::move(form), std::move(params)});
-  context.hear([&context, upload] {
-    if (upload->call.exchange->closed()) return;
-    answer_errors(*upload->call.exchange, [&] {
-      upload->params.stream ? answer_streamed(context, *upload) : answer_whole(context, *upload);
-    });
-  });
+  hear_later(context, upload->call.exchange, upload->params.stream,
+             [&context, upload](EventStream* stream) { answer(context, *upload, stream); });
 }
 
 }  // namespace

@@ -39,8 +39,18 @@ std::string form(const Fields& fields, const std::string& file = wave(), const s
   return body + part("file", file, "; filename=\"" + name + "\"") + "--XX--\r\n";
 }
 
+/// The model "ears" beside the others; one server for all tests, since its vocabulary takes a while to read.
 struct AudioTest : ::testing::Test {
-  AudioTest() { testing::write_tiny_whisper(models.home() / "workspaces" / "ears"); }
+  struct Fixture {
+    Fixture() {
+      testing::write_tiny_whisper(models.home() / "workspaces" / "ears");
+      testing::write_tiny_whisper(models.home() / "workspaces" / "whisper-large-v3-turbo");
+    }
+    testing::TinyModels models;
+    testing::TestServer server;
+  };
+  static void SetUpTestSuite() { fixture = std::make_unique<Fixture>(); }
+  static void TearDownTestSuite() { fixture.reset(); }
 
   std::shared_ptr<testing::FakeExchange> ask(const std::string& body, const std::string& path = "/v1/audio/transcriptions") {
     return server.ask("POST", path, body, kForm);
@@ -59,8 +69,8 @@ struct AudioTest : ::testing::Test {
     return std::to_string(exchange->status()) + " " + error["param"].dump();
   }
 
-  testing::TinyModels models;
-  testing::TestServer server;
+  inline static std::unique_ptr<Fixture> fixture;
+  testing::TestServer& server = fixture->server;
 };
 
 TEST_F(AudioTest, AnswersInEveryFormat) {
@@ -102,7 +112,6 @@ TEST_F(AudioTest, ARecordingLargerThanTheMemoryOfASpoolIsReadFromItsFile) {
 TEST_F(AudioTest, TranslatesOnlyWhereTheModelCan) {
   const auto exchange = ask(form({{"model", "ears"}, {"response_format", "verbose_json"}}), "/v1/audio/translations");
   EXPECT_EQ(Json::parse(exchange->body())["task"], "translate");
-  testing::write_tiny_whisper(models.home() / "workspaces" / "whisper-large-v3-turbo");
   EXPECT_EQ(refused(form({{"model", "whisper-large-v3-turbo"}}), "/v1/audio/translations"), "422 \"model\"");
 }
 

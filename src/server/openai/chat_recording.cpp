@@ -4,12 +4,10 @@
 #include <algorithm>
 
 #include "server/api_error.h"
-#include "server/event_stream.h"
 #include "server/openai/answer_writer.h"
 #include "server/openai/fields.h"
 #include "server/openai/prepare.h"
 #include "server/openai/transcription.h"
-#include "server/task_pool.h"
 #include "serving/admission.h"
 #include "tokenizer/base64.h"
 
@@ -78,46 +76,30 @@ AnswerHead head_of(const Request& request) {
   return head;
 }
 
-void answer_whole(ServerContext& context, const Request& request, const ServedSpeech& model) {
-  TextSoFar so_far;
-  AnswerDelta delta;
-  const Transcript transcript = hear(context, request.call, model, recording_of(request),
-                                     [&](const SpeechSegment& segment) { delta.content += so_far.add(segment); });
-  AnswerDocument document(head_of(request), 1);
-  document.add(0, std::move(delta));
-  document.close(0, "stop");
-  HttpResponse response;
-  response.body = document.text(transcript_usage(model, request.options, transcript));
-  request.call.exchange->respond(std::move(response));
-}
-
-void answer_streamed(ServerContext& context, const Request& request, const ServedSpeech& model, EventStream& stream) {
+void answer(ServerContext& context, const Request& request, EventStream* stream) {
+  const auto model = as_speech(
+      context.models.acquire(request.params.model, RequestFacts{Context::server, request.params.has_images, true}));
   AnswerStream chunks(head_of(request), request.params.include_usage);
-  chunks.open(0);
+  AnswerDocument document(head_of(request), 1);
+  if (stream) chunks.open(0);
   TextSoFar so_far;
-  const Transcript transcript = hear(context, request.call, model, recording_of(request), [&](const SpeechSegment& segment) {
+  const Transcript transcript = hear(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
     AnswerDelta delta;
     delta.content = so_far.add(segment);
+    if (!stream) return document.add(0, std::move(delta));
     chunks.add(0, delta);
-    stream.send(chunks.take());
+    stream->send(chunks.take());
   });
-  chunks.close(0, "stop");
-  chunks.end(transcript_usage(model, request.options, transcript));
-  stream.finish(chunks.take());
-}
-
-void answer(ServerContext& context, const Request& request) {
-  const auto acquire = [&] {
-    return as_speech(context.models.acquire(request.params.model, RequestFacts{Context::server, request.params.has_images, true}));
-  };
-  if (!request.params.stream) return answer_whole(context, request, *acquire());
-  const auto stream = std::make_shared<EventStream>(request.call.exchange);
-  stream->keep_alive(context.ticker);
-  try {
-    answer_streamed(context, request, *acquire(), *stream);
-  } catch (const std::exception& error) {
-    stream->fail(error_response(error, request.call.exchange->request_id()));
+  const AnswerUsage usage = transcript_usage(*model, request.options, transcript);
+  if (stream) {
+    chunks.close(0, "stop");
+    chunks.end(usage);
+    return stream->finish(chunks.take());
   }
+  document.close(0, "stop");
+  HttpResponse response;
+  response.body = document.text(usage);
+  request.call.exchange->respond(std::move(response));
 }
 
 }  // namespace
@@ -136,9 +118,10 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
   params.messages = nullptr;
   request->params = std::move(params);
   request->call = std::move(call);
-  context.hear([&context, request = std::shared_ptr<const Request>(std::move(request))] {
-    if (request->call.exchange->closed()) return;
-    answer_errors(*request->call.exchange, [&] { answer(context, *request); });
+  const std::shared_ptr<Exchange> exchange = request->call.exchange;
+  const bool streams = request->params.stream;
+  hear_later(context, exchange, streams, [&context, request = std::shared_ptr<const Request>(std::move(request))](EventStream* stream) {
+    answer(context, *request, stream);
   });
 }
 

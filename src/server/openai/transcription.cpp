@@ -9,6 +9,7 @@
 #include "media/audio.h"
 #include "server/api_error.h"
 #include "server/metrics.h"
+#include "server/task_pool.h"
 #include "speech/transcribe.h"
 
 namespace mlxk {
@@ -16,6 +17,7 @@ namespace mlxk {
 namespace {
 using Clock = std::chrono::steady_clock;
 constexpr double kTokensASecond = 50;
+constexpr double kRetryAfter = 5;
 
 /// A recording of a client's: what is wrong with it is the request's fault.
 class ClientSound : public SampleSource {
@@ -69,6 +71,11 @@ Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech&
     transcript = transcribe({context.worker, model.handle(), model.vocabulary()}, sound, recording.options, events);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::cancelled && is_late()) throw late();
+    if (error.kind() == ErrorKind::unavailable && !context.draining) {  // the engine's line is full
+      ApiError full(error.kind(), error.what(), "", "queue_full", 429);
+      full.retry_after_s = kRetryAfter;
+      throw full;
+    }
     throw;
   }
   const double took = std::chrono::duration<double>(Clock::now() - start).count();
@@ -82,6 +89,23 @@ Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech&
                            {"seconds", took},
                            {"real_time_factor", took / std::max(transcript.duration, 1e-3)}});
   return transcript;
+}
+
+void hear_later(ServerContext& context, const std::shared_ptr<Exchange>& exchange, bool streams,
+                std::function<void(EventStream* stream)> work) {
+  const auto stream = streams ? std::make_shared<EventStream>(exchange) : nullptr;
+  context.hear([exchange, stream, work = std::move(work)] {
+    if (exchange->closed()) return;
+    answer_errors(*exchange, [&] {
+      try {
+        work(stream.get());
+      } catch (const std::exception& error) {
+        if (!stream) throw;
+        stream->fail(error_response(error, exchange->request_id()));
+      }
+    });
+  });
+  if (stream) stream->keep_alive(context.ticker);
 }
 
 int64_t sound_tokens(const Transcript& transcript) {
