@@ -59,6 +59,11 @@ class Refusals(ProgramTest):
                             (("--image", clip), "cannot be given together")):
             self.assertIn(words, self.refused("m", "--audio", clip, *args, code=2 if "kling" not in args[1] and args[0] != "--image" else 1))
 
+    def test_clips_of_voices_alone(self):
+        clip = self.write("a.wav", wave(b"\0" * 3200))
+        self.assertIn("--vad and --clip-timestamps cannot be given together",
+                      self.refused("m", "--audio", clip, "--vad", "--clip-timestamps", "0,1", code=2))
+
     @needs_engine
     def test_recordings_that_are_none(self):
         model = self.fake_model()
@@ -96,6 +101,12 @@ class Transcripts(ProgramTest):
         self.assertRegex(self.hear(KENNEDY, "--format", "vtt"), r"^WEBVTT\n\n00:00\.000 --> 00:\d\d\.\d{3}\nAnd so my")
         self.assertRegex(self.hear(KENNEDY, "--format", "tsv"), r"^start\tend\ttext\n0\t\d+\tAnd so my")
         self.assertRegex(self.hear(KENNEDY, "--format", "lrc"), r"^\[00:00\.00\]And so my")
+
+    def test_silence_is_no_text(self):
+        clip = self.write("silence.wav", wave(b"\0" * (8000 * 2 * 40), rate=8000))
+        self.assertEqual(self.hear(clip), "\n")
+        self.assertEqual(self.hear(clip, "--vad"), "\n")
+        self.assertEqual(self.hear(KENNEDY, "--vad"), SAID + "\n")
 
     def test_segments_table(self):
         text = self.hear(UNIVERSE, env={"MLXK2_AUDIO_SEGMENTS": "1"})
