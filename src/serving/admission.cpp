@@ -11,6 +11,7 @@ ErrorKind kind_of(const Decision& decision) {
   switch (decision.http_status) {
     case 400: return ErrorKind::invalid;
     case 404: return ErrorKind::not_found;
+    case 500: return ErrorKind::bad_model;
     case 507: return ErrorKind::memory;
     default: return ErrorKind::unsupported;
   }

@@ -215,7 +215,8 @@ class BrokenFiles(ModelsTest):
         for name in ("broken", "headless"):
             for _ in range(2):
                 status, _, body = server.post(CHAT, chat(name))
-                self.assertIn(status, (400, 404, 500, 501), body)
+                self.assertEqual(status, 500, body)
+                self.assertIn({"broken": "truncated?", "headless": "tokenizer.json missing"}[name], body["error"]["message"])
                 self.assertEqual(body["status"], "error")
                 self.assertNotIn(self.home, str(body))
         self.assertEqual(self.text(server, "good"), before)
@@ -259,6 +260,35 @@ class Kept(ModelsTest):
         server = self.serve(*options)
         self.assertEqual(self.cached(server)[1], first)
         self.assertEqual(self.cached(server)[1], first)
+
+    def test_two_servers_may_share_a_folder(self):
+        """Both write, read and trim it: it holds half of these prompts."""
+        self.link("a")
+        folder = os.path.join(self.home, "kept")
+        options = ("--model", "a", "--prefix-cache-dir", folder, "--prefix-cache-disk", "40M", "--prefix-cache", "16M")
+        first = self.serve(*options)
+        texts = [f"{number}. {LONG}" for number in range(8)]
+        alone = [self.cached(first, text)[1] for text in texts]
+        second = self.serve(*options)
+        self.assertGreater(self.cached(second, texts[-1])[0], 300)
+        wrong = []
+
+        def ask(server, order):
+            for number in order:
+                if self.cached(server, texts[number])[1] != alone[number]:
+                    wrong.append(number)
+
+        threads = [threading.Thread(target=ask, args=(first, range(8))), threading.Thread(target=ask, args=(second, range(7, -1, -1)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+        self.assertEqual((first.stop(), second.stop()), (0, 0))
+        for server in (first, second):
+            self.assertNotIn("damaged", server.log())
+        size = sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
+        self.assertLess(size, 2 * (40 << 20))  # each counts what it writes itself
 
     def test_keys_do_not_share_prompts(self):
         self.link("a")
