@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import threading
-import time
 import unittest
 
 from server_case import FAKE_SERVER, MODEL, PROGRAM, ServerTest, link_model, needs_engine
@@ -297,6 +296,20 @@ class Transcripts(AudioTest):
         self.assertEqual(server.request("POST", PATH, body, kind)[2]["text"], SAID)
         self.assertEqual(server.get("/v1/models/smollm2")[2]["loaded"], False)
         self.assertEqual(server.post("/v1/models/unload", {"model": "whisper-base"})[0], 200)
+
+    def test_a_signal_lets_a_transcription_end(self):
+        server = self.serve("--model", "whisper-base", env={"MLXK_WORKSPACE_HOME": self.home_of_models})
+        self.wait_until(lambda: server.get("/ready")[0] == 200, "the model is not loaded", 60)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(server.request(
+            "POST", PATH, form(read(os.path.join(CLIPS, "cavern.wav")), model="whisper-base"),
+            {"Content-Type": "multipart/form-data; boundary=XX"})))
+        asking.start()
+        self.wait_until(lambda: answers or server.get("/health")[2]["running"] > 0, "it does not begin", 60)
+        self.assertEqual(server.stop(), 0)
+        asking.join()
+        self.assertEqual(answers[0][0], 200)
+        self.assertIn("Royal Cavern", answers[0][2]["text"])
 
     def test_a_client_that_goes_is_noticed(self):
         long = read(KENNEDY)[:44] + read(KENNEDY)[44:] * 30
