@@ -35,12 +35,15 @@ bool shares_form(const MatrixView& a, const MatrixView& b, Phase phase) {
   return form_bits(a, phase) == form_bits(b, phase) && a.group == b.group;
 }
 
-/// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results.
-int64_t rows_a_piece(const MatrixView& m, Phase phase) {
+/// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results. With many
+/// activation rows, when arithmetic counts and not memory, half of that: it stays in the first cache and is shared out evenly.
+int64_t rows_a_piece(const Product& product, Phase phase) {
   if (phase != Phase::decode) return kPrefillPanels * cpu_kernels().lanes;
-  constexpr int64_t kPieceBytes = 32768, kLineResults = 16;
+  constexpr int64_t kManyRows = 8, kLineResults = 16;
+  const MatrixView& m = product.matrix;
+  const int64_t bytes = product.n >= kManyRows ? 16384 : 32768;
   const int64_t row_bytes = m.columns * (m.bits == 0 ? (m.type == kFloat32 ? 32 : 16) : m.bits) / 8;
-  return std::clamp<int64_t>(kPieceBytes / std::max<int64_t>(row_bytes, 1) / kLineResults, 1, 64) * kLineResults;
+  return std::clamp<int64_t>(bytes / std::max<int64_t>(row_bytes, 1) / kLineResults, 1, 64) * kLineResults;
 }
 
 /// The activations as the packed matrices want them; made again only when the next matrix wants them otherwise.
@@ -180,14 +183,14 @@ void multiply(std::span<const Product> products, const float* x, int64_t n, Phas
     std::vector<int64_t> ends;  // of each product, in pieces
     int64_t pieces = 0;
     for (size_t m = first; m < last; ++m) {
-      const int64_t piece = rows_a_piece(products[m].matrix, phase);
+      const int64_t piece = rows_a_piece(products[m], phase);
       ends.push_back(pieces += (products[m].matrix.rows + piece - 1) / piece);
     }
     parallel_for(pieces, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t p = begin; p < end; ++p) {
         const size_t m = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), p) - ends.begin());
         const auto& product = products[first + m];
-        const int64_t rows = product.matrix.rows, piece = rows_a_piece(product.matrix, phase);
+        const int64_t rows = product.matrix.rows, piece = rows_a_piece(product, phase);
         const int64_t row = (p - (m == 0 ? 0 : ends[m - 1])) * piece;
         multiply_rows(product, forms, row, std::min(row + piece, rows), phase, thread);
       }

@@ -46,11 +46,12 @@ struct HeadSpan {
 constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
 
 /// Rows of activations as 16-bit integers with a scale for each few of them (a unit): x = scale * q, |q| <= 32767. That
-/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums.
+/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums. Where decode
+/// multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.h).
 struct QuantizedRows {
   int16_t* q;      // [rows, stride]
   float* scales;   // [rows, units], padded with zeros
-  float* sums;     // of scale * q in each group, [rows, groups], padded with zeros
+  float* sums;     // of scale * q in each group (byte_rows.h: unit), [rows, groups], padded with zeros
   int64_t stride;  // int16s a row
   int64_t units, groups;  // floats a row, padded
 };
