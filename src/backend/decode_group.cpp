@@ -22,6 +22,9 @@ constexpr int64_t kStepsBetweenClears = 256;
 constexpr size_t kMostPositions = 64;
 // What guessing must let expect, against one token a step. The first guess also costs that this step is waited for.
 constexpr double kGain = 1.03, kGainAtFirst = 1.1;
+// A draft's cost is known less well. Of so many steps some have none of its guesses: what they take is measured again.
+constexpr double kGainOfDraft = 1.1;
+constexpr int64_t kStepsOfRound = 64, kPlainOfRound = 4;
 
 bool contains(const std::vector<std::shared_ptr<Completion>>& all, const Completion* one) {
   return std::any_of(all.begin(), all.end(), [&](const auto& each) { return each.get() == one; });
@@ -223,7 +226,9 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
   }
   const StepPlan lookup = plan_step(looked_up, costs_, gain);
   StepPlan draft;
-  if (!drafted.empty()) draft = plan_step(drafted, costs_, gain, drafter_->seconds(rows, step_seconds));
+  if (!drafted.empty() && steps_ % kStepsOfRound >= kPlainOfRound) {
+    draft = plan_step(drafted, costs_, std::max(gain, kGainOfDraft), drafter_->seconds(rows, step_seconds));
+  }
   if (draft.length > 1 && (lookup.length == 1 || draft.rate > lookup.rate)) return {Guesses::By::drafter, draft.length - 1};
   if (lookup.length > 1) return {Guesses::By::lookup, lookup.length - 1};
   return {};

@@ -37,6 +37,32 @@ Sampling greedily() {
   return sampling;
 }
 
+/// The last `lengths` tokens of each row's text, int32 [rows, longest].
+mx::array unseen(const std::vector<Drafter::Row*>& rows, const std::vector<int>& lengths) {
+  const int longest = *std::max_element(lengths.begin(), lengths.end());
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto& text = rows[i]->completion->text();
+    ids.insert(ids.end(), text.end() - lengths[i], text.end());
+    ids.resize((i + 1) * static_cast<size_t>(longest));
+  }
+  return mx::array(ids.data(), {static_cast<int>(rows.size()), longest}, mx::int32);
+}
+
+/// Of logits [rows, length, vocab] the likeliest token behind each row's last, int32 [rows, 1].
+mx::array likeliest(const mx::array& logits, const std::vector<int>& lengths, const std::vector<Sampler*>& samplers) {
+  const int rows = logits.shape(0), length = logits.shape(1), vocab = logits.shape(2);
+  std::vector<SamplerRow> wanted;
+  for (size_t i = 0; i < samplers.size(); ++i) {
+    wanted.push_back({.sampler = samplers[i], .row = static_cast<int>(i) * length + std::min(lengths[i], length) - 1, .allowed = {}});
+  }
+  std::vector<mx::array> chosen;
+  for (const Sample& sample : sample_rows(mx::reshape(logits, {rows * length, vocab}), std::move(wanted))) {
+    chosen.push_back(sample.token);
+  }
+  return chosen.size() == 1 ? chosen.front() : mx::concatenate(chosen, 0);
+}
+
 }  // namespace
 
 void Drafter::Tally::add(bool is_right, double memory) {
@@ -142,41 +168,27 @@ void Drafter::guess(std::span<Row> rows, int count) {
   const auto begun = Clock::now();
   std::vector<ModelCache*> caches;
   std::vector<State*> states;
-  std::vector<int> lengths;
+  std::vector<Sampler*> samplers;
+  std::vector<int> lengths;  // of what each has not seen
   for (const Row* row : ready) {
     states.push_back(&state_of(*row->completion));
     caches.push_back(&states.back()->cache);
+    samplers.push_back(&states.back()->greedy);
     lengths.push_back(static_cast<int>(row->completion->text().size() - states.back()->seen.size()));
   }
   ModelCache joined;
   if (ready.size() > 1) joined = ModelCache::join(caches);
   ModelCache& cache = ready.size() > 1 ? joined : *caches.front();
 
-  const int rows_count = static_cast<int>(ready.size()), longest = *std::max_element(lengths.begin(), lengths.end());
-  std::vector<int32_t> begin;
-  for (size_t i = 0; i < ready.size(); ++i) {
-    const auto& text = ready[i]->completion->text();
-    begin.insert(begin.end(), text.end() - lengths[i], text.end());
-    begin.resize((i + 1) * static_cast<size_t>(longest));
-  }
-  mx::array ids(begin.data(), {rows_count, longest}, mx::int32);
+  mx::array ids = unseen(ready, lengths);
   std::vector<mx::array> guesses;  // [rows, 1] each
   for (int n = 0; n < count; ++n) {
-    Inputs inputs{.ids = ids, .last_only = longest == 1 || n > 0};
-    if (longest > 1 && n == 0) inputs.lengths = lengths;
-    const mx::array logits = model_->forward(inputs, cache);
-    const int length = logits.shape(1), columns = logits.shape(2);
-    std::vector<SamplerRow> wanted;
-    for (int i = 0; i < rows_count; ++i) {
-      wanted.push_back({&states[static_cast<size_t>(i)]->greedy, i * length + (n == 0 ? lengths[static_cast<size_t>(i)] : 1) - 1});
-    }
-    std::vector<mx::array> chosen;
-    for (const Sample& sample : sample_rows(mx::reshape(logits, {rows_count * length, columns}), std::move(wanted))) {
-      chosen.push_back(sample.token);
-    }
-    ids = chosen.size() == 1 ? chosen.front() : mx::concatenate(chosen, 0);
+    Inputs inputs{.ids = ids, .last_only = ids.shape(1) == 1};
+    if (ids.shape(1) > 1) inputs.lengths = lengths;
+    ids = likeliest(model_->forward(inputs, cache), lengths, samplers);
     mx::async_eval({ids});
     guesses.push_back(ids);
+    lengths.assign(ready.size(), 1);
   }
   mx::eval(guesses);
   joined.part();
@@ -188,7 +200,7 @@ void Drafter::guess(std::span<Row> rows, int count) {
     states[i]->seen.insert(states[i]->seen.end(), all.begin(), all.end() - 1);
     all.erase(std::find_if(all.begin(), all.end(), [&](int32_t id) { return id >= vocab_; }), all.end());
   }
-  costs_.add(rows_count, seconds_since(begun) / count);
+  costs_.add(static_cast<int>(ready.size()), seconds_since(begun) / count);
   ++trials_;
 }
 
