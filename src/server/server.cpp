@@ -66,16 +66,28 @@ constexpr double kRecordingsRetryAfter = 5;
 Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOptions options)
     : guard_(guard),
       options_(std::move(options)),
-      context_{worker, models, metrics_,
+      context_{worker,
+               models,
+               metrics_,
                [this](std::function<void()> task) { preparation_.run(std::move(task)); },
                [this](std::function<void()> task) { waiting_.run(std::move(task)); },
                [this](std::function<void()> task) { hear(std::move(task)); },
-               ticker_, draining_, options_.default_max_tokens, options_.inline_reasoning, options_.audio_limit, options_.stuck_after},
+               ticker_,
+               draining_,
+               options_.default_max_tokens,
+               options_.inline_reasoning,
+               options_.audio_limit,
+               options_.stuck_after},
       ticker_(options_.keep_alive),
       upload_room_(std::make_shared<SpoolRoom>(options_.upload_room)),
       hearing_(options_.transcription_threads),
       waiting_(kWaitingThreads),
       preparation_(options_.preparation_threads) {}
+
+Server::~Server() {
+  // While all else is there, for their tasks use it, the pools among them.
+  for (TaskPool* pool : {&hearing_, &waiting_, &preparation_}) pool->close();
+}
 
 void Server::hear(std::function<void()> task) {
   if (hearing_.waiting() >= options_.max_recordings) {
@@ -90,11 +102,13 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
   std::string key_id;
   if (auto refusal = guard_.check(head, match.route ? match.route->scope : Scope::inference, key_id)) return refusal;
   if (!match.route && match.allowed.empty()) {
-    return error_response(404, fmt::format("There is no {} {} here.", head.method, head.path), head.id, "", "unknown_route");
+    return error_response(404, fmt::format("There is no {} {} here.", head.method, head.path), head.id, "",
+                          "unknown_route");
   }
   if (!match.route) {
-    HttpResponse response = error_response(405, fmt::format("{} takes {}, not {}.", head.path, match.allowed, head.method),
-                                           head.id, "", "method_not_allowed");
+    HttpResponse response =
+        error_response(405, fmt::format("{} takes {}, not {}.", head.path, match.allowed, head.method), head.id, "",
+                       "method_not_allowed");
     response.headers.add("Allow", match.allowed);
     return response;
   }
@@ -110,14 +124,17 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
   const bool form = std::holds_alternative<Uploaded>(match.route->handler);
   const std::string type = media_type(head);
   if (form && type != "multipart/form-data") {
-    return error_response(415, "The body must be a form: Content-Type: multipart/form-data.", head.id, "", "unsupported_media_type");
+    return error_response(415, "The body must be a form: Content-Type: multipart/form-data.", head.id, "",
+                          "unsupported_media_type");
   }
   // A page in a browser can send text/plain anywhere, and a body without a type, without asking.
   if (!form && match.route->body_limit > 0 && type != "application/json") {
-    return error_response(415, "The body must be JSON: Content-Type: application/json.", head.id, "", "unsupported_media_type");
+    return error_response(415, "The body must be JSON: Content-Type: application/json.", head.id, "",
+                          "unsupported_media_type");
   }
   if (form && hearing_.waiting() >= options_.max_recordings) return too_many(head, kTooManyRecordings);
-  if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing) return too_many(head, "Too many requests wait already.");
+  if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing)
+    return too_many(head, "Too many requests wait already.");
   return std::nullopt;
 }
 
@@ -142,10 +159,12 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   RouteMatch match = match_route(request.method, request.path);
   HttpResponse decoration;
   guard_.decorate(request, decoration);
-  if (!decoration.headers.fields().empty()) exchange = std::make_shared<GuardedExchange>(exchange, std::move(decoration));
+  if (!decoration.headers.fields().empty())
+    exchange = std::make_shared<GuardedExchange>(exchange, std::move(decoration));
   ApiCall call{.exchange = exchange, .name = std::move(match.name)};
   if (!match.route) return;  // refused by plan() already
-  if (auto refusal = guard_.check(request, match.route->scope, call.key_id)) return exchange->respond(std::move(*refusal));
+  if (auto refusal = guard_.check(request, match.route->scope, call.key_id))
+    return exchange->respond(std::move(*refusal));
   call.request = std::move(request);
   const auto later = [&](const std::function<void(std::function<void()>)>& run, auto&& answer) {
     run([call = std::make_shared<ApiCall>(std::move(call)), answer] {

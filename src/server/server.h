@@ -26,7 +26,8 @@ struct ServerOptions {
   int transcription_threads = 4;   // recordings that are transcribed at once
   size_t max_recordings = 32;      // that wait for that; more are answered 429
   uint64_t audio_limit = uint64_t{50} << 20;   // bytes of a recording
-  uint64_t upload_room = uint64_t{2} << 30;    // bytes of all that arrive, wait and are transcribed; more are answered 503
+  uint64_t upload_room =
+      uint64_t{2} << 30;  // bytes of all that arrive, wait and are transcribed; more are answered 503
   std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say
   /// An answer is complete: for access logs. On the I/O thread.
   std::function<void(const HttpRequest& head, int status, size_t bytes, double seconds)> on_answered;
@@ -37,6 +38,7 @@ class Server : public RequestHandler {
  public:
   /// What is passed must outlive it; the HttpServer that calls it must end before it.
   Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOptions options);
+  ~Server() override;
 
   /// From now on /ready says 503 and so does every request but /health and /metrics. Any thread.
   void drain() { draining_ = true; }
@@ -57,7 +59,7 @@ class Server : public RequestHandler {
   ServerContext context_;
   Ticker ticker_;
   std::shared_ptr<SpoolRoom> upload_room_;
-  TaskPool hearing_, waiting_, preparation_;  // end first: their tasks use all the rest
+  TaskPool hearing_, waiting_, preparation_;
 };
 
 }  // namespace mlxk

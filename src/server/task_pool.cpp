@@ -8,7 +8,7 @@ TaskPool::TaskPool(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
-TaskPool::~TaskPool() {
+void TaskPool::close() {
   std::deque<std::function<void()>> dropped;
   {
     const std::lock_guard lock(mutex_);
@@ -17,6 +17,7 @@ TaskPool::~TaskPool() {
   }
   filled_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void TaskPool::run(std::function<void()> task) {

@@ -14,13 +14,14 @@ namespace mlxk {
 class TaskPool {
  public:
   explicit TaskPool(int threads);
-  /// Drops what has not begun and waits for what has.
-  ~TaskPool();
+  ~TaskPool() { close(); }
   TaskPool(const TaskPool&) = delete;
   TaskPool& operator=(const TaskPool&) = delete;
 
   /// Runs `task` later; it must not throw.
   void run(std::function<void()> task);
+  /// Drops what has not begun, waits for what has, and takes no more. Not from a task.
+  void close();
   /// Tasks that have not begun.
   size_t waiting() const;
 
