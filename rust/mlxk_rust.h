@@ -1,7 +1,7 @@
 #pragma once
 
-// The C ABI of the Rust library; only src/tokenizer and src/media include it. Every call is safe against panics inside. Text is
-// UTF-8 with a length; what a call hands out is owned by the caller and freed with the matching *_free.
+// The C ABI of the Rust library; only src/tokenizer and src/media include it. Every call is safe against panics inside.
+// Text is UTF-8 with a length; what a call hands out is owned by the caller and freed with the matching *_free.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -84,8 +84,8 @@ int mlxk_grammar_mask(mlxk_grammar* grammar, uint32_t* words, size_t count, mlxk
 /// MLXK_FAILED when `id` breaks the grammar.
 int mlxk_grammar_accept(mlxk_grammar* grammar, int32_t id, mlxk_text* error);
 
-/// The bytes of a recording. `read` returns how many it wrote, 0 at the end, less where it failed; `seek` (null: a pipe)
-/// returns 0 when it went to the offset. `size`: -1 where it is not known. Neither may throw.
+/// The bytes of a recording. `read` returns how many it wrote, 0 at the end, less where it failed; `seek` (null: a
+/// pipe) returns 0 when it went to the offset. `size`: -1 where it is not known. Neither may throw.
 typedef struct {
   void* context;
   int64_t (*read)(void* context, uint8_t* into, size_t size);

@@ -58,7 +58,8 @@ class Recorder {
     if (measured_from_.empty()) {
       for (const auto& each : tokens_) measured_from_.push_back(each.size());
     }
-    if (static_cast<int64_t>(times.size() - measured_from_[request]) == generate_ - 1 && ++measured_ == tokens_.size()) {
+    if (static_cast<int64_t>(times.size() - measured_from_[request]) == generate_ - 1 &&
+        ++measured_ == tokens_.size()) {
       changed_.notify_one();
     }
   }
@@ -133,8 +134,10 @@ BenchRun run_point(Worker& worker, const std::shared_ptr<const ModelHandle>& mod
   if (recorder->failure()) throw Error(recorder->failure()->kind, recorder->failure()->message);
   for (const auto& times : recorder->tokens()) {
     if (static_cast<int64_t>(times.size()) < point.generate) {
-      throw Error(ErrorKind::invalid, fmt::format("the model's context does not hold {} requests of {} + {} tokens that run "
-                                                  "at the same time", point.batch, point.prompt, point.generate));
+      throw Error(ErrorKind::invalid,
+                  fmt::format("the model's context does not hold {} requests of {} + {} tokens that run "
+                              "at the same time",
+                              point.batch, point.prompt, point.generate));
     }
   }
   return evaluate(point, recorder->tokens(), start);

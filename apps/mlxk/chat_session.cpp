@@ -127,7 +127,8 @@ ChatSession::Next ChatSession::command(const std::string& line) {
       throw;
     }
   } else {
-    throw Error(ErrorKind::invalid, fmt::format("unknown command {}", word), "/help lists them; // begins a message with /");
+    throw Error(ErrorKind::invalid, fmt::format("unknown command {}", word),
+                "/help lists them; // begins a message with /");
   }
   return Next::go_on;
 }

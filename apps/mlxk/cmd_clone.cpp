@@ -94,11 +94,17 @@ CommandFailure failure(const Error& error, const Report& report) {
     case ErrorKind::cancelled:
       return {error.kind(), "UserCancelledError", "interrupted", report.data("cancelled", "interrupted"),
               fmt::format("what has come is kept beside {}: the same command goes on with it", report.target.string())};
-    case ErrorKind::denied: return {error.kind(), "access_denied", message, report.data("pull_failed", message), error.hint()};
-    case ErrorKind::network: return {error.kind(), "PullFailedError", message, report.data("pull_failed", message), error.hint()};
-    case ErrorKind::invalid: return {error.kind(), "InvalidTargetError", message, report.data("error", message), error.hint()};
-    case ErrorKind::io: return {error.kind(), "CloneFailedError", message, report.data("filesystem_error", message), error.hint()};
-    default: return {error.kind(), error_kind_info(error.kind()).json_type, message, report.data("error", message), error.hint()};
+    case ErrorKind::denied:
+      return {error.kind(), "access_denied", message, report.data("pull_failed", message), error.hint()};
+    case ErrorKind::network:
+      return {error.kind(), "PullFailedError", message, report.data("pull_failed", message), error.hint()};
+    case ErrorKind::invalid:
+      return {error.kind(), "InvalidTargetError", message, report.data("error", message), error.hint()};
+    case ErrorKind::io:
+      return {error.kind(), "CloneFailedError", message, report.data("filesystem_error", message), error.hint()};
+    default:
+      return {error.kind(), error_kind_info(error.kind()).json_type, message, report.data("error", message),
+              error.hint()};
   }
 }
 
@@ -124,7 +130,8 @@ int run(const Args& args) {
     health = report.health == "healthy" ? " (✓ healthy)"
                                         : fmt::format(" (⚠ unhealthy: {})", report.health_reason.get<std::string>());
   }
-  print_line(fmt::format("clone: {} → {}{}", printable(report.model), printable(report.target.string()), printable(health)));
+  print_line(
+      fmt::format("clone: {} → {}{}", printable(report.model), printable(report.target.string()), printable(health)));
   return 0;
 }
 
@@ -134,8 +141,10 @@ extern const Command kCloneCommand;
 const Command kCloneCommand = {
     .name = "clone",
     .help = "make a workspace from a model of the hub",
-    .positionals = {{"model", PositionalKind::required, "org/name, or a name in mlx-community; @revision for a branch, tag or commit"},
-                    {"target_dir", PositionalKind::optional, "a folder that is not there, or empty; a bare name lies in MLXK_WORKSPACE_HOME"}},
+    .positionals = {{"model", PositionalKind::required,
+                     "org/name, or a name in mlx-community; @revision for a branch, tag or commit"},
+                    {"target_dir", PositionalKind::optional,
+                     "a folder that is not there, or empty; a bare name lies in MLXK_WORKSPACE_HOME"}},
     .options = {{.name = "--branch", .kind = OptionKind::text, .metavar = "B", .help = "that branch, tag or commit"},
                 {.name = "--no-health-check", .help = "do not look whether the files are whole"},
                 {.name = "--quiet", .help = "no progress, one short line"},

@@ -71,9 +71,8 @@ int convert(const ConvertOptions& options, bool json) {
   {
     const InterruptGuard guard;
     Worker worker(open_engine);
-    report = worker.convert(options, [progress = Progress()](const std::string& what, int64_t done, int64_t total) mutable {
-      progress(what, done, total);
-    });
+    report = worker.convert(options, [progress = Progress()](const std::string& what, int64_t done,
+                                                             int64_t total) mutable { progress(what, done, total); });
   }
   const auto sentinel = read_sentinel(options.target).value_or(Json::object());
   auto data = common_data(options, sentinel);
@@ -183,11 +182,13 @@ const Command kConvertCommand = {
                 {.name = "--dtype",
                  .kind = OptionKind::text,
                  .metavar = "TYPE",
-                 .help = "float16, bfloat16 or float32 for what is not quantised; by default config.json's torch_dtype"},
+                 .help =
+                     "float16, bfloat16 or float32 for what is not quantised; by default config.json's torch_dtype"},
                 {.name = "--repair-index", .help = "copy the model with its shards' index written anew"},
                 {.name = "--repair",
                  .help = "copy the model and repair index, end-of-sequence tokens and preprocessor values"},
-                {.name = "--check", .help = "measure how far the logits are from the source's, and write it into README.md"},
+                {.name = "--check",
+                 .help = "measure how far the logits are from the source's, and write it into README.md"},
                 {.name = "--max-kl",
                  .kind = OptionKind::number,
                  .metavar = "X",

@@ -29,7 +29,9 @@ constexpr uint64_t kLittleSpace = uint64_t{5} << 30;
 class Report {
  public:
   void ok(const char* name, const std::string& message) { add(name, "ok", message, ""); }
-  void warn(const char* name, const std::string& message, const std::string& hint) { add(name, "warning", message, hint); }
+  void warn(const char* name, const std::string& message, const std::string& hint) {
+    add(name, "warning", message, hint);
+  }
   void fail(const char* name, const std::string& message, const std::string& hint) {
     add(name, "error", message, hint);
     failed_ = true;
@@ -39,7 +41,8 @@ class Report {
 
  private:
   void add(const char* name, const char* status, const std::string& message, const std::string& hint) {
-    checks_.push_back({{"name", name}, {"status", status}, {"message", message}, {"hint", hint.empty() ? Json() : Json(hint)}});
+    checks_.push_back(
+        {{"name", name}, {"status", status}, {"message", message}, {"hint", hint.empty() ? Json() : Json(hint)}});
   }
   Json checks_ = Json::array();
   bool failed_ = false;
@@ -109,9 +112,12 @@ void check_cache(Report& report) {
     if (!held_locks(lock_files(repo.path)).empty()) downloading.push_back(repo.name);
     if (access(repo.path.c_str(), R_OK | X_OK) != 0) unreadable.push_back(repo.name);
   }
-  for (const auto& name : unreadable) report.fail("permissions", fmt::format("{} cannot be read", name), "check its owner");
+  for (const auto& name : unreadable)
+    report.fail("permissions", fmt::format("{} cannot be read", name), "check its owner");
   for (const auto& name : downloading) report.ok("downloads", fmt::format("{} is being downloaded", name));
-  if (prunable) report.warn("unused", fmt::format("{} in unfinished downloads and unused blobs", human_size(prunable)), "mlxk prune frees it");
+  if (prunable)
+    report.warn("unused", fmt::format("{} in unfinished downloads and unused blobs", human_size(prunable)),
+                "mlxk prune frees it");
 }
 
 void check_workspaces(Report& report) {
@@ -127,7 +133,8 @@ void check_workspaces(Report& report) {
 void check_hub(Report& report) {
   try {
     const HubSettings settings = hub_settings();
-    report.ok("hub", fmt::format("{}{}", printable(settings.endpoint), settings.offline ? ", offline by HF_HUB_OFFLINE" : ""));
+    report.ok("hub",
+              fmt::format("{}{}", printable(settings.endpoint), settings.offline ? ", offline by HF_HUB_OFFLINE" : ""));
     report.ok("token", settings.token.empty() ? "no hub token is set" : "a hub token is set");
   } catch (const Error& e) {
     report.fail("hub", e.what(), e.hint());
@@ -149,8 +156,10 @@ int run(const Args& args) {
   for (const Json& check : report.checks()) {
     const std::string status = check["status"];
     const char* mark = status == "ok" ? "✓" : status == "warning" ? "⚠" : "✗";
-    print_line(fmt::format("{} {:<12} {}", mark, check["name"].get<std::string>(), printable(check["message"].get<std::string>())));
-    if (!check["hint"].is_null()) print_line(fmt::format("  {:<12} → {}", "", printable(check["hint"].get<std::string>())));
+    print_line(fmt::format("{} {:<12} {}", mark, check["name"].get<std::string>(),
+                           printable(check["message"].get<std::string>())));
+    if (!check["hint"].is_null())
+      print_line(fmt::format("  {:<12} → {}", "", printable(check["hint"].get<std::string>())));
   }
   return report.failed() ? 1 : 0;
 }

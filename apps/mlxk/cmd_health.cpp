@@ -13,7 +13,8 @@ namespace mlxk {
 
 namespace {
 
-/// The models asked for: all (a workspace hides the cached model that it has the name of), or the one that `spec` means.
+/// The models asked for: all (a workspace hides the cached model that it has the name of), or the one that `spec`
+/// means.
 std::vector<ModelRef> select(const std::string& spec) {
   if (spec.empty()) {
     std::vector<ModelRef> workspaces, cached;

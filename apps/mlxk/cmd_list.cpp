@@ -41,8 +41,8 @@ std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose,
   for (const auto& entry : models) {
     const ModelInfo& info = entry.info;
     if (!all && !is_usable(info)) continue;
-    TableRow row = {name_text(info, !verbose), short_hash(entry), human_size(info.size_bytes), time_ago(entry.modified, now),
-                    source_text(entry)};
+    TableRow row = {name_text(info, !verbose), short_hash(entry), human_size(info.size_bytes),
+                    time_ago(entry.modified, now), source_text(entry)};
     if (wide) row.insert(row.end(), {clean_text(entry), info.framework});
     row.push_back(type_text(info));
     if (health && verbose) {

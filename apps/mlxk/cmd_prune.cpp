@@ -76,8 +76,8 @@ int run(const Args& args) {
     return 0;
   }
   for (const Json& item : data["removed"]) {
-    print_line(fmt::format("{:<10} {:>8}  {}", item["kind"].get<std::string>(), human_size(item["bytes"].get<uint64_t>()),
-                           printable(item["path"].get<std::string>())));
+    print_line(fmt::format("{:<10} {:>8}  {}", item["kind"].get<std::string>(),
+                           human_size(item["bytes"].get<uint64_t>()), printable(item["path"].get<std::string>())));
   }
   for (const Json& name : data["skipped"]) {
     print_line(fmt::format("skipped    {} is being downloaded", printable(name.get<std::string>())));

@@ -36,7 +36,8 @@ fs::path find_folder(const std::string& word, const Json& data) {
   }
   if (matches.size() == 1) return matches.front();
   if (matches.empty()) {
-    throw CommandFailure(ErrorKind::not_found, "workspace_not_found", fmt::format("Workspace not found or not a directory: {}", word), data);
+    throw CommandFailure(ErrorKind::not_found, "workspace_not_found",
+                         fmt::format("Workspace not found or not a directory: {}", word), data);
   }
   std::string lines;
   for (const auto& match : matches) lines += match + "\n";
@@ -51,7 +52,8 @@ Json names(const std::vector<LocalFile>& files) {
 }
 
 Json first(const std::vector<std::string>& paths) {
-  return std::vector<std::string>(paths.begin(), paths.begin() + static_cast<std::ptrdiff_t>(std::min(paths.size(), kMaxListed)));
+  return std::vector<std::string>(paths.begin(),
+                                  paths.begin() + static_cast<std::ptrdiff_t>(std::min(paths.size(), kMaxListed)));
 }
 
 Json summary_of(const PushPlan& plan) {
@@ -60,7 +62,8 @@ Json summary_of(const PushPlan& plan) {
 }
 
 std::string counts(const Json& summary) {
-  return fmt::format("+{} ~{} -{}", summary["added"].get<size_t>(), summary["modified"].get<size_t>(), summary["deleted"].get<size_t>());
+  return fmt::format("+{} ~{} -{}", summary["added"].get<size_t>(), summary["modified"].get<size_t>(),
+                     summary["deleted"].get<size_t>());
 }
 
 /// `push (experimental): repo@branch — text`, or the document.
@@ -69,8 +72,10 @@ int answer(const Args& args, const Json& data, const std::string& text) {
     print_json(success_envelope("push", data));
     return 0;
   }
-  std::string line = fmt::format("push (experimental): {}@{} — {}", data["repo_id"].get<std::string>(), data["branch"].get<std::string>(), text);
-  if (args.has("--verbose") && data["commit_url"].is_string()) line += fmt::format(" <{}>", data["commit_url"].get<std::string>());
+  std::string line = fmt::format("push (experimental): {}@{} — {}", data["repo_id"].get<std::string>(),
+                                 data["branch"].get<std::string>(), text);
+  if (args.has("--verbose") && data["commit_url"].is_string())
+    line += fmt::format(" <{}>", data["commit_url"].get<std::string>());
   print_line(printable(line));
   return 0;
 }
@@ -81,7 +86,8 @@ int check_only(const Args& args, const fs::path& folder, Json data) {
   const int code = answer(args, data, data["message"]);
   if (args.has("--json")) return code;
   for (const Json& anomaly : data["workspace_health"]["anomalies"]) {
-    print_line(fmt::format("  {}: {}", anomaly["severity"].get<std::string>(), printable(anomaly["message"].get<std::string>())));
+    print_line(fmt::format("  {}: {}", anomaly["severity"].get<std::string>(),
+                           printable(anomaly["message"].get<std::string>())));
   }
   print_line(data["workspace_health"]["healthy"].get<bool>() ? "  healthy" : "  not healthy");
   return code;
@@ -89,9 +95,15 @@ int check_only(const Args& args, const fs::path& folder, Json data) {
 
 int dry_run(const Args& args, const PushPlan& plan, Json data) {
   const Json summary = summary_of(plan);
-  data.update({{"dry_run", true}, {"dry_run_summary", summary}, {"change_summary", summary}, {"uploaded_files_count", 0},
-               {"no_changes", plan.changes_nothing()}, {"would_create_repo", !plan.repo_exists}, {"would_create_branch", !plan.branch_exists},
-               {"added_files", names(plan.added)}, {"modified_files", names(plan.modified)},
+  data.update({{"dry_run", true},
+               {"dry_run_summary", summary},
+               {"change_summary", summary},
+               {"uploaded_files_count", 0},
+               {"no_changes", plan.changes_nothing()},
+               {"would_create_repo", !plan.repo_exists},
+               {"would_create_branch", !plan.branch_exists},
+               {"added_files", names(plan.added)},
+               {"modified_files", names(plan.modified)},
                {"deleted_files", plan.request.remove_absent ? first(plan.absent) : Json::array()},
                {"kept_files", plan.request.remove_absent ? Json::array() : first(plan.absent)}});
   std::string text = plan.changes_nothing() ? "dry-run: no changes" : "dry-run: " + counts(summary);
@@ -124,7 +136,8 @@ int push(const Args& args, Json& data) {
   const HubSettings settings = hub_settings();
   data = empty_data(repo, branch, settings.endpoint);
   if (!args.has("--check-only") && settings.token.empty()) {
-    throw CommandFailure(ErrorKind::denied, "auth_error", "HF_TOKEN not set", data, "make a token with write access on the hub");
+    throw CommandFailure(ErrorKind::denied, "auth_error", "HF_TOKEN not set", data,
+                         "make a token with write access on the hub");
   }
   const fs::path folder = find_folder(args.word("local_dir"), data);
   data["local_files_count"] = files_to_push(folder).size();
@@ -132,14 +145,18 @@ int push(const Args& args, Json& data) {
 
   HubClient hub(settings, interrupted);
   ProgressLine line(json);
-  const PushProgress progress = [&](const std::string& what, uint64_t done, uint64_t total) { line.show(what, done, total); };
-  const PushPlan plan = plan_push(hub, {folder, repo, branch, args.text("--commit"), args.has("--create"), args.has("--delete")}, progress);
+  const PushProgress progress = [&](const std::string& what, uint64_t done, uint64_t total) {
+    line.show(what, done, total);
+  };
+  const PushPlan plan = plan_push(
+      hub, {folder, repo, branch, args.text("--commit"), args.has("--create"), args.has("--delete")}, progress);
   if (args.has("--dry-run")) return dry_run(args, plan, data);
   if (!plan.repo_exists && args.has("--create") && args.has("--private") == args.has("--public")) {
     throw Error(ErrorKind::usage, "a new repository needs one of --private and --public");
   }
   if (plan.repo_exists && plan.changes_nothing() && plan.branch_exists) {
-    data.update({{"no_changes", true}, {"uploaded_files_count", 0}, {"message", "No files changed; skipped empty commit."}});
+    data.update(
+        {{"no_changes", true}, {"uploaded_files_count", 0}, {"message", "No files changed; skipped empty commit."}});
     return answer(args, data, "no changes");
   }
   const PushResult result = run_push(hub, plan, args.has("--private"), progress);
@@ -170,17 +187,23 @@ extern const Command kPushCommand;
 const Command kPushCommand = {
     .name = "push",
     .help = "upload a workspace to the hub, as one commit",
-    .positionals = {{"local_dir", PositionalKind::required, "a workspace"}, {"repo_id", PositionalKind::required, "org/name on the hub"}},
-    .options = {{.name = "--private", .help = "a repository that --create makes is private"},
-                {.name = "--public", .help = "a repository that --create makes is public"},
-                {.name = "--create", .help = "make the repository and the branch where they are not there"},
-                {.name = "--branch", .kind = OptionKind::text, .metavar = "B", .help = "the branch", .default_value = "main"},
-                {.name = "--commit", .kind = OptionKind::text, .metavar = "MSG", .help = "what the commit says", .default_value = "mlx-knife push"},
-                {.name = "--delete", .help = "also remove files of the branch that the workspace does not have"},
-                {.name = "--check-only", .help = "look at the workspace; asks nobody"},
-                {.name = "--dry-run", .help = "only tell what would change"},
-                {.name = "--verbose", .help = "also the commit's address"},
-                json_option()},
+    .positionals = {{"local_dir", PositionalKind::required, "a workspace"},
+                    {"repo_id", PositionalKind::required, "org/name on the hub"}},
+    .options =
+        {{.name = "--private", .help = "a repository that --create makes is private"},
+         {.name = "--public", .help = "a repository that --create makes is public"},
+         {.name = "--create", .help = "make the repository and the branch where they are not there"},
+         {.name = "--branch", .kind = OptionKind::text, .metavar = "B", .help = "the branch", .default_value = "main"},
+         {.name = "--commit",
+          .kind = OptionKind::text,
+          .metavar = "MSG",
+          .help = "what the commit says",
+          .default_value = "mlx-knife push"},
+         {.name = "--delete", .help = "also remove files of the branch that the workspace does not have"},
+         {.name = "--check-only", .help = "look at the workspace; asks nobody"},
+         {.name = "--dry-run", .help = "only tell what would change"},
+         {.name = "--verbose", .help = "also the commit's address"},
+         json_option()},
     .run = run,
     .environment = {{"HF_TOKEN", "a token with write access"}, {"HF_ENDPOINT", "address of the hub"}},
 };

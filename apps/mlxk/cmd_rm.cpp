@@ -24,8 +24,9 @@ CachedRepo repo_of(const ModelRef& ref) {
 }
 
 Json data_of(const Removal& removal, const std::string& wanted_snapshot) {
-  Json data = {{"model", removal.repo.name}, {"action", "unknown"},      {"message", ""}, {"requires_confirmation", false},
-               {"matches", Json::array()},   {"lock_files_cleaned", 0}, {"files", removal.files}, {"bytes", removal.bytes}};
+  Json data = {{"model", removal.repo.name},     {"action", "unknown"},      {"message", ""},
+               {"requires_confirmation", false}, {"matches", Json::array()}, {"lock_files_cleaned", 0},
+               {"files", removal.files},         {"bytes", removal.bytes}};
   if (!wanted_snapshot.empty()) data["commit_hash"] = wanted_snapshot;
   return data;
 }
@@ -35,8 +36,8 @@ int answer(const Json& data, bool json) {
     print_json(success_envelope("rm", data));
     return 0;
   }
-  print_line(fmt::format("rm: {} — {}: {}", printable(data["model"].get<std::string>()), data["action"].get<std::string>(),
-                         printable(data["message"].get<std::string>())));
+  print_line(fmt::format("rm: {} — {}: {}", printable(data["model"].get<std::string>()),
+                         data["action"].get<std::string>(), printable(data["message"].get<std::string>())));
   print_line(fmt::format("  {} files, {}", data["files"].get<uint64_t>(), human_size(data["bytes"].get<uint64_t>())));
   return 0;
 }
@@ -57,8 +58,13 @@ ModelRef resolve(const std::string& spec) {
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::ambiguous) throw;
     throw CommandFailure(e.kind(), "ambiguous_match", e.what(),
-                         {{"model", spec}, {"action", "ambiguous"}, {"message", e.what()}, {"requires_confirmation", false},
-                          {"matches", lines_of(e.hint())}, {"lock_files_cleaned", 0}}, e.hint());
+                         {{"model", spec},
+                          {"action", "ambiguous"},
+                          {"message", e.what()},
+                          {"requires_confirmation", false},
+                          {"matches", lines_of(e.hint())},
+                          {"lock_files_cleaned", 0}},
+                         e.hint());
   }
 }
 
@@ -69,8 +75,9 @@ int run(const Args& args) {
   const CachedRepo repo = repo_of(ref);
   if (const char* strict = std::getenv("MLXK2_STRICT_TEST_DELETE"); strict && std::string_view(strict) == "1") {
     if (repo.path.string().find("mlxk2_test_") == std::string::npos) {
-      throw CommandFailure(ErrorKind::denied, "permission_denied",
-                           fmt::format("{} lies in no test cache, and MLXK2_STRICT_TEST_DELETE is set", repo.path.string()));
+      throw CommandFailure(
+          ErrorKind::denied, "permission_denied",
+          fmt::format("{} lies in no test cache, and MLXK2_STRICT_TEST_DELETE is set", repo.path.string()));
     }
   }
   const std::string snapshot = spec.find('@') == spec.npos ? "" : ref.revision;
@@ -96,17 +103,19 @@ int run(const Args& args) {
     data["locks_detected"] = true;
     for (const auto& file : held) data["lock_files"].push_back(file.string());
     if (!force) {
-      throw CommandFailure(ErrorKind::unavailable, "locks_present", "Model has active locks. Use --force to override.", data,
-                           "another process downloads this model");
+      throw CommandFailure(ErrorKind::unavailable, "locks_present", "Model has active locks. Use --force to override.",
+                           data, "another process downloads this model");
     }
   }
   try {
     data["lock_files_cleaned"] = remove(removal);
   } catch (const Error& e) {
-    throw CommandFailure(e.kind(), e.kind() == ErrorKind::denied ? "permission_denied" : "deletion_failed", e.what(), data);
+    throw CommandFailure(e.kind(), e.kind() == ErrorKind::denied ? "permission_denied" : "deletion_failed", e.what(),
+                         data);
   }
   data["action"] = "deleted";
-  data["message"] = snapshot.empty() ? fmt::format("Deleted entire model {}", ref.name) : fmt::format("Deleted {}", what);
+  data["message"] =
+      snapshot.empty() ? fmt::format("Deleted entire model {}", ref.name) : fmt::format("Deleted {}", what);
   return answer(data, json);
 }
 
@@ -117,7 +126,9 @@ const Command kRmCommand = {
     .name = "rm",
     .help = "remove a model from the cache, or with MODEL@REVISION one snapshot of it",
     .positionals = {{"model", PositionalKind::required, "the whole name of a cached model"}},
-    .options = {{.name = "--force", .help = "also while it is being downloaded, and by a short name", .short_name = 'f'},
+    .options = {{.name = "--force",
+                 .help = "also while it is being downloaded, and by a short name",
+                 .short_name = 'f'},
                 {.name = "--dry-run", .help = "only say what would go"},
                 json_option()},
     .run = run,

@@ -62,8 +62,10 @@ std::vector<std::string> service_arguments(const Args& args) {
     if (values == args.given.end() || installs) continue;
     for (const std::string& value : values->second) {
       words.push_back(option.name);
-      const bool path = is_path_option(option.name) || ((option.name == "--model" || option.name == "--draft-model") && is_path_spec(value));
-      if (option.kind != OptionKind::flag) words.push_back(path ? std::filesystem::absolute(value).lexically_normal().string() : value);
+      const bool path = is_path_option(option.name) ||
+                        ((option.name == "--model" || option.name == "--draft-model") && is_path_spec(value));
+      if (option.kind != OptionKind::flag)
+        words.push_back(path ? std::filesystem::absolute(value).lexically_normal().string() : value);
     }
   }
   return words;
@@ -94,7 +96,8 @@ Service make_service(const Args& args, const ServeOptions& options) {
 
 int run(const Args& given) {
   Args args = given;
-  if (args.has("--user") && args.has("--system")) throw Error(ErrorKind::usage, "--user and --system exclude each other");
+  if (args.has("--user") && args.has("--system"))
+    throw Error(ErrorKind::usage, "--user and --system exclude each other");
   if (args.has("--uninstall-service")) {
     uninstall_service(args.has("--system"));
     return 0;

@@ -50,7 +50,8 @@ void print_text(const Shown& shown) {
   const ModelInfo& info = shown.entry.info;
   const std::string hash = short_hash(shown.entry);
   const bool tagged = info.ref.cached && hash != "-";
-  const std::string health = info.healthy && !is_usable(info) ? "healthy (files OK, runtime incompatible)" : health_text(info);
+  const std::string health =
+      info.healthy && !is_usable(info) ? "healthy (files OK, runtime incompatible)" : health_text(info);
   print_line(fmt::format("Model: {}{}", printable(info.ref.name), tagged ? "@" + hash : ""));
   print_line(fmt::format("Framework: {}", info.framework));
   print_line(fmt::format("Type: {}", type_text(info)));

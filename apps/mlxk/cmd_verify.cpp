@@ -35,7 +35,8 @@ struct Verdict {
   std::vector<VerifiedFile> files;
 
   size_t count(State state) const {
-    return static_cast<size_t>(std::count_if(files.begin(), files.end(), [&](const auto& file) { return file.state == state; }));
+    return static_cast<size_t>(
+        std::count_if(files.begin(), files.end(), [&](const auto& file) { return file.state == state; }));
   }
   bool good() const { return count(State::wrong) + count(State::missing) == 0; }
 };
@@ -70,8 +71,11 @@ Json data_of(const std::vector<Verdict>& verdicts) {
                        {"sha256", file.sha256.empty() ? Json() : Json(file.sha256)},
                        {"reason", file.reason.empty() ? Json() : Json(file.reason)}});
     }
-    models.push_back({{"model", verdict.model}, {"revision", verdict.revision.empty() ? Json() : Json(verdict.revision)},
-                      {"against", verdict.against}, {"verified", verdict.good()}, {"files", files}});
+    models.push_back({{"model", verdict.model},
+                      {"revision", verdict.revision.empty() ? Json() : Json(verdict.revision)},
+                      {"against", verdict.against},
+                      {"verified", verdict.good()},
+                      {"files", files}});
     good = good && verdict.good();
   }
   return {{"verified", good}, {"models", models}};
@@ -93,13 +97,14 @@ void print_verdict(const Verdict& verdict) {
 }
 
 /// The models asked for, each with its entry of the lock file, if that is used.
-std::vector<std::pair<ModelRef, const LockedModel*>> select(const std::string& word, const std::vector<LockedModel>& locked,
-                                                            bool by_lock) {
+std::vector<std::pair<ModelRef, const LockedModel*>> select(const std::string& word,
+                                                            const std::vector<LockedModel>& locked, bool by_lock) {
   std::vector<std::pair<ModelRef, const LockedModel*>> chosen;
   if (!by_lock) return {{resolve_model(word), nullptr}};
   const std::string wanted = word.empty() ? "" : resolve_model(word).name;
   for (const auto& model : locked) {
-    if (word.empty() || model.name == wanted) chosen.emplace_back(resolve_model(model.name + "@" + model.revision), &model);
+    if (word.empty() || model.name == wanted)
+      chosen.emplace_back(resolve_model(model.name + "@" + model.revision), &model);
   }
   if (chosen.empty()) throw Error(ErrorKind::not_found, fmt::format("the lock file has no model {}", wanted));
   return chosen;
@@ -108,7 +113,8 @@ std::vector<std::pair<ModelRef, const LockedModel*>> select(const std::string& w
 /// `ref` with the hashes of what was just verified.
 void write_lock(const std::string& path, const Verdict& verdict) {
   LockedModel locked{verdict.model, verdict.revision, {}};
-  for (const auto& file : verdict.files) locked.files.push_back({.path = file.path, .size = file.size, .sha256 = file.sha256});
+  for (const auto& file : verdict.files)
+    locked.files.push_back({.path = file.path, .size = file.size, .sha256 = file.sha256});
   write_lock_file(path, locked);
 }
 
@@ -122,7 +128,8 @@ int run(const Args& args) {
   std::vector<Verdict> verdicts;
   {
     ProgressLine line(json);
-    for (const auto& [ref, entry] : select(word, locked, by_lock)) verdicts.push_back(verify(ref, args.has("--hub"), entry, line));
+    for (const auto& [ref, entry] : select(word, locked, by_lock))
+      verdicts.push_back(verify(ref, args.has("--hub"), entry, line));
   }
   const Json data = data_of(verdicts);
   const bool good = data["verified"];

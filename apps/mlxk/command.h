@@ -32,7 +32,7 @@ struct Option {
   double max = std::numeric_limits<double>::infinity();
   std::string implied;        // OptionKind::optional only
   bool in_file = true;        // whether a config file may set it
-  bool whole = false;         // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
+  bool whole = false;  // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
 };
 
 enum class PositionalKind { required, optional, rest };
@@ -69,7 +69,8 @@ class Args {
   const struct Command* command = nullptr;
 };
 
-/// A subcommand. `run` returns the exit code and throws Error; the dispatcher prints errors, as an envelope with --json.
+/// A subcommand. `run` returns the exit code and throws Error; the dispatcher prints errors, as an envelope with
+/// --json.
 struct Command {
   std::string name;
   std::string help;  // one line

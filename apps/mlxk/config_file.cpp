@@ -96,9 +96,11 @@ std::vector<std::string> read_values(const toml::value& value, const Option& opt
   }
   const auto text = value_text(value, option.kind);
   if (text && (option.kind == OptionKind::integer || option.kind == OptionKind::number)) {
-    const double number = value.is_integer() ? static_cast<double>(toml::get<int64_t>(value)) : toml::get<double>(value);
+    const double number =
+        value.is_integer() ? static_cast<double>(toml::get<int64_t>(value)) : toml::get<double>(value);
     if (!(number >= option.min && number <= option.max)) {
-      throw Error(ErrorKind::invalid, fmt::format("{} must lie between {} and {}, got {}", place, option.min, option.max, *text));
+      throw Error(ErrorKind::invalid,
+                  fmt::format("{} must lie between {} and {}, got {}", place, option.min, option.max, *text));
     }
   }
   return text ? std::vector{*text} : fail();

@@ -79,7 +79,8 @@ void read_modes(const Args& args, ConvertRequest& request) {
     if (args.has(flag) && !quantize) throw bad_flag(fmt::format("{} needs --quantize BITS", flag));
   }
   for (const char* flag : {"--dtype", "--check", "--max-kl"}) {
-    if (args.has(flag) && (index || repair)) throw bad_flag(fmt::format("{} and {} are mutually exclusive", first, flag));
+    if (args.has(flag) && (index || repair))
+      throw bad_flag(fmt::format("{} and {} are mutually exclusive", first, flag));
   }
   const bool says = quantize || dequantize || index || repair || args.has("--dtype");
   if (!says && holds_safetensors(request.options.source)) {
@@ -89,7 +90,8 @@ void read_modes(const Args& args, ConvertRequest& request) {
   if (repair) request.task = ConvertRequest::Task::repair;
 }
 
-/// Speech models and models that see or hear cannot be quantised by what knows text alone. gemma3 is its language model.
+/// Speech models and models that see or hear cannot be quantised by what knows text alone. gemma3 is its language
+/// model.
 void refuse_multimodal(const fs::path& source) {
   std::error_code failed;
   if (!fs::is_regular_file(source / "config.json", failed)) return;

@@ -4,7 +4,8 @@ namespace mlxk {
 
 /// What `convert --check` feeds to both models: prose, a dialogue, other languages, numbers, code and JSON, written for
 /// this purpose. Changing it changes every reported drift.
-inline constexpr const char* kDriftText = R"text(The lighthouse keeper wound the clock every evening at six. It was the only sound in the tower besides the sea, and in forty years he had never once let it stop. When the storm took the telegraph line in November, he wrote the time and the height of the barometer into his book each hour, as if somebody were waiting for it.
+inline constexpr const char* kDriftText =
+    R"text(The lighthouse keeper wound the clock every evening at six. It was the only sound in the tower besides the sea, and in forty years he had never once let it stop. When the storm took the telegraph line in November, he wrote the time and the height of the barometer into his book each hour, as if somebody were waiting for it.
 
 "Why do you still write it down?" asked the boy who brought the bread. "Nobody reads it."
 "You just did," said the keeper.

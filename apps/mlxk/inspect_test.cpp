@@ -87,7 +87,8 @@ TEST_F(Inspect, ShowDescribesACachedModel) {
                                "Capabilities: text-generation, chat\nQuantization: 4-bit (group_size=64)\n")) << text;
   EXPECT_TRUE(holds(text, "\nMetadata:\n  model_type: llama\n")) << text;
   EXPECT_TRUE(holds(output_of({"show", "Llama", "--files"}), "  - config.json (config, "));
-  EXPECT_TRUE(holds(output_of({"show", "unknown"}), "Health: healthy (files OK, runtime incompatible)\nReason: model type"));
+  EXPECT_TRUE(
+      holds(output_of({"show", "unknown"}), "Health: healthy (files OK, runtime incompatible)\nReason: model type"));
   const Json data = data_of({"show", "Llama", "--config"});
   EXPECT_EQ(data["config"]["model_type"], "llama");
   EXPECT_EQ(data["metadata"], nullptr);

@@ -69,7 +69,8 @@ class Renderer {
       const MD_ATTRIBUTE& target = type == MD_SPAN_A ? static_cast<MD_SPAN_A_DETAIL*>(detail)->href
                                                      : static_cast<MD_SPAN_IMG_DETAIL*>(detail)->src;
       const std::string url(target.text, target.size);
-      if (!url.empty() && out.find(url) == std::string::npos) out += std::string(kDim) + " (" + url + ")" + kReset + current();
+      if (!url.empty() && out.find(url) == std::string::npos)
+        out += std::string(kDim) + " (" + url + ")" + kReset + current();
     }
     return 0;
   }
@@ -120,7 +121,9 @@ void parse(const std::string& text, Renderer& renderer, unsigned flags) {
   parser.leave_block = [](MD_BLOCKTYPE type, void*, void* self) {
     return static_cast<Renderer*>(self)->leave_block(type);
   };
-  parser.enter_span = [](MD_SPANTYPE type, void*, void* self) { return static_cast<Renderer*>(self)->enter_span(type); };
+  parser.enter_span = [](MD_SPANTYPE type, void*, void* self) {
+    return static_cast<Renderer*>(self)->enter_span(type);
+  };
   parser.leave_span = [](MD_SPANTYPE type, void* detail, void* self) {
     return static_cast<Renderer*>(self)->leave_span(type, detail);
   };

@@ -8,10 +8,12 @@
 
 namespace mlxk {
 
-/// A failure with what scripts know it by: a JSON type that is the command's own, and the command's data beside the error.
+/// A failure with what scripts know it by: a JSON type that is the command's own, and the command's data beside the
+/// error.
 class CommandFailure : public Error {
  public:
-  CommandFailure(ErrorKind kind, std::string type, const std::string& message, Json data = nullptr, std::string hint = {})
+  CommandFailure(ErrorKind kind, std::string type, const std::string& message, Json data = nullptr,
+                 std::string hint = {})
       : Error(kind, message, std::move(hint)), type_(std::move(type)), data_(std::move(data)) {}
   const std::string& type() const { return type_; }
   const Json& data() const { return data_; }

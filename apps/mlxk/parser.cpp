@@ -83,7 +83,8 @@ Prepared prepare(const Command& command, const std::vector<std::string>& words) 
     if (option && option->kind == OptionKind::flag && equals != std::string::npos) {
       throw Error(ErrorKind::usage, fmt::format("argument {}: takes no value", option->name));
     }
-    if (option && equals != std::string::npos && equals + 1 == word.size()) {  // `--prompt=`: CLI11 would take the next word
+    if (option && equals != std::string::npos &&
+        equals + 1 == word.size()) {  // `--prompt=`: CLI11 would take the next word
       prepared.words.insert(prepared.words.end(), {option->name, ""});
       continue;
     }
@@ -122,7 +123,8 @@ static Args parse_command(const Command& command, const std::vector<std::string>
   std::vector<std::string> rest;
   for (const std::string& word : app.remaining()) {
     if (word.size() > 1 && word[0] == '-' && !is_negative_number(word)) {
-      throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}", word.substr(0, word.find('='))));  // its value may be a secret
+      throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}",
+                                                word.substr(0, word.find('='))));  // its value may be a secret
     }
     rest.push_back(word);
   }
@@ -171,7 +173,8 @@ CommandLine parse_command_line(const std::vector<std::string>& words) {
     throw Error(ErrorKind::usage,
                 fmt::format("unknown command: '{}' (choose from {})", words[i], fmt::join(names, ", ")));
   }
-  line.args = parse_command(*line.command, {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, line.help);
+  line.args =
+      parse_command(*line.command, {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, line.help);
   if (line.json) line.args.given.emplace("--json", std::vector<std::string>{""});
   line.json = line.args.given.count("--json") > 0;
   return line;

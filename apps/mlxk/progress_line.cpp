@@ -33,7 +33,8 @@ bool ProgressLine::due() {
 
 void ProgressLine::show(const std::string& what, uint64_t done, uint64_t total) {
   if (!due()) return;
-  fmt::print(stderr, "\r\x1b[K▕{}▏ {}/{} {:.40}", bar_text(done, total, 20), human_size(done), human_size(total), printable(what));
+  fmt::print(stderr, "\r\x1b[K▕{}▏ {}/{} {:.40}", bar_text(done, total, 20), human_size(done), human_size(total),
+             printable(what));
   std::fflush(stderr);
 }
 

@@ -6,8 +6,8 @@
 
 namespace mlxk {
 
-/// One line of progress on stderr that is written over, at most ten times a second; nothing where that is no terminal or
-/// `quiet`. It goes when the object does.
+/// One line of progress on stderr that is written over, at most ten times a second; nothing where that is no terminal
+/// or `quiet`. It goes when the object does.
 class ProgressLine {
  public:
   explicit ProgressLine(bool quiet);

@@ -8,9 +8,9 @@
 
 namespace mlxk {
 
-/// The prompt that a command line means: `--prompt`, or the words joined by blanks; a word `-` puts all of `input` before
-/// them, a word `@file` that file (`@@x` is the word "@x"). nullopt: none given. Throws invalid for what is not text and
-/// io for a file that cannot be read.
+/// The prompt that a command line means: `--prompt`, or the words joined by blanks; a word `-` puts all of `input`
+/// before them, a word `@file` that file (`@@x` is the word "@x"). nullopt: none given. Throws invalid for what is not
+/// text and io for a file that cannot be read.
 std::optional<std::string> read_prompt(const std::optional<std::string>& prompt_option,
                                        const std::vector<std::string>& words, std::istream& input);
 

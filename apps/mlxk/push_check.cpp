@@ -26,7 +26,8 @@ std::vector<File> files_of(const fs::path& folder) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     std::error_code error;
     if (!entry.is_regular_file(error)) continue;
-    files.push_back({entry.path().lexically_relative(folder).generic_string(), entry.path().filename().string(), entry.file_size(error)});
+    files.push_back({entry.path().lexically_relative(folder).generic_string(), entry.path().filename().string(),
+                     entry.file_size(error)});
   }
   std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.path < b.path; });
   return files;
@@ -41,7 +42,8 @@ bool is_pointer(const fs::path& folder, const File& file) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -55,7 +57,10 @@ class Check {
     for (const auto& file : files_) {
       const std::string name = lower(file.name);
       if (name.find("partial") == name.npos && !name.ends_with(".tmp")) continue;
-      anomalies_.push_back({{"severity", "warn"}, {"code", "partial_marker"}, {"message", "Partial/tmp marker: " + file.name}, {"path", file.path}});
+      anomalies_.push_back({{"severity", "warn"},
+                            {"code", "partial_marker"},
+                            {"message", "Partial/tmp marker: " + file.name},
+                            {"path", file.path}});
     }
     uint64_t bytes = 0;
     for (const auto& file : files_) bytes += file.size;
@@ -108,7 +113,8 @@ class Check {
 
   Json check_index() {
     Json missing = Json::array();
-    const auto index = std::find_if(files_.begin(), files_.end(), [](const File& file) { return file.name.ends_with(".safetensors.index.json"); });
+    const auto index = std::find_if(files_.begin(), files_.end(),
+                                    [](const File& file) { return file.name.ends_with(".safetensors.index.json"); });
     if (index == files_.end()) return {{"has_index", false}, {"missing", missing}};
     std::set<std::string> shards;
     try {
@@ -132,7 +138,9 @@ class Check {
     unsigned long total = 0;
     for (const auto& file : files_) {
       const std::string& name = file.name;
-      if (name.size() != 32 || !name.starts_with("model-") || name.substr(11, 4) != "-of-" || !name.ends_with(".safetensors")) continue;
+      if (name.size() != 32 || !name.starts_with("model-") || name.substr(11, 4) != "-of-" ||
+          !name.ends_with(".safetensors"))
+        continue;
       present.insert(name.substr(6, 5));
       total = std::max(total, std::strtoul(name.substr(15, 5).c_str(), nullptr, 10));
     }

@@ -18,8 +18,8 @@ int64_t answer_room(const OpenedModel& model, const RunOptions& options, int64_t
   const int64_t context = model.info().context_length;
   if (context > 0 && prompt_tokens >= context) {
     throw Error(ErrorKind::invalid,
-                fmt::format("the prompt has {} tokens; the context of '{}' holds {}, the answer included", prompt_tokens,
-                            model.info().ref.name, context),
+                fmt::format("the prompt has {} tokens; the context of '{}' holds {}, the answer included",
+                            prompt_tokens, model.info().ref.name, context),
                 "shorten the prompt or take a model with a longer context");
   }
   const int64_t room = context > 0 ? context - prompt_tokens : kUnknownContextTokens;
@@ -82,7 +82,8 @@ Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun r
                answer.usage.completion_tokens, answer.timings.first_token_s + answer.timings.decode_s,
                answer.tokens_per_second(), answer.timings.first_token_s);
     if (answer.usage.guessed_tokens > 0) {
-      fmt::print(stderr, "{} of {} guessed tokens were right\n", answer.usage.right_guesses, answer.usage.guessed_tokens);
+      fmt::print(stderr, "{} of {} guessed tokens were right\n", answer.usage.right_guesses,
+                 answer.usage.guessed_tokens);
     }
   }
   return answer;

@@ -42,7 +42,8 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
 /// Reads the weights unless they are read.
 void load_for_run(OpenedModel& model, const RunOptions& options);
 
-/// Runs what was prepared on a loaded model; parts go to `on_parts` as they come. Ctrl-C stops it under an InterruptGuard.
+/// Runs what was prepared on a loaded model; parts go to `on_parts` as they come. Ctrl-C stops it under an
+/// InterruptGuard.
 Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
                     const std::function<void(const std::vector<Part>&)>& on_parts);
 

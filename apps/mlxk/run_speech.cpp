@@ -144,7 +144,8 @@ void make_folder(const std::string& path) {
   std::error_code error;
   if (path.empty() || fs::is_directory(path, error)) return;
   if (!fs::create_directories(path, error)) {
-    throw Error(ErrorKind::io, fmt::format("cannot make the folder {}: {}", path, error ? error.message() : "it is a file"));
+    throw Error(ErrorKind::io,
+                fmt::format("cannot make the folder {}: {}", path, error ? error.message() : "it is a file"));
   }
 }
 
@@ -171,7 +172,8 @@ int run_speech(const SpeechRun& run) {
   for (const std::string& file : run.files) {
     try {
       const auto source = first ? std::move(first) : open_audio(run, file);
-      const Transcript transcript = hear(run, model, *source, file == "-" ? "stdin" : fs::path(file).filename().string());
+      const Transcript transcript =
+          hear(run, model, *source, file == "-" ? "stdin" : fs::path(file).filename().string());
       if (run.json) {
         files.push_back(file_data(run, transcript, file));
         all += format_transcript(TranscriptFormat::text, transcript, false);

@@ -27,12 +27,12 @@ struct SpeechRun {
 /// The flags of recordings.
 std::vector<Option> speech_options();
 
-/// What `args` asks for; `prompt` is the transcript's beginning, as it were. Throws usage, invalid, io for what can be known
-/// without the model.
+/// What `args` asks for; `prompt` is the transcript's beginning, as it were. Throws usage, invalid, io for what can be
+/// known without the model.
 SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& prompt);
 
-/// Transcribes the files one after the other and returns the exit code; throws what Policy blocks before anything is loaded.
-/// Of several files one that fails is told of on stderr, and the others go on.
+/// Transcribes the files one after the other and returns the exit code; throws what Policy blocks before anything is
+/// loaded. Of several files one that fails is told of on stderr, and the others go on.
 int run_speech(const SpeechRun& run);
 
 }  // namespace mlxk

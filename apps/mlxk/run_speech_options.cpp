@@ -30,7 +30,8 @@ void check_files(const SpeechRun& run) {
   std::set<std::string> stems;
   for (const std::string& file : run.files) {
     if (file == "-") {
-      if (std::count(run.files.begin(), run.files.end(), file) > 1) throw Error(ErrorKind::usage, "stdin can be read once");
+      if (std::count(run.files.begin(), run.files.end(), file) > 1)
+        throw Error(ErrorKind::usage, "stdin can be read once");
     } else {
       std::error_code error;
       if (!fs::is_regular_file(file, error)) {
@@ -43,7 +44,8 @@ void check_files(const SpeechRun& run) {
       }
     }
     if (!run.output.empty() && !stems.insert(fs::path(file).stem().string()).second) {
-      throw Error(ErrorKind::usage, fmt::format("two transcripts would be called {} in --output", fs::path(file).stem().string()));
+      throw Error(ErrorKind::usage,
+                  fmt::format("two transcripts would be called {} in --output", fs::path(file).stem().string()));
     }
   }
   const bool lines = run.format == TranscriptFormat::text || run.format == TranscriptFormat::json ||
@@ -59,27 +61,60 @@ std::vector<Option> speech_options() {
   using Kind = OptionKind;
   return {
       {"--audio", Kind::many, "FILE", "recordings for a speech model; `-` is stdin"},
-      {.name = "--format", .kind = Kind::text, .metavar = "NAME",
-       .help = "of a transcript: text, json, verbose_json, srt, vtt, tsv, lrc", .default_value = "text"},
+      {.name = "--format",
+       .kind = Kind::text,
+       .metavar = "NAME",
+       .help = "of a transcript: text, json, verbose_json, srt, vtt, tsv, lrc",
+       .default_value = "text"},
       {"--word-timestamps", Kind::flag, "", "times of words, in verbose_json"},
       {"--output", Kind::text, "DIR", "write each recording's transcript to a file there"},
       {"--language", Kind::text, "CODE", "language of the audio; by default it is detected"},
-      {.name = "--translate", .kind = Kind::optional, .metavar = "LANG", .help = "translate speech to LANG (en)",
+      {.name = "--translate",
+       .kind = Kind::optional,
+       .metavar = "LANG",
+       .help = "translate speech to LANG (en)",
        .implied = "en"},
-      {.name = "--hotwords", .kind = Kind::text, .metavar = "WORDS", .help = "names and terms that may be heard", .whole = true},
-      {"--carry-initial-prompt", Kind::flag, "", "the prompt stands before every window, not only the first"},
-      {.name = "--hallucination-silence-threshold", .kind = Kind::number, .metavar = "S",
-       .help = "skip silence longer than S seconds around doubtful words, and decode again behind it", .min = 0, .max = 30,
+      {.name = "--hotwords",
+       .kind = Kind::text,
+       .metavar = "WORDS",
+       .help = "names and terms that may be heard",
        .whole = true},
-      {.name = "--beam-size", .kind = Kind::integer, .metavar = "N", .help = "beam search; 0 takes the likeliest token",
-       .default_value = "0", .min = 0, .max = 64},
-      {.name = "--best-of", .kind = Kind::integer, .metavar = "N", .help = "texts drawn where the temperature is not 0",
-       .default_value = "1", .min = 1, .max = 64},
-      {.name = "--clip-timestamps", .kind = Kind::text, .metavar = "LIST", .help = "seconds START,END,…: only these parts",
+      {"--carry-initial-prompt", Kind::flag, "", "the prompt stands before every window, not only the first"},
+      {.name = "--hallucination-silence-threshold",
+       .kind = Kind::number,
+       .metavar = "S",
+       .help = "skip silence longer than S seconds around doubtful words, and decode again behind it",
+       .min = 0,
+       .max = 30,
+       .whole = true},
+      {.name = "--beam-size",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "beam search; 0 takes the likeliest token",
+       .default_value = "0",
+       .min = 0,
+       .max = 64},
+      {.name = "--best-of",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "texts drawn where the temperature is not 0",
+       .default_value = "1",
+       .min = 1,
+       .max = 64},
+      {.name = "--clip-timestamps",
+       .kind = Kind::text,
+       .metavar = "LIST",
+       .help = "seconds START,END,…: only these parts",
        .whole = true},
       {"--vad", Kind::flag, "", "leave out what is no voice before it is decoded: long pauses cost no time"},
-      {.name = "--audio-limit", .kind = Kind::integer, .metavar = "MB", .help = "largest recording",
-       .default_value = "50", .min = 1, .max = 1 << 20, .whole = true},
+      {.name = "--audio-limit",
+       .kind = Kind::integer,
+       .metavar = "MB",
+       .help = "largest recording",
+       .default_value = "50",
+       .min = 1,
+       .max = 1 << 20,
+       .whole = true},
   };
 }
 
@@ -97,7 +132,8 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   run.stream = !args.has("--no-stream") && !run.json && run.output.empty() && isatty(STDOUT_FILENO) != 0;
   run.options.language = args.text("--language");
   if (!run.options.language.empty() && !find_language(run.options.language)) {
-    throw Error(ErrorKind::invalid, fmt::format("--language '{}' is no language that Whisper knows", run.options.language));
+    throw Error(ErrorKind::invalid,
+                fmt::format("--language '{}' is no language that Whisper knows", run.options.language));
   }
   run.options.translate = args.has("--translate");
   // As the original: what was said before is in another language than what is written.

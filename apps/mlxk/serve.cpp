@@ -50,16 +50,20 @@ KeyRing read_keys_for(const ServeOptions& options) {
                 fmt::format("without an API key anybody who reaches {} could use this server", options.transport.host),
                 "set MLXK_API_KEY or --api-key-file, or force it with --allow-unauthenticated");
   }
-  if (open) log::warn(fmt::format("anybody who reaches {} can use this server: there is no API key", options.transport.host));
+  if (open)
+    log::warn(fmt::format("anybody who reaches {} can use this server: there is no API key", options.transport.host));
   for (const std::string& origin : options.access.cors_origins) {
-    if (origin == "*") throw Error(ErrorKind::denied, "--cors-origin * without an API key lets every web page use this server");
+    if (origin == "*")
+      throw Error(ErrorKind::denied, "--cors-origin * without an API key lets every web page use this server");
   }
   return keys;
 }
 
 void log_answer(const HttpRequest& head, int status, size_t bytes, double seconds) {
-  log::info(fmt::format("{} {} {}", head.method, head.path, status),
-            {{"request_id", head.id}, {"remote", head.remote}, {"duration", seconds}, {"bytes", static_cast<int64_t>(bytes)}});
+  log::info(fmt::format("{} {} {}", head.method, head.path, status), {{"request_id", head.id},
+                                                                      {"remote", head.remote},
+                                                                      {"duration", seconds},
+                                                                      {"bytes", static_cast<int64_t>(bytes)}});
 }
 
 ServerOptions server_options(const ServeOptions& options) {

@@ -71,7 +71,8 @@ std::string systemd_unit(const Service& service) {
   for (const std::string& argument : service.arguments) command += ' ' + unit_word(argument);
   std::string unit = "[Unit]\nDescription=MLX Knife server\nAfter=network-online.target\n\n[Service]\nType=exec\n";
   unit += fmt::format("ExecStart={}\nExecReload=/bin/kill -HUP $MAINPID\n", command);
-  for (const auto& [name, value] : service.environment) unit += fmt::format("Environment={}\n", unit_value(name + "=" + value));
+  for (const auto& [name, value] : service.environment)
+    unit += fmt::format("Environment={}\n", unit_value(name + "=" + value));
   if (service.system) unit += service.user.empty() ? "DynamicUser=yes\n" : fmt::format("User={}\n", service.user);
   unit +=
       "Restart=on-failure\n"
@@ -81,7 +82,8 @@ std::string systemd_unit(const Service& service) {
       "UMask=0077\n"
       "NoNewPrivileges=yes\n"
       "ProtectSystem=strict\n";
-  for (const auto& folder : service.writable) unit += fmt::format("ReadWritePaths={}\n", unit_value("-" + folder.string()));
+  for (const auto& folder : service.writable)
+    unit += fmt::format("ReadWritePaths={}\n", unit_value("-" + folder.string()));
   unit +=
       "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
       "RestrictNamespaces=yes\n"
@@ -120,8 +122,11 @@ std::string launchd_plist(const Service& service) {
     }
     list += "  </dict>\n";
   }
-  const std::string log = (service.system ? std::filesystem::path("/Library/Logs") : home_folder() / "Library" / "Logs") / "mlxk-serve.log";
-  list += "  <key>RunAtLoad</key>\n  <true/>\n  <key>KeepAlive</key>\n  <dict>\n    <key>SuccessfulExit</key>\n    <false/>\n  </dict>\n";
+  const std::string log =
+      (service.system ? std::filesystem::path("/Library/Logs") : home_folder() / "Library" / "Logs") / "mlxk-serve.log";
+  list +=
+      "  <key>RunAtLoad</key>\n  <true/>\n  <key>KeepAlive</key>\n  <dict>\n    <key>SuccessfulExit</key>\n    "
+      "<false/>\n  </dict>\n";
   list += "  <key>Umask</key>\n  <integer>63</integer>\n  <key>ExitTimeOut</key>\n  <integer>60</integer>\n";
   list += fmt::format("  <key>StandardErrorPath</key>\n  <string>{}</string>\n", xml(log));
   return list + "</dict>\n</plist>\n";
@@ -129,7 +134,8 @@ std::string launchd_plist(const Service& service) {
 
 std::filesystem::path service_path(bool system) {
   if (kLaunchd) {
-    const auto library = system ? std::filesystem::path("/Library/LaunchDaemons") : home_folder() / "Library" / "LaunchAgents";
+    const auto library =
+        system ? std::filesystem::path("/Library/LaunchDaemons") : home_folder() / "Library" / "LaunchAgents";
     return library / fmt::format("{}.plist", kLabel);
   }
   if (system) return "/etc/systemd/system/mlxk.service";

@@ -18,7 +18,8 @@ Service service() {
 
 TEST(ServiceUnit, WordsReachTheProgramAsTheyAre) {
   const std::string unit = systemd_unit(service());
-  EXPECT_NE(unit.find(R"(ExecStart="/opt/mlx knife/mlxk" "serve" "--model" "a\"b $$HOME %%h")"), std::string::npos) << unit;
+  EXPECT_NE(unit.find(R"(ExecStart="/opt/mlx knife/mlxk" "serve" "--model" "a\"b $$HOME %%h")"), std::string::npos)
+      << unit;
   EXPECT_NE(unit.find(R"(Environment="HF_HOME=/data/$hf %%x")"), std::string::npos) << unit;
   EXPECT_NE(unit.find(R"(ReadWritePaths="-/var/cache/mlxk")"), std::string::npos) << unit;
 }
@@ -28,7 +29,8 @@ TEST(ServiceUnit, IsHardened) {
   for (const bool system : {false, true}) {
     made.system = system;
     const std::string unit = systemd_unit(made);
-    for (const char* line : {"NoNewPrivileges=yes\n", "ProtectSystem=strict\n", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"}) {
+    for (const char* line :
+         {"NoNewPrivileges=yes\n", "ProtectSystem=strict\n", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"}) {
       EXPECT_NE(unit.find(line), std::string::npos) << line;
     }
     EXPECT_EQ(unit.find("CapabilityBoundingSet=\n") != std::string::npos, system);

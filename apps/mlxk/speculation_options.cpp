@@ -8,12 +8,23 @@ namespace mlxk {
 
 std::vector<Option> speculation_options() {
   return {
-      {.name = "--prompt-lookup", .kind = OptionKind::text, .metavar = "on|off|auto",
-       .help = "guess tokens by what the text said before; the answers stay the same", .default_value = "auto"},
-      {.name = "--draft-model", .kind = OptionKind::text, .metavar = "MODEL",
-       .help = "a smaller model of the same vocabulary that guesses tokens where that gains; the answers stay the same"},
-      {.name = "--draft-tokens", .kind = OptionKind::integer, .metavar = "N", .help = "that it guesses at a time, at most",
-       .default_value = "4", .min = 1, .max = 16},
+      {.name = "--prompt-lookup",
+       .kind = OptionKind::text,
+       .metavar = "on|off|auto",
+       .help = "guess tokens by what the text said before; the answers stay the same",
+       .default_value = "auto"},
+      {.name = "--draft-model",
+       .kind = OptionKind::text,
+       .metavar = "MODEL",
+       .help =
+           "a smaller model of the same vocabulary that guesses tokens where that gains; the answers stay the same"},
+      {.name = "--draft-tokens",
+       .kind = OptionKind::integer,
+       .metavar = "N",
+       .help = "that it guesses at a time, at most",
+       .default_value = "4",
+       .min = 1,
+       .max = 16},
   };
 }
 

@@ -11,7 +11,8 @@ bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 
 std::vector<std::string> lines_of(const std::string& cell) {
   std::vector<std::string> lines;
   size_t start = 0;
-  for (size_t end; (end = cell.find('\n', start)) != cell.npos; start = end + 1) lines.push_back(cell.substr(start, end - start));
+  for (size_t end; (end = cell.find('\n', start)) != cell.npos; start = end + 1)
+    lines.push_back(cell.substr(start, end - start));
   lines.push_back(cell.substr(start));
   return lines;
 }

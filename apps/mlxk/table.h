@@ -8,8 +8,8 @@ namespace mlxk {
 
 using TableRow = std::vector<std::string>;
 
-/// Columns joined by " | ", each padded to its widest cell, a line of dashes below the header; lines end with "\n". A cell
-/// may have several lines.
+/// Columns joined by " | ", each padded to its widest cell, a line of dashes below the header; lines end with "\n". A
+/// cell may have several lines.
 std::string render_table(const TableRow& header, const std::vector<TableRow>& rows);
 
 /// `text` on lines of at most `width` characters, broken between words (a longer word is cut).

@@ -42,7 +42,8 @@ struct Layers {
   int64_t bytes = 0, count = 0, at = 0;
 };
 
-void attention(State& state, Phase phase, int64_t heads, int64_t kv_heads, int64_t head_dim, FloatType type, int64_t window = 0) {
+void attention(State& state, Phase phase, int64_t heads, int64_t kv_heads, int64_t head_dim, FloatType type,
+               int64_t window = 0) {
   const int64_t length = phase == Phase::decode ? 1 : state.range(1), tokens = state.range(0) + length;
   Layers layers(kv_heads, tokens, head_dim, type);
   const auto q = random_floats(heads * length * head_dim);

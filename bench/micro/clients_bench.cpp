@@ -1,8 +1,10 @@
 // Clients in a closed loop through the Worker: each sends its next request once the last is answered. Tokens a second,
-// times to the first token and between two tokens; also what a long prompt does to the others, and what a kept prompt saves.
+// times to the first token and between two tokens; also what a long prompt does to the others, and what a kept prompt
+// saves.
 //   clients_bench MODEL clients [CLIENTS [REQUESTS [SHORTEST LONGEST [ANSWER]]]]
 //   clients_bench MODEL beside [LENGTH]         a prompt of LENGTH beside 8 running answers
-//   clients_bench MODEL prefix [LENGTH [DIR]]   the second time to first token of a shared prefix; DIR: also after a restart
+//   clients_bench MODEL prefix [LENGTH [DIR]]   the second time to first token of a shared prefix; DIR: also after a
+//   restart
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -108,11 +110,12 @@ void report(Load& load, const char* name, size_t from, size_t to) {
     end = std::max(end, times.tokens.back());
   }
   const double all = seconds(end - begin);
-  fmt::print("{}: {} requests in {:.2f} s: {:.1f} tokens/s answered, {:.1f} with {} of prompts ({} kept); first token {:.3f} "
-             "median {:.3f} p95; between tokens {:.4f} median {:.4f} p95 {:.4f} most\n",
-             name, to - from, all, static_cast<double>(tokens) / all, static_cast<double>(tokens + prompt) / all, prompt,
-             cached, percentile(first, 0.5), percentile(first, 0.95), percentile(gaps, 0.5), percentile(gaps, 0.95),
-             percentile(gaps, 1));
+  fmt::print(
+      "{}: {} requests in {:.2f} s: {:.1f} tokens/s answered, {:.1f} with {} of prompts ({} kept); first token {:.3f} "
+      "median {:.3f} p95; between tokens {:.4f} median {:.4f} p95 {:.4f} most\n",
+      name, to - from, all, static_cast<double>(tokens) / all, static_cast<double>(tokens + prompt) / all, prompt,
+      cached, percentile(first, 0.5), percentile(first, 0.95), percentile(gaps, 0.5), percentile(gaps, 0.95),
+      percentile(gaps, 1));
 }
 
 }  // namespace

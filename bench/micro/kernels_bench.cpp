@@ -1,5 +1,5 @@
-// The CPU kernels by themselves, at the shapes of a 1B Llama. bytes_per_second counts the weights (or the keys and values)
-// once a call, items_per_second multiply-adds of the products.
+// The CPU kernels by themselves, at the shapes of a 1B Llama. bytes_per_second counts the weights (or the keys and
+// values) once a call, items_per_second multiply-adds of the products.
 #include <benchmark/benchmark.h>
 
 #include <cstring>
@@ -78,17 +78,26 @@ void product(State& state, Phase phase) {
 }
 void decode_product(State& state) { product(state, Phase::decode); }
 void prefill_product(State& state) { product(state, Phase::prefill); }
-BENCHMARK(decode_product)->ArgNames({"bits", "rows"})->ArgsProduct({{2, 3, 4, 5, 6, 8, 16}, {1, 2, 4, 8, 16, 32}})->UseRealTime();
+BENCHMARK(decode_product)
+    ->ArgNames({"bits", "rows"})
+    ->ArgsProduct({{2, 3, 4, 5, 6, 8, 16}, {1, 2, 4, 8, 16, 32}})
+    ->UseRealTime();
 BENCHMARK(prefill_product)->ArgNames({"bits", "rows"})->ArgsProduct({{4, 8, 16}, {33, 512}})->UseRealTime();
 
-/// The products of a decode step alone, layer by layer; range 0 and 1: hidden and intermediate size, 2: bits, 3: layers.
+/// The products of a decode step alone, layer by layer; range 0 and 1: hidden and intermediate size, 2: bits, 3:
+/// layers.
 void decode_layers(State& state) {
   const int64_t hidden = state.range(0), wide = state.range(1), layers = state.range(3);
   const auto bits = static_cast<int>(state.range(2));
   std::vector<Matrices> weights;
   int64_t bytes = 0;
-  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
-           {hidden, hidden}, {hidden / 3, hidden}, {hidden / 3, hidden}, {hidden, hidden}, {wide, hidden}, {wide, hidden}, {hidden, wide}}) {
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{hidden, hidden},
+                                                                              {hidden / 3, hidden},
+                                                                              {hidden / 3, hidden},
+                                                                              {hidden, hidden},
+                                                                              {wide, hidden},
+                                                                              {wide, hidden},
+                                                                              {hidden, wide}}) {
     weights.emplace_back(rows, columns, bits, rows * columns * bits / 8 * 5 / 4 * layers);
     bytes += weights.back().bytes * layers;
   }

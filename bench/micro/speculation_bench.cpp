@@ -1,9 +1,9 @@
 // Guessing tokens against decoding without it: speculation_bench MODEL costs
 //                                               speculation_bench MODEL PROMPTS ROWS TOKENS [ROUNDS]
-// PROMPTS: token ids, a prompt a line. The next ROWS of them go together, under all settings at once: each in turn gives some
-// tokens, so that what slows the machine slows all of them. `again` is `off` once more: what differs there is chance.
-// SETTINGS names those to run (off,again,on,auto,draft,always), DRAFT the draft model's folder, TEMPERATURE, DRAFT_TOKENS and
-// BURST (tokens of a turn) and REST_MS (between turns) say the rest.
+// PROMPTS: token ids, a prompt a line. The next ROWS of them go together, under all settings at once: each in turn
+// gives some tokens, so that what slows the machine slows all of them. `again` is `off` once more: what differs there
+// is chance. SETTINGS names those to run (off,again,on,auto,draft,always), DRAFT the draft model's folder, TEMPERATURE,
+// DRAFT_TOKENS and BURST (tokens of a turn) and REST_MS (between turns) say the rest.
 #include <fmt/format.h>
 #include <mlx/transforms.h>
 
@@ -90,7 +90,8 @@ class Run {
         begun_[number] = true;
         ++tokens_;
       }
-      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event)) ended.push_back(running_[index]);
+      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event))
+        ended.push_back(running_[index]);
     });
     for (Sequence* one : ended) running_.erase(std::find(running_.begin(), running_.end(), one));
   }
@@ -120,7 +121,9 @@ int main(int argc, char** argv) {
   }
   const size_t rows = static_cast<size_t>(std::atoi(argv[3]));
   const int64_t tokens = std::atoi(argv[4]);
-  const auto word = [](const char* name, const char* usual) { return std::string(std::getenv(name) ? std::getenv(name) : usual); };
+  const auto word = [](const char* name, const char* usual) {
+    return std::string(std::getenv(name) ? std::getenv(name) : usual);
+  };
   const std::string draft = word("DRAFT", ""), names = word("SETTINGS", "off,again,on,auto");
   const int draft_tokens = std::stoi(word("DRAFT_TOKENS", "4"));
   const int64_t burst = std::stoi(word("BURST", "32")), rest = std::stoi(word("REST_MS", "20"));
@@ -140,7 +143,8 @@ int main(int argc, char** argv) {
   };
   std::vector<Setting> settings;
   std::istringstream list(names);
-  for (std::string name; std::getline(list, name, ',');) settings.push_back({name, backend.load_text(argv[1], known.at(name), {})});
+  for (std::string name; std::getline(list, name, ',');)
+    settings.push_back({name, backend.load_text(argv[1], known.at(name), {})});
   const int rounds = argc > 5 ? std::atoi(argv[5]) : 3;
   const auto middle = [](std::vector<double>& all, double share) {
     std::sort(all.begin(), all.end());
@@ -173,14 +177,15 @@ int main(int argc, char** argv) {
         setting.of_group.push_back(setting.ratios.back());
       }
     }
-    for (Setting& setting : settings) fmt::print("{} {:.1f}/s {:.3f}  ", setting.name, setting.rate, middle(setting.of_group, 0.5));
+    for (Setting& setting : settings)
+      fmt::print("{} {:.1f}/s {:.3f}  ", setting.name, setting.rate, middle(setting.of_group, 0.5));
     fmt::print("\n");
     std::fflush(stdout);
   }
   for (Setting& setting : settings) {
     const CacheFacts facts = setting.model->cache_facts();
-    fmt::print("{}: {:.3f} of off (median; half of the rounds {:.3f} to {:.3f}); {} of {} guesses right\n", setting.name,
-               middle(setting.ratios, 0.5), middle(setting.ratios, 0.25), middle(setting.ratios, 0.75), facts.accepted_tokens,
-               facts.drafted_tokens);
+    fmt::print("{}: {:.3f} of off (median; half of the rounds {:.3f} to {:.3f}); {} of {} guesses right\n",
+               setting.name, middle(setting.ratios, 0.5), middle(setting.ratios, 0.25), middle(setting.ratios, 0.75),
+               facts.accepted_tokens, facts.drafted_tokens);
   }
 }

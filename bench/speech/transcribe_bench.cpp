@@ -1,5 +1,5 @@
-// transcribe_bench MODEL RUNS [vad] FILE…: the text of each recording in one warm process, greedily and in English, and the
-// least seconds of its runs. RUNS 0: once with openai's defaults, and every segment. vad: pauses are left out.
+// transcribe_bench MODEL RUNS [vad] FILE…: the text of each recording in one warm process, greedily and in English, and
+// the least seconds of its runs. RUNS 0: once with openai's defaults, and every segment. vad: pauses are left out.
 #include <sys/resource.h>
 
 #include <chrono>

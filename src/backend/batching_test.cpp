@@ -35,8 +35,8 @@ void expect_independent(TextModel& model, const std::vector<Arrival>& arrivals) 
   }
 }
 
-/// The requests of a busy moment: greedy and drawn, penalised, with prompts short and long (beside others cut into other
-/// pieces than alone), coming and going.
+/// The requests of a busy moment: greedy and drawn, penalised, with prompts short and long (beside others cut into
+/// other pieces than alone), coming and going.
 std::vector<Arrival> busy(int64_t vocab, int64_t longest) {
   std::vector<Arrival> all;
   const int64_t lengths[] = {longest / 2, 1, 7, longest, 2, longest / 3};

@@ -121,7 +121,8 @@ void CacheLayout::save_state(const ModelCache& cache, std::byte* out) const {
     const auto arrays = cache[i].arrays();
     for (size_t p = 0; p < arrays.size(); ++p) {
       const mx::array array = in_order(arrays[p]);
-      if (p >= layers_[i].parts.size() || array.nbytes() != layers_[i].parts[p].bytes(std::max(1, layers_[i].sliceable))) {
+      if (p >= layers_[i].parts.size() ||
+          array.nbytes() != layers_[i].parts[p].bytes(std::max(1, layers_[i].sliceable))) {
         throw Error(ErrorKind::internal, "[cache] a state has changed its shape");
       }
       std::memcpy(out, array.data<std::byte>(), array.nbytes());
@@ -177,7 +178,8 @@ uint64_t CacheLayout::row_bytes(int64_t tokens) const {
     const Layer& layer = layers_[i];
     const int64_t most = std::numeric_limits<int>::max() - 1024;
     const int slots = layer.sliceable > 0 ? sample_[i].slots_for(static_cast<int>(std::min(tokens, most))) : 1;
-    for (const Part& part : layer.parts) bytes += static_cast<uint64_t>(part.heads) * part.run * static_cast<uint64_t>(slots);
+    for (const Part& part : layer.parts)
+      bytes += static_cast<uint64_t>(part.heads) * part.run * static_cast<uint64_t>(slots);
   }
   return bytes;
 }

@@ -9,8 +9,8 @@
 
 namespace mlxk {
 
-/// Where the bytes of a model's caches lie: what of them belongs to single tokens and can be copied in pieces, and what is
-/// a state as a whole (a ring that has wrapped, a recurrent layer). Worker thread.
+/// Where the bytes of a model's caches lie: what of them belongs to single tokens and can be copied in pieces, and what
+/// is a state as a whole (a ring that has wrapped, a recurrent layer). Worker thread.
 class CacheLayout {
  public:
   /// Asks `model` by the graph of a forward pass, which is not computed.
@@ -18,21 +18,21 @@ class CacheLayout {
 
   /// Tokens that a cache can have without a state that must be kept whole.
   int stateless_tokens() const;
-  /// Where caching must stop on the way from `from` tokens on, before the tokens of a layer lie otherwise; the largest int
-  /// where there is nothing.
+  /// Where caching must stop on the way from `from` tokens on, before the tokens of a layer lie otherwise; the largest
+  /// int where there is nothing.
   int next_change(int from) const;
 
   /// All such places.
   std::vector<int> changes() const;
-  /// The first token of those that save_tokens can still copy from a cache that has seen `tokens`, as far as blocks that end
-  /// at changes are concerned.
+  /// The first token of those that save_tokens can still copy from a cache that has seen `tokens`, as far as blocks
+  /// that end at changes are concerned.
   int first_saveable(int tokens) const;
 
   /// Of tokens [from, to), and of the state after `tokens` tokens.
   size_t token_bytes(int from, int to) const;
   size_t state_bytes(int tokens) const;
-  /// Copies from an evaluated `cache` that has seen at least `to` tokens, and no more than the next change after `from`;
-  /// or `tokens` of them.
+  /// Copies from an evaluated `cache` that has seen at least `to` tokens, and no more than the next change after
+  /// `from`; or `tokens` of them.
   void save_tokens(const ModelCache& cache, int from, int to, std::byte* out) const;
   void save_state(const ModelCache& cache, std::byte* out) const;
   /// Makes `cache`, one row, what it was after match.usable tokens.

@@ -79,12 +79,14 @@ void Completion::prefill(Model& model, PrefixCache& kept, int64_t most, const st
     mx::eval(wanted_arrays);
     model.check_weights();
     if (request_.prompt_logprobs) {
-      const auto next = std::span(request_.prompt).subspan(static_cast<size_t>(prefilled_) + 1, static_cast<size_t>(end - prefilled_));
+      const auto next = std::span(request_.prompt)
+                            .subspan(static_cast<size_t>(prefilled_) + 1, static_cast<size_t>(end - prefilled_));
       finite = score_tokens(logits, next, request_.top_logprobs, scores_);
     }
   }
   mx::clear_cache();
-  if (!finite) return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
+  if (!finite)
+    return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
   const bool moved = end > prefilled_;
   prefilled_ = end;
   if (moved) {

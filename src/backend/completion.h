@@ -19,8 +19,8 @@ class Completion {
   /// A `request` that was checked.
   Completion(Model& model, GenerateRequest request);
 
-  /// Whether all of the prompt but its last token, which is the first decode step's input, is in the caches, and all that
-  /// was asked about it is told.
+  /// Whether all of the prompt but its last token, which is the first decode step's input, is in the caches, and all
+  /// that was asked about it is told.
   bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1 && !owes_scores_; }
   const GenerateRequest& request() const { return request_; }
   /// Tokens of the prompt that are in the caches.
@@ -32,8 +32,8 @@ class Completion {
   bool restore(PrefixCache& kept);
   /// Says that the caches after so many tokens of the prompt are wanted by others.
   void stop_at(int64_t tokens) { stops_.insert(tokens); }
-  /// Appends up to `most` tokens of the prompt to the caches, waits, keeps them in `kept` and hands the events to `sink`,
-  /// also a Failed of this request alone.
+  /// Appends up to `most` tokens of the prompt to the caches, waits, keeps them in `kept` and hands the events to
+  /// `sink`, also a Failed of this request alone.
   void prefill(Model& model, PrefixCache& kept, int64_t most, const std::function<void(const Event&)>& sink);
   /// The prompt and the answer so far.
   const std::vector<int32_t>& text() const { return text_; }

@@ -81,7 +81,8 @@ struct DecodeGroup::Guesses {
   int count = 0;
 };
 
-DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens, std::unique_ptr<Drafter> drafter)
+DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens,
+                         std::unique_ptr<Drafter> drafter)
     : model_(model),
       // On a GPU the guessed tokens' bits would not be those of one token a step.
       lookup_(lookup == PromptLookup::automatic && !cpu_is_default() ? PromptLookup::off : lookup),
@@ -92,7 +93,8 @@ DecodeGroup::~DecodeGroup() = default;
 
 void DecodeGroup::step(const Running& running, const Sink& sink) {
   // A guess goes on from tokens that are known.
-  if (under_way_ && (under_way_->length() > 1 || wants_guesses(running))) settle(*std::exchange(under_way_, nullptr), running, sink);
+  if (under_way_ && (under_way_->length() > 1 || wants_guesses(running)))
+    settle(*std::exchange(under_way_, nullptr), running, sink);
   std::unique_ptr<Step> next = next_step(running);
   if (under_way_) settle(*under_way_, running, sink);
   if (next) choose_tokens(*next, sink);
@@ -168,7 +170,8 @@ void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
   }
   const auto now = std::chrono::steady_clock::now();
   // A step of one token that was not begun ahead costs what waiting for the one before it cost, too.
-  if (step.ahead || step.length() > 1) costs_.add(step.positions(), std::chrono::duration<double>(now - settled_).count());
+  if (step.ahead || step.length() > 1)
+    costs_.add(step.positions(), std::chrono::duration<double>(now - settled_).count());
   settled_ = now;
 }
 
@@ -203,8 +206,8 @@ size_t DecodeGroup::most_guesses(const Completion& row, size_t rows) const {
   return static_cast<size_t>(std::clamp<int64_t>(most, 0, static_cast<int64_t>(kMostPositions / rows) - 1));
 }
 
-/// What lets expect the most tokens a second, if that is `gain` times what one token a step does. While a step is under way,
-/// what was looked up must also be right for its tokens.
+/// What lets expect the most tokens a second, if that is `gain` times what one token a step does. While a step is under
+/// way, what was looked up must also be right for its tokens.
 DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, double gain) {
   const int rows = static_cast<int>(running.size());
   const double step_seconds = costs_.of(rows);
@@ -229,7 +232,8 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
   if (!drafted.empty() && steps_ % kStepsOfRound >= kPlainOfRound) {
     draft = plan_step(drafted, costs_, std::max(gain, kGainOfDraft), drafter_->seconds(rows, step_seconds));
   }
-  if (draft.length > 1 && (lookup.length == 1 || draft.rate > lookup.rate)) return {Guesses::By::drafter, draft.length - 1};
+  if (draft.length > 1 && (lookup.length == 1 || draft.rate > lookup.rate))
+    return {Guesses::By::drafter, draft.length - 1};
   if (lookup.length > 1) return {Guesses::By::lookup, lookup.length - 1};
   return {};
 }
@@ -238,7 +242,8 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
 bool DecodeGroup::wants_guesses(const Running& running) {
   if ((lookup_ == PromptLookup::off && !drafter_) || running.size() > kMostPositions) return false;
   if (lookup_ == PromptLookup::on) {
-    return std::any_of(running.begin(), running.end(), [&](const auto& one) { return most_guesses(*one, running.size()) > 0; });
+    return std::any_of(running.begin(), running.end(),
+                       [&](const auto& one) { return most_guesses(*one, running.size()) > 0; });
   }
   return worthwhile_guesses(running, kGainAtFirst).count > 0;
 }
@@ -248,8 +253,11 @@ void DecodeGroup::add_guesses(std::vector<Row>& rows) {
   Running running;
   for (const Row& row : rows) running.push_back(row.completion);
   Guesses wanted = worthwhile_guesses(running, kGain);
-  const auto look_up = [&](const Row& row) { return guessers_[row.completion.get()].guess(row.completion->text()).tokens; };
-  if (lookup_ == PromptLookup::on && std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return !look_up(row).empty(); })) {
+  const auto look_up = [&](const Row& row) {
+    return guessers_[row.completion.get()].guess(row.completion->text()).tokens;
+  };
+  if (lookup_ == PromptLookup::on &&
+      std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return !look_up(row).empty(); })) {
     wanted = {Guesses::By::lookup, Guesser::kMost};
   }
   if (wanted.by == Guesses::By::drafter) add_drafts(rows, wanted.count);

@@ -13,23 +13,24 @@
 
 namespace mlxk {
 
-/// The completions of one model that decode together. Their rows join and leave between two steps, and a row's bits do not
-/// depend on the others. A step gives each row one token; with speculation, guessed tokens are looked at in the same pass,
-/// and those that the model chooses as well are given at once: the same tokens as without. Worker thread.
+/// The completions of one model that decode together. Their rows join and leave between two steps, and a row's bits do
+/// not depend on the others. A step gives each row one token; with speculation, guessed tokens are looked at in the
+/// same pass, and those that the model chooses as well are given at once: the same tokens as without. Worker thread.
 class DecodeGroup {
  public:
   /// Takes an event of a completion.
   using Sink = std::function<void(const Completion& completion, const Event& event)>;
 
-  /// `speculative_tokens`: a row with more of them has no guesses, since its caches could not forget the last ones or the
-  /// model would not give the same for several at once. `drafter`: guesses where that gains; null: none.
-  DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens, std::unique_ptr<Drafter> drafter = nullptr);
+  /// `speculative_tokens`: a row with more of them has no guesses, since its caches could not forget the last ones or
+  /// the model would not give the same for several at once. `drafter`: guesses where that gains; null: none.
+  DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens,
+              std::unique_ptr<Drafter> drafter = nullptr);
   DecodeGroup(const DecodeGroup&) = delete;
   DecodeGroup& operator=(const DecodeGroup&) = delete;
   ~DecodeGroup();
 
-  /// Waits for the tokens of the step before and starts the next one of `running` (prefilled, not ended; those that are new
-  /// begin): in the other order where nobody guesses, so that the device computes while events are handled.
+  /// Waits for the tokens of the step before and starts the next one of `running` (prefilled, not ended; those that are
+  /// new begin): in the other order where nobody guesses, so that the device computes while events are handled.
   void step(const std::vector<std::shared_ptr<Completion>>& running, const Sink& sink);
   /// Forgets a completion that is in no later step. What is under way is waited for with the last of them.
   void leave(const Completion& completion);

@@ -18,12 +18,13 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kAtOnce = 8, kCatchUp = 128;
 // A guess that is right less often gains nothing, however cheap.
 constexpr double kLeastChance = 0.3;
-// What a completion begins with counts as much as a few of its own tokens; of these a twentieth is forgotten with each, of
-// all completions' hardly anything.
+// What a completion begins with counts as much as a few of its own tokens; of these a twentieth is forgotten with each,
+// of all completions' hardly anything.
 constexpr double kAssumed = 0.7, kAssumedWeight = 4, kMemory = 0.95, kLongMemory = 0.995;
 // What guesses cost is known after so many.
 constexpr int kTrials = 3;
-// Where it gains nothing, it is tried again after so many tokens, then after twice as many, and in a new text of so many.
+// Where it gains nothing, it is tried again after so many tokens, then after twice as many, and in a new text of so
+// many.
 constexpr size_t kRetryAfter = 256, kRetryTexts = 8;
 // Of the time of an answer, of which more than this many tokens are not counted on, so much may go into catching up.
 constexpr int64_t kExpectedAnswer = 256;
@@ -54,7 +55,9 @@ mx::array likeliest(const mx::array& logits, const std::vector<int>& lengths, co
   const int rows = logits.shape(0), length = logits.shape(1), vocab = logits.shape(2);
   std::vector<SamplerRow> wanted;
   for (size_t i = 0; i < samplers.size(); ++i) {
-    wanted.push_back({.sampler = samplers[i], .row = static_cast<int>(i) * length + std::min(lengths[i], length) - 1, .allowed = {}});
+    wanted.push_back({.sampler = samplers[i],
+                      .row = static_cast<int>(i) * length + std::min(lengths[i], length) - 1,
+                      .allowed = {}});
   }
   std::vector<mx::array> chosen;
   for (const Sample& sample : sample_rows(mx::reshape(logits, {rows * length, vocab}), std::move(wanted))) {
@@ -74,7 +77,8 @@ Drafter::Drafter(std::unique_ptr<Model> model, const Model& first, int most, boo
     : model_(std::move(model)),
       most_(most),
       vocab_(std::min(first.vocab_size(), model_->vocab_size())),
-      share_(static_cast<double>(model_->weight_bytes()) / static_cast<double>(std::max<uint64_t>(1, first.weight_bytes()))),
+      share_(static_cast<double>(model_->weight_bytes()) /
+             static_cast<double>(std::max<uint64_t>(1, first.weight_bytes()))),
       always_(always),
       layout_(*model_),
       longest_text_(layout_.stateless_tokens()),
@@ -101,7 +105,9 @@ Drafter::State& Drafter::state_of(const Completion& one) {
   return states_.emplace(&one, std::move(state)).first->second;
 }
 
-double Drafter::seconds(int rows, double step_seconds) const { return costs_.empty() ? share_ * step_seconds : costs_.of(rows); }
+double Drafter::seconds(int rows, double step_seconds) const {
+  return costs_.empty() ? share_ * step_seconds : costs_.of(rows);
+}
 
 std::vector<double> Drafter::chances(const Completion& one, double step_seconds) {
   const size_t length = one.text().size();
@@ -148,7 +154,8 @@ bool Drafter::catch_up(State& state, const std::vector<int32_t>& text, size_t& b
     model_->forward({.ids = ids, .last_only = true}, state.cache);
     mx::eval(state.cache.arrays());
   }
-  if (count == kCatchUp || catch_up_seconds_ == 0) catch_up_seconds_ = seconds_since(begun) / static_cast<double>(count);
+  if (count == kCatchUp || catch_up_seconds_ == 0)
+    catch_up_seconds_ = seconds_since(begun) / static_cast<double>(count);
   seen.insert(seen.end(), text.begin() + static_cast<std::ptrdiff_t>(common),
               text.begin() + static_cast<std::ptrdiff_t>(common + count));
   budget -= count;

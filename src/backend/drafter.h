@@ -14,8 +14,8 @@
 
 namespace mlxk {
 
-/// A second, smaller model that guesses what completions of the first go on with. It has caches of its own, which forget
-/// guesses that were wrong and catch up with what was decoded without it. Worker thread.
+/// A second, smaller model that guesses what completions of the first go on with. It has caches of its own, which
+/// forget guesses that were wrong and catch up with what was decoded without it. Worker thread.
 class Drafter {
  public:
   /// `model` guesses for `first`, `most` tokens at a time; where `always`, also when it is wrong too often.
@@ -30,8 +30,8 @@ class Drafter {
   uint64_t kv_bytes(int64_t tokens) const { return layout_.row_bytes(tokens + most_); }
   uint64_t kv_bytes() const;
 
-  /// For each n the chance that its first n guesses for `one` are right; empty where it is not to guess: it was wrong too
-  /// often, cannot, or would have to catch up with more than can be gained at `step_seconds` a token without it.
+  /// For each n the chance that its first n guesses for `one` are right; empty where it is not to guess: it was wrong
+  /// too often, cannot, or would have to catch up with more than can be gained at `step_seconds` a token without it.
   std::vector<double> chances(const Completion& one, double step_seconds);
   /// What a guess for each of so many completions takes; where none was measured by its share of the
   /// first model's weights, a step of which takes `step_seconds`.
@@ -41,8 +41,8 @@ class Drafter {
     const Completion* completion;
     std::vector<int32_t> guesses = {};
   };
-  /// Guesses `count` tokens of each row, at most as many as the constructor said; none of those that must still catch up,
-  /// of which a piece is done. Waits.
+  /// Guesses `count` tokens of each row, at most as many as the constructor said; none of those that must still catch
+  /// up, of which a piece is done. Waits.
   void guess(std::span<Row> rows, int count);
   /// Whether one of its guesses for `one` was right.
   void learn(const Completion& one, bool right);

@@ -24,8 +24,8 @@ std::unique_ptr<TextModel> alone(const SmallKind& kind, bool has_state = false) 
 }
 
 /// A small model with the same model (seed 0) or another one as its draft.
-std::unique_ptr<TextModel> drafted(const SmallKind& kind, uint64_t seed, bool always, PromptLookup lookup = PromptLookup::off,
-                                   const SmallKind& draft = kFull) {
+std::unique_ptr<TextModel> drafted(const SmallKind& kind, uint64_t seed, bool always,
+                                   PromptLookup lookup = PromptLookup::off, const SmallKind& draft = kFull) {
   return make_text_model(std::make_unique<SmallModel>(kind.make, false),
                          {.prompt_lookup = lookup, .draft_dir = "draft", .draft_tokens = 3, .draft_always = always}, {},
                          [=] { return std::make_unique<SmallModel>(draft.make, false, seed); });
@@ -51,7 +51,8 @@ TEST_P(Drafting, OfTheModelItselfIsAlwaysRight) {
 TEST_P(Drafting, GivesTheSameAnswerToEachAlone) {
   for (const uint64_t seed : {0, 1}) {
     const auto with = drafted(GetParam(), seed, true);
-    for (const auto& request : repeating_requests(SmallModel::kPoison)) expect_equal_runs(*with, *without_, {{request}});
+    for (const auto& request : repeating_requests(SmallModel::kPoison))
+      expect_equal_runs(*with, *without_, {{request}});
   }
 }
 
@@ -148,11 +149,14 @@ TEST(DrafterFacts, ADraftThatCannotForgetIsDropped) {
 TEST(TrainedDrafting, AModelThatDraftsForItselfGivesTheSameAnswers) {
   const char* models = std::getenv("MLXK_TEST_MODELS");
   const auto folder = fs::path(models ? models : "") / "SmolLM2-135M-Instruct-4bit";
-  if (!models || !fs::exists(folder) || !cpu_is_default()) GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
+  if (!models || !fs::exists(folder) || !cpu_is_default())
+    GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
   const auto without = make_text_model(load_model(folder, {}));
-  const auto with = make_text_model(load_model(folder, {}), {.draft_always = true}, {}, [&] { return load_model(folder, {}); });
+  const auto with =
+      make_text_model(load_model(folder, {}), {.draft_always = true}, {}, [&] { return load_model(folder, {}); });
   std::vector<Arrival> arrivals;
-  for (const auto& request : repeating_requests(40000)) arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
+  for (const auto& request : repeating_requests(40000))
+    arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
   expect_equal_runs(*with, *without, arrivals);
   EXPECT_GT(with->cache_facts().accepted_tokens, 0);
   GenerateRequest longer = ask(300, 40000, 24, 0);

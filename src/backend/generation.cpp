@@ -78,7 +78,8 @@ class MlxSequence : public Sequence {
 };
 
 /// Null where it could not forget what it guessed.
-std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const Model& first, const TextModelOptions& options) {
+std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const Model& first,
+                                        const TextModelOptions& options) {
   auto drafter = std::make_unique<Drafter>(std::move(model), first, options.draft_tokens, options.draft_always);
   return drafter->longest_text() > 0 ? std::move(drafter) : nullptr;
 }
@@ -150,7 +151,8 @@ class MlxTextModel : public TextModel {
     decoding_ = !decoding.empty();
     if (!decoding_) return;
     std::vector<std::pair<size_t, Event>> events;
-    group_->step(decoding, [&](const Completion& one, const Event& event) { events.emplace_back(indices.at(&one), event); });
+    group_->step(decoding,
+                 [&](const Completion& one, const Event& event) { events.emplace_back(indices.at(&one), event); });
     model_->check_weights();
     for (const auto& [index, event] : events) sink(index, event);
   }
@@ -161,7 +163,8 @@ class MlxTextModel : public TextModel {
     for (size_t i = 0; i < running.size(); ++i) {
       if (!of(running[i]).completion->prefilled()) waiting.push_back(i);
     }
-    std::stable_partition(waiting.begin(), waiting.end(), [&](size_t i) { return of(running[i]).id > last_prefilled_; });
+    std::stable_partition(waiting.begin(), waiting.end(),
+                          [&](size_t i) { return of(running[i]).id > last_prefilled_; });
     int64_t restored = 0;
     for (const size_t i : waiting) {
       const MlxSequence& sequence = of(running[i]);
@@ -189,7 +192,8 @@ class MlxTextModel : public TextModel {
   }
 
   /// Whether another prompt that begins as this one does, and is further, will soon have kept more of that beginning.
-  bool waits_for_another(const MlxSequence& one, const std::vector<size_t>& waiting, std::span<Sequence* const> running) {
+  bool waits_for_another(const MlxSequence& one, const std::vector<size_t>& waiting,
+                         std::span<Sequence* const> running) {
     if (!one.completion->shares(kept_)) return false;
     const GenerateRequest& request = one.completion->request();
     const int64_t own = one.completion->prefilled_tokens();

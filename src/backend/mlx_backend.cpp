@@ -61,8 +61,8 @@ DeviceFacts MlxBackend::device() {
   return {mx::metal::is_available() ? "metal" : "cuda", mx::version(), ""};
 }
 
-std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
-                                                 const ProgressSink& progress) {
+std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir,
+                                                 const TextModelOptions& options, const ProgressSink& progress) {
   const auto read = [&](const std::filesystem::path& folder) {
     return load_model(folder, [&](int64_t done, int64_t total) {
       if (progress) progress("loading", done, total);

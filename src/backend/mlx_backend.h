@@ -11,7 +11,8 @@ class MlxBackend : public Backend {
   DeviceFacts device() override;
   std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                  const ProgressSink& progress) override;
-  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& model_dir, const ProgressSink& progress) override;
+  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& model_dir,
+                                           const ProgressSink& progress) override;
   ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;
   void rest() override;
 };

@@ -15,8 +15,8 @@ namespace mlxk {
 /// given. Only what was computed as a prompt is kept: what decoding computes has other bits. Worker thread.
 class PrefixCache {
  public:
-  /// Of a model whose caches are as in `layout`, which must outlive it; `identity` tells it from others on disk. A folder
-  /// that cannot be used is warned of and left alone.
+  /// Of a model whose caches are as in `layout`, which must outlive it; `identity` tells it from others on disk. A
+  /// folder that cannot be used is warned of and left alone.
   PrefixCache(const CacheLayout& layout, const TextModelOptions& options, const std::string& identity);
 
   /// Whether anything is kept at all.
@@ -31,8 +31,8 @@ class PrefixCache {
   bool needs_state(int64_t tokens) const { return tokens > layout_.stateless_tokens(); }
   /// Makes `cache` what it was after match.usable tokens.
   void restore(const PrefixMatch& match, ModelCache& cache) const { layout_.restore(match, cache); }
-  /// Keeps what `cache` has seen, the beginning of the request's prompt. `to_the_token`: also what fills no block, and the
-  /// state where one is needed; else blocks only.
+  /// Keeps what `cache` has seen, the beginning of the request's prompt. `to_the_token`: also what fills no block, and
+  /// the state where one is needed; else blocks only.
   void save(const GenerateRequest& request, const ModelCache& cache, bool to_the_token);
   /// Counts a prompt of which `hit` tokens were kept.
   void count(int64_t tokens, int64_t hit);

@@ -1,5 +1,5 @@
-// Prompts that begin with what is kept of others, against each alone without anything kept: the same tokens and the same
-// bits of their log-probabilities.
+// Prompts that begin with what is kept of others, against each alone without anything kept: the same tokens and the
+// same bits of their log-probabilities.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -35,7 +35,9 @@ std::vector<int32_t> joined(std::vector<int32_t> a, const std::vector<int32_t>& 
 
 std::vector<int32_t> words(int64_t length, int64_t vocab, int salt) { return ask(length, vocab, 1, salt).prompt; }
 
-int64_t cached_tokens(const std::vector<Event>& events) { return std::get<DoneEvent>(events.back()).usage.cached_tokens; }
+int64_t cached_tokens(const std::vector<Event>& events) {
+  return std::get<DoneEvent>(events.back()).usage.cached_tokens;
+}
 
 /// A model that keeps prompts, and the same without.
 struct Pair {
@@ -99,7 +101,8 @@ class Prefixes : public testing::TestWithParam<Case> {
     options.prefix_cache_bytes = budget;
     return make_text_model(std::make_unique<SmallModel>(GetParam().kind.make, GetParam().has_state), options);
   }
-  static std::unique_ptr<TextModel> model_on_disk(const fs::path& dir, const std::string& identity, uint64_t disk_bytes) {
+  static std::unique_ptr<TextModel> model_on_disk(const fs::path& dir, const std::string& identity,
+                                                  uint64_t disk_bytes) {
     TextModelOptions options;
     options.prefix_cache_bytes = kPlenty;
     options.prefix_cache_dir = dir;
@@ -177,8 +180,10 @@ TEST_P(Prefixes, RandomPromptsUnderALittleMemoryGetTheirOwnAnswers) {
     for (int round = 0; round < 4; ++round) {
       std::vector<Arrival> arrivals;
       for (int i = 0; i < 8; ++i) {
-        auto prompt = words(1 + static_cast<int64_t>(random() % 160), SmallModel::kPoison, static_cast<int>(random() % 2));
-        prompt = joined(prompt, words(1 + static_cast<int64_t>(random() % 90), SmallModel::kPoison, 5 + static_cast<int>(random() % 2)));
+        auto prompt =
+            words(1 + static_cast<int64_t>(random() % 160), SmallModel::kPoison, static_cast<int>(random() % 2));
+        prompt = joined(prompt, words(1 + static_cast<int64_t>(random() % 90), SmallModel::kPoison,
+                                      5 + static_cast<int>(random() % 2)));
         Arrival one{request_of(prompt, 1 + static_cast<int64_t>(random() % 5)), static_cast<int>(random() % 6)};
         if (random() % 4 == 0) one.cancelled_before = one.at + 1 + static_cast<int>(random() % 4);
         one.request.cache_scope = std::string(random() % 4 == 0, 'x');
@@ -276,7 +281,8 @@ TEST_P(Prefixes, ThePromptsTokensAreScoredAsIfTheyHadBeenChosen) {
     ASSERT_EQ(score.top.size(), 2U);
     EXPECT_GE(score.top[0].logprob, score.top[1].logprob);
     // What a prompt that ends there goes on with; decoding rounds otherwise.
-    const auto ends = run(*models.plain, {{request_of({prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(at)}, 1)}});
+    const auto ends =
+        run(*models.plain, {{request_of({prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(at)}, 1)}});
     const TokenEvent next = tokens_of(ends.front()).front();
     EXPECT_EQ(score.top[0].token, next.token);
     EXPECT_NEAR(score.top[0].logprob, next.logprob, 1e-3);
@@ -327,7 +333,8 @@ TEST_P(TrainedPrefixes, AnswersAreThoseWithoutAnythingKept) {
   EXPECT_EQ(pair.ask_for(prompt), 0);
   EXPECT_EQ(pair.ask_for(joined(prompt, words(30, 40000, 2))), 649);
   EXPECT_GE(pair.ask_for(joined(words(300, 40000, 1), words(30, 40000, 3))), 300);
-  pair.expect_plain_answers({{request_of(prompt)}, {request_of(joined(prompt, {1, 2, 3}))}, {request_of(words(900, 40000, 1))}});
+  pair.expect_plain_answers(
+      {{request_of(prompt)}, {request_of(joined(prompt, {1, 2, 3}))}, {request_of(words(900, 40000, 1))}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TrainedPrefixes, testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),

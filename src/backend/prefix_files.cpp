@@ -308,7 +308,8 @@ PrefixFiles::PrefixFiles(const fs::path& dir, const std::string& identity, uint6
   fs::create_directories(folder_, error);
   if (!error) fs::permissions(folder_, fs::perms::owner_all, error);
   if (error) {
-    throw Error(ErrorKind::io, fmt::format("the prefix cache's folder {} cannot be made: {}", folder_.string(), error.message()));
+    throw Error(ErrorKind::io,
+                fmt::format("the prefix cache's folder {} cannot be made: {}", folder_.string(), error.message()));
   }
   writer_->dir = dir;
   writer_->folder = folder_;
@@ -344,7 +345,8 @@ std::vector<PrefixFiles::Piece> PrefixFiles::list() {
     bytes->is_state = head->first.is_state != 0;
     bytes->size = head->first.data_bytes;
     bytes->file = it->path().filename().string();
-    all.push_back({std::string(head->first.scope, sizeof(head->first.scope)), std::move(head->second), std::move(bytes)});
+    all.push_back(
+        {std::string(head->first.scope, sizeof(head->first.scope)), std::move(head->second), std::move(bytes)});
   }
   std::sort(all.begin(), all.end(), [](const Piece& a, const Piece& b) {
     return a.bytes->from != b.bytes->from ? a.bytes->from < b.bytes->from : a.bytes->is_state < b.bytes->is_state;
@@ -375,7 +377,8 @@ std::shared_ptr<const PrefixBytes> PrefixFiles::read(const PrefixBytes& bytes) {
   if (!file.is_open()) return nullptr;  // not written yet, or trimmed
   const auto head = read_head(file, identity_);
   auto whole = std::make_shared<PrefixBytes>();
-  if (head && head->first.from == bytes.from && head->first.tokens == bytes.tokens && head->first.data_bytes == bytes.size) {
+  if (head && head->first.from == bytes.from && head->first.tokens == bytes.tokens &&
+      head->first.data_bytes == bytes.size) {
     whole->data = std::make_unique_for_overwrite<std::byte[]>(bytes.size);
     if (file.read(whole->data.get(), bytes.size) &&
         checksum({whole->data.get(), bytes.size}) == head->first.data_sum) {

@@ -12,16 +12,16 @@
 
 namespace mlxk {
 
-/// What kept prompts' keys and values depend on: the model's files (names, sizes, times), the kernels, and the build of this
-/// program and of libmlx. As hex.
+/// What kept prompts' keys and values depend on: the model's files (names, sizes, times), the kernels, and the build of
+/// this program and of libmlx. As hex.
 std::string prefix_identity(const std::filesystem::path& model_dir);
 
 /// What stands for a cache_scope: its SHA-256 in hex, since a scope may be a secret.
 std::string prefix_scope(const std::string& cache_scope);
 
-/// The kept prompts of one model on disk, a file for each block or state: written by a thread of its own, bounded, checked
-/// when read. Several processes may share a folder. A file that is damaged, foreign or cannot be read is removed, with a
-/// warning, and never used. One thread at a time.
+/// The kept prompts of one model on disk, a file for each block or state: written by a thread of its own, bounded,
+/// checked when read. Several processes may share a folder. A file that is damaged, foreign or cannot be read is
+/// removed, with a warning, and never used. One thread at a time.
 class PrefixFiles {
  public:
   /// A kept piece as a file has it: `tokens` are all from the prompt's beginning to its end.
@@ -31,8 +31,8 @@ class PrefixFiles {
     std::shared_ptr<const PrefixBytes> bytes;  // without data
   };
 
-  /// Uses a folder for `identity` in `dir`, which all together holds `budget_bytes` at most; throws io or denied when it
-  /// cannot be made.
+  /// Uses a folder for `identity` in `dir`, which all together holds `budget_bytes` at most; throws io or denied when
+  /// it cannot be made.
   PrefixFiles(const std::filesystem::path& dir, const std::string& identity, uint64_t budget_bytes);
   /// Writes what waits.
   ~PrefixFiles();

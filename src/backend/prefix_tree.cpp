@@ -202,9 +202,10 @@ bool PrefixTree::insert_known(const std::string& scope, Tokens tokens, std::shar
   std::vector<Entry*> path;
   Entry* node = block_before(root, tokens, path);
   const auto begin = static_cast<size_t>(bytes->from);
-  bool useful = node && begin < tokens.size() && tokens.size() - begin <= length_at(begin) &&
-                tokens.size() - begin == static_cast<size_t>(bytes->tokens) &&
-                begin == (path.empty() ? 0 : static_cast<size_t>(path.back()->bytes->from + path.back()->bytes->tokens));
+  bool useful =
+      node && begin < tokens.size() && tokens.size() - begin <= length_at(begin) &&
+      tokens.size() - begin == static_cast<size_t>(bytes->tokens) &&
+      begin == (path.empty() ? 0 : static_cast<size_t>(path.back()->bytes->from + path.back()->bytes->tokens));
   if (useful) {
     const Tokens part = tokens.subspan(begin);
     const Entries& siblings = bytes->is_state ? node->states : node->blocks;

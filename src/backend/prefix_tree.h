@@ -31,9 +31,9 @@ struct PrefixMatch {
   std::shared_ptr<const PrefixBytes> state;                // after `usable` tokens, where it is needed
 };
 
-/// What past prompts left, as a tree of blocks of tokens: prompts that begin alike share their blocks, and are told apart
-/// by their tokens. Beside the blocks there are states, whole ones, after certain tokens. What was used longest ago makes
-/// room for what comes. One thread at a time.
+/// What past prompts left, as a tree of blocks of tokens: prompts that begin alike share their blocks, and are told
+/// apart by their tokens. Beside the blocks there are states, whole ones, after certain tokens. What was used longest
+/// ago makes room for what comes. One thread at a time.
 class PrefixTree {
  public:
   static constexpr int kBlock = 64;
@@ -44,7 +44,8 @@ class PrefixTree {
   /// What a file has, with its data; null where there is none any more.
   using Load = std::function<std::shared_ptr<const PrefixBytes>(const PrefixBytes& bytes)>;
   /// The file of what ends `tokens`.
-  using Name = std::function<std::string(const std::string& scope, std::span<const int32_t> tokens, int from, bool is_state)>;
+  using Name =
+      std::function<std::string(const std::string& scope, std::span<const int32_t> tokens, int from, bool is_state)>;
   using Added = std::vector<std::shared_ptr<const PrefixBytes>>;
 
   /// Blocks also end at each of `breaks`. With `name`, what leaves memory is still known, and is loaded from its file.
@@ -53,18 +54,20 @@ class PrefixTree {
   PrefixTree(const PrefixTree&) = delete;
   PrefixTree& operator=(const PrefixTree&) = delete;
 
-  /// What is kept of `prompt` within `scope`; the first `stateless` tokens can be used without a state. Without `load` data
-  /// may be missing; with it, what cannot be loaded is forgotten.
+  /// What is kept of `prompt` within `scope`; the first `stateless` tokens can be used without a state. Without `load`
+  /// data may be missing; with it, what cannot be loaded is forgotten.
   PrefixMatch find(const std::string& scope, std::span<const int32_t> prompt, int stateless, const Load& load = {});
-  /// Keeps blocks of `tokens`, of all of them where `to_the_token`, else whole blocks only, as far as they are not there and
-  /// there is room; what begins before `first` can no longer be filled. Returns what is new. Throws what `fill` throws.
-  Added insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first, const Size& size,
-              const Fill& fill);
+  /// Keeps blocks of `tokens`, of all of them where `to_the_token`, else whole blocks only, as far as they are not
+  /// there and there is room; what begins before `first` can no longer be filled. Returns what is new. Throws what
+  /// `fill` throws.
+  Added insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first,
+               const Size& size, const Fill& fill);
   /// Keeps a state of `size` bytes after all of `tokens`, whose blocks were inserted before.
   Added insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size,
                      const std::function<void(std::byte* out)>& fill);
   /// Takes what a file has at the end of `tokens`; what precedes it was taken before, or it is of no use (false).
-  bool insert_known(const std::string& scope, std::span<const int32_t> tokens, std::shared_ptr<const PrefixBytes> bytes);
+  bool insert_known(const std::string& scope, std::span<const int32_t> tokens,
+                    std::shared_ptr<const PrefixBytes> bytes);
   void clear();
 
   uint64_t bytes() const { return bytes_; }

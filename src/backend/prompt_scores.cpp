@@ -8,7 +8,8 @@
 
 namespace mlxk {
 
-bool score_tokens(const mlx::core::array& logits, std::span<const int32_t> tokens, int top, std::vector<TokenEvent>& scores) {
+bool score_tokens(const mlx::core::array& logits, std::span<const int32_t> tokens, int top,
+                  std::vector<TokenEvent>& scores) {
   mlx::core::array rows = mlx::core::contiguous(logits);
   rows.eval();
   const auto vocab = static_cast<size_t>(logits.shape(-1));

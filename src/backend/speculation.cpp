@@ -22,7 +22,8 @@ Guess look_up(std::span<const int32_t> text, int most) {
   for (size_t end = text.size() - 1; end > longest && longest < kLongestMatch; --end) {
     if (text[end - 1] != last) continue;
     size_t matched = 1;
-    while (matched < std::min(end, kLongestMatch) && text[end - 1 - matched] == text[text.size() - 1 - matched]) ++matched;
+    while (matched < std::min(end, kLongestMatch) && text[end - 1 - matched] == text[text.size() - 1 - matched])
+      ++matched;
     if (matched <= longest) continue;
     longest = matched;
     behind = end;
@@ -85,7 +86,8 @@ double StepCosts::of(int positions) const {
   return nearest->second * shape(positions) / shape(nearest->first);
 }
 
-StepPlan plan_step(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain, double guess_seconds) {
+StepPlan plan_step(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain,
+                   double guess_seconds) {
   const auto rows = static_cast<int>(chances.size());
   size_t longest = 0;
   for (const auto& row : chances) longest = std::max(longest, row.size());

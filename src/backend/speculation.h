@@ -14,8 +14,8 @@ struct Guess {
   int matched = 0;
 };
 
-/// What followed when the end of `text` last stood in it before: the place that shares the most tokens with the end, the
-/// newest of those, and up to `most` tokens behind it. Any thread.
+/// What followed when the end of `text` last stood in it before: the place that shares the most tokens with the end,
+/// the newest of those, and up to `most` tokens behind it. Any thread.
 Guess look_up(std::span<const int32_t> text, int most);
 
 /// The guesses for one text as it grows, and how often they were right. One thread at a time.
@@ -62,6 +62,7 @@ struct StepPlan {
 
 /// The length that lets expect the most tokens a second, 1 unless that is `gain` times what one position lets expect.
 /// chances[row][n]: that the row's first n + 1 guesses are right. A guess for all rows takes `guess_seconds`.
-StepPlan plan_step(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain, double guess_seconds = 0);
+StepPlan plan_step(std::span<const std::vector<double>> chances, const StepCosts& costs, double gain,
+                   double guess_seconds = 0);
 
 }  // namespace mlxk

@@ -72,7 +72,8 @@ TEST(PlanStep, WeighsWhatGuessesGiveAgainstWhatTheyCost) {
   costs.add(2, 1.1);
   costs.add(3, 1.8);
   costs.add(4, 2);
-  const std::vector<std::vector<double>> unlikely{{0.05, 0.01, 0.001}}, likely{{0.95, 0.9, 0.85}}, middling{{0.5, 0.25, 0.1}};
+  const std::vector<std::vector<double>> unlikely{{0.05, 0.01, 0.001}}, likely{{0.95, 0.9, 0.85}},
+      middling{{0.5, 0.25, 0.1}};
   EXPECT_EQ(plan_step(unlikely, costs, 1.03).length, 1);
   EXPECT_EQ(plan_step(middling, costs, 1.03).length, 2);
   EXPECT_EQ(plan_step(likely, costs, 1.03).length, 4);
@@ -90,7 +91,8 @@ class Speculation : public testing::TestWithParam<SmallKind> {
   void SetUp() override {
     if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
   }
-  std::unique_ptr<TextModel> with_ = small(GetParam(), PromptLookup::on), without_ = small(GetParam(), PromptLookup::off);
+  std::unique_ptr<TextModel> with_ = small(GetParam(), PromptLookup::on),
+                             without_ = small(GetParam(), PromptLookup::off);
 };
 
 TEST_P(Speculation, GivesTheSameAnswerToEachAlone) {
@@ -116,7 +118,8 @@ TEST_P(Speculation, GivesTheSameAnswersBesideOthersThatComeAndGo) {
 TEST_P(Speculation, GivesTheSameAnswersWhereItIsUsedOnlyWhenItGains) {
   const auto automatic = small(GetParam(), PromptLookup::automatic);
   std::vector<Arrival> arrivals;
-  for (const auto& request : repeating_requests(SmallModel::kPoison)) arrivals.push_back({request, 30 * static_cast<int>(arrivals.size())});
+  for (const auto& request : repeating_requests(SmallModel::kPoison))
+    arrivals.push_back({request, 30 * static_cast<int>(arrivals.size())});
   expect_equal_runs(*automatic, *without_, arrivals);
 }
 
@@ -144,7 +147,8 @@ TEST_P(Speculation, TheEndMayLieAmongGuesses) {
     expect_equal_runs(*with_, *without_, {{cut}});
     const auto got = run(*with_, {{ended}}).front(), want = run(*without_, {{ended}}).front();
     EXPECT_EQ(tokens_of(got).size(), tokens_of(want).size());
-    EXPECT_EQ(std::get<DoneEvent>(got.back()).usage.completion_tokens, std::get<DoneEvent>(want.back()).usage.completion_tokens);
+    EXPECT_EQ(std::get<DoneEvent>(got.back()).usage.completion_tokens,
+              std::get<DoneEvent>(want.back()).usage.completion_tokens);
   }
 }
 
@@ -158,7 +162,8 @@ TEST_P(TrainedSpeculation, GivesTheSameAnswers) {
   for (const auto lookup : {PromptLookup::on, PromptLookup::automatic}) {
     const auto with = make_text_model(load_model(folder, {}), {.prompt_lookup = lookup});
     std::vector<Arrival> arrivals;
-    for (const auto& request : repeating_requests(40000)) arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
+    for (const auto& request : repeating_requests(40000))
+      arrivals.push_back({request, 20 * static_cast<int>(arrivals.size())});
     expect_equal_runs(*with, *without, arrivals);
     EXPECT_GT(with->cache_facts().accepted_tokens, 0);
   }
@@ -169,7 +174,8 @@ INSTANTIATE_TEST_SUITE_P(Models, TrainedSpeculation,
                          [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
 
 TEST(SpeculationWithStates, IsOff) {
-  const auto with = small(kSmallKinds[0], PromptLookup::on, true), without = small(kSmallKinds[0], PromptLookup::off, true);
+  const auto with = small(kSmallKinds[0], PromptLookup::on, true),
+             without = small(kSmallKinds[0], PromptLookup::off, true);
   expect_equal_runs(*with, *without, {{repeating_requests(SmallModel::kPoison)[0]}});
   EXPECT_EQ(with->cache_facts().drafted_tokens, 0);
 }

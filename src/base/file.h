@@ -9,7 +9,8 @@ namespace mlxk {
 
 namespace fs = std::filesystem;
 
-/// The whole content of a regular file; throws io when it cannot be read, bad_model when it is larger than `limit` bytes.
+/// The whole content of a regular file; throws io when it cannot be read, bad_model when it is larger than `limit`
+/// bytes.
 std::string read_file(const fs::path& path, uint64_t limit = uint64_t{256} << 20);
 
 /// Writes `content` to a temporary file beside `path`, flushes it and renames it into place; throws io.

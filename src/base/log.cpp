@@ -72,7 +72,8 @@ void hide_home(std::string& text) {
   if (home.size() < 2) return;
   for (size_t at = text.find(home); at != text.npos; at = text.find(home, at + 1)) {
     const size_t end = at + home.size();
-    if (end == text.size() || (!is_alphanumeric(text[end]) && text[end] != '-' && text[end] != '_' && text[end] != '.')) {
+    if (end == text.size() ||
+        (!is_alphanumeric(text[end]) && text[end] != '-' && text[end] != '_' && text[end] != '.')) {
       text.replace(at, home.size(), "~");
     }
   }
@@ -106,7 +107,8 @@ void append_escaped(std::string& out, std::string_view text, bool json) {
       out += "\\n";
     } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       out += fmt::format("\\u{:04x}", c);
-    } else if (length == 2 && c == '\xc2' && static_cast<unsigned char>(text[1]) < 0xa0) {  // U+009B begins what ESC [ begins
+    } else if (length == 2 && c == '\xc2' &&
+               static_cast<unsigned char>(text[1]) < 0xa0) {  // U+009B begins what ESC [ begins
       out += fmt::format("\\u{:04x}", static_cast<unsigned char>(text[1]));
     } else if (json && (c == '"' || c == '\\')) {
       out += '\\';

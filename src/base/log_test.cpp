@@ -7,7 +7,9 @@
 namespace mlxk::log {
 namespace {
 
-std::string text_line(std::string_view text, Fields fields = {}) { return format_line(Level::info, text, fields, false, 0); }
+std::string text_line(std::string_view text, Fields fields = {}) {
+  return format_line(Level::info, text, fields, false, 0);
+}
 std::string json_line(std::string_view text, Fields fields = {}) {
   return format_line(Level::warn, text, fields, true, 1.5);
 }
@@ -51,7 +53,8 @@ TEST(LogRedaction, TokensSecretsAndTheHomeFolderDoNotAppear) {
   if (home.size() < 2) GTEST_SKIP() << "no HOME";
   EXPECT_EQ(redact("at " + home + "/models"), "at ~/models");
   EXPECT_EQ(redact(home + "ward"), home + "ward");
-  EXPECT_EQ(text_line("x", {{"path", home + "/m"}, {"key", std::string("s3cret-key")}}), "[INFO] x path=~/m key=[REDACTED_KEY]");
+  EXPECT_EQ(text_line("x", {{"path", home + "/m"}, {"key", std::string("s3cret-key")}}),
+            "[INFO] x path=~/m key=[REDACTED_KEY]");
 }
 
 TEST_F(CapturedLog, OnlyWhatTheLevelLetsThrough) {

@@ -58,7 +58,8 @@ void MappedFile::fetch(std::span<const std::byte> part) const {
 
 void MappedFile::check() const {
   if (!guard_ || !guard_->tripped()) return;
-  throw Error(ErrorKind::io, fmt::format("{} was shortened, or could not be read, while it was in use", path_.string()));
+  throw Error(ErrorKind::io,
+              fmt::format("{} was shortened, or could not be read, while it was in use", path_.string()));
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

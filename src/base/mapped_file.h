@@ -9,9 +9,9 @@
 
 namespace mlxk {
 
-/// A regular file mapped read-only: its pages are those of the system's cache, shared with every other process. The bytes
-/// live as long as this object. What cannot be read, because somebody shortened the file meanwhile, reads as zeros, and
-/// check() says so.
+/// A regular file mapped read-only: its pages are those of the system's cache, shared with every other process. The
+/// bytes live as long as this object. What cannot be read, because somebody shortened the file meanwhile, reads as
+/// zeros, and check() says so.
 class MappedFile {
  public:
   /// Throws io when it cannot be opened or is not a regular file.

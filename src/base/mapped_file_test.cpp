@@ -78,14 +78,16 @@ TEST_F(MappedFiles, KnowTheirPagesAfterOthersWereGivenBack) {
 TEST_F(MappedFiles, LeaveForeignBusErrorsAlone) {
   const MappedFile file(path_);
   const int descriptor = open(path_.c_str(), O_RDONLY);
-  const auto* foreign = static_cast<const volatile char*>(mmap(nullptr, 4 * page_, PROT_READ, MAP_PRIVATE, descriptor, 0));
+  const auto* foreign =
+      static_cast<const volatile char*>(mmap(nullptr, 4 * page_, PROT_READ, MAP_PRIVATE, descriptor, 0));
   close(descriptor);
   EXPECT_EXIT(
       {
         fs::resize_file(path_, 0);
         static_cast<void>(*foreign);
       },
-      [](int status) { return !WIFEXITED(status) || WEXITSTATUS(status) != 0; }, "");  // a sanitizer ends it its own way
+      [](int status) { return !WIFEXITED(status) || WEXITSTATUS(status) != 0; },
+      "");  // a sanitizer ends it its own way
 }
 
 TEST_F(MappedFiles, RefuseWhatIsNoFile) { EXPECT_THROW(MappedFile("/"), Error); }

@@ -38,7 +38,8 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   }
   // Not a mapping of ours: what would have happened without us.
   if (action_before.sa_flags & SA_SIGINFO) return action_before.sa_sigaction(signal, info, context);
-  if (action_before.sa_handler != SIG_DFL && action_before.sa_handler != SIG_IGN) return action_before.sa_handler(signal);
+  if (action_before.sa_handler != SIG_DFL && action_before.sa_handler != SIG_IGN)
+    return action_before.sa_handler(signal);
   sigaction(SIGBUS, &action_before, nullptr);  // the instruction runs again and ends the process
 }
 

@@ -5,8 +5,8 @@
 
 namespace mlxk {
 
-/// While it lives, a page of a file's mapping that cannot be read, because the file was shortened or its disk fails, reads
-/// as zeros and is remembered; without it the process would die of SIGBUS. Any thread.
+/// While it lives, a page of a file's mapping that cannot be read, because the file was shortened or its disk fails,
+/// reads as zeros and is remembered; without it the process would die of SIGBUS. Any thread.
 class PageGuard {
  public:
   explicit PageGuard(std::span<const std::byte> mapping);

@@ -66,7 +66,8 @@ StagedFolder::StagedFolder(const fs::path& target, Existing existing) : existing
   target_ = fs::absolute(target).lexically_normal();
   if (!target_.has_filename()) target_ = target_.parent_path();
   std::error_code ignored;
-  if (fs::is_directory(target_.parent_path(), ignored)) sweep();  // also what a run left that was killed at its very end
+  if (fs::is_directory(target_.parent_path(), ignored))
+    sweep();  // also what a run left that was killed at its very end
   if (fs::exists(fs::symlink_status(target_))) {
     if (existing == Existing::refused) {
       throw Error(ErrorKind::invalid, fmt::format("{} exists already", target_.string()));

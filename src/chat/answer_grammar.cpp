@@ -22,15 +22,15 @@ constexpr size_t kMaxKeys = 4096;  // of one object: the time to compile grows w
 /// Throws invalid where an object of `schema` has too many keys.
 void check_keys(const Json& schema, std::string_view place) {
   if (schema.is_object() && schema.size() > kMaxKeys) {
-    throw Error(ErrorKind::invalid,
-                fmt::format("[{}] an object of a schema may have at most {} keys, got {}", place, kMaxKeys, schema.size()));
+    throw Error(ErrorKind::invalid, fmt::format("[{}] an object of a schema may have at most {} keys, got {}", place,
+                                                kMaxKeys, schema.size()));
   }
   if (!schema.is_structured()) return;
   for (const Json& item : schema) check_keys(item, place);
 }
 
-/// The schema of a JSON answer. Blanks in it are bounded: a model that likes them would write nothing else. `oneOf` is read
-/// as `anyOf`. Throws invalid.
+/// The schema of a JSON answer. Blanks in it are bounded: a model that likes them would write nothing else. `oneOf` is
+/// read as `anyOf`. Throws invalid.
 Json schema_of(const AnswerGrammar& grammar) {
   Json schema = {{"type", "object"}};
   if (grammar.kind == Kind::json_schema) {
@@ -52,8 +52,13 @@ class AnswerConstraint : public TokenConstraint {
  public:
   explicit AnswerConstraint(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
   AnswerConstraint(const AnswerConstraint& other)
-      : text(other.text), behind_text(other.behind_text), reasoning(other.reasoning), reasoning_opens(other.reasoning_opens),
-        tokenizer_(other.tokenizer_), in_reasoning_(other.in_reasoning_), at_start_(other.at_start_) {
+      : text(other.text),
+        behind_text(other.behind_text),
+        reasoning(other.reasoning),
+        reasoning_opens(other.reasoning_opens),
+        tokenizer_(other.tokenizer_),
+        in_reasoning_(other.in_reasoning_),
+        at_start_(other.at_start_) {
     if (other.held_) held_ = &behind_text[static_cast<size_t>(other.held_ - other.behind_text.data())];
   }
   AnswerConstraint& operator=(const AnswerConstraint&) = delete;
@@ -135,12 +140,14 @@ std::vector<ToolFunction> functions(const ToolOptions& tools) {
     const Json parameters = function.value("parameters", Json());
     if (parameters.is_object() && strict != false) one.parameters = parameters;
     if (!parameters.is_null() && !parameters.is_object()) bad(one.name + ": parameters must be an object");
-    if (parameters.is_null()) one.parameters = {{"type", "object"}, {"properties", Json::object()}, {"additionalProperties", false}};
+    if (parameters.is_null())
+      one.parameters = {{"type", "object"}, {"properties", Json::object()}, {"additionalProperties", false}};
     check_keys(one.parameters, "tools");
     if (!one.parameters.contains("type")) one.parameters["type"] = "object";
     if (tools.choice != Choice::named || one.name == tools.name) all.push_back(std::move(one));
   }
-  if (all.empty()) throw Error(ErrorKind::invalid, fmt::format("[tool_choice] there is no tool {}", json_text(tools.name)));
+  if (all.empty())
+    throw Error(ErrorKind::invalid, fmt::format("[tool_choice] there is no tool {}", json_text(tools.name)));
   return all;
 }
 
@@ -189,8 +196,8 @@ class AnswerText {
     const std::string before = text_.rule(message("analysis") + (calls.empty() ? "" : " | " + message("commentary")));
     std::string last;
     if (final) {
-      last = text_.literal("<|channel|>final") + "(" + text_.literal(" ") + "? " + text_.literal("<|constrain|>json") + ")? " +
-             text_.literal("<|message|>") + *final;
+      last = text_.literal("<|channel|>final") + "(" + text_.literal(" ") + "? " + text_.literal("<|constrain|>json") +
+             ")? " + text_.literal("<|message|>") + *final;
     }
     const std::string either = last.empty() ? calls : calls.empty() ? last : last + " | " + calls;
     return before + "* (" + either + ")";
@@ -226,7 +233,8 @@ Grammar plain_grammar(const GrammarCompiler& compiler, const AnswerGrammar& gram
 }
 
 /// Finds the tool that cannot be compiled, for the message. Throws.
-[[noreturn]] void blame_tool(const GrammarCompiler& compiler, const std::vector<ToolFunction>& functions, const Error& error) {
+[[noreturn]] void blame_tool(const GrammarCompiler& compiler, const std::vector<ToolFunction>& functions,
+                             const Error& error) {
   for (const ToolFunction& function : functions) {
     Json schema = function.parameters;
     if (!function.strict) schema["x-guidance"] = {{"lenient", true}};
@@ -245,7 +253,8 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
                                                  const ReasoningFormat& reasoning) {
   const bool must_call = tools.active() && tools.choice != Choice::automatic;
   const bool may_call = tools.active() && format;
-  if (must_call && !format) throw Error(ErrorKind::invalid, "[tool_choice] this model's chat template has no tool calls");
+  if (must_call && !format)
+    throw Error(ErrorKind::invalid, "[tool_choice] this model's chat template has no tool calls");
   if (grammar.kind == Kind::none && !may_call) return nullptr;
 
   const auto tokenizer = compiler.tokenizer();

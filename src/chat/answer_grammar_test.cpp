@@ -64,7 +64,8 @@ class AnswerGrammarTest : public ::testing::Test {
 
   static ToolOptions weather(Choice choice = Choice::automatic) {
     ToolOptions options;
-    options.tools = Json::parse(R"([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object",
+    options.tools =
+        Json::parse(R"([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object",
         "properties": {"city": {"type": "string", "enum": ["Ulm", "Bonn"]}, "days": {"type": "integer"},
         "note": {"type": "string"}}, "required": ["city"], "additionalProperties": false}}},
         {"type": "function", "function": {"name": "now"}}])");
@@ -83,8 +84,8 @@ class AnswerGrammarTest : public ::testing::Test {
   }
   static bool may_end(TokenConstraint& constraint) { return allows(constraint, tokenizer_->eos_token_ids().front()); }
 
-  /// Writes `text` token by token where it is allowed: what could not be written; "." where it could and may end, "…" where
-  /// it may not end yet.
+  /// Writes `text` token by token where it is allowed: what could not be written; "." where it could and may end, "…"
+  /// where it may not end yet.
   static std::string rest(TokenConstraint& constraint, const std::string& text) {
     const auto ids = tokenizer_->encode(text, false);
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -136,10 +137,15 @@ TEST_F(AnswerGrammarTest, HoldsHarmonysFinalMessage) {
   const auto harmony = [&](const ToolOptions& tools, const AnswerGrammar& grammar, const std::string& text) {
     return written(constrain(grammar, tools, &harmony_format(), kHarmonyReasoning), text);
   };
-  EXPECT_EQ(harmony({}, json, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{\"a\":1}"), ".");
+  EXPECT_EQ(harmony({}, json,
+                    "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{\"a\":1}"),
+            ".");
   EXPECT_EQ(harmony({}, json, "<|channel|>final<|message|>yes"), "yes");
-  EXPECT_EQ(harmony(weather(), {}, "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"city\": \"Ulm\"}"), ".");
-  EXPECT_EQ(harmony(weather(), {}, "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"city\": \"Rom\"}"),
+  EXPECT_EQ(harmony(weather(), {},
+                    "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"city\": \"Ulm\"}"),
+            ".");
+  EXPECT_EQ(harmony(weather(), {},
+                    "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"city\": \"Rom\"}"),
             "Rom\"}");
   EXPECT_EQ(harmony(weather(), {}, "<|channel|>final<|message|>yes"), ".");
   EXPECT_EQ(harmony(weather(Choice::required), {}, "<|channel|>final<|message|>yes"), "final<|message|>yes");
@@ -149,11 +155,14 @@ TEST_F(AnswerGrammarTest, HoldsCallsToTheirToolsOnceTheyBegin) {
   const ToolFormat* format = &json_tools_format();
   const std::string open = "<tool_call>\n{\"name\": \"";
   EXPECT_EQ(written(constrain({}, weather(), format), "Some {\"free\"} <text> <tool"), ".");
-  EXPECT_EQ(written(constrain({}, weather(), format), "So: " + open + "weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>"), ".");
+  EXPECT_EQ(written(constrain({}, weather(), format),
+                    "So: " + open + "weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>"),
+            ".");
   EXPECT_EQ(written(constrain({}, weather(), format), open + "weather\", \"arguments\": {\"city\": \"Ulm\"}}"), "…");
   EXPECT_EQ(written(constrain({}, weather(), format), open + "wetter"), "tter");
   EXPECT_EQ(written(constrain({}, weather(), format), open + "weather\", \"arguments\": {}}"), "}}");
-  const std::string twice = open + "now\", \"arguments\": {}}\n</tool_call>\n" + open + "now\", \"arguments\": {}}\n</tool_call>";
+  const std::string twice =
+      open + "now\", \"arguments\": {}}\n</tool_call>\n" + open + "now\", \"arguments\": {}}\n</tool_call>";
   EXPECT_EQ(written(constrain({}, weather(), format), twice), ".");
   ToolOptions one = weather();
   one.parallel = false;
@@ -190,24 +199,71 @@ struct FamilyCall {
 
 TEST_F(AnswerGrammarTest, WritesEveryFamilysCallsAndTheSplitterReadsThem) {
   const FamilyCall families[] = {
-      {&json_tools_format(), "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}\n</tool_call>", ""},
-      {&minimax_m2_format(), "<minimax:tool_call>\n<invoke name=\"weather\">\n<parameter name=\"city\">Ulm</parameter>\n<parameter name=\"days\">2</parameter>\n<parameter name=\"note\">n</parameter>\n</invoke>\n</minimax:tool_call>", ""},
-      {&qwen3_coder_format(), "<tool_call>\n<function=weather>\n<parameter=city>\nUlm\n</parameter>\n<parameter=days>\n2\n</parameter>\n<parameter=note>\nn\n</parameter>\n</function>\n</tool_call>", ""},
-      {&minicpm5_format(), "<function name=\"weather\"><param name=\"city\">Ulm</param><param name=\"days\">2</param><param name=\"note\">n</param></function>", ""},
-      {&muse_spark_format(), "<atem:function_calls>\n<atem:invoke name=\"weather\">\n<atem:parameter name=\"city\">Ulm</atem:parameter>\n<atem:parameter name=\"days\">2</atem:parameter>\n<atem:parameter name=\"note\">n</atem:parameter>\n</atem:invoke>\n</atem:function_calls>", ""},
-      {&glm47_format(), "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Ulm</arg_value>\n<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n<arg_key>note</arg_key>\n<arg_value>n</arg_value>\n</tool_call>", ""},
-      {&longcat_format(), "<longcat_tool_call>weather\n<longcat_arg_key>city</longcat_arg_key>\n<longcat_arg_value>Ulm</longcat_arg_value>\n<longcat_arg_key>days</longcat_arg_key>\n<longcat_arg_value>2</longcat_arg_value>\n<longcat_arg_key>note</longcat_arg_key>\n<longcat_arg_value>n</longcat_arg_value>\n</longcat_tool_call>", ""},
-      {&kimi_k2_format(), "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}<|tool_call_end|><|tool_calls_section_end|>", ""},
-      {&kimi_k3_format(), "<|open|>tools<|sep|><|open|>call tool=\"weather\"<|sep|><|open|>argument key=\"city\" type=\"string\"<|sep|>Ulm<|close|>argument<|sep|><|open|>argument key=\"days\" type=\"integer\"<|sep|>2<|close|>argument<|sep|><|open|>argument key=\"note\" type=\"string\"<|sep|>n<|close|>argument<|sep|><|close|>call<|sep|><|close|>tools<|sep|>", ""},
+      {&json_tools_format(),
+       "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}}\n</tool_call>",
+       ""},
+      {&minimax_m2_format(),
+       "<minimax:tool_call>\n<invoke name=\"weather\">\n<parameter name=\"city\">Ulm</parameter>\n<parameter "
+       "name=\"days\">2</parameter>\n<parameter name=\"note\">n</parameter>\n</invoke>\n</minimax:tool_call>",
+       ""},
+      {&qwen3_coder_format(),
+       "<tool_call>\n<function=weather>\n<parameter=city>\nUlm\n</parameter>\n<parameter=days>\n2\n</"
+       "parameter>\n<parameter=note>\nn\n</parameter>\n</function>\n</tool_call>",
+       ""},
+      {&minicpm5_format(),
+       "<function name=\"weather\"><param name=\"city\">Ulm</param><param name=\"days\">2</param><param "
+       "name=\"note\">n</param></function>",
+       ""},
+      {&muse_spark_format(),
+       "<atem:function_calls>\n<atem:invoke name=\"weather\">\n<atem:parameter "
+       "name=\"city\">Ulm</atem:parameter>\n<atem:parameter name=\"days\">2</atem:parameter>\n<atem:parameter "
+       "name=\"note\">n</atem:parameter>\n</atem:invoke>\n</atem:function_calls>",
+       ""},
+      {&glm47_format(),
+       "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Ulm</arg_value>\n<arg_key>days</"
+       "arg_key>\n<arg_value>2</arg_value>\n<arg_key>note</arg_key>\n<arg_value>n</arg_value>\n</tool_call>",
+       ""},
+      {&longcat_format(),
+       "<longcat_tool_call>weather\n<longcat_arg_key>city</longcat_arg_key>\n<longcat_arg_value>Ulm</"
+       "longcat_arg_value>\n<longcat_arg_key>days</longcat_arg_key>\n<longcat_arg_value>2</"
+       "longcat_arg_value>\n<longcat_arg_key>note</longcat_arg_key>\n<longcat_arg_value>n</longcat_arg_value>\n</"
+       "longcat_tool_call>",
+       ""},
+      {&kimi_k2_format(),
+       "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{\"city\": "
+       "\"Ulm\", \"days\": 2, \"note\": \"n\"}<|tool_call_end|><|tool_calls_section_end|>",
+       ""},
+      {&kimi_k3_format(),
+       "<|open|>tools<|sep|><|open|>call tool=\"weather\"<|sep|><|open|>argument key=\"city\" "
+       "type=\"string\"<|sep|>Ulm<|close|>argument<|sep|><|open|>argument key=\"days\" "
+       "type=\"integer\"<|sep|>2<|close|>argument<|sep|><|open|>argument key=\"note\" "
+       "type=\"string\"<|sep|>n<|close|>argument<|sep|><|close|>call<|sep|><|close|>tools<|sep|>",
+       ""},
       {&mistral_format(), "[TOOL_CALLS]weather[ARGS]{\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}", ""},
-      {&deepseek_format(), "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>", ""},
-      {&deepseek_dsml_format(), "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"weather\">\n<｜DSML｜parameter name=\"city\" string=\"true\">Ulm</｜DSML｜parameter>\n<｜DSML｜parameter name=\"days\" string=\"false\">2</｜DSML｜parameter>\n<｜DSML｜parameter name=\"note\" string=\"true\">n</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>", ""},
-      {&granite_format(), "<|tool_call|>[{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}]", ""},
-      {&llama3_format(), "{\"name\": \"weather\", \"parameters\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}", ""},
-      {&cohere_format(), "<|START_ACTION|>[{\"tool_name\": \"weather\", \"parameters\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}]<|END_ACTION|>", ""},
+      {&deepseek_format(),
+       "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+       ""},
+      {&deepseek_dsml_format(),
+       "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"weather\">\n<｜DSML｜parameter name=\"city\" "
+       "string=\"true\">Ulm</｜DSML｜parameter>\n<｜DSML｜parameter name=\"days\" "
+       "string=\"false\">2</｜DSML｜parameter>\n<｜DSML｜parameter name=\"note\" "
+       "string=\"true\">n</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+       ""},
+      {&granite_format(),
+       "<|tool_call|>[{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}]", ""},
+      {&llama3_format(), "{\"name\": \"weather\", \"parameters\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}",
+       ""},
+      {&cohere_format(),
+       "<|START_ACTION|>[{\"tool_name\": \"weather\", \"parameters\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}}]<|END_ACTION|>",
+       ""},
       {&pythonic_format(), "<|tool_call_start|>[weather(city=\"Ulm\", days=2, note=\"n\")]<|tool_call_end|>", ""},
       {&gemma4_format(), "<|tool_call>call:weather{city:<|\"|>Ulm<|\"|>,days:2,note:<|\"|>n<|\"|>}<tool_call|>", ""},
-      {&function_gemma_format(), "<start_function_call>call:weather{city:<escape>Ulm<escape>,days:2,note:<escape>n<escape>}<end_function_call>", ""},
+      {&function_gemma_format(),
+       "<start_function_call>call:weather{city:<escape>Ulm<escape>,days:2,note:<escape>n<escape>}<end_function_call>",
+       ""},
   };
   for (const FamilyCall& family : families) {
     SCOPED_TRACE(std::string(family.format->name()));
@@ -227,7 +283,8 @@ TEST_F(AnswerGrammarTest, WritesEveryFamilysCallsAndTheSplitterReadsThem) {
     };
     for (const int32_t id : tokenizer_->encode(family.call, false)) take(completion.push(id));
     take(completion.finish());
-    EXPECT_EQ(Json::parse(arguments, nullptr, false), Json::parse(R"({"city": "Ulm", "days": 2, "note": "n"})")) << arguments;
+    EXPECT_EQ(Json::parse(arguments, nullptr, false), Json::parse(R"({"city": "Ulm", "days": 2, "note": "n"})"))
+        << arguments;
     EXPECT_EQ(completion.tool_calls(), 1);
   }
 }
@@ -243,7 +300,8 @@ std::string refusal(const std::function<void()>& body) {
 }
 
 TEST_F(AnswerGrammarTest, NamesWhatIsWrong) {
-  EXPECT_NE(refusal([&] { constrain({Kind::json_schema, R"({"type": "colour"})"}); }).find("colour"), std::string::npos);
+  EXPECT_NE(refusal([&] { constrain({Kind::json_schema, R"({"type": "colour"})"}); }).find("colour"),
+            std::string::npos);
   EXPECT_NE(refusal([&] { constrain({Kind::json_schema, "{"}); }).find("json_schema"), std::string::npos);
   EXPECT_NE(refusal([&] { constrain({Kind::regex, "("}); }).find("regex"), std::string::npos);
   EXPECT_NE(refusal([&] { constrain({Kind::lark, "start: nowhere"}); }).find("nowhere"), std::string::npos);
@@ -257,7 +315,8 @@ TEST_F(AnswerGrammarTest, NamesWhatIsWrong) {
 TEST_F(AnswerGrammarTest, HoldsAStrictSchemaInFullOrRefusesIt) {
   ToolOptions tools = weather();
   Json& function = tools.tools[0]["function"];
-  function["parameters"]["properties"]["city"] = {{"type", "array"}, {"uniqueItems", true}, {"items", {{"type", "string"}}}};
+  function["parameters"]["properties"]["city"] = {
+      {"type", "array"}, {"uniqueItems", true}, {"items", {{"type", "string"}}}};
   EXPECT_NE(constrain({}, tools, &json_tools_format()), nullptr);
   function["strict"] = true;
   EXPECT_THROW(constrain({}, tools, &json_tools_format()), Error);
@@ -298,14 +357,16 @@ TEST_F(AnswerGrammarTest, IsBoundedForHostileGrammars) {
   std::string names;
   for (int i = 0; i < 40'000; ++i) names += (i ? ",\"v" : "\"v") + std::to_string(i) + "\"";
   std::string properties, choices;
-  for (int i = 0; i < 20'000; ++i) properties += (i ? ",\"p" : "\"p") + std::to_string(i) + "\": {\"type\": \"string\"}";
+  for (int i = 0; i < 20'000; ++i)
+    properties += (i ? ",\"p" : "\"p") + std::to_string(i) + "\": {\"type\": \"string\"}";
   for (int i = 0; i < 14; ++i) {
     choices += std::string(i ? "," : "") + R"({"oneOf": [{"properties": {"a)" + std::to_string(i) +
                R"(": {"type": "string"}}}, {"properties": {"b)" + std::to_string(i) + R"(": {"type": "integer"}}}]})";
   }
   const AnswerGrammar hostile[] = {
       {Kind::json_schema, R"({"$ref": "#"})"},
-      {Kind::json_schema, R"({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"})"},
+      {Kind::json_schema,
+       R"({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"})"},
       {Kind::json_schema, R"({"allOf": [{"$ref": "#"}, {"$ref": "#"}]})"},
       {Kind::json_schema, R"({"description": ")" + std::string(10 << 20, 'x') + "\"}"},
       {Kind::json_schema, R"({"enum": [)" + names + "]}"},
@@ -341,7 +402,8 @@ TEST_F(AnswerGrammarTest, IsBoundedForHostileGrammars) {
     });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     EXPECT_LT(seconds, 10);  // far above what it takes, far below for ever
-    if (std::getenv("MLXK_SHOW")) printf("%6.2f s  %s  %s\n", seconds, grammar.source.substr(0, 60).c_str(), why.substr(0, 90).c_str());
+    if (std::getenv("MLXK_SHOW"))
+      printf("%6.2f s  %s  %s\n", seconds, grammar.source.substr(0, 60).c_str(), why.substr(0, 90).c_str());
   }
 }
 

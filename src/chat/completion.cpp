@@ -17,7 +17,8 @@ std::vector<std::string> joined(std::vector<std::string> first, const std::vecto
 }
 
 /// What of the vocabulary belongs to reasoning and tool calls, so that it ends no answer.
-std::vector<std::string> own_markers(const ReasoningFormat& reasoning, const ToolFormat* calls, const ToolOptions& tools) {
+std::vector<std::string> own_markers(const ReasoningFormat& reasoning, const ToolFormat* calls,
+                                     const ToolOptions& tools) {
   std::vector<std::string> all = reasoning.markers();
   if (!calls || !tools.active()) return all;
   return joined(joined(std::move(all), calls->openings()), calls->marks());

@@ -17,8 +17,8 @@ namespace mlxk {
 /// The way from token ids to what a reader sees: characters, stop strings, reasoning, tool calls. One thread at a time.
 class Completion {
  public:
-  /// `stops` are the request's own; those of the tokenizer come on top. Without `calls`, or where `tools` are not active,
-  /// calls are text.
+  /// `stops` are the request's own; those of the tokenizer come on top. Without `calls`, or where `tools` are not
+  /// active, calls are text.
   Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops, ReasoningFormat format,
              const ToolFormat* calls = nullptr, const ToolOptions& tools = {});
   /// One for another answer to the same prompt; looks nothing up in the vocabulary.

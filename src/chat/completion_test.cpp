@@ -82,8 +82,9 @@ TEST(Completion, TokensOfAMarkerThatIsWrittenInPiecesAreNoReasoning) {
 TEST(Completion, CountsTheReasoningOfHarmonyMessages) {
   const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"};
   const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
-  EXPECT_EQ(reasoning_tokens({"<|channel|>", "analysis", "<|message|>", "h", "m", "<|end|>", "<|start|>", "assistant"}, special,
-                             harmony), 2);
+  EXPECT_EQ(reasoning_tokens({"<|channel|>", "analysis", "<|message|>", "h", "m", "<|end|>", "<|start|>", "assistant"},
+                             special, harmony),
+            2);
 }
 
 TEST(Completion, OneForAnotherAnswerBeginsAnew) {
@@ -106,13 +107,14 @@ TEST(Completion, OneForAnotherAnswerBeginsAnew) {
 TEST(Completion, DoesNotEndAtTheEndOfAHarmonyMessage) {
   const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
   const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"};
-  const auto tokenizer = testing::small_tokenizer(
-      {"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>", "analysis", "final", "assistant", "hm", "yes"},
-      special);
+  const auto tokenizer = testing::small_tokenizer({"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>",
+                                                   "analysis", "final", "assistant", "hm", "yes"},
+                                                  special);
   Completion completion(tokenizer, {}, harmony);
   std::string shown;
   for (const int32_t id : {0, 5, 1, 8, 2, 3, 7, 0, 6, 1, 9, 4}) {
-    for (const Part& part : completion.push(id)) shown += (part.kind == Part::Kind::reasoning ? "R:" : "A:") + part.text;
+    for (const Part& part : completion.push(id))
+      shown += (part.kind == Part::Kind::reasoning ? "R:" : "A:") + part.text;
   }
   for (const Part& part : completion.finish()) shown += part.text;
   EXPECT_EQ(shown, "R:hmA:yes");
@@ -146,23 +148,27 @@ std::string calls(const std::vector<std::string>& tokens, const std::vector<std:
 TEST(Completion, FindsCallsBehindReasoningAndEndsThemAtStops) {
   const ReasoningFormat think = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};
   const std::vector<std::string> special = {"<think>", "</think>", "<|im_end|>"};
-  EXPECT_EQ(calls({"<think>", "a <tool_call> b", "</think>", "\n\n", "<tool_", "call>{\"name\": \"f\", \"argu", "ments\": {\"a\":",
-                   " 1}}\n</tool_call>", "<|im_end|>", "x"}, special, {}, think, json_tools_format()),
+  EXPECT_EQ(calls({"<think>", "a <tool_call> b", "</think>", "\n\n", "<tool_", "call>{\"name\": \"f\", \"argu",
+                   "ments\": {\"a\":", " 1}}\n</tool_call>", "<|im_end|>", "x"},
+                  special, {}, think, json_tools_format()),
             "|R:a <tool_call> b|C:f{\"a\": 1} stopped");
-  EXPECT_EQ(calls({"<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"one", " STOP", " two\"}}"}, special, {"STOP"}, think,
-                  json_tools_format()),
+  EXPECT_EQ(calls({"<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"one", " STOP", " two\"}}"}, special, {"STOP"},
+                  think, json_tools_format()),
             "|C:f{\"a\": \"one \"} stopped");
 }
 
 TEST(Completion, TakesHarmonysMessagesToFunctionsAsCalls) {
   const ReasoningFormat harmony = {ReasoningFormat::Kind::harmony, "", "", false};
   const std::vector<std::string> special = {"<|channel|>", "<|message|>", "<|constrain|>", "<|call|>"};
-  EXPECT_EQ(calls({"<|channel|>", "commentary to=func", "tions.f ", "<|constrain|>", "json", "<|message|>", "{\"a\"", ": 1}", "<|call|>"},
+  EXPECT_EQ(calls({"<|channel|>", "commentary to=func", "tions.f ", "<|constrain|>", "json", "<|message|>", "{\"a\"",
+                   ": 1}", "<|call|>"},
                   special, {}, harmony, harmony_format()),
             "|C:f{\"a\": 1}");
-  EXPECT_EQ(calls({" to=functions.f", "<|channel|>", "commentary json", "<|message|>", "{}"}, special, {}, harmony, harmony_format()),
+  EXPECT_EQ(calls({" to=functions.f", "<|channel|>", "commentary json", "<|message|>", "{}"}, special, {}, harmony,
+                  harmony_format()),
             "|C:f{}");
-  EXPECT_EQ(calls({"<|channel|>", "commentary to=functions.f", "<|message|>", "{\"a\": [1"}, special, {}, harmony, harmony_format()),
+  EXPECT_EQ(calls({"<|channel|>", "commentary to=functions.f", "<|message|>", "{\"a\": [1"}, special, {}, harmony,
+                  harmony_format()),
             "|C:f{\"a\": []}");
 }
 

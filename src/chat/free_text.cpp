@@ -37,7 +37,8 @@ FreeText::FreeText(const GrammarCompiler& compiler, std::vector<std::string> mar
 void FreeText::allowed(std::span<uint32_t> mask) const {
   set_all(mask, tokenizer_.vocab_size());
   for (const auto& [begun, tokens] : crossing_) {
-    const bool live = tail_.size() >= begun.size() && tail_.compare(tail_.size() - begun.size(), begun.size(), begun) == 0;
+    const bool live =
+        tail_.size() >= begun.size() && tail_.compare(tail_.size() - begun.size(), begun.size(), begun) == 0;
     if (!live) continue;
     for (const int32_t id : tokens) set_bit(mask, id, false);
   }

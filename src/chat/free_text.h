@@ -11,8 +11,8 @@
 
 namespace mlxk {
 
-/// Any text up to a marker, token by token. A token that would reach behind the marker is not allowed, so that what follows
-/// begins with a token of its own.
+/// Any text up to a marker, token by token. A token that would reach behind the marker is not allowed, so that what
+/// follows begins with a token of its own.
 class FreeText {
  public:
   /// The compiler's tokenizer outlives it.
@@ -28,7 +28,8 @@ class FreeText {
   std::vector<std::string> markers_;
   size_t longest_ = 0;
   std::string tail_;                                     // of the text, what may begin a marker
-  std::map<std::string, std::vector<int32_t>> crossing_;  // where the text ends with the key: tokens that complete a marker and go on
+  std::map<std::string, std::vector<int32_t>>
+      crossing_;  // where the text ends with the key: tokens that complete a marker and go on
 };
 
 /// Sets the bits of ids below `count`, clears the others.

@@ -25,9 +25,9 @@ struct ReasoningFormat {
 /// never from a name. `prompt` is the rendered prompt.
 ReasoningFormat detect_reasoning(std::string_view template_source, const Tokenizer& tokenizer, std::string_view prompt);
 
-/// Splits output that comes in pieces into reasoning, answer and, where the format has them, tool calls (a part with the
-/// name, then their arguments as the model wrote them), each text once. The parts, joined by kind, depend on the text
-/// alone, never on how it was cut.
+/// Splits output that comes in pieces into reasoning, answer and, where the format has them, tool calls (a part with
+/// the name, then their arguments as the model wrote them), each text once. The parts, joined by kind, depend on the
+/// text alone, never on how it was cut.
 class ReasoningSplitter {
  public:
   explicit ReasoningSplitter(ReasoningFormat format);

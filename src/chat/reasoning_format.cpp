@@ -43,7 +43,8 @@ ReasoningFormat detect_reasoning(std::string_view template_source, const Tokeniz
                                  std::string_view prompt) {
   const auto in_vocabulary = [&](std::string_view token) { return tokenizer.token_to_id(token).has_value(); };
   const auto in_template = [&](std::string_view text) { return template_source.find(text) != std::string_view::npos; };
-  if (in_vocabulary("<|channel|>") && in_vocabulary("<|message|>")) return {ReasoningFormat::Kind::harmony, "", "", false};
+  if (in_vocabulary("<|channel|>") && in_vocabulary("<|message|>"))
+    return {ReasoningFormat::Kind::harmony, "", "", false};
   const auto tags = [&](const Tags& row) {
     return ReasoningFormat{ReasoningFormat::Kind::tags, std::string(row.open), std::string(row.close),
                            ends_inside(prompt, row.open)};

@@ -85,8 +85,8 @@ TEST(ReasoningSplitter, ReadsHarmonyChannels) {
 }
 
 TEST(PartFormatter, WritesEachHeadingOnce) {
-  const std::vector<Part> parts = {{Part::Kind::reasoning, "a"}, {Part::Kind::reasoning, "b"}, {Part::Kind::answer, "c"},
-                                   {Part::Kind::answer, "d"}};
+  const std::vector<Part> parts = {
+      {Part::Kind::reasoning, "a"}, {Part::Kind::reasoning, "b"}, {Part::Kind::answer, "c"}, {Part::Kind::answer, "d"}};
   EXPECT_EQ(PartFormatter(true).format(parts), "**[Reasoning]**\n\nab\n\n---\n\n**[Answer]**\n\ncd");
   EXPECT_EQ(PartFormatter(false).format(parts), "cd");
 }
@@ -126,14 +126,15 @@ TEST(DetectReasoning, KnowsTheFormatFromVocabularyAndTemplate) {
   EXPECT_TRUE(detect_reasoning("", qwen, "<|im_start|>assistant\n<think>\n").prompt_opens);
   EXPECT_FALSE(detect_reasoning("", qwen, "<think>\n\n</think>\n\n").prompt_opens);
   EXPECT_EQ(detect_reasoning("", Vocabulary({"<|channel|>", "<|message|>"}), "").kind, ReasoningFormat::Kind::harmony);
-  EXPECT_EQ(detect_reasoning("'<|channel>thought\\n'", Vocabulary({"<|channel>", "<channel|>"}), "").close, "<channel|>");
+  EXPECT_EQ(detect_reasoning("'<|channel>thought\\n'", Vocabulary({"<|channel>", "<channel|>"}), "").close,
+            "<channel|>");
   EXPECT_EQ(detect_reasoning("{{ '[THINK]' }}{{ '[/THINK]' }}", Vocabulary({}), "").open, "[THINK]");
   EXPECT_EQ(detect_reasoning("a plain template", Vocabulary({"<|im_end|>"}), "").kind, ReasoningFormat::Kind::none);
 }
 
 TEST(ImplicitStopStrings, AreEndsOfTheAnswerAndNotOfItsParts) {
-  const Vocabulary vocabulary({"<|im_end|>", "<|vision_end|>", "<|end|>", "<|vendor|>", "<|END_OF_TURN_TOKEN|>", "<|tool_call_end|>",
-                               "<end_of_utterance>"});
+  const Vocabulary vocabulary({"<|im_end|>", "<|vision_end|>", "<|end|>", "<|vendor|>", "<|END_OF_TURN_TOKEN|>",
+                               "<|tool_call_end|>", "<end_of_utterance>"});
   const auto as_set = [](const std::vector<std::string>& all) { return std::set<std::string>(all.begin(), all.end()); };
   EXPECT_EQ(as_set(implicit_stop_strings(vocabulary, {})),
             (std::set<std::string>{"<|im_end|>", "<|end|>", "<|END_OF_TURN_TOKEN|>", "<end_of_utterance>"}));

@@ -13,10 +13,10 @@
 
 namespace mlxk {
 
-/// Finds the tool calls in an answer that comes in pieces. What it gives depends on the text alone, never on how it was cut:
-/// the text between calls without the blanks around them, and each call's name and arguments. The arguments' pieces make
-/// valid JSON. Markup that is no call is text, as it stands; from when its name and the beginning of its arguments were
-/// read a call is a call, and where its arguments break off they are closed.
+/// Finds the tool calls in an answer that comes in pieces. What it gives depends on the text alone, never on how it was
+/// cut: the text between calls without the blanks around them, and each call's name and arguments. The arguments'
+/// pieces make valid JSON. Markup that is no call is text, as it stands; from when its name and the beginning of its
+/// arguments were read a call is a call, and where its arguments break off they are closed.
 class ToolCallSplitter {
  public:
   /// `format` null, or options that are not active: all is text.

@@ -22,10 +22,13 @@ std::string split(const ToolFormat& format, const std::string& text, const ToolO
 
 TEST(ToolCallSplitter, ReadsJsonCalls) {
   const ToolFormat& format = json_tools_format();
-  EXPECT_EQ(split(format, "Let me see.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>"),
-            R"(|T:Let me see.|C:weather{"city": "Ulm"})");
-  EXPECT_EQ(split(format, "<tool_call>{\"name\":\"a\",\"arguments\":{}}</tool_call>\n<tool_call>{\"arguments\":{\"x\":[1,2]},"
-                          "\"name\":\"b\"}</tool_call>\n"),
+  EXPECT_EQ(
+      split(format,
+            "Let me see.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>"),
+      R"(|T:Let me see.|C:weather{"city": "Ulm"})");
+  EXPECT_EQ(split(format,
+                  "<tool_call>{\"name\":\"a\",\"arguments\":{}}</tool_call>\n<tool_call>{\"arguments\":{\"x\":[1,2]},"
+                  "\"name\":\"b\"}</tool_call>\n"),
             R"(|C:a{}|C:b{"x":[1,2]})");
   EXPECT_EQ(split(format, R"(<tool_call>{"name": "a"}</tool_call> done )"), R"(|C:a{}|T:done )");
   EXPECT_EQ(split(format, R"(<tool_call>{"name": "a", "arguments": "{\"x\": 1}"}</tool_call>)"), R"(|C:a{"x": 1})");
@@ -33,8 +36,9 @@ TEST(ToolCallSplitter, ReadsJsonCalls) {
 
 TEST(ToolCallSplitter, GivesMarkupThatIsNoCallBackAsText) {
   const ToolFormat& format = json_tools_format();
-  for (const char* text : {"<tool_call>", "<tool_call>call me</tool_call>", "<tool_call>{}</tool_call>", "a <tool_call>[1]",
-                           "<tool_call>{\"name\": 1}</tool_call>", "</tool_call>", "a\n<tool_call>\n\n{\"nam", " \n"}) {
+  for (const char* text :
+       {"<tool_call>", "<tool_call>call me</tool_call>", "<tool_call>{}</tool_call>", "a <tool_call>[1]",
+        "<tool_call>{\"name\": 1}</tool_call>", "</tool_call>", "a\n<tool_call>\n\n{\"nam", " \n"}) {
     EXPECT_EQ(split(format, text), std::string("|T:") + text);
   }
 }

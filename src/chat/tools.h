@@ -14,7 +14,8 @@ namespace mlxk {
 /// What a request says of tools.
 struct ToolOptions {
   enum class Choice { none, automatic, required, named };
-  Json tools = Json::array();  // OpenAI's: [{"type":"function","function":{"name","description","parameters","strict"}}]
+  Json tools =
+      Json::array();  // OpenAI's: [{"type":"function","function":{"name","description","parameters","strict"}}]
   Choice choice = Choice::automatic;  // none also where there are no tools
   std::string name;                   // of Choice::named
   bool parallel = true;               // more than one call in an answer
@@ -23,7 +24,8 @@ struct ToolOptions {
   bool active() const { return choice != Choice::none && !tools.empty(); }
 };
 
-/// How a model writes tool calls: one of the families of tool_formats.inc. Immutable, any thread, lives as long as the program.
+/// How a model writes tool calls: one of the families of tool_formats.inc. Immutable, any thread, lives as long as the
+/// program.
 class ToolFormat;
 
 /// Recognised from the chat template's source, then from the vocabulary; null when the model calls no tools.

@@ -9,8 +9,8 @@ namespace mlxk {
 /// Sets `quantization` and its twin for the hub, quantization_config; null removes both.
 void set_quantization(Json& config, const Json& quantization);
 
-/// Overwrites eos_token_id by that of generation_config.json in `folder`, which is what generation goes by. A missing or
-/// broken file changes nothing.
+/// Overwrites eos_token_id by that of generation_config.json in `folder`, which is what generation goes by. A missing
+/// or broken file changes nothing.
 void take_generation_eos(Json& config, const std::filesystem::path& folder);
 
 /// Writes config.json into `folder` as mlx-lm does: keys sorted, indent 4, without the source's path; throws io.

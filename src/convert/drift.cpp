@@ -49,7 +49,8 @@ std::vector<mx::array> log_probabilities(const std::filesystem::path& folder, co
 
 Drift measure_drift(const std::filesystem::path& reference, const std::filesystem::path& result,
                     const std::vector<int32_t>& tokens, const ProgressSink& progress) {
-  const std::vector<int32_t> text(tokens.begin(), tokens.begin() + static_cast<int64_t>(std::min(tokens.size(), kMaxTokens)));
+  const std::vector<int32_t> text(tokens.begin(),
+                                  tokens.begin() + static_cast<int64_t>(std::min(tokens.size(), kMaxTokens)));
   if (text.size() < 8) {
     throw Error(ErrorKind::invalid, fmt::format("[check] the text is {} tokens long, needed are 8", text.size()));
   }

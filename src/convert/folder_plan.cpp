@@ -106,11 +106,11 @@ void FolderPlan::add(const LayoutTensor& tensor) {
     plan.shape.back() = packed_columns * 32 / bits;
     auto groups = plan.shape;
     groups.back() /= group;
-    const bool fits = tensor.entry().dtype == TensorDtype::u32 && plan.shape.size() >= 2 &&
-                      plan.shape.back() % group == 0 && plan.shape.back() * bits / 32 == packed_columns &&
-                      scales->shape() == groups && scales->parts.size() == tensor.parts.size() &&
-                      plan.from.has_biases() == (plan.biases != nullptr) &&
-                      (!plan.biases || (plan.biases->shape() == groups && plan.biases->entry().dtype == scales->entry().dtype));
+    const bool fits =
+        tensor.entry().dtype == TensorDtype::u32 && plan.shape.size() >= 2 && plan.shape.back() % group == 0 &&
+        plan.shape.back() * bits / 32 == packed_columns && scales->shape() == groups &&
+        scales->parts.size() == tensor.parts.size() && plan.from.has_biases() == (plan.biases != nullptr) &&
+        (!plan.biases || (plan.biases->shape() == groups && plan.biases->entry().dtype == scales->entry().dtype));
     if (!fits) {
       throw Error(ErrorKind::bad_model,
                   fmt::format("[convert] layer {}: weight, scales and biases do not fit {} bits in groups of {}", layer,
@@ -129,8 +129,8 @@ void FolderPlan::add(const LayoutTensor& tensor) {
   if (!recipe_ || !matrix) return add_float(std::move(plan));
   const auto base_group = static_cast<uint64_t>(recipe_->base().group_size);
   if (plan.shape.back() % base_group == 0) return add_packed(std::move(plan), recipe_->of(layer));
-  warnings_.push_back(
-      fmt::format("{} is not quantised: {} columns are not whole groups of {}", tensor.name, plan.shape.back(), base_group));
+  warnings_.push_back(fmt::format("{} is not quantised: {} columns are not whole groups of {}", tensor.name,
+                                  plan.shape.back(), base_group));
   add_float(std::move(plan));
 }
 

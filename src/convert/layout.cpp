@@ -171,7 +171,8 @@ class Layout {
     add(fmt::format("{}", fmt::join(parts, ".")), parts, static_cast<size_t>(expert), tensor).stacked = true;
   }
 
-  LayoutTensor& add(const std::string& name, const std::vector<std::string_view>& parts, size_t at, const SourceTensor& tensor) {
+  LayoutTensor& add(const std::string& name, const std::vector<std::string_view>& parts, size_t at,
+                    const SourceTensor& tensor) {
     auto& placed = placed_[key_of(tensor.entry.name, parts)];
     placed.name = name;
     if (placed.parts.size() <= at) placed.parts.resize(at + 1);
@@ -255,7 +256,8 @@ class Layout {
       const size_t count = tensor.stacked ? static_cast<size_t>(expert_count()) : 1;
       for (size_t i = 0; i < count; ++i) {
         const auto* part = i < tensor.parts.size() ? tensor.parts[i] : nullptr;
-        if (!part) throw Error(ErrorKind::bad_model, fmt::format("[convert] expert {} of {} is missing", i, tensor.name));
+        if (!part)
+          throw Error(ErrorKind::bad_model, fmt::format("[convert] expert {} of {} is missing", i, tensor.name));
         if (part->entry.shape != first->entry.shape || part->entry.dtype != first->entry.dtype) {
           throw Error(ErrorKind::bad_model,
                       fmt::format("[convert] tensor {} is {} [{}], {} is {} [{}]", part->entry.name,

@@ -80,7 +80,8 @@ void add_tag(std::vector<Block>& blocks, std::string_view tag) {
 
 std::string drift_lines(const Drift& drift) {
   return fmt::format(
-      "\n## Drift from the source\n\nMeasured by `mlxk convert --check` on {} tokens of the text that comes with mlxk.\n\n"
+      "\n## Drift from the source\n\nMeasured by `mlxk convert --check` on {} tokens of the text that comes with "
+      "mlxk.\n\n"
       "| | |\n|---|---|\n| KL divergence, mean | {:.6f} nats |\n| KL divergence, largest | {:.6f} nats |\n"
       "| same likeliest token | {:.2f} % |\n",
       drift.tokens, drift.mean_kl, drift.max_kl, drift.top1_agreement * 100);

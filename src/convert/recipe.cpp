@@ -23,7 +23,8 @@ bool ends_with(std::string_view text, std::string_view end) {
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 bool is_number(std::string_view word) {
-  return !word.empty() && word.size() < 10 && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return !word.empty() && word.size() < 10 &&
+         std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// What follows the first dot; empty without one.
@@ -42,9 +43,10 @@ const Mixed& mixed(const std::string& name) {
   for (const auto& row : kMixed) {
     if (row.name == name) return row;
   }
-  throw Error(ErrorKind::usage, fmt::format("[convert] the recipe must be mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6, "
-                                            "got {}",
-                                            name));
+  throw Error(ErrorKind::usage,
+              fmt::format("[convert] the recipe must be mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6, "
+                          "got {}",
+                          name));
 }
 
 LayerForm eight_bits() { return {{8, 64, "affine"}, {{"group_size", 64}, {"bits", 8}}}; }
@@ -70,7 +72,8 @@ QuantRecipe::QuantRecipe(const ConvertOptions& options, std::string model_type, 
     throw Error(ErrorKind::unsupported,
                 fmt::format("[convert] {} needs layers named down_proj, this model has none", options.recipe));
   }
-  for (std::string_view part = *down; !part.empty() && !is_number(part_of(part, 0)); part = after_dot(part)) ++layer_at_;
+  for (std::string_view part = *down; !part.empty() && !is_number(part_of(part, 0)); part = after_dot(part))
+    ++layer_at_;
   std::set<std::string_view> numbers;
   for (const auto& name : names) {
     const auto number = part_of(name, layer_at_);

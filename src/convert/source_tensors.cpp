@@ -62,7 +62,8 @@ std::map<std::string, std::string> read_torch_index(const fs::path& path) {
     throw Error(ErrorKind::bad_model, fmt::format("{} has no weight_map", path.string()));
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path()) {
-      throw Error(ErrorKind::bad_model, fmt::format("{}: tensor {} is in no file of the folder", path.string(), tensor));
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("{}: tensor {} is in no file of the folder", path.string(), tensor));
     }
     shard_of[tensor] = file.get<std::string>();
   }

@@ -39,8 +39,9 @@ fs::path library_path() {
   for (const auto& place : places) {
     if (fs::exists(place)) return place;
   }
-  throw Error(ErrorKind::unsupported, fmt::format("{} is neither in {} nor in {}", name, places[0].parent_path().string(),
-                                                  places[1].parent_path().string()),
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{} is neither in {} nor in {}", name, places[0].parent_path().string(),
+                          places[1].parent_path().string()),
               "reinstall mlxk, or build it with -DMLXK_ENGINE=ON");
 }
 

@@ -13,7 +13,8 @@ constexpr std::string_view kPrefix = "models--";
 constexpr std::string_view kHiddenMark = "TEST-CACHE-SENTINEL";
 
 std::string replace_all(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 

@@ -26,7 +26,8 @@ std::string repo_name(std::string_view folder);
 /// Every model repository in `cache`, sorted by name; empty when there is no cache.
 std::vector<CachedRepo> cached_repos(const std::filesystem::path& cache);
 
-/// Names of the usable snapshot folders of `repo`, newest first. A link that leaves the repository and the cache is not one.
+/// Names of the usable snapshot folders of `repo`, newest first. A link that leaves the repository and the cache is not
+/// one.
 std::vector<std::string> snapshots(const CachedRepo& repo);
 
 /// The snapshot meant when none is named: the one of refs/main, else the newest.

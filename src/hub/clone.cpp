@@ -72,7 +72,8 @@ fs::path clone_target(const std::string& word, const std::string& repo_name) {
   const auto home = workspace_home();
   if (word.empty()) {
     if (!home) {
-      throw Error(ErrorKind::invalid, "Target directory required.", "name one, or set MLXK_WORKSPACE_HOME to a folder of workspaces");
+      throw Error(ErrorKind::invalid, "Target directory required.",
+                  "name one, or set MLXK_WORKSPACE_HOME to a folder of workspaces");
     }
     return *home / repo_name.substr(repo_name.rfind('/') + 1);
   }
@@ -104,13 +105,15 @@ void check_clone_target(const fs::path& target, const fs::path& cache) {
 }
 
 CloneCache::CloneCache(const std::string& spec, const fs::path& target) {
-  const std::string key = Digest(Digest::Kind::sha256).add(fmt::format("{}:{}", spec, target.string())).hex().substr(0, 16);
+  const std::string key =
+      Digest(Digest::Kind::sha256).add(fmt::format("{}:{}", spec, target.string())).hex().substr(0, 16);
   path_ = target.parent_path() / (".mlxk2_temp_" + key);
   make_folders(path_);
   lock_ = FileLock::try_lock(path_ / kCacheMark, true);
   if (lock_.held()) return;
   std::error_code error;
-  if (!fs::exists(path_ / kCacheMark, error)) throw Error(ErrorKind::io, fmt::format("cannot write {}", path_.string()));
+  if (!fs::exists(path_ / kCacheMark, error))
+    throw Error(ErrorKind::io, fmt::format("cannot write {}", path_.string()));
   throw Error(ErrorKind::unavailable, fmt::format("another process clones to {}", target.string()));
 }
 

@@ -7,16 +7,16 @@
 
 namespace mlxk {
 
-/// Where `mlxk clone` puts a workspace: `word` as a path; a bare name lies in the workspace home where there is one; nothing:
-/// named like the repository there. Absolute. Throws invalid when nothing is given and there is no home.
+/// Where `mlxk clone` puts a workspace: `word` as a path; a bare name lies in the workspace home where there is one;
+/// nothing: named like the repository there. Absolute. Throws invalid when nothing is given and there is no home.
 std::filesystem::path clone_target(const std::string& word, const std::string& repo_name);
 
-/// Throws invalid unless `target` can become a workspace: absent or an empty folder, in a folder that can be written to,
-/// outside `cache`.
+/// Throws invalid unless `target` can become a workspace: absent or an empty folder, in a folder that can be written
+/// to, outside `cache`.
 void check_clone_target(const std::filesystem::path& target, const std::filesystem::path& cache);
 
-/// The private cache beside a target that one clone downloads into; it stays until the clone is done, so that an interrupted
-/// one goes on where it was.
+/// The private cache beside a target that one clone downloads into; it stays until the clone is done, so that an
+/// interrupted one goes on where it was.
 class CloneCache {
  public:
   /// For `spec` to `target`: the same arguments find the same folder again. Throws io, unavailable when another process
@@ -36,9 +36,9 @@ class CloneCache {
   bool keep_ = true;
 };
 
-/// Copies the files of `snapshot`, links resolved, into the new folder `staging`; copy-on-write where the file system can. With
-/// `hard_links` they become other names of the same content (of a CloneCache's blobs). Throws bad_model for a link that leads
-/// out of the snapshot's repository, io.
+/// Copies the files of `snapshot`, links resolved, into the new folder `staging`; copy-on-write where the file system
+/// can. With `hard_links` they become other names of the same content (of a CloneCache's blobs). Throws bad_model for a
+/// link that leads out of the snapshot's repository, io.
 void copy_snapshot(const std::filesystem::path& snapshot, const std::filesystem::path& staging, bool hard_links);
 
 /// Makes `folder` a managed workspace cloned from `repo` at `commit`, with its content hash where that is defined.

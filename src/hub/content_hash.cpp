@@ -143,7 +143,8 @@ std::optional<std::map<std::string, HashedFile>> read_index(const Json& sentinel
     if (!entry.is_object()) return std::nullopt;
     const Json path = entry.value("path", Json()), size = entry.value("size", Json()),
                time = entry.value("mtime_ns", Json()), sha = entry.value("sha", Json());
-    if (!path.is_string() || !size.is_number_unsigned() || !time.is_number_integer() || !sha.is_string()) return std::nullopt;
+    if (!path.is_string() || !size.is_number_unsigned() || !time.is_number_integer() || !sha.is_string())
+      return std::nullopt;
     HashedFile file{path.get<std::string>(), size.get<uint64_t>(), time.get<int64_t>(), sha.get<std::string>()};
     if (!is_safe_path(file.path)) return std::nullopt;
     index[file.path] = std::move(file);
@@ -176,12 +177,40 @@ void heal_times(const fs::path& workspace, Json sentinel, const std::map<std::st
 }  // namespace
 
 const std::vector<std::string>& default_exclusions() {
-  static const std::vector<std::string> rules = {
-      ".hf_cache/", std::string(kSentinelName), ".git/", ".github/", "__pycache__/", ".vscode/", ".idea/",
-      ".ipynb_checkpoints/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", ".tox/", "node_modules/", ".venv/", "venv/",
-      "*.lock", "*.tmp", "*.log", "*.bak", ".DS_Store", "._*", ".Spotlight-V100/", ".Trashes/", ".fseventsd/",
-      ".TemporaryItems/", ".apdisk", "Icon\r", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN/", "System Volume Information/",
-      "*~", ".*.swp", ".*.swo"};
+  static const std::vector<std::string> rules = {".hf_cache/",
+                                                 std::string(kSentinelName),
+                                                 ".git/",
+                                                 ".github/",
+                                                 "__pycache__/",
+                                                 ".vscode/",
+                                                 ".idea/",
+                                                 ".ipynb_checkpoints/",
+                                                 ".mypy_cache/",
+                                                 ".pytest_cache/",
+                                                 ".ruff_cache/",
+                                                 ".tox/",
+                                                 "node_modules/",
+                                                 ".venv/",
+                                                 "venv/",
+                                                 "*.lock",
+                                                 "*.tmp",
+                                                 "*.log",
+                                                 "*.bak",
+                                                 ".DS_Store",
+                                                 "._*",
+                                                 ".Spotlight-V100/",
+                                                 ".Trashes/",
+                                                 ".fseventsd/",
+                                                 ".TemporaryItems/",
+                                                 ".apdisk",
+                                                 "Icon\r",
+                                                 "Thumbs.db",
+                                                 "desktop.ini",
+                                                 "$RECYCLE.BIN/",
+                                                 "System Volume Information/",
+                                                 "*~",
+                                                 ".*.swp",
+                                                 ".*.swo"};
   return rules;
 }
 
@@ -246,7 +275,8 @@ void recalculate_content_hash(const fs::path& workspace) {
   const auto hash = hash_content(workspace, exclusions);
   if (!hash) {
     throw Error(ErrorKind::bad_model,
-                fmt::format("{} has no content hash: a broken safetensors header or a link that leaves it", workspace.string()));
+                fmt::format("{} has no content hash: a broken safetensors header or a link that leaves it",
+                            workspace.string()));
   }
   set_content_hash(*sentinel, *hash, exclusions);
   write_sentinel(workspace, *sentinel);

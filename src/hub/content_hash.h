@@ -27,8 +27,8 @@ struct ContentHash {
 /// What is not content: names of folders end with "/", the others are globs on a file's own name.
 const std::vector<std::string>& default_exclusions();
 
-/// Content hash v2 of `workspace`: weights by their safetensors header alone, so it reads no weight. None when it is not
-/// defined: a broken safetensors header, a link that leaves the workspace, a file that cannot be read.
+/// Content hash v2 of `workspace`: weights by their safetensors header alone, so it reads no weight. None when it is
+/// not defined: a broken safetensors header, a link that leaves the workspace, a file that cannot be read.
 std::optional<ContentHash> hash_content(const std::filesystem::path& workspace,
                                         const std::vector<std::string>& exclusions = default_exclusions());
 

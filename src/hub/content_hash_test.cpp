@@ -103,7 +103,8 @@ TEST_F(ContentHashOf, HealsATimeThatMovedAndKeepsUnknownFields) {
 TEST_F(ContentHashOf, TrustsNoMalformedIndex) {
   manage();
   const Json good = *read_sentinel(folder_);
-  for (const Json& path : {Json("../x"), Json("/etc/passwd"), Json(""), Json("a\\b"), Json("C:x"), Json(5), Json("a/../../b")}) {
+  for (const Json& path :
+       {Json("../x"), Json("/etc/passwd"), Json(""), Json("a\\b"), Json("C:x"), Json(5), Json("a/../../b")}) {
     Json sentinel = good;
     sentinel["file_index"][0]["path"] = path;
     write_sentinel(folder_, sentinel);

@@ -14,7 +14,8 @@ namespace {
 EVP_MD_CTX* context_of(const std::shared_ptr<void>& context) { return static_cast<EVP_MD_CTX*>(context.get()); }
 }  // namespace
 
-Digest::Digest(Kind kind) : context_(EVP_MD_CTX_new(), [](void* context) { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context)); }) {
+Digest::Digest(Kind kind)
+    : context_(EVP_MD_CTX_new(), [](void* context) { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context)); }) {
   const EVP_MD* method = kind == Kind::sha1 ? EVP_sha1() : EVP_sha256();
   if (!context_ || EVP_DigestInit_ex(context_of(context_), method, nullptr) != 1) {
     throw Error(ErrorKind::internal, "this machine's OpenSSL lacks a hash that is needed");
@@ -35,7 +36,8 @@ std::string Digest::hex() {
   return text;
 }
 
-FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash, const std::function<void(uint64_t)>& on_bytes) {
+FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash,
+                     const std::function<void(uint64_t)>& on_bytes) {
   std::ifstream file(path, std::ios::binary);
   std::error_code error;
   const uint64_t size = std::filesystem::file_size(path, error);

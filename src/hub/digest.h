@@ -30,7 +30,9 @@ struct FileHashes {
   std::string git_hash;  // SHA-1 of "blob <size>\0" and the content; empty: not asked for
 };
 
-/// Reads `path` to its end, for the git hash too where `with_git_hash` says so; `on_bytes` (may be empty) hears of every piece's length. Throws io.
-FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash, const std::function<void(uint64_t)>& on_bytes = {});
+/// Reads `path` to its end, for the git hash too where `with_git_hash` says so; `on_bytes` (may be empty) hears of
+/// every piece's length. Throws io.
+FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash,
+                     const std::function<void(uint64_t)>& on_bytes = {});
 
 }  // namespace mlxk

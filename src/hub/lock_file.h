@@ -15,8 +15,8 @@ struct LockedModel {
   std::vector<HubFile> files;
 };
 
-/// Reads a lock file, {"lock_version":1,"models":[{"name","revision","files":[{"path","size","sha256"}]}]}; throws io, and
-/// invalid naming the entry that is none.
+/// Reads a lock file, {"lock_version":1,"models":[{"name","revision","files":[{"path","size","sha256"}]}]}; throws io,
+/// and invalid naming the entry that is none.
 std::vector<LockedModel> read_lock_file(const std::filesystem::path& path);
 
 /// Adds `model` to the lock file, or replaces the entry of its name; throws as read_lock_file.

@@ -23,15 +23,16 @@ class FileLock {
   int descriptor_ = -1;
 };
 
-/// The lock files that downloads of the repository folder `repo` use (.locks/<its name>/*.lock beside it), sorted. That one
-/// exists means nothing: it is a lock while a process holds its flock.
+/// The lock files that downloads of the repository folder `repo` use (.locks/<its name>/*.lock beside it), sorted. That
+/// one exists means nothing: it is a lock while a process holds its flock.
 std::vector<std::filesystem::path> lock_files(const std::filesystem::path& repo);
 
 /// What of `files` another process holds now.
 std::vector<std::filesystem::path> held_locks(const std::vector<std::filesystem::path>& files);
 
-/// Takes the lock of `path`, which is made, waiting for whoever has it; asks `give_up` meanwhile, and is not held when that
-/// says so. Throws io when the file cannot be made. Where the file system knows no flock it is not held either, at once.
+/// Takes the lock of `path`, which is made, waiting for whoever has it; asks `give_up` meanwhile, and is not held when
+/// that says so. Throws io when the file cannot be made. Where the file system knows no flock it is not held either, at
+/// once.
 FileLock wait_for_lock(const std::filesystem::path& path, const std::function<bool()>& give_up);
 
 }  // namespace mlxk

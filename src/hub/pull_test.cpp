@@ -38,8 +38,9 @@ TEST(RepoSpec, HasANameAndARevision) {
 }
 
 TEST(RepoSpec, RefusesWhatTheHubCannotHave) {
-  for (const char* spec : {"", "@x", "a/b/c", "/a", "a/", "a//b", "..", "a/..", "-a/b", "a/b.", "a--b", "a/b c", "a/b\n",
-                           "a/b@", "a/b@../x", "a/b@/x", "a/b@x/", "a/b@-x", "a/b@x/./y", "a/b@.", "a/b@x\\y", "a%2e/b"}) {
+  for (const char* spec : {"",       "@x",     "a/b/c",     "/a",    "a/",       "a//b",  "..",       "a/..",
+                           "-a/b",   "a/b.",   "a--b",      "a/b c", "a/b\n",    "a/b@",  "a/b@../x", "a/b@/x",
+                           "a/b@x/", "a/b@-x", "a/b@x/./y", "a/b@.", "a/b@x\\y", "a%2e/b"}) {
     EXPECT_EQ(kind_of([&] { parse_repo_spec(spec); }), ErrorKind::invalid) << spec;
   }
   EXPECT_EQ(parse_repo_spec(std::string(96, 'x')).name.size(), 96u);

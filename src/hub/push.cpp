@@ -26,8 +26,9 @@ constexpr const char* kLfsType = "application/vnd.git-lfs+json";
 
 std::string base64(std::string_view bytes) {
   std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   text.resize(static_cast<size_t>(length));
   return text;
 }
@@ -37,7 +38,8 @@ std::string read_range(const fs::path& path, uint64_t offset, uint64_t size) {
   file.seekg(static_cast<std::streamoff>(offset));
   std::string bytes(size, '\0');
   file.read(bytes.data(), static_cast<std::streamsize>(size));
-  if (static_cast<uint64_t>(file.gcount()) != size) throw Error(ErrorKind::io, fmt::format("{} became shorter while it was pushed", path.string()));
+  if (static_cast<uint64_t>(file.gcount()) != size)
+    throw Error(ErrorKind::io, fmt::format("{} became shorter while it was pushed", path.string()));
   return bytes;
 }
 
@@ -94,7 +96,8 @@ class Push {
 
   void create_branch() {
     if (!request_.create) {
-      throw Error(ErrorKind::no_revision, fmt::format("Branch '{}' not found in {} (use --create)", request_.branch, request_.repo));
+      throw Error(ErrorKind::no_revision,
+                  fmt::format("Branch '{}' not found in {} (use --create)", request_.branch, request_.repo));
     }
     const HttpReply response =
         post(fmt::format("/api/models/{}/branch/{}", repo_path(), url_encode(request_.branch)), "{}");
@@ -107,11 +110,14 @@ class Push {
     for (size_t begin = 0; begin < files_.size(); begin += kFilesAtOnce) {
       Json files = Json::array();
       for (size_t i = begin; i < std::min(begin + kFilesAtOnce, files_.size()); ++i) {
-        const std::string sample = read_range(request_.folder / files_[i].path, 0, std::min<uint64_t>(files_[i].size, kSampleBytes));
+        const std::string sample =
+            read_range(request_.folder / files_[i].path, 0, std::min<uint64_t>(files_[i].size, kSampleBytes));
         files.push_back({{"path", files_[i].path}, {"sample", base64(sample)}, {"size", files_[i].size}});
       }
-      const Json answer = answer_of(post(fmt::format("/api/models/{}/preupload/{}", repo_path(), url_encode(request_.branch)),
-                                         dump({{"files", files}})), "what is uploaded how");
+      const Json answer =
+          answer_of(post(fmt::format("/api/models/{}/preupload/{}", repo_path(), url_encode(request_.branch)),
+                         dump({{"files", files}})),
+                    "what is uploaded how");
       for (const Json& entry : value_at(answer, "files")) {
         const std::string path = string_at(entry, "path");
         if (value_at(entry, "shouldIgnore") == true) ignored_.insert(path);
@@ -139,12 +145,14 @@ class Push {
       }
       const Json body = {{"operation", "upload"}, {"transfers", {"basic", "multipart"}}, {"objects", objects},
                          {"hash_algo", "sha256"}, {"ref", {{"name", request_.branch}}}};
-      const Json answer = answer_of(post(fmt::format("/{}.git/info/lfs/objects/batch", repo_path()), dump(body), kLfsType), "an LFS batch");
+      const Json answer = answer_of(
+          post(fmt::format("/{}.git/info/lfs/objects/batch", repo_path()), dump(body), kLfsType), "an LFS batch");
       for (const Json& object : value_at(answer, "objects")) {
         const auto found = by_hash.find(string_at(object, "oid"));
         if (found == by_hash.end()) continue;
         if (const Json& error = value_at(object, "error"); !error.is_null()) {
-          throw Error(ErrorKind::network, fmt::format("the hub does not take {}: {}", found->second->path, string_at(error, "message")));
+          throw Error(ErrorKind::network,
+                      fmt::format("the hub does not take {}: {}", found->second->path, string_at(error, "message")));
         }
         send_object(*found->second, value_at(object, "actions"));
         by_hash.erase(found);
@@ -167,8 +175,10 @@ class Push {
     if (part_size.is_null()) {
       put(file, address, 0, file.size);
     } else {
-      send_parts(file, address, header, part_size.is_string() ? std::strtoull(part_size.get<std::string>().c_str(), nullptr, 10)
-                                                              : part_size.is_number_unsigned() ? part_size.get<uint64_t>() : 0);
+      send_parts(file, address, header,
+                 part_size.is_string()            ? std::strtoull(part_size.get<std::string>().c_str(), nullptr, 10)
+                 : part_size.is_number_unsigned() ? part_size.get<uint64_t>()
+                                                  : 0);
     }
     if (const Json& verify = value_at(actions, "verify"); !verify.is_null()) {
       HttpCall request = hub_.api_request("");
@@ -178,7 +188,8 @@ class Push {
       request.method = "POST";
       request.headers.push_back("Content-Type: application/json");
       request.body = dump({{"oid", file.sha256}, {"size", file.size}});
-      if (!hub_.send(request).ok()) throw Error(ErrorKind::network, fmt::format("the hub could not verify {}", file.path));
+      if (!hub_.send(request).ok())
+        throw Error(ErrorKind::network, fmt::format("the hub could not verify {}", file.path));
     }
   }
 
@@ -196,9 +207,12 @@ class Push {
     Json parts = Json::array();
     for (uint64_t i = 0; i < count; ++i) {
       const auto part = addresses.find(i + 1);
-      if (part == addresses.end()) throw Error(ErrorKind::network, fmt::format("the hub names no address for part {} of {}", i + 1, file.path));
-      const std::string etag = put(file, part->second, i * part_bytes, std::min(part_bytes, file.size - i * part_bytes));
-      if (etag.empty()) throw Error(ErrorKind::network, fmt::format("the store did not confirm part {} of {}", i + 1, file.path));
+      if (part == addresses.end())
+        throw Error(ErrorKind::network, fmt::format("the hub names no address for part {} of {}", i + 1, file.path));
+      const std::string etag =
+          put(file, part->second, i * part_bytes, std::min(part_bytes, file.size - i * part_bytes));
+      if (etag.empty())
+        throw Error(ErrorKind::network, fmt::format("the store did not confirm part {} of {}", i + 1, file.path));
       parts.push_back({{"partNumber", i + 1}, {"etag", etag}});
     }
     HttpCall request;
@@ -206,7 +220,8 @@ class Push {
     request.method = "POST";
     request.headers = {std::string("Content-Type: ") + kLfsType, std::string("Accept: ") + kLfsType};
     request.body = dump({{"oid", file.sha256}, {"parts", parts}});
-    if (!hub_.send(request).ok()) throw Error(ErrorKind::network, fmt::format("the store could not put {} together", file.path));
+    if (!hub_.send(request).ok())
+      throw Error(ErrorKind::network, fmt::format("the store could not put {} together", file.path));
   }
 
   /// Sends bytes of a file to a signed address; returns the ETag.
@@ -242,25 +257,33 @@ class Push {
 
   void commit() {
     Json header = {{"summary", request_.message}, {"description", ""}};
-    if (!plan_.parent_commit.empty()) header["parentCommit"] = plan_.parent_commit;  // nobody's work is overwritten unseen
+    if (!plan_.parent_commit.empty())
+      header["parentCommit"] = plan_.parent_commit;  // nobody's work is overwritten unseen
     std::string body = dump({{"key", "header"}, {"value", header}}) + "\n";
     for (const auto& file : files_) {
       if (ignored_.count(file.path)) continue;
       if (large_.count(file.path)) {
-        body += dump({{"key", "lfsFile"}, {"value", {{"path", file.path}, {"algo", "sha256"}, {"oid", file.sha256}, {"size", file.size}}}}) + "\n";
+        body +=
+            dump({{"key", "lfsFile"},
+                  {"value", {{"path", file.path}, {"algo", "sha256"}, {"oid", file.sha256}, {"size", file.size}}}}) +
+            "\n";
         continue;
       }
       const std::string content = read_file(request_.folder / file.path, kMaxRegularBytes);
       if (Digest(Digest::Kind::sha256).add(content).hex() != file.sha256) {
         throw Error(ErrorKind::io, fmt::format("{} changed while it was pushed", file.path));
       }
-      body += dump({{"key", "file"}, {"value", {{"content", base64(content)}, {"path", file.path}, {"encoding", "base64"}}}}) + "\n";
+      body += dump({{"key", "file"},
+                    {"value", {{"content", base64(content)}, {"path", file.path}, {"encoding", "base64"}}}}) +
+              "\n";
     }
     if (request_.remove_absent) {
       for (const auto& path : plan_.absent) body += dump({{"key", "deletedFile"}, {"value", {{"path", path}}}}) + "\n";
     }
-    const Json answer = answer_of(post(fmt::format("/api/models/{}/commit/{}", repo_path(), url_encode(request_.branch)), body,
-                                       "application/x-ndjson"), "a commit");
+    const Json answer =
+        answer_of(post(fmt::format("/api/models/{}/commit/{}", repo_path(), url_encode(request_.branch)), body,
+                       "application/x-ndjson"),
+                  "a commit");
     result_.commit = string_at(answer, "commitOid");
     result_.commit_url = string_at(answer, "commitUrl");
     if (result_.commit.empty()) throw Error(ErrorKind::network, "the hub names no commit");

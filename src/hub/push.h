@@ -34,14 +34,16 @@ struct PushPlan {
   std::vector<std::string> absent;  // in the branch, not in the folder
   size_t unchanged = 0;
 
-  bool changes_nothing() const { return added.empty() && modified.empty() && !(request.remove_absent && !absent.empty()); }
+  bool changes_nothing() const {
+    return added.empty() && modified.empty() && !(request.remove_absent && !absent.empty());
+  }
 };
 
 /// Bytes of a phase ("reading", "sending <path>") so far; may throw to end the push.
 using PushProgress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
 
-/// The files of `folder` that a push takes, by path: no version control, caches, or what .hfignore names. Throws io, and
-/// bad_model for a link that leaves the folder.
+/// The files of `folder` that a push takes, by path: no version control, caches, or what .hfignore names. Throws io,
+/// and bad_model for a link that leaves the folder.
 std::vector<std::filesystem::path> files_to_push(const std::filesystem::path& folder);
 
 /// Reads the folder and the branch and compares them by hash. Throws denied, network, io, cancelled.
@@ -52,8 +54,9 @@ struct PushResult {
   bool created_repo = false, created_branch = false;
 };
 
-/// Makes what is missing, sends the large files to the LFS store and commits all changes in one step: the branch is either
-/// as before or as the folder. Throws not_found (no repository, and `create` is off), denied, network, io, cancelled.
+/// Makes what is missing, sends the large files to the LFS store and commits all changes in one step: the branch is
+/// either as before or as the folder. Throws not_found (no repository, and `create` is off), denied, network, io,
+/// cancelled.
 PushResult run_push(HubClient& hub, const PushPlan& plan, bool is_private, const PushProgress& progress);
 
 }  // namespace mlxk

@@ -16,7 +16,8 @@ namespace mlxk {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kIgnored = {".git", ".DS_Store", ".hfignore", ".gitignore", "__pycache__", ".venv", "venv"};
+constexpr std::array<std::string_view, 7> kIgnored = {".git",        ".DS_Store", ".hfignore", ".gitignore",
+                                                      "__pycache__", ".venv",     "venv"};
 
 std::vector<std::string> ignored_by(const fs::path& folder) {
   std::vector<std::string> globs;

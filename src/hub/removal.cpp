@@ -36,7 +36,8 @@ Count count_below(const fs::path& path) {
 fs::path blob_folder(const CachedRepo& repo) {
   std::error_code error;
   const fs::path folder = repo.path / "blobs";
-  return fs::symlink_status(folder, error).type() == fs::file_type::directory ? fs::canonical(folder, error) : fs::path{};
+  return fs::symlink_status(folder, error).type() == fs::file_type::directory ? fs::canonical(folder, error)
+                                                                              : fs::path{};
 }
 
 /// The names of the blobs that the links of `snapshot` lead to.
@@ -79,7 +80,8 @@ std::vector<fs::path> refs_to(const CachedRepo& repo, const std::string& snapsho
 [[noreturn]] void cannot_remove(const fs::path& path, const std::error_code& error) {
   const bool denied = error == std::errc::permission_denied || error == std::errc::operation_not_permitted ||
                       error == std::errc::read_only_file_system;
-  throw Error(denied ? ErrorKind::denied : ErrorKind::io, fmt::format("cannot remove {}: {}", path.string(), error.message()));
+  throw Error(denied ? ErrorKind::denied : ErrorKind::io,
+              fmt::format("cannot remove {}: {}", path.string(), error.message()));
 }
 
 void remove_below(const fs::path& path) {
@@ -114,7 +116,8 @@ RepoUsage usage_of(const CachedRepo& repo) {
   std::error_code error;
   for (fs::directory_iterator it(blob_folder(repo), error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;
-    if (it->is_symlink(ignored) || !it->is_regular_file(ignored) || linked.count(it->path().filename().string())) continue;
+    if (it->is_symlink(ignored) || !it->is_regular_file(ignored) || linked.count(it->path().filename().string()))
+      continue;
     const uint64_t size = it->file_size(ignored);
     (is_partial(it->path()) ? usage.partials : usage.orphans).push_back(it->path());
     (is_partial(it->path()) ? usage.partial_bytes : usage.orphan_bytes) += size;
@@ -168,7 +171,8 @@ size_t remove(const Removal& removal) {
     for (const auto& blob : removal.blobs) remove_below(blob);
     return 0;
   }
-  // Held while it goes, so that nobody else starts to download into it; --force removes what another process holds, too.
+  // Held while it goes, so that nobody else starts to download into it; --force removes what another process holds,
+  // too.
   const std::vector<fs::path> files = lock_files(repo);
   std::vector<FileLock> locks;
   for (const auto& file : files) locks.push_back(FileLock::try_lock(file));

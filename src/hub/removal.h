@@ -33,9 +33,9 @@ struct Removal {
 /// The plan for `snapshot` of `repo`, or for all of it: where `snapshot` is empty or the only one.
 Removal plan_removal(const CachedRepo& repo, const std::string& snapshot);
 
-/// Carries the plan out. What disappears is renamed in one step first, so nothing is ever half there, and a removal that was
-/// killed is finished by the next one or by prune. Links are removed, never what they lead to. Returns how many lock files
-/// went too. Throws denied or io.
+/// Carries the plan out. What disappears is renamed in one step first, so nothing is ever half there, and a removal
+/// that was killed is finished by the next one or by prune. Links are removed, never what they lead to. Returns how
+/// many lock files went too. Throws denied or io.
 size_t remove(const Removal& removal);
 
 /// What killed removals left behind in `cache`.

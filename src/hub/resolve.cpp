@@ -39,9 +39,11 @@ void check_spec(std::string_view spec) {
     throw Error(ErrorKind::invalid, fmt::format("Invalid model name: {}", what));
   };
   if (spec.empty()) refuse("empty");
-  if (spec.size() > kMaxSpecBytes) refuse(fmt::format("{} bytes long, at most {} are possible", spec.size(), kMaxSpecBytes));
+  if (spec.size() > kMaxSpecBytes)
+    refuse(fmt::format("{} bytes long, at most {} are possible", spec.size(), kMaxSpecBytes));
   for (const char c : spec) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) refuse(fmt::format("holds the control character 0x{:02x}", c));
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      refuse(fmt::format("holds the control character 0x{:02x}", c));
   }
   if (spec.front() == '-') refuse(fmt::format("'{}' starts with a dash", spec));
   if (is_path_spec(spec)) return;
@@ -99,7 +101,8 @@ ModelRef resolve_revision(std::string_view spec, const std::vector<CachedRepo>& 
   const size_t at = spec.rfind('@');
   const std::string_view name = spec.substr(0, at), revision = spec.substr(at + 1);
   if (name.empty() || revision.empty()) {
-    throw Error(ErrorKind::invalid, fmt::format("Invalid model name: '{}' lacks a {}", spec, name.empty() ? "name" : "revision"));
+    throw Error(ErrorKind::invalid,
+                fmt::format("Invalid model name: '{}' lacks a {}", spec, name.empty() ? "name" : "revision"));
   }
   const std::vector<CachedRepo> candidates = match_repos(repos, name);
   std::vector<ModelRef> found;
@@ -115,13 +118,16 @@ ModelRef resolve_revision(std::string_view spec, const std::vector<CachedRepo>& 
   if (candidates.size() != 1) not_found(spec);
   std::vector<std::string> available = snapshots(candidates.front());
   for (auto& hash : available) hash.resize(std::min<size_t>(hash.size(), 8));
-  throw Error(ErrorKind::no_revision, fmt::format("Hash '{}' not found for model '{}'", revision, candidates.front().name),
+  throw Error(ErrorKind::no_revision,
+              fmt::format("Hash '{}' not found for model '{}'", revision, candidates.front().name),
               fmt::format("{}", fmt::join(available, "\n")));
 }
 
 }  // namespace
 
-bool holds_name(std::string_view name, std::string_view part) { return lower(name).find(lower(part)) != std::string::npos; }
+bool holds_name(std::string_view name, std::string_view part) {
+  return lower(name).find(lower(part)) != std::string::npos;
+}
 
 bool is_path_spec(std::string_view spec) {
   return spec == "." || spec == ".." || spec.starts_with("/") || spec.starts_with("./") || spec.starts_with("../");
@@ -137,7 +143,8 @@ ModelRef resolve_model(std::string_view spec) {
   const std::vector<CachedRepo> repos = cached_repos(hub_cache_dir());
   if (spec.find('@') != spec.npos) return resolve_revision(spec, repos);
   const std::vector<CachedRepo> matches = match_repos(repos, spec);
-  const bool exact = matches.size() == 1 && (matches[0].name == spec || matches[0].name == "mlx-community/" + std::string(spec));
+  const bool exact =
+      matches.size() == 1 && (matches[0].name == spec || matches[0].name == "mlx-community/" + std::string(spec));
   if (exact) return cached_ref(matches.front());
   if (home) {
     std::vector<std::string> names;

@@ -35,7 +35,8 @@ bool is_path_spec(std::string_view spec);
 bool holds_name(std::string_view name, std::string_view part);
 
 /// The models that a `list` pattern selects, sorted by name. A path selects that workspace, else the workspaces in that
-/// folder, else those beside it whose name starts so; anything else those whose name holds it, case aside. Throws invalid.
+/// folder, else those beside it whose name starts so; anything else those whose name holds it, case aside. Throws
+/// invalid.
 std::vector<ModelRef> list_models(std::string_view pattern);
 
 }  // namespace mlxk

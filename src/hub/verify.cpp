@@ -22,7 +22,8 @@ struct Found {
   uint64_t size;
 };
 
-/// The files below `folder` by relative path, links followed: that is how a model is read. A link that leads nowhere is not one.
+/// The files below `folder` by relative path, links followed: that is how a model is read. A link that leads nowhere is
+/// not one.
 std::map<std::string, Found> files_below(const fs::path& folder) {
   std::map<std::string, Found> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
@@ -39,9 +40,12 @@ std::string difference(const HubFile& expected, const FileHashes& actual) {
     return fmt::format("{} bytes, should be {}", actual.size, expected.size);
   }
   if (!expected.sha256.empty()) {
-    return expected.sha256 == actual.sha256 ? "" : fmt::format("SHA-256 {}, should be {}", actual.sha256, expected.sha256);
+    return expected.sha256 == actual.sha256 ? ""
+                                            : fmt::format("SHA-256 {}, should be {}", actual.sha256, expected.sha256);
   }
-  return expected.git_hash == actual.git_hash ? "" : fmt::format("git hash {}, should be {}", actual.git_hash, expected.git_hash);
+  return expected.git_hash == actual.git_hash
+             ? ""
+             : fmt::format("git hash {}, should be {}", actual.git_hash, expected.git_hash);
 }
 
 }  // namespace
@@ -99,12 +103,16 @@ std::vector<VerifiedFile> verify_files(const fs::path& folder, const std::vector
 std::vector<VerifiedFile> verify_workspace(const fs::path& workspace) {
   const auto sentinel = read_sentinel(workspace);
   const auto index = sentinel ? sentinel->find("file_index") : Json::const_iterator{};
-  if (!sentinel || index == sentinel->end() || !index->is_array() || sentinel->value("hash_algorithm", Json()) != "v2") {
-    throw Error(ErrorKind::not_found, fmt::format("nothing tells what {} should be: it has no hashes of its own", workspace.string()),
+  if (!sentinel || index == sentinel->end() || !index->is_array() ||
+      sentinel->value("hash_algorithm", Json()) != "v2") {
+    throw Error(ErrorKind::not_found,
+                fmt::format("nothing tells what {} should be: it has no hashes of its own", workspace.string()),
                 "give a lock file with --lock");
   }
   const auto hash = hash_content(workspace);
-  if (!hash) throw Error(ErrorKind::bad_model, fmt::format("{} has a broken weight file, or a link that leaves it", workspace.string()));
+  if (!hash)
+    throw Error(ErrorKind::bad_model,
+                fmt::format("{} has a broken weight file, or a link that leaves it", workspace.string()));
   std::map<std::string, VerifiedFile> verified;
   std::map<std::string, std::pair<Json, Json>> recorded;
   for (const Json& entry : *index) {
@@ -120,7 +128,10 @@ std::vector<VerifiedFile> verify_workspace(const fs::path& workspace) {
     if (known == recorded.end()) continue;
     const bool same = known->second.first == file.sha && known->second.second == file.size;
     entry.state = same ? VerifiedFile::State::ok : VerifiedFile::State::wrong;
-    if (!same) entry.reason = known->second.second == file.size ? "changed" : fmt::format("{} bytes, should be {}", file.size, known->second.second.dump());
+    if (!same)
+      entry.reason = known->second.second == file.size
+                         ? "changed"
+                         : fmt::format("{} bytes, should be {}", file.size, known->second.second.dump());
   }
   std::vector<VerifiedFile> result;
   for (auto& [path, file] : verified) result.push_back(std::move(file));

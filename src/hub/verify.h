@@ -29,8 +29,8 @@ struct VerifiedFile {
 /// Called now and then while bytes are read, with how many of how many; may throw to end it.
 using VerifyProgress = std::function<void(const std::string& path, uint64_t done, uint64_t total)>;
 
-/// What the cache recorded of a snapshot's files when it was pulled: the hub's listing, else the names of the blobs, which
-/// are hashes. Names and git hashes or SHA-256; the sizes are 0 where they are not known.
+/// What the cache recorded of a snapshot's files when it was pulled: the hub's listing, else the names of the blobs,
+/// which are hashes. Names and git hashes or SHA-256; the sizes are 0 where they are not known.
 std::vector<HubFile> recorded_files(const ModelRef& cached);
 
 /// Reads every file below `folder` and compares size and hash with `expected`; sorted by path. Throws io, and what

@@ -55,7 +55,8 @@ TEST(ParseJson, ReadsWhatPythonWritesForNonFiniteNumbers) {
   EXPECT_EQ(value["b"].get<double>(), -std::numeric_limits<double>::infinity());
   EXPECT_TRUE(value["c"].is_number_float() && std::isnan(value["c"].get<double>()));
   EXPECT_EQ(value["d"], "Infinity, NaN]\"");
-  for (const char* text : {"{NaN:1}", "[Inf]", "[nan]", "[+Infinity]", "[-NaN]", "[NaNInfinity]", "[1NaN]", "[\"Infinity"}) {
+  for (const char* text :
+       {"{NaN:1}", "[Inf]", "[nan]", "[+Infinity]", "[-NaN]", "[NaNInfinity]", "[1NaN]", "[\"Infinity"}) {
     EXPECT_THROW(parse_json(text, "x"), Error) << text;
   }
 }

@@ -22,9 +22,11 @@ void write(const mx::array& part, mx::array& buffer, int row, int slot) {
     for (int head = 0; head < part.shape(1); ++head) {
       for (int token = 0; token < part.shape(2); ++token) {
         const char* from = part.data<char>() + r * step(0) + head * step(1) + token * step(2);
-        const int64_t place = (static_cast<int64_t>(std::max(row, 0) + r) * buffer.shape(1) + head) * buffer.shape(2) + slot + token;
+        const int64_t place =
+            (static_cast<int64_t>(std::max(row, 0) + r) * buffer.shape(1) + head) * buffer.shape(2) + slot + token;
         char* to = buffer.data<char>() + static_cast<size_t>(place) * width * item;
-        for (size_t i = 0; !dense && i < width; ++i) std::memcpy(to + i * item, from + static_cast<int64_t>(i) * step(3), item);
+        for (size_t i = 0; !dense && i < width; ++i)
+          std::memcpy(to + i * item, from + static_cast<int64_t>(i) * step(3), item);
         if (dense) std::memcpy(to, from, item * width);
       }
     }

@@ -11,15 +11,16 @@ namespace mlxk {
 
 namespace {
 
-// Keys are taken in chunks that begin at multiples of this, whatever else is computed: a query's bits depend on where its
-// keys stand and not on where they lie.
+// Keys are taken in chunks that begin at multiples of this, whatever else is computed: a query's bits depend on where
+// its keys stand and not on where they lie.
 constexpr int64_t kChunk = 256;
 // Queries times heads that a thread takes at a time: enough to repay turning the keys into panels.
 constexpr int64_t kRowsAtOnce = 192;
 // With fewer blocks than that, their chunks are shared out as well.
 constexpr int64_t kBlocksAThread = 2;
 
-/// Queries [first, first + count) of the heads that share a kv head: row r is query first + r % count of head r / count.
+/// Queries [first, first + count) of the heads that share a kv head: row r is query first + r % count of head r /
+/// count.
 struct Block {
   int64_t b, kv_head, first, count, rows;
 };
@@ -137,7 +138,8 @@ void attend_chunk(const AttentionProblem& p, Phase phase, const Block& block, co
     float* row = scores + r * stride;
     if (p.soft_cap > 0) kernels.soft_cap(row + first, end - first, p.soft_cap);
     std::fill(row + first, row + offset, kMasked);
-    hide(p, row + offset, seen.begin, end - offset, block.b, block.kv_head * group + r / block.count, block.first + r % block.count);
+    hide(p, row + offset, seen.begin, end - offset, block.b, block.kv_head * group + r / block.count,
+         block.first + r % block.count);
     kernels.score_weights(row + first, end - first, out.most + r, out.sums + r);
   }
   const HeadSpan values = span_of(p, p.v, block.b, block.kv_head, p.value_dim, seen, thread_scratch(1, thread));

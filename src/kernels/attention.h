@@ -11,8 +11,8 @@
 namespace mlxk {
 
 /// Where the head vectors of queries, keys, values or results lie: element (b, head, token) starts at
-/// data + b * batch + head * head_step + token * token_step, its numbers are contiguous. Rows that lie apart (the caches
-/// of several sequences) have a place and head_step each.
+/// data + b * batch + head * head_step + token * token_step, its numbers are contiguous. Rows that lie apart (the
+/// caches of several sequences) have a place and head_step each.
 template <class T>
 struct HeadRows {
   struct Row {
@@ -49,7 +49,8 @@ struct AttentionProblem {
   float soft_cap = 0;    // scores become cap * tanh(score / cap); 0: as they are
   int64_t window = 0;    // sees only the newest window - keep of those and the first keep; 0: all
   int64_t keep = 0;
-  int64_t ring = 0;      // slots that are stored: later positions take the slots of earlier ones, but the first keep; 0: all
+  int64_t ring =
+      0;  // slots that are stored: later positions take the slots of earlier ones, but the first keep; 0: all
   const float* sinks = nullptr;         // [heads]: a score in the sum of weights that has no value
   const float* query_scales = nullptr;  // multiplied onto query i of row b: [b * query_scale_row + i]
   int64_t query_scale_row = 0;
@@ -63,9 +64,9 @@ struct AttentionProblem {
   }
 };
 
-/// out = softmax(scale · q kᵀ + mask) v in float32; zeros where a query sees nothing. Keys are taken in the order of their
-/// positions: within a phase a query's bits depend neither on its neighbours, nor on the number of threads, nor on where
-/// the keys lie. On all kernel threads; from one thread at a time.
+/// out = softmax(scale · q kᵀ + mask) v in float32; zeros where a query sees nothing. Keys are taken in the order of
+/// their positions: within a phase a query's bits depend neither on its neighbours, nor on the number of threads, nor
+/// on where the keys lie. On all kernel threads; from one thread at a time.
 void attend(const AttentionProblem& problem, Phase phase);
 
 }  // namespace mlxk

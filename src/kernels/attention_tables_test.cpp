@@ -22,11 +22,13 @@ TEST_P(EverySmallKernel, ScoresKeysInBothPhases) {
       std::vector<float> rows(static_cast<size_t>(n * stride), NAN), panels = rows;
       kernels.key_rows(&span, dim, q.data(), n, rows.data(), stride);
       Scratch scratch;
-      kernels.key_panels(&span, dim, q.data(), n, panels.data(), stride, scratch.bytes(static_cast<size_t>(kernels.key_scratch(dim))));
+      kernels.key_panels(&span, dim, q.data(), n, panels.data(), stride,
+                         scratch.bytes(static_cast<size_t>(kernels.key_scratch(dim))));
       for (int64_t r = 0; r < n; ++r) {
         for (int64_t t = 0; t < tokens; ++t) {
           double exact = 0;
-          for (int64_t d = 0; d < dim; ++d) exact += double{k[static_cast<size_t>(t * (dim + 3) + d)]} * q[static_cast<size_t>(r * dim + d)];
+          for (int64_t d = 0; d < dim; ++d)
+            exact += double{k[static_cast<size_t>(t * (dim + 3) + d)]} * q[static_cast<size_t>(r * dim + d)];
           ASSERT_NEAR(rows[static_cast<size_t>(r * stride + t)], exact, 2e-5) << dim << " by " << tokens;
           ASSERT_NEAR(panels[static_cast<size_t>(r * stride + t)], exact, 2e-5) << dim << " by " << tokens;
         }
@@ -47,7 +49,8 @@ TEST_P(EverySmallKernel, SumsValuesTheSameForFewAndForMany) {
       kernels.value_rows(&span, dim, p.data() + r * tokens, tokens, 1, alone.data(), dim);
       for (int64_t d = 0; d < dim; ++d) {
         double exact = 0;
-        for (int64_t t = 0; t < tokens; ++t) exact += double{p[static_cast<size_t>(r * tokens + t)]} * v[static_cast<size_t>(t * dim + d)];
+        for (int64_t t = 0; t < tokens; ++t)
+          exact += double{p[static_cast<size_t>(r * tokens + t)]} * v[static_cast<size_t>(t * dim + d)];
         ASSERT_NEAR(y[static_cast<size_t>(r * dim + d)], exact, 2e-5);
         ASSERT_EQ(y[static_cast<size_t>(r * dim + d)], alone[static_cast<size_t>(d)]);
       }
@@ -117,7 +120,8 @@ TEST_P(EverySmallKernel, RotatesHalvesAndNeighbours) {
       }
       GetParam()->rotate(y.data(), cosines.data(), sines.data(), pairs, traditional);
       for (int64_t i = 0; i < pairs; ++i) {
-        const double c = std::cos(double{angles[static_cast<size_t>(i)]}), s = std::sin(double{angles[static_cast<size_t>(i)]});
+        const double c = std::cos(double{angles[static_cast<size_t>(i)]}),
+                     s = std::sin(double{angles[static_cast<size_t>(i)]});
         EXPECT_NEAR(y[first(i)], x[first(i)] * c - x[second(i)] * s, 1e-6);
         EXPECT_NEAR(y[second(i)], x[first(i)] * s + x[second(i)] * c, 1e-6);
       }
@@ -149,7 +153,8 @@ TEST_P(EverySmallKernel, PacksFloatsToTheNearest) {
       } else if (type == kFloat16 && i == 23) {
         EXPECT_EQ(back[i], INFINITY);
       } else {
-        const float step = type == kFloat16 ? std::max(std::ldexp(std::abs(x[i]), -11), 0x1p-25F) : std::ldexp(std::abs(x[i]), -8);
+        const float step =
+            type == kFloat16 ? std::max(std::ldexp(std::abs(x[i]), -11), 0x1p-25F) : std::ldexp(std::abs(x[i]), -8);
         EXPECT_LE(std::abs(back[i] - x[i]), step) << x[i];
       }
     }

@@ -91,7 +91,8 @@ void expect_exact(const AttentionProblem& p, const Sequence& s, const std::strin
         worst = std::isnan(error) ? INFINITY : std::max(worst, error);
         largest = std::max(largest, std::abs(wanted[i]));
       }
-      ASSERT_LE(worst, bound * largest + 1e-12) << what << ", row " << row << ", " << s.tokens << " tokens of " << s.dim;
+      ASSERT_LE(worst, bound * largest + 1e-12)
+          << what << ", row " << row << ", " << s.tokens << " tokens of " << s.dim;
     }
   }
 }
@@ -215,9 +216,10 @@ TEST(Attend, GivesAQueryTheSameBitsAloneAndInCompany) {
       p.tokens = {s.tokens - s.length + cut};
       const auto head = result(p, phase);
       for (int64_t h = 0; h < s.heads; ++h) {
-        EXPECT_EQ(std::memcmp(&head[static_cast<size_t>(h * cut * s.dim)], &together[static_cast<size_t>(h * s.length * s.dim)],
-                              static_cast<size_t>(cut * s.dim) * 4),
-                  0)
+        EXPECT_EQ(
+            std::memcmp(&head[static_cast<size_t>(h * cut * s.dim)],
+                        &together[static_cast<size_t>(h * s.length * s.dim)], static_cast<size_t>(cut * s.dim) * 4),
+            0)
             << cut;
       }
     }

@@ -24,12 +24,14 @@ template <class T = const float>
 HeadRows<T> head_rows(const mx::array& a) {
   if (a.strides(3) != 1) throw std::runtime_error("[attention] a token's numbers must be contiguous");
   constexpr int64_t kItem = sizeof(float) / sizeof(T);
-  return {reinterpret_cast<T*>(const_cast<float*>(a.data<float>())), a.strides(0) * kItem, a.strides(1) * kItem, a.strides(2) * kItem};
+  return {reinterpret_cast<T*>(const_cast<float*>(a.data<float>())), a.strides(0) * kItem, a.strides(1) * kItem,
+          a.strides(2) * kItem};
 }
 
 void check(const mx::array& q, const mx::array& k, const mx::array& v) {
   for (const auto* a : {&q, &k, &v}) {
-    if (a->ndim() != 4 || a->dtype() != mx::float32) throw std::invalid_argument("[attention] q, k and v must be 4-D float32");
+    if (a->ndim() != 4 || a->dtype() != mx::float32)
+      throw std::invalid_argument("[attention] q, k and v must be 4-D float32");
   }
   if (k.shape(1) == 0 || q.shape(1) % k.shape(1) != 0) {
     throw std::invalid_argument("[attention] the heads must be a multiple of the kv heads");
@@ -60,7 +62,8 @@ HeadRows<char> cache_rows(const Arrays& in, size_t first, size_t count) {
   for (size_t i = first; i < first + count; ++i) {
     const int64_t head_step = in[i].shape(2) * all.token_step;
     char* data = const_cast<char*>(in[i].data<char>());
-    for (int row = 0; row < in[i].shape(0); ++row) all.rows.push_back({data + row * in[i].shape(1) * head_step, head_step});
+    for (int row = 0; row < in[i].shape(0); ++row)
+      all.rows.push_back({data + row * in[i].shape(1) * head_step, head_step});
   }
   return all;
 }
@@ -72,8 +75,8 @@ HeadRows<const char> constant(const HeadRows<char>& from) {
 }
 
 /// Norms and rotates the heads of every token: x, out [tokens, heads, dim].
-void turn_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, const float* norm, float eps, const Turns* turn,
-                bool traditional, const float* turned_norm, float turned_eps, float* out) {
+void turn_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, const float* norm, float eps,
+                const Turns* turn, bool traditional, const float* turned_norm, float turned_eps, float* out) {
   const auto& kernels = cpu_kernels();
   parallel_for(tokens, grain_of(4 * heads * dim), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin * heads; i < end * heads; ++i) {
@@ -90,8 +93,8 @@ void turn_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, cons
 }
 
 /// The call's keys or values [B, L, kv_heads, dim] in the buffers' type.
-HeadRows<const char> fresh_rows(const float* x, int64_t tokens, int64_t length, int64_t kv_heads, int64_t dim, FloatType type,
-                                Scratch& storage) {
+HeadRows<const char> fresh_rows(const float* x, int64_t tokens, int64_t length, int64_t kv_heads, int64_t dim,
+                                FloatType type, Scratch& storage) {
   const int64_t item = type == kFloat32 ? 4 : 2, width = kv_heads * dim;
   const char* data = reinterpret_cast<const char*>(x);
   if (type != kFloat32) {
@@ -105,7 +108,8 @@ HeadRows<const char> fresh_rows(const float* x, int64_t tokens, int64_t length, 
 }
 
 /// Writes what is kept of the call's tokens to their slots.
-void store(const CpuAttentionStep& step, const AttentionProblem& p, const HeadRows<const char>& fresh, const HeadRows<char>& to) {
+void store(const CpuAttentionStep& step, const AttentionProblem& p, const HeadRows<const char>& fresh,
+           const HeadRows<char>& to) {
   const int64_t newest = p.ring > 0 ? p.ring - p.keep : p.length;  // of a long run only the last ring's worth stays
   parallel_for(p.batch * p.length, 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
@@ -139,7 +143,8 @@ void set_mask(AttentionProblem& p, const mx::array& mask) {
   for (int d = 0; d < 4; ++d) p.mask_steps[d] = mask.shape(d) == 1 ? 0 : mask.strides(d);
 }
 
-/// `in`: q, k, v, the buffers of keys, those of values, what Places names; `out`: the result, and the buffers of one row.
+/// `in`: q, k, v, the buffers of keys, those of values, what Places names; `out`: the result, and the buffers of one
+/// row.
 void run_step(const Job& job, const Arrays& in, Arrays& out) {
   static Scratch q_copy, k_copy, v_copy, turned_q, turned_k, packed_k, packed_v;
   const CpuAttentionStep& step = job.step;
@@ -156,11 +161,12 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   }
   const Turns* angles = turn ? &*turn : nullptr;
   const bool pairs = step.rotation.traditional;
-  float *queries = turned_q.floats(batch * length * heads * dim), *keys = turned_k.floats(batch * length * kv_heads * dim);
-  turn_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm), angles, pairs,
-             floats_at(job.at.turned_q_norm), eps_of(step.turned_q_norm), queries);
-  turn_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm), angles, pairs,
-             floats_at(job.at.turned_k_norm), eps_of(step.turned_k_norm), keys);
+  float *queries = turned_q.floats(batch * length * heads * dim),
+        *keys = turned_k.floats(batch * length * kv_heads * dim);
+  turn_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm),
+             angles, pairs, floats_at(job.at.turned_q_norm), eps_of(step.turned_q_norm), queries);
+  turn_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
+             angles, pairs, floats_at(job.at.turned_k_norm), eps_of(step.turned_k_norm), keys);
 
   AttentionProblem p{batch, heads, kv_heads, length, dim, dim, {}, step.scale, job.at.mask < 0};
   // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
@@ -203,20 +209,22 @@ void check_mask(const mx::array& mask, const CpuAttentionStep& step, const mx::a
   bool fits = mask.ndim() == 4 && mask.shape(3) >= tokens;
   for (int d = 0; fits && d < 3; ++d) fits = mask.shape(d) == most[d] || (d < 2 && mask.shape(d) == 1);
   if (!fits) {
-    throw Error(ErrorKind::invalid, fmt::format("[attention] a mask of {} queries and {} keys must be [{} or 1, {} or 1, {}, {}], got [{}]",
-                                                length, tokens, most[0], most[1], length, tokens, fmt::join(mask.shape(), ", ")));
+    throw Error(ErrorKind::invalid,
+                fmt::format("[attention] a mask of {} queries and {} keys must be [{} or 1, {} or 1, {}, {}], got [{}]",
+                            length, tokens, most[0], most[1], length, tokens, fmt::join(mask.shape(), ", ")));
   }
 }
 
 }  // namespace
 
-mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array& v, float scale, const std::string& mode,
-                        const std::optional<mx::array>& mask) {
+mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array& v, float scale,
+                        const std::string& mode, const std::optional<mx::array>& mask) {
   check(q, k, v);
   std::vector<mx::array> inputs{q, k, v};
   if (mask) inputs.push_back(*mask);
   auto compute = [scale, causal = mode == "causal", phase = current_phase()](const Arrays& in, Arrays& out) {
-    AttentionProblem problem{in[0].shape(0), in[0].shape(1), in[1].shape(1), in[0].shape(2), in[0].shape(3), in[2].shape(3)};
+    AttentionProblem problem{in[0].shape(0), in[0].shape(1), in[1].shape(1),
+                             in[0].shape(2), in[0].shape(3), in[2].shape(3)};
     problem.scale = scale;
     problem.causal = causal;
     problem.q = head_rows(in[0]);
@@ -239,8 +247,8 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   inputs.insert(inputs.end(), values.begin(), values.end());
   std::vector<mx::Shape> shapes{step.q.shape()};
   std::vector<std::pair<int, int>> aliases;
-  // Several buffers are no results of the operation: each result would know all others, which costs libmlx more than the
-  // rest of a step's graph. What is done with them later comes later on the CPU's one stream.
+  // Several buffers are no results of the operation: each result would know all others, which costs libmlx more than
+  // the rest of a step's graph. What is done with them later comes later on the CPU's one stream.
   const bool gives_buffers = keys.size() == 1;
   for (size_t i = 3; gives_buffers && i < inputs.size(); ++i) {
     shapes.push_back(inputs[i].shape());

@@ -69,8 +69,8 @@ mx::array cpu_head_attention(const mx::array& q, const mx::array& k, const mx::a
     static Scratch q_copy, k_copy, v_copy;
     const int64_t dim = in[0].shape(2) / heads;
     if (phase == Phase::encode) {
-      return attend_in_shorts(row_major(in[0], q_copy), row_major(in[1], k_copy), row_major(in[2], v_copy), in[0], in[1],
-                              heads, scale, out[0].data<float>());
+      return attend_in_shorts(row_major(in[0], q_copy), row_major(in[1], k_copy), row_major(in[2], v_copy), in[0],
+                              in[1], heads, scale, out[0].data<float>());
     }
     AttentionProblem p{in[0].shape(0), heads, heads, in[0].shape(1), dim, dim, {}, scale, false};
     p.tokens.assign(static_cast<size_t>(p.batch), in[1].shape(1));
@@ -108,12 +108,13 @@ mx::array cpu_by_heads(const mx::array& x, int heads, mx::Dtype type) {
   return mx::array({1, heads, tokens, dim}, type, cpu_op("CpuByHeads", std::move(compute)), {x});
 }
 
-mx::array cpu_cross_attention(const mx::array& q, const std::vector<mx::array>& keys, const std::vector<mx::array>& values,
-                              std::vector<int> of, float scale) {
+mx::array cpu_cross_attention(const mx::array& q, const std::vector<mx::array>& keys,
+                              const std::vector<mx::array>& values, std::vector<int> of, float scale) {
   std::vector<mx::array> inputs{q};
   inputs.insert(inputs.end(), keys.begin(), keys.end());
   inputs.insert(inputs.end(), values.begin(), values.end());
-  auto compute = [of = std::move(of), count = keys.size(), scale, phase = current_phase()](const Arrays& in, Arrays& out) {
+  auto compute = [of = std::move(of), count = keys.size(), scale, phase = current_phase()](const Arrays& in,
+                                                                                           Arrays& out) {
     static Scratch copy;
     const int64_t heads = in[1].shape(1), dim = in[1].shape(3);
     AttentionProblem p{in[0].shape(0), heads, heads, in[0].shape(1), dim, dim, {}, scale, false};

@@ -19,8 +19,8 @@ mx::array cpu_by_heads(const mx::array& x, int heads, mx::Dtype type);
 
 /// The same attention to keys and values that were made once, [1, heads, T, dim] each, by cpu_by_heads: row r of q
 /// [B, L, heads * dim] sees keys[of[r]] and values[of[r]].
-mx::array cpu_cross_attention(const mx::array& q, const std::vector<mx::array>& keys, const std::vector<mx::array>& values,
-                              std::vector<int> of, float scale);
+mx::array cpu_cross_attention(const mx::array& q, const std::vector<mx::array>& keys,
+                              const std::vector<mx::array>& values, std::vector<int> of, float scale);
 
 /// scale · q kᵀ of one row and one head: q [1, L, heads * dim], k as above → [L, T].
 mx::array cpu_cross_scores(const mx::array& q, const mx::array& k, int head, float scale);

@@ -14,8 +14,14 @@ mx::array cpu_lookup(const mx::array& ids, const CpuMatrix& table) {
     if (part && !part->is_available()) mx::eval(*part);
   }
   auto compute = [table, view = matrix_view(table)](const Arrays& in, Arrays& out) {
-    const AffineWeight packed{static_cast<const uint8_t*>(view.data), view.scales, view.biases, view.rows, view.columns, view.bits,
-                              view.group, view.type};
+    const AffineWeight packed{static_cast<const uint8_t*>(view.data),
+                              view.scales,
+                              view.biases,
+                              view.rows,
+                              view.columns,
+                              view.bits,
+                              view.group,
+                              view.type};
     static Scratch copy;
     const int32_t* id = row_major_int(in[0], copy);
     auto* rows = out[0].data<float>();

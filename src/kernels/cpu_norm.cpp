@@ -20,20 +20,23 @@ void each_row(const mx::array& in, mx::array& out, const Body& body) {
   });
 }
 
-const float* floats_of(const Arrays& in, int at) { return at < 0 ? nullptr : in[static_cast<size_t>(at)].data<float>(); }
+const float* floats_of(const Arrays& in, int at) {
+  return at < 0 ? nullptr : in[static_cast<size_t>(at)].data<float>();
+}
 
 }  // namespace
 
 mx::array cpu_rms_norm(const mx::array& x, const CpuNorm& norm) {
   auto compute = [eps = norm.eps](const Arrays& in, Arrays& out) {
     const auto* weight = in[1].data<float>();
-    each_row(in[0], out[0], [&](const float* from, float* to) { cpu_kernels().rms_norm(from, weight, eps, in[0].shape(-1), to); });
+    each_row(in[0], out[0],
+             [&](const float* from, float* to) { cpu_kernels().rms_norm(from, weight, eps, in[0].shape(-1), to); });
   };
   return mx::array(x.shape(), mx::float32, cpu_op("CpuRmsNorm", std::move(compute)), {x, norm.weight});
 }
 
-mx::array cpu_layer_norm(const mx::array& x, const std::optional<mx::array>& weight, const std::optional<mx::array>& bias,
-                         float eps) {
+mx::array cpu_layer_norm(const mx::array& x, const std::optional<mx::array>& weight,
+                         const std::optional<mx::array>& bias, float eps) {
   std::vector<mx::array> inputs{x};
   const auto add = [&](const std::optional<mx::array>& array) {
     if (!array) return -1;

@@ -12,7 +12,7 @@ mx::array cpu_rms_norm(const mx::array& x, const CpuNorm& norm);
 
 /// (x - mean) / sqrt(variance + eps) · weight + bias of each row of x [..., columns] float32; weight and bias [columns]
 /// float32 or none. One operation.
-mx::array cpu_layer_norm(const mx::array& x, const std::optional<mx::array>& weight, const std::optional<mx::array>& bias,
-                         float eps);
+mx::array cpu_layer_norm(const mx::array& x, const std::optional<mx::array>& weight,
+                         const std::optional<mx::array>& bias, float eps);
 
 }  // namespace mlxk

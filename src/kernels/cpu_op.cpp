@@ -21,14 +21,17 @@ class CpuOp : public mx::Primitive {
         aliases_(std::move(aliases)) {}
 
   const char* name() const override { return name_; }
-  void eval_gpu(const Arrays&, Arrays&) override { throw std::runtime_error(fmt::format("[{}] runs on the CPU", name_)); }
+  void eval_gpu(const Arrays&, Arrays&) override {
+    throw std::runtime_error(fmt::format("[{}] runs on the CPU", name_));
+  }
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     Arrays in, out;
     for (const auto& a : inputs) in.push_back(mx::array::unsafe_weak_copy(a));
     for (size_t i = 0; i < outputs.size(); ++i) {
       const mx::array* source = aliased(static_cast<int>(i), inputs);
       if (source) {
-        if (!source->flags().row_contiguous) throw std::runtime_error(fmt::format("[{}] buffers must be contiguous", name_));
+        if (!source->flags().row_contiguous)
+          throw std::runtime_error(fmt::format("[{}] buffers must be contiguous", name_));
         outputs[i].copy_shared_buffer(*source);
       } else {
         outputs[i].set_data(mx::allocator::malloc(outputs[i].nbytes()));

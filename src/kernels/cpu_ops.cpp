@@ -65,8 +65,8 @@ const float* normed(const std::optional<CpuNorm>& norm, const float* x, int64_t 
 }
 
 /// out = residual + multiplier * norm(y), row by row.
-void add_residual(const std::optional<CpuNorm>& norm, const float* y, const float* residual, float multiplier, int64_t n,
-                  int64_t columns, Scratch& scratch, float* out) {
+void add_residual(const std::optional<CpuNorm>& norm, const float* y, const float* residual, float multiplier,
+                  int64_t n, int64_t columns, Scratch& scratch, float* out) {
   const float* scaled = normed(norm, y, n, columns, scratch);
   parallel_for(n, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
     std::copy(residual + begin * columns, residual + end * columns, out + begin * columns);
@@ -136,7 +136,8 @@ mx::array cpu_matmul_residual(const mx::array& x, std::shared_ptr<const CpuLayer
 }
 
 mx::array cpu_gated_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation, float multiplier) {
-  auto compute = [layer = std::move(layer), activation, multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
+  auto compute = [layer = std::move(layer), activation, multiplier, phase = current_phase()](const Arrays& in,
+                                                                                             Arrays& out) {
     static Scratch copy, normalised, gates, ups, product;
     const std::span<const MatrixView> matrices(layer->views);
     const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[2].rows;

@@ -48,15 +48,15 @@ std::vector<mx::array> cpu_matmuls(const mx::array& x, std::shared_ptr<const Cpu
 mx::array cpu_matmul_residual(const mx::array& x, std::shared_ptr<const CpuLayer> layer, float multiplier,
                               const mx::array& residual);
 
-/// x + down(act(up(norm(x)))) with the matrices up and down: x [..., hidden]; activation as CpuKernels::activate takes it. One
-/// operation.
+/// x + down(act(up(norm(x)))) with the matrices up and down: x [..., hidden]; activation as CpuKernels::activate takes
+/// it. One operation.
 mx::array cpu_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation);
 
 /// act(x), x [...] float32. One operation.
 mx::array cpu_activate(const mx::array& x, int activation);
 
-/// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))) with the matrices gate, up and down: x [..., hidden];
-/// activation as CpuKernels::gated takes it. One operation.
+/// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))) with the matrices gate, up and down: x [...,
+/// hidden]; activation as CpuKernels::gated takes it. One operation.
 mx::array cpu_gated_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation, float multiplier);
 
 }  // namespace mlxk

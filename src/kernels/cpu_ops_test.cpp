@@ -70,7 +70,8 @@ TEST_F(CpuOps, GatedMlpEqualsItsOperations) {
   const auto h = mx::fast::rms_norm(x, norm.weight, norm.eps);
   const auto g = reference(h, gate);
   const auto inner = mx::multiply(mx::multiply(g, mx::sigmoid(g)), reference(h, up));
-  const auto exact = mx::add(x, mx::multiply(mx::array(0.5F), mx::fast::rms_norm(reference(inner, down), post.weight, post.eps)));
+  const auto exact =
+      mx::add(x, mx::multiply(mx::array(0.5F), mx::fast::rms_norm(reference(inner, down), post.weight, post.eps)));
   EXPECT_LT(relative_error(cpu_gated_mlp(x, cpu_layer({gate, up, down}, norm, post), 0, 0.5F), exact), 1e-4);
 }
 
@@ -93,7 +94,8 @@ TEST_F(CpuOps, ProductsOfSmallFloatsEqualTheirOperations) {
       const auto parts = mx::quantize(mx::random::normal({std::max(rows, 1), columns}), s.group, s.bits, s.mode);
       const auto first = [&](const mx::array& a) { return mx::contiguous(mx::slice(a, {0, 0}, {rows, a.shape(1)})); };
       const auto weight = first(parts[0]), scales = first(parts[1]);
-      const auto exact_weight = mx::dequantize(parts[0], parts[1], std::nullopt, s.group, s.bits, s.mode, std::nullopt, mx::float32);
+      const auto exact_weight =
+          mx::dequantize(parts[0], parts[1], std::nullopt, s.group, s.bits, s.mode, std::nullopt, mx::float32);
       const CpuMatrix m{weight, scales, {}, {}, rows, columns, s.bits, s.group};
       for (const int n : {0, 1, 3, 9, 33}) {
         const auto x = mx::random::normal({n, columns});
@@ -105,7 +107,8 @@ TEST_F(CpuOps, ProductsOfSmallFloatsEqualTheirOperations) {
           const auto exact = mx::matmul(x, mx::transpose(exact_weight));
           for (int r = 0; r < n; ++r) {
             const auto row = [&](const mx::array& a) { return mx::slice(a, {r, 0}, {r + 1, rows}); };
-            EXPECT_LT(relative_error(row(y), row(exact)), 1e-4) << s.mode << ", " << rows << " x " << columns << ", row " << r;
+            EXPECT_LT(relative_error(row(y), row(exact)), 1e-4)
+                << s.mode << ", " << rows << " x " << columns << ", row " << r;
           }
         }
       }
@@ -115,7 +118,8 @@ TEST_F(CpuOps, ProductsOfSmallFloatsEqualTheirOperations) {
 
 TEST_F(CpuOps, RowsHaveTheSameBitsWhateverThePhaseComputesWithThem) {
   const PhaseScope scope(Phase::decode);
-  const auto fp = mx::quantize(mx::random::normal({70, 320}), 32, 8, "mxfp8"), nv = mx::quantize(mx::random::normal({70, 320}), 16, 4, "nvfp4");
+  const auto fp = mx::quantize(mx::random::normal({70, 320}), 32, 8, "mxfp8"),
+             nv = mx::quantize(mx::random::normal({70, 320}), 16, 4, "nvfp4");
   std::vector<CpuMatrix> matrices{{fp[0], fp[1], {}, {}, 70, 320, 8, 32}, {nv[0], nv[1], {}, {}, 70, 320, 4, 16}};
   for (const int bits : {2, 3, 4, 5, 6, 8}) matrices.push_back(packed(70, 320, bits, mx::bfloat16));
   for (const auto type : {mx::float32, mx::float16, mx::bfloat16}) {
@@ -129,7 +133,8 @@ TEST_F(CpuOps, RowsHaveTheSameBitsWhateverThePhaseComputesWithThem) {
     for (const int r : {0, n / 2, n - 1}) {
       const auto single = alone(r);
       for (size_t m = 0; m < matrices.size(); ++m) {
-        EXPECT_TRUE(mx::array_equal(mx::slice(together[m], {r, 0}, {r + 1, 70}), single[m]).item<bool>()) << n << " rows, matrix " << m;
+        EXPECT_TRUE(mx::array_equal(mx::slice(together[m], {r, 0}, {r + 1, 70}), single[m]).item<bool>())
+            << n << " rows, matrix " << m;
       }
     }
   }
@@ -140,7 +145,8 @@ struct AttentionShape {
 };
 
 TEST_F(CpuOps, AttentionEqualsLibmlx) {
-  for (const auto& s : {AttentionShape{1, 4, 2, 1, 1, 16}, {2, 9, 3, 1, 700, 64}, {1, 6, 3, 40, 40, 24}, {2, 4, 1, 5, 300, 80}}) {
+  for (const auto& s :
+       {AttentionShape{1, 4, 2, 1, 1, 16}, {2, 9, 3, 1, 700, 64}, {1, 6, 3, 40, 40, 24}, {2, 4, 1, 5, 300, 80}}) {
     const auto q = mx::random::normal({s.batch, s.heads, s.length, s.head_dim});
     // As a cache holds them: the first tokens of a longer buffer.
     const auto buffer = mx::random::normal({2, s.batch, s.kv_heads, s.tokens + 9, s.head_dim});
@@ -164,8 +170,11 @@ TEST_F(CpuOps, AttentionEqualsLibmlx) {
 
 TEST_F(CpuOps, AttentionGivesAQueryTheSameBitsInAnyChunk) {
   const PhaseScope scope(Phase::prefill);
-  const auto q = mx::random::normal({1, 4, 80, 32}), k = mx::random::normal({1, 2, 80, 32}), v = mx::random::normal({1, 2, 80, 32});
-  const auto first = [](const mx::array& a, int begin, int end) { return mx::slice(a, {0, 0, begin, 0}, {1, a.shape(1), end, 32}); };
+  const auto q = mx::random::normal({1, 4, 80, 32}), k = mx::random::normal({1, 2, 80, 32}),
+             v = mx::random::normal({1, 2, 80, 32});
+  const auto first = [](const mx::array& a, int begin, int end) {
+    return mx::slice(a, {0, 0, begin, 0}, {1, a.shape(1), end, 32});
+  };
   const auto whole = cpu_attention(q, k, v, 0.1F, "causal", std::nullopt);
   for (const int cut : {1, 33, 79}) {
     const auto head = cpu_attention(first(q, 0, cut), first(k, 0, cut), first(v, 0, cut), 0.1F, "causal", std::nullopt);

@@ -26,8 +26,8 @@ std::vector<float> normal(int64_t count, uint32_t seed) {
 }
 
 /// x [n, columns] · w [rows, columns]ᵀ + bias by one table, in two calls that begin at different panels.
-std::vector<float> product(const CpuKernels& kernels, const std::vector<float>& x, const std::vector<float>& w, const float* bias,
-                           int64_t n, int64_t rows, int64_t columns) {
+std::vector<float> product(const CpuKernels& kernels, const std::vector<float>& x, const std::vector<float>& w,
+                           const float* bias, int64_t n, int64_t rows, int64_t columns) {
   ShortRows shorts{};
   kernels.short_layout(columns, &shorts);
   std::vector<int16_t> q(static_cast<size_t>(n * shorts.stride));
@@ -46,7 +46,8 @@ std::vector<float> product(const CpuKernels& kernels, const std::vector<float>& 
 
 TEST(EncodeProducts, AreAsNearAsHalfFloats) {
   for (const CpuKernels* kernels : available_kernels()) {
-    for (const auto& [n, rows, columns] : {std::tuple<int64_t, int64_t, int64_t>{13, 50, 512}, {3, 16, 240}, {1, 33, 7}}) {
+    for (const auto& [n, rows, columns] :
+         {std::tuple<int64_t, int64_t, int64_t>{13, 50, 512}, {3, 16, 240}, {1, 33, 7}}) {
       SCOPED_TRACE(std::string(kernels->name) + " " + std::to_string(columns));
       const auto x = normal(n * columns, 1), w = normal(rows * columns, 2), bias = normal(rows, 3);
       const auto y = product(*kernels, x, w, bias.data(), n, rows, columns);
@@ -55,7 +56,8 @@ TEST(EncodeProducts, AreAsNearAsHalfFloats) {
         for (int64_t i = 0; i < rows; ++i) {
           double sum = bias[static_cast<size_t>(i)];
           for (int64_t k = 0; k < columns; ++k) {
-            sum += static_cast<double>(x[static_cast<size_t>(r * columns + k)]) * w[static_cast<size_t>(i * columns + k)];
+            sum +=
+                static_cast<double>(x[static_cast<size_t>(r * columns + k)]) * w[static_cast<size_t>(i * columns + k)];
           }
           error = std::max(error, std::abs(sum - y[static_cast<size_t>(r * rows + i)]));
         }
@@ -105,7 +107,8 @@ TEST(EncodeAttention, IsNearTheDefinition) {
       double total = 0;
       for (int t = 0; t < tokens; ++t) {
         double score = 0;
-        for (int d = 0; d < dim; ++d) score += static_cast<double>(q[static_cast<size_t>(i * dim + d)]) * k[static_cast<size_t>(t * dim + d)];
+        for (int d = 0; d < dim; ++d)
+          score += static_cast<double>(q[static_cast<size_t>(i * dim + d)]) * k[static_cast<size_t>(t * dim + d)];
         weights.push_back(std::exp(0.2 * score));
         total += weights.back();
       }
@@ -143,7 +146,8 @@ TEST(CrossAttention, EachRowSeesItsOwnKeys) {
     const mx::array k = random({1, tokens, 64}, 10 + i), v = random({1, tokens, 64}, 20 + i);
     keys.push_back(cpu_by_heads(k, 4, mx::float32));
     values.push_back(cpu_by_heads(v, 4, mx::float32));
-    rows.push_back(cpu_head_attention(q, mx::broadcast_to(k, {3, tokens, 64}), mx::broadcast_to(v, {3, tokens, 64}), 4, 0.25F));
+    rows.push_back(
+        cpu_head_attention(q, mx::broadcast_to(k, {3, tokens, 64}), mx::broadcast_to(v, {3, tokens, 64}), 4, 0.25F));
   }
   const mx::array got = cpu_cross_attention(q, keys, values, {1, 0, 1}, 0.25F);
   for (int row = 0; row < 3; ++row) {

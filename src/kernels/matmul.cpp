@@ -36,7 +36,8 @@ bool shares_form(const MatrixView& a, const MatrixView& b, Phase phase) {
 }
 
 /// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results. With many
-/// activation rows, when arithmetic counts and not memory, half of that: it stays in the first cache and is shared out evenly.
+/// activation rows, when arithmetic counts and not memory, half of that: it stays in the first cache and is shared out
+/// evenly.
 int64_t rows_a_piece(const Product& product, Phase phase) {
   if (phase != Phase::decode) return kPrefillPanels * cpu_kernels().lanes;
   constexpr int64_t kManyRows = 8, kLineResults = 16;
@@ -124,7 +125,8 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
     from.q += product.first * from.stride;
     from.scales += product.first * from.units;
     void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.short_scratch(m.columns)));
-    kernels.short_panels(&w, m.bias, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+    kernels.short_panels(&w, m.bias, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y,
+                         m.rows, scratch);
     return;
   }
   if (m.bits == 0) {
@@ -134,19 +136,23 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
       kernels.float_rows(&w, from, n, begin, end, y, m.rows);
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.float_scratch(m.columns)));
-      kernels.float_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+      kernels.float_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows,
+                           scratch);
     }
   } else if (takes_floats(m, phase)) {
-    const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, nullptr, m.rows, m.columns, m.bits, m.group, m.type};
+    const AffineWeight w{
+        static_cast<const uint8_t*>(m.data), m.scales, nullptr, m.rows, m.columns, m.bits, m.group, m.type};
     const float* from = x + product.first * m.columns;
     if (phase == Phase::decode) {
       kernels.fp8_rows(&w, from, n, begin, end, y, m.rows);
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.fp_scratch(m.columns)));
-      kernels.fp_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+      kernels.fp_panels(&w, from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows,
+                        scratch);
     }
   } else {
-    const AffineWeight w{static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
+    const AffineWeight w{
+        static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
     QuantizedRows from = *forms.quantized;
     from.q += product.first * from.stride;
     from.scales += product.first * from.units;
@@ -155,7 +161,8 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
       kernels.affine_rows(&w, &from, n, begin, end, y, m.rows);
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group)));
-      kernels.affine_panels(&w, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch);
+      kernels.affine_panels(&w, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows,
+                            scratch);
     }
   }
   if (m.bias) {
@@ -199,7 +206,8 @@ void multiply(std::span<const Product> products, const float* x, int64_t n, Phas
   }
 }
 
-void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase) {
+void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys,
+              Phase phase) {
   std::vector<Product> products;
   for (size_t m = 0; m < matrices.size(); ++m) products.push_back({matrices[m], 0, n, ys[m]});
   multiply(products, x, n, phase);

@@ -27,8 +27,8 @@ struct Product {
   float* y;          // [n, matrix.rows]
 };
 
-/// y[r, i] = sum over k of x[first + r, k] * matrix[i, k], plus its bias, for every product; x [n, columns] float32, all
-/// matrices with the same columns. On all kernel threads; from one thread at a time.
+/// y[r, i] = sum over k of x[first + r, k] * matrix[i, k], plus its bias, for every product; x [n, columns] float32,
+/// all matrices with the same columns. On all kernel threads; from one thread at a time.
 void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase);
 
 /// The same for matrices that are each multiplied with all rows: ys[m] [n, rows].

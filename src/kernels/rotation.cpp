@@ -19,7 +19,8 @@ Turns turns(const CpuRotation& rotation, const std::vector<int>& positions, int6
   for (auto& table : tables) {
     const CpuRotation& r = table.rotation;
     if (table.length == length && r.traditional == rotation.traditional && r.rows == rotation.rows &&
-        r.input_scale == rotation.input_scale && table.positions == positions && r.steps == rotation.steps && r.axes == rotation.axes) {
+        r.input_scale == rotation.input_scale && table.positions == positions && r.steps == rotation.steps &&
+        r.axes == rotation.axes) {
       return {table.values.data(), pairs};
     }
   }

@@ -24,8 +24,8 @@ struct Turns {
   const float* sines(int64_t token) const { return cosines(token) + 2 * pairs; }
 };
 
-/// The turns of batch * length tokens at `positions` ([axes, batch, length]); kept for the next layers, which ask for the
-/// same. On all kernel threads; from one thread at a time.
+/// The turns of batch * length tokens at `positions` ([axes, batch, length]); kept for the next layers, which ask for
+/// the same. On all kernel threads; from one thread at a time.
 Turns turns(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length);
 
 }  // namespace mlxk

@@ -62,7 +62,8 @@ struct Quantized {
 };
 
 /// y [n, rows] by the kernels of one phase.
-std::vector<float> affine_product(const CpuKernels& kernels, const AffineWeight& w, const float* x, int64_t n, Phase phase) {
+std::vector<float> affine_product(const CpuKernels& kernels, const AffineWeight& w, const float* x, int64_t n,
+                                  Phase phase) {
   std::vector<float> y(static_cast<size_t>(n * w.rows), NAN);
   const bool decode = phase == Phase::decode;
   Quantized quantized(kernels, x, n, w.columns, w.group, decode ? w.bits : 0);
@@ -97,7 +98,8 @@ TEST_P(EveryTable, MultipliesPackedWeightsOfEveryWidthAndGroup) {
               worst = std::isnan(error) ? INFINITY : std::max(worst, error);
               largest = std::max(largest, std::abs(exact));
             }
-            ASSERT_LE(worst, kBound * largest) << bits << " bits, group " << group << ", " << columns << " columns, row " << r;
+            ASSERT_LE(worst, kBound * largest)
+                << bits << " bits, group " << group << ", " << columns << " columns, row " << r;
           }
         }
       }
@@ -114,11 +116,13 @@ TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
       const AffineCase c(70, columns, bits, group);
       for (const Phase phase : {Phase::decode, Phase::prefill}) {
         std::vector<std::vector<float>> alone;
-        for (int64_t r = 0; r < 33; ++r) alone.push_back(affine_product(kernels, c.weight, x.data() + r * columns, 1, phase));
+        for (int64_t r = 0; r < 33; ++r)
+          alone.push_back(affine_product(kernels, c.weight, x.data() + r * columns, 1, phase));
         for (const int64_t n : {2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 32, 33, 512}) {
           const auto together = affine_product(kernels, c.weight, x.data(), n, phase);
           for (int64_t r = 0; r < std::min<int64_t>(n, 33); ++r) {
-            ASSERT_EQ(std::memcmp(alone[static_cast<size_t>(r)].data(), together.data() + r * 70, 70 * sizeof(float)), 0)
+            ASSERT_EQ(std::memcmp(alone[static_cast<size_t>(r)].data(), together.data() + r * 70, 70 * sizeof(float)),
+                      0)
                 << bits << " bits, group " << group << ", row " << r << " of " << n;
           }
         }
@@ -139,7 +143,8 @@ TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
   const auto bytes = std::max(kernels.affine_scratch(columns, 32), kernels.float_scratch(columns));
   void* room = scratch.bytes(static_cast<size_t>(bytes));
   for (const int64_t piece : {2, 4}) {
-    std::vector<float> whole(static_cast<size_t>(n * rows), NAN), pieces = whole, float_whole = whole, float_pieces = whole;
+    std::vector<float> whole(static_cast<size_t>(n * rows), NAN), pieces = whole, float_whole = whole,
+                                                                  float_pieces = whole;
     kernels.affine_panels(&c.weight, &quantized.rows, n, 0, panels, whole.data(), rows, room);
     kernels.float_panels(&weight, x.data(), n, 0, panels, float_whole.data(), rows, room);
     for (int64_t first = 0; first < panels; first += piece) {
@@ -167,7 +172,8 @@ TEST_P(EveryTable, GivesARowOfFloatsTheSameBitsWhateverIsComputedWithIt) {
   for (const int64_t n : {2, 3, 5, 6, 12, 13, 33}) {
     const auto together = product(x.data(), n);
     for (int64_t r = 0; r < n; ++r) {
-      ASSERT_EQ(std::memcmp(product(x.data() + r * columns, 1).data(), together.data() + r * rows, rows * sizeof(float)), 0)
+      ASSERT_EQ(
+          std::memcmp(product(x.data() + r * columns, 1).data(), together.data() + r * rows, rows * sizeof(float)), 0)
           << "row " << r << " of " << n;
     }
   }
@@ -187,7 +193,8 @@ TEST_P(EveryTable, GivesAWeightRowTheSameBitsWhereverAPieceBegins) {
       kernels.affine_rows(&c.weight, &quantized.rows, kN, begin, end, y.data(), kRows);
     };
     multiply(0, kRows, whole);
-    for (const auto& [begin, end] : {std::pair{0, 1}, {1, 1}, {1, 14}, {14, 47}, {47, 70}}) multiply(begin, end, pieces);
+    for (const auto& [begin, end] : {std::pair{0, 1}, {1, 1}, {1, 14}, {14, 47}, {47, 70}})
+      multiply(begin, end, pieces);
     EXPECT_EQ(std::memcmp(whole.data(), pieces.data(), whole.size() * sizeof(float)), 0) << bits << " bits";
   }
 }
@@ -205,7 +212,8 @@ TEST_P(EveryTable, MultipliesFloatWeights) {
   for (int64_t r = 0; r < n; ++r) {
     for (int64_t i = 0; i < rows; ++i) {
       double exact = 0;
-      for (int64_t k = 0; k < columns; ++k) exact += double{x[static_cast<size_t>(r * columns + k)]} * w[static_cast<size_t>(i * columns + k)];
+      for (int64_t k = 0; k < columns; ++k)
+        exact += double{x[static_cast<size_t>(r * columns + k)]} * w[static_cast<size_t>(i * columns + k)];
       EXPECT_NEAR(decoded[static_cast<size_t>(r * rows + i)], exact, 1e-4);
       EXPECT_NEAR(prefilled[static_cast<size_t>(r * rows + i)], exact, 1e-4);
     }
@@ -244,7 +252,8 @@ TEST_P(EveryTable, ActivatesAsTheFormulasSay) {
   for (int i = 0; i < 101; ++i) gate.push_back(static_cast<float>(i - 50) * 0.3F);
   const auto expect = [&](int activation, auto formula) {
     kernels.gated(gate.data(), up.data(), 101, activation, y.data());
-    for (size_t i = 0; i < 101; ++i) EXPECT_NEAR(y[i], formula(double{gate[i]}), 2e-6) << activation << " of " << gate[i];
+    for (size_t i = 0; i < 101; ++i)
+      EXPECT_NEAR(y[i], formula(double{gate[i]}), 2e-6) << activation << " of " << gate[i];
   };
   expect(0, [](double x) { return x / (1 + std::exp(-x)); });
   expect(1, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2))); });

@@ -16,8 +16,8 @@ namespace mlxk {
 
 namespace {
 
-// How long a worker looks for the next piece of work before it sleeps: a decode step's operations follow each other within
-// microseconds, and waking a sleeper costs more than that.
+// How long a worker looks for the next piece of work before it sleeps: a decode step's operations follow each other
+// within microseconds, and waking a sleeper costs more than that.
 constexpr int kSpins = 4000;
 
 void pause() {

@@ -89,7 +89,8 @@ class Pipe : public ByteSource {
 
 std::vector<float> drain(AudioSource& source) {
   std::vector<float> all, block(777);
-  while (const size_t got = source.read(block)) all.insert(all.end(), block.begin(), block.begin() + static_cast<int64_t>(got));
+  while (const size_t got = source.read(block))
+    all.insert(all.end(), block.begin(), block.begin() + static_cast<int64_t>(got));
   return all;
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 class Descriptor : public ByteSource {
  public:
-  Descriptor(int descriptor, bool owned, std::string place) : descriptor_(descriptor), owned_(owned), place_(std::move(place)) {
+  Descriptor(int descriptor, bool owned, std::string place)
+      : descriptor_(descriptor), owned_(owned), place_(std::move(place)) {
     struct stat facts {};
     const off_t here = lseek(descriptor_, 0, SEEK_CUR);
     if (here < 0 || fstat(descriptor_, &facts) != 0 || !S_ISREG(facts.st_mode)) return;
@@ -74,7 +75,8 @@ class Memory : public ByteSource {
 
 std::unique_ptr<ByteSource> open_bytes(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Error(ErrorKind::io, fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
+  if (descriptor < 0)
+    throw Error(ErrorKind::io, fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
   return std::make_unique<Descriptor>(descriptor, true, path.string());
 }
 

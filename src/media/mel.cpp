@@ -52,7 +52,8 @@ LogMel::LogMel(int mels) : mels_(mels) {
   }
 }
 
-void LogMel::power(std::span<const float> samples, int64_t begin, int64_t first, int64_t count, std::span<float> out) const {
+void LogMel::power(std::span<const float> samples, int64_t begin, int64_t first, int64_t count,
+                   std::span<float> out) const {
   const auto& hann = window();
   const int64_t end = begin + static_cast<int64_t>(samples.size());
   float frames[kFftSize * kFftLanes], spectra[kFftBins * kFftLanes];

@@ -65,7 +65,8 @@ void combine(const Number* in, Number* out, int size) {
     for (int k = 0; k < part; ++k) {
       std::array<Number, R> x;
       x[0] = in[k];
-      for (int r = 1; r < R; ++r) x[static_cast<size_t>(r)] = turned(in[r * part + k], turns[static_cast<size_t>(r * k * step)]);
+      for (int r = 1; r < R; ++r)
+        x[static_cast<size_t>(r)] = turned(in[r * part + k], turns[static_cast<size_t>(r * k * step)]);
       for (int q = 0; q < R; ++q) {
         Number sum = x[0];
         for (int r = 1; r < R; ++r) {

@@ -1,8 +1,8 @@
-// Which frames may be speech. How far bands rise above their own noise follows the long-term spectral divergence of Ramírez,
-// Segura, Benítez, de la Torre and Rubio, "Efficient voice activity detection algorithms using long-term speech information"
-// (Speech Communication 42, 2004), noise being a low percentile of each band; what is louder is voice where it repeats at a
-// pitch (autocorrelation, Rabiner 1977) while its spectrum's shape moves as fast as a mouth does, which notes, tones and
-// hum do not.
+// Which frames may be speech. How far bands rise above their own noise follows the long-term spectral divergence of
+// Ramírez, Segura, Benítez, de la Torre and Rubio, "Efficient voice activity detection algorithms using long-term
+// speech information" (Speech Communication 42, 2004), noise being a low percentile of each band; what is louder is
+// voice where it repeats at a pitch (autocorrelation, Rabiner 1977) while its spectrum's shape moves as fast as a mouth
+// does, which notes, tones and hum do not.
 #include "media/voice.h"
 
 #include <algorithm>

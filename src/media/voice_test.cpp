@@ -22,7 +22,8 @@ constexpr int kSeconds = 10;
 template <class Wave>
 Sound sound(const Wave& wave) {
   Sound samples(kSeconds * kSpeechRate);
-  for (size_t i = 0; i < samples.size(); ++i) samples[i] = static_cast<float>(wave(static_cast<double>(i) / kSpeechRate));
+  for (size_t i = 0; i < samples.size(); ++i)
+    samples[i] = static_cast<float>(wave(static_cast<double>(i) / kSpeechRate));
   return samples;
 }
 
@@ -48,7 +49,8 @@ Sound chords() {
 
 Sound drums() {
   Sound all = noise(0.1);
-  for (size_t i = 0; i < all.size(); ++i) all[i] *= std::exp(-40 * std::fmod(static_cast<float>(i) / kSpeechRate, 0.25F));
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] *= std::exp(-40 * std::fmod(static_cast<float>(i) / kSpeechRate, 0.25F));
   return all;
 }
 
@@ -89,7 +91,8 @@ std::vector<float> powers(const Sound& samples, int mels = 80) {
 
 std::vector<Heard10ms> tell(const Sound& samples, int mels = 80) {
   std::vector<float> periods;
-  for (size_t i = 0; i < samples.size() / kMelHop; ++i) periods.push_back(periodicity(samples, 0, static_cast<int64_t>(i) * kMelHop));
+  for (size_t i = 0; i < samples.size() / kMelHop; ++i)
+    periods.push_back(periodicity(samples, 0, static_cast<int64_t>(i) * kMelHop));
   return tell_voice(powers(samples, mels), mels, periods);
 }
 
@@ -107,9 +110,11 @@ TEST(Voice, WhatIsSteadyIsNothing) {
 }
 
 TEST(Voice, NotesBeatsAndTonesAreHeardButNoVoice) {
-  for (const auto& [name, samples] : {std::pair("chords", chords()), {"drums", drums()},
-                                      {"tones", sound([](double t) { return 0.2 * sine(300 + 200 * std::floor(std::fmod(2 * t, 5)), t); })},
-                                      {"ringing", sound([](double t) { return std::fmod(t, 6) < 2 ? 0.2 * (sine(440, t) + sine(480, t)) : 0; })}}) {
+  for (const auto& [name, samples] :
+       {std::pair("chords", chords()),
+        {"drums", drums()},
+        {"tones", sound([](double t) { return 0.2 * sine(300 + 200 * std::floor(std::fmod(2 * t, 5)), t); })},
+        {"ringing", sound([](double t) { return std::fmod(t, 6) < 2 ? 0.2 * (sine(440, t) + sine(480, t)) : 0; })}}) {
     const auto heard = tell(samples);
     EXPECT_GT(share(heard, Heard10ms::sound), 0.2) << name;
     EXPECT_EQ(share(heard, Heard10ms::voice), 0) << name;

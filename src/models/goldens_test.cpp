@@ -234,7 +234,8 @@ class GoldenDrafts : public Golden {};
 // What speculation stands on: tokens that were guessed are looked at in one step and give what one step each gives.
 TEST_P(GoldenDrafts, SeveralTokensOfADecodeStepGiveTheBitsOfOneEach) {
   if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
-  if (model_->steady_tokens() < kTotal) GTEST_SKIP() << "this rope turns all tokens of a call by the row's length after it";
+  if (model_->steady_tokens() < kTotal)
+    GTEST_SKIP() << "this rope turns all tokens of a call by the row's length after it";
   const std::vector<int> ids = prompt(), lengths{5, 1, 3}, starts{12, 3, 7};
   std::vector<ModelCache> parts;
   std::vector<ModelCache*> rows;
@@ -274,7 +275,8 @@ TEST(GoldenExperts, MayLieInTheFileOneByOne) {
   for (const auto& [name, stack] : mx::load_safetensors(file).first) {
     const size_t at = name.find(stacked);
     for (int expert = 0; at != std::string::npos && expert < stack.shape(0); ++expert) {
-      const std::string own = fmt::format("{}experts.{}.{}", name.substr(0, at), expert, name.substr(at + stacked.size()));
+      const std::string own =
+          fmt::format("{}experts.{}.{}", name.substr(0, at), expert, name.substr(at + stacked.size()));
       tensors.emplace(own, mx::contiguous(mx::take(stack, expert, 0)));
     }
     if (at == std::string::npos) tensors.emplace(name, stack);

@@ -41,7 +41,8 @@ void read_ahead(const std::vector<std::shared_ptr<const MappedFile>>& files, con
 /// What config.json says of a model in `dir`; throws unsupported where nothing in `built_in` makes its model_type.
 template <class Maker>
 struct Opened {
-  Opened(const std::filesystem::path& dir, Maker (*find)(std::string_view), const std::vector<std::string_view>& built_in) {
+  Opened(const std::filesystem::path& dir, Maker (*find)(std::string_view),
+         const std::vector<std::string_view>& built_in) {
     json = read_json(dir / "config.json");
     if (!json.is_object()) throw Error(ErrorKind::bad_model, "[config] config.json must be an object");
     check_config(json);
@@ -59,7 +60,8 @@ struct Opened {
 
 /// The model of `config`, with the weights in `dir` brought into memory.
 template <class Maker>
-auto make_with_weights(const std::filesystem::path& dir, const Config& config, Maker make, const LoadProgress& progress) {
+auto make_with_weights(const std::filesystem::path& dir, const Config& config, Maker make,
+                       const LoadProgress& progress) {
   QuantizationConfig quantization(config);
   auto [tensors, files] = open_weights(weight_files(dir));
   Weights weights(std::move(tensors), std::move(quantization));

@@ -33,8 +33,8 @@ struct ModelShape {
   int64_t num_layers = 0;
   int64_t context_length = 0;  // 0: unknown
   uint64_t weight_bytes = 0;   // as held in memory
-  // Up to so many, a row's tokens give the same whether they come one by one or several in a call; beyond it the rope turns
-  // all tokens of a call by the row's length.
+  // Up to so many, a row's tokens give the same whether they come one by one or several in a call; beyond it the rope
+  // turns all tokens of a call by the row's length.
   int64_t steady_tokens = std::numeric_limits<int64_t>::max();
 };
 

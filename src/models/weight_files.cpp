@@ -64,7 +64,8 @@ mx::array in_place(std::shared_ptr<const void> owner, std::span<const std::byte>
   const mx::Dtype type = mlx_type(path, entry);
   if (bytes.empty()) return mx::zeros(shape, type);
   const mx::allocator::Buffer buffer(const_cast<std::byte*>(bytes.data()) - buffer_offset());
-  return mx::array(mx::allocator::Data(buffer, [owner = std::move(owner)](mx::allocator::Buffer) {}), std::move(shape), type);
+  return mx::array(mx::allocator::Data(buffer, [owner = std::move(owner)](mx::allocator::Buffer) {}), std::move(shape),
+                   type);
 }
 
 /// The same for a device that cannot read them there.
@@ -88,7 +89,8 @@ void add_npz(const fs::path& path, std::vector<std::shared_ptr<const MappedFile>
   const ZipFile archive(owner->file->bytes(), path.string());
   const bool cpu = mx::default_device() == mx::Device::cpu;
   for (const auto& tensor : read_npz(archive, owner->buffers)) {
-    add(tensor.entry.name, cpu ? in_place(owner, tensor.data, path, tensor.entry) : copied(tensor.data, path, tensor.entry));
+    add(tensor.entry.name,
+        cpu ? in_place(owner, tensor.data, path, tensor.entry) : copied(tensor.data, path, tensor.entry));
   }
   if (cpu) mapped.push_back(owner->file);
 }

@@ -9,18 +9,19 @@
 
 namespace mlxk {
 
-/// The weight files of the model in `dir`: those that model.safetensors.index.json names, or every model*.safetensors, or
-/// else weights*.safetensors, or weights*.npz.
-/// Throws bad_model when the index names a path outside the folder, not_found when there is none.
+/// The weight files of the model in `dir`: those that model.safetensors.index.json names, or every model*.safetensors,
+/// or else weights*.safetensors, or weights*.npz. Throws bad_model when the index names a path outside the folder,
+/// not_found when there is none.
 std::vector<std::filesystem::path> weight_files(const std::filesystem::path& dir);
 
 struct WeightFiles {
   Weights::Tensors tensors;
-  std::vector<std::shared_ptr<const MappedFile>> mapped;  // what the tensors lie in; on a GPU empty, they are lazy there
+  std::vector<std::shared_ptr<const MappedFile>>
+      mapped;  // what the tensors lie in; on a GPU empty, they are lazy there
 };
 
-/// The tensors of all files, each header validated first. On the CPU they are used where they lie in the file, also where
-/// that is no multiple of an element's size. Throws bad_model for a name that occurs twice.
+/// The tensors of all files, each header validated first. On the CPU they are used where they lie in the file, also
+/// where that is no multiple of an element's size. Throws bad_model for a name that occurs twice.
 WeightFiles open_weights(const std::vector<std::filesystem::path>& files);
 
 }  // namespace mlxk

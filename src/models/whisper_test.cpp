@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kState = 32, kPositions = 20, kVocab = 60, kMels = 8;
 
-const Json kOwn = Json::parse(R"({"model_type": "whisper", "n_mels": 8, "n_vocab": 60, "n_audio_ctx": 20, "n_audio_state": 32,
+const Json kOwn =
+    Json::parse(R"({"model_type": "whisper", "n_mels": 8, "n_vocab": 60, "n_audio_ctx": 20, "n_audio_state": 32,
   "n_audio_head": 2, "n_audio_layer": 2, "n_text_ctx": 16, "n_text_state": 32, "n_text_head": 2, "n_text_layer": 2})");
 const Json kTransformers = Json::parse(R"({"model_type": "whisper", "num_mel_bins": 8, "vocab_size": 60,
   "max_source_positions": 20, "max_target_positions": 16, "d_model": 32, "encoder_attention_heads": 2,
@@ -65,11 +66,22 @@ Weights::Tensors own_tensors() {
 /// The same under Hugging Face's names, convolutions as PyTorch has them.
 Weights::Tensors transformers_tensors() {
   const std::pair<const char*, const char*> names[] = {
-      {".blocks.", ".layers."}, {".cross_attn_ln", ".encoder_attn_layer_norm"}, {".attn_ln", ".self_attn_layer_norm"},
-      {".mlp_ln", ".final_layer_norm"}, {".cross_attn.", ".encoder_attn."}, {".attn.", ".self_attn."}, {".query.", ".q_proj."},
-      {".key.", ".k_proj."}, {".value.", ".v_proj."}, {".out.", ".out_proj."}, {".mlp1.", ".fc1."}, {".mlp2.", ".fc2."},
-      {"encoder.ln_post", "encoder.layer_norm"}, {"decoder.ln", "decoder.layer_norm"},
-      {"token_embedding", "embed_tokens"}, {"decoder.positional_embedding", "decoder.embed_positions.weight"}};
+      {".blocks.", ".layers."},
+      {".cross_attn_ln", ".encoder_attn_layer_norm"},
+      {".attn_ln", ".self_attn_layer_norm"},
+      {".mlp_ln", ".final_layer_norm"},
+      {".cross_attn.", ".encoder_attn."},
+      {".attn.", ".self_attn."},
+      {".query.", ".q_proj."},
+      {".key.", ".k_proj."},
+      {".value.", ".v_proj."},
+      {".out.", ".out_proj."},
+      {".mlp1.", ".fc1."},
+      {".mlp2.", ".fc2."},
+      {"encoder.ln_post", "encoder.layer_norm"},
+      {"decoder.ln", "decoder.layer_norm"},
+      {"token_embedding", "embed_tokens"},
+      {"decoder.positional_embedding", "decoder.embed_positions.weight"}};
   Weights::Tensors renamed;
   for (auto& [name, tensor] : own_tensors()) {
     std::string other = "model." + name;
@@ -95,7 +107,9 @@ std::unique_ptr<SpeechNet> make(const Json& json, Weights::Tensors tensors) {
 
 mx::array sound() { return mx::random::normal({1, 2 * kPositions, kMels}, mx::random::key(99)); }
 
-mx::array tokens(std::initializer_list<int> ids) { return mx::array(ids.begin(), {1, static_cast<int>(ids.size())}, mx::int32); }
+mx::array tokens(std::initializer_list<int> ids) {
+  return mx::array(ids.begin(), {1, static_cast<int>(ids.size())}, mx::int32);
+}
 
 mx::array logits(const SpeechNet& net) {
   const Heard heard = net.listen(sound());

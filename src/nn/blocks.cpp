@@ -34,8 +34,10 @@ std::optional<CpuNorm> cpu(const std::optional<N>& norm) {
 }
 
 /// The CPU's form of a block's weights, made at its first call; null where a weight has none.
-const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& layer, const std::vector<const Linear*>& linears,
-                                           const std::optional<CpuNorm>& norm, const std::optional<RmsNorm>& post_norm) {
+const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& layer,
+                                           const std::vector<const Linear*>& linears,
+                                           const std::optional<CpuNorm>& norm,
+                                           const std::optional<RmsNorm>& post_norm) {
   if (layer || !cpu_is_default()) return layer;
   std::vector<CpuMatrix> matrices;
   for (const Linear* linear : linears) {
@@ -105,8 +107,8 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
   return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
 }
 
-mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
-                            const std::optional<mx::array>& query_scale) const {
+mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
+                            const Positions& positions, const std::optional<mx::array>& query_scale) const {
   CpuAttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scale, positions.offsets, positions.lengths};
   if (rope) step.rotation = rope->cpu(positions);
   step.q_norm = cpu(qkv.q_norm);

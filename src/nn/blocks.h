@@ -70,8 +70,8 @@ mx::array activate(Activation activation, const mx::array& x);
 /// [B, T, heads * head_dim] → [B, L, heads * head_dim].
 mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array& v, int heads, float scale);
 
-/// The keys and values that a decoder sees of one encoder's output, [1, heads, T, head_dim]; on the CPU in float16, since
-/// each of its tokens reads them all.
+/// The keys and values that a decoder sees of one encoder's output, [1, heads, T, head_dim]; on the CPU in float16,
+/// since each of its tokens reads them all.
 struct CrossKeys {
   mx::array keys, values;
 };

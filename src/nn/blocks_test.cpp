@@ -26,7 +26,9 @@ Qkv random_tokens(int rows, int length) {
           random({rows, length, kKvHeads * kHeadDim}, 3), kHeadDim};
 }
 
-mx::array tokens_of(const mx::array& x, int begin, int end) { return mx::slice(x, {0, begin, 0}, {x.shape(0), end, x.shape(2)}); }
+mx::array tokens_of(const mx::array& x, int begin, int end) {
+  return mx::slice(x, {0, begin, 0}, {x.shape(0), end, x.shape(2)});
+}
 
 Qkv tokens_of(const Qkv& x, int begin, int end) {
   return {tokens_of(x.q, begin, end), tokens_of(x.k, begin, end), tokens_of(x.v, begin, end), kHeadDim};
@@ -37,7 +39,9 @@ RmsNorm head_norm(uint64_t seed) {
   return RmsNorm(WeightPath(weights, "n"), kHeadDim, 1e-5F);
 }
 
-Rope rope_of(const char* json) { return Rope(RopeSettings::read(Config(parse_json(json, "test"), "test"), kHeadDim, 10000)); }
+Rope rope_of(const char* json) {
+  return Rope(RopeSettings::read(Config(parse_json(json, "test"), "test"), kHeadDim, 10000));
+}
 
 constexpr const char* kRopes[] = {
     R"({})", R"({"rope_scaling": {"type": "dynamic", "factor": 2}, "max_position_embeddings": 8})",
@@ -48,9 +52,10 @@ constexpr const char* kRopes[] = {
 float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
 
 /// The steps of the block, each by its own operation.
-mx::array by_operations(const Attention& block, const Qkv& x, AttentionCache& cache, const AttentionMask& mask, const Positions& at,
-                        const std::optional<mx::array>& query_scale) {
-  const auto heads = [&](const mx::array& a, const std::optional<RmsNorm>& first, const std::optional<RmsNorm>& second) {
+mx::array by_operations(const Attention& block, const Qkv& x, AttentionCache& cache, const AttentionMask& mask,
+                        const Positions& at, const std::optional<mx::array>& query_scale) {
+  const auto heads = [&](const mx::array& a, const std::optional<RmsNorm>& first,
+                         const std::optional<RmsNorm>& second) {
     mx::array h = mx::unflatten(a, -1, {-1, kHeadDim});
     h = mx::transpose(first ? (*first)(h) : h, {0, 2, 1, 3});
     if (block.rope) h = (*block.rope)(h, at);
@@ -71,7 +76,9 @@ TEST(AttentionBlock, EqualsItsOperations) {
       x.k_norm = head_norm(5);
       const Attention block{rope_of(json), head_norm(6), head_norm(7), 0.3F};
       std::optional<mx::array> positions;
-      if (given) positions = mx::astype(mx::multiply(mx::abs(random(mrope ? mx::Shape{3, 2, 9} : mx::Shape{2, 9}, 8)), mx::array(9.0F)), mx::int32);
+      if (given)
+        positions = mx::astype(
+            mx::multiply(mx::abs(random(mrope ? mx::Shape{3, 2, 9} : mx::Shape{2, 9}, 8)), mx::array(9.0F)), mx::int32);
       const Positions at({0, 0}, 9, {9, 7}, positions);
       const mx::array scale = mx::add(mx::abs(random({2, 1, 9, 1}, 9)), mx::array(0.5F));
       KVCache one(2), other(2);
@@ -150,8 +157,11 @@ TEST(LayerNorm, EqualsItsDefinition) {
     const mx::array x = random({3, 2, dims}, 1), w = random({dims}, 2), b = random({dims}, 3);
     Weights weights({{"n.weight", w}, {"n.bias", b}}, {});
     const mx::array mean = mx::mean(x, -1, true), centred = mx::subtract(x, mean);
-    const mx::array scaled = mx::divide(centred, mx::sqrt(mx::add(mx::mean(mx::square(centred), -1, true), mx::array(1e-5F))));
-    EXPECT_LT(difference(LayerNorm(WeightPath(weights, "n"), dims, 1e-5F)(x), mx::add(mx::multiply(scaled, w), b)), 1e-5) << dims;
+    const mx::array scaled =
+        mx::divide(centred, mx::sqrt(mx::add(mx::mean(mx::square(centred), -1, true), mx::array(1e-5F))));
+    EXPECT_LT(difference(LayerNorm(WeightPath(weights, "n"), dims, 1e-5F)(x), mx::add(mx::multiply(scaled, w), b)),
+              1e-5)
+        << dims;
   }
 }
 

@@ -12,7 +12,8 @@ namespace {
 mx::array take_weight(const WeightPath& path, int rows, int columns) {
   Weights& weights = path.weights();
   std::string name = (path / "weight").path();
-  return path.has("scales") ? weights.keep_as_stored(weights.take_raw(name)) : weights.take_as_stored(name, {rows, columns});
+  return path.has("scales") ? weights.keep_as_stored(weights.take_raw(name))
+                            : weights.take_as_stored(name, {rows, columns});
 }
 
 /// x times what weights.cpu() describes, or nullopt where it describes nothing; its `layer` is made at the first call.
@@ -68,7 +69,8 @@ mx::array Matrix::rows_of(const mx::array& ids) const {
     row_scales = mx::astype(row_scales, type);
     row_biases = mx::astype(mx::take(*biases, ids, 0), type);
   }
-  return mx::dequantize(rows, row_scales, row_biases, packing.group_size, packing.bits, packing.mode, std::nullopt, type);
+  return mx::dequantize(rows, row_scales, row_biases, packing.group_size, packing.bits, packing.mode, std::nullopt,
+                        type);
 }
 
 Linear::Linear(const WeightPath& path, int in, int out, bool bias) : matrix_(path, out, in) {

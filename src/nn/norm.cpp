@@ -16,7 +16,8 @@ mx::array RmsNorm::operator()(const mx::array& x) const {
   return mx::fast::rms_norm(x, weight_, eps_);
 }
 
-LayerNorm::LayerNorm(const WeightPath& path, int dims, float eps, bool bias) : weight_(path.take("weight", {dims})), eps_(eps) {
+LayerNorm::LayerNorm(const WeightPath& path, int dims, float eps, bool bias)
+    : weight_(path.take("weight", {dims})), eps_(eps) {
   if (bias) bias_ = path.take("bias", {dims});
 }
 

@@ -30,11 +30,13 @@ class Weights {
   mx::array take(const std::string& name, const mx::Shape& shape) { return keep(take_shaped(name, shape)); }
   /// Takes a tensor as it is, to be given to keep().
   mx::array take_raw(const std::string& name);
-  /// Counts `tensor` among the model's weights, in the activations' type if it is a float and this is the CPU, and where
-  /// libmlx may read it.
+  /// Counts `tensor` among the model's weights, in the activations' type if it is a float and this is the CPU, and
+  /// where libmlx may read it.
   mx::array keep(const mx::array& tensor);
   /// take() and keep() in the checkpoint's type, for what the CPU kernels read as it is: at any address.
-  mx::array take_as_stored(const std::string& name, const mx::Shape& shape) { return keep_as_stored(take_shaped(name, shape)); }
+  mx::array take_as_stored(const std::string& name, const mx::Shape& shape) {
+    return keep_as_stored(take_shaped(name, shape));
+  }
   mx::array keep_as_stored(const mx::array& tensor);
   /// Notes a defect for finish() to report.
   void note(const std::string& defect) { defects_.push_back(defect); }
@@ -42,8 +44,8 @@ class Weights {
   const QuantizationConfig& quantization() const { return quantization_; }
   /// The type that the model computes in: float32 on CPU, elsewhere the checkpoint's.
   mx::Dtype activation_type() const { return activation_type_; }
-  /// Once every layer has taken its own: throws bad_model listing every missing, misshapen and unknown tensor (the first
-  /// of each kind when there are many).
+  /// Once every layer has taken its own: throws bad_model listing every missing, misshapen and unknown tensor (the
+  /// first of each kind when there are many).
   void check() const;
   /// Evaluates all that was kept and returns its bytes, telling `progress` bytes done and in all.
   uint64_t evaluate(const std::function<void(int64_t, int64_t)>& progress = {}) const;

@@ -20,8 +20,10 @@ constexpr std::array kVisionTypes = {"llava", "llava_next", "pixtral", "qwen2_vl
 constexpr std::array kSpeechTokens = {"whisper", "vibevoice", "voxtral"};
 constexpr std::array kAudioTokens = {"gemma3n", "gemma3n_audio", "voxtral", "whisper", "vibevoice", "audio"};
 constexpr std::array kEncoderTypes = {"bert", "xlm-roberta", "modernbert", "nomic_bert"};
-constexpr std::array kVisionFiles = {"preprocessor_config.json", "processor_config.json", "image_processor_config.json"};
-constexpr std::array kEnglishOnlyWhispers = {"whisper-tiny.en", "whisper-base.en", "whisper-small.en", "whisper-medium.en"};
+constexpr std::array kVisionFiles = {"preprocessor_config.json", "processor_config.json",
+                                     "image_processor_config.json"};
+constexpr std::array kEnglishOnlyWhispers = {"whisper-tiny.en", "whisper-base.en", "whisper-small.en",
+                                             "whisper-medium.en"};
 
 template <typename Names>
 bool is_one_of(std::string_view text, const Names& names) {
@@ -53,7 +55,8 @@ struct Evidence {
 
 bool is_video_processor(const Json& preprocessor) {
   return string_at(preprocessor, "processor_class") == "AutoVideoProcessor" ||
-         string_at(preprocessor, "video_processor_type") != "" || !value_at(preprocessor, "temporal_patch_size").is_null();
+         string_at(preprocessor, "video_processor_type") != "" ||
+         !value_at(preprocessor, "temporal_patch_size").is_null();
 }
 
 bool detect_video(const Evidence& e) {
@@ -66,7 +69,8 @@ bool detect_vision(const Evidence& e, bool is_video) {
   if (truthy(value_at(e.config, "image_processor"))) return true;
   if (is_video) return false;
   if (value_at(e.config, "preprocessor_config").is_object()) return true;
-  return std::any_of(kVisionFiles.begin(), kVisionFiles.end(), [&](const char* file) { return e.files.has_anywhere(file); });
+  return std::any_of(kVisionFiles.begin(), kVisionFiles.end(),
+                     [&](const char* file) { return e.files.has_anywhere(file); });
 }
 
 bool hears_with_whisper(const Evidence& e) {

@@ -18,7 +18,8 @@ std::string_view ModelFile::name() const {
 ModelFiles::ModelFiles(fs::path folder) : folder_(std::move(folder)) {
   std::error_code error;
   fs::recursive_directory_iterator it(folder_, fs::directory_options::skip_permission_denied, error);
-  for (const fs::recursive_directory_iterator end; !error && it != end && files_.size() < kMaxFiles; it.increment(error)) {
+  for (const fs::recursive_directory_iterator end; !error && it != end && files_.size() < kMaxFiles;
+       it.increment(error)) {
     std::error_code entry_error;
     if (!it->is_regular_file(entry_error)) {
       // A workspace's own cache and version control are not the model's.

@@ -69,7 +69,8 @@ IndexedShards read_shards(const ModelFiles& files, const char* index_name) {
   IndexedShards shards;
   if (std::string_view(index_name) == kWeightIndexes[0]) {
     try {
-      for (const auto& [tensor, shard] : read_weight_index(files.folder() / index_name).shard_of) shards.names.insert(shard);
+      for (const auto& [tensor, shard] : read_weight_index(files.folder() / index_name).shard_of)
+        shards.names.insert(shard);
     } catch (const Error& e) {
       const bool empty = std::string_view(e.what()).ends_with("weight_map is missing or empty");
       shards.problem = empty ? "Empty or invalid weight_map in index" : fmt::format("Invalid index file: {}", e.what());
@@ -203,7 +204,8 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
     }
   }
   if (!files.has("tokenizer_config.json")) return std::nullopt;
-  if (auto problem = check_json(files, "tokenizer_config.json", "contains invalid JSON", "exists but invalid")) return problem;
+  if (auto problem = check_json(files, "tokenizer_config.json", "contains invalid JSON", "exists but invalid"))
+    return problem;
   // SentencePiece and tiktoken models carry their vocabulary in a file of their own.
   const bool vocabulary = files.has("tokenizer.json") || files.has("tokenizer.model") ||
                           std::any_of(files.all().begin(), files.all().end(),
@@ -216,7 +218,8 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
 }  // namespace
 
 ConfigFile read_config(const ModelFiles& files, bool is_workspace) {
-  if (!files.has("config.json")) return {nullptr, is_workspace ? "No config.json found in workspace" : "config.json missing"};
+  if (!files.has("config.json"))
+    return {nullptr, is_workspace ? "No config.json found in workspace" : "config.json missing"};
   try {
     const fs::path path = files.folder() / "config.json";
     const std::string text = read_file(path, kMaxConfigBytes);

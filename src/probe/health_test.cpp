@@ -18,7 +18,8 @@ class HealthOf : public FakeCache {
   }
   std::string reason() const {
     const ModelInfo info = probe_model(resolve_model("o/m"));
-    EXPECT_EQ(info.healthy, info.health_reason == "Model is healthy" || info.health_reason == "Multi-file model complete");
+    EXPECT_EQ(info.healthy,
+              info.health_reason == "Model is healthy" || info.health_reason == "Multi-file model complete");
     return info.health_reason;
   }
   void put(const std::string& name, const std::string& content) const { write(folder_ / name, content); }

@@ -33,7 +33,8 @@ std::string file_type(const ModelFile& file) {
   const std::string name = lower_case(file.name());
   if (is_weight_file(file) || has_extension(file, ".npz")) return "weights";
   if (name.starts_with("readme")) return "readme";
-  if (contains(name, "token") || name == "vocab.json" || name == "merges.txt" || name == "tekken.json") return "tokenizer";
+  if (contains(name, "token") || name == "vocab.json" || name == "merges.txt" || name == "tekken.json")
+    return "tokenizer";
   if (name.ends_with("config.json") || name.ends_with(".index.json")) return "config";
   return "other";
 }
@@ -97,7 +98,10 @@ Json runtime_data(const ModelInfo& info) {
     const std::string& reason = info.healthy ? runnable.reason : info.health_reason;
     return Json{{"runs", info.healthy && runnable.ok}, {"reason", text_or_null(reason)}};
   };
-  return {{"text", entry(info.text)}, {"vision", entry(info.vision)}, {"audio", entry(info.audio)}, {"embedding", entry(info.embedding)}};
+  return {{"text", entry(info.text)},
+          {"vision", entry(info.vision)},
+          {"audio", entry(info.audio)},
+          {"embedding", entry(info.embedding)}};
 }
 
 Json read_config_of(const ModelRef& ref) { return read_config(ModelFiles(ref.path), !ref.cached).config; }

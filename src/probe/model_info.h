@@ -41,7 +41,8 @@ struct ModelInfo {
   std::string reason;
 };
 
-/// Reads config.json, tokenizer and processor files and safetensors headers of `ref`; throws only io. Problems are fields.
+/// Reads config.json, tokenizer and processor files and safetensors headers of `ref`; throws only io. Problems are
+/// fields.
 ModelInfo probe_model(const ModelRef& ref);
 
 }  // namespace mlxk

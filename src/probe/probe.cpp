@@ -18,7 +18,8 @@ namespace {
 
 /// The longest context, also of the text part of a multimodal configuration; 0 when nobody says.
 int64_t context_length(const Json& config) {
-  constexpr std::array kKeys = {"max_position_embeddings", "n_positions", "max_sequence_length", "max_target_positions"};
+  constexpr std::array kKeys = {"max_position_embeddings", "n_positions", "max_sequence_length",
+                                "max_target_positions"};
   for (const Json* part : {&config, &value_at(config, "text_config"), &value_at(config, "language_config"),
                            &value_at(config, "llm_config")}) {
     for (const char* key : kKeys) {

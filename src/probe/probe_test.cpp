@@ -37,35 +37,68 @@ TEST_F(Probe, TellsKindAndCapabilities) {
       {"o/m-Instruct", R"({"model_type":"llama"})", {}, "chat", {"text-generation", "chat"}},
       {"o/m-chat", R"({"model_type":"llama"})", {}, "chat", {"text-generation", "chat"}},
       {"o/typed", R"({"model_type":"chat"})", {}, "chat", {"text-generation", "chat"}},
-      {"o/t1", R"({"model_type":"llama"})", {{"tokenizer_config.json", R"({"chat_template": "{{x}}"})"}}, "chat",
+      {"o/t1",
+       R"({"model_type":"llama"})",
+       {{"tokenizer_config.json", R"({"chat_template": "{{x}}"})"}},
+       "chat",
        {"text-generation", "chat"}},
-      {"o/t2", R"({"model_type":"llama"})", {{"tokenizer_config.json", R"({"chat_template": ""})"}}, "base",
+      {"o/t2",
+       R"({"model_type":"llama"})",
+       {{"tokenizer_config.json", R"({"chat_template": ""})"}},
+       "base",
        {"text-generation"}},
-      {"o/t3", R"({"model_type":"llama"})", {{"tokenizer_config.json", R"({"x":"chat_template", "chat_template": null})"}},
-       "base", {"text-generation"}},
-      {"o/t4", R"({"model_type":"llama"})",
-       {{"tokenizer_config.json", R"({"chat_template":[{"name":"default","template":"x"}]})"}}, "chat",
+      {"o/t3",
+       R"({"model_type":"llama"})",
+       {{"tokenizer_config.json", R"({"x":"chat_template", "chat_template": null})"}},
+       "base",
+       {"text-generation"}},
+      {"o/t4",
+       R"({"model_type":"llama"})",
+       {{"tokenizer_config.json", R"({"chat_template":[{"name":"default","template":"x"}]})"}},
+       "chat",
        {"text-generation", "chat"}},
       {"o/t5", R"({"model_type":"llama"})", {{"chat_template.jinja", "x"}}, "chat", {"text-generation", "chat"}},
       {"o/t6", R"({"model_type":"llama"})", {{"chat_template.json", "{}"}}, "chat", {"text-generation", "chat"}},
-      {"o/t7", R"({"model_type":"llama"})", {{"tokenizer.json", R"({"chat_template": "x"})"}}, "chat",
+      {"o/t7",
+       R"({"model_type":"llama"})",
+       {{"tokenizer.json", R"({"chat_template": "x"})"}},
+       "chat",
        {"text-generation", "chat"}},
       {"o/pix", R"({"model_type":"pixtral"})", pre, "chat", {"text-generation", "chat", "vision"}},
       {"o/smol", R"({"model_type":"SmolVLM"})", pre, "chat", {"text-generation", "chat", "vision"}},
       {"o/vc", R"({"model_type":"gemma3","vision_config":{"a":1}})", pre, "base", {"text-generation", "vision"}},
       {"o/vc0", R"({"model_type":"gemma3","vision_config":{}})", {}, "base", {"text-generation"}},
-      {"o/files", R"({"model_type":"x"})", {{"sub/processor_config.json", "{}"}}, "base", {"text-generation", "vision"}},
+      {"o/files",
+       R"({"model_type":"x"})",
+       {{"sub/processor_config.json", "{}"}},
+       "base",
+       {"text-generation", "vision"}},
       {"o/ip", R"({"model_type":"x","image_processor":"Y"})", {}, "base", {"text-generation", "vision"}},
-      {"o/video1", R"({"model_type":"x"})", {{"preprocessor_config.json", R"({"processor_class":"AutoVideoProcessor"})"}},
-       "base", {"text-generation"}},
-      {"o/video2", R"({"model_type":"x"})", {{"preprocessor_config.json", R"({"temporal_patch_size":2})"}}, "base",
+      {"o/video1",
+       R"({"model_type":"x"})",
+       {{"preprocessor_config.json", R"({"processor_class":"AutoVideoProcessor"})"}},
+       "base",
        {"text-generation"}},
-      {"o/video3", R"({"model_type":"x"})",
-       {{"preprocessor_config.json", "{}"}, {"video_preprocessor_config.json", "{}"}}, "base", {"text-generation"}},
-      {"o/gemma3n", R"({"model_type":"gemma3n","vision_config":{"a":1},"audio_config":{"a":1}})", {}, "base",
+      {"o/video2",
+       R"({"model_type":"x"})",
+       {{"preprocessor_config.json", R"({"temporal_patch_size":2})"}},
+       "base",
+       {"text-generation"}},
+      {"o/video3",
+       R"({"model_type":"x"})",
+       {{"preprocessor_config.json", "{}"}, {"video_preprocessor_config.json", "{}"}},
+       "base",
+       {"text-generation"}},
+      {"o/gemma3n",
+       R"({"model_type":"gemma3n","vision_config":{"a":1},"audio_config":{"a":1}})",
+       {},
+       "base",
        {"text-generation", "vision", "audio"}},
-      {"o/whisper-large-v3", R"({"model_type":"whisper"})", {{"preprocessor_config.json", R"({"feature_extractor_type":"WhisperFeatureExtractor"})"}},
-       "audio", {"audio", "audio-translate-en"}},
+      {"o/whisper-large-v3",
+       R"({"model_type":"whisper"})",
+       {{"preprocessor_config.json", R"({"feature_extractor_type":"WhisperFeatureExtractor"})"}},
+       "audio",
+       {"audio", "audio-translate-en"}},
       {"o/whisper-large-v3-turbo", R"({"model_type":"whisper"})", {}, "audio", {"audio"}},
       {"o/whisper-tiny.en-mlx", R"({"model_type":"whisper"})", {}, "audio", {"audio"}},
       {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1}})", {}, "audio", {"audio"}},
@@ -87,7 +120,8 @@ TEST_F(Probe, TellsKindAndCapabilities) {
 TEST_F(Probe, ChoosesTheAudioBackend) {
   const std::vector<std::tuple<std::string, std::string, AudioBackend>> rows = {
       {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1},"vision_config":{"a":1}})", AudioBackend::stt},
-      {"o/gemma3n", R"({"model_type":"gemma3n","audio_config":{"a":1},"vision_config":{"a":1}})", AudioBackend::multimodal},
+      {"o/gemma3n", R"({"model_type":"gemma3n","audio_config":{"a":1},"vision_config":{"a":1}})",
+       AudioBackend::multimodal},
       {"o/w", R"({"model_type":"whisper"})", AudioBackend::stt},
       {"o/my-Whisper", R"({"model_type":"audio_thing"})", AudioBackend::stt},
       {"o/a", R"({"model_type":"x","audio_config":{"a":1}})", AudioBackend::multimodal},
@@ -101,7 +135,8 @@ TEST_F(Probe, TellsTheFramework) {
   EXPECT_EQ(probe("mlx-community/a", R"({"model_type":"x"})").framework, "MLX");
   EXPECT_EQ(probe("o/q", R"({"quantization":{"bits":4}})").framework, "MLX");
   EXPECT_EQ(probe("o/p", R"({"model_type":"x"})").framework, "PyTorch");
-  EXPECT_EQ(probe("o/r", R"({"model_type":"x"})", {{"README.md", "---\ntags:\n- text\n- mlx\n---\n# m"}}).framework, "MLX");
+  EXPECT_EQ(probe("o/r", R"({"model_type":"x"})", {{"README.md", "---\ntags:\n- text\n- mlx\n---\n# m"}}).framework,
+            "MLX");
   const std::string header = R"({"__metadata__":{"format":"mlx"}})";
   const std::string marked = std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header;
   EXPECT_EQ(probe("o/w", R"({"model_type":"x"})", {{"model.safetensors", marked}}).framework, "MLX");
@@ -123,8 +158,10 @@ TEST(FrontMatter, TakesTagsInlineAndAsABlockAndTheLibrary) {
 
 TEST_F(Probe, FindsTheContextLengthAlsoInTheTextPart) {
   EXPECT_EQ(probe("o/a", R"({"max_position_embeddings":8192})").context_length, 8192);
-  EXPECT_EQ(probe("o/b", R"({"vision_config":{"max_position_embeddings":7},"text_config":{"max_position_embeddings":32768}})")
-                .context_length, 32768);
+  EXPECT_EQ(
+      probe("o/b", R"({"vision_config":{"max_position_embeddings":7},"text_config":{"max_position_embeddings":32768}})")
+          .context_length,
+      32768);
   EXPECT_EQ(probe("o/c", R"({"model_type":"x"})").context_length, 0);
 }
 
@@ -191,9 +228,9 @@ TEST_F(Probe, FindsAModelWithCodeOfItsOwnWholeButNotRunnable) {
 }
 
 TEST_F(Probe, SurvivesConfigurationsOfTheWrongShape) {
-  for (const char* config :
-       {R"({"model_type":5,"architectures":"x","text_config":[],"vision_config":7})",
-        R"({"model_type":{"a":1},"quantization":null,"max_position_embeddings":"x"})", R"({"architectures":[1,null]})"}) {
+  for (const char* config : {R"({"model_type":5,"architectures":"x","text_config":[],"vision_config":7})",
+                             R"({"model_type":{"a":1},"quantization":null,"max_position_embeddings":"x"})",
+                             R"({"architectures":[1,null]})"}) {
     EXPECT_NO_THROW(probe("o/a", config)) << config;
   }
 }

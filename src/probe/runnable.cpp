@@ -45,13 +45,15 @@ Runnable judge_format(const ModelInfo& info, const ModelFiles& files) {
 Runnable judge_type(const ModelInfo& info, const std::vector<std::string>& known) {
   if (info.model_type.empty()) return {false, "config.json missing model_type field"};
   if (std::find(known.begin(), known.end(), info.model_type) == known.end()) {
-    return {false, fmt::format("model type '{}' is not built in (built in: {})", info.model_type, fmt::join(known, ", "))};
+    return {false,
+            fmt::format("model type '{}' is not built in (built in: {})", info.model_type, fmt::join(known, ", "))};
   }
   return {true, ""};
 }
 
 Runnable judge_text(const ModelInfo& info, const ModelFiles& files) {
-  if (has_only_legacy_names(files)) return {false, "Legacy format not supported: the weights are not called model*.safetensors"};
+  if (has_only_legacy_names(files))
+    return {false, "Legacy format not supported: the weights are not called model*.safetensors"};
   return judge_type(info, built_in_text_models());
 }
 
@@ -87,7 +89,8 @@ void judge_runnable(ModelInfo& info, const ModelFiles& files) {
   info.text = unless(speaks, "the model generates no text", [&] { return judge_text(info, files); });
   info.vision = unless(info.is_vision, "no vision capability detected", [&] { return not_built_in("vision", info); });
   info.audio = unless(info.is_audio, "no audio capability detected", [&] {
-    return info.audio_backend == AudioBackend::stt ? judge_type(info, built_in_speech_models()) : not_built_in("audio", info);
+    return info.audio_backend == AudioBackend::stt ? judge_type(info, built_in_speech_models())
+                                                   : not_built_in("audio", info);
   });
   info.embedding =
       unless(info.is_embedding, "not an embedding model", [&] { return not_built_in("embedding", info); });

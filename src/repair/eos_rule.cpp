@@ -52,8 +52,9 @@ class EosRule {
   void apply() {
     // A multimodal model keeps its language model's settings one level down.
     const bool nested = config_.is_object() && config_.contains("text_config");
-    const bool config = config_.is_object() && is_empty(config_, "eos_token_id") &&
-                        !(nested && config_["text_config"].is_object() && !is_empty(config_["text_config"], "eos_token_id"));
+    const bool config =
+        config_.is_object() && is_empty(config_, "eos_token_id") &&
+        !(nested && config_["text_config"].is_object() && !is_empty(config_["text_config"], "eos_token_id"));
     const bool generation = generation_.is_object() && is_empty(generation_, "eos_token_id");
     const bool token = tokenizer_config_.is_object() && is_empty(tokenizer_config_, "eos_token");
     if (!config && !generation && !token) return;

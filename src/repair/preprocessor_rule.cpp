@@ -110,8 +110,9 @@ void repair_file(const fs::path& folder, const Json& config, const Needs& needs,
     const auto own = value.from ? value_at(config, value.from) : Json();
     json[value.key] = own.is_null() ? Json::parse(value.published) : own;
     missing.emplace_back(value.key);
-    set.push_back(fmt::format("{} to {} ({})", value.key, json[value.key].dump(),
-                              own.is_null() ? std::string("as published") : fmt::format("config.json: {}", value.from)));
+    set.push_back(
+        fmt::format("{} to {} ({})", value.key, json[value.key].dump(),
+                    own.is_null() ? std::string("as published") : fmt::format("config.json: {}", value.from)));
   }
   if (missing.empty()) return;
   write_file_atomic(path, dump_json(json));

@@ -48,7 +48,8 @@ std::vector<float> by_comparison(const Sampling& s, std::vector<int32_t> history
     for (const auto& breaker : s.dry_breakers) {
       const int size = static_cast<int>(breaker.size());
       bool found = start + size <= n;
-      for (int i = 0; found && i < size; ++i) found = history[static_cast<size_t>(start + i)] == breaker[static_cast<size_t>(i)];
+      for (int i = 0; found && i < size; ++i)
+        found = history[static_cast<size_t>(start + i)] == breaker[static_cast<size_t>(i)];
       if (found) longest = std::max(longest, size);
     }
     if (longest > 0) {
@@ -69,9 +70,11 @@ std::vector<float> by_comparison(const Sampling& s, std::vector<int32_t> history
     }
   }
   for (const auto& [token, length] : lengths) {
-    const bool breaks = std::find(s.dry_breakers.begin(), s.dry_breakers.end(), std::vector<int32_t>{token}) != s.dry_breakers.end();
+    const bool breaks =
+        std::find(s.dry_breakers.begin(), s.dry_breakers.end(), std::vector<int32_t>{token}) != s.dry_breakers.end();
     if (!breaks && n > s.dry_allowed_length) {
-      result[static_cast<size_t>(token)] = s.dry_multiplier * std::pow(s.dry_base, static_cast<float>(length - s.dry_allowed_length));
+      result[static_cast<size_t>(token)] =
+          s.dry_multiplier * std::pow(s.dry_base, static_cast<float>(length - s.dry_allowed_length));
     }
   }
   return result;
@@ -114,13 +117,15 @@ TEST(Dry, AgreesWithComparisonTokenByToken) {
     s.dry_penalty_last_n = random() % 3 == 0 ? static_cast<int>(random() % 20) : -1;
     for (uint32_t i = random() % 3; i > 0; --i) {
       s.dry_breakers.emplace_back();
-      for (uint32_t k = 1 + random() % 3; k > 0; --k) s.dry_breakers.back().push_back(static_cast<int32_t>(random() % 4));
+      for (uint32_t k = 1 + random() % 3; k > 0; --k)
+        s.dry_breakers.back().push_back(static_cast<int32_t>(random() % 4));
     }
     std::sort(s.dry_breakers.begin(), s.dry_breakers.end());
     std::vector<int32_t> history(random() % 40);
     for (int32_t& token : history) token = static_cast<int32_t>(random() % (2 + round % 4));
     const auto got = penalties(s, history), want = by_comparison(s, history);
-    for (size_t i = 0; i < kVocab; ++i) ASSERT_NEAR(got[i], want[i], 1e-4 * (1 + want[i])) << "round " << round << " token " << i;
+    for (size_t i = 0; i < kVocab; ++i)
+      ASSERT_NEAR(got[i], want[i], 1e-4 * (1 + want[i])) << "round " << round << " token " << i;
     penalised += std::count_if(want.begin(), want.end(), [](float x) { return x > 0; }) > 0;
   }
   EXPECT_GT(penalised, 1000);

@@ -15,8 +15,8 @@ namespace mlxk {
 /// first. Any thread; every id must be within the logits.
 void penalise(const Sampling& sampling, std::span<const int32_t> history, std::span<float> logits);
 
-/// Logit bias, the three penalties and DRY, with the recent tokens they look at. Those stay on the device, so that a token
-/// not yet evaluated can already be penalised. Worker thread only.
+/// Logit bias, the three penalties and DRY, with the recent tokens they look at. Those stay on the device, so that a
+/// token not yet evaluated can already be penalised. Worker thread only.
 class Penalties {
  public:
   /// Takes what the windows need of `prompt`; ids must be within the logits that apply() gets.

@@ -68,8 +68,10 @@ void check_origin(const std::string& origin) {
   const bool ok = scheme != origin.npos && scheme > 0 && scheme + 3 < origin.size() &&
                   origin.find_first_of("/?#@ \\*,", scheme + 3) == origin.npos;
   if (!ok) {
-    throw Error(ErrorKind::invalid,
-                fmt::format("--cors-origin: '{}' is no origin; one looks like https://example.org or http://localhost:3000", origin));
+    throw Error(
+        ErrorKind::invalid,
+        fmt::format("--cors-origin: '{}' is no origin; one looks like https://example.org or http://localhost:3000",
+                    origin));
   }
 }
 
@@ -122,11 +124,13 @@ bool AccessGuard::is_own_origin(const HttpRequest& head, std::string_view origin
 
 std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope scope, std::string& key_id) const {
   if (!host_allowed(head)) {
-    return refused(head, 403, "The Host header names a host that this server does not answer for (--allowed-host).", "host_not_allowed");
+    return refused(head, 403, "The Host header names a host that this server does not answer for (--allowed-host).",
+                   "host_not_allowed");
   }
   const auto origin = single(head, "origin");
   if (is_preflight(head)) {
-    if (!origin_listed(*origin)) return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
+    if (!origin_listed(*origin))
+      return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
     HttpResponse response;
     response.status = 204;
     response.content_type.clear();
@@ -138,7 +142,8 @@ std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope sc
   if (!changes_nothing(head.method)) {
     // A page cannot read what it may not, but it must not set anything going either.
     const auto site = head.headers.find("sec-fetch-site");
-    const bool foreign = origin ? !origin_listed(*origin) && !is_own_origin(head, *origin) : site && *site == "cross-site";
+    const bool foreign =
+        origin ? !origin_listed(*origin) && !is_own_origin(head, *origin) : site && *site == "cross-site";
     if (foreign) return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
   }
   return check_key(head, scope, key_id);
@@ -157,13 +162,16 @@ std::optional<HttpResponse> AccessGuard::check_key(const HttpRequest& head, Scop
   }
   const ApiKey* key = ring->find(secret);
   if (!key) {
-    HttpResponse response = refused(head, 401, secret.empty() ? "An API key is needed: Authorization: Bearer …" : "The API key is not valid.",
-                                    "invalid_api_key");
+    HttpResponse response = refused(
+        head, 401, secret.empty() ? "An API key is needed: Authorization: Bearer …" : "The API key is not valid.",
+        "invalid_api_key");
     response.headers.add("WWW-Authenticate", "Bearer");
     return response;
   }
   if (!key->allows(scope)) {
-    return refused(head, 403, fmt::format("The API key '{}' does not have the scope {}.", key->id, scope == Scope::admin ? "admin" : "inference"),
+    return refused(head, 403,
+                   fmt::format("The API key '{}' does not have the scope {}.", key->id,
+                               scope == Scope::admin ? "admin" : "inference"),
                    "missing_scope");
   }
   key_id = key->id;

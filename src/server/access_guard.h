@@ -17,8 +17,8 @@ struct AccessOptions {
   bool tls = false;
 };
 
-/// The guard of a server that browsers, too, can reach. API keys on every route; a Host header that names no foreign name
-/// (DNS rebinding); from a page of another origin only what the allow-list lets through, and credentials never.
+/// The guard of a server that browsers, too, can reach. API keys on every route; a Host header that names no foreign
+/// name (DNS rebinding); from a page of another origin only what the allow-list lets through, and credentials never.
 class AccessGuard : public Guard {
  public:
   /// Throws invalid for an origin that is none.

@@ -40,11 +40,13 @@ class AccessGuardTest : public ::testing::Test {
 };
 
 TEST_F(AccessGuardTest, AHostThatIsNotOursIsRefusedAsRebound) {
-  for (const char* host : {"localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", "192.168.1.5", "localhost.:80"}) {
+  for (const char* host :
+       {"localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", "192.168.1.5", "localhost.:80"}) {
     EXPECT_EQ(status(open_, request("GET", {{"Host", host}})), 0) << host;
   }
-  for (const char* host : {"evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil",
-                           "[::1].evil", "0x7f.1", "localhost:80:80", "[::1", "", "localhost, evil.example"}) {
+  for (const char* host :
+       {"evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil",
+        "[::1].evil", "0x7f.1", "localhost:80:80", "[::1", "", "localhost, evil.example"}) {
     EXPECT_EQ(status(open_, request("GET", {{"Host", host}})), 403) << host;
   }
   EXPECT_EQ(status(open_, request("GET", {{"Host", "localhost"}, {"host", "localhost"}})), 403);
@@ -56,7 +58,8 @@ TEST_F(AccessGuardTest, AHostThatIsNotOursIsRefusedAsRebound) {
 }
 
 TEST_F(AccessGuardTest, APageOfAnotherOriginStartsNothing) {
-  for (const char* origin : {"https://evil.example", "null", "http://localhost:3000", "http://127.0.0.1:80", "file://"}) {
+  for (const char* origin :
+       {"https://evil.example", "null", "http://localhost:3000", "http://127.0.0.1:80", "file://"}) {
     EXPECT_EQ(status(open_, request("POST", {{"Host", "127.0.0.1:8000"}, {"Origin", origin}})), 403) << origin;
     EXPECT_EQ(header(open_, request("GET", {{"Origin", origin}}), "Access-Control-Allow-Origin"), "") << origin;
   }
@@ -67,16 +70,19 @@ TEST_F(AccessGuardTest, APageOfAnotherOriginStartsNothing) {
 
 TEST_F(AccessGuardTest, AListedOriginMayAskWithoutCredentials) {
   const AccessGuard guard({.host = "127.0.0.1", .cors_origins = {"https://Chat.example"}}, ring());
-  const Fields preflight = {{"Host", "localhost"}, {"Origin", "https://chat.example"}, {"Access-Control-Request-Method", "POST"}};
+  const Fields preflight = {
+      {"Host", "localhost"}, {"Origin", "https://chat.example"}, {"Access-Control-Request-Method", "POST"}};
   EXPECT_EQ(status(guard, request("OPTIONS", preflight)), 204) << "a preflight has no key";
   EXPECT_EQ(header(guard, request("OPTIONS", preflight), "Access-Control-Allow-Origin"), "https://chat.example");
   EXPECT_EQ(header(guard, request("OPTIONS", preflight), "Access-Control-Allow-Credentials"), "");
   EXPECT_EQ(header(guard, request("GET", {}), "Vary"), "Origin");
-  const Fields other = {{"Host", "localhost"}, {"Origin", "https://evil.example"}, {"Access-Control-Request-Method", "POST"}};
+  const Fields other = {
+      {"Host", "localhost"}, {"Origin", "https://evil.example"}, {"Access-Control-Request-Method", "POST"}};
   EXPECT_EQ(status(guard, request("OPTIONS", other)), 403);
   EXPECT_EQ(status(guard, request("OPTIONS", {{"Origin", "null"}, {"Access-Control-Request-Method", "POST"}})), 403);
   EXPECT_EQ(header(guard, request("OPTIONS", other), "Access-Control-Allow-Origin"), "");
-  EXPECT_EQ(status(guard, request("POST", {{"Origin", "https://chat.example"}})), 401) << "the key is needed all the same";
+  EXPECT_EQ(status(guard, request("POST", {{"Origin", "https://chat.example"}})), 401)
+      << "the key is needed all the same";
 }
 
 TEST_F(AccessGuardTest, AnyOriginIsNeverReflected) {
@@ -99,7 +105,8 @@ TEST_F(AccessGuardTest, EveryRouteWantsAKeyWithItsScope) {
   EXPECT_EQ(status(guard, with("Authorization", "Bearer bobs-secret-key")), 0);
   EXPECT_EQ(status(guard, with("authorization", "bearer  bobs-secret-key")), 0);
   EXPECT_EQ(status(guard, with("X-API-Key", "bobs-secret-key")), 0);
-  for (const char* wrong : {"Bearer", "Bearer ", "Bearer bobs-secret-ke", "Bearer bobs-secret-key2", "Basic bobs-secret-key", "bobs-secret-key"}) {
+  for (const char* wrong : {"Bearer", "Bearer ", "Bearer bobs-secret-ke", "Bearer bobs-secret-key2",
+                            "Basic bobs-secret-key", "bobs-secret-key"}) {
     EXPECT_EQ(status(guard, with("Authorization", wrong)), 401) << wrong;
   }
   EXPECT_EQ(status(guard, with("X-API-Key", "bobs-secret-key"), Scope::admin), 403);

@@ -28,8 +28,8 @@ class ApiError : public Error {
 std::string error_document(int status, std::string_view message, const std::string& request_id,
                            std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
 /// That document as an answer.
-HttpResponse error_response(int status, std::string_view message, const std::string& request_id, std::string_view param = {},
-                            std::string_view code = {}, std::string_view detail = {});
+HttpResponse error_response(int status, std::string_view message, const std::string& request_id,
+                            std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
 /// The same for what was thrown: ApiError, with Retry-After where it is known; Error, its hint as detail; anything else
 /// (500, without its text).
 HttpResponse error_response(const std::exception& error, const std::string& request_id);

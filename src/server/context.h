@@ -24,8 +24,8 @@ struct ServerContext {
   std::function<void(std::function<void()>)> prepare;
   /// Runs `task` on one of the threads that may wait for long (for loads), so that others need not wait for it.
   std::function<void(std::function<void()>)> wait;
-  /// Runs `task` on one of the threads that transcribe, so that recordings hold up nobody else; throws ApiError 429 when too
-  /// many wait for one already.
+  /// Runs `task` on one of the threads that transcribe, so that recordings hold up nobody else; throws ApiError 429
+  /// when too many wait for one already.
   std::function<void(std::function<void()>)> hear;
   Ticker& ticker;                     // for comments on streams that wait
   const std::atomic<bool>& draining;

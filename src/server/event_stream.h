@@ -11,8 +11,9 @@ namespace mlxk {
 
 class Ticker;
 
-/// An answer of server-sent events that a thread writes while it works. Its head goes out with the first of them, or with
-/// the first comment where nothing else comes for a while; until then the exchange can still be answered otherwise.
+/// An answer of server-sent events that a thread writes while it works. Its head goes out with the first of them, or
+/// with the first comment where nothing else comes for a while; until then the exchange can still be answered
+/// otherwise.
 class EventStream : public std::enable_shared_from_this<EventStream> {
  public:
   explicit EventStream(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}

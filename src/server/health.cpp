@@ -67,7 +67,8 @@ void append_models(std::string& out, const std::vector<ModelPool::Loaded>& loade
   for (const ModelFigure& figure : kModelFigures) {
     fmt::format_to(to, "# HELP {0} {1}\n# TYPE {0} {2}\n", figure.name, figure.help, figure.type);
     for (const ModelStatus& model : status.models) {
-      const auto named = std::find_if(loaded.begin(), loaded.end(), [&](const auto& one) { return one.handle == model.id; });
+      const auto named =
+          std::find_if(loaded.begin(), loaded.end(), [&](const auto& one) { return one.handle == model.id; });
       if (named == loaded.end()) continue;
       fmt::format_to(to, "{}{{model=\"{}\"}} {}\n", figure.name, label(named->id), figure.value(model));
     }
@@ -92,8 +93,9 @@ HttpResponse show_ready(ServerContext& context, const ApiCall& call) {
   const bool ready = context.models.ready();
   if (context.draining || !ready) {
     HttpResponse response =
-        context.draining ? error_response(503, "Server is shutting down", call.exchange->request_id(), "", "shutting_down")
-                         : error_response(503, "the model is being loaded", call.exchange->request_id(), "", "loading");
+        context.draining
+            ? error_response(503, "Server is shutting down", call.exchange->request_id(), "", "shutting_down")
+            : error_response(503, "the model is being loaded", call.exchange->request_id(), "", "loading");
     response.headers.add("Retry-After", context.draining ? "5" : "1");
     return response;
   }

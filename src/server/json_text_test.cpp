@@ -19,14 +19,16 @@ std::string as_json(std::string_view text) {
 TEST(JsonText, reads_back_as_the_same_text) {
   std::string controls;
   for (int c = 0; c < 0x80; ++c) controls += static_cast<char>(c);
-  for (const std::string& text : {controls, std::string("Grüße \xF0\x9F\x99\x82 \xE2\x82\xAC"), std::string(), std::string("\\\"")}) {
+  for (const std::string& text :
+       {controls, std::string("Grüße \xF0\x9F\x99\x82 \xE2\x82\xAC"), std::string(), std::string("\\\"")}) {
     EXPECT_EQ(Json::parse(as_json(text)).get<std::string>(), text);
   }
 }
 
 TEST(JsonText, turns_what_is_not_utf8_into_replacement_characters) {
   EXPECT_EQ(as_json("a\xFF" "b"), "\"a\xEF\xBF\xBD" "b\"");
-  for (const std::string text : {"\xC3", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xF0\x9F\x99", "\x80"}) {
+  for (const std::string text :
+       {"\xC3", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xF0\x9F\x99", "\x80"}) {
     const std::string json = as_json(text);
     EXPECT_NO_THROW(Json::parse(json)) << json;  // the parser refuses invalid UTF-8
     EXPECT_EQ(json.find(text), std::string::npos);

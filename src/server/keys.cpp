@@ -59,8 +59,9 @@ void KeyRing::add(std::string_view line, std::string_view place) {
   }
   ApiKey key;
   key.digest = digest_of(secret);
-  key.id = name.empty() ? fmt::format("key-{:02x}{:02x}{:02x}{:02x}", key.digest[0], key.digest[1], key.digest[2], key.digest[3])
-                        : std::string(name);
+  key.id = name.empty()
+               ? fmt::format("key-{:02x}{:02x}{:02x}{:02x}", key.digest[0], key.digest[1], key.digest[2], key.digest[3])
+               : std::string(name);
   key.inference = colons < 2;
   for (std::string_view scopes = line; !scopes.empty();) {
     const std::string_view scope = trimmed(take(scopes, ','));

@@ -22,8 +22,9 @@ struct ApiKey {
 /// The keys of a server. Immutable, any thread.
 class KeyRing {
  public:
-  /// Reads lines of `key`, `name:key` or `name:key:scopes` (inference, admin, both by a comma; inference when absent); `#`
-  /// begins a comment. Keys are hidden from logs from then on. Throws invalid naming `origin` and line, never a key.
+  /// Reads lines of `key`, `name:key` or `name:key:scopes` (inference, admin, both by a comma; inference when absent);
+  /// `#` begins a comment. Keys are hidden from logs from then on. Throws invalid naming `origin` and line, never a
+  /// key.
   void add_lines(std::string_view text, std::string_view origin);
 
   bool empty() const { return keys_.empty(); }
@@ -37,8 +38,8 @@ class KeyRing {
   std::vector<ApiKey> keys_;
 };
 
-/// The keys of `file` (empty: none) and of MLXK_API_KEY and MLXK_API_KEYS (separated by blanks). Throws io, invalid; a file
-/// that others can read is named in a warning log.
+/// The keys of `file` (empty: none) and of MLXK_API_KEY and MLXK_API_KEYS (separated by blanks). Throws io, invalid; a
+/// file that others can read is named in a warning log.
 KeyRing read_keys(const std::string& file);
 
 }  // namespace mlxk

@@ -31,13 +31,14 @@ TEST(Keys, ALineIsAKeyItsNameAndItsScopes) {
   const ApiKey* plain = keys.find("plain-key-1");
   ASSERT_NE(plain, nullptr);
   EXPECT_EQ(plain->id.find("plain"), std::string::npos) << plain->id;
-  for (const char* wrong : {"", "bob", "plain-key-", "plain-key-11", "bob:bobs-key-22"}) EXPECT_EQ(keys.find(wrong), nullptr);
+  for (const char* wrong : {"", "bob", "plain-key-", "plain-key-11", "bob:bobs-key-22"})
+    EXPECT_EQ(keys.find(wrong), nullptr);
 }
 
 TEST(Keys, ABadLineIsNamedWithoutItsKey) {
   EXPECT_EQ(refusal("good-key-1\nbob:short"), "keys:2: a key has 8 to 512 characters, this one 5");
-  for (const char* text : {"a:secret-key-1:root", "a:secret-key-1:", ":secret-key-1", "a:secret-key-1:b:c", "secret key-1",
-                           "a:secret-key-1\na:secret-key-2", "a:secret-key-1\nb:secret-key-1"}) {
+  for (const char* text : {"a:secret-key-1:root", "a:secret-key-1:", ":secret-key-1", "a:secret-key-1:b:c",
+                           "secret key-1", "a:secret-key-1\na:secret-key-2", "a:secret-key-1\nb:secret-key-1"}) {
     const std::string message = refusal(text);
     EXPECT_NE(message, "") << text;
     EXPECT_EQ(message.find("secret"), std::string::npos) << message;

@@ -38,9 +38,11 @@ TEST_F(ServerTest, answers_an_unknown_route_in_the_envelope) {
 
 TEST_F(ServerTest, names_the_methods_of_a_path) {
   TestServer server;
-  for (const auto& [method, path, allowed] : std::vector<std::array<const char*, 3>>{
-           {"GET", "/v1/chat/completions", "POST"}, {"POST", "/health", "GET, HEAD"}, {"DELETE", "/v1/models/org/name", "GET, HEAD"},
-           {"PUT", "/v1/models/load", "GET, HEAD, POST"}}) {
+  for (const auto& [method, path, allowed] :
+       std::vector<std::array<const char*, 3>>{{"GET", "/v1/chat/completions", "POST"},
+                                               {"POST", "/health", "GET, HEAD"},
+                                               {"DELETE", "/v1/models/org/name", "GET, HEAD"},
+                                               {"PUT", "/v1/models/load", "GET, HEAD, POST"}}) {
     const auto exchange = server.ask(method, path, "{}");
     EXPECT_EQ(exchange->status(), 405) << path;
     EXPECT_EQ(exchange->head().headers.find("allow"), allowed) << path;
@@ -50,7 +52,8 @@ TEST_F(ServerTest, names_the_methods_of_a_path) {
 
 TEST_F(ServerTest, takes_json_alone) {
   TestServer server;
-  for (const char* type : {"text/plain", "application/x-www-form-urlencoded", "", "application/json5", "multipart/form-data"}) {
+  for (const char* type :
+       {"text/plain", "application/x-www-form-urlencoded", "", "application/json5", "multipart/form-data"}) {
     const auto exchange = server.ask("POST", "/v1/chat/completions", "{}", type);
     EXPECT_EQ(exchange->status(), 415) << type;
   }
@@ -113,7 +116,9 @@ TEST_F(ServerTest, counts_what_it_does) {
   server.server.answered(head, 404, 100, 0.0001);
   EXPECT_TRUE(server.wait_until_idle());
   const std::string text = server.ask("GET", "/metrics")->body();
-  const auto has = [&](const std::string& line) { EXPECT_NE(text.find("\n" + line + "\n"), std::string::npos) << line << text; };
+  const auto has = [&](const std::string& line) {
+    EXPECT_NE(text.find("\n" + line + "\n"), std::string::npos) << line << text;
+  };
   has(R"(mlxk_requests_total{route="/v1/completions",status="200"} 1)");
   has(R"(mlxk_requests_total{route="other",status="404"} 1)");
   has(R"(mlxk_request_seconds_bucket{route="/v1/completions",le="0.01"} 0)");
@@ -138,7 +143,8 @@ TEST_F(ServerTest, bounds_the_requests_that_wait_to_be_prepared) {
 TEST_F(ServerTest, answers_to_a_model_that_is_not_there) {
   TestServer server;
   for (const char* name : {"nothing", "org/nothing", "/etc", "../tiny", "./tiny"}) {
-    const auto exchange = server.ask("POST", "/v1/chat/completions", Json{{"model", name}, {"messages", user("x")}}.dump());
+    const auto exchange =
+        server.ask("POST", "/v1/chat/completions", Json{{"model", name}, {"messages", user("x")}}.dump());
     EXPECT_EQ(exchange->status(), 404) << name << exchange->body();
     EXPECT_EQ(error_of(*exchange)["type"], "model_not_found");
   }

@@ -23,7 +23,8 @@ int open_nameless() {
   const int file = mkstemp(path.data());
   if (file < 0) {
     const bool later = errno == EMFILE || errno == ENFILE;
-    throw ApiError(later ? ErrorKind::unavailable : ErrorKind::io, fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file");
+    throw ApiError(later ? ErrorKind::unavailable : ErrorKind::io,
+                   fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file");
   }
   unlink(path.c_str());
   fcntl(file, F_SETFD, FD_CLOEXEC);
@@ -62,7 +63,8 @@ void Spool::write(std::string_view bytes) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const bool full = errno == ENOSPC || errno == EDQUOT;
-      throw ApiError(ErrorKind::io, fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file", "", full ? 507 : 500);
+      throw ApiError(ErrorKind::io, fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file", "",
+                     full ? 507 : 500);
     }
     bytes.remove_prefix(static_cast<size_t>(written));
   }

@@ -22,8 +22,8 @@ class SpoolRoom {
   std::atomic<int64_t> free_;
 };
 
-/// Bytes that arrive in pieces and are read once they are all there: the first in memory, more of them in a file without a
-/// name, which is gone with the spool. One thread at a time.
+/// Bytes that arrive in pieces and are read once they are all there: the first in memory, more of them in a file
+/// without a name, which is gone with the spool. One thread at a time.
 class Spool {
  public:
   explicit Spool(std::shared_ptr<SpoolRoom> room) : room_(std::move(room)) {}

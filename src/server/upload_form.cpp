@@ -26,7 +26,8 @@ void UploadForm::take(std::string_view bytes) {
   } catch (const ApiError& error) {
     failure_ = error;
   } catch (const Error& error) {
-    failure_ = ApiError(error.kind() == ErrorKind::usage ? ErrorKind::invalid : error.kind(), error.what(), "", "invalid_form");
+    failure_ = ApiError(error.kind() == ErrorKind::usage ? ErrorKind::invalid : error.kind(), error.what(), "",
+                        "invalid_form");
   }
   if (failure_) file_.clear();
 }
@@ -59,7 +60,8 @@ void UploadForm::take_part(std::string_view bytes) {
   if (!in_file_) {
     field_bytes_ += bytes.size();
     if (field_bytes_ > kFieldBytes) {
-      throw ApiError(ErrorKind::invalid, fmt::format("the form's fields may have {} bytes together, got more", kFieldBytes),
+      throw ApiError(ErrorKind::invalid,
+                     fmt::format("the form's fields may have {} bytes together, got more", kFieldBytes),
                      fields_.back().first, "invalid_value");
     }
     fields_.back().second.append(bytes);

@@ -14,13 +14,13 @@
 
 namespace mlxk {
 
-/// A form (multipart/form-data) with fields and one file, which is called "file", as it arrives on the I/O thread. What is
-/// wrong with it is told once it is there: a client that is cut off in the middle often does not read why. What follows a
-/// fault is dropped.
+/// A form (multipart/form-data) with fields and one file, which is called "file", as it arrives on the I/O thread. What
+/// is wrong with it is told once it is there: a client that is cut off in the middle often does not read why. What
+/// follows a fault is dropped.
 class UploadForm : public BodySink {
  public:
-  /// The file may have `file_limit` bytes; its bytes count against `room`. Throws ApiError for a `content_type` that is no
-  /// form's.
+  /// The file may have `file_limit` bytes; its bytes count against `room`. Throws ApiError for a `content_type` that is
+  /// no form's.
   UploadForm(std::string_view content_type, uint64_t file_limit, std::shared_ptr<SpoolRoom> room);
 
   void take(std::string_view bytes) override;

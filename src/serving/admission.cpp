@@ -37,7 +37,8 @@ Decision admit_served(const ModelInfo& model, const Machine& machine, const std:
   facts.context = Context::server;
   Decision decision = admit(model, machine, facts);
   if (decision.route != Route::text && decision.route != Route::speech) {
-    throw Error(ErrorKind::unsupported, fmt::format("'{}' is neither a text nor a speech model: {}", model.ref.name, model.reason));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("'{}' is neither a text nor a speech model: {}", model.ref.name, model.reason));
   }
   return decision;
 }

@@ -19,9 +19,10 @@ namespace {
 void check_same_vocabulary(const ModelInfo& draft, const ModelInfo& target) {
   const auto ours = Tokenizer::load(draft.ref.path), theirs = Tokenizer::load(target.ref.path);
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::invalid,
-                fmt::format("the draft model '{}' has another vocabulary than '{}': {}", draft.ref.name, target.ref.name, why),
-                "a draft model is a smaller one of the same family");
+    throw Error(
+        ErrorKind::invalid,
+        fmt::format("the draft model '{}' has another vocabulary than '{}': {}", draft.ref.name, target.ref.name, why),
+        "a draft model is a smaller one of the same family");
   };
   if (ours->vocab_size() != theirs->vocab_size()) {
     refuse(fmt::format("{} tokens, not {}", ours->vocab_size(), theirs->vocab_size()));
@@ -46,7 +47,8 @@ ModelInfo find_draft(const std::string& spec, const ModelInfo& target, const Mac
   check_same_vocabulary(draft, target);
   const uint64_t bytes = weights_of(draft), beside = weights_of(target);
   if (bytes >= beside) {
-    log::warn(fmt::format("the draft model '{}' is not smaller than '{}': it will hardly help", draft.ref.name, target.ref.name));
+    log::warn(fmt::format("the draft model '{}' is not smaller than '{}': it will hardly help", draft.ref.name,
+                          target.ref.name));
   }
   if (!fits_memory(bytes + beside, machine)) {
     log::warn(fmt::format("'{}' and its draft model '{}' together are larger than 70% of the memory", target.ref.name,
@@ -63,8 +65,9 @@ void log_speculation(const std::string& model, const TextModelOptions& options, 
     log::write(level, fmt::format("No tokens are guessed for '{}': its caches cannot forget tokens", model));
   } else if (facts.context_length == 0 || facts.speculative_tokens < facts.context_length) {
     if (facts.speculative_tokens < std::numeric_limits<int32_t>::max()) {
-      log::info(fmt::format("Tokens are guessed for '{}' in texts of up to {} tokens: behind, its caches cannot forget them", model,
-                            facts.speculative_tokens));
+      log::info(
+          fmt::format("Tokens are guessed for '{}' in texts of up to {} tokens: behind, its caches cannot forget them",
+                      model, facts.speculative_tokens));
     }
   }
   if (drafts && facts.speculative_tokens > 0 && facts.draft_weight_bytes == 0) {

@@ -15,7 +15,8 @@ namespace {
 /// Keeps what it was to load.
 struct Recording : testing::FakeBackend {
   using Loads = std::map<std::string, TextModelOptions>;
-  Recording(std::shared_ptr<testing::FakeCounters> counters, Loads& loads) : FakeBackend(std::move(counters)), loads(loads) {}
+  Recording(std::shared_ptr<testing::FakeCounters> counters, Loads& loads)
+      : FakeBackend(std::move(counters)), loads(loads) {}
   std::unique_ptr<TextModel> load_text(const std::filesystem::path& folder, const TextModelOptions& options,
                                        const ProgressSink& progress) override {
     loads[folder.string()] = options;
@@ -31,7 +32,8 @@ class DraftModel : public testing::FakeCache {
     const fs::path folder = add_model("mlx-community/" + name);
     testing::write(folder / "config.json", config);
     testing::write(folder / "tokenizer.json", R"({"version":"1.0","added_tokens":[],"decoder":{"type":"Fuse"},)"
-                                              R"("model":{"type":"WordLevel","vocab":{)" + vocab + R"(},"unk_token":"a"}})");
+                                              R"("model":{"type":"WordLevel","vocab":{)" +
+                                                  vocab + R"(},"unk_token":"a"}})");
     return folder;
   }
   Error refusal(const std::string& draft) {
@@ -58,16 +60,20 @@ TEST_F(DraftModel, OfAnotherVocabularyIsRefusedWithTheFirstDifference) {
   add("Longer", R"("a":0,"b":1,"c":2)");
   add("Other", R"("a":0,"c":1)");
   EXPECT_EQ(refusal("Longer").kind(), ErrorKind::invalid);
-  EXPECT_NE(std::string(refusal("Longer").what()).find("3 tokens, not 2"), std::string::npos) << refusal("Longer").what();
-  EXPECT_NE(std::string(refusal("Other").what()).find("token 1 is 'c', not 'b'"), std::string::npos) << refusal("Other").what();
+  EXPECT_NE(std::string(refusal("Longer").what()).find("3 tokens, not 2"), std::string::npos)
+      << refusal("Longer").what();
+  EXPECT_NE(std::string(refusal("Other").what()).find("token 1 is 'c', not 'b'"), std::string::npos)
+      << refusal("Other").what();
 }
 
 TEST_F(DraftModel, ThatIsMissingOrBlockedIsNamedAsTheDraft) {
   add("Target");
-  add("Unknown", R"("a":0,"b":1)", R"({"model_type":"no_such_architecture","quantization":{"bits":4,"group_size":64}})");
+  add("Unknown", R"("a":0,"b":1)",
+      R"({"model_type":"no_such_architecture","quantization":{"bits":4,"group_size":64}})");
   EXPECT_EQ(refusal("Missing").kind(), ErrorKind::not_found);
   EXPECT_EQ(refusal("Unknown").kind(), ErrorKind::unsupported);
-  for (const char* name : {"Missing", "Unknown"}) EXPECT_EQ(std::string(refusal(name).what()).rfind("the draft model: ", 0), 0);
+  for (const char* name : {"Missing", "Unknown"})
+    EXPECT_EQ(std::string(refusal(name).what()).rfind("the draft model: ", 0), 0);
 }
 
 TEST_F(DraftModel, BelongsToThePinnedModelAlone) {

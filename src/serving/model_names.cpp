@@ -55,7 +55,8 @@ void throw_unknown_model(std::string_view spec) {
   for (char& c : shown) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  throw Error(ErrorKind::not_found, fmt::format("Model not found in cache: {}{}", shown, spec.size() > kMaxShownBytes ? "…" : ""));
+  throw Error(ErrorKind::not_found,
+              fmt::format("Model not found in cache: {}{}", shown, spec.size() > kMaxShownBytes ? "…" : ""));
 }
 
 ModelNames::ModelNames(std::string pinned) : pinned_(std::move(pinned)) {

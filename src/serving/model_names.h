@@ -14,8 +14,8 @@ class ModelNames {
   /// `pinned`: what --model said, empty for none. Resolves it; throws not_found, ambiguous, invalid.
   explicit ModelNames(std::string pinned);
 
-  /// The model that a client means. not_found for every path but the pinned one (without a look at the file system), for
-  /// what no model can be called, for a workspace whose links lead out of the home, and for what is not there;
+  /// The model that a client means. not_found for every path but the pinned one (without a look at the file system),
+  /// for what no model can be called, for a workspace whose links lead out of the home, and for what is not there;
   /// ambiguous listing the matches in the hint.
   ModelRef resolve(std::string_view spec) const;
   /// Whether a model of the listing can be asked for.

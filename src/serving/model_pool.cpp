@@ -119,7 +119,8 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     }
   }
 
-  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec, const std::optional<RequestFacts>& request) {
+  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec,
+                                                    const std::optional<RequestFacts>& request) {
     const Found found = find(spec);
     const Lock lock(mutex_);
     const SlotPtr slot = slot_of(found.key);
@@ -262,12 +263,14 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
             Clock::time_point until = Clock::time_point::max()) {
     if (closing_) throw Error(ErrorKind::unavailable, "Server is shutting down");
     if (Clock::now() >= deadline) {
-      throw RetryLater(fmt::format("Model '{}' cannot be loaded now: other models are in use", slot->name()), kRetryAfter);
+      throw RetryLater(fmt::format("Model '{}' cannot be loaded now: other models are in use", slot->name()),
+                       kRetryAfter);
     }
     changed_.wait_until(lock, std::min(deadline, until));
   }
 
-  /// Loads into `slot`, which stands in slots_; takes it out again where that fails. Whoever waits gets the failure too.
+  /// Loads into `slot`, which stands in slots_; takes it out again where that fails. Whoever waits gets the failure
+  /// too.
   void load(Lock& lock, const SlotPtr& slot, Clock::time_point deadline) {
     ++slot->users;
     try {
@@ -344,7 +347,8 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   }
 
   bool crowded(const Slot& slot) const {
-    const auto loaded = std::count_if(slots_.begin(), slots_.end(), [](const SlotPtr& one) { return one->phase != Slot::Phase::loading; });
+    const auto loaded = std::count_if(slots_.begin(), slots_.end(),
+                                      [](const SlotPtr& one) { return one->phase != Slot::Phase::loading; });
     if (options_.max_models > 0 && static_cast<size_t>(loaded) >= options_.max_models) return true;
     return loaded > 0 && !fits_beside(weights_in(slot), weights_beside(slot), options_.machine());
   }
@@ -359,15 +363,16 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     return best;
   }
 
-  /// Unloads others until `slot` fits; whether any was. A busy one still takes requests for a turn, then ends those that it
-  /// has. Throws memory where what stays is too much, RetryLater when the room does not come in time.
+  /// Unloads others until `slot` fits; whether any was. A busy one still takes requests for a turn, then ends those
+  /// that it has. Throws memory where what stays is too much, RetryLater when the room does not come in time.
   bool make_room(Lock& lock, const SlotPtr& slot, Clock::time_point deadline) {
     bool unloaded = false;
     SlotPtr leaving;  // that we asked to
     const auto turn_end = Clock::now() + options_.turn;
     try {
       while (crowded(*slot)) {
-        const bool somebody_leaves = std::any_of(slots_.begin(), slots_.end(), [](const SlotPtr& one) { return one->phase == Slot::Phase::leaving; });
+        const bool somebody_leaves = std::any_of(slots_.begin(), slots_.end(),
+                                                 [](const SlotPtr& one) { return one->phase == Slot::Phase::leaving; });
         const SlotPtr next = somebody_leaves ? nullptr : victim();
         if (!somebody_leaves && !next) {
           check_room_beside_pinned(*slot);
@@ -394,8 +399,8 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     const bool too_many = options_.max_models > 0 && slots_.size() > options_.max_models;
     if (others == 0 && !too_many) return;
     if (!too_many && fits_memory(others + weights_in(slot), options_.machine())) return;
-    throw Error(ErrorKind::memory, fmt::format("Model '{}' does not fit beside '{}', which is pinned by --model", slot.name(),
-                                               ModelNames::id_of(names_.pinned())));
+    throw Error(ErrorKind::memory, fmt::format("Model '{}' does not fit beside '{}', which is pinned by --model",
+                                               slot.name(), ModelNames::id_of(names_.pinned())));
   }
 
   std::shared_ptr<const Listing> runnable_models() {
@@ -426,7 +431,8 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
       auto wake = Clock::now() + std::chrono::hours(1);
       SlotPtr gone;
       for (const SlotPtr& slot : slots_) {
-        if (slot->phase == Slot::Phase::ready && slot->users == 0 && !slot->pinned && options_.idle_timeout.count() > 0) {
+        if (slot->phase == Slot::Phase::ready && slot->users == 0 && !slot->pinned &&
+            options_.idle_timeout.count() > 0) {
           const auto end = slot->used + options_.idle_timeout;
           if (Clock::now() >= end) {
             slot->phase = Slot::Phase::leaving;
@@ -451,7 +457,8 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     model.reset();
     // A request that was cancelled holds it until the worker's next step.
     const auto end = Clock::now() + options_.release_wait;
-    while (!handle.expired() && Clock::now() < end && !closing_) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    while (!handle.expired() && Clock::now() < end && !closing_)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     try {
       worker_.device();  // behind the unloading in the worker's queue
     } catch (const Error&) {  // it ends; nothing stays loaded
@@ -481,11 +488,13 @@ ModelPool::ModelPool(Worker& worker, PoolOptions options) : impl_(std::make_shar
 
 ModelPool::~ModelPool() { impl_->close(); }
 
-std::shared_ptr<const ServedModel> ModelPool::acquire(const std::string& spec, const std::optional<RequestFacts>& request) {
+std::shared_ptr<const ServedModel> ModelPool::acquire(const std::string& spec,
+                                                      const std::optional<RequestFacts>& request) {
   return impl_->acquire(spec, request);
 }
 
-std::shared_ptr<const ServedModel> ModelPool::acquire_loaded(const std::string& spec, const std::optional<RequestFacts>& request) {
+std::shared_ptr<const ServedModel> ModelPool::acquire_loaded(const std::string& spec,
+                                                             const std::optional<RequestFacts>& request) {
   return impl_->acquire_loaded(spec, request);
 }
 

@@ -26,25 +26,26 @@ struct PoolOptions {
   std::function<Machine()> machine = this_machine;
 };
 
-/// The models of a server, for text and for speech: loaded on demand, least recently used first out. Any thread but the worker's; acquire may wait
-/// for long. The worker must outlive the pool.
+/// The models of a server, for text and for speech: loaded on demand, least recently used first out. Any thread but the
+/// worker's; acquire may wait for long. The worker must outlive the pool.
 class ModelPool {
  public:
-  /// Resolves the pinned model and its draft; throws not_found, ambiguous, what Policy blocks, and what find_draft throws.
-  /// Loads nothing.
+  /// Resolves the pinned model and its draft; throws not_found, ambiguous, what Policy blocks, and what find_draft
+  /// throws. Loads nothing.
   ModelPool(Worker& worker, PoolOptions options);
   /// Stops a load under way; models whose requests run stay until these end.
   ~ModelPool();
   ModelPool(const ModelPool&) = delete;
   ModelPool& operator=(const ModelPool&) = delete;
 
-  /// The model that `spec` means, loaded, for as long as the caller holds it: by a cached name, a workspace's name under
-  /// MLXK_WORKSPACE_HOME or exactly what was pinned; any other path is not_found without a look at the file system.
-  /// Resolve and Policy come before anything is unloaded; without a `request` for what the model is for. Throws not_found,
-  /// ambiguous, what Policy blocks, memory, and RetryLater where others use the room for too long.
+  /// The model that `spec` means, loaded, for as long as the caller holds it: by a cached name, a workspace's name
+  /// under MLXK_WORKSPACE_HOME or exactly what was pinned; any other path is not_found without a look at the file
+  /// system. Resolve and Policy come before anything is unloaded; without a `request` for what the model is for. Throws
+  /// not_found, ambiguous, what Policy blocks, memory, and RetryLater where others use the room for too long.
   std::shared_ptr<const ServedModel> acquire(const std::string& spec, const std::optional<RequestFacts>& request);
   /// As acquire where the model is loaded already; else null at once, when nothing forbids to wait for it.
-  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec, const std::optional<RequestFacts>& request);
+  std::shared_ptr<const ServedModel> acquire_loaded(const std::string& spec,
+                                                    const std::optional<RequestFacts>& request);
   /// As acquire, without loading and without Policy: throws not_found, ambiguous.
   ModelInfo describe(const std::string& spec) const;
   /// Stops handing it out and frees it once its requests have ended; throws not_found (also where it is not loaded),

@@ -96,7 +96,8 @@ TEST_F(ModelPoolTest, ManyAtOnceLoadItOnce) {
   add("A");
   std::vector<std::future<std::shared_ptr<const ServedModel>>> requests;
   pool();
-  for (int i = 0; i < 8; ++i) requests.push_back(std::async(std::launch::async, [&] { return pool().acquire("A", {}); }));
+  for (int i = 0; i < 8; ++i)
+    requests.push_back(std::async(std::launch::async, [&] { return pool().acquire("A", {}); }));
   std::vector<std::shared_ptr<const ServedModel>> models;
   for (auto& request : requests) models.push_back(request.get());
   for (const auto& model : models) EXPECT_EQ(model.get(), models.front().get());
@@ -117,10 +118,31 @@ TEST_F(ModelPoolTest, WhatNoModelIsCalledIsNotFoundAndUnloadsNothing) {
   pool(one_model()).acquire("A", {});
   const fs::path outside = root_ / "outside";
   make_runnable(outside);
-  const std::vector<std::string> names = {
-      "",       "missing", ".",    "..",    "/",       outside.string(),      "./outside",      "../outside", "x/../../outside",
-      "~",      "~/x",     "-A",   "--help", "%2e%2e", "%2e%2e/%2e%2e/etc",   "a\\..\\b",       "A\n",        std::string("A\0b", 3),
-      "A\x7f",  "a//b",    "A/",   "/A",    ".hidden", std::string(5000, 'x'), "mlx-community/../A"};
+  const std::vector<std::string> names = {"",
+                                          "missing",
+                                          ".",
+                                          "..",
+                                          "/",
+                                          outside.string(),
+                                          "./outside",
+                                          "../outside",
+                                          "x/../../outside",
+                                          "~",
+                                          "~/x",
+                                          "-A",
+                                          "--help",
+                                          "%2e%2e",
+                                          "%2e%2e/%2e%2e/etc",
+                                          "a\\..\\b",
+                                          "A\n",
+                                          std::string("A\0b", 3),
+                                          "A\x7f",
+                                          "a//b",
+                                          "A/",
+                                          "/A",
+                                          ".hidden",
+                                          std::string(5000, 'x'),
+                                          "mlx-community/../A"};
   for (const std::string& name : names) EXPECT_EQ(refusal(name), ErrorKind::not_found) << name;
   EXPECT_EQ(loaded(), Names{"mlx-community/A"});
 }
@@ -399,7 +421,9 @@ TEST(MemoryRoom, WaitsOnlyForWhatTheModelNeeds) {
   small.weight_bytes = 100;
   large.weight_bytes = uint64_t{100} << 30;
   int asked = 0;
-  const auto frees_later = [&] { return Machine{uint64_t{200} << 30, ++asked < 3 ? uint64_t{1} << 30 : uint64_t{9} << 30, ""}; };
+  const auto frees_later = [&] {
+    return Machine{uint64_t{200} << 30, ++asked < 3 ? uint64_t{1} << 30 : uint64_t{9} << 30, ""};
+  };
   EXPECT_TRUE(wait_for_release(small, frees_later, 0ms));
   EXPECT_EQ(asked, 1);
   EXPECT_TRUE(wait_for_release(large, frees_later, 10s)) << "8 GiB are enough";

@@ -16,16 +16,16 @@
 
 namespace mlxk {
 
-/// A text model on its way through Resolve, Probe, Policy and Load. The weights are read while the tokenizer is built and
-/// the prompt prepared; one that is refused stops the reading. One thread at a time.
+/// A text model on its way through Resolve, Probe, Policy and Load. The weights are read while the tokenizer is built
+/// and the prompt prepared; one that is refused stops the reading. One thread at a time.
 class OpenedModel {
  public:
   using MakeBackend = std::function<std::unique_ptr<Backend>()>;
 
   /// Resolve, Probe, Policy; tokenizer and template. Throws not_found, ambiguous, what Policy blocks, bad_model.
   /// A warning of Policy goes to stderr. `draft`: the draft model's name or folder, as find_draft; empty: none.
-  OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend, TextModelOptions options = {},
-              const std::string& draft = {});
+  OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend,
+              TextModelOptions options = {}, const std::string& draft = {});
 
   const ModelInfo& info() const { return info_; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }

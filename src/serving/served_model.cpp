@@ -10,7 +10,8 @@ namespace {
 template <class Kind>
 std::shared_ptr<const Kind> as(const std::shared_ptr<const ServedModel>& model, const char* what) {
   auto result = std::dynamic_pointer_cast<const Kind>(model);
-  if (model && !result) throw Error(ErrorKind::internal, fmt::format("'{}' is no {} model", model->info().ref.name, what));
+  if (model && !result)
+    throw Error(ErrorKind::internal, fmt::format("'{}' is no {} model", model->info().ref.name, what));
   return result;
 }
 }  // namespace

@@ -15,8 +15,8 @@
 
 namespace mlxk {
 
-/// A model that is loaded. Immutable, any thread; the weights are freed once the last holder is gone, so a request holds it
-/// while it runs.
+/// A model that is loaded. Immutable, any thread; the weights are freed once the last holder is gone, so a request
+/// holds it while it runs.
 class ServedModel {
  public:
   ServedModel(ModelInfo info, std::shared_ptr<const ModelHandle> handle)
@@ -34,8 +34,8 @@ class ServedModel {
 /// A text model, with all that turns text into ids and back.
 class ServedText : public ServedModel {
  public:
-  ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer, std::shared_ptr<const ChatTemplate> chat_template,
-             std::shared_ptr<const ModelHandle> handle);
+  ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
+             std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle);
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   const ChatTemplate* chat_template() const { return template_.get(); }  // null: none
@@ -54,7 +54,8 @@ class ServedText : public ServedModel {
 /// A speech model and its vocabulary.
 class ServedSpeech : public ServedModel {
  public:
-  ServedSpeech(ModelInfo info, std::shared_ptr<const SpeechVocabulary> vocabulary, std::shared_ptr<const ModelHandle> handle)
+  ServedSpeech(ModelInfo info, std::shared_ptr<const SpeechVocabulary> vocabulary,
+               std::shared_ptr<const ModelHandle> handle)
       : ServedModel(std::move(info), std::move(handle)), vocabulary_(std::move(vocabulary)) {}
 
   const std::shared_ptr<const SpeechVocabulary>& vocabulary() const { return vocabulary_; }

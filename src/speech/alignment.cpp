@@ -43,15 +43,19 @@ std::vector<float> attention_of(const SpeechAlignment& alignment, int tokens, in
   std::vector<float> head(mean.size());
   for (int h = 0; h < alignment.heads; ++h) {
     for (int t = 0; t < tokens; ++t) {
-      const auto* from = alignment.scores.data() + (static_cast<size_t>(h) * static_cast<size_t>(tokens) + static_cast<size_t>(t)) *
-                                                       static_cast<size_t>(alignment.positions);
-      const auto row = std::span(head).subspan(static_cast<size_t>(t) * static_cast<size_t>(columns), static_cast<size_t>(columns));
+      const auto* from =
+          alignment.scores.data() + (static_cast<size_t>(h) * static_cast<size_t>(tokens) + static_cast<size_t>(t)) *
+                                        static_cast<size_t>(alignment.positions);
+      const auto row =
+          std::span(head).subspan(static_cast<size_t>(t) * static_cast<size_t>(columns), static_cast<size_t>(columns));
       std::copy_n(from, columns, row.begin());
       softmax(row);
     }
     for (int c = 0; c < columns; ++c) {
       double sum = 0, squares = 0;
-      const auto at = [&](int t) -> float& { return head[static_cast<size_t>(t) * static_cast<size_t>(columns) + static_cast<size_t>(c)]; };
+      const auto at = [&](int t) -> float& {
+        return head[static_cast<size_t>(t) * static_cast<size_t>(columns) + static_cast<size_t>(c)];
+      };
       for (int t = 0; t < tokens; ++t) sum += at(t);
       const double average = sum / tokens;
       for (int t = 0; t < tokens; ++t) squares += (at(t) - average) * (at(t) - average);
@@ -59,7 +63,8 @@ std::vector<float> attention_of(const SpeechAlignment& alignment, int tokens, in
       for (int t = 0; t < tokens; ++t) at(t) = deviation > 0 ? static_cast<float>((at(t) - average) / deviation) : 0.0F;
     }
     for (int t = 0; t < tokens; ++t) {
-      smooth(std::span(head).subspan(static_cast<size_t>(t) * static_cast<size_t>(columns), static_cast<size_t>(columns)));
+      smooth(
+          std::span(head).subspan(static_cast<size_t>(t) * static_cast<size_t>(columns), static_cast<size_t>(columns)));
     }
     for (size_t i = 0; i < mean.size(); ++i) mean[i] += head[i] / static_cast<float>(alignment.heads);
   }

@@ -66,8 +66,8 @@ std::string format_segment(TranscriptFormat format, const SpeechSegment& segment
       return fmt::format("{}\n{} --> {}\n{}\n\n", index + 1, format_time(segment.start, true, ','),
                          format_time(segment.end, true, ','), line_of(segment, true));
     case TranscriptFormat::vtt:
-      return fmt::format("{} --> {}\n{}\n\n", format_time(segment.start, false, '.'), format_time(segment.end, false, '.'),
-                         line_of(segment, true));
+      return fmt::format("{} --> {}\n{}\n\n", format_time(segment.start, false, '.'),
+                         format_time(segment.end, false, '.'), line_of(segment, true));
     case TranscriptFormat::tsv: {
       std::string text = line_of(segment, false);
       std::replace(text.begin(), text.end(), '\t', ' ');
@@ -75,7 +75,8 @@ std::string format_segment(TranscriptFormat format, const SpeechSegment& segment
     }
     case TranscriptFormat::lrc: {
       const int64_t hundredths = (milliseconds(segment.start) + 5) / 10;
-      return fmt::format("[{:02}:{:02}.{:02}]{}\n", hundredths / 6000, hundredths / 100 % 60, hundredths % 100, line_of(segment, false));
+      return fmt::format("[{:02}:{:02}.{:02}]{}\n", hundredths / 6000, hundredths / 100 % 60, hundredths % 100,
+                         line_of(segment, false));
     }
     case TranscriptFormat::text:
     case TranscriptFormat::json:
@@ -123,7 +124,8 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
 }
 
 std::string format_transcript(TranscriptFormat format, const Transcript& transcript, bool translated) {
-  const bool words = std::any_of(transcript.segments.begin(), transcript.segments.end(), [](const auto& s) { return !s.words.empty(); });
+  const bool words = std::any_of(transcript.segments.begin(), transcript.segments.end(),
+                                 [](const auto& s) { return !s.words.empty(); });
   if (format == TranscriptFormat::text) return stripped(transcript.text) + "\n";
   if (format == TranscriptFormat::json) return dump_json(transcript_json(transcript));
   if (format == TranscriptFormat::verbose_json) return dump_json(verbose_json(transcript, translated, true, words));

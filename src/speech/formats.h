@@ -16,7 +16,8 @@ std::optional<TranscriptFormat> find_format(std::string_view name);
 /// What a file of the format is called behind its dot.
 std::string_view format_extension(TranscriptFormat format);
 
-/// What stands before, for, and of the `index`-th (from 0) segment's text in srt, vtt, tsv and lrc; text is a line each.
+/// What stands before, for, and of the `index`-th (from 0) segment's text in srt, vtt, tsv and lrc; text is a line
+/// each.
 std::string format_header(TranscriptFormat format);
 std::string format_segment(TranscriptFormat format, const SpeechSegment& segment, size_t index);
 

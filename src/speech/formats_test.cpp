@@ -10,7 +10,17 @@ Transcript sample() {
   t.language = "en";
   t.duration = 3725.5;
   t.text = " Hello there. Good --> bye.";
-  t.segments = {{0, 0, 0, 1.28, " Hello there.", {1, 2}, 0, -0.2F, 1.1F, 0.01F, {{" Hello", 0, 0.5, 0.9F}, {" there.", 0.5, 1.28, 0.8F}}},
+  t.segments = {{0,
+                 0,
+                 0,
+                 1.28,
+                 " Hello there.",
+                 {1, 2},
+                 0,
+                 -0.2F,
+                 1.1F,
+                 0.01F,
+                 {{" Hello", 0, 0.5, 0.9F}, {" there.", 0.5, 1.28, 0.8F}}},
                 {1, 0, 1.3, 1.3, "", {}, 0, -0.2F, 1.1F, 0.01F, {}},
                 {2, 0, 3723.456, 3725.5, " Good --> bye.\n", {3}, 0, -0.3F, 1.1F, 0.02F, {}}};
   return t;
@@ -19,8 +29,10 @@ Transcript sample() {
 std::string as(const char* name) { return format_transcript(*find_format(name), sample(), false); }
 
 TEST(TranscriptFormats, SubtitlesHaveOpenaisTimesAndNoForeignArrows) {
-  EXPECT_EQ(as("srt"), "1\n00:00:00,000 --> 00:00:01,280\nHello there.\n\n2\n01:02:03,456 --> 01:02:05,500\nGood -> bye.\n\n");
-  EXPECT_EQ(as("vtt"), "WEBVTT\n\n00:00.000 --> 00:01.280\nHello there.\n\n01:02:03.456 --> 01:02:05.500\nGood -> bye.\n\n");
+  EXPECT_EQ(as("srt"),
+            "1\n00:00:00,000 --> 00:00:01,280\nHello there.\n\n2\n01:02:03,456 --> 01:02:05,500\nGood -> bye.\n\n");
+  EXPECT_EQ(as("vtt"),
+            "WEBVTT\n\n00:00.000 --> 00:01.280\nHello there.\n\n01:02:03.456 --> 01:02:05.500\nGood -> bye.\n\n");
 }
 
 TEST(TranscriptFormats, TablesAndLyrics) {
@@ -37,7 +49,8 @@ TEST(TranscriptFormats, VerboseJsonHasOpenaisFields) {
   ASSERT_EQ(json["words"].size(), 2U);
   EXPECT_EQ(json["words"][1]["word"], "there.");
   ASSERT_EQ(json["segments"].size(), 3U);
-  for (const char* key : {"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"}) {
+  for (const char* key : {"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob",
+                          "compression_ratio", "no_speech_prob"}) {
     EXPECT_TRUE(json["segments"][0].contains(key)) << key;
   }
   EXPECT_FALSE(verbose_json(sample(), false, false, false).contains("segments"));

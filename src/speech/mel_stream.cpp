@@ -60,7 +60,8 @@ void MelStream::read_until(int64_t frame) {
     // A frame needs what follows it; at the end silence does.
     take(ended_ ? samples_read_ / kMelHop : std::max(recorded_, (samples_read_ - kHalfWindow) / kMelHop));
     const int64_t keep = std::max<int64_t>(samples_begin_, recorded_ * kMelHop - kHalfWindow);
-    samples_.erase(samples_.begin(), samples_.begin() + std::min<int64_t>(keep - samples_begin_, static_cast<int64_t>(samples_.size())));
+    samples_.erase(samples_.begin(),
+                   samples_.begin() + std::min<int64_t>(keep - samples_begin_, static_cast<int64_t>(samples_.size())));
     samples_begin_ = keep;
   }
 }
@@ -91,7 +92,9 @@ void MelStream::choose() {
   const int64_t until = ended_ ? recorded_ : recorded_ - kAhead;
   if (until <= chosen_) return;
   const auto heard = tell_voice(new_powers_, mel_.mels(), new_periods_);
-  const auto is_voice = [&](int64_t frame) { return heard[static_cast<size_t>(frame - new_first_)] == Heard10ms::voice; };
+  const auto is_voice = [&](int64_t frame) {
+    return heard[static_cast<size_t>(frame - new_first_)] == Heard10ms::voice;
+  };
   int64_t last = new_first_ - kMargin - 1, next = chosen_;  // voice at or before a frame, and at or after it
   for (int64_t i = std::max(new_first_, chosen_ - kMargin); i < chosen_; ++i) last = is_voice(i) ? i : last;
   for (; chosen_ < until; ++chosen_) {

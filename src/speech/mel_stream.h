@@ -13,13 +13,14 @@ namespace mlxk {
 /// A recording's features, window by window, in memory that does not grow with it. One thread at a time.
 class MelStream {
  public:
-  /// Of a source that can go back, all of it is read once for its peak, by which openai scales the features (a short one is
-  /// kept); of another the peak is that of what was read so far. Throws what the source throws; `source` must outlive it.
-  /// With `only_voice` what is no voice is left out, but for a second around it: frames are numbered without it.
+  /// Of a source that can go back, all of it is read once for its peak, by which openai scales the features (a short
+  /// one is kept); of another the peak is that of what was read so far. Throws what the source throws; `source` must
+  /// outlive it. With `only_voice` what is no voice is left out, but for a second around it: frames are numbered
+  /// without it.
   MelStream(SampleSource& source, int mels, int window_frames, bool only_voice = false);
 
-  /// The frames that there are from `first` on, at most a window's, and none behind a long pause that was left out. Earlier
-  /// ones are forgotten; `first` must not go back.
+  /// The frames that there are from `first` on, at most a window's, and none behind a long pause that was left out.
+  /// Earlier ones are forgotten; `first` must not go back.
   int64_t available(int64_t first);
   /// Features [window, mels] of the frames [first, first + count), zeros after them; after available(first).
   std::vector<float> features(int64_t first, int64_t count) const;

@@ -12,7 +12,8 @@ constexpr float kTemperatureStep = 0.2F;
 
 std::vector<float> temperatures_from(float first) {
   std::vector<float> all = {first};
-  for (float next = first + kTemperatureStep; next < 1 + kTemperatureStep / 2; next += kTemperatureStep) all.push_back(next);
+  for (float next = first + kTemperatureStep; next < 1 + kTemperatureStep / 2; next += kTemperatureStep)
+    all.push_back(next);
   return all;
 }
 
@@ -23,7 +24,8 @@ std::optional<std::vector<std::pair<double, std::optional<double>>>> parse_clips
     const std::string word = text.substr(at, comma - at);
     char* end = nullptr;
     const double seconds = std::strtod(word.c_str(), &end);
-    if (word.empty() || end != word.c_str() + word.size() || !std::isfinite(seconds) || seconds < 0) return std::nullopt;
+    if (word.empty() || end != word.c_str() + word.size() || !std::isfinite(seconds) || seconds < 0)
+      return std::nullopt;
     times.push_back(seconds);
     at = comma + 1;
   }

@@ -21,7 +21,8 @@ MLXK_EMBED(mlxk_english_ranks, "gpt2.tiktoken");
 namespace mlxk {
 
 std::string_view multilingual_ranks() {
-  return {mlxk_multilingual_ranks_begin, static_cast<size_t>(mlxk_multilingual_ranks_end - mlxk_multilingual_ranks_begin)};
+  return {mlxk_multilingual_ranks_begin,
+          static_cast<size_t>(mlxk_multilingual_ranks_end - mlxk_multilingual_ranks_begin)};
 }
 
 std::string_view english_ranks() {

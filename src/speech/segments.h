@@ -20,8 +20,8 @@ struct WindowCut {
   bool single_ending = false;       // nothing is said after the last timestamp
 };
 
-/// Cuts the tokens of a window with `frames` frames of sound at their timestamps, as openai does: at each pair; what follows
-/// the last pair is left to the next window.
+/// Cuts the tokens of a window with `frames` frames of sound at their timestamps, as openai does: at each pair; what
+/// follows the last pair is left to the next window.
 WindowCut cut_window(const SpeechVocabulary& vocabulary, std::span<const int32_t> tokens, int64_t frames);
 
 }  // namespace mlxk

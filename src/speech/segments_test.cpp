@@ -21,7 +21,8 @@ const SpeechVocabulary& vocabulary() {
 std::vector<int32_t> tokens(std::initializer_list<double> items) {  // below 0: -time; else a text token
   std::vector<int32_t> ids;
   for (const double item : items) {
-    ids.push_back(item <= 0 ? vocabulary().timestamps() + static_cast<int32_t>(-item * 50 + 0.5) : static_cast<int32_t>(item));
+    ids.push_back(item <= 0 ? vocabulary().timestamps() + static_cast<int32_t>(-item * 50 + 0.5)
+                            : static_cast<int32_t>(item));
   }
   return ids;
 }
@@ -57,7 +58,8 @@ TEST(SpeechVocabulary, HasOpenaisIds) {
   EXPECT_EQ(v.previous(), 50361);
   EXPECT_EQ(v.no_speech(), 50362);
   EXPECT_EQ(v.timestamps(), 50364);
-  const auto english = SpeechVocabulary::load("/nonexistent", 51864), newest = SpeechVocabulary::load("/nonexistent", 51866);
+  const auto english = SpeechVocabulary::load("/nonexistent", 51864),
+             newest = SpeechVocabulary::load("/nonexistent", 51866);
   EXPECT_EQ(english->start_sequence(0, false), (std::vector<int32_t>{50257}));
   EXPECT_EQ(english->timestamps(), 50363);
   EXPECT_EQ(newest->languages(), 100);
@@ -146,7 +148,8 @@ class Tone : public SampleSource {
  public:
   Tone(int64_t samples, bool rewinds) : samples_(samples), rewinds_(rewinds) {}
   size_t read(std::span<float> into) override {
-    const auto count = static_cast<size_t>(std::min<int64_t>({static_cast<int64_t>(into.size()), samples_ - at_, 4096}));
+    const auto count =
+        static_cast<size_t>(std::min<int64_t>({static_cast<int64_t>(into.size()), samples_ - at_, 4096}));
     for (size_t i = 0; i < count; ++i, ++at_) {
       into[i] = (at_ >= samples_ - 16000 ? 0.9F : 0.01F) * static_cast<float>(at_ % 37 - 18) / 18;
     }

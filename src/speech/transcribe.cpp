@@ -42,7 +42,8 @@ std::vector<Clip> clips_of(const TranscribeOptions& options) {
     const auto first = static_cast<int64_t>(std::llround(begin * kFramesASecond));
     const auto until = end ? static_cast<int64_t>(std::llround(*end * kFramesASecond)) : kToTheEnd;
     if (begin < 0 || begin > 1e9 || (end && *end > 1e9) || first < last || until < first) {
-      throw Error(ErrorKind::invalid, fmt::format("clip_timestamps must rise, got {} after {} s", begin, static_cast<double>(last) / kFramesASecond));
+      throw Error(ErrorKind::invalid, fmt::format("clip_timestamps must rise, got {} after {} s", begin,
+                                                  static_cast<double>(last) / kFramesASecond));
     }
     clips.push_back({first, until});
     last = until;
@@ -57,20 +58,25 @@ void check(const TranscribeOptions& options) {
   for (const float t : options.temperatures) {
     if (!(t >= 0 && t <= 2)) refuse(fmt::format("temperature must be in [0, 2], got {}", t));
   }
-  if (options.beam_size < 0 || options.beam_size > 64) refuse(fmt::format("beam_size must be in [0, 64], got {}", options.beam_size));
-  if (options.best_of < 1 || options.best_of > 64) refuse(fmt::format("best_of must be in [1, 64], got {}", options.best_of));
-  if (!(options.patience > 0 && options.patience <= 16)) refuse(fmt::format("patience must be in (0, 16], got {}", options.patience));
+  if (options.beam_size < 0 || options.beam_size > 64)
+    refuse(fmt::format("beam_size must be in [0, 64], got {}", options.beam_size));
+  if (options.best_of < 1 || options.best_of > 64)
+    refuse(fmt::format("best_of must be in [1, 64], got {}", options.best_of));
+  if (!(options.patience > 0 && options.patience <= 16))
+    refuse(fmt::format("patience must be in (0, 16], got {}", options.patience));
   if (options.length_penalty && !(*options.length_penalty >= 0 && *options.length_penalty <= 1)) {
     refuse(fmt::format("length_penalty must be in [0, 1], got {}", *options.length_penalty));
   }
-  if (options.only_voice && !options.clips.empty()) refuse("clips are of all that was recorded, not of its voices alone");
+  if (options.only_voice && !options.clips.empty())
+    refuse("clips are of all that was recorded, not of its voices alone");
   if (options.max_tokens < 1) refuse(fmt::format("max_tokens must be at least 1, got {}", options.max_tokens));
 }
 
 /// A transcription at work.
 class Transcription {
  public:
-  Transcription(const SpeechEngine& engine, SampleSource& source, const TranscribeOptions& options, const TranscribeEvents& events)
+  Transcription(const SpeechEngine& engine, SampleSource& source, const TranscribeOptions& options,
+                const TranscribeEvents& events)
       : engine_(engine),
         vocabulary_(*engine.vocabulary),
         options_(options),
@@ -84,7 +90,8 @@ class Transcription {
       }
     }
     if (!vocabulary_.multilingual()) {
-      if (language_.value_or(0) != 0 || options.translate) throw Error(ErrorKind::invalid, "the model hears English only");
+      if (language_.value_or(0) != 0 || options.translate)
+        throw Error(ErrorKind::invalid, "the model hears English only");
       language_ = 0;
     }
     if (!options.initial_prompt.empty()) initial_ = vocabulary_.encode(" " + stripped(options.initial_prompt));
@@ -98,7 +105,8 @@ class Transcription {
       while (seek_ < clip.end) {
         const int64_t frames = std::min(mel_.available(seek_), clip.end - seek_);
         if (frames <= 0) break;
-        if (events_.cancelled && events_.cancelled()) throw Error(ErrorKind::cancelled, "the transcription was cancelled");
+        if (events_.cancelled && events_.cancelled())
+          throw Error(ErrorKind::cancelled, "the transcription was cancelled");
         // Of digital silence a model hears things; nobody speaks there.
         if (options_.drop_unheard && mel_.is_silence(seek_, frames)) {
           seek_ += frames;
@@ -129,8 +137,8 @@ class Transcription {
 
   WindowOutcome decode(int64_t frames) {
     heard_ = options_.drop_unheard ? mel_.heard(seek_, frames) : std::vector<Heard10ms>();
-    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions, frames,
-                                             heard_);
+    auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions,
+                                             frames, heard_);
     SpeechRequest request;
     request.features = mel_.features(seek_, frames);
     request.next = [plan](const SpeechAnswer& answer) { return plan->next(answer); };
@@ -138,7 +146,8 @@ class Transcription {
     auto ended = std::make_shared<std::promise<Event>>();
     auto end = ended->get_future();
     engine_.worker.submit(engine_.model, std::move(request), [ended](const Event& event) {
-      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event)) ended->set_value(event);
+      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event))
+        ended->set_value(event);
     });
     const Event event = end.get();
     if (const auto* failed = std::get_if<FailedEvent>(&event)) throw Error(failed->kind, failed->message);
@@ -203,8 +212,9 @@ class Transcription {
     if (options_.hallucination_silence_threshold) {
       const double threshold = *options_.hallucination_silence_threshold;
       if (moves && window_end - *end <= threshold) seek_ = begin + frames;
-      const auto verdict = judge_window(segments, {offset, window_end, static_cast<double>(frames) / kFramesASecond,
-                                                   static_cast<double>(mel_.frames()) / kFramesASecond, last_speech_, threshold});
+      const auto verdict =
+          judge_window(segments, {offset, window_end, static_cast<double>(frames) / kFramesASecond,
+                                  static_cast<double>(mel_.frames()) / kFramesASecond, last_speech_, threshold});
       if (verdict.seek) seek_ = verdict.skip ? begin + frame_of(*verdict.seek - offset) : frame_of(*verdict.seek);
       if (verdict.skip) return false;
       segments.resize(verdict.keep);

@@ -27,8 +27,9 @@ struct TranscribeEvents {
   std::string cache_scope = {};                                    // whose requests they are
 };
 
-/// Transcribes what `source` gives, window by window, as openai's Whisper does; waits for the worker, so never on its thread.
-/// Throws invalid for options that contradict each other, what the source throws, the engine's error, cancelled.
+/// Transcribes what `source` gives, window by window, as openai's Whisper does; waits for the worker, so never on its
+/// thread. Throws invalid for options that contradict each other, what the source throws, the engine's error,
+/// cancelled.
 Transcript transcribe(const SpeechEngine& engine, SampleSource& source, const TranscribeOptions& options,
                       const TranscribeEvents& events = {});
 

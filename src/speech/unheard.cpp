@@ -29,8 +29,8 @@ bool is_invented(const SpeechText& text, std::span<const Heard10ms> heard) {
          text.mean_logprob() < (silent ? kGuessInSilence : kGuessInSound);
 }
 
-std::vector<bool> unheard_segments(std::span<const SpeechSegment> segments, std::span<const Heard10ms> heard, int64_t begin,
-                                   int64_t end) {
+std::vector<bool> unheard_segments(std::span<const SpeechSegment> segments, std::span<const Heard10ms> heard,
+                                   int64_t begin, int64_t end) {
   const auto count = static_cast<int64_t>(heard.size());
   const auto span_of = [&](const SpeechSegment& segment) {
     const auto first = static_cast<int64_t>(std::floor(segment.start * kFramesASecond)) - begin - kBeside;

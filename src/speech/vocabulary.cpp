@@ -21,10 +21,10 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 // Symbols whose first token is refused even where they are several: all are of a block that nobody speaks.
 constexpr std::array kNotes = {"♩", "♪", "♫", "♬", "♭", "♮", "♯"};
-constexpr std::array kSymbols = {
-    "\"", "#",  "(",  ")",   "*",   "+",   "/",  ":",  ";",  "<",   "=",    ">",  "@",  "[",   "\\",  "]",  "^",  "_", "`",
-    "{",  "|",  "}",  "~",   "「",  "」",  "『", "』", "<<", ">>",  "<<<",  ">>>", "--", "---", "-(",  "-[", "('", "(\"", "((",
-    "))", "(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"};
+constexpr std::array kSymbols = {"\"",  "#",  "(",  ")",   "*",   "+",   "/",   ":",  ";",   "<",  "=",  ">",
+                                 "@",   "[",  "\\", "]",   "^",   "_",   "`",   "{",  "|",   "}",  "~",  "「",
+                                 "」",  "『", "』", "<<",  ">>",  "<<<", ">>>", "--", "---", "-(", "-[", "('",
+                                 "(\"", "((", "))", "(((", ")))", "[[",  "]]",  "{{", "}}",  "♪♪", "♪♪♪"};
 constexpr std::array kWithoutSpaces = {"zh", "ja", "th", "lo", "my", "yue"};
 
 std::shared_ptr<const Tokenizer> own_tokenizer(bool multilingual) {
@@ -55,8 +55,10 @@ bool is_punctuation(std::string_view text) {
 
 }  // namespace
 
-std::shared_ptr<const SpeechVocabulary> SpeechVocabulary::load(const std::filesystem::path& model_dir, int64_t vocab_size) {
-  auto tokenizer = has_tokenizer(model_dir) ? Tokenizer::load(model_dir) : own_tokenizer(vocab_size > kEnglishVocabulary);
+std::shared_ptr<const SpeechVocabulary> SpeechVocabulary::load(const std::filesystem::path& model_dir,
+                                                               int64_t vocab_size) {
+  auto tokenizer =
+      has_tokenizer(model_dir) ? Tokenizer::load(model_dir) : own_tokenizer(vocab_size > kEnglishVocabulary);
   return std::make_shared<const SpeechVocabulary>(std::move(tokenizer), vocab_size);
 }
 
@@ -64,7 +66,8 @@ SpeechVocabulary::SpeechVocabulary(std::shared_ptr<const Tokenizer> tokenizer, i
     : tokenizer_(std::move(tokenizer)), multilingual_(vocab_size > kEnglishVocabulary) {
   const int64_t languages = vocab_size - 51765 - (multilingual_ ? 1 : 0);
   if (languages < 1 || languages > kSpeechLanguages) {
-    throw Error(ErrorKind::bad_model, fmt::format("[whisper] a vocabulary has 51864 to 51866 tokens, got {}", vocab_size));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[whisper] a vocabulary has 51864 to 51866 tokens, got {}", vocab_size));
   }
   languages_ = static_cast<int>(languages);
   end_ = multilingual_ ? kMultilingualEnd : kEnglishEnd;
@@ -90,7 +93,8 @@ std::vector<int32_t> SpeechVocabulary::start_sequence(int language, bool transla
   return {start(), this->language(language), translate ? this->translate() : transcribe()};
 }
 
-SpeechRules SpeechVocabulary::rules(std::span<const int32_t> suppressed, bool with_timestamps, double max_initial_timestamp) const {
+SpeechRules SpeechVocabulary::rules(std::span<const int32_t> suppressed, bool with_timestamps,
+                                    double max_initial_timestamp) const {
   SpeechRules rules;
   rules.end = end_;
   rules.no_speech = no_speech();
@@ -103,7 +107,8 @@ SpeechRules SpeechVocabulary::rules(std::span<const int32_t> suppressed, bool wi
     if (id >= 0) never.insert(id);
     if (id == -1) never.insert(non_speech_.begin(), non_speech_.end());
   }
-  for (const int32_t id : {transcribe(), translate(), start(), previous(), translate() + 2, no_speech()}) never.insert(id);
+  for (const int32_t id : {transcribe(), translate(), start(), previous(), translate() + 2, no_speech()})
+    never.insert(id);
   rules.suppressed.assign(never.begin(), never.end());
   rules.suppressed_first = blank_;
   rules.suppressed_first.push_back(end_);
@@ -147,7 +152,8 @@ std::vector<WordTokens> SpeechVocabulary::words(std::span<const int32_t> tokens,
   if (std::find(kWithoutSpaces.begin(), kWithoutSpaces.end(), code) != kWithoutSpaces.end()) return pieces;
   std::vector<WordTokens> words;
   for (auto& piece : pieces) {
-    const bool begins = piece.tokens.front() >= end_ || piece.word.rfind(' ', 0) == 0 || is_punctuation(stripped(piece.word));
+    const bool begins =
+        piece.tokens.front() >= end_ || piece.word.rfind(' ', 0) == 0 || is_punctuation(stripped(piece.word));
     if (begins || words.empty()) {
       words.push_back(std::move(piece));
       continue;

@@ -23,8 +23,8 @@ struct WordTokens {
 /// Whisper's text tokens, and its special ones, whose ids follow from the vocabulary's size. Immutable; any thread.
 class SpeechVocabulary {
  public:
-  /// Of the model in `model_dir`, whose own tokenizer is taken where it has one; throws bad_model for a vocabulary that is
-  /// no Whisper's.
+  /// Of the model in `model_dir`, whose own tokenizer is taken where it has one; throws bad_model for a vocabulary that
+  /// is no Whisper's.
   static std::shared_ptr<const SpeechVocabulary> load(const std::filesystem::path& model_dir, int64_t vocab_size);
   SpeechVocabulary(std::shared_ptr<const Tokenizer> tokenizer, int64_t vocab_size);
 
@@ -50,8 +50,8 @@ class SpeechVocabulary {
   std::vector<int32_t> encode(std::string_view text) const { return tokenizer_->encode(text, false); }
   /// The text of the text tokens among `tokens`.
   std::string decode(std::span<const int32_t> tokens) const;
-  /// `tokens` (text, then the end token) by words: at spaces, or in languages that have none at characters. The end token
-  /// is a word of its own.
+  /// `tokens` (text, then the end token) by words: at spaces, or in languages that have none at characters. The end
+  /// token is a word of its own.
   std::vector<WordTokens> words(std::span<const int32_t> tokens, int language) const;
 
  private:

@@ -53,7 +53,8 @@ SpeechTask WindowPlan::search() const {
   if (!context_.empty()) {
     const size_t room = static_cast<size_t>(text_positions_) / 2 - 1;
     search.prompt.push_back(vocabulary_->previous());
-    search.prompt.insert(search.prompt.end(), context_.end() - static_cast<int64_t>(std::min(room, context_.size())), context_.end());
+    search.prompt.insert(search.prompt.end(), context_.end() - static_cast<int64_t>(std::min(room, context_.size())),
+                         context_.end());
   }
   search.start_index = static_cast<int>(search.prompt.size());
   search.prompt.insert(search.prompt.end(), start.begin(), start.end());

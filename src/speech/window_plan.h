@@ -29,14 +29,15 @@ struct WindowOutcome {
   std::optional<SpeechAlignment> alignment;  // of all text tokens of the cut, where words were asked for
 };
 
-/// The tasks for one window: its language, its text, at rising temperatures until one is good enough, its words' places.
-/// next() is called on the worker thread, the rest before and after.
+/// The tasks for one window: its language, its text, at rising temperatures until one is good enough, its words'
+/// places. next() is called on the worker thread, the rest before and after.
 class WindowPlan {
  public:
   /// Without a `language` it is detected. `context`: the tokens before the window's text, as many as fit.
   /// `heard`: what the window's frames hold, where text that nobody spoke is to be dropped.
-  WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options, std::optional<int> language,
-             std::vector<int32_t> context, int text_positions, int64_t frames, std::vector<Heard10ms> heard);
+  WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
+             std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames,
+             std::vector<Heard10ms> heard);
   SpeechTask next(const SpeechAnswer& answer);
   WindowOutcome& outcome() { return outcome_; }
 

@@ -133,7 +133,8 @@ DoubtfulVerdict judge_window(std::span<const SpeechSegment> segments, const Doub
       const double next_start = next ? next->words.front().start : window.offset + window.duration;
       const bool before = segment.start - last_end > window.threshold || segment.start < window.threshold ||
                           segment.start - window.offset < 2.0;
-      const bool after = next_start - segment.end > window.threshold || is_doubtful(next) || window.end - segment.end < 2.0;
+      const bool after =
+          next_start - segment.end > window.threshold || is_doubtful(next) || window.end - segment.end < 2.0;
       if (before && after) {
         verdict.keep = i;
         verdict.seek = window.content - segment.end < window.threshold ? window.content

@@ -11,9 +11,9 @@
 
 namespace mlxk {
 
-/// Gives the segments of one window, which begins at `offset` seconds, their words, and puts right by openai's rules what the
-/// alignment draws out: long words at the ends of sentences, after pauses and at the edges of segments. `last_speech`: where
-/// the last word before them ended; returns where theirs does.
+/// Gives the segments of one window, which begins at `offset` seconds, their words, and puts right by openai's rules
+/// what the alignment draws out: long words at the ends of sentences, after pauses and at the edges of segments.
+/// `last_speech`: where the last word before them ended; returns where theirs does.
 double add_words(std::vector<SpeechSegment>& segments, std::vector<TimedWord> words, const SpeechVocabulary& vocabulary,
                  const TranscribeOptions& options, double offset, double last_speech);
 
@@ -26,8 +26,8 @@ struct DoubtfulWindow {
   double threshold;            // seconds of silence around what is doubtful
 };
 
-/// What to do with it: the segments from `keep` on are dropped; with `seek` (seconds) the next window begins there. With
-/// `skip` the whole window is dropped.
+/// What to do with it: the segments from `keep` on are dropped; with `seek` (seconds) the next window begins there.
+/// With `skip` the whole window is dropped.
 struct DoubtfulVerdict {
   size_t keep;
   std::optional<double> seek;

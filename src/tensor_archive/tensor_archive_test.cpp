@@ -84,7 +84,8 @@ TEST(ZipFile, RefusesEveryCut) {
     const auto archive = zip("a", "hello", wide);
     for (size_t size = 0; size < archive.size(); ++size) {
       const auto cut = archive.substr(0, size);
-      EXPECT_THAT(failure([&] { ZipFile(view(cut), "test.zip"); }), HasSubstr("test.zip: not a valid zip archive")) << size;
+      EXPECT_THAT(failure([&] { ZipFile(view(cut), "test.zip"); }), HasSubstr("test.zip: not a valid zip archive"))
+          << size;
     }
   }
   const auto packed = zip("a", "hello", false, 8);
@@ -115,7 +116,8 @@ TEST(Npz, NamesWhatItCannotRead) {
   EXPECT_THAT(read("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }"), HasSubstr("type <c8"));
   EXPECT_THAT(read("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }"),
               HasSubstr("tensor w [3] has more elements than its storage"));
-  EXPECT_THAT(read("{'descr': '<f4', 'fortran_order': False, 'shape': (99999, 99999, 99999, 99999), }"), HasSubstr("w"));
+  EXPECT_THAT(read("{'descr': '<f4', 'fortran_order': False, 'shape': (99999, 99999, 99999, 99999), }"),
+              HasSubstr("w"));
   EXPECT_THAT(read("{'descr': '<f4', 'shape': (1,), }"), HasSubstr("there is no 'fortran_order':"));
   EXPECT_THAT(read("{'descr': '<f4', 'fortran_order': False, 'shape': (1"), HasSubstr("shape has no end"));
 }

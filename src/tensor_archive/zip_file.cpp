@@ -59,7 +59,8 @@ Directory find_directory(const Reader& reader, Bytes archive) {
     Directory directory{reader.number<uint16_t>(at + 10), reader.number<uint32_t>(at + 16)};
     if (at >= 20 && reader.number<uint32_t>(at - 20) == 0x07064b50) {
       const auto wide = reader.number<uint64_t>(at - 12);
-      if (reader.number<uint32_t>(wide) != 0x06064b50) throw reader.broken("the zip64 directory is not where it should be");
+      if (reader.number<uint32_t>(wide) != 0x06064b50)
+        throw reader.broken("the zip64 directory is not where it should be");
       directory = {reader.number<uint64_t>(wide + 32), reader.number<uint64_t>(wide + 48)};
     }
     return directory;
@@ -105,7 +106,8 @@ ZipFile::ZipFile(Bytes archive, std::string place) : place_(std::move(place)) {
     if (local == kWide) local = wide_field(reader, extra, wide++);
     if (flags & 1) throw reader.broken(fmt::format("{} is encrypted", name));
     if (method == 0 && packed != size) throw reader.broken(fmt::format("{} has two sizes", name));
-    if (reader.number<uint32_t>(local) != 0x04034b50) throw reader.broken(fmt::format("{} is not where it should be", name));
+    if (reader.number<uint32_t>(local) != 0x04034b50)
+      throw reader.broken(fmt::format("{} is not where it should be", name));
     const uint64_t data = local + 30 + reader.number<uint16_t>(local + 26) + reader.number<uint16_t>(local + 28);
     if (!entries_.emplace(name, Entry{reader.part(data, packed, name), method != 0}).second) {
       throw reader.broken(fmt::format("{} occurs twice", name));

@@ -11,8 +11,8 @@ namespace mlxk {
 /// The entries of a zip archive in memory (zip64 too), each within the archive: names to bytes, nothing is extracted.
 class ZipFile {
  public:
-  /// Reads the central directory of `archive`, which must outlive this; throws bad_model naming `place`, entry and value:
-  /// for a broken directory, a name that occurs twice, an entry that is encrypted.
+  /// Reads the central directory of `archive`, which must outlive this; throws bad_model naming `place`, entry and
+  /// value: for a broken directory, a name that occurs twice, an entry that is encrypted.
   ZipFile(std::span<const std::byte> archive, std::string place);
 
   struct Entry {

@@ -122,7 +122,8 @@ const std::shared_ptr<const Tokenizer>& GrammarCompiler::tokenizer() const { ret
 
 std::vector<int32_t> GrammarCompiler::tokens_beyond(std::string_view text, bool anywhere) const {
   RustText ids, error;
-  const int status = mlxk_grammar_env_beyond(state_->handle.get(), text.data(), text.size(), anywhere, ids.out(), error.out());
+  const int status =
+      mlxk_grammar_env_beyond(state_->handle.get(), text.data(), text.size(), anywhere, ids.out(), error.out());
   check_rust(status, error, ErrorKind::internal, "grammar");
   const std::string bytes = ids.str();
   std::vector<int32_t> out(bytes.size() / sizeof(int32_t));

@@ -42,7 +42,8 @@ class GrammarCompiler {
   ~GrammarCompiler();
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const;
-  /// The ordinary tokens that begin with `text` and go on behind it; with `anywhere`, those that have it inside and go on.
+  /// The ordinary tokens that begin with `text` and go on behind it; with `anywhere`, those that have it inside and go
+  /// on.
   std::vector<int32_t> tokens_beyond(std::string_view text, bool anywhere) const;
 
   // Each takes a source of at most kMaxSource bytes, and compiles a source that is among the last kMaxKept once.
@@ -54,8 +55,8 @@ class GrammarCompiler {
   Grammar regex(std::string_view pattern) const;
   /// A Lark grammar (rule `start`); throws invalid.
   Grammar lark(std::string_view grammar) const;
-  /// Several grammars as JSON, {"grammars": [{"name", and one of "lark", "json_schema", "regex"}, …]}: the first, a Lark
-  /// grammar that refers to the others as @name.
+  /// Several grammars as JSON, {"grammars": [{"name", and one of "lark", "json_schema", "regex"}, …]}: the first, a
+  /// Lark grammar that refers to the others as @name.
   Grammar grammars(std::string_view json) const;
   /// Grammars compiled so far, for tests and metrics.
   uint64_t compiled() const;

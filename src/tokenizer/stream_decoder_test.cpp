@@ -38,7 +38,8 @@ std::vector<Kind> kinds() {
   const std::string bytes = R"({"type": "ByteFallback"})", fuse = R"({"type": "Fuse"})";
   const std::string strip = R"({"type": "Strip", "content": " ", "start": 1, "stop": 0})";
   const auto metaspace = [](const char* scheme) {
-    return fmt::format(R"({{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "{}", "split": false}})", scheme);
+    return fmt::format(R"({{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "{}", "split": false}})",
+                       scheme);
   };
   const auto sequence = [](std::vector<std::string> parts) {
     return fmt::format(R"({{"type": "Sequence", "decoders": [{}]}})", fmt::join(parts, ","));

@@ -85,7 +85,8 @@ void add_qwen_specials(TokenizerConfig& config, uint32_t next) {
 void add_llama3_specials(TokenizerConfig& config, uint32_t next) {
   int reserved = 0;
   const auto reserve = [&](int count) {
-    for (int i = 0; i < count; ++i) add_special(config, next++, fmt::format("<|reserved_special_token_{}|>", reserved++));
+    for (int i = 0; i < count; ++i)
+      add_special(config, next++, fmt::format("<|reserved_special_token_{}|>", reserved++));
   };
   add_special(config, next++, "<|begin_of_text|>");
   add_special(config, next++, "<|end_of_text|>");

@@ -12,7 +12,8 @@ namespace mlxk {
 bool looks_like_tiktoken(std::string_view content);
 
 /// A tiktoken file (ranks of byte sequences) as the text of an equal tokenizer.json; the split pattern and the special
-/// tokens are those of the family that the file's name or `config` tells. Throws bad_model or unsupported naming `path`.
+/// tokens are those of the family that the file's name or `config` tells. Throws bad_model or unsupported naming
+/// `path`.
 std::string tokenizer_json_from_tiktoken(std::string_view content, const std::filesystem::path& path,
                                          TokenizerConfig& config);
 

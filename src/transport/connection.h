@@ -33,9 +33,9 @@ struct ServerState {
   void count_active(int change);
 };
 
-/// One client: reads requests one after the other, gives them to the handler, writes the answers. One coroutine runs it;
-/// beside it at most one read and one write are under way, so that a client that goes is noticed at any time, and what it
-/// sends ahead is kept. I/O thread only.
+/// One client: reads requests one after the other, gives them to the handler, writes the answers. One coroutine runs
+/// it; beside it at most one read and one write are under way, so that a client that goes is noticed at any time, and
+/// what it sends ahead is kept. I/O thread only.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(ServerState& server, Socket socket, std::string remote);

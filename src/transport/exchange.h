@@ -43,7 +43,8 @@ struct HttpRequest {
   std::string remote;  // "127.0.0.1:50123", or "unix"
 };
 
-/// A whole answer, or the head of a streamed one. Content-Length, Date, X-Request-ID and connection fields are the transport's.
+/// A whole answer, or the head of a streamed one. Content-Length, Date, X-Request-ID and connection fields are the
+/// transport's.
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
@@ -68,7 +69,8 @@ class Exchange {
   virtual size_t unsent_bytes() const = 0;
   /// Whether the client has gone.
   virtual bool closed() const = 0;
-  /// Calls `gone` on the I/O thread once the client has gone before the answer was complete; at once where it has already.
+  /// Calls `gone` on the I/O thread once the client has gone before the answer was complete; at once where it has
+  /// already.
   virtual void on_close(std::function<void()> gone) = 0;
   /// Runs `task` on the I/O thread, in order with other tasks of this exchange.
   virtual void post(std::function<void()> task) = 0;
@@ -91,8 +93,8 @@ class RequestHandler {
   virtual void handle(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
   /// The transport itself refuses: broken HTTP, a limit, a time-out. Gives the answer's body and type for `status`.
   virtual HttpResponse refusal(int status, std::string_view message, const std::string& request_id) = 0;
-  /// An answer is complete, or its client has gone (`bytes`, heads included, were written until then; status 499: the answer
-  /// had not begun). Refusals too; then `head` may be empty but for its id. For access logs and metrics.
+  /// An answer is complete, or its client has gone (`bytes`, heads included, were written until then; status 499: the
+  /// answer had not begun). Refusals too; then `head` may be empty but for its id. For access logs and metrics.
   virtual void answered(const HttpRequest& head, int status, size_t bytes, double seconds) = 0;
 };
 

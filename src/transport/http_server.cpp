@@ -34,7 +34,8 @@ struct HttpServer::Impl {
     state.tls = make_tls(state.options);
     for (auto& acceptor : listener.acceptors()) {
       asio::co_spawn(
-          state.loop->io(), [this, &acceptor]() -> asio::awaitable<void> { co_await accept(acceptor); }, asio::detached);
+          state.loop->io(), [this, &acceptor]() -> asio::awaitable<void> { co_await accept(acceptor); },
+          asio::detached);
     }
     thread = std::thread([this] { run(); });
   }

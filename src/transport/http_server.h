@@ -45,8 +45,8 @@ class HttpServer {
   /// Connections that are open, and requests that are being answered.
   size_t connections() const;
   size_t active() const;
-  /// Accepts no more, closes idle connections, and waits up to `patience` for the answers under way; false when some were
-  /// not complete by then.
+  /// Accepts no more, closes idle connections, and waits up to `patience` for the answers under way; false when some
+  /// were not complete by then.
   bool drain(std::chrono::milliseconds patience);
 
  private:

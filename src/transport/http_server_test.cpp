@@ -173,7 +173,8 @@ TEST(HttpServer, SendsNoBodyOfAStreamToHeadNorWith204) {
   };
   HttpServer server(any_port(), handler);
   RawClient client(server.port());
-  client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /204 HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send(
+      "HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /204 HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(client.answer(true).status, 200);
   const auto none = client.answer(true);
   EXPECT_EQ(none.status, 204);

@@ -115,10 +115,11 @@ TEST(Limits, ABodyOfTheWholeLimitIsTaken) {
   HttpServer server(any_port(), handler);
   const std::string body(handler.limit, 'x');
   RawClient client(server.port());
-  EXPECT_EQ(client.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + body).body.size(), 8 + body.size());
-  const auto chunked = client.ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n16e360;ext=\"a\"\r\n" +
-                                  body.substr(0, 1'500'000) + "\r\n16e360\r\n" + body.substr(0, 1'500'000) +
-                                  "\r\n0\r\nTrailer: x\r\n\r\n");
+  EXPECT_EQ(client.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + body).body.size(),
+            8 + body.size());
+  const auto chunked = client.ask(
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n16e360;ext=\"a\"\r\n" +
+      body.substr(0, 1'500'000) + "\r\n16e360\r\n" + body.substr(0, 1'500'000) + "\r\n0\r\nTrailer: x\r\n\r\n");
   EXPECT_EQ(chunked.body.size(), 8 + body.size());
   EXPECT_EQ(client.ask(kGet).status, 200);
 }
@@ -301,7 +302,8 @@ TEST(Limits, RunningOutOfDescriptorsOnlyDelays) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const rlimit none{3, usual.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  for (const int socket : sockets) EXPECT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  for (const int socket : sockets)
+    EXPECT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   EXPECT_EQ(before.ask(kGet).status, 200) << "those that are there are served";
   EXPECT_EQ(server.connections(), 3u);
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);

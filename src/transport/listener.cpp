@@ -128,8 +128,9 @@ std::unique_ptr<asio::ssl::context> make_tls(const TransportOptions& options) {
     throw Error(ErrorKind::invalid, "[serve] TLS needs both a certificate and a key");
   }
   auto tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
-  tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 | asio::ssl::context::no_sslv3 |
-                   asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_compression);
+  tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
+                   asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1 |
+                   asio::ssl::context::no_compression);
   SSL_CTX_set_mode(tls->native_handle(), SSL_MODE_RELEASE_BUFFERS);
   // Without one OpenSSL would ask at the terminal.
   tls->set_password_callback([](size_t, asio::ssl::context::password_purpose) { return std::string(); });

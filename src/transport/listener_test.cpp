@@ -184,7 +184,8 @@ class TlsClient {
     std::string text;
     char piece[4096];
     int count;
-    while (text.find(end) == std::string::npos && (count = SSL_read(tls_, piece, sizeof piece)) > 0) text.append(piece, count);
+    while (text.find(end) == std::string::npos && (count = SSL_read(tls_, piece, sizeof piece)) > 0)
+      text.append(piece, count);
     return text;
   }
   bool ended_cleanly() {
@@ -205,7 +206,8 @@ TEST_F(Listening, WithTls) {
   TlsClient client(server.port());
   ASSERT_TRUE(client.connected_);
   const std::string body(200'000, 'x');
-  client.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + body + "GET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + body +
+              "GET /b HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(client.read_until("GET /b? "), HasSubstr("POST /a? " + body));
   client.send("GET /c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   client.read_until("GET /c? ");

@@ -128,8 +128,9 @@ TEST_F(Malformed, TooMuchHead) {
 }
 
 TEST_F(Malformed, Chunks) {
-  for (const char* body : {"xyz\r\n", "-1\r\n", "5 \r\nhello\r\n", "5\r\nhelloXXXX", "5\nhello\r\n0\r\n\r\n", "ffffffffffffffffff\r\n",
-                           "\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "5;\x01=\r\nhello\r\n0\r\n\r\n"}) {
+  for (const char* body :
+       {"xyz\r\n", "-1\r\n", "5 \r\nhello\r\n", "5\r\nhelloXXXX", "5\nhello\r\n0\r\n\r\n", "ffffffffffffffffff\r\n",
+        "\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "5;\x01=\r\nhello\r\n0\r\n\r\n"}) {
     EXPECT_EQ(status_of_body(body), 400) << body;
   }
   EXPECT_EQ(status_of_body("0\r\nno trailer\r\n\r\n"), 400);

@@ -61,7 +61,8 @@ std::optional<Value> parse_value(std::string_view text) {
       at = stop;
     }
     if (at < text.size() && text[at] != ';') return std::nullopt;
-    if (!value.parameters.emplace(lower(text.substr(begin, end - begin)), std::move(content)).second) return std::nullopt;
+    if (!value.parameters.emplace(lower(text.substr(begin, end - begin)), std::move(content)).second)
+      return std::nullopt;
   }
   return value;
 }
@@ -94,7 +95,8 @@ MultipartParser::MultipartParser(std::string_view content_type, PartSink& parts,
   }
   const std::string& mark = boundary->second;
   if (mark.size() > kMaxBoundary || mark.find_first_not_of(kBoundary) != std::string::npos || mark.back() == ' ') {
-    throw Error(ErrorKind::usage, "[Content-Type] boundary must be 1 to 70 of the characters allowed, got " + quoted(mark));
+    throw Error(ErrorKind::usage,
+                "[Content-Type] boundary must be 1 to 70 of the characters allowed, got " + quoted(mark));
   }
   delimiter_ = "\r\n--" + mark;
   buffer_ = "\r\n";  // the first boundary may stand at the very beginning
@@ -111,7 +113,8 @@ void MultipartParser::take(std::string_view bytes) {
 
 void MultipartParser::finish() {
   if (state_ == State::epilogue) return;
-  if (count_ == 0) throw Error(ErrorKind::usage, "[multipart] the body holds no boundary " + quoted(delimiter_.substr(4)));
+  if (count_ == 0)
+    throw Error(ErrorKind::usage, "[multipart] the body holds no boundary " + quoted(delimiter_.substr(4)));
   fail("ends before its boundary");
 }
 
@@ -206,7 +209,8 @@ PartHead MultipartParser::parse_headers(std::string_view text) const {
       }
     } else if (name == "content-disposition") {
       const auto value = parse_value(content);
-      if (disposed || !value || value->word != "form-data") fail("has a malformed Content-Disposition " + quoted(content));
+      if (disposed || !value || value->word != "form-data")
+        fail("has a malformed Content-Disposition " + quoted(content));
       disposed = true;
       const auto field = value->parameters.find("name");
       if (field == value->parameters.end() || field->second.empty()) fail("has no name");

@@ -34,7 +34,8 @@ struct MultipartLimits {
 /// Reads a multipart/form-data body as it arrives; holds no more of it than a part's headers. One thread at a time.
 class MultipartParser : public BodySink {
  public:
-  /// `content_type` is the request's header; throws usage where it is no form or names no boundary. `parts` must outlive it.
+  /// `content_type` is the request's header; throws usage where it is no form or names no boundary. `parts` must
+  /// outlive it.
   MultipartParser(std::string_view content_type, PartSink& parts, MultipartLimits limits = {});
   /// Throws usage, naming the part (from 1) and what is wrong with it.
   void take(std::string_view bytes) override;

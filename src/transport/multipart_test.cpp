@@ -60,9 +60,10 @@ std::string part(const std::string& disposition, const std::string& bytes = "x")
 TEST(Multipart, ReadsAFormHoweverItIsCut) {
   const std::string audio = std::string("RIFF\0\r\n--X\r\n--X\r\r\n-", 19) + "-";
   const std::string body = "a preamble\r\n--XX  \r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n" +
-                           std::string("--XX\r\nContent-Disposition: form-data; name=file; filename=\"a \\\"b\\\".wav\"\r\n"
-                                       "Content-Type: audio/wav\r\n\r\n") + audio + "\r\n" +
-                           part("form-data; name=\"empty\"", "") + "--XX--\r\nan epilogue --XX\r\n";
+                           std::string(
+                               "--XX\r\nContent-Disposition: form-data; name=file; filename=\"a \\\"b\\\".wav\"\r\n"
+                               "Content-Type: audio/wav\r\n\r\n") +
+                           audio + "\r\n" + part("form-data; name=\"empty\"", "") + "--XX--\r\nan epilogue --XX\r\n";
   for (const size_t piece : {size_t{1}, size_t{2}, size_t{3}, size_t{7}, size_t{64}, SIZE_MAX}) {
     const auto parts = parse(body, piece);
     ASSERT_EQ(parts.size(), 3u) << piece;

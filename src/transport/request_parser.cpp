@@ -39,7 +39,8 @@ struct TargetBody {
     template <class Buffers>
     size_t put(const Buffers& buffers, beast::error_code& ec) {
       size_t used = 0;
-      for (auto it = boost::asio::buffer_sequence_begin(buffers); it != boost::asio::buffer_sequence_end(buffers); ++it) {
+      for (auto it = boost::asio::buffer_sequence_begin(buffers); it != boost::asio::buffer_sequence_end(buffers);
+           ++it) {
         const boost::asio::const_buffer piece = *it;
         if (!take({static_cast<const char*>(piece.data()), piece.size()})) {
           ec = http::error::body_limit;
@@ -118,7 +119,8 @@ Refusal check_framing(const HeaderList& headers, bool http10) {
 }
 
 Refusal check_extensions(const HeaderList& headers, const Target& target) {
-  if (const auto coding = headers.find("Content-Encoding"); coding && !coding->empty() && !equals(*coding, "identity")) {
+  if (const auto coding = headers.find("Content-Encoding");
+      coding && !coding->empty() && !equals(*coding, "identity")) {
     return {415, "[Content-Encoding] must be identity"};
   }
   if (const auto expect = headers.find("Expect"); expect && !equals(*expect, "100-continue")) {
@@ -200,7 +202,8 @@ RequestHead RequestParser::read_head(std::string_view head) {
   } else if (target.path == "*" && request.method != "OPTIONS") {
     result.refusal = bad("[request target] is '*' only for OPTIONS");
   } else if (request.headers.fields().size() > kMaxHeaders) {
-    result.refusal = {431, fmt::format("[head] may have {} headers, got {}", kMaxHeaders, request.headers.fields().size())};
+    result.refusal = {431,
+                      fmt::format("[head] may have {} headers, got {}", kMaxHeaders, request.headers.fields().size())};
   } else if (!(result.refusal = check_framing(request.headers, result.http10))) {
     result.refusal = check_extensions(request.headers, target);
   }

@@ -13,8 +13,8 @@ struct Target {
   std::string problem;    // why it is refused; empty: it is not
 };
 
-/// Reads the target of a request line: a path, an absolute http(s) address, or "*". Refuses what is not valid UTF-8 or not
-/// a valid escape, control characters, fragments, and "." and ".." as segments, escaped or not.
+/// Reads the target of a request line: a path, an absolute http(s) address, or "*". Refuses what is not valid UTF-8 or
+/// not a valid escape, control characters, fragments, and "." and ".." as segments, escaped or not.
 Target parse_target(std::string_view text);
 
 }  // namespace mlxk

@@ -41,7 +41,8 @@ struct TextModelOptions {
   std::filesystem::path prefix_cache_dir;     // where they are kept on disk too; empty: nowhere
   uint64_t prefix_cache_disk_bytes = 0;
   PromptLookup prompt_lookup = PromptLookup::off;
-  std::filesystem::path draft_dir;  // a smaller model of the same vocabulary that guesses tokens where that gains; empty: none
+  std::filesystem::path
+      draft_dir;  // a smaller model of the same vocabulary that guesses tokens where that gains; empty: none
   int draft_tokens = 4;             // that it guesses at a time, at most; at least 1
   bool draft_always = false;        // also where it gains nothing
 };
@@ -66,8 +67,8 @@ class Sequence {
 /// Takes an event of the sequence at `index` of those that are stepped; must not throw.
 using StepSink = std::function<void(size_t index, const Event& event)>;
 
-/// A loaded model of any kind: what the worker's loop needs to step its requests between those of others. Every call, the
-/// destructor too, on the worker thread.
+/// A loaded model of any kind: what the worker's loop needs to step its requests between those of others. Every call,
+/// the destructor too, on the worker thread.
 class EngineModel {
  public:
   virtual ~EngineModel() = default;
@@ -76,9 +77,9 @@ class EngineModel {
   virtual uint64_t kv_bytes(int64_t /*tokens*/) const { return 0; }
   virtual CacheFacts cache_facts() const { return {}; }
   /// Goes on with `running`, sequences of this model that have not ended: a token, or several, for each of those
-  /// that decode, a part of a prompt for one of the others. Events reach `sink` as soon as they are known; Done, or a Failed
-  /// that concerns this request alone, is a sequence's last, and it is not stepped again. What it throws fails every
-  /// request on the model.
+  /// that decode, a part of a prompt for one of the others. Events reach `sink` as soon as they are known; Done, or a
+  /// Failed that concerns this request alone, is a sequence's last, and it is not stepped again. What it throws fails
+  /// every request on the model.
   virtual void step(std::span<Sequence* const> running, const StepSink& sink) = 0;
 };
 
@@ -139,12 +140,13 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceFacts device() = 0;
-  /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory. Other models are stepped in
-  /// `progress`: it is called between two evaluations, outside of any PhaseScope.
+  /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory. Other models are stepped
+  /// in `progress`: it is called between two evaluations, outside of any PhaseScope.
   virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
                                                const ProgressSink& progress) = 0;
   /// The same for a speech model; unsupported where the backend has none.
-  virtual std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& /*model_dir*/, const ProgressSink& /*progress*/) {
+  virtual std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& /*model_dir*/,
+                                                   const ProgressSink& /*progress*/) {
     throw Error(ErrorKind::unsupported, "this engine has no speech models");
   }
   virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;

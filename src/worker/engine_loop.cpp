@@ -113,10 +113,11 @@ void EngineLoop::arrive(Job job) {
     job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
     job.kv_bytes = model.loaded.model->kv_bytes(job.prompt_tokens + job.max_tokens);
     if (job.kv_bytes > limits_.kv_bytes) {
-      throw Error(ErrorKind::invalid,
-                  fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values; {} are set "
-                              "aside for all requests",
-                              job.prompt_tokens, job.max_tokens, job.kv_bytes, limits_.kv_bytes));
+      throw Error(
+          ErrorKind::invalid,
+          fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values; {} are set "
+                      "aside for all requests",
+                      job.prompt_tokens, job.max_tokens, job.kv_bytes, limits_.kv_bytes));
     }
     check_deadline(job, wait_s(model, waiting_.ahead_of_new(job.scope, job.model->id())));
   } catch (const std::exception& e) {
@@ -192,7 +193,8 @@ void EngineLoop::step(Model& model) {
     std::vector<Sequence*> sequences;
     for (const Running& one : running) sequences.push_back(one.sequence.get());
     try {
-      model.loaded.model->step(sequences, [&](size_t index, const Event& event) { give(model, running[index], event); });
+      model.loaded.model->step(sequences,
+                               [&](size_t index, const Event& event) { give(model, running[index], event); });
     } catch (const std::exception& e) {
       // A failed evaluation may belong to any array in flight on this model: nobody's caches can be trusted any more.
       const FailedEvent failure = failure_of(e);

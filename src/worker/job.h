@@ -20,7 +20,8 @@ struct LoadedModel {
   SpeechModel* speech = nullptr;
 };
 
-/// What a request asks of its model; knows which kind of model that must be. Made anywhere, called on the worker thread.
+/// What a request asks of its model; knows which kind of model that must be. Made anywhere, called on the worker
+/// thread.
 class Work {
  public:
   virtual ~Work() = default;

@@ -61,8 +61,8 @@ struct Mailbox {
     return future.get();
   }
 
-  /// Waits for post, with nothing to do meanwhile; when that takes longer than `patience`, calls `tidy` once, unlocked. Worker
-  /// thread, `lock` holds the mutex.
+  /// Waits for post, with nothing to do meanwhile; when that takes longer than `patience`, calls `tidy` once, unlocked.
+  /// Worker thread, `lock` holds the mutex.
   void rest(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience, const std::function<void()>& tidy) {
     const auto posted = [&] { return !empty() || closed; };
     if (posted()) return;

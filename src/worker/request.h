@@ -16,8 +16,8 @@
 
 namespace mlxk {
 
-/// How the next token is chosen, in mlx-lm's order: logit bias and penalties (DRY last) on the logits, log-softmax, then
-/// top-p → min-p → XTC → top-k on the untempered log-probabilities, then a draw at `temperature` (0: argmax).
+/// How the next token is chosen, in mlx-lm's order: logit bias and penalties (DRY last) on the logits, log-softmax,
+/// then top-p → min-p → XTC → top-k on the untempered log-probabilities, then a draw at `temperature` (0: argmax).
 struct Sampling {
   float temperature = 0.7F;
   float top_p = 0.9F;         // (0, 1]; 1 switches it off

@@ -52,7 +52,8 @@ TEST(CheckSampling, NamesTheFieldAndTheValue) {
             "[sampling] frequency_context_size must be at least 0, got -3");
   EXPECT_EQ(refusal([](Sampling& s) { s.dry_multiplier = -1; }),
             "[sampling] dry_multiplier must be a number of at least 0, got -1");
-  EXPECT_EQ(refusal([](Sampling& s) { s.dry_base = 0.5F; }), "[sampling] dry_base must be a number of at least 1, got 0.5");
+  EXPECT_EQ(refusal([](Sampling& s) { s.dry_base = 0.5F; }),
+            "[sampling] dry_base must be a number of at least 1, got 0.5");
   EXPECT_EQ(refusal([](Sampling& s) { s.dry_allowed_length = 0; }),
             "[sampling] dry_allowed_length must be at least 1, got 0");
   EXPECT_EQ(refusal([](Sampling& s) { s.dry_penalty_last_n = -2; }),

@@ -35,7 +35,9 @@ class SpeechWork : public Work {
     model.speech->check(request_);
   }
   int64_t cached_tokens(const LoadedModel&) const override { return 0; }
-  std::unique_ptr<Sequence> start(const LoadedModel& model) override { return model.speech->start(std::move(request_)); }
+  std::unique_ptr<Sequence> start(const LoadedModel& model) override {
+    return model.speech->start(std::move(request_));
+  }
 
  private:
   SpeechRequest request_;
@@ -122,7 +124,8 @@ std::shared_ptr<const ModelHandle> Worker::load_speech(const std::filesystem::pa
       model = loop.backend().load_speech(model_dir, told);
     });
     SpeechModel& speech = *model;
-    return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), nullptr, &speech}), speech.facts(), mailbox);
+    return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), nullptr, &speech}), speech.facts(),
+                                               mailbox);
   });
 }
 

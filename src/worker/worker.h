@@ -26,8 +26,9 @@ class EngineLoop;
 struct Job;
 struct Mailbox;
 
-/// A loaded model as other threads hold it: its facts. The model itself lives on the worker thread and is unloaded there
-/// once the last handle is gone, before anything that is loaded after that; a request holds one until its last event.
+/// A loaded model as other threads hold it: its facts. The model itself lives on the worker thread and is unloaded
+/// there once the last handle is gone, before anything that is loaded after that; a request holds one until its last
+/// event.
 class ModelHandle {
  public:
   ModelHandle(uint64_t id, ModelFacts facts, std::shared_ptr<Mailbox> mailbox);
@@ -65,11 +66,11 @@ class Worker {
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
   /// Queues a request; its events reach `sink` on the worker thread, a failure to start too. It waits where the limits
   /// say so: within a cache_scope in the order of arrival, the scopes in turn. Fails with `invalid`: it can never run;
-  /// `unavailable`: too many wait (the last of the scope that has most goes); `deadline`: it has passed, or cannot be met.
-  /// (While the worker ends, the refusal reaches the sink on the caller's thread, before submit returns.)
+  /// `unavailable`: too many wait (the last of the scope that has most goes); `deadline`: it has passed, or cannot be
+  /// met. (While the worker ends, the refusal reaches the sink on the caller's thread, before submit returns.)
   Ticket submit(std::shared_ptr<const ModelHandle> model, GenerateRequest request, EventSink sink);
-  /// The same for one window of sound, on a speech model. Its answers go to the request's `next`; the sink gets its Done or
-  /// Failed.
+  /// The same for one window of sound, on a speech model. Its answers go to the request's `next`; the sink gets its
+  /// Done or Failed.
   Ticket submit(std::shared_ptr<const ModelHandle> model, SpeechRequest request, EventSink sink);
   /// How it is; at once, whatever the worker does.
   WorkerStatus status() const;

@@ -5,8 +5,8 @@
 #include "worker/testing/fake_backend.h"
 #include "worker/testing/recorder.h"
 
-// Also the room's tsan suite: no test here needs the engine. An exception_ptr counts its holders inside libstdc++, which
-// is not instrumented: tsan cannot see that the last of two threads to let go frees it.
+// Also the room's tsan suite: no test here needs the engine. An exception_ptr counts its holders inside libstdc++,
+// which is not instrumented: tsan cannot see that the last of two threads to let go frees it.
 extern "C" const char* __tsan_default_suppressions() { return "race:std::__exception_ptr::exception_ptr::_M_release"; }
 
 namespace mlxk {

@@ -35,8 +35,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::span<const uint8_t> bytes(data + 1, size - 1);
   try {
-    mlxk::AudioSource source(data[0] % 2 ? std::unique_ptr<mlxk::ByteSource>(std::make_unique<Pipe>(bytes)) : mlxk::memory_bytes(bytes),
-                             "fuzz");
+    mlxk::AudioSource source(
+        data[0] % 2 ? std::unique_ptr<mlxk::ByteSource>(std::make_unique<Pipe>(bytes)) : mlxk::memory_bytes(bytes),
+        "fuzz");
     std::vector<float> block(4096);
     size_t all = 0;
     while (const size_t got = source.read(block)) {

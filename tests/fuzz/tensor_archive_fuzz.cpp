@@ -30,7 +30,8 @@ void touch(const std::vector<mlxk::ArchiveTensor>& tensors) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
-  constexpr const char* kAllowed[] = {"torch._utils._rebuild_tensor_v2", "collections.OrderedDict", "torch.FloatStorage"};
+  constexpr const char* kAllowed[] = {"torch._utils._rebuild_tensor_v2", "collections.OrderedDict",
+                                      "torch.FloatStorage"};
   mlxk::TensorBuffers buffers;
   ask([&] { mlxk::read_pickle(bytes, kAllowed, "fuzz"); });
   ask([&] { touch(mlxk::read_torch(mlxk::ZipFile(bytes, "fuzz"), buffers)); });

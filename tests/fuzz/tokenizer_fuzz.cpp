@@ -53,7 +53,8 @@ std::shared_ptr<const Tokenizer> load(uint8_t kind, std::string_view input) {
   TokenizerConfig config;
   switch (kind % 4) {
     case 0: return Tokenizer::from_json(input, Json::object(), "fuzz");
-    case 1: return Tokenizer::from_json(tokenizer_json_from_sentencepiece(input, "tokenizer.model", config), {}, "fuzz");
+    case 1:
+      return Tokenizer::from_json(tokenizer_json_from_sentencepiece(input, "tokenizer.model", config), {}, "fuzz");
     case 2: return Tokenizer::from_json(tokenizer_json_from_tiktoken(input, "qwen.tiktoken", config), {}, "fuzz");
     default:
       return Tokenizer::from_json(R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})",

@@ -1,5 +1,5 @@
-// An answer with tool calls: the family by the first byte, where it is cut by the second. Any cut gives the same, and the
-// arguments of a call are JSON.
+// An answer with tool calls: the family by the first byte, where it is cut by the second. Any cut gives the same, and
+// the arguments of a call are JSON.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,9 +1,11 @@
-// The whole server on an engine whose answers are known beforehand (server/testing/fake_engine.h): for tests of what stands
-// between the socket and the worker, also under ThreadSanitizer.
+// The whole server on an engine whose answers are known beforehand (server/testing/fake_engine.h): for tests of what
+// stands between the socket and the worker, also under ThreadSanitizer.
 //   mlxk_fake_server [--port N] [--unix PATH] [--step-us N] [--prefill-part N] [--max-running N] [--max-waiting N]
-//                    [--max-tokens N] [--keep-alive-ms N] [--unread-limit BYTES] [--context N] [--stuck-ms N] [--inline-reasoning]
+//                    [--max-tokens N] [--keep-alive-ms N] [--unread-limit BYTES] [--context N] [--stuck-ms N]
+//                    [--inline-reasoning]
 //                    [--speech] [--audio-limit BYTES]
-// Serves the models "tiny" and "other" (and "ears", which hears, with --speech) without keys; prints its address on a line of its own; SIGTERM drains and ends it.
+// Serves the models "tiny" and "other" (and "ears", which hears, with --speech) without keys; prints its address on a
+// line of its own; SIGTERM drains and ends it.
 #include <pthread.h>
 #include <signal.h>  // sigwait
 #include <unistd.h>
@@ -40,7 +42,8 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
 
   const auto home = std::filesystem::temp_directory_path() / ("mlxk_fake_server_" + std::to_string(getpid()));
-  for (const char* name : {"tiny", "other"}) testing::write_tiny_model(home / "workspaces" / name, number("--context", 4096));
+  for (const char* name : {"tiny", "other"})
+    testing::write_tiny_model(home / "workspaces" / name, number("--context", 4096));
   if (flags.count("--speech")) testing::write_tiny_whisper(home / "workspaces" / "ears");
   setenv("MLXK_WORKSPACE_HOME", (home / "workspaces").c_str(), 1);
   setenv("HF_HOME", (home / "hf").c_str(), 1);

@@ -171,10 +171,13 @@ double chord(double t) {
 
 TEST_F(Transcribe, NothingIsHeardWhereNobodySpeaks) {
   const auto drum = [](double t) { return 0.3 * std::sin(2 * M_PI * 70 * t) * std::exp(-20 * std::fmod(t, 0.25)); };
-  for (const auto& [name, samples] :
-       {std::pair("silence", noise(40, 0)), {"dither", noise(40, 1.5e-5)}, {"hiss", noise(35, 1e-3)}, {"noise", noise(12, 0.1)},
-        {"hum", sound(12, [](double t) { return 0.1 * std::sin(2 * M_PI * 50 * t); })}, {"chords", sound(35, chord)},
-        {"drums", sound(12, drum)}}) {
+  for (const auto& [name, samples] : {std::pair("silence", noise(40, 0)),
+                                      {"dither", noise(40, 1.5e-5)},
+                                      {"hiss", noise(35, 1e-3)},
+                                      {"noise", noise(12, 0.1)},
+                                      {"hum", sound(12, [](double t) { return 0.1 * std::sin(2 * M_PI * 50 * t); })},
+                                      {"chords", sound(35, chord)},
+                                      {"drums", sound(12, drum)}}) {
     for (const bool only_voice : {false, true}) {
       Samples source(samples);
       TranscribeOptions options;

@@ -47,7 +47,8 @@ void apply_timestamps(const SpeechRules& rules, std::span<const int32_t> tokens,
     if (rules.max_initial_timestamp >= 0) forbid(logits, first + rules.max_initial_timestamp + 1, size);
   }
   const auto text = logits.first(static_cast<size_t>(first));
-  if (log_sum(logits.subspan(static_cast<size_t>(first))) > *std::max_element(text.begin(), text.end())) forbid(logits, 0, first);
+  if (log_sum(logits.subspan(static_cast<size_t>(first))) > *std::max_element(text.begin(), text.end()))
+    forbid(logits, 0, first);
 }
 
 }  // namespace

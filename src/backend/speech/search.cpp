@@ -88,7 +88,8 @@ void SearchState::choose_beams(std::span<float> logits, int64_t vocab) {
   }
   std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) { return a.sum > b.sum; });
   std::vector<Candidate> kept;
-  const auto most = static_cast<size_t>(std::max(1L, std::lround(static_cast<double>(search_.beams) * search_.patience)));
+  const auto most =
+      static_cast<size_t>(std::max(1L, std::lround(static_cast<double>(search_.beams) * search_.patience)));
   for (const auto& candidate : candidates) {
     if (kept.size() == beams) break;
     if (candidate.token != search_.rules.end) {
@@ -116,7 +117,8 @@ SpeechText SearchState::result() const {
   std::vector<SpeechText> texts = finished_;
   std::vector<SpeechText> open;
   for (const auto& row : rows_) open.push_back({row.tokens, row.sum_logprob, no_speech_});
-  std::stable_sort(open.begin(), open.end(), [](const auto& a, const auto& b) { return a.sum_logprob > b.sum_logprob; });
+  std::stable_sort(open.begin(), open.end(),
+                   [](const auto& a, const auto& b) { return a.sum_logprob > b.sum_logprob; });
   const size_t wanted = search_.beams > 0 ? static_cast<size_t>(search_.beams) : open.size();
   for (size_t i = 0; i < open.size() && texts.size() < wanted; ++i) texts.push_back(open[i]);
   return *std::max_element(texts.begin(), texts.end(),

@@ -27,10 +27,11 @@ class SearchState {
   /// `prompted` has taken the whole prompt; `room`: how many tokens may follow it at most.
   SearchState(const SpeechSearch& search, SpeechRow prompted, float no_speech, int room);
 
-  /// The rows whose next token is to be computed, each from its last token; before choose() of the first logits there is
-  /// one, whose last token is the prompt's.
+  /// The rows whose next token is to be computed, each from its last token; before choose() of the first logits there
+  /// is one, whose last token is the prompt's.
   std::vector<SpeechRow*> active();
-  /// Takes the logits [active().size(), vocab] that follow; they are changed. Throws internal where they are not finite.
+  /// Takes the logits [active().size(), vocab] that follow; they are changed. Throws internal where they are not
+  /// finite.
   void choose(std::span<float> logits, int64_t vocab);
   bool ended() const { return ended_; }
   SpeechText result() const;

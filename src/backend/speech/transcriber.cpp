@@ -71,7 +71,8 @@ class Window : public Sequence {
     const PhaseScope phase(Phase::encode);
     if (!heard_) {
       const auto& shape = net_.shape();
-      heard_ = net_.listen(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
+      heard_ =
+          net_.listen(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
       request_.features = {};
     }
     if (stage_ < heard_->stages.size()) {
@@ -177,11 +178,12 @@ class MlxSpeechModel : public SpeechModel {
  public:
   explicit MlxSpeechModel(std::unique_ptr<SpeechNet> net) : net_(std::move(net)) {
     const auto& shape = net_->shape();
-    facts_ = {.model_type = shape.model_type,
-              .vocab_size = shape.vocab_size,
-              .context_length = shape.text_positions,
-              .weight_bytes = shape.weight_bytes,
-              .speech = SpeechFacts{shape.mels, 2 * shape.audio_positions, shape.audio_positions, shape.text_positions}};
+    facts_ = {
+        .model_type = shape.model_type,
+        .vocab_size = shape.vocab_size,
+        .context_length = shape.text_positions,
+        .weight_bytes = shape.weight_bytes,
+        .speech = SpeechFacts{shape.mels, 2 * shape.audio_positions, shape.audio_positions, shape.text_positions}};
   }
 
   const ModelFacts& facts() const override { return facts_; }
@@ -189,7 +191,8 @@ class MlxSpeechModel : public SpeechModel {
   void check(const SpeechRequest& request) const override {
     const size_t wanted = static_cast<size_t>(facts_.speech->frames) * static_cast<size_t>(facts_.speech->mels);
     if (request.features.size() == wanted && request.next) return;
-    throw Error(ErrorKind::invalid, fmt::format("a window has {} features of sound, got {}", wanted, request.features.size()));
+    throw Error(ErrorKind::invalid,
+                fmt::format("a window has {} features of sound, got {}", wanted, request.features.size()));
   }
 
   std::unique_ptr<Sequence> start(SpeechRequest request) override {

@@ -70,7 +70,8 @@ inline void expect_same(const std::vector<TokenEvent>& got, const std::vector<To
 
 inline GenerateRequest ask(int64_t length, int64_t vocab, int64_t max_tokens, int salt) {
   GenerateRequest request;
-  for (int64_t i = 0; i < length; ++i) request.prompt.push_back(static_cast<int32_t>((i * 37 + salt * 101 + 11) % vocab));
+  for (int64_t i = 0; i < length; ++i)
+    request.prompt.push_back(static_cast<int32_t>((i * 37 + salt * 101 + 11) % vocab));
   request.sampling.temperature = 0;
   request.max_tokens = max_tokens;
   request.top_logprobs = salt % 3 - 1;  // none, its own, the likeliest as well

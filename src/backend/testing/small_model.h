@@ -26,7 +26,10 @@ class SmallModel : public Model {
 
   /// Those of one `seed` are the same model.
   SmallModel(MakeCache make, bool has_state, uint64_t seed = 0)
-      : Model({"small", kVocab, kHidden, has_state ? 3 : 2, 0}), make_(std::move(make)), has_state_(has_state), seed_(8 * seed) {}
+      : Model({"small", kVocab, kHidden, has_state ? 3 : 2, 0}),
+        make_(std::move(make)),
+        has_state_(has_state),
+        seed_(8 * seed) {}
 
   mx::array forward(const Inputs& inputs, ModelCache& cache) override {
     const Positions at(cache.positions(), inputs.ids->shape(1), inputs.lengths);
@@ -37,7 +40,8 @@ class SmallModel : public Model {
       h = mx::add(h, attention_({parts[0], parts[1], parts[2], kHidden / 2, {}, {}}, layer, layer.mask(at), at));
     }
     if (has_state_) h = with_state(h, dynamic_cast<RecurrentCache&>(cache[2]), at);
-    return cpu_matmuls(mx::slice(h, {0, inputs.last_only ? at.length - 1 : 0, 0}, {at.rows(), at.length, kHidden}), head_)
+    return cpu_matmuls(mx::slice(h, {0, inputs.last_only ? at.length - 1 : 0, 0}, {at.rows(), at.length, kHidden}),
+                       head_)
         .front();
   }
   ModelCache make_cache(int rows) const override {
@@ -52,7 +56,8 @@ class SmallModel : public Model {
   /// likeliest.
   static mx::array random_rows(int rows, uint64_t seed, float poison) {
     mx::array all = mx::multiply(mx::random::normal({rows, kHidden}, mx::random::key(seed)), mx::array(0.2F));
-    const mx::array poisoned = mx::reshape(mx::equal(mx::arange(rows), mx::array(static_cast<int>(kPoison))), {rows, 1});
+    const mx::array poisoned =
+        mx::reshape(mx::equal(mx::arange(rows), mx::array(static_cast<int>(kPoison))), {rows, 1});
     all = mx::where(poisoned, mx::array(poison), all);
     all.eval();
     return all;
@@ -75,7 +80,8 @@ class SmallModel : public Model {
   bool has_state_;
   uint64_t seed_;
   mx::array table_ = random_rows(kVocab, seed_ + 1, std::nanf(""));
-  std::shared_ptr<const CpuLayer> qkv_ = cpu_layer({matrix(kHidden, seed_ + 2), matrix(kHidden / 2, seed_ + 3), matrix(kHidden / 2, seed_ + 4)});
+  std::shared_ptr<const CpuLayer> qkv_ =
+      cpu_layer({matrix(kHidden, seed_ + 2), matrix(kHidden / 2, seed_ + 3), matrix(kHidden / 2, seed_ + 4)});
   std::shared_ptr<const CpuLayer> head_ = cpu_layer({matrix(kVocab, seed_ + 5)});
   Attention attention_{{}, {}, {}, 0.2F};
 };

@@ -38,7 +38,8 @@ class BraceGrammar {
 
   /// A value of which the schema says nothing that is understood here.
   std::string any() {
-    if (any_.empty()) any_ = text_.rule(string() + " | " + text_.json(Json{{"type", {"number", "boolean", "null"}}}, tool_));
+    if (any_.empty())
+      any_ = text_.rule(string() + " | " + text_.json(Json{{"type", {"number", "boolean", "null"}}}, tool_));
     return any_ + " ";
   }
 
@@ -46,7 +47,9 @@ class BraceGrammar {
 
   std::string value(const Json& schema, int depth) {
     if (!schema.is_object() || depth > kMaxDepth) return any();
-    const auto has = [&](const char* key) { return schema.contains(key) && schema[key].is_array() && !schema[key].empty(); };
+    const auto has = [&](const char* key) {
+      return schema.contains(key) && schema[key].is_array() && !schema[key].empty();
+    };
     if (has("enum")) return listed(schema["enum"]);
     if (schema.contains("const")) return listed(Json::array({schema["const"]}));
     if (has("anyOf")) return one_of(schema["anyOf"], depth);

@@ -37,7 +37,8 @@ class CallSink {
   std::vector<Part> parts_;
 };
 
-/// Reads the calls of one section, from behind its opening marker. Must decide by the text alone, never by how it is cut.
+/// Reads the calls of one section, from behind its opening marker. Must decide by the text alone, never by how it is
+/// cut.
 class CallReader {
  public:
   enum class State {

@@ -11,7 +11,9 @@ class Cohere : public ToolFormat {
   bool in_template(std::string_view source) const override {
     return contains(source, "<|START_ACTION|>") || (contains(source, "Action:") && contains(source, "\"tool_name\""));
   }
-  std::vector<std::string> openings() const override { return {"<|START_ACTION|>", "Action:\n```json", "Action: ```json"}; }
+  std::vector<std::string> openings() const override {
+    return {"<|START_ACTION|>", "Action:\n```json", "Action: ```json"};
+  }
   std::vector<std::string> marks() const override { return {"<|END_ACTION|>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override {
     JsonCallsFormat format;

@@ -1,5 +1,5 @@
-// <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{…}<｜tool▁call▁end｜><｜tool▁calls▁end｜>: DeepSeek V3 and R1 (there with a type
-// before the name and the arguments in a fence), V3.1.
+// <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{…}<｜tool▁call▁end｜><｜tool▁calls▁end｜>: DeepSeek V3 and
+// R1 (there with a type before the name and the arguments in a fence), V3.1.
 #include "chat/tools/headed_calls.h"
 #include "chat/tools/tool_formats.h"
 
@@ -12,7 +12,8 @@ std::optional<std::string> call_name(std::string_view head) {
   const size_t end = head.find(kSeparator);
   if (end == std::string_view::npos) return std::nullopt;
   const std::string_view behind = head.substr(end + kSeparator.size());
-  std::string name(behind.find("```") == std::string_view::npos ? head.substr(0, end) : behind.substr(0, behind.find('\n')));
+  std::string name(behind.find("```") == std::string_view::npos ? head.substr(0, end)
+                                                                : behind.substr(0, behind.find('\n')));
   name.erase(name.find_last_not_of(" \t\r\n") + 1);
   return is_function_name(name) ? std::optional(name) : std::nullopt;
 }
@@ -27,7 +28,9 @@ class Deepseek : public ToolFormat {
     return tokenizer.token_to_id("<｜tool▁calls▁begin｜>") && tokenizer.token_to_id("<｜tool▁sep｜>");
   }
   std::vector<std::string> openings() const override { return {"<｜tool▁calls▁begin｜>"}; }
-  std::vector<std::string> marks() const override { return {"<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"}; }
+  std::vector<std::string> marks() const override {
+    return {"<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"};
+  }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     HeadedCallsFormat format;
     format.call_open = "<｜tool▁call▁begin｜>";

@@ -1,4 +1,5 @@
-// <｜DSML｜tool_calls><｜DSML｜invoke name="f"><｜DSML｜parameter name="a" string="true">v</｜DSML｜parameter></｜DSML｜invoke>…: DeepSeek V3.2, V4.
+// <｜DSML｜tool_calls><｜DSML｜invoke name="f"><｜DSML｜parameter name="a"
+// string="true">v</｜DSML｜parameter></｜DSML｜invoke>…: DeepSeek V3.2, V4.
 #include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {

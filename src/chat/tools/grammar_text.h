@@ -15,7 +15,8 @@ namespace mlxk {
 struct ToolFunction {
   std::string name;
   Json parameters;      // an object: its schema
-  bool strict = false;  // a schema that cannot be held to in full is refused; otherwise what is not known of it is left out
+  bool strict =
+      false;  // a schema that cannot be held to in full is refused; otherwise what is not known of it is left out
 };
 
 /// A Lark grammar in the making. Expressions are text that stands in the bodies of rules.
@@ -37,7 +38,8 @@ class GrammarText {
   std::string text();
   /// A name for `body`.
   std::string rule(const std::string& body);
-  /// The properties of an object, `separator` between them, each as `member` writes it; those not required may be missing.
+  /// The properties of an object, `separator` between them, each as `member` writes it; those not required may be
+  /// missing.
   using Member = std::function<std::string(const std::string& key, const Json& schema)>;
   std::string members(const Json& schema, const std::string& separator, const Member& member);
   std::string members(const ToolFunction& tool, const std::string& separator, const Member& member) {

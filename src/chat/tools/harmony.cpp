@@ -1,5 +1,5 @@
-// <|channel|>commentary to=functions.f <|constrain|>json<|message|>{…}<|call|>: gpt-oss. A call is a message of its own, so
-// ReasoningSplitter, which reads the messages, finds it.
+// <|channel|>commentary to=functions.f <|constrain|>json<|message|>{…}<|call|>: gpt-oss. A call is a message of its
+// own, so ReasoningSplitter, which reads the messages, finds it.
 #include "chat/tools/tool_formats.h"
 
 namespace mlxk {
@@ -12,19 +12,22 @@ class Harmony : public ToolFormat {
     return contains(source, "<|channel|>commentary");
   }
   bool in_vocabulary(const Tokenizer& tokenizer) const override {
-    return tokenizer.token_to_id("<|channel|>") && tokenizer.token_to_id("<|message|>") && tokenizer.token_to_id("<|call|>");
+    return tokenizer.token_to_id("<|channel|>") && tokenizer.token_to_id("<|message|>") &&
+           tokenizer.token_to_id("<|call|>");
   }
   std::vector<std::string> openings() const override { return {}; }
-  std::vector<std::string> marks() const override { return {"<|channel|>", "<|message|>", "<|call|>", "<|constrain|>", "<|start|>", "<|end|>"}; }
+  std::vector<std::string> marks() const override {
+    return {"<|channel|>", "<|message|>", "<|call|>", "<|constrain|>", "<|start|>", "<|end|>"};
+  }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     return nullptr;  // no section has an opening
   }
   CallSyntax syntax(std::string_view, const Tokenizer&) const override { return {"", "", "", false}; }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
     const std::string to = " to=functions." + tool.name;
-    return "(" + text.literal("<|channel|>commentary" + to) + " | " + text.literal(to + "<|channel|>commentary") + ") (" +
-           text.literal(" ") + "? " + text.literal("<|constrain|>json") + " | " + text.literal(" json") + ")? " +
-           text.literal("<|message|>") + " " + text.arguments(tool);
+    return "(" + text.literal("<|channel|>commentary" + to) + " | " + text.literal(to + "<|channel|>commentary") +
+           ") (" + text.literal(" ") + "? " + text.literal("<|constrain|>json") + " | " + text.literal(" json") +
+           ")? " + text.literal("<|message|>") + " " + text.arguments(tool);
   }
   std::string written_opening() const override { return ""; }
 };

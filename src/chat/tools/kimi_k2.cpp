@@ -1,4 +1,5 @@
-// <|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{…}<|tool_call_end|>…: Kimi K2.
+// <|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{…}<|tool_call_end|>…: Kimi
+// K2.
 #include "chat/tools/headed_calls.h"
 #include "chat/tools/tool_formats.h"
 
@@ -26,7 +27,9 @@ class KimiK2 : public ToolFormat {
     return contains(source, "<|tool_calls_section_begin|>");
   }
   std::vector<std::string> openings() const override { return {"<|tool_calls_section_begin|>"}; }
-  std::vector<std::string> marks() const override { return {"<|tool_calls_section_end|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"}; }
+  std::vector<std::string> marks() const override {
+    return {"<|tool_calls_section_end|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"};
+  }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     HeadedCallsFormat format;
     format.call_open = "<|tool_call_begin|>";

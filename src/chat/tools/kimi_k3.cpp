@@ -1,4 +1,5 @@
-// <|open|>tools<|sep|><|open|>call tool="f"<|sep|><|open|>argument key="a" type="string"<|sep|>v<|close|>argument<|sep|>…: Kimi K3.
+// <|open|>tools<|sep|><|open|>call tool="f"<|sep|><|open|>argument key="a"
+// type="string"<|sep|>v<|close|>argument<|sep|>…: Kimi K3.
 #include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {

@@ -10,7 +10,8 @@ namespace {
 std::optional<std::string> call_name(std::string_view head) {
   constexpr std::string_view kArguments = "[ARGS]";
   const size_t end = head.find(kArguments);
-  if (end == std::string_view::npos || head.find_first_not_of(" \t\r\n", end + kArguments.size()) != std::string_view::npos) {
+  if (end == std::string_view::npos ||
+      head.find_first_not_of(" \t\r\n", end + kArguments.size()) != std::string_view::npos) {
     return std::nullopt;
   }
   std::string name(head.substr(0, std::min(end, head.find("[CALL_ID]"))));

@@ -1,4 +1,5 @@
-// <tool_call><function=f><parameter=a>v</parameter></function></tool_call>: Qwen3-Coder, Qwen3.5, Nemotron 3, Step, Seed-OSS.
+// <tool_call><function=f><parameter=a>v</parameter></function></tool_call>: Qwen3-Coder, Qwen3.5, Nemotron 3, Step,
+// Seed-OSS.
 #include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {

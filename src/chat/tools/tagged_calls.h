@@ -67,7 +67,8 @@ class TaggedCalls : public CallReader {
   bool text_begun_ = false;
 };
 
-/// The expression of a call of `tool`: the parameters in the schema's order, those that are not required may be missing.
+/// The expression of a call of `tool`: the parameters in the schema's order, those that are not required may be
+/// missing.
 std::string tagged_call_grammar(GrammarText& text, const TaggedCallsFormat& format, const ToolFunction& tool);
 
 /// The attribute `name` of a tag, without its quotes; what is left of the tag where `name` is empty.

@@ -22,7 +22,8 @@ CallSyntax TaggedToolFormat::syntax(std::string_view opening, const Tokenizer&) 
   return {line, line, line + std::string(format.section_close), true};
 }
 
-std::string TaggedToolFormat::call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const {
+std::string TaggedToolFormat::call_grammar(GrammarText& text, const ToolFunction& tool,
+                                           std::string_view opening) const {
   return tagged_call_grammar(text, tags(opening), tool);
 }
 

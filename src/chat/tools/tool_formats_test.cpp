@@ -77,7 +77,9 @@ TEST(ToolFormats, AreChosenAsMlxLmChooses) {
   for (const auto& [name, chosen] : goldens["templates"].items()) {
     const ToolFormat* format = detect_tool_format(read(kData / "templates" / name), *tokenizer);
     const auto more = beyond.find(name);
-    const std::string expected = chosen.is_string() ? chosen.get<std::string>() : more != beyond.end() ? more->second : "";
+    const std::string expected = chosen.is_string()     ? chosen.get<std::string>()
+                                 : more != beyond.end() ? more->second
+                                                        : "";
     EXPECT_EQ(format ? format->name() : "", expected) << name;
   }
 }
@@ -107,18 +109,28 @@ TEST(ToolFormats, ReadTheFamiliesThatMlxLmDoesNot) {
       {"llama3", R"({"name": "Ulm", "parameters": {}})", R"(|T:{"name": "Ulm", "parameters": {}})"},
       {"llama3", R"( {"a": 1})", R"(|T: {"a": 1})"},
       {"llama3", R"(See {"name": "now", "parameters": {}})", R"(|T:See {"name": "now", "parameters": {}})"},
-      {"deepseek", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{\"days\": 1}<｜tool▁call▁end｜><｜tool▁call▁begin｜>"
-                   "now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>", R"(|C:weather{"days": 1}|C:now{})"},
-      {"deepseek", "So.\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{\"days\": 1}\n```"
-                   "<｜tool▁call▁end｜><｜tool▁calls▁end｜>", R"(|T:So.|C:weather{"days": 1})"},
-      {"deepseek_dsml", "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"weather\">\n<｜DSML｜parameter name=\"city\" string=\"true\">"
-                        " 5\n</｜DSML｜parameter>\n<｜DSML｜parameter name=\"days\" string=\"false\">5</｜DSML｜parameter>\n"
-                        "</｜DSML｜invoke>\n</｜DSML｜tool_calls>", R"(|C:weather{"city": " 5\n", "days": 5})"},
-      {"cohere", "<|START_ACTION|>[\n {\"tool_call_id\": \"0\", \"tool_name\": \"weather\", \"parameters\": {\"days\": 1}}\n]"
-                 "<|END_ACTION|>", R"(|C:weather{"days": 1})"},
+      {"deepseek",
+       "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{\"days\": "
+       "1}<｜tool▁call▁end｜><｜tool▁call▁begin｜>"
+       "now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+       R"(|C:weather{"days": 1}|C:now{})"},
+      {"deepseek",
+       "So.\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{\"days\": 1}\n```"
+       "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+       R"(|T:So.|C:weather{"days": 1})"},
+      {"deepseek_dsml",
+       "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"weather\">\n<｜DSML｜parameter name=\"city\" string=\"true\">"
+       " 5\n</｜DSML｜parameter>\n<｜DSML｜parameter name=\"days\" string=\"false\">5</｜DSML｜parameter>\n"
+       "</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+       R"(|C:weather{"city": " 5\n", "days": 5})"},
+      {"cohere",
+       "<|START_ACTION|>[\n {\"tool_call_id\": \"0\", \"tool_name\": \"weather\", \"parameters\": {\"days\": 1}}\n]"
+       "<|END_ACTION|>",
+       R"(|C:weather{"days": 1})"},
       {"cohere", "Action:\n```json\n[{\"tool_name\": \"now\", \"parameters\": {}}]```\n", "|C:now{}"},
       {"cohere", "Action: none", "|T:Action: none"},
-      {"granite", R"(<|tool_call|>[{"name": "weather", "arguments": {"city": "Ulm"}}])", R"(|C:weather{"city": "Ulm"})"},
+      {"granite", R"(<|tool_call|>[{"name": "weather", "arguments": {"city": "Ulm"}}])",
+       R"(|C:weather{"city": "Ulm"})"},
       {"mistral", R"([TOOL_CALLS]weather[CALL_ID]abcdefghi[ARGS]{"days": 1})", R"(|C:weather{"days": 1})"},
       {"qwen3_coder", "<seed:tool_call>\n<function=now>\n</function>\n</seed:tool_call>", "|C:now{}"},
   };
@@ -159,7 +171,8 @@ TEST(ToolFormats, GiveWhatIsNoCallBackAsText) {
       {"minicpm5", "<function name=\"two words\"></function>", nullptr},
   };
   for (const Sample& sample : samples) {
-    EXPECT_EQ(testing::split_calls(format_named(sample.format), sample.text, options), std::string("|T:") + sample.text);
+    EXPECT_EQ(testing::split_calls(format_named(sample.format), sample.text, options),
+              std::string("|T:") + sample.text);
   }
 }
 

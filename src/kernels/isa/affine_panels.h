@@ -1,5 +1,5 @@
-// Prefill: many activation rows. `kLanes` weight rows make a panel, unpacked once into pairs of 16-bit values (one lane a
-// row) and then multiplied with every activation row, a broadcast pair at a time.
+// Prefill: many activation rows. `kLanes` weight rows make a panel, unpacked once into pairs of 16-bit values (one lane
+// a row) and then multiplied with every activation row, a broadcast pair at a time.
 
 static constexpr bool kWide = kLanes == 16;  // 32 vector registers, else 16
 static constexpr int kPanels = kWide ? 2 : 1;
@@ -34,8 +34,8 @@ static inline void quantize_units(const float* x, int64_t groups, int64_t units_
         h_store(q + i * kLanes, rounded);
         whole = i_add(whole, rounded);
       }
-      // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. It is
-      // exact. NaN and infinity reach the result through the last term.
+      // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. It
+      // is exact. NaN and infinity reach the result through the last term.
       total += scale * f_sum(f_add(f_from_int(whole), invalid));
       *scales++ = scale;
       x += Vectors * kLanes;
@@ -97,8 +97,8 @@ static void unpack_panel(const AffineWeight* w, int64_t first, const Panel* pane
 
 /// P panels times X activation rows from `r` on. What is done for one pair of rows depends on neither P nor X.
 template <int P, int X, int Pairs>
-static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t first,
-                              float* y, int64_t y_stride) {
+static void affine_panel_tile(const Panel* panels, const AffineWeight* w, const QuantizedRows* x, int64_t r,
+                              int64_t first, float* y, int64_t y_stride) {
   const int64_t groups = w->columns / w->group, units_a_group = w->group / (2 * Pairs);
   const int32_t* pairs[P];
   const int32_t* q[X];  // a pointer a row, and one offset for all: else compilers keep an address for every load
@@ -188,8 +188,9 @@ static inline void affine_panel_units(const Panel* panels, const AffineWeight* w
   }
 }
 
-[[maybe_unused]] static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
-                          int64_t end_panel, float* y, int64_t y_stride, void* scratch) {
+[[maybe_unused]] static void affine_panels(const AffineWeight* w, const QuantizedRows* x, int64_t n,
+                                           int64_t begin_panel, int64_t end_panel, float* y, int64_t y_stride,
+                                           void* scratch) {
   const int64_t groups = w->columns / w->group;
   Panel panels[kPanels];
   uint8_t* at = (uint8_t*)scratch;

@@ -5,8 +5,8 @@ static constexpr int kVectorBytes = 4 * kLanes;
 static constexpr int kTileRows = 4;     // activation rows multiplied at a time
 static constexpr int kPlaneVectors = kLanes == 16 ? 8 : 4;  // vectors of unpacked weights held at a time
 
-/// Bytes ahead of what is multiplied, along the matrix as it lies in memory: what several rows are read side by side for
-/// is too short for the processor to see where they go on.
+/// Bytes ahead of what is multiplied, along the matrix as it lies in memory: what several rows are read side by side
+/// for is too short for the processor to see where they go on.
 static constexpr int kFetchAhead = 6144;
 /// What is multiplied with one row alone is not wanted again.
 template <int X>
@@ -55,7 +55,8 @@ static inline vf unit_greatest(const float* x, vf v, int64_t k, int unit) {
     for (int step = 1; step < unit; step *= 2) largest = f_max(largest, f_exchange(largest, step));
     return largest;
   }
-  for (int64_t i = k / unit * unit; i < k / unit * unit + unit; i += kLanes) largest = f_max(largest, f_abs(f_load(x + i)));
+  for (int64_t i = k / unit * unit; i < k / unit * unit + unit; i += kLanes)
+    largest = f_max(largest, f_abs(f_load(x + i)));
   return f_set(f_greatest(largest));
 }
 
@@ -118,7 +119,8 @@ static void quantize_row(const float* x, int64_t columns, int group, int bits, c
   }
 }
 
-/// For each 16-bit lane of two planes: the bytes that its 3, 5 or 6 bits lie in, and the factor that moves them to the top.
+/// For each 16-bit lane of two planes: the bytes that its 3, 5 or 6 bits lie in, and the factor that moves them to the
+/// top.
 template <int Bits>
 struct Spread {
   uint8_t bytes[2][kVectorBytes] = {};
@@ -239,10 +241,11 @@ static inline void affine_chunk(const uint8_t* packed, int64_t row_bytes, int64_
   }
 }
 
-/// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order, depends
-/// on neither R nor X.
+/// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order,
+/// depends on neither R nor X.
 template <int Code, int R, int X>
-static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, float* y, int64_t y_stride) {
+static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, float* y,
+                        int64_t y_stride) {
   using D = Decode<Code>;
   const int64_t columns = w->columns, row_bytes = columns * D::kBits / 8;
   const int group_bits = __builtin_ctz((unsigned)w->group);
@@ -275,9 +278,11 @@ static void affine_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r
     for (; k + D::kChunk <= end; k += D::kChunk) {
       const uint8_t* p = packed + k * D::kBits / 8;
 #pragma GCC unroll 4
-      for (int a = 0; a < R; ++a) __builtin_prefetch(p + (R - 1) * (k * D::kBits / 8) + a * (D::kChunk * D::kBits / 8) + kFetchAhead, 0, kFetchHint<X>);
-      affine_chunk<Code, R, X, true>(p, row_bytes, D::kChunk, scales, i_moved(order, (int)((k - begin) >> group_bits)), x,
-                                     q + k, units + k / D::kLaneValues, acc);
+      for (int a = 0; a < R; ++a)
+        __builtin_prefetch(p + (R - 1) * (k * D::kBits / 8) + a * (D::kChunk * D::kBits / 8) + kFetchAhead, 0,
+                           kFetchHint<X>);
+      affine_chunk<Code, R, X, true>(p, row_bytes, D::kChunk, scales, i_moved(order, (int)((k - begin) >> group_bits)),
+                                     x, q + k, units + k / D::kLaneValues, acc);
     }
     if (k < end) {
       affine_chunk<Code, R, X, false>(packed + k * D::kBits / 8, row_bytes, end - k, scales,
@@ -304,8 +309,8 @@ static inline void affine_tiles(const AffineWeight* w, const QuantizedRows* x, i
   for (; i < end; ++i) affine_tile<Code, 1, X>(w, x, r, i, y, y_stride);
 }
 
-/// The activation rows of a tile stay in the first cache; the weight rows, some 32 KB, are in the second one when the next
-/// of them are multiplied.
+/// The activation rows of a tile stay in the first cache; the weight rows, some 32 KB, are in the second one when the
+/// next of them are multiplied.
 template <int Code>
 static void affine_rows_of(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end,
                            float* y, int64_t y_stride) {

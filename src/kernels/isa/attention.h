@@ -1,5 +1,5 @@
-// Attention: scores of keys, their weights, weighted sums of values, and the joining of parts. What is done for one query,
-// and in which order, depends on no other.
+// Attention: scores of keys, their weights, weighted sums of values, and the joining of parts. What is done for one
+// query, and in which order, depends on no other.
 
 /// Lanes whose number has the bit `Step`.
 template <int Step>
@@ -63,7 +63,8 @@ static inline vf key_tile(const HeadSpan* k, int64_t first, int count, int64_t d
   return f_sums(acc);
 }
 
-/// Asks for the bytes that come `kAhead` behind those of `tokens` tokens from `first` on, where tokens lie side by side.
+/// Asks for the bytes that come `kAhead` behind those of `tokens` tokens from `first` on, where tokens lie side by
+/// side.
 static inline void fetch_ahead(const HeadSpan* rows, int64_t first, int64_t tokens) {
   const int64_t item = rows->type == kFloat32 ? 4 : 2;
   const char* from = (const char*)rows->data + first * rows->stride * item + kAhead;
@@ -133,12 +134,14 @@ static inline void panel_tile(const float* panel, int64_t dim, const float* q, f
   }
 }
 
-static void key_panels(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride, void* scratch) {
+static void key_panels(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride,
+                       void* scratch) {
   float* panel = (float*)scratch;
   for (int64_t t = 0; t < k->tokens; t += 2 * kLanes) {
     turn_keys(k, t, dim, panel);
     int64_t r = 0;
-    for (; r + kQueries <= n; r += kQueries) panel_tile<kQueries>(panel, dim, q + r * dim, s + r * s_stride + t, s_stride);
+    for (; r + kQueries <= n; r += kQueries)
+      panel_tile<kQueries>(panel, dim, q + r * dim, s + r * s_stride + t, s_stride);
     for (; r + 2 <= n; r += 2) panel_tile<2>(panel, dim, q + r * dim, s + r * s_stride + t, s_stride);
     for (; r < n; ++r) panel_tile<1>(panel, dim, q + r * dim, s + r * s_stride + t, s_stride);
   }
@@ -203,7 +206,8 @@ static inline void value_columns(const HeadSpan* v, int64_t d, int last, const f
       value_tile<Type, P, kQueries, Whole>(v, d, last, p + r * p_stride, p_stride, y + r * y_stride, y_stride);
     }
   }
-  for (; r + 3 <= n; r += 3) value_tile<Type, P, 3, Whole>(v, d, last, p + r * p_stride, p_stride, y + r * y_stride, y_stride);
+  for (; r + 3 <= n; r += 3)
+    value_tile<Type, P, 3, Whole>(v, d, last, p + r * p_stride, p_stride, y + r * y_stride, y_stride);
   for (; r < n; ++r) value_tile<Type, P, 1, Whole>(v, d, last, p + r * p_stride, p_stride, y + r * y_stride, y_stride);
 }
 
@@ -220,7 +224,8 @@ static inline void value_rows_of(const HeadSpan* v, int64_t dim, const float* p,
   if (d < dim) value_columns<Type, 1, false>(v, d, (int)(dim - d), p, p_stride, n, y, y_stride);
 }
 
-static void value_rows(const HeadSpan* v, int64_t dim, const float* p, int64_t p_stride, int64_t n, float* y, int64_t y_stride) {
+static void value_rows(const HeadSpan* v, int64_t dim, const float* p, int64_t p_stride, int64_t n, float* y,
+                       int64_t y_stride) {
   if (v->type == kFloat32) return value_rows_of<kFloat32>(v, dim, p, p_stride, n, y, y_stride);
   if (v->type == kFloat16) return value_rows_of<kFloat16>(v, dim, p, p_stride, n, y, y_stride);
   return value_rows_of<kBFloat16>(v, dim, p, p_stride, n, y, y_stride);
@@ -232,7 +237,8 @@ static inline float exp_below_zero(float x) {
   return lanes[0];
 }
 
-static void join_parts(float* most, float* sum, float* y, float part_most, float part_sum, const float* part, int64_t n) {
+static void join_parts(float* most, float* sum, float* y, float part_most, float part_sum, const float* part,
+                       int64_t n) {
   const float top = part_most > *most ? part_most : *most;
   const float kept = exp_below_zero(*most - top), added = exp_below_zero(part_most - top);
   *most = top;

@@ -1,6 +1,6 @@
-// Decode with weights of 4 and 8 bits where an instruction multiplies bytes: weights as bytes, activations as two digits of 8
-// bits. The products of a unit of 32 columns add up exactly in integers; unit u then belongs to sum u mod 4 of its row. Four
-// weight rows are multiplied at a time, so that their sums fill a vector.
+// Decode with weights of 4 and 8 bits where an instruction multiplies bytes: weights as bytes, activations as two
+// digits of 8 bits. The products of a unit of 32 columns add up exactly in integers; unit u then belongs to sum u mod 4
+// of its row. Four weight rows are multiplied at a time, so that their sums fill a vector.
 
 static constexpr int kByteUnit = 32, kByteChunk = 128;  // columns; of a chunk the upper digits come first
 static constexpr int kChunkUnits = kByteChunk / kByteUnit, kDigitBytes = 2 * kByteChunk;
@@ -34,8 +34,8 @@ static void quantize_bytes(const float* x, int64_t columns, int bits, const Quan
     const vf inverse = f_set(kLargestDigits / limit);
     const vi low = i_from_float(f_mul(a, inverse)), high = i_from_float(f_mul(b, inverse));
     scales[u] = limit * (1.0F / kLargestDigits);
-    // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. NaN and
-    // infinity reach the result through the last term.
+    // The sum is that of the rounded values: then the rounding errors meet scale * q + bias, not scale * q alone. NaN
+    // and infinity reach the result through the last term.
     sums[u] = scales[u] * f_sum(f_add(f_from_int(i_add(low, high)), invalid));
     // What load_bytes puts into quarter u of its two vectors.
     uint8_t* to = q + u / kChunkUnits * kDigitBytes + u % kChunkUnits * kLanes;
@@ -44,8 +44,8 @@ static void quantize_bytes(const float* x, int64_t columns, int bits, const Quan
   }
 }
 
-/// The `left` columns of a chunk of weights (all of them if Whole) as two vectors of bytes. A quarter of both is a unit: with
-/// 4 bits its even and its odd columns, with 8 bits the first and the last.
+/// The `left` columns of a chunk of weights (all of them if Whole) as two vectors of bytes. A quarter of both is a
+/// unit: with 4 bits its even and its odd columns, with 8 bits the first and the last.
 template <int Bits, bool Whole>
 static inline void load_bytes(const uint8_t* p, int64_t left, vi* v) {
   if constexpr (Bits == 4) {
@@ -73,8 +73,8 @@ static inline vi unit_sums(const vi (*weights)[2], const uint8_t* q) {
 }
 
 template <int Bits, int X, bool Whole>
-static inline void byte_chunk(const uint8_t* const* rows, int64_t k, int64_t left, vf scale, vf bias, const QuantizedRows* x,
-                              int64_t r, vf* acc) {
+static inline void byte_chunk(const uint8_t* const* rows, int64_t k, int64_t left, vf scale, vf bias,
+                              const QuantizedRows* x, int64_t r, vf* acc) {
   vi weights[4][2];
 #pragma GCC unroll 4
   for (int a = 0; a < 4; ++a) load_bytes<Bits, Whole>(rows[a] + k * Bits / 8, left, weights[a]);
@@ -88,8 +88,8 @@ static inline void byte_chunk(const uint8_t* const* rows, int64_t k, int64_t lef
   }
 }
 
-/// Weight rows [i, i + count), count at most 4, times X activation rows from `r` on. What is done for one pair, and in which
-/// order, depends on neither count nor X.
+/// Weight rows [i, i + count), count at most 4, times X activation rows from `r` on. What is done for one pair, and in
+/// which order, depends on neither count nor X.
 template <int Bits, int X>
 static void byte_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t i, int count, float* y,
                       int64_t y_stride) {
@@ -132,9 +132,10 @@ static void byte_tile(const AffineWeight* w, const QuantizedRows* x, int64_t r, 
 }
 
 template <int Bits, int X>
-static inline void byte_tiles(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t begin, int64_t end, float* y,
-                              int64_t y_stride) {
-  for (int64_t i = begin; i < end; i += 4) byte_tile<Bits, X>(w, x, r, i, end - i < 4 ? (int)(end - i) : 4, y, y_stride);
+static inline void byte_tiles(const AffineWeight* w, const QuantizedRows* x, int64_t r, int64_t begin, int64_t end,
+                              float* y, int64_t y_stride) {
+  for (int64_t i = begin; i < end; i += 4)
+    byte_tile<Bits, X>(w, x, r, i, end - i < 4 ? (int)(end - i) : 4, y, y_stride);
 }
 
 template <int Bits>

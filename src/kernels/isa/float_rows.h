@@ -18,12 +18,13 @@ struct Fp8Rows {
     const vi v = n == kLanes ? i_load_u8(p) : i_load_u8_n(p, n);
     // The exponent's bias is 120 less; a subnormal comes out right too.
     const vf unscaled = f_from_bits(i_and(i_shift_right_signed(i_shift_left(v, 24), 4), i_set((int32_t)0x87F00000)));
-    return f_mul(f_mul(unscaled, f_set(0x1p120F)), f_set(power_of_two(((const uint8_t*)w->scales)[i * (w->columns / w->group) + k / w->group])));
+    return f_mul(f_mul(unscaled, f_set(0x1p120F)),
+                 f_set(power_of_two(((const uint8_t*)w->scales)[i * (w->columns / w->group) + k / w->group])));
   }
 };
 
-/// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order, depends
-/// on neither R nor X.
+/// R weight rows from `i` on times X activation rows from `r` on. What is done for one pair, and in which order,
+/// depends on neither R nor X.
 template <class Rows, int R, int X>
 static void float_tile(Rows w, int64_t columns, const float* x, int64_t r, int64_t i, float* y, int64_t y_stride) {
   vf acc[R][X];

@@ -24,8 +24,8 @@ static int64_t fp_scratch(int64_t columns) {
   return (columns * kLanes * 4 + 63) / 64 * 64 + float_scratch(columns);
 }
 
-static void fp_panels(const AffineWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel, float* y,
-                      int64_t y_stride, void* scratch) {
+static void fp_panels(const AffineWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
+                      float* y, int64_t y_stride, void* scratch) {
   float* floats = (float*)scratch;
   for (int64_t panel = begin_panel; panel < end_panel; ++panel) {
     const int64_t first = panel * kLanes, rows = w->rows - first < kLanes ? w->rows - first : kLanes;

@@ -67,7 +67,8 @@ static void pack_floats(const float* x, int64_t n, FloatType type, void* to) {
     for (; i < n; ++i) h[i] = brain_of(x[i]);
   } else {
 #ifdef __F16C__
-    for (; i + 8 <= n; i += 8) _mm_storeu_si128((__m128i*)(h + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i + 8 <= n; i += 8)
+      _mm_storeu_si128((__m128i*)(h + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
     for (; i < n; ++i) h[i] = (uint16_t)_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x[i]), _MM_FROUND_TO_NEAREST_INT), 0);
 #else
     for (; i < n; ++i) h[i] = half_of(x[i]);

@@ -1,6 +1,6 @@
-// Products of floats that may be rounded like float16's: weights to 13 bits and a sign with a scale a row, activations to 12
-// bits and a sign with a scale for each 64 numbers, sums of a unit exact in 32 bits (64 * 8191 * 4095 < 2^31). Twice as fast
-// as float32 where 16-bit multiplications are as wide as the vectors.
+// Products of floats that may be rounded like float16's: weights to 13 bits and a sign with a scale a row, activations
+// to 12 bits and a sign with a scale for each 64 numbers, sums of a unit exact in 32 bits (64 * 8191 * 4095 < 2^31).
+// Twice as fast as float32 where 16-bit multiplications are as wide as the vectors.
 
 static constexpr int kShortUnit = 64, kShortPairs = kShortUnit / 2;
 static constexpr float kShortWeight = 8191.0F, kShortValue = 4095.0F;
@@ -29,7 +29,8 @@ static void short_row(const float* x, int64_t columns, const ShortRows* out, int
     }
     const float most = f_greatest(largest), limit = most > 1e-33F ? most : 1e-33F;
     const vf inverse = f_set(kShortValue / limit);
-    for (int i = 0; i < kShortUnit / kLanes; ++i) h_store(q + u * kShortUnit + i * kLanes, i_from_float(f_mul(v[i], inverse)));
+    for (int i = 0; i < kShortUnit / kLanes; ++i)
+      h_store(q + u * kShortUnit + i * kLanes, i_from_float(f_mul(v[i], inverse)));
     scales[u] = limit * (1.0F / kShortValue) + f_sum(invalid);  // a NaN or an infinity reaches the result
   }
 }
@@ -40,7 +41,9 @@ struct ShortPanel {
   float* scales;   // [kLanes]
 };
 
-static inline int64_t short_panel_bytes(int64_t columns) { return short_units(columns) * kShortPairs * kLanes * 4 + kLanes * 4; }
+static inline int64_t short_panel_bytes(int64_t columns) {
+  return short_units(columns) * kShortPairs * kLanes * 4 + kLanes * 4;
+}
 
 static int64_t short_scratch(int64_t columns) { return kPanels * short_panel_bytes(columns) + 64; }
 
@@ -54,7 +57,8 @@ static void fill_short_panel(const FloatWeight* w, int64_t first, const ShortPan
   const int64_t padded = short_units(w->columns) * kShortUnit;
   const auto load = [&](int64_t row, int64_t k) {
     const int64_t left = w->columns - k;
-    return left <= 0 ? f_zero() : load_floats(w->data, row * w->stride + k, left < kLanes ? (int)left : kLanes, w->type);
+    return left <= 0 ? f_zero()
+                     : load_floats(w->data, row * w->stride + k, left < kLanes ? (int)left : kLanes, w->type);
   };
   float inverse[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -144,8 +148,10 @@ template <int P>
 static inline void short_tiles(const ShortPanel* panels, int64_t units, const ShortRows* x, int64_t begin, int64_t n,
                                int64_t first, int64_t rows, const float* bias, float* y, int64_t y_stride) {
   int64_t r = 0;
-  for (; r + kTokens <= n; r += kTokens) short_tile<P, kTokens>(panels, units, x, begin + r, first, rows, bias, y + r * y_stride, y_stride);
-  for (; r + 2 <= n; r += 2) short_tile<P, 2>(panels, units, x, begin + r, first, rows, bias, y + r * y_stride, y_stride);
+  for (; r + kTokens <= n; r += kTokens)
+    short_tile<P, kTokens>(panels, units, x, begin + r, first, rows, bias, y + r * y_stride, y_stride);
+  for (; r + 2 <= n; r += 2)
+    short_tile<P, 2>(panels, units, x, begin + r, first, rows, bias, y + r * y_stride, y_stride);
   for (; r < n; ++r) short_tile<P, 1>(panels, units, x, begin + r, first, rows, bias, y + r * y_stride, y_stride);
 }
 
@@ -177,7 +183,8 @@ static int64_t short_attention_scratch(int64_t tokens, int64_t dim) {
   const int64_t keys = key_panels * short_panel_bytes(dim), values = value_panels * short_panel_bytes(tokens);
   const int64_t width = up_to(tokens, 2 * kLanes);
   const int64_t q = up_to(dim, kShortUnit) + 32, p = up_to(tokens, kShortUnit) + 32;
-  return keys + values + kShortQueries * (width * 4 + (q + p) * 2 + (short_units(dim) + short_units(tokens)) * 4 + dim * 4) + 512;
+  return keys + values +
+         kShortQueries * (width * 4 + (q + p) * 2 + (short_units(dim) + short_units(tokens)) * 4 + dim * 4) + 512;
 }
 
 /// Values as panels of their dimensions: pairs of neighbouring tokens, one lane a dimension.
@@ -185,18 +192,22 @@ static void fill_value_panel(const HeadSpan* v, int64_t dim, int64_t first, cons
   const float* data = (const float*)v->data;
   const int left = (int)(dim - first < kLanes ? dim - first : kLanes);
   vf largest = f_set(1e-33F);
-  for (int64_t t = 0; t < v->tokens; ++t) largest = f_max(f_abs(load_part(data + t * v->stride + first, left)), largest);
+  for (int64_t t = 0; t < v->tokens; ++t)
+    largest = f_max(f_abs(load_part(data + t * v->stride + first, left)), largest);
   const vf inverse = f_div(f_set(kShortWeight), largest);
   f_store(panel->scales, f_mul(largest, f_set(1.0F / kShortWeight)));
   for (int64_t t = 0; t < short_units(v->tokens) * kShortUnit; t += 2) {
-    const vi low = t < v->tokens ? i_from_float(f_mul(load_part(data + t * v->stride + first, left), inverse)) : i_zero();
-    const vi high = t + 1 < v->tokens ? i_from_float(f_mul(load_part(data + (t + 1) * v->stride + first, left), inverse)) : i_zero();
+    const vi low =
+        t < v->tokens ? i_from_float(f_mul(load_part(data + t * v->stride + first, left), inverse)) : i_zero();
+    const vi high = t + 1 < v->tokens
+                        ? i_from_float(f_mul(load_part(data + (t + 1) * v->stride + first, left), inverse))
+                        : i_zero();
     i_store(panel->pairs + t / 2 * kLanes, i_or(i_and(low, i_set(0xffff)), i_shift_left(high, 16)));
   }
 }
 
-static void short_attention(const HeadSpan* k, const HeadSpan* v, int64_t dim, const float* q, int64_t q_stride, int64_t n,
-                            float scale, float* y, int64_t y_stride, void* scratch) {
+static void short_attention(const HeadSpan* k, const HeadSpan* v, int64_t dim, const float* q, int64_t q_stride,
+                            int64_t n, float scale, float* y, int64_t y_stride, void* scratch) {
   const int64_t tokens = k->tokens, width = up_to(tokens, 2 * kLanes);
   const int64_t key_panels = width / kLanes, value_panels = up_to(dim, 2 * kLanes) / kLanes;
   char* at = (char*)scratch;

@@ -80,7 +80,9 @@ static constexpr int lane_offset(int, int) { return 0; }
 template <int Bits>
 static inline vi i_load_lanes(const uint8_t* p) {
   const vi words = _mm512_maskz_loadu_epi16((1u << 4 * Bits) - 1, p);
-#define MLXK_LANE(n) (n) * Bits + 7, (n) * Bits + 6, (n) * Bits + 5, (n) * Bits + 4, (n) * Bits + 3, (n) * Bits + 2, (n) * Bits + 1, (n) * Bits
+#define MLXK_LANE(n)                                                                                              \
+  (n) * Bits + 7, (n) * Bits + 6, (n) * Bits + 5, (n) * Bits + 4, (n) * Bits + 3, (n) * Bits + 2, (n) * Bits + 1, \
+      (n) * Bits
   return _mm512_permutexvar_epi16(_mm512_set_epi16(MLXK_LANE(3), MLXK_LANE(2), MLXK_LANE(1), MLXK_LANE(0)), words);
 #undef MLXK_LANE
 }
@@ -154,6 +156,7 @@ static inline vi quarters_order(int each) {
 static inline vf f_pick_quarters(const vf* v, vi order) {
   const vi second = _mm512_set_epi32(16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0);
   const vi both = i_add(order, second);
-  return _mm512_mask_blend_ps(0xCCCC, _mm512_permutex2var_ps(v[0], both, v[1]), _mm512_permutex2var_ps(v[2], both, v[3]));
+  return _mm512_mask_blend_ps(0xCCCC, _mm512_permutex2var_ps(v[0], both, v[1]),
+                              _mm512_permutex2var_ps(v[2], both, v[3]));
 }
 #endif

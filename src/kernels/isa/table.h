@@ -7,15 +7,15 @@
 
 namespace mlxk {
 
-/// The type of float weights, of scales and of biases; the last two are of scales alone, a byte each: 2^(byte - 127), and
-/// a float of 4 and 3 bits.
+/// The type of float weights, of scales and of biases; the last two are of scales alone, a byte each: 2^(byte - 127),
+/// and a float of 4 and 3 bits.
 enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0 = 3, kScaleE4M3 = 4 };
 
 /// In place of a weight's bits: four that are an e2m1 float.
 constexpr int kFp4 = -4;
 
-/// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, q of `bits` bits. With scales of
-/// a byte: value = scale * q, q an e2m1 (4 bits) or e4m3 (8 bits) float.
+/// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, q of `bits` bits. With
+/// scales of a byte: value = scale * q, q an e2m1 (4 bits) or e4m3 (8 bits) float.
 struct AffineWeight {
   const uint8_t* packed;  // [rows, columns * bits / 8]
   const void* scales;     // [rows, columns / group] of `type`
@@ -46,8 +46,8 @@ struct HeadSpan {
 constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
 
 /// Rows of activations as 16-bit integers with a scale for each few of them (a unit): x = scale * q, |q| <= 32767. That
-/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums. Where decode
-/// multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.h).
+/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums. Where
+/// decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.h).
 struct QuantizedRows {
   int16_t* q;      // [rows, stride]
   float* scales;   // [rows, units], padded with zeros
@@ -74,8 +74,8 @@ struct CpuKernels {
   /// prefill with bits 0.
   void (*row_layout)(int64_t columns, int group, int bits, QuantizedRows* rows);
 
-  /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0: in
-  /// natural order (prefill).
+  /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0:
+  /// in natural order (prefill).
   void (*quantize_row)(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row);
 
   /// Decode: y[r * y_stride + i] for activation rows r in [0, n) and weight rows i in [begin, end).
@@ -94,17 +94,18 @@ struct CpuKernels {
                        float* y, int64_t y_stride, void* scratch);
   int64_t (*float_scratch)(int64_t columns);
 
-  /// Encode with float weights, which are rounded to 13 bits and a sign: fills in stride and units for rows of `columns`;
-  /// fills row `row` of `out`; y = x · wᵀ + bias (or null) for whole panels, `scratch` of short_scratch(columns) bytes.
+  /// Encode with float weights, which are rounded to 13 bits and a sign: fills in stride and units for rows of
+  /// `columns`; fills row `row` of `out`; y = x · wᵀ + bias (or null) for whole panels, `scratch` of
+  /// short_scratch(columns) bytes.
   void (*short_layout)(int64_t columns, ShortRows* rows);
   void (*short_row)(const float* x, int64_t columns, const ShortRows* out, int64_t row);
   void (*short_panels)(const FloatWeight* w, const float* bias, const ShortRows* x, int64_t n, int64_t begin_panel,
                        int64_t end_panel, float* y, int64_t y_stride, void* scratch);
   int64_t (*short_scratch)(int64_t columns);
-  /// y = softmax(scale · q kᵀ) v for n queries and one head's float32 keys and values, in the same arithmetic; `scratch`
-  /// holds short_attention_scratch(tokens, dim) bytes.
-  void (*short_attention)(const HeadSpan* k, const HeadSpan* v, int64_t dim, const float* q, int64_t q_stride, int64_t n,
-                          float scale, float* y, int64_t y_stride, void* scratch);
+  /// y = softmax(scale · q kᵀ) v for n queries and one head's float32 keys and values, in the same arithmetic;
+  /// `scratch` holds short_attention_scratch(tokens, dim) bytes.
+  void (*short_attention)(const HeadSpan* k, const HeadSpan* v, int64_t dim, const float* q, int64_t q_stride,
+                          int64_t n, float scale, float* y, int64_t y_stride, void* scratch);
   int64_t (*short_attention_scratch)(int64_t tokens, int64_t dim);
 
   /// Decode with weights of eight bit floats (those of four are affine_rows'), prefill with those of four and of eight;
@@ -115,15 +116,17 @@ struct CpuKernels {
                     int64_t y_stride, void* scratch);
   int64_t (*fp_scratch)(int64_t columns);
 
-  /// Attention's kernels: n queries [n, dim] and a stretch of keys or values. s[r * s_stride + t] = q[r] · k[t] in decode
-  /// and in prefill; s has room for whole vectors (key_panels: pairs of them), `scratch` for key_scratch(dim) bytes.
+  /// Attention's kernels: n queries [n, dim] and a stretch of keys or values. s[r * s_stride + t] = q[r] · k[t] in
+  /// decode and in prefill; s has room for whole vectors (key_panels: pairs of them), `scratch` for key_scratch(dim)
+  /// bytes.
   void (*key_rows)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride);
-  void (*key_panels)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride, void* scratch);
+  void (*key_panels)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride,
+                     void* scratch);
   int64_t (*key_scratch)(int64_t dim);
   /// s = cap * tanh(s / cap); n is a multiple of `lanes`.
   void (*soft_cap)(float* s, int64_t n, float cap);
-  /// most = max(s, kNothingSeen), s = exp(s - most), exactly 0 where s was kMasked; sum of it. n is a multiple of `lanes`.
-  /// A NaN or an infinity makes the sum NaN.
+  /// most = max(s, kNothingSeen), s = exp(s - most), exactly 0 where s was kMasked; sum of it. n is a multiple of
+  /// `lanes`. A NaN or an infinity makes the sum NaN.
   void (*score_weights)(float* s, int64_t n, float* most, float* sum);
   /// y[r, d] = sum over t of p[r, t] * v[t, d], in the order of t.
   void (*value_rows)(const HeadSpan* v, int64_t dim, const float* p, int64_t p_stride, int64_t n, float* y,
@@ -138,8 +141,8 @@ struct CpuKernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);
   /// y = (x - mean) * rsqrt(variance + eps) * weight + bias for one row; weight and bias may be null.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t columns, float* y);
-  /// Turns the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i], where the
-  /// partner is `pairs` away or, traditional, the neighbour.
+  /// Turns the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i], where
+  /// the partner is `pairs` away or, traditional, the neighbour.
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t pairs, bool traditional);
   /// y = one row of a packed matrix.
   void (*unpack_row)(const AffineWeight* w, int64_t row, float* y);

@@ -1,5 +1,5 @@
-// Prefill on tiles (tiles_amx.h). Weights, unpacked, and activations are two bfloat16 each, value = high + low to 2^-16 of
-// it. Of the four products that of the low parts is left out, and nothing remains to be done for each group.
+// Prefill on tiles (tiles_amx.h). Weights, unpacked, and activations are two bfloat16 each, value = high + low to 2^-16
+// of it. Of the four products that of the low parts is left out, and nothing remains to be done for each group.
 
 static constexpr int kTileSide = 16;  // rows of weights, or of activations
 static constexpr int kTileColumns = 32;
@@ -20,7 +20,8 @@ static inline void split(vf v, vi* high, vi* low) {
   *low = i_and(i_add((vi)f_sub(v, f_from_bits(*high)), i_set(0x8000)), upper);
 }
 
-static void tile_quantize_row(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row) {
+static void tile_quantize_row(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out,
+                              int64_t row) {
   if (bits != 0) return quantize_row(x, columns, group, bits, out, row);
   const int64_t whole = tile_columns(columns);
   int16_t *high = out->q + row * out->stride, *low = high + whole;
@@ -45,7 +46,8 @@ static int64_t tile_affine_scratch(int64_t columns, int group) {
   return affine_scratch(columns, group) + 4 * tile_panel_size(columns) * (int64_t)sizeof(int32_t);
 }
 
-static void unpack_tile_panel(const AffineWeight* w, int64_t first, const Panel* panel, uint8_t* bytes, const TilePanel* out) {
+static void unpack_tile_panel(const AffineWeight* w, int64_t first, const Panel* panel, uint8_t* bytes,
+                              const TilePanel* out) {
   const int64_t pairs = w->columns / 2, pairs_a_group = w->group / 2;
   const vi lower = i_set(0xffff);
   for (int part = 0; part < kTileSide; part += kLanes) {
@@ -90,8 +92,8 @@ struct TileProduct {
     }                                                                                                         \
   }
 
-/// Both panels times one tile of activation rows from r on, or two; they hold `first` and `second` rows. What is done for
-/// a row depends on no other.
+/// Both panels times one tile of activation rows from r on, or two; they hold `first` and `second` rows. What is done
+/// for a row depends on no other.
 template <int X>
 static inline void tile_block(const TileProduct* p, int64_t r, int first, int second) {
   tiles_begin(first, second);

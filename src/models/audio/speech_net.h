@@ -22,15 +22,16 @@ struct SpeechShape {
   uint64_t weight_bytes = 0;
 };
 
-/// One window of sound as the decoder sees it: the keys and values of each of its layers. `stages`: what the encoder has
-/// after each of its layers, lazy like the rest; evaluated one after the other the work is done in pieces.
+/// One window of sound as the decoder sees it: the keys and values of each of its layers. `stages`: what the encoder
+/// has after each of its layers, lazy like the rest; evaluated one after the other the work is done in pieces.
 struct Heard {
   std::vector<CrossKeys> layers;
   std::vector<mx::array> stages;
   std::vector<mx::array> arrays() const;
 };
 
-/// An encoder of sound and a decoder of text that listens to it; constant after loading. Every call on the worker thread.
+/// An encoder of sound and a decoder of text that listens to it; constant after loading. Every call on the worker
+/// thread.
 class SpeechNet {
  public:
   virtual ~SpeechNet() = default;
@@ -39,8 +40,8 @@ class SpeechNet {
   virtual Heard listen(const mx::array& features) const = 0;
   /// Empty caches for `rows` texts.
   virtual ModelCache make_cache(int rows) const = 0;
-  /// Appends ids [B, L] int32 to `cache`, row r listening to heard[r]; lazy logits [B, L, vocab], of each row's last token
-  /// only [B, 1, vocab] if asked.
+  /// Appends ids [B, L] int32 to `cache`, row r listening to heard[r]; lazy logits [B, L, vocab], of each row's last
+  /// token only [B, 1, vocab] if asked.
   virtual mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const Heard*>& heard,
                             bool last_only) const = 0;
 

@@ -1,5 +1,5 @@
-// Whisper (https://arxiv.org/abs/2212.04356): two convolutions and an encoder over 30 seconds of log-mel features, and a
-// decoder that attends to it. Tensors are named as in MLX's conversions; Hugging Face's names are turned into those.
+// Whisper (https://arxiv.org/abs/2212.04356): two convolutions and an encoder over 30 seconds of log-mel features, and
+// a decoder that attends to it. Tensors are named as in MLX's conversions; Hugging Face's names are turned into those.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -42,7 +42,8 @@ WhisperConfig WhisperConfig::from_json(const Config& config) {
   c.mels = integer("n_mels", "num_mel_bins", 1024);
   c.vocab = integer("n_vocab", "vocab_size", 1 << 24);
   c.audio = {integer("n_audio_ctx", "max_source_positions", kLong), integer("n_audio_state", "d_model", kWide),
-             integer("n_audio_head", "encoder_attention_heads", 1024), integer("n_audio_layer", "encoder_layers", 1024)};
+             integer("n_audio_head", "encoder_attention_heads", 1024),
+             integer("n_audio_layer", "encoder_layers", 1024)};
   c.text = {integer("n_text_ctx", "max_target_positions", kLong), integer("n_text_state", "d_model", kWide),
             integer("n_text_head", "decoder_attention_heads", 1024), integer("n_text_layer", "decoder_layers", 1024)};
   for (const auto& [name, side] : {std::pair("audio", c.audio), std::pair("text", c.text)}) {
@@ -96,7 +97,8 @@ void sanitize(const WhisperConfig& c, Weights& weights) {
     return name == "encoder.positional_embedding" || name == "encoder._positional_embedding" ||
            name == "encoder.embed_positions.weight" || name == "proj_out.weight" || name == "decoder._mask";
   });
-  for (const auto& [name, in] : {std::pair("encoder.conv1.weight", c.mels), std::pair("encoder.conv2.weight", c.audio.state)}) {
+  for (const auto& [name, in] :
+       {std::pair("encoder.conv1.weight", c.mels), std::pair("encoder.conv2.weight", c.audio.state)}) {
     const auto found = weights.tensors().find(name);
     // [out, in, width] as PyTorch has it
     if (found != weights.tensors().end() && found->second.ndim() == 3 && found->second.shape(1) == in && in != 3) {
@@ -110,8 +112,8 @@ std::vector<std::pair<int, int>> alignment_heads(const Config& config, const Whi
   std::vector<std::pair<int, int>> heads;
   const auto add = [&](int64_t layer, int64_t head) {
     if (layer < 0 || layer >= c.text.layers || head < 0 || head >= c.text.heads) {
-      throw config.bad("alignment_heads", fmt::format("names head {} of layer {}, there are {} layers of {}", head, layer,
-                                                      c.text.layers, c.text.heads));
+      throw config.bad("alignment_heads", fmt::format("names head {} of layer {}, there are {} layers of {}", head,
+                                                      layer, c.text.layers, c.text.heads));
     }
     heads.emplace_back(layer, head);
   };
@@ -123,7 +125,8 @@ std::vector<std::pair<int, int>> alignment_heads(const Config& config, const Whi
     for (int i = 0; i < table.shape(0); ++i) add(table.data<int32_t>()[2 * i], table.data<int32_t>()[2 * i + 1]);
   } else if (const Json* list = config.find("alignment_heads")) {
     for (const Json& pair : *list) {
-      const bool fits = pair.is_array() && pair.size() == 2 && pair[0].is_number_integer() && pair[1].is_number_integer();
+      const bool fits =
+          pair.is_array() && pair.size() == 2 && pair[0].is_number_integer() && pair[1].is_number_integer();
       if (!fits) throw config.bad("alignment_heads", "must be a list of pairs of layer and head");
       add(pair[0].get<int64_t>(), pair[1].get<int64_t>());
     }
@@ -166,7 +169,9 @@ MlpResidual mlp(const WeightPath& path, int state) {
           Linear(path / "mlp2", 4 * state, state, true), Activation::gelu};
 }
 
-OutResidual output(const WeightPath& path, int state) { return {Linear(path / "out", state, state, true), std::nullopt}; }
+OutResidual output(const WeightPath& path, int state) {
+  return {Linear(path / "out", state, state, true), std::nullopt};
+}
 
 struct EncoderBlock {
   EncoderBlock(const WeightPath& path, const Side& side)
@@ -193,7 +198,8 @@ struct DecoderBlock {
         project(self_projection(path, side)),
         attention{std::nullopt, std::nullopt, std::nullopt, scale},
         out(output(path / "attn", side.state)),
-        query{LayerNorm(path / "cross_attn_ln", side.state, kEps), Linear(path / "cross_attn" / "query", side.state, side.state, true)},
+        query{LayerNorm(path / "cross_attn_ln", side.state, kEps),
+              Linear(path / "cross_attn" / "query", side.state, side.state, true)},
         heard{Linear(path / "cross_attn" / "key", side.state, side.state, false),
               Linear(path / "cross_attn" / "value", side.state, side.state, true), side.heads},
         cross_out(output(path / "cross_attn", side.state)),
@@ -240,7 +246,8 @@ class Whisper : public SpeechNet {
   Heard listen(const mx::array& features) const override {
     const mx::Shape wanted{1, 2 * shape_.audio_positions, shape_.mels};
     if (features.shape() != wanted) {
-      throw Error(ErrorKind::invalid, fmt::format("[whisper] features must be [{}, {}, {}]", wanted[0], wanted[1], wanted[2]));
+      throw Error(ErrorKind::invalid,
+                  fmt::format("[whisper] features must be [{}, {}, {}]", wanted[0], wanted[1], wanted[2]));
     }
     mx::array x = activate(Activation::gelu, conv1_(mx::astype(features, type_)));
     x = mx::add(activate(Activation::gelu, conv2_(x)), sinusoids_);
@@ -284,7 +291,8 @@ class Whisper : public SpeechNet {
     const Positions positions =
         positions_of(inputs, cache, text_shape_);
     for (int row = 0; row < positions.rows(); ++row) {
-      if (positions.end(row) <= shape_.text_positions && heard.size() == static_cast<size_t>(positions.rows())) continue;
+      if (positions.end(row) <= shape_.text_positions && heard.size() == static_cast<size_t>(positions.rows()))
+        continue;
       throw Error(ErrorKind::invalid, fmt::format("[whisper] {} tokens are more than the {} of the model",
                                                   positions.end(row), shape_.text_positions));
     }

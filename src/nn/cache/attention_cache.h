@@ -32,8 +32,8 @@ class AttentionCache : public Cache {
   virtual mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
                            const AttentionMask& mask, const Positions& positions) = 0;
 
-  /// The buffers for one step that writes keys and values by itself: token t of a row is in slot t, or, where there is a
-  /// window, in a ring of so many slots whose first `keep` stay (CpuAttentionStep).
+  /// The buffers for one step that writes keys and values by itself: token t of a row is in slot t, or, where there is
+  /// a window, in a ring of so many slots whose first `keep` stay (CpuAttentionStep).
   struct Slots {
     // [rows, kv_heads, capacity, head_dim], together B rows; to be replaced by what the step returns
     std::vector<mx::array*> keys, values;

@@ -43,7 +43,9 @@ mx::array first_tokens(const mx::array& buffer, int length) {
 }
 
 mx::array copied(const mx::array& buffer) {
-  auto copy = [](const Arrays& in, Arrays& out) { std::memcpy(out[0].data<char>(), in[0].data<char>(), in[0].nbytes()); };
+  auto copy = [](const Arrays& in, Arrays& out) {
+    std::memcpy(out[0].data<char>(), in[0].data<char>(), in[0].nbytes());
+  };
   mx::array own(buffer.shape(), buffer.dtype(), cpu_op("CpuCopy", copy), {buffer});
   own.eval();
   return own;

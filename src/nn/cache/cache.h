@@ -41,8 +41,8 @@ class Cache {
   virtual void part() {}
   /// The arrays that hold the state, for evaluation and for saving.
   virtual std::vector<mx::array> arrays() const = 0;
-  /// While it has seen no more tokens than this, each has one slot of arrays() (axis 2), in order, so that any stretch of
-  /// them can be copied; 0: arrays() make sense as a whole only.
+  /// While it has seen no more tokens than this, each has one slot of arrays() (axis 2), in order, so that any stretch
+  /// of them can be copied; 0: arrays() make sense as a whole only.
   virtual int sliceable_tokens() const { return 0; }
   /// The slots that arrays() would get for so many tokens; 0 where there are none.
   virtual int slots_for(int /*tokens*/) const { return 0; }

@@ -35,7 +35,8 @@ int GrowingCache::slots_for(int tokens) const {
 
 void GrowingCache::restore(std::vector<mx::array> arrays, int tokens) {
   const bool fits = std::all_of(arrays.begin(), arrays.end(), [&](const mx::array& x) { return x.shape(2) >= tokens; });
-  if (rows() != 1 || arrays.empty() || !fits) throw Error(ErrorKind::internal, "[cache] restore: not the arrays of one row");
+  if (rows() != 1 || arrays.empty() || !fits)
+    throw Error(ErrorKind::internal, "[cache] restore: not the arrays of one row");
   buffers_ = std::move(arrays);
   positions_.front() = tokens;
   owner_ = std::make_shared<int>(0);

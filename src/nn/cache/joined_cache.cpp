@@ -53,7 +53,8 @@ Positions JoinedAttentionCache::of_row(const Positions& positions, int row) {
 }
 
 mx::array JoinedAttentionCache::by_rows(
-    const Positions& positions, const std::function<mx::array(AttentionCache& part, int row, const Positions& at)>& step) {
+    const Positions& positions,
+    const std::function<mx::array(AttentionCache& part, int row, const Positions& at)>& step) {
   std::vector<mx::array> outs;
   for (int row = 0; row < rows(); ++row) outs.push_back(step(*parts_[row], row, of_row(positions, row)));
   advance(positions);

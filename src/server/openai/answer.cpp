@@ -83,8 +83,12 @@ Answer::Answer(ServerContext& context, std::shared_ptr<Exchange> exchange, Answe
   }
   rows_.reserve(plan_.choices.size());
   for (ChoicePlan& one : plan_.choices) {
-    rows_.push_back({AnswerChoice(plan_.head.tokenizer, std::move(one.completion), plan_.head.logprobs, plan_.inline_reasoning),
-                     std::move(one.echo), one.request.prompt_logprobs ? one.request.prompt : std::vector<int32_t>{}, {}, {}});
+    rows_.push_back(
+        {AnswerChoice(plan_.head.tokenizer, std::move(one.completion), plan_.head.logprobs, plan_.inline_reasoning),
+         std::move(one.echo),
+         one.request.prompt_logprobs ? one.request.prompt : std::vector<int32_t>{},
+         {},
+         {}});
   }
 }
 
@@ -270,7 +274,8 @@ void Answer::end() {
   rows_.clear();
   document_.reset();
   // With the last request of a model that was unloaded goes its tokenizer: that takes time.
-  context_.prepare([model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(plan_.head.tokenizer, nullptr)] {});
+  context_.prepare(
+      [model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(plan_.head.tokenizer, nullptr)] {});
 }
 
 bool Answer::keep_alive() {

@@ -29,8 +29,9 @@ struct AnswerPlan {
   bool inline_reasoning = false;
 };
 
-/// Submits the choices and answers `call.exchange`, whole or streamed, as their tokens come; cancels them when the client
-/// goes. A failure before the first byte has its own status; one behind it is an event of the stream. Any thread.
+/// Submits the choices and answers `call.exchange`, whole or streamed, as their tokens come; cancels them when the
+/// client goes. A failure before the first byte has its own status; one behind it is an event of the stream. Any
+/// thread.
 void run_answer(ServerContext& context, const ApiCall& call, AnswerPlan plan);
 
 }  // namespace mlxk

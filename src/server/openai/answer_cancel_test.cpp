@@ -14,8 +14,11 @@ class AnswerCancelTest : public ::testing::Test {
   static void TearDownTestSuite() { models_.reset(); }
 
   static std::string endless(bool stream, int prompt = 10) {
-    return Json{{"model", "tiny"}, {"prompt", std::string(static_cast<size_t>(prompt), 'y') + "!endless"}, {"max_tokens", 400},
-                {"stream", stream}}.dump();
+    return Json{{"model", "tiny"},
+                {"prompt", std::string(static_cast<size_t>(prompt), 'y') + "!endless"},
+                {"max_tokens", 400},
+                {"stream", stream}}
+        .dump();
   }
 
  private:
@@ -78,7 +81,8 @@ TEST_F(AnswerCancelTest, a_client_that_goes_before_the_preparation_costs_nothing
 
 TEST_F(AnswerCancelTest, a_stop_string_ends_the_engines_work) {
   TestServer server({.step = milliseconds(5)});
-  const Json answer = server.post("/v1/completions", {{"model", "tiny"}, {"prompt", "!say abcdefgh" + std::string(400, '.')}, {"stop", "d"}});
+  const Json answer = server.post(
+      "/v1/completions", {{"model", "tiny"}, {"prompt", "!say abcdefgh" + std::string(400, '.')}, {"stop", "d"}});
   EXPECT_EQ(answer["choices"][0]["text"], "abc");
   EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
   EXPECT_EQ(answer["usage"]["completion_tokens"], 4);
@@ -99,8 +103,9 @@ TEST_F(AnswerCancelTest, a_failure_before_the_first_byte_has_its_status) {
 TEST_F(AnswerCancelTest, a_failure_in_mid_stream_is_an_event_and_the_end) {
   TestServer server;
   for (const char* how : {"!fail alone", "!fail step"}) {
-    const auto exchange = server.ask("POST", "/v1/chat/completions",
-                                     Json{{"model", "tiny"}, {"messages", user(how)}, {"stream", true}, {"n", 2}}.dump());
+    const auto exchange =
+        server.ask("POST", "/v1/chat/completions",
+                   Json{{"model", "tiny"}, {"messages", user(how)}, {"stream", true}, {"n", 2}}.dump());
     EXPECT_EQ(exchange->status(), 200);
     const auto events = testing::events_of(exchange->body());
     ASSERT_GE(events.size(), 3u);
@@ -139,8 +144,9 @@ TEST_F(AnswerCancelTest, a_full_queue_says_when_to_come_again) {
 
 TEST_F(AnswerCancelTest, a_stream_that_waits_is_kept_alive_by_comments) {
   TestServer server({.step = milliseconds(5), .prefill_part = 1}, {.keep_alive = milliseconds(20)});
-  const auto exchange = server.start("POST", "/v1/completions",
-                                     Json{{"model", "tiny"}, {"prompt", std::string(200, 'y') + "!say done"}, {"stream", true}}.dump());
+  const auto exchange =
+      server.start("POST", "/v1/completions",
+                   Json{{"model", "tiny"}, {"prompt", std::string(200, 'y') + "!say done"}, {"stream", true}}.dump());
   EXPECT_TRUE(exchange->wait_for_text(": keep-alive\n\n"));
   EXPECT_TRUE(exchange->wait());
   EXPECT_EQ(testing::assemble(exchange->body())[0].content, "done");

@@ -16,8 +16,8 @@ int64_t answer_room(int64_t context, int64_t prompt_tokens, std::optional<int64_
                     const std::string& param) {
   if (context > 0 && prompt_tokens >= context) {
     throw ApiError(ErrorKind::invalid,
-                   fmt::format("the prompt has {} tokens; the model's context holds {}, the answer included", prompt_tokens,
-                               context),
+                   fmt::format("the prompt has {} tokens; the model's context holds {}, the answer included",
+                               prompt_tokens, context),
                    param, "context_length_exceeded");
   }
   int64_t tokens = context > 0 ? std::max<int64_t>(1, context / 2) : kUnknownContextTokens;

@@ -63,8 +63,9 @@ Json chat_completion() {
   const Json call = exactly({{"id", string()},
                              {"type", constant("function")},
                              {"function", exactly({{"name", string()}, {"arguments", string()}})}});
-  const Json message = exactly({{"role", constant("assistant")}, {"content", nullable(string())}, {"refusal", {{"type", "null"}}}},
-                               {{"reasoning_content", string()}, {"tool_calls", list(call)}});
+  const Json message =
+      exactly({{"role", constant("assistant")}, {"content", nullable(string())}, {"refusal", {{"type", "null"}}}},
+              {{"reasoning_content", string()}, {"tool_calls", list(call)}});
   return answer("chat.completion",
                 exactly({{"index", count()},
                          {"message", message},
@@ -74,8 +75,9 @@ Json chat_completion() {
 }
 
 Json chat_chunk() {
-  const Json call = exactly({{"index", count()}, {"function", exactly({{"arguments", string()}}, {{"name", string()}})}},
-                            {{"id", string()}, {"type", constant("function")}});
+  const Json call =
+      exactly({{"index", count()}, {"function", exactly({{"arguments", string()}}, {{"name", string()}})}},
+              {{"id", string()}, {"type", constant("function")}});
   const Json delta = exactly(Json::object(), {{"role", constant("assistant")},
                                               {"content", string()},
                                               {"reasoning_content", string()},
@@ -119,9 +121,16 @@ Json transcription() {
   const Json seconds = real();
   const Json usage = exactly({{"type", constant("duration")}, {"seconds", count()}});
   const Json word = exactly({{"word", string()}, {"start", seconds}, {"end", seconds}});
-  const Json segment = object({{"id", count()}, {"seek", count()}, {"start", seconds}, {"end", seconds}, {"text", string()},
-                               {"tokens", list(count())}, {"temperature", real()}, {"avg_logprob", real()},
-                               {"compression_ratio", real()}, {"no_speech_prob", real()}},
+  const Json segment = object({{"id", count()},
+                               {"seek", count()},
+                               {"start", seconds},
+                               {"end", seconds},
+                               {"text", string()},
+                               {"tokens", list(count())},
+                               {"temperature", real()},
+                               {"avg_logprob", real()},
+                               {"compression_ratio", real()},
+                               {"no_speech_prob", real()}},
                               {"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob",
                                "compression_ratio", "no_speech_prob"});
   return exactly({{"text", string()}, {"usage", usage}},

@@ -66,8 +66,9 @@ TEST_F(AnswerTest, a_stream_has_openais_shape) {
     chunks.push_back(chunk);
   }
   const auto expected = [](const char* delta, const char* reason) {
-    return Json::parse(std::string(R"({"object":"chat.completion.chunk","model":"tiny","choices":[{"index":0,"delta":)") + delta +
-                       R"(,"logprobs":null,"finish_reason":)" + reason + "}]}");
+    return Json::parse(
+        std::string(R"({"object":"chat.completion.chunk","model":"tiny","choices":[{"index":0,"delta":)") + delta +
+        R"(,"logprobs":null,"finish_reason":)" + reason + "}]}");
   };
   EXPECT_EQ(chunks[0], expected(R"({"role":"assistant","content":""})", "null"));
   EXPECT_EQ(chunks[1], expected(R"({"content":"é"})", "null"));
@@ -80,7 +81,8 @@ TEST_F(AnswerTest, a_completion_has_openais_shape) {
   EXPECT_EQ(answer["id"].get<std::string>().rfind("cmpl-", 0), 0u);
   answer.erase("id");
   answer.erase("created");
-  EXPECT_EQ(answer, Json::parse(R"({"object":"text_completion","model":"tiny","choices":[{"index":0,"text":"ab","logprobs":null,
+  EXPECT_EQ(answer,
+            Json::parse(R"({"object":"text_completion","model":"tiny","choices":[{"index":0,"text":"ab","logprobs":null,
       "finish_reason":"length"}],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9,
       "prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}})"));
   const auto events = testing::events_of(streamed("/v1/completions", {{"prompt", "!say x"}}));
@@ -88,8 +90,10 @@ TEST_F(AnswerTest, a_completion_has_openais_shape) {
   const Json first = Json::parse(events[0]);
   EXPECT_EQ(first["object"], "text_completion");
   EXPECT_EQ(first["choices"], Json::parse(R"([{"index":0,"text":"","logprobs":null,"finish_reason":null}])"));
-  EXPECT_EQ(Json::parse(events[1])["choices"], Json::parse(R"([{"index":0,"text":"x","logprobs":null,"finish_reason":null}])"));
-  EXPECT_EQ(Json::parse(events[2])["choices"], Json::parse(R"([{"index":0,"text":"","logprobs":null,"finish_reason":"stop"}])"));
+  EXPECT_EQ(Json::parse(events[1])["choices"],
+            Json::parse(R"([{"index":0,"text":"x","logprobs":null,"finish_reason":null}])"));
+  EXPECT_EQ(Json::parse(events[2])["choices"],
+            Json::parse(R"([{"index":0,"text":"","logprobs":null,"finish_reason":"stop"}])"));
 }
 
 TEST_F(AnswerTest, a_stream_says_what_the_whole_answer_says) {
@@ -102,8 +106,10 @@ TEST_F(AnswerTest, a_stream_says_what_the_whole_answer_says) {
       {"length", {{"messages", user("!say abcdefghij")}, {"max_tokens", 4}}},
       {"a character cut off", {{"messages", user("!say ab🙂")}, {"max_tokens", 4}}},
       {"nothing", {{"messages", user("!say ")}}},
-      {"call", {{"messages", user("!say Let me see.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Köln\"}}\n</tool_call>")},
-                {"tools", weather_tools()}}},
+      {"call",
+       {{"messages", user("!say Let me see.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": "
+                          "\"Köln\"}}\n</tool_call>")},
+        {"tools", weather_tools()}}},
       {"unscripted", {{"messages", user("tell me something")}}},
   };
   for (const auto& [name, body] : cases) {
@@ -165,13 +171,16 @@ TEST_F(AnswerTest, a_request_names_no_draft_model) {
   for (const char* name : {"draft_model", "draft-model", "draft_dir"}) {
     Json body = plain;
     body[name] = "/etc";
-    EXPECT_EQ(chat(body)["choices"], chat(plain)["choices"]) << name;  // a field without effect, as any that nobody knows
+    EXPECT_EQ(chat(body)["choices"], chat(plain)["choices"])
+        << name;  // a field without effect, as any that nobody knows
   }
 }
 
 TEST_F(AnswerTest, a_tool_call_ends_with_its_own_reason) {
-  const Json choice = chat({{"messages", user("!say <tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bonn\"}}\n</tool_call>")},
-                            {"tools", weather_tools()}})["choices"][0];
+  const Json choice =
+      chat({{"messages",
+             user("!say <tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bonn\"}}\n</tool_call>")},
+            {"tools", weather_tools()}})["choices"][0];
   EXPECT_EQ(choice["finish_reason"], "tool_calls");
   EXPECT_EQ(choice["message"]["content"], nullptr);
   ASSERT_EQ(choice["message"]["tool_calls"].size(), 1u);
@@ -182,9 +191,11 @@ TEST_F(AnswerTest, a_tool_call_ends_with_its_own_reason) {
 }
 
 TEST_F(AnswerTest, a_schema_holds_the_answer) {
-  const Json schema = Json::parse(R"({"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false})");
-  const Json body = {{"messages", user("!say {\"n\": 42} and more")},
-                     {"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "x"}, {"schema", schema}}}}}};
+  const Json schema = Json::parse(
+      R"({"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false})");
+  const Json body = {
+      {"messages", user("!say {\"n\": 42} and more")},
+      {"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "x"}, {"schema", schema}}}}}};
   const auto content = chat(body)["choices"][0]["message"]["content"].get<std::string>();
   EXPECT_EQ(Json::parse(content), (Json{{"n", 42}})) << content;
   EXPECT_EQ(assemble(streamed("/v1/chat/completions", body))[0].content, content);
@@ -211,20 +222,23 @@ TEST_F(AnswerTest, several_choices_come_side_by_side) {
 }
 
 TEST_F(AnswerTest, several_prompts_are_answered_in_their_order) {
-  const Json answer = server_.post("/v1/completions", {{"model", "tiny"}, {"prompt", {"!say one", "!say two"}}, {"n", 2}});
+  const Json answer =
+      server_.post("/v1/completions", {{"model", "tiny"}, {"prompt", {"!say one", "!say two"}}, {"n", 2}});
   ASSERT_EQ(answer["choices"].size(), 4u);
   EXPECT_EQ(answer["choices"][1]["text"], "one");
   EXPECT_EQ(answer["choices"][2]["text"], "two");
   EXPECT_EQ(answer["choices"][2]["index"], 2);
   EXPECT_EQ(answer["usage"]["prompt_tokens"], 16);  // once each
   EXPECT_EQ(answer["usage"]["completion_tokens"], 16);
-  const Json ids = server_.post("/v1/completions", {{"model", "tiny"}, {"prompt", {{33, 115, 97, 121, 32, 65}, {33, 115, 97, 121, 32, 66}}}});
+  const Json ids = server_.post(
+      "/v1/completions", {{"model", "tiny"}, {"prompt", {{33, 115, 97, 121, 32, 65}, {33, 115, 97, 121, 32, 66}}}});
   EXPECT_EQ(ids["choices"][0]["text"], "A");
   EXPECT_EQ(ids["choices"][1]["text"], "B");
 }
 
 TEST_F(AnswerTest, a_token_id_past_the_vocabulary_is_refused_by_place) {
-  const Json error = server_.post("/v1/completions", {{"model", "tiny"}, {"prompt", {{1, 2}, {3, 100000}}}}, 400)["error"];
+  const Json error =
+      server_.post("/v1/completions", {{"model", "tiny"}, {"prompt", {{1, 2}, {3, 100000}}}}, 400)["error"];
   EXPECT_EQ(error["param"], "prompt[1]");
   EXPECT_NE(error["message"].get<std::string>().find("100000"), std::string::npos);
 }

@@ -17,13 +17,15 @@ namespace {
 void check_model(const ServerContext& context, const AudioParams& params) {
   const ModelInfo info = context.models.describe(params.model);
   if (info.audio_backend == AudioBackend::none) {
-    throw ApiError(ErrorKind::invalid,
-                   fmt::format("Model '{}' is not an audio transcription model. Use Whisper or Voxtral models.", info.ref.name), "model");
+    throw ApiError(
+        ErrorKind::invalid,
+        fmt::format("Model '{}' is not an audio transcription model. Use Whisper or Voxtral models.", info.ref.name),
+        "model");
   }
   if (params.options.translate && !info.translates_to_english) {
     throw ApiError(ErrorKind::invalid,
-                   fmt::format("Model '{}' does not support speech translation (audio-translate-en).", info.ref.name), "model",
-                   "unsupported_value", 422);
+                   fmt::format("Model '{}' does not support speech translation (audio-translate-en).", info.ref.name),
+                   "model", "unsupported_value", 422);
   }
 }
 
@@ -60,7 +62,8 @@ double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
 std::string segment_events(const AudioParams& params, TextSoFar& so_far, const SpeechSegment& segment) {
   const std::string text = so_far.add(segment);
   if (text.empty()) return {};
-  if (params.format != TranscriptFormat::verbose_json) return event({{"type", "transcript.text.delta"}, {"delta", text}});
+  if (params.format != TranscriptFormat::verbose_json)
+    return event({{"type", "transcript.text.delta"}, {"delta", text}});
   const std::string id = fmt::format("seg_{}", segment.id);
   return event({{"type", "transcript.text.delta"}, {"delta", text}, {"segment_id", id}}) +
          event({{"type", "transcript.text.segment"},
@@ -94,7 +97,8 @@ struct Upload {
 
 Recording recording_of(const Upload& upload) {
   const std::string& name = *upload.form->filename();
-  return {upload.form->file().read(), name.empty() ? "file" : name, "file", upload.params.options, upload.params.deadline_ms};
+  return {upload.form->file().read(), name.empty() ? "file" : name, "file", upload.params.options,
+          upload.params.deadline_ms};
 }
 
 std::shared_ptr<const ServedSpeech> acquire(ServerContext& context, const AudioParams& params) {
@@ -104,9 +108,10 @@ std::shared_ptr<const ServedSpeech> acquire(ServerContext& context, const AudioP
 void answer(ServerContext& context, const Upload& upload, EventStream* stream) {
   const auto model = acquire(context, upload.params);
   TextSoFar so_far;
-  const Transcript transcript = hear(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
-    if (stream) stream->send(segment_events(upload.params, so_far, segment));
-  });
+  const Transcript transcript =
+      hear(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
+        if (stream) stream->send(segment_events(upload.params, so_far, segment));
+      });
   if (stream) return stream->finish(done_event(*model, upload.params, transcript));
   upload.call.exchange->respond(document_of(upload.params, transcript));
 }

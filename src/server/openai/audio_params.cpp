@@ -22,7 +22,8 @@ constexpr size_t kMostText = 64 << 10;
 void set_language(const Json& value, const char* field, P& params) {
   params.options.language = value;
   if (!find_language(params.options.language)) {
-    refuse_field(field, fmt::format("{} must be known to Whisper, as a code (en) or a name, got {}", field, shown(params.options.language)));
+    refuse_field(field, fmt::format("{} must be known to Whisper, as a code (en) or a name, got {}", field,
+                                    shown(params.options.language)));
   }
 }
 
@@ -51,7 +52,8 @@ void read_granularities(const Json& value, P& params) {
 void read_clip_list(const Json& value, P& params) {
   auto clips = parse_clips(value);
   if (!clips) {
-    refuse_field("clip_timestamps", fmt::format("clip_timestamps must be seconds START,END,…, got {}", shown(value.get<std::string>())));
+    refuse_field("clip_timestamps",
+                 fmt::format("clip_timestamps must be seconds START,END,…, got {}", shown(value.get<std::string>())));
   }
   params.options.clips = std::move(*clips);
 }
@@ -61,7 +63,8 @@ std::vector<Field<P>> make_fields() {
     return Field<P>{name, Use::refused, unsupported(reason), reason};
   };
   return {
-      {"file", Use::honoured, with(text(), {{"format", "binary"}}), "The recording: WAV, FLAC, MP3, Ogg, WebM, MP4, M4A or AAC", nullptr, true},
+      {"file", Use::honoured, with(text(), {{"format", "binary"}}),
+       "The recording: WAV, FLAC, MP3, Ogg, WebM, MP4, M4A or AAC", nullptr, true},
       {"model", Use::honoured, text(1), "A speech model: a cached name, a workspace's name, or what --model pinned",
        [](const Json& v, P& p) { p.model = v; }, true},
       {"language", Use::honoured, text(1, 32), "Code or name of what is spoken; absent: it is detected", read_language},
@@ -72,15 +75,15 @@ std::vector<Field<P>> make_fields() {
        [](const Json& v, P& p) { p.options.hotwords = v; }},
       {"keywords", Use::honoured, array(text(1, 256), 0, 256), "The same as a list", read_keywords},
       {"response_format", Use::honoured,
-       with(one_of({"json", "text", "verbose_json", "srt", "vtt", "tsv", "lrc"}), {{"default", "json"}}), "How the transcript is written",
-       [](const Json& v, P& p) { p.format = *find_format(v.get<std::string>()); }},
+       with(one_of({"json", "text", "verbose_json", "srt", "vtt", "tsv", "lrc"}), {{"default", "json"}}),
+       "How the transcript is written", [](const Json& v, P& p) { p.format = *find_format(v.get<std::string>()); }},
       {"temperature", Use::honoured, with(number(0, 1), {{"default", 0}}),
        "The first that is tried; higher ones follow where the text repeats itself or is a guess",
        [](const Json& v, P& p) { p.options.temperatures = temperatures_from(v.get<float>()); }},
       {"timestamp_granularities", Use::honoured, array(one_of({"word", "segment"}), 0, 2),
        "What verbose_json has times of; absent: segments", read_granularities},
-      {"stream", Use::honoured, with(boolean(), {{"default", false}}), "The text as it is heard (SSE); in json, text or verbose_json",
-       [](const Json& v, P& p) { p.stream = v; }},
+      {"stream", Use::honoured, with(boolean(), {{"default", false}}),
+       "The text as it is heard (SSE); in json, text or verbose_json", [](const Json& v, P& p) { p.stream = v; }},
       {"beam_size", Use::honoured, with(integer(0, 64), {{"default", 0}}), "Beam search; 0 takes the likeliest token",
        [](const Json& v, P& p) { p.options.beam_size = v.get<int>(); }},
       {"best_of", Use::honoured, with(integer(1, 64), {{"default", 1}}), "Texts drawn where the temperature is not 0",
@@ -93,7 +96,8 @@ std::vector<Field<P>> make_fields() {
        [](const Json& v, P& p) { p.options.only_voice = v; }},
       {"chunking_strategy", Use::honoured, one_of({"auto"}), "The same as vad",
        [](const Json&, P& p) { p.options.only_voice = true; }},
-      {"deadline_ms", Use::honoured, integer(1, 86'400'000), "Time for the whole answer, from when the recording is there",
+      {"deadline_ms", Use::honoured, integer(1, 86'400'000),
+       "Time for the whole answer, from when the recording is there",
        [](const Json& v, P& p) { p.deadline_ms = v.get<int64_t>(); }},
       {"user", Use::without_effect, text(), "An end user of the client's"},
       refused("include", "scores of single tokens are not kept; verbose_json has avg_logprob"),
@@ -169,7 +173,8 @@ AudioParams parse_audio(const std::vector<std::pair<std::string, std::string>>& 
   if (params.stream && !streams) {
     refuse_field("stream", "stream needs response_format json, text or verbose_json", "unsupported_value");
   }
-  if (given(body, "keywords") && given(body, "hotwords")) refuse_field("keywords", "keywords and hotwords are the same: give one");
+  if (given(body, "keywords") && given(body, "hotwords"))
+    refuse_field("keywords", "keywords and hotwords are the same: give one");
   if (params.options.only_voice && !params.options.clips.empty()) {
     refuse_field("clip_timestamps", "clip_timestamps and vad cannot be given together");
   }

@@ -27,8 +27,8 @@ const std::vector<Field<AudioParams>>& audio_fields();
 /// The JSON Schema of the form, its file included.
 const Json& audio_schema();
 
-/// Reads the fields of a form: `timestamp_granularities[]` is one item of a list, `a[b]` a member of an object; an empty
-/// value is as good as absent. Throws ApiError 400.
+/// Reads the fields of a form: `timestamp_granularities[]` is one item of a list, `a[b]` a member of an object; an
+/// empty value is as good as absent. Throws ApiError 400.
 AudioParams parse_audio(const std::vector<std::pair<std::string, std::string>>& fields, bool has_file, bool translate);
 
 }  // namespace mlxk

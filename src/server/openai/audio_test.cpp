@@ -52,7 +52,8 @@ struct AudioTest : ::testing::Test {
   static void SetUpTestSuite() { fixture = std::make_unique<Fixture>(); }
   static void TearDownTestSuite() { fixture.reset(); }
 
-  std::shared_ptr<testing::FakeExchange> ask(const std::string& body, const std::string& path = "/v1/audio/transcriptions") {
+  std::shared_ptr<testing::FakeExchange> ask(const std::string& body,
+                                             const std::string& path = "/v1/audio/transcriptions") {
     return server.ask("POST", path, body, kForm);
   }
   Json transcript(const Fields& fields, const std::string& file = wave()) {
@@ -120,15 +121,21 @@ TEST_F(AudioTest, StreamsWhatItHears) {
   EXPECT_EQ(exchange->head().content_type, "text/event-stream; charset=utf-8");
   const std::string body = exchange->body();
   EXPECT_EQ(body.find(R"(data: {"type":"transcript.text.delta","delta":"heard"})"), 0u) << body;
-  EXPECT_NE(body.find(R"(data: {"type":"transcript.text.done","text":"heard","usage":{"type":"tokens","input_tokens":50,)"), std::string::npos);
+  EXPECT_NE(
+      body.find(R"(data: {"type":"transcript.text.done","text":"heard","usage":{"type":"tokens","input_tokens":50,)"),
+      std::string::npos);
   EXPECT_TRUE(body.ends_with("data: [DONE]\n\n"));
   const auto timed = ask(form({{"model", "ears"}, {"stream", "true"}, {"response_format", "verbose_json"}}));
-  EXPECT_NE(timed->body().find(R"({"type":"transcript.text.segment","id":"seg_0","start":0.0,"end":)"), std::string::npos) << timed->body();
+  EXPECT_NE(timed->body().find(R"({"type":"transcript.text.segment","id":"seg_0","start":0.0,"end":)"),
+            std::string::npos)
+      << timed->body();
 }
 
 TEST_F(AudioTest, RefusesByName) {
   const Fields model = {{"model", "ears"}};
-  const auto with = [&](const std::string& name, const std::string& value) { return refused(form({{"model", "ears"}, {name, value}})); };
+  const auto with = [&](const std::string& name, const std::string& value) {
+    return refused(form({{"model", "ears"}, {name, value}}));
+  };
   EXPECT_EQ(refused(form({})), "400 \"model\"");
   EXPECT_EQ(refused(part("model", "ears") + "--XX--\r\n"), "400 \"file\"");
   EXPECT_EQ(refused(form(model, "")), "400 \"file\"");
@@ -150,7 +157,8 @@ TEST_F(AudioTest, RefusesByName) {
   EXPECT_EQ(refused(form({{"model", "ears"}, {"stream", "true"}, {"response_format", "srt"}})), "400 \"stream\"");
   EXPECT_EQ(server.ask("POST", "/v1/audio/transcriptions", "{}")->status(), 415);
   EXPECT_EQ(server.ask("POST", "/v1/audio/transcriptions", "x", "multipart/form-data")->status(), 400);
-  EXPECT_EQ(server.post("/v1/chat/completions", {{"model", "ears"}, {"messages", testing::user("hello")}}, 400)["error"]["type"],
+  EXPECT_EQ(server.post("/v1/chat/completions", {{"model", "ears"}, {"messages", testing::user("hello")}},
+                        400)["error"]["type"],
             "validation_error");
 }
 
@@ -170,7 +178,8 @@ TEST_F(AudioTest, BrokenFormsAndRecordingsAreTheRequestsFault) {
   const std::string whole = wave();
   std::string lying = whole, infinite = whole;
   lying.replace(40, 4, number(0x7FFFFFF0, 4));
-  for (const std::string& broken : {whole.substr(0, 30), whole.substr(0, 2000), whole.substr(0, 44), std::string(5000, 'x'), lying}) {
+  for (const std::string& broken :
+       {whole.substr(0, 30), whole.substr(0, 2000), whole.substr(0, 44), std::string(5000, 'x'), lying}) {
     EXPECT_EQ(refused(form({{"model", "ears"}}, broken)), "400 \"file\"");
   }
 }
@@ -178,10 +187,12 @@ TEST_F(AudioTest, BrokenFormsAndRecordingsAreTheRequestsFault) {
 TEST_F(AudioTest, AChatWithARecordingIsAnsweredWithItsTranscript) {
   const auto chat = [](const std::string& data, const Json& more = Json::object()) {
     Json body = {{"model", "ears"},
-                 {"messages", {{{"role", "system"}, {"content", "You hear."}},
-                               {{"role", "user"},
-                                {"content", {{{"type", "text"}, {"text", "Names."}},
-                                             {{"type", "input_audio"}, {"input_audio", {{"data", data}, {"format", "wav"}}}}}}}}}};
+                 {"messages",
+                  {{{"role", "system"}, {"content", "You hear."}},
+                   {{"role", "user"},
+                    {"content",
+                     {{{"type", "text"}, {"text", "Names."}},
+                      {{"type", "input_audio"}, {"input_audio", {{"data", data}, {"format", "wav"}}}}}}}}}};
     body.update(more);
     return body;
   };
@@ -195,7 +206,9 @@ TEST_F(AudioTest, AChatWithARecordingIsAnsweredWithItsTranscript) {
   ASSERT_EQ(choices.size(), 1u);
   EXPECT_EQ(choices[0].content, "heard");
   EXPECT_EQ(choices[0].finish_reason, "stop");
-  const auto param = [&](const Json& body) { return server.post("/v1/chat/completions", body, 400)["error"]["param"].dump(); };
+  const auto param = [&](const Json& body) {
+    return server.post("/v1/chat/completions", body, 400)["error"]["param"].dump();
+  };
   EXPECT_EQ(param(chat(sound, {{"n", 2}})), "\"n\"");
   EXPECT_EQ(param(chat(sound, {{"logprobs", true}})), "\"logprobs\"");
   EXPECT_EQ(param(chat(base64_encode("no sound"))), "\"messages[1].content[1].input_audio.data\"");
@@ -215,7 +228,8 @@ TEST(AudioLimits, AreToldByNumber) {
   const auto exchange = small.ask("POST", "/v1/audio/transcriptions", form({{"model", "ears"}}), kForm);
   EXPECT_EQ(exchange->status(), 503);
   EXPECT_TRUE(exchange->head().headers.find("retry-after"));
-  EXPECT_EQ(small.ask("POST", "/v1/audio/transcriptions", form({{"model", "ears"}}, wave(0.5)), kForm)->status(), 200) << "it was given back";
+  EXPECT_EQ(small.ask("POST", "/v1/audio/transcriptions", form({{"model", "ears"}}, wave(0.5)), kForm)->status(), 200)
+      << "it was given back";
 }
 
 TEST(AudioLimits, RecordingsThatWaitAreBounded) {
@@ -228,7 +242,8 @@ TEST(AudioLimits, RecordingsThatWaitAreBounded) {
   engine.step = std::chrono::milliseconds(50);
   testing::TestServer server(engine, options);
   std::vector<std::shared_ptr<testing::FakeExchange>> asked;
-  for (int i = 0; i < 6; ++i) asked.push_back(server.start("POST", "/v1/audio/transcriptions", form({{"model", "ears"}}), kForm));
+  for (int i = 0; i < 6; ++i)
+    asked.push_back(server.start("POST", "/v1/audio/transcriptions", form({{"model", "ears"}}), kForm));
   int done = 0, refused = 0;
   for (const auto& exchange : asked) {
     ASSERT_TRUE(exchange->wait());
@@ -248,11 +263,13 @@ TEST(AudioLimits, AClientThatGoesAndADeadlineEndATranscription) {
   testing::FakeEngineOptions engine;
   engine.step = std::chrono::milliseconds(50);
   testing::TestServer server(engine, options);
-  const auto gone = server.start("POST", "/v1/audio/transcriptions", form({{"model", "ears"}, {"stream", "true"}}, wave(120)), kForm);
+  const auto gone =
+      server.start("POST", "/v1/audio/transcriptions", form({{"model", "ears"}, {"stream", "true"}}, wave(120)), kForm);
   ASSERT_TRUE(gone->wait_for_text("delta"));
   gone->disconnect();
   EXPECT_EQ(server.ask("POST", "/v1/audio/transcriptions", form({{"model", "ears"}}), kForm)->status(), 200);
-  const auto late = server.ask("POST", "/v1/audio/transcriptions", form({{"model", "ears"}, {"deadline_ms", "200"}}, wave(120)), kForm);
+  const auto late = server.ask("POST", "/v1/audio/transcriptions",
+                               form({{"model", "ears"}, {"deadline_ms", "200"}}, wave(120)), kForm);
   EXPECT_EQ(late->status(), 504);
 }
 

@@ -34,7 +34,8 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::chat, model);
   GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, "messages");
   request.constraint = constraint_of(*model, params.grammar, params.tools, format, reasoning);
-  add_choices(plan, {std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}}, params.n);
+  add_choices(plan, {std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}},
+              params.n);
   run_answer(context, call, std::move(plan));
 }
 }  // namespace

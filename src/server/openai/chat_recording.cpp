@@ -19,9 +19,11 @@ namespace {
 void refuse_what_has_no_meaning(const Json& body) {
   for (const char* name : {"tools", "tool_choice", "response_format", "grammar", "logprobs", "stop", "logit_bias"}) {
     const Json* value = given(body, name);
-    if (!value || *value == false || (value->is_structured() && value->empty()) || *value == "none" || *value == "auto") continue;
+    if (!value || *value == false || (value->is_structured() && value->empty()) || *value == "none" || *value == "auto")
+      continue;
     if (value->is_object() && value->value("type", "") == "text") continue;
-    refuse_field(name, fmt::format("{} is not supported: a speech model answers with its transcript", name), "unsupported_value");
+    refuse_field(name, fmt::format("{} is not supported: a speech model answers with its transcript", name),
+                 "unsupported_value");
   }
   if (const Json* n = given(body, "n"); n && *n != 1) {
     refuse_field("n", "n must be 1: a speech model answers with its transcript", "unsupported_value");
@@ -64,8 +66,8 @@ struct Request {
 
 Recording recording_of(const Request& request) {
   const std::string& bytes = request.recording.bytes;
-  return {memory_bytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}), "input_audio", request.recording.place,
-          request.options, request.params.deadline_ms};
+  return {memory_bytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}), "input_audio",
+          request.recording.place, request.options, request.params.deadline_ms};
 }
 
 AnswerHead head_of(const Request& request) {
@@ -83,13 +85,14 @@ void answer(ServerContext& context, const Request& request, EventStream* stream)
   AnswerDocument document(head_of(request), 1);
   if (stream) chunks.open(0);
   TextSoFar so_far;
-  const Transcript transcript = hear(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
-    AnswerDelta delta;
-    delta.content = so_far.add(segment);
-    if (!stream) return document.add(0, std::move(delta));
-    chunks.add(0, delta);
-    stream->send(chunks.take());
-  });
+  const Transcript transcript =
+      hear(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
+        AnswerDelta delta;
+        delta.content = so_far.add(segment);
+        if (!stream) return document.add(0, std::move(delta));
+        chunks.add(0, delta);
+        stream->send(chunks.take());
+      });
   const AnswerUsage usage = transcript_usage(*model, request.options, transcript);
   if (stream) {
     chunks.close(0, "stop");
@@ -120,9 +123,10 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
   request->call = std::move(call);
   const std::shared_ptr<Exchange> exchange = request->call.exchange;
   const bool streams = request->params.stream;
-  hear_later(context, exchange, streams, [&context, request = std::shared_ptr<const Request>(std::move(request))](EventStream* stream) {
-    answer(context, *request, stream);
-  });
+  hear_later(context, exchange, streams,
+             [&context, request = std::shared_ptr<const Request>(std::move(request))](EventStream* stream) {
+               answer(context, *request, stream);
+             });
 }
 
 }  // namespace mlxk

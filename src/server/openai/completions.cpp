@@ -19,7 +19,8 @@ Prompt prompt_of(const std::variant<std::string, std::vector<int32_t>>& given, c
   for (const int32_t id : prompt.ids) {
     if (id < 0 || id >= tokenizer.vocab_size()) {
       throw ApiError(ErrorKind::invalid,
-                     fmt::format("token id {} is out of range: the vocabulary has {}", id, tokenizer.vocab_size()), param);
+                     fmt::format("token id {} is out of range: the vocabulary has {}", id, tokenizer.vocab_size()),
+                     param);
     }
   }
   if (echo) prompt.text = tokenizer.decode(prompt.ids, false);
@@ -36,7 +37,9 @@ void answer_completion(ServerContext& context, const ApiCall& call, const Comple
     GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, param);
     request.prompt_logprobs = params.echo && params.top_logprobs >= 0;
     request.constraint = constraint_of(*model, params.grammar, {}, nullptr, {});
-    add_choices(plan, {std::move(request), Completion(model->tokenizer(), params.stops, {}), params.echo ? prompt.text : std::string()},
+    add_choices(plan,
+                {std::move(request), Completion(model->tokenizer(), params.stops, {}),
+                 params.echo ? prompt.text : std::string()},
                 params.n);
   }
   run_answer(context, call, std::move(plan));

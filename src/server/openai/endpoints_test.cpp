@@ -46,7 +46,8 @@ TEST_F(EndpointsTest, AnUnknownModelIs404Everywhere) {
   for (const char* path : {"/v1/models/nobody/nothing", "/v1/models//etc", "/v1/models/../tiny"}) {
     EXPECT_EQ(get(path, 404)["error"]["type"], "model_not_found");
   }
-  const Json nobody = {{"model", "nobody/nothing"}, {"content", "a"}, {"tokens", {1}}, {"messages", {{{"role", "user"}}}}};
+  const Json nobody = {
+      {"model", "nobody/nothing"}, {"content", "a"}, {"tokens", {1}}, {"messages", {{{"role", "user"}}}}};
   for (const char* path : {"/v1/models/load", "/v1/models/unload", "/tokenize", "/detokenize", "/apply-template"}) {
     EXPECT_EQ(server.post(path, nobody, 404)["error"]["type"], "model_not_found") << path;
   }
@@ -85,7 +86,8 @@ TEST_F(EndpointsTest, NamesTheFieldThatIsWrong) {
 }
 
 TEST_F(EndpointsTest, ATemplateGetsMessagesAsTheyCame) {
-  const Json one = server.post("/apply-template", {{"model", "tiny"}, {"messages", {{{"role", "wizard"}, {"content", "ab"}}}}});
+  const Json one =
+      server.post("/apply-template", {{"model", "tiny"}, {"messages", {{{"role", "wizard"}, {"content", "ab"}}}}});
   const auto prompt = one["prompt"].get<std::string>();
   EXPECT_NE(prompt.find("wizard"), std::string::npos) << prompt;
   EXPECT_EQ(server.post("/tokenize", {{"model", "tiny"}, {"content", prompt}})["tokens"], one["tokens"]);

@@ -26,7 +26,8 @@ struct Field {
   FieldUse use;
   Json schema;       // of its value; unless it is required, null is as good as absent
   std::string text;  // what it means
-  /// Takes the value, or the schema's default; the whole body was checked before. Null where the field is read with others.
+  /// Takes the value, or the schema's default; the whole body was checked before. Null where the field is read with
+  /// others.
   void (*read)(const Json& value, Params& params) = nullptr;
   bool required = false;
 };
@@ -50,7 +51,9 @@ void add_properties(const std::vector<Field<Params>>& fields, Json& schema) {
   for (const auto& field : fields) {
     Json property = field.required ? field.schema : schema::nullable(field.schema);
     if (!property.contains("description")) property["description"] = field.text;
-    const char* use = field.use == FieldUse::honoured ? "honoured" : field.use == FieldUse::refused ? "refused" : "without effect";
+    const char* use = field.use == FieldUse::honoured  ? "honoured"
+                      : field.use == FieldUse::refused ? "refused"
+                                                       : "without effect";
     property["x-mlxk-use"] = use;
     schema["properties"][field.name] = std::move(property);
     if (field.required) schema["required"].push_back(field.name);
@@ -87,6 +90,7 @@ inline constexpr int kMaxAnswers = 32;  // to one prompt
 void check_body(const Json& schema, const Json& body);
 
 /// An ApiError 400 about `param`.
-[[noreturn]] void refuse_field(const std::string& param, const std::string& message, const char* code = "invalid_value");
+[[noreturn]] void refuse_field(const std::string& param, const std::string& message,
+                               const char* code = "invalid_value");
 
 }  // namespace mlxk

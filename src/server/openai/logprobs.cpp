@@ -32,8 +32,8 @@ void append_list(std::string& out, std::span<const ScoredToken> scores, Write&& 
   out += ']';
 }
 
-/// {"token": logprob, …}: the likeliest, and the chosen one. Two tokens of one spelling (parts of characters) would be one
-/// key twice: the likelier stays.
+/// {"token": logprob, …}: the likeliest, and the chosen one. Two tokens of one spelling (parts of characters) would be
+/// one key twice: the likelier stays.
 void append_top(std::string& out, const TokenEvent& event, const Tokenizer& tokenizer) {
   std::vector<std::string> seen;
   out += '{';
@@ -53,7 +53,8 @@ void append_top(std::string& out, const TokenEvent& event, const Tokenizer& toke
 }  // namespace
 
 int64_t count_characters(std::string_view bytes) {
-  return std::count_if(bytes.begin(), bytes.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  return std::count_if(bytes.begin(), bytes.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
 void append_chat_logprobs(std::string& out, std::span<const ScoredToken> scores, const Tokenizer& tokenizer) {
@@ -73,7 +74,8 @@ void append_chat_logprobs(std::string& out, std::span<const ScoredToken> scores,
 
 void append_completion_logprobs(std::string& out, std::span<const ScoredToken> scores, const Tokenizer& tokenizer) {
   out += R"({"tokens":)";
-  append_list(out, scores, [&](const ScoredToken& one) { append_json_string(out, tokenizer.token_bytes(one.event.token)); });
+  append_list(out, scores,
+              [&](const ScoredToken& one) { append_json_string(out, tokenizer.token_bytes(one.event.token)); });
   out += R"(,"token_logprobs":)";
   append_list(out, scores, [&](const ScoredToken& one) {
     if (one.scored) {

@@ -139,7 +139,8 @@ class Reader {
       return content->is_array() ? read_parts(*content, path) : *content;
     }
     if (const Json* refusal = given(message, "refusal")) return *refusal;
-    if (const Json* calls = given(message, "tool_calls"); calls && !calls->empty()) return "";  // templates trim and join it
+    if (const Json* calls = given(message, "tool_calls"); calls && !calls->empty())
+      return "";  // templates trim and join it
     refuse_field(path, path + " is required unless tool_calls are given", "missing_required_parameter");
   }
 
@@ -162,7 +163,8 @@ class Reader {
                        fmt::format("Total image size ({}) exceeds limit (50 MB)", megabytes(images_bytes_)));
         }
       } else {
-        const size_t size = decoded_size(parts[i][type]["data"].get_ref<const std::string&>(), "audio", place + ".data");
+        const size_t size =
+            decoded_size(parts[i][type]["data"].get_ref<const std::string&>(), "audio", place + ".data");
         if (size > kMaxAudioBytes) {
           refuse_field(place + ".data", fmt::format("Audio size ({}) exceeds limit (50 MB)", megabytes(size)));
         }

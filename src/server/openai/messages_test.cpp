@@ -34,8 +34,9 @@ std::string refused_message(const std::string& messages) {
 }
 
 TEST(Messages, DeveloperIsSystem) {
-  const Json m = chat(R"([{"role":"developer","content":"a"},{"role":"system","content":"b"},{"role":"user","content":"c"}])")
-                     .messages;
+  const Json m =
+      chat(R"([{"role":"developer","content":"a"},{"role":"system","content":"b"},{"role":"user","content":"c"}])")
+          .messages;
   EXPECT_EQ(m[0]["role"], "system");
   EXPECT_EQ(m[1]["role"], "system");
 }

@@ -26,32 +26,93 @@ struct Operation {
 constexpr const char* kText = "text/plain";
 
 const Operation kOperations[] = {
-    {"post", "/v1/chat/completions", "createChatCompletion", "Answers a conversation", "ChatCompletionRequest",
-     "ChatCompletion", "ChatCompletionChunk", {400, 404, 413, 415, 429, 501, 503, 504, 507}},
-    {"post", "/v1/completions", "createCompletion", "Continues prompts", "CompletionRequest", "Completion",
-     "CompletionChunk", {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v1/chat/completions",
+     "createChatCompletion",
+     "Answers a conversation",
+     "ChatCompletionRequest",
+     "ChatCompletion",
+     "ChatCompletionChunk",
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v1/completions",
+     "createCompletion",
+     "Continues prompts",
+     "CompletionRequest",
+     "Completion",
+     "CompletionChunk",
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
     {"get", "/v1/models", "listModels", "The models that can be asked for; the pinned one first", nullptr, "ModelList"},
-    {"get", "/v1/models/{id}", "retrieveModel", "One model; its id may hold slashes", nullptr, "Model", nullptr, {400, 404}},
-    {"post", "/v1/models/load", "loadModel", "Loads a model (scope admin)", "ModelName", "Model", nullptr,
+    {"get",
+     "/v1/models/{id}",
+     "retrieveModel",
+     "One model; its id may hold slashes",
+     nullptr,
+     "Model",
+     nullptr,
+     {400, 404}},
+    {"post",
+     "/v1/models/load",
+     "loadModel",
+     "Loads a model (scope admin)",
+     "ModelName",
+     "Model",
+     nullptr,
      {400, 404, 413, 415, 501, 503, 507}},
-    {"post", "/v1/models/unload", "unloadModel", "Unloads a model once its requests have ended (scope admin)", "ModelName",
-     "Model", nullptr, {400, 404, 413, 415}},
-    {"post", "/tokenize", "tokenize", "A text's token ids", "TokenizeRequest", "Tokens", nullptr,
+    {"post",
+     "/v1/models/unload",
+     "unloadModel",
+     "Unloads a model once its requests have ended (scope admin)",
+     "ModelName",
+     "Model",
+     nullptr,
+     {400, 404, 413, 415}},
+    {"post",
+     "/tokenize",
+     "tokenize",
+     "A text's token ids",
+     "TokenizeRequest",
+     "Tokens",
+     nullptr,
      {400, 404, 413, 415, 501, 503, 507}},
-    {"post", "/detokenize", "detokenize", "The text of token ids", "DetokenizeRequest", "Text", nullptr,
+    {"post",
+     "/detokenize",
+     "detokenize",
+     "The text of token ids",
+     "DetokenizeRequest",
+     "Text",
+     nullptr,
      {400, 404, 413, 415, 501, 503, 507}},
-    {"post", "/apply-template", "applyTemplate", "The prompt that a model's chat template makes of messages",
-     "ApplyTemplateRequest", "Prompt", nullptr, {400, 404, 413, 415, 501, 503, 507}},
+    {"post",
+     "/apply-template",
+     "applyTemplate",
+     "The prompt that a model's chat template makes of messages",
+     "ApplyTemplateRequest",
+     "Prompt",
+     nullptr,
+     {400, 404, 413, 415, 501, 503, 507}},
     {"get", "/health", "health", "Whether the generation loop lives", nullptr, "Health", nullptr, {503}},
     {"get", "/ready", "ready", "Whether requests are taken", nullptr, "Health", nullptr, {503}},
     {"get", "/metrics", "metrics", "Counters in Prometheus' text format", nullptr, kText},
     {"get", "/version", "version", "The program's version", nullptr, "Version"},
     {"get", "/openapi.json", "openapi", "This document", nullptr, "Document"},
     {"post", "/v1/embeddings", "createEmbedding", "Not built in", nullptr, nullptr, nullptr, {501}},
-    {"post", "/v1/audio/transcriptions", "createTranscription", "What is said in a recording", "AudioForm", "Transcription",
-     "TranscriptionEvent", {400, 404, 413, 415, 429, 501, 503, 504, 507}},
-    {"post", "/v1/audio/translations", "createTranslation", "The same in English", "AudioForm", "Transcription",
-     "TranscriptionEvent", {400, 404, 413, 415, 422, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v1/audio/transcriptions",
+     "createTranscription",
+     "What is said in a recording",
+     "AudioForm",
+     "Transcription",
+     "TranscriptionEvent",
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v1/audio/translations",
+     "createTranslation",
+     "The same in English",
+     "AudioForm",
+     "Transcription",
+     "TranscriptionEvent",
+     {400, 404, 413, 415, 422, 429, 501, 503, 504, 507}},
     {"post", "/v1/audio/speech", "createSpeech", "Not built in", nullptr, nullptr, nullptr, {501}},
     {"post", "/v1/images/generations", "createImage", "Not built in", nullptr, nullptr, nullptr, {501}},
     {"post", "/v1/images/edits", "createImageEdit", "Not built in", nullptr, nullptr, nullptr, {501}},
@@ -80,7 +141,9 @@ constexpr Status kStatuses[] = {
 
 Json content(const char* type, Json schema) { return {{type, {{"schema", std::move(schema)}}}}; }
 
-bool is_form(const Operation& operation) { return operation.request && operation.request == std::string_view("AudioForm"); }
+bool is_form(const Operation& operation) {
+  return operation.request && operation.request == std::string_view("AudioForm");
+}
 
 Json success(const Operation& operation) {
   Json answer = {{"description", "Done"}};
@@ -100,7 +163,8 @@ Json success(const Operation& operation) {
 Json operation_object(const Operation& operation) {
   Json object = {{"operationId", operation.id}, {"summary", operation.summary}};
   if (std::string_view(operation.path).find("{id}") != std::string_view::npos) {
-    object["parameters"] = Json::array({{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", schema::text(1)}}});
+    object["parameters"] =
+        Json::array({{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", schema::text(1)}}});
   }
   if (operation.request) {
     const char* type = is_form(operation) ? "multipart/form-data" : "application/json";
@@ -161,6 +225,8 @@ HttpResponse show_version(ServerContext& /*context*/, const ApiCall& /*call*/) {
   return json_answer({{"version", MLXK_VERSION}, {"service", "mlx-knife-server-2.0"}});
 }
 
-HttpResponse show_openapi(ServerContext& /*context*/, const ApiCall& /*call*/) { return json_answer(openapi_document()); }
+HttpResponse show_openapi(ServerContext& /*context*/, const ApiCall& /*call*/) {
+  return json_answer(openapi_document());
+}
 
 }  // namespace mlxk

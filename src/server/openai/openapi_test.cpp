@@ -37,7 +37,9 @@ TEST(OpenApi, ShowsTheSchemasThatCheckRequests) {
 TEST(ServerApiPage, HasARowForEveryField) {
   const std::string page = read_file(std::string(MLXK_SOURCE_DIR) + "/docs/server-api.md");
   const auto expect_row = [&](const auto& field) {
-    const char* use = field.use == FieldUse::honoured ? "honoured" : field.use == FieldUse::refused ? "refused" : "without effect";
+    const char* use = field.use == FieldUse::honoured  ? "honoured"
+                      : field.use == FieldUse::refused ? "refused"
+                                                       : "without effect";
     const size_t row = page.find("\n| `" + field.name + "` | ");
     ASSERT_NE(row, std::string::npos) << field.name;
     const std::string line = page.substr(row + 1, page.find('\n', row + 1) - row - 1);

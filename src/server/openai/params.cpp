@@ -85,7 +85,8 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
   return {
       {"model", Use::honoured, text(1), "A cached name, a workspace's name, or what --model pinned",
        [](const Json& v, P& p) { p.model = v; }, true},
-      {"max_tokens", Use::honoured, integer(1, kMaxTokens), "Most tokens of an answer; absent: by the server and the context",
+      {"max_tokens", Use::honoured, integer(1, kMaxTokens),
+       "Most tokens of an answer; absent: by the server and the context",
        [](const Json& v, P& p) { p.max_tokens = v.get<int64_t>(); }},
       {"n", Use::honoured, with_default(integer(1, kMaxAnswers), 1), "Answers to each prompt",
        [](const Json& v, P& p) { p.n = whole(v); }},
@@ -99,15 +100,17 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
       // 0 leaves only the likeliest.
       {"top_p", Use::honoured, with_default(number(0, 1), 0.9), "Keeps the likeliest tokens of that mass; 1 is off",
        [](const Json& v, P& p) { p.sampling.top_p = std::max(real(v), std::numeric_limits<float>::min()); }},
-      {"top_k", Use::honoured, with_default(integer(0, 1'000'000), 0), "Keeps so many of the likeliest tokens; 0 is off",
-       [](const Json& v, P& p) { p.sampling.top_k = whole(v); }},
-      {"min_p", Use::honoured, with_default(number(0, 1), 0), "Keeps tokens that are so likely relative to the likeliest",
+      {"top_k", Use::honoured, with_default(integer(0, 1'000'000), 0),
+       "Keeps so many of the likeliest tokens; 0 is off", [](const Json& v, P& p) { p.sampling.top_k = whole(v); }},
+      {"min_p", Use::honoured, with_default(number(0, 1), 0),
+       "Keeps tokens that are so likely relative to the likeliest",
        [](const Json& v, P& p) { p.sampling.min_p = real(v); }},
       {"xtc_probability", Use::honoured, with_default(number(0, 1), 0), "How often XTC removes the top choices",
        [](const Json& v, P& p) { p.sampling.xtc_probability = real(v); }},
       {"xtc_threshold", Use::honoured, with_default(number(0, 0.5), 0.1), "What XTC calls a top choice",
        [](const Json& v, P& p) { p.sampling.xtc_threshold = real(v); }},
-      {"repetition_penalty", Use::honoured, with_default(number(0, 100), 1.1), "Divides the logits of recent tokens; 1 is off",
+      {"repetition_penalty", Use::honoured, with_default(number(0, 100), 1.1),
+       "Divides the logits of recent tokens; 1 is off",
        [](const Json& v, P& p) { p.sampling.repetition_penalty = real(v); }},
       {"repetition_context_size", Use::honoured, penalty_window, "How many recent tokens that are; 0: all",
        [](const Json& v, P& p) { p.sampling.repetition_context_size = whole(v); }},
@@ -130,13 +133,14 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
       {"dry_penalty_last_n", Use::honoured, with_default(integer(-1, 1'000'000), -1),
        "How many recent tokens DRY looks at; -1: all, 0: none",
        [](const Json& v, P& p) { p.sampling.dry_penalty_last_n = whole(v); }},
-      {"dry_sequence_breakers", Use::honoured,
-       with_default(array(text(1, 40), 0, 16), {"\n", ":", "\"", "*"}), "Texts that end what counts as repeated",
+      {"dry_sequence_breakers", Use::honoured, with_default(array(text(1, 40), 0, 16), {"\n", ":", "\"", "*"}),
+       "Texts that end what counts as repeated",
        [](const Json& v, P& p) { p.dry_sequence_breakers = v.get<std::vector<std::string>>(); }},
       {"logit_bias", Use::honoured,
        with(object(), {{"additionalProperties", number(-100, 100)}, {"maxProperties", 4096}}),
        "Token id → what is added to its logit", read_logit_bias},
-      {"response_format", Use::honoured, response_format_schema(), "What the answer's text is held to", read_response_format},
+      {"response_format", Use::honoured, response_format_schema(), "What the answer's text is held to",
+       read_response_format},
       {"grammar", Use::honoured,
        object({{"type", one_of({"lark", "regex"})}, {"source", text(1, kMaxGrammar)}}, {"type", "source"}),
        "A Lark grammar or a regular expression that the answer is held to", read_grammar},
@@ -147,7 +151,8 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
                {"include_obfuscation", nullable({{"type", "boolean"}, {"enum", {false}}})}}),
        "Only with stream; include_usage adds a last chunk with the usage",
        [](const Json& v, P& p) { p.include_usage = given(v, "include_usage") && v["include_usage"].get<bool>(); }},
-      {"deadline_ms", Use::honoured, integer(1, 86'400'000), "Time for the whole answer; refused early when it cannot be met",
+      {"deadline_ms", Use::honoured, integer(1, 86'400'000),
+       "Time for the whole answer; refused early when it cannot be met",
        [](const Json& v, P& p) { p.deadline_ms = v.get<int64_t>(); }},
       {"user", Use::without_effect, text(), "An end user of the client's"},
   };
@@ -173,7 +178,8 @@ const std::vector<Field<AnswerParams>>& answer_fields() {
 }
 
 const Field<AnswerParams>& answer_field(const std::string& name) {
-  return *std::find_if(answer_fields().begin(), answer_fields().end(), [&](const auto& field) { return field.name == name; });
+  return *std::find_if(answer_fields().begin(), answer_fields().end(),
+                       [&](const auto& field) { return field.name == name; });
 }
 
 template <class Params>

@@ -14,8 +14,8 @@
 
 namespace mlxk {
 
-/// What chat and completion requests have in common; every field was checked, and those that are absent have the defaults of
-/// the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
+/// What chat and completion requests have in common; every field was checked, and those that are absent have the
+/// defaults of the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
 struct AnswerParams {
   std::string model;
   Sampling sampling;              // without dry_breakers, which are the tokenizer's matter:
@@ -31,7 +31,7 @@ struct AnswerParams {
 };
 
 struct ChatParams : AnswerParams {
-  Json messages;                  // as templates want them: tool arguments are objects, developer is system where needed
+  Json messages;  // as templates want them: tool arguments are objects, developer is system where needed
   Json template_kwargs = Json::object();  // chat_template_kwargs, reasoning_effort
   ToolOptions tools;
   bool has_images = false, has_audio = false;
@@ -42,7 +42,8 @@ struct CompletionParams : AnswerParams {
   bool echo = false;
 };
 
-/// Honours or refuses every field of the body; throws ApiError 400 naming the field. Unknown fields are named in a warning log.
+/// Honours or refuses every field of the body; throws ApiError 400 naming the field. Unknown fields are named in a
+/// warning log.
 ChatParams parse_chat(const Json& body);
 CompletionParams parse_completion(const Json& body);
 

@@ -26,7 +26,8 @@ Json tools_schema() {
 Json tool_choice_schema() {
   const Json named = object({{"type", one_of({"function"})}, {"function", object({{"name", text(1)}}, {"name"})}},
                             {"type", "function"});
-  const Json allowed = object({{"mode", one_of({"auto", "required"})}, {"tools", array(named, 1, 128)}}, {"mode", "tools"});
+  const Json allowed =
+      object({{"mode", one_of({"auto", "required"})}, {"tools", array(named, 1, 128)}}, {"mode", "tools"});
   return any_of({one_of({"none", "auto", "required"}), named,
                  object({{"type", one_of({"allowed_tools"})}, {"allowed_tools", allowed}}, {"type", "allowed_tools"})});
 }
@@ -66,7 +67,8 @@ bool has_tool(const Json& tools, const std::string& name) {
 }
 
 void require_tool(const Json& tools, const std::string& name, const std::string& param) {
-  if (!has_tool(tools, name)) refuse_field(param, fmt::format("{} names {}, which is none of tools", param, shown(name)));
+  if (!has_tool(tools, name))
+    refuse_field(param, fmt::format("{} names {}, which is none of tools", param, shown(name)));
 }
 
 /// Leaves the tools that tool_choice.allowed_tools names.

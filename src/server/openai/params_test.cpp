@@ -161,7 +161,8 @@ TEST(ParseChat, HandsReasoningToTheTemplate) {
   const Json high = chat(R"("reasoning_effort":"high")").template_kwargs;
   EXPECT_EQ(high["reasoning_effort"], "high");
   EXPECT_EQ(high["enable_thinking"], true);
-  const Json none = chat(R"("reasoning_effort":"none","chat_template_kwargs":{"thinking":true,"x":[1]})").template_kwargs;
+  const Json none =
+      chat(R"("reasoning_effort":"none","chat_template_kwargs":{"thinking":true,"x":[1]})").template_kwargs;
   EXPECT_EQ(none["enable_thinking"], false);
   EXPECT_EQ(none["thinking"], true) << "what the client writes itself counts";
   EXPECT_EQ(none["x"], Json::array({1}));
@@ -325,7 +326,8 @@ TEST(ParseCompletion, RefusesByName) {
 }
 
 TEST(ParseChat, AcceptsWithoutEffect) {
-  const ChatParams p = chat(R"("store":true,"metadata":{"a":"b"},"service_tier":"flex","safety_identifier":"x","user":"u",
+  const ChatParams p =
+      chat(R"("store":true,"metadata":{"a":"b"},"service_tier":"flex","safety_identifier":"x","user":"u",
     "prompt_cache_key":"k","prompt_cache_retention":"24h","chunk":5,"some_new_field":{"a":1})");
   EXPECT_EQ(p.messages.size(), 1);
 }

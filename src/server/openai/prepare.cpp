@@ -83,14 +83,16 @@ void add_choices(AnswerPlan& plan, ChoicePlan first, int count) {
   for (int i = 1; i < count; ++i) {
     ChoicePlan next{first.request, first.completion.again(), first.echo};
     next.request.constraint = another_constraint(first.request.constraint);
-    if (next.request.sampling.seed) *next.request.sampling.seed += static_cast<uint64_t>(i);  // the choices are to differ
+    if (next.request.sampling.seed)
+      *next.request.sampling.seed += static_cast<uint64_t>(i);  // the choices are to differ
     plan.choices.push_back(std::move(next));
   }
   plan.choices.insert(plan.choices.end() - (count - 1), std::move(first));
 }
 
-std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar, const ToolOptions& tools,
-                                               const ToolFormat* format, const ReasoningFormat& reasoning) {
+std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar,
+                                               const ToolOptions& tools, const ToolFormat* format,
+                                               const ReasoningFormat& reasoning) {
   using Kind = AnswerGrammar::Kind;
   if (grammar.kind == Kind::none && !format) return nullptr;
   const bool json = grammar.kind == Kind::json_object || grammar.kind == Kind::json_schema;

@@ -12,13 +12,13 @@
 
 namespace mlxk {
 
-/// Calls `then` with the model that `params` asks for: at once where it is loaded, else on a preparation thread once it is.
-/// What either throws is the answer.
+/// Calls `then` with the model that `params` asks for: at once where it is loaded, else on a preparation thread once it
+/// is. What either throws is the answer.
 void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
                 std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then);
 
-/// A chat with a recording: a speech model answers `call` with its transcript. `params` are of `body`. Throws what the model,
-/// or a transcript, cannot do.
+/// A chat with a recording: a speech model answers `call` with its transcript. `params` are of `body`. Throws what the
+/// model, or a transcript, cannot do.
 void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params);
 
 /// For "created".
@@ -31,8 +31,8 @@ void check_connected(const ApiCall& call);
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
                        std::shared_ptr<const ServedText> model);
 
-/// The engine's request for the first choice of a prompt. Throws ApiError 400 naming `param` where the prompt is empty or too
-/// long.
+/// The engine's request for the first choice of a prompt. Throws ApiError 400 naming `param` where the prompt is empty
+/// or too long.
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
                                const ServedText& model, const std::vector<int32_t>& prompt, const std::string& param);
 
@@ -53,7 +53,8 @@ auto naming(const char* param, Act act) {
 }
 
 /// make_constraint for what the request asks; null where it asks for nothing. Throws ApiError naming the field.
-std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar, const ToolOptions& tools,
-                                               const ToolFormat* format, const ReasoningFormat& reasoning);
+std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar,
+                                               const ToolOptions& tools, const ToolFormat* format,
+                                               const ReasoningFormat& reasoning);
 
 }  // namespace mlxk

@@ -157,7 +157,8 @@ bool within(size_t count, const Json& schema, const char* least, const char* mos
 
 /// Whether `value`, whose type is right, keeps to the keywords of its type.
 bool keeps_limits(const Json& schema, const Json& value) {
-  if (schema.contains("enum") && std::find(schema["enum"].begin(), schema["enum"].end(), value) == schema["enum"].end()) {
+  if (schema.contains("enum") &&
+      std::find(schema["enum"].begin(), schema["enum"].end(), value) == schema["enum"].end()) {
     return false;
   }
   if (value.is_string()) {
@@ -297,7 +298,8 @@ class Walk {
     return false;
   }
   bool refuse_unsupported(const Json& schema) {
-    return refuse(fmt::format("{} is not supported: {}", path, schema.value("description", "")), "unsupported_parameter");
+    return refuse(fmt::format("{} is not supported: {}", path, schema.value("description", "")),
+                  "unsupported_parameter");
   }
 };
 

@@ -41,8 +41,8 @@ std::string render(const ServedText& model, const Json& body) {
   if (!model.chat_template()) {
     const Checked checked = check(messages_schema(), messages);
     if (checked.violation) {
-      refuse_field("messages" + checked.violation->path, "a model without a chat template takes plain messages: messages" +
-                                                             checked.violation->message);
+      refuse_field("messages" + checked.violation->path,
+                   "a model without a chat template takes plain messages: messages" + checked.violation->message);
     }
     return plain_conversation(read_messages(messages).messages);
   }
@@ -73,15 +73,15 @@ const Json& detokenize_schema() {
 }
 
 const Json& apply_template_schema() {
-  static const Json schema =
-      object({{"model", answer_field("model").schema},
-              {"messages", with(array(Json::object(), 1, kMaxIds), {{"description", "Anything that the template takes"}})},
-              {"tools", nullable(array(Json::object(), 0, kMaxIds))},
-              {"documents", nullable(array(Json::object(), 0, kMaxIds))},
-              {"add_generation_prompt", nullable(with(boolean(), {{"default", true}}))},
-              {"reasoning_effort", nullable(text())},
-              {"chat_template_kwargs", nullable(object())}},
-             {"model", "messages"});
+  static const Json schema = object(
+      {{"model", answer_field("model").schema},
+       {"messages", with(array(Json::object(), 1, kMaxIds), {{"description", "Anything that the template takes"}})},
+       {"tools", nullable(array(Json::object(), 0, kMaxIds))},
+       {"documents", nullable(array(Json::object(), 0, kMaxIds))},
+       {"add_generation_prompt", nullable(with(boolean(), {{"default", true}}))},
+       {"reasoning_effort", nullable(text())},
+       {"chat_template_kwargs", nullable(object())}},
+      {"model", "messages"});
   return schema;
 }
 
@@ -102,8 +102,9 @@ HttpResponse detokenize(ServerContext& context, const ApiCall& call) {
   const auto ids = body["tokens"].get<std::vector<int32_t>>();
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= model->tokenizer()->vocab_size()) {
-      refuse_field(fmt::format("tokens[{}]", i), fmt::format("tokens[{}] must be below the vocabulary's size of {}, got {}",
-                                                             i, model->tokenizer()->vocab_size(), ids[i]));
+      refuse_field(fmt::format("tokens[{}]", i),
+                   fmt::format("tokens[{}] must be below the vocabulary's size of {}, got {}", i,
+                               model->tokenizer()->vocab_size(), ids[i]));
     }
   }
   return json_answer({{"content", model->tokenizer()->decode(ids, /*skip_special_tokens=*/false)}});

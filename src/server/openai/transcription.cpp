@@ -42,7 +42,8 @@ class ClientSound : public SampleSource {
     try {
       work();
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::unsupported) throw ApiError(error.kind(), error.what(), param_, "unsupported_codec", 415);
+      if (error.kind() == ErrorKind::unsupported)
+        throw ApiError(error.kind(), error.what(), param_, "unsupported_codec", 415);
       throw ApiError(error.kind(), error.what(), param_, "invalid_audio");
     }
   }
@@ -59,7 +60,9 @@ Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech&
   std::optional<Clock::time_point> deadline;
   if (recording.deadline_ms) deadline = call.arrived + std::chrono::milliseconds(*recording.deadline_ms);
   const auto is_late = [&] { return deadline && Clock::now() >= *deadline; };
-  const auto late = [] { return ApiError(ErrorKind::deadline, "deadline_ms passed before the recording was heard", "deadline_ms"); };
+  const auto late = [] {
+    return ApiError(ErrorKind::deadline, "deadline_ms passed before the recording was heard", "deadline_ms");
+  };
   if (is_late()) throw late();
   ClientSound sound(recording, context.audio_limit);
   TranscribeEvents events;
@@ -112,7 +115,8 @@ int64_t sound_tokens(const Transcript& transcript) {
   return static_cast<int64_t>(std::ceil(transcript.duration * kTokensASecond));
 }
 
-AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options, const Transcript& transcript) {
+AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options,
+                             const Transcript& transcript) {
   AnswerUsage usage;
   usage.prompt_tokens = sound_tokens(transcript);
   for (const std::string* text : {&options.initial_prompt, &options.hotwords}) {

@@ -25,13 +25,14 @@ struct Recording {
   std::optional<int64_t> deadline_ms;
 };
 
-/// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) when the client goes. Throws
-/// ApiError: 400 for what is broken, 415 for a codec that is not built in, 504 once the deadline has passed; the engine's Error.
+/// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) when the client goes.
+/// Throws ApiError: 400 for what is broken, 415 for a codec that is not built in, 504 once the deadline has passed; the
+/// engine's Error.
 Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech& model, Recording recording,
                 const std::function<void(const SpeechSegment&)>& on_segment = {});
 
-/// Runs `work` on a thread that transcribes; what it throws is the answer. With `streams` it gets the stream to write to, which
-/// is kept alive while it waits; else null. Throws ApiError 429 when too many wait.
+/// Runs `work` on a thread that transcribes; what it throws is the answer. With `streams` it gets the stream to write
+/// to, which is kept alive while it waits; else null. Throws ApiError 429 when too many wait.
 void hear_later(ServerContext& context, const std::shared_ptr<Exchange>& exchange, bool streams,
                 std::function<void(EventStream* stream)> work);
 

@@ -60,7 +60,12 @@ struct FakeScript {
 class FakeEngineSequence : public Sequence {
  public:
   FakeEngineSequence(GenerateRequest request, FakeScript script, int64_t cached, int64_t part, int32_t vocab)
-      : request_(std::move(request)), script_(std::move(script)), cached_(cached), done_(cached), part_(part), vocab_(vocab) {}
+      : request_(std::move(request)),
+        script_(std::move(script)),
+        cached_(cached),
+        done_(cached),
+        part_(part),
+        vocab_(vocab) {}
 
   void step(const std::function<void(const Event&)>& sink) {
     const auto prompt = static_cast<int64_t>(request_.prompt.size());
@@ -74,7 +79,8 @@ class FakeEngineSequence : public Sequence {
       sink(FailedEvent{ErrorKind::bad_model, "logits that are not finite"});
       return;
     }
-    if (script_.kind == FakeScript::Kind::fail_step && tokens_ == 3) throw Error(ErrorKind::memory, "the device is full");
+    if (script_.kind == FakeScript::Kind::fail_step && tokens_ == 3)
+      throw Error(ErrorKind::memory, "the device is full");
     const int32_t token = next();
     ++tokens_;
     const auto& ends = request_.eos_token_ids;
@@ -119,7 +125,8 @@ class FakeEngineSequence : public Sequence {
     TokenEvent event{token};
     if (request_.top_logprobs < 0) return event;
     event.logprob = -0.25F * static_cast<float>(1 + token % 7);
-    for (int i = 0; i < request_.top_logprobs; ++i) event.top.push_back({(token + i) % vocab_, event.logprob - static_cast<float>(i)});
+    for (int i = 0; i < request_.top_logprobs; ++i)
+      event.top.push_back({(token + i) % vocab_, event.logprob - static_cast<float>(i)});
     return event;
   }
 

@@ -60,7 +60,8 @@ class IoThread {
 /// One request being answered, without a socket: keeps what the client would have got.
 class FakeExchange : public Exchange {
  public:
-  explicit FakeExchange(std::shared_ptr<IoThread> io, std::string id = "request-1") : io_(std::move(io)), id_(std::move(id)) {}
+  explicit FakeExchange(std::shared_ptr<IoThread> io, std::string id = "request-1")
+      : io_(std::move(io)), id_(std::move(id)) {}
 
   const std::string& request_id() const override { return id_; }
   void respond(HttpResponse response) override {

@@ -153,8 +153,9 @@ inline std::vector<Assembled> assemble(const std::string& body, Json* usage = nu
       for (const Json& call : delta.value("tool_calls", Json::array())) {
         const auto number = call["index"].get<size_t>();
         if (number >= choice.calls.size()) {
-          choice.calls.push_back({{"id", call["id"]}, {"type", call["type"]}, {"function", {{"name", call["function"]["name"]},
-                                                                                           {"arguments", ""}}}});
+          choice.calls.push_back({{"id", call["id"]},
+                                  {"type", call["type"]},
+                                  {"function", {{"name", call["function"]["name"]}, {"arguments", ""}}}});
         }
         auto& arguments = choice.calls[number]["function"]["arguments"].get_ref<std::string&>();
         arguments += call["function"].value("arguments", "");

@@ -51,7 +51,8 @@ inline Json tokenizer_json() {
     added.push_back({{"id", next++}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
                      {"normalized", false}, {"special", true}});
   }
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  const Json byte_level = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
@@ -67,12 +68,14 @@ inline Json tokenizer_json() {
 }
 }  // namespace tiny
 
-/// Writes a chat model that Probe finds healthy and that no engine but a fake one can run: reasoning in <think>, tool calls
-/// in <tool_call>, every text in bytes, a context of `context` tokens.
+/// Writes a chat model that Probe finds healthy and that no engine but a fake one can run: reasoning in <think>, tool
+/// calls in <tool_call>, every text in bytes, a context of `context` tokens.
 inline void write_tiny_model(const std::filesystem::path& folder, int64_t context = 4096) {
   namespace fs = std::filesystem;
   fs::create_directories(folder);
-  const auto write = [&](const char* name, const std::string& text) { std::ofstream(folder / name, std::ios::binary) << text; };
+  const auto write = [&](const char* name, const std::string& text) {
+    std::ofstream(folder / name, std::ios::binary) << text;
+  };
   write("config.json", dump_json({{"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}, {"hidden_size", 64},
                                   {"num_hidden_layers", 1}, {"num_attention_heads", 1}, {"intermediate_size", 64},
                                   {"rms_norm_eps", 1e-5}, {"vocab_size", 269}, {"max_position_embeddings", context}}));

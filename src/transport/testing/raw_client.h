@@ -130,7 +130,8 @@ class RawClient {
     const timeval patience{10, 0};
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (::connect(socket_, address, size) != 0) throw std::runtime_error(std::string("connect: ") + std::strerror(errno));
+    if (::connect(socket_, address, size) != 0)
+      throw std::runtime_error(std::string("connect: ") + std::strerror(errno));
   }
   std::string take(size_t count) {
     std::string taken = buffer_.substr(0, count);

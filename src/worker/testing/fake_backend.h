@@ -125,8 +125,8 @@ class FakeModel : public TextModel {
   ModelFacts facts_{.model_type = "fake", .vocab_size = 100};
 };
 
-/// A backend that counts. The folder "absent" throws not_found, "broken" bad_model half-way; "pieces" tells its progress
-/// five times, others once. Made on the worker thread.
+/// A backend that counts. The folder "absent" throws not_found, "broken" bad_model half-way; "pieces" tells its
+/// progress five times, others once. Made on the worker thread.
 class FakeBackend : public Backend {
  public:
   explicit FakeBackend(std::shared_ptr<FakeCounters> counters) : guard_(std::move(counters)) {}
