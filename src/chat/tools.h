@@ -14,8 +14,8 @@ namespace mlxk {
 /// What a request says of tools.
 struct ToolOptions {
   enum class Choice { none, automatic, required, named };
-  Json tools =
-      Json::array();  // OpenAI's: [{"type":"function","function":{"name","description","parameters","strict"}}]
+  // OpenAI's: [{"type":"function","function":{"name","description","parameters","strict"}}]
+  Json tools = Json::array();
   Choice choice = Choice::automatic;  // none also where there are no tools
   std::string name;                   // of Choice::named
   bool parallel = true;               // more than one call in an answer

@@ -49,8 +49,8 @@ struct AttentionProblem {
   float soft_cap = 0;    // scores become cap * tanh(score / cap); 0: as they are
   int64_t window = 0;    // sees only the newest window - keep of those and the first keep; 0: all
   int64_t keep = 0;
-  int64_t ring =
-      0;  // slots that are stored: later positions take the slots of earlier ones, but the first keep; 0: all
+  // slots that are stored: later positions take the slots of earlier ones, but the first keep; 0: all
+  int64_t ring = 0;
   const float* sinks = nullptr;         // [heads]: a score in the sum of weights that has no value
   const float* query_scales = nullptr;  // multiplied onto query i of row b: [b * query_scale_row + i]
   int64_t query_scale_row = 0;

@@ -33,8 +33,8 @@ struct CpuAttentionStep {
   std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: what the rotation goes by instead
   std::optional<mx::array> query_scale = {};       // [B or 1, 1, L, 1] float32: multiplied onto the queries
   std::optional<mx::array> sinks = {};             // [heads] float32
-  std::optional<mx::array> mask =
-      {};  // [B or 1, heads or 1, L, T >= every position] bool or float32: instead of causality
+  // [B or 1, heads or 1, L, T >= every position] bool or float32: instead of causality
+  std::optional<mx::array> mask = {};
 };
 
 struct CpuAttended {

@@ -9,8 +9,8 @@
 namespace mlxk {
 
 namespace {
-constexpr size_t kPromptBytes =
-    32 << 20;  // a context of a million tokens is some 5 MB; the rest is for tools and schemas
+// a context of a million tokens is some 5 MB; the rest is for tools and schemas
+constexpr size_t kPromptBytes = 32 << 20;
 constexpr size_t kSmallBytes = 64 << 10;
 constexpr size_t kFormBytes = 1 << 20;
 constexpr const char* kNoSpeech = "Speaking is not built into this server.";

@@ -15,8 +15,8 @@ namespace mlxk {
 struct ToolFunction {
   std::string name;
   Json parameters;      // an object: its schema
-  bool strict =
-      false;  // a schema that cannot be held to in full is refused; otherwise what is not known of it is left out
+  // a schema that cannot be held to in full is refused; otherwise what is not known of it is left out
+  bool strict = false;
 };
 
 /// A Lark grammar in the making. Expressions are text that stands in the bodies of rules.
