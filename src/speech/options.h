@@ -34,8 +34,7 @@ struct TranscribeOptions {
   std::string append_punctuations = "\"'.。,，!！?？:：”)]}、";
   bool drop_unheard = true;  // text where nothing is heard that could be speech, and that the model is not sure of
   bool only_voice = false;   // what is no voice is left out before anything is decoded; not together with clips
-  std::optional<double>
-      hallucination_silence_threshold;  // with words: longer silence around a doubtful span is skipped
+  std::optional<double> hallucination_silence_threshold;  // with words: longer silence around doubt is skipped
   std::optional<uint64_t> seed;
 };
 

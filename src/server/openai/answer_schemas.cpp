@@ -121,18 +121,18 @@ Json transcription() {
   const Json seconds = real();
   const Json usage = exactly({{"type", constant("duration")}, {"seconds", count()}});
   const Json word = exactly({{"word", string()}, {"start", seconds}, {"end", seconds}});
-  const Json segment = object({{"id", count()},
-                               {"seek", count()},
-                               {"start", seconds},
-                               {"end", seconds},
-                               {"text", string()},
-                               {"tokens", list(count())},
-                               {"temperature", real()},
-                               {"avg_logprob", real()},
-                               {"compression_ratio", real()},
-                               {"no_speech_prob", real()}},
-                              {"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob",
-                               "compression_ratio", "no_speech_prob"});
+  const Json doubt = with(one_of({"repeats", "guess"}), {{"description", "No better at the last temperature"}});
+  const Json segment = exactly({{"id", count()},
+                                {"seek", count()},
+                                {"start", seconds},
+                                {"end", seconds},
+                                {"text", string()},
+                                {"tokens", list(count())},
+                                {"temperature", real()},
+                                {"avg_logprob", real()},
+                                {"compression_ratio", real()},
+                                {"no_speech_prob", real()}},
+                               {{"doubt", doubt}});
   return exactly({{"text", string()}, {"usage", usage}},
                  {{"task", one_of({"transcribe", "translate"})}, {"language", string()}, {"duration", seconds},
                   {"words", list(word)}, {"segments", list(segment)}});
