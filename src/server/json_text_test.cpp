@@ -30,7 +30,7 @@ TEST(JsonText, turns_what_is_not_utf8_into_replacement_characters) {
   for (const std::string text :
        {"\xC3", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xF0\x9F\x99", "\x80"}) {
     const std::string json = as_json(text);
-    EXPECT_NO_THROW(Json::parse(json)) << json;  // the parser refuses invalid UTF-8
+    EXPECT_TRUE(Json::accept(json)) << json;  // the parser refuses invalid UTF-8
     EXPECT_EQ(json.find(text), std::string::npos);
   }
 }

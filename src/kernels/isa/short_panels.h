@@ -174,7 +174,7 @@ static void short_panels(const FloatWeight* w, const float* bias, const ShortRow
 
 // Attention of whole sequences by the same products.
 
-enum { kShortQueries = 24 };
+static constexpr int64_t kShortQueries = 24;
 
 static inline int64_t up_to(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
