@@ -38,5 +38,9 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 
 /// `document` as one event.
 std::string event_of(std::string_view document);
+/// What ends a stream, and what is sent where nothing else is to say.
+constexpr std::string_view kLastEvent = "data: [DONE]\n\n", kStreamComment = ": keep-alive\n\n";
+/// The beginning of an answer of events, with the first of them.
+HttpResponse stream_head(std::string events);
 
 }  // namespace mlxk

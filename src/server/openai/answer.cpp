@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "server/api_error.h"
+#include "server/event_stream.h"
 #include "server/metrics.h"
 #include "server/openai/answer_choice.h"
 #include "server/openai/answer_writer.h"
@@ -182,14 +183,9 @@ void Answer::echo(size_t choice, const std::vector<TokenEvent>& scored) {
 
 void Answer::open_stream() {
   if (!stream_ || std::exchange(streaming_, true)) return;
-  HttpResponse head;
-  head.content_type = "text/event-stream; charset=utf-8";
-  head.headers.add("Cache-Control", "no-cache");
-  head.headers.add("X-Accel-Buffering", "no");  // proxies pass each event on at once
   for (size_t i = 0; i < rows_.size(); ++i) stream_->open(static_cast<int>(i));
-  head.body = stream_->take();
   quiet_ = false;
-  exchange_->begin(std::move(head));
+  exchange_->begin(stream_head(stream_->take()));
 }
 
 void Answer::close(size_t choice, const DoneEvent& done) {

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <utility>
 
+#include "server/event_stream.h"
 #include "server/json_text.h"
 #include "server/openai/answer_writer.h"
 #include "server/openai/logprobs.h"
@@ -120,16 +121,15 @@ void AnswerStream::end(const AnswerUsage& usage) {
     append_usage(out_, usage);
     out_ += "}\n\n";
   }
-  out_ += "data: [DONE]\n\n";
+  out_ += kLastEvent;
 }
 
 void AnswerStream::fail(std::string_view document) {
-  out_ += "data: ";
-  out_ += document;
-  out_ += "\n\ndata: [DONE]\n\n";
+  out_ += event_of(document);
+  out_ += kLastEvent;
 }
 
-void AnswerStream::comment() { out_ += ": keep-alive\n\n"; }
+void AnswerStream::comment() { out_ += kStreamComment; }
 
 std::string AnswerStream::take() { return std::exchange(out_, {}); }
 

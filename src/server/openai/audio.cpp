@@ -85,7 +85,7 @@ std::string done_event(const ServedSpeech& model, const AudioParams& params, con
                   {"input_token_details", {{"audio_tokens", sound}, {"text_tokens", usage.prompt_tokens - sound}}},
                   {"output_tokens", usage.completion_tokens},
                   {"total_tokens", usage.prompt_tokens + usage.completion_tokens}}}}) +
-         event_of("[DONE]");
+         std::string(kLastEvent);
 }
 
 /// An upload that is complete.

@@ -70,19 +70,12 @@ Recording recording_of(const Request& request) {
           request.recording.place, request.options, request.params.deadline_ms};
 }
 
-AnswerHead head_of(const Request& request) {
-  AnswerHead head;
-  head.id = random_id("chatcmpl-");
-  head.model = request.params.model;
-  head.created = seconds_since_1970();
-  return head;
-}
-
 void answer(ServerContext& context, const Request& request, EventStream* stream) {
   const auto model = as_speech(
       context.models.acquire(request.params.model, RequestFacts{Context::server, request.params.has_images, true}));
-  AnswerStream chunks(head_of(request), request.params.include_usage);
-  AnswerDocument document(head_of(request), 1);
+  const AnswerHead head = new_head(AnswerHead::Kind::chat, request.params.model);
+  AnswerStream chunks(head, request.params.include_usage);
+  AnswerDocument document(head, 1);
   if (stream) chunks.open(0);
   TextSoFar so_far;
   const Transcript transcript =

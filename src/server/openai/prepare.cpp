@@ -31,17 +31,20 @@ void check_connected(const ApiCall& call) {
   if (call.exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
 }
 
-int64_t seconds_since_1970() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+AnswerHead new_head(AnswerHead::Kind kind, const std::string& model) {
+  AnswerHead head;
+  head.kind = kind;
+  head.id = random_id(kind == AnswerHead::Kind::chat ? "chatcmpl-" : "cmpl-");
+  head.model = model;
+  head.created =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return head;
 }
 
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
                        std::shared_ptr<const ServedText> model) {
   AnswerPlan plan;
-  plan.head.kind = kind;
-  plan.head.id = random_id(kind == AnswerHead::Kind::chat ? "chatcmpl-" : "cmpl-");
-  plan.head.model = params.model;
-  plan.head.created = seconds_since_1970();
+  plan.head = new_head(kind, params.model);
   plan.head.logprobs = params.top_logprobs >= 0;
   plan.head.tokenizer = model->tokenizer();
   plan.model = std::move(model);

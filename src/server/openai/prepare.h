@@ -21,8 +21,8 @@ void with_model(ServerContext& context, ApiCall call, const AnswerParams& params
 /// model, or a transcript, cannot do.
 void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params);
 
-/// For "created".
-int64_t seconds_since_1970();
+/// The head of an answer that begins now, under an id of its own.
+AnswerHead new_head(AnswerHead::Kind kind, const std::string& model);
 
 /// Throws cancelled when the client has gone: nobody waits for the rest of the preparation.
 void check_connected(const ApiCall& call);
