@@ -17,13 +17,8 @@ namespace mlxk {
 namespace {
 
 uint64_t count_of(const Json& entry, const char* key) {
-  const auto found = entry.find(key);
-  return found != entry.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-}
-
-bool flag_of(const Json& entry, const char* key) {  // "gated" is false, "auto" or "manual"
-  const auto found = entry.find(key);
-  return found != entry.end() && (found->is_string() || (found->is_boolean() && found->get<bool>()));
+  const Json& value = value_at(entry, key);
+  return value.is_number_unsigned() ? value.get<uint64_t>() : 0;
 }
 
 /// The hub's description of a model as ours; null when it names none.
@@ -38,8 +33,8 @@ Json model_of(const Json& entry, const std::vector<CachedRepo>& cached) {
           {"likes", count_of(entry, "likes")},
           {"last_modified", modified.size() >= 19 ? Json(modified.substr(0, 19) + "Z") : Json()},
           {"task", task.empty() ? Json() : Json(task)},
-          {"gated", flag_of(entry, "gated")},
-          {"private", flag_of(entry, "private")},
+          {"gated", hub_flag(entry, "gated")},
+          {"private", hub_flag(entry, "private")},
           {"cached", here}};
 }
 

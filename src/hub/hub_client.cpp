@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "hub/repo_id.h"
 #include "hub/retry.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -37,12 +38,12 @@ std::string server_text(const HttpReply& response) {
   return text;
 }
 
-bool flag_of(const Json& entry, const char* key) {  // "gated" is false, "auto" or "manual"
-  const auto found = entry.find(key);
-  return found != entry.end() && (found->is_string() || (found->is_boolean() && found->get<bool>()));
-}
-
 }  // namespace
+
+bool hub_flag(const Json& entry, std::string_view key) {
+  const Json& value = value_at(entry, key);
+  return value.is_string() || value == true;
+}
 
 HubClient::HubClient(HubSettings settings, std::function<bool()> cancelled)
     : settings_(std::move(settings)), cancelled_(std::move(cancelled)) {
@@ -125,7 +126,7 @@ HubRepo HubClient::repo(const std::string& name, const std::string& revision) {
     throw Error(ErrorKind::bad_model, fmt::format("{} names no commit of {}", url_origin(settings_.endpoint), name),
                 "is HF_ENDPOINT the address of a hub?");
   }
-  return {name, sha->get<std::string>(), flag_of(info, "gated"), flag_of(info, "private")};
+  return {name, sha->get<std::string>(), hub_flag(info, "gated"), hub_flag(info, "private")};
 }
 
 std::vector<HubFile> HubClient::tree(const HubRepo& repo) {

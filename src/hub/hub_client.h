@@ -31,6 +31,9 @@ struct HubRepo {
   bool gated = false, is_private = false;
 };
 
+/// Whether the hub says `key` of what `entry` describes; "gated" is false, "auto" or "manual".
+bool hub_flag(const Json& entry, std::string_view key);
+
 /// The hub's API. One thread at a time; network trouble is tried again, with longer and longer waits.
 class HubClient {
  public:
