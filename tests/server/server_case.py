@@ -136,6 +136,19 @@ class ServerTest(ProgramTest):
         return folder
 
 
+class SharedServerTest(ServerTest):
+    """Tests that share one server: `start(holder)` starts it by holder.serve, and keeps what it needs in the class."""
+    @classmethod
+    def setUpClass(cls):
+        holder = cls("run_server")
+        holder.setUp()
+        cls.addClassCleanup(holder.doCleanups)
+        cls.start(holder)
+
+    def run_server(self):
+        pass
+
+
 def link_model(source, folder, chat_template=None):
     """`folder` becomes a workspace with the files of `source`, and another template where one is given."""
     os.makedirs(folder)

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import unittest
 
-from server_case import FAKE_SERVER, MODEL, PROGRAM, ServerTest, link_model, needs_engine
+from server_case import FAKE_SERVER, MODEL, PROGRAM, SharedServerTest, link_model, needs_engine
 
 try:
     import openai
@@ -39,17 +39,7 @@ def form(file, filename="a.wav", end=b"--XX--\r\n", **fields):
     return b"".join(part(name, value) for name, value in fields.items()) + part("file", file, filename) + end
 
 
-class AudioTest(ServerTest):
-    @classmethod
-    def setUpClass(cls):
-        holder = cls("run_server")
-        holder.setUp()
-        cls.addClassCleanup(holder.doCleanups)
-        cls.server = cls.start(holder)
-
-    def run_server(self):
-        pass
-
+class AudioTest(SharedServerTest):
     def post(self, body, path=PATH, **headers):
         return self.server.request("POST", path, body, {"Content-Type": "multipart/form-data; boundary=XX", **headers})
 
@@ -62,9 +52,9 @@ class AudioTest(ServerTest):
 
 @unittest.skipUnless(FAKE_SERVER, "no fake server")
 class RawForms(AudioTest):
-    @staticmethod
-    def start(holder):
-        return holder.serve("--speech", "--audio-limit", str(1 << 20), program=FAKE_SERVER, command=None)
+    @classmethod
+    def start(cls, holder):
+        cls.server = holder.serve("--speech", "--audio-limit", str(1 << 20), program=FAKE_SERVER, command=None)
 
     def test_a_form_in_pieces_and_in_any_order(self):
         sound = read(KENNEDY)
@@ -173,18 +163,14 @@ class RawForms(AudioTest):
 @needs_models
 @needs_engine
 class Transcripts(AudioTest):
-    @staticmethod
-    def start(holder):
+    @classmethod
+    def start(cls, holder):
         home = os.path.join(holder.home, "workspaces")
         link_model(WHISPER, os.path.join(home, "whisper-base"))
         if os.path.isfile(os.path.join(MODEL, "config.json")):
             link_model(MODEL, os.path.join(home, "smollm2"))
         AudioTest.home_of_models = home
-        return holder.serve("--model", "whisper-base", env={"MLXK_WORKSPACE_HOME": home})
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
+        cls.server = holder.serve("--model", "whisper-base", env={"MLXK_WORKSPACE_HOME": home})
         cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="any", max_retries=0, timeout=120)
 
     def hear(self, path=KENNEDY, **fields):

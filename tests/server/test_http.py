@@ -8,7 +8,7 @@ import sys
 import threading
 import unittest
 
-from server_case import FAKE_SERVER, ServerTest
+from server_case import FAKE_SERVER, SharedServerTest
 
 if not FAKE_SERVER:
     print("no fake server: MLXK_FAKE_SERVER is not set")
@@ -21,18 +21,12 @@ def ask(tokens=4, **more):
     return {"model": "tiny", "messages": [{"role": "user", "content": "abc"}], "max_tokens": tokens, **more}
 
 
-class FakeServerTest(ServerTest):
+class FakeServerTest(SharedServerTest):
     options = ()
 
     @classmethod
-    def setUpClass(cls):
-        holder = cls("run_server")
-        holder.setUp()
-        cls.addClassCleanup(holder.doCleanups)
+    def start(cls, holder):
         cls.server = holder.serve_fake(*cls.options)
-
-    def run_server(self):
-        pass
 
     def serve_fake(self, *options):
         return self.serve(*options, program=FAKE_SERVER, command=None)

@@ -6,7 +6,7 @@ import sys
 import threading
 import unittest
 
-from server_case import MODEL, Server, ServerTest, link_model, QWEN_TEMPLATE  # noqa: F401
+from server_case import MODEL, Server, SharedServerTest, link_model, QWEN_TEMPLATE  # noqa: F401
 
 try:
     import openai
@@ -26,20 +26,14 @@ PERSON = {"type": "object", "additionalProperties": False, "required": ["name", 
           "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 150}}}
 
 
-class OpenAITest(ServerTest):
+class OpenAITest(SharedServerTest):
     @classmethod
-    def setUpClass(cls):
-        holder = cls("run_server")
-        holder.setUp()
-        cls.addClassCleanup(holder.doCleanups)
+    def start(cls, holder):
         home = os.path.join(holder.home, "workspaces")
         link_model(MODEL, os.path.join(home, "smollm2"))
         link_model(MODEL, os.path.join(home, "with-tools"), chat_template=QWEN_TEMPLATE)
         cls.server = holder.serve("--model", "smollm2", env={"MLXK_WORKSPACE_HOME": home})
         cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="any", max_retries=0, timeout=120)
-
-    def run_server(self):
-        pass
 
     def chat(self, messages=None, model="smollm2", **fields):
         return self.client.chat.completions.create(model=model, messages=messages or QUESTION, **{**GREEDY, **fields})
