@@ -24,6 +24,10 @@ struct SpeechRun {
   bool verbose = false;
 };
 
+/// The row --audio-limit of commands that hear recordings, and what it says in bytes. `whole`: not to be abbreviated.
+Option audio_limit_option(bool whole = false);
+uint64_t read_audio_limit(const Args& args);
+
 /// The flags of recordings.
 std::vector<Option> speech_options();
 

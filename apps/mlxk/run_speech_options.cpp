@@ -57,6 +57,19 @@ void check_files(const SpeechRun& run) {
 
 }  // namespace
 
+Option audio_limit_option(bool whole) {
+  return {.name = "--audio-limit",
+          .kind = OptionKind::integer,
+          .metavar = "MB",
+          .help = "largest recording",
+          .default_value = "50",
+          .min = 1,
+          .max = 1 << 20,
+          .whole = whole};
+}
+
+uint64_t read_audio_limit(const Args& args) { return static_cast<uint64_t>(args.integer("--audio-limit")) << 20; }
+
 std::vector<Option> speech_options() {
   using Kind = OptionKind;
   return {
@@ -107,14 +120,7 @@ std::vector<Option> speech_options() {
        .help = "seconds START,END,…: only these parts",
        .whole = true},
       {"--vad", Kind::flag, "", "leave out what is no voice before it is decoded: long pauses cost no time"},
-      {.name = "--audio-limit",
-       .kind = Kind::integer,
-       .metavar = "MB",
-       .help = "largest recording",
-       .default_value = "50",
-       .min = 1,
-       .max = 1 << 20,
-       .whole = true},
+      audio_limit_option(true),
   };
 }
 
@@ -124,7 +130,7 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   run.files = args.list("--audio");
   run.format = read_format(args.text("--format"));
   run.output = args.text("--output");
-  run.limit = static_cast<uint64_t>(args.integer("--audio-limit")) << 20;
+  run.limit = read_audio_limit(args);
   run.json = args.has("--json");
   run.verbose = args.has("--verbose");
   const char* table = std::getenv("MLXK2_AUDIO_SEGMENTS");
@@ -135,9 +141,7 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
     throw Error(ErrorKind::invalid,
                 fmt::format("--language '{}' is no language that Whisper knows", run.options.language));
   }
-  run.options.translate = args.has("--translate");
-  // As the original: what was said before is in another language than what is written.
-  run.options.condition_on_previous_text = !run.options.translate;
+  if (args.has("--translate")) translate_to_english(run.options);
   if (prompt) run.options.initial_prompt = *prompt;
   run.options.hotwords = args.text("--hotwords");
   // The default is that of texts; a transcript's is 0.

@@ -14,6 +14,7 @@
 #include "config_file.h"
 #include "hub/resolve.h"
 #include "policy/policy.h"
+#include "run_speech.h"
 #include "speculation_options.h"
 #include "threads_option.h"
 
@@ -157,13 +158,7 @@ std::vector<Option> serve_options() {
        .default_value = "512",
        .min = 0,
        .max = 1e6},
-      {.name = "--audio-limit",
-       .kind = Kind::integer,
-       .metavar = "MB",
-       .help = "largest recording",
-       .default_value = "50",
-       .min = 1,
-       .max = 1 << 20},
+      audio_limit_option(),
       {.name = "--max-transcriptions",
        .kind = Kind::integer,
        .metavar = "N",
@@ -186,8 +181,7 @@ std::vector<Option> serve_options() {
        .kind = Kind::text,
        .metavar = "SIZE",
        .help = "memory for beginnings of prompts that come again, a model; by default a sixteenth of the machine's, at "
-               "most "
-               "2G; 0: none"},
+               "most 2G; 0: none"},
       {.name = "--prefix-cache-dir", .kind = Kind::text, .metavar = "DIR", .help = "keep them in this folder, too"},
       {.name = "--prefix-cache-disk",
        .kind = Kind::text,
@@ -304,7 +298,7 @@ ServeOptions read_serve_options(Args& args) {
   options.key_file = args.text("--api-key-file");
   options.allow_unauthenticated = args.has("--allow-unauthenticated");
   if (args.has("--max-tokens")) options.max_tokens = args.integer("--max-tokens");
-  options.audio_limit = static_cast<uint64_t>(args.integer("--audio-limit")) << 20;
+  options.audio_limit = read_audio_limit(args);
   options.transcriptions = static_cast<int>(args.integer("--max-transcriptions"));
   options.max_recordings = static_cast<size_t>(args.integer("--max-recordings"));
   options.drain_timeout = duration(args, "--drain-timeout");

@@ -10,6 +10,11 @@ namespace {
 constexpr float kTemperatureStep = 0.2F;
 }  // namespace
 
+void translate_to_english(TranscribeOptions& options) {
+  options.translate = true;
+  options.condition_on_previous_text = false;
+}
+
 std::vector<float> temperatures_from(float first) {
   std::vector<float> all = {first};
   for (float next = first + kTemperatureStep; next < 1 + kTemperatureStep / 2; next += kTemperatureStep)

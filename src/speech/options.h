@@ -38,6 +38,10 @@ struct TranscribeOptions {
   std::optional<uint64_t> seed;
 };
 
+/// Has the text written in English, and what was said before left out of account: it is in another language than that.
+/// As the original command does; openai's own default is to go by it.
+void translate_to_english(TranscribeOptions& options);
+
 /// The temperature that is asked for, then the higher ones that are tried where a text is not good enough.
 std::vector<float> temperatures_from(float first);
 

@@ -178,9 +178,7 @@ AudioParams parse_audio(const std::vector<std::pair<std::string, std::string>>& 
   if (params.options.only_voice && !params.options.clips.empty()) {
     refuse_field("clip_timestamps", "clip_timestamps and vad cannot be given together");
   }
-  params.options.translate = translate;
-  // As the original: what was said before is in another language than what is written.
-  params.options.condition_on_previous_text = !translate;
+  if (translate) translate_to_english(params.options);
   return params;
 }
 
