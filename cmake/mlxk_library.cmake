@@ -25,6 +25,12 @@ function(mlxk_library)
   endif()
 endfunction()
 
+if(MLXK_TESTS) # base/testing/test_paths.h
+  configure_file(${CMAKE_SOURCE_DIR}/cmake/test_paths.cpp.in ${CMAKE_BINARY_DIR}/test_paths.cpp @ONLY)
+  add_library(mlxk_test_paths OBJECT ${CMAKE_BINARY_DIR}/test_paths.cpp)
+  target_include_directories(mlxk_test_paths PRIVATE ${CMAKE_SOURCE_DIR}/src)
+endif()
+
 # mlxk_test(name SOURCES files… LIBS targets… [LABEL fast|slow]): one GoogleTest program, its cases known to ctest.
 function(mlxk_test name)
   cmake_parse_arguments(arg "" "LABEL" "SOURCES;LIBS" ${ARGN})
@@ -32,8 +38,6 @@ function(mlxk_test name)
     set(arg_LABEL fast)
   endif()
   add_executable(${name} ${arg_SOURCES})
-  target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gtest_main GTest::gmock)
-  target_compile_definitions(${name} PRIVATE
-    MLXK_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data" MLXK_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} mlxk_test_paths GTest::gtest_main GTest::gmock)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${arg_LABEL} TIMEOUT 300)
 endfunction()

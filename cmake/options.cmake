@@ -12,7 +12,9 @@ endif()
 if(MLXK_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)  # coverage in the rooms; the targets in tests/fuzz link the fuzzer
 endif()
+# Paths below the source tree are hashed relative to it, so that every clone shares what one of them compiled.
 find_program(CCACHE ccache)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()

@@ -74,8 +74,8 @@ int mlxk_grammar_env_beyond(const mlxk_grammar_env* env, const char* text, size_
 
 typedef struct mlxk_grammar mlxk_grammar;
 /// `kind`: json_schema, regex, lark or grammars (several as JSON, see grammar.h).
-int mlxk_grammar_new(const mlxk_grammar_env* env, const char* kind, const char* source, size_t size,
-                     mlxk_grammar** out, mlxk_text* error);
+int mlxk_grammar_new(const mlxk_grammar_env* env, const char* kind, const char* source, size_t size, mlxk_grammar** out,
+                     mlxk_text* error);
 /// A copy that runs by itself; not while another thread uses `grammar`.
 int mlxk_grammar_clone(const mlxk_grammar* grammar, mlxk_grammar** out, mlxk_text* error);
 void mlxk_grammar_free(mlxk_grammar* grammar);

@@ -1,10 +1,10 @@
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cstdlib>
 #include <locale>
 #include <optional>
 #include <sstream>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 #include "command.h"

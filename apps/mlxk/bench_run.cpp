@@ -1,5 +1,7 @@
 #include "bench_run.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -7,8 +9,6 @@
 #include <mutex>
 #include <optional>
 #include <random>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 

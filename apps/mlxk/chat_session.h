@@ -16,7 +16,7 @@ struct ChatIo {
   std::function<void(const std::string&)> out;  // the conversation
   std::function<void(const std::string&)> err;  // diagnostics
   /// Answers `messages`, writing it as it comes; throws Error.
-  std::function<Answer(const Json& messages)> reply;
+  std::function<GeneratedAnswer(const Json& messages)> reply;
 };
 
 /// An interactive conversation: messages, slash commands, history. Reasoning is shown but never goes back to the model.
@@ -42,7 +42,7 @@ class ChatSession {
   Json turns_ = Json::array();  // user and assistant alternate
   int answers_ = 0;
   Usage total_;
-  Answer last_;
+  GeneratedAnswer last_;
 };
 
 }  // namespace mlxk

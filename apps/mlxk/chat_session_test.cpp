@@ -25,7 +25,7 @@ struct Talk {
                 asked.push_back(messages);
                 const int number = static_cast<int>(asked.size());
                 if (number == fail_at) throw Error(ErrorKind::invalid, "too long");
-                Answer answer;
+                GeneratedAnswer answer;
                 answer.answer = "reply " + std::to_string(number);
                 answer.reasoning = "thoughts";
                 answer.usage = {.prompt_tokens = 10, .completion_tokens = 5};
@@ -75,8 +75,7 @@ TEST(ChatSession, RegeneratesClearsAndSetsTheSystemPrompt) {
   const Talk talk("one\n/regenerate\n/system be kind\n/clear\ntwo\n/stats\n/help\n/regenerate now\n");
   ASSERT_EQ(talk.asked.size(), 4u);
   EXPECT_EQ(talk.asked[1], talk.asked[0]);
-  EXPECT_EQ(talk.asked[2],
-            Json::parse(R"([{"role":"system","content":"be kind"},{"role":"user","content":"two"}])"));
+  EXPECT_EQ(talk.asked[2], Json::parse(R"([{"role":"system","content":"be kind"},{"role":"user","content":"two"}])"));
   EXPECT_NE(talk.out.find("3 answers, 30 prompt tokens, 15 answer tokens"), std::string::npos);
   EXPECT_NE(talk.out.find("/regenerate"), std::string::npos);
   EXPECT_NE(Talk("/regenerate\n").err.find("no message"), std::string::npos);

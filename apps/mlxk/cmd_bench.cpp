@@ -1,10 +1,9 @@
 // `mlxk bench MODEL`: how fast this machine runs a model.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <sstream>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -18,16 +17,16 @@
 #include "output.h"
 #include "probe/files.h"
 #include "probe/safetensors_header.h"
-#include "table.h"
 #include "serving/opened_model.h"
+#include "table.h"
 #include "threads_option.h"
 
 namespace mlxk {
 
 namespace {
 constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;
-constexpr int64_t kMostTokens = int64_t{1} << 24;
-constexpr int64_t kMostBatch = 1024;
+constexpr int64_t kMaxTokens = int64_t{1} << 24;
+constexpr int64_t kMaxBatch = 1024;
 
 struct BenchResult {
   BenchPoint point;
@@ -55,12 +54,12 @@ std::vector<int64_t> read_numbers(const Args& args, const char* option, int64_t 
 std::vector<BenchPoint> read_points(const Args& args, const ModelInfo& model) {
   std::vector<BenchPoint> points;
   const int64_t generate = args.integer("--generate");
-  for (const int64_t prompt : read_numbers(args, "--prompt", kMostTokens)) {
+  for (const int64_t prompt : read_numbers(args, "--prompt", kMaxTokens)) {
     if (model.context_length > 0 && prompt + generate > model.context_length) {
       throw Error(ErrorKind::invalid, fmt::format("--prompt {} and --generate {} exceed the context of '{}', {} tokens",
                                                   prompt, generate, model.ref.name, model.context_length));
     }
-    for (const int64_t batch : read_numbers(args, "--batch", kMostBatch)) {
+    for (const int64_t batch : read_numbers(args, "--batch", kMaxBatch)) {
       points.push_back({static_cast<int>(batch), prompt, generate});
     }
   }
@@ -219,14 +218,29 @@ const Command kBenchCommand = {
     .name = "bench",
     .help = "measure how fast a model runs on this machine",
     .positionals = {{"model", PositionalKind::required, "name, part of a name, name@revision, or folder"}},
-    .options = {{.name = "--prompt", .kind = OptionKind::text, .metavar = "LIST",
-                 .help = "tokens of a prompt, with commas between several", .default_value = "512"},
-                {.name = "--generate", .kind = OptionKind::integer, .metavar = "N", .help = "tokens of an answer",
-                 .default_value = "128", .min = 2, .max = kMostTokens},
-                {.name = "--batch", .kind = OptionKind::text, .metavar = "LIST",
-                 .help = "requests at once, with commas between several", .default_value = "1"},
-                {.name = "--runs", .kind = OptionKind::integer, .metavar = "N",
-                 .help = "measured runs of each point, after one that warms up", .default_value = "5", .min = 1,
+    .options = {{.name = "--prompt",
+                 .kind = OptionKind::text,
+                 .metavar = "LIST",
+                 .help = "tokens of a prompt, with commas between several",
+                 .default_value = "512"},
+                {.name = "--generate",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "tokens of an answer",
+                 .default_value = "128",
+                 .min = 2,
+                 .max = kMaxTokens},
+                {.name = "--batch",
+                 .kind = OptionKind::text,
+                 .metavar = "LIST",
+                 .help = "requests at once, with commas between several",
+                 .default_value = "1"},
+                {.name = "--runs",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "measured runs of each point, after one that warms up",
+                 .default_value = "5",
+                 .min = 1,
                  .max = 1000},
                 threads_option(),
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},

@@ -34,8 +34,13 @@ struct Report {
   Json health, health_reason;
 
   Json data(const std::string& status, const std::string& message) const {
-    return {{"model", model},   {"clone_status", status}, {"message", message}, {"target_dir", target.string()},
-            {"health_check", health_check}, {"health", health}, {"health_reason", health_reason}};
+    return {{"model", model},
+            {"clone_status", status},
+            {"message", message},
+            {"target_dir", target.string()},
+            {"health_check", health_check},
+            {"health", health},
+            {"health_reason", health_reason}};
   }
 };
 

@@ -76,8 +76,8 @@ std::string zsh_script() {
     }
     return out;
   };
-  std::string script = fmt::format("#compdef {} mlx-run\n_mlxk() {{\n  local -a commands\n  commands=(\n",
-                                   fmt::join(kPrograms, " "));
+  std::string script =
+      fmt::format("#compdef {} mlx-run\n_mlxk() {{\n  local -a commands\n  commands=(\n", fmt::join(kPrograms, " "));
   for (const Command* command : visible()) {
     script += fmt::format("    '{}:{}'\n", command->name, escaped(command->help));
   }

@@ -43,12 +43,18 @@ int run(const Args& args) {
   if (args.has("--json")) {
     Json models = Json::array();
     for (const auto& row : rows) {
-      models.push_back({{"name", row.name}, {"snapshots", row.snapshots}, {"bytes", row.usage.bytes},
-                        {"orphan_bytes", row.usage.orphan_bytes}, {"partial_bytes", row.usage.partial_bytes}});
+      models.push_back({{"name", row.name},
+                        {"snapshots", row.snapshots},
+                        {"bytes", row.usage.bytes},
+                        {"orphan_bytes", row.usage.orphan_bytes},
+                        {"partial_bytes", row.usage.partial_bytes}});
     }
-    print_json(success_envelope("du", {{"cache", hub_cache_dir().string()}, {"models", models},
-                                       {"bytes", total.usage.bytes}, {"orphan_bytes", total.usage.orphan_bytes},
-                                       {"partial_bytes", total.usage.partial_bytes}, {"leftover_bytes", left_over},
+    print_json(success_envelope("du", {{"cache", hub_cache_dir().string()},
+                                       {"models", models},
+                                       {"bytes", total.usage.bytes},
+                                       {"orphan_bytes", total.usage.orphan_bytes},
+                                       {"partial_bytes", total.usage.partial_bytes},
+                                       {"leftover_bytes", left_over},
                                        {"free_bytes", free_bytes}}));
     return 0;
   }

@@ -38,8 +38,9 @@ std::string man_page() {
   std::string page = fmt::format(".TH MLXK 1 \"\" \"mlxk {}\" \"User Commands\"\n", MLXK_VERSION);
   page += ".SH NAME\nmlxk \\- find, check, convert and run MLX models\n";
   page += ".SH SYNOPSIS\n.B mlxk\n.I command\n[options] ...\n.br\n.B mlx\\-run\n.I model\n[options] [prompt ...]\n";
-  page += ".SH DESCRIPTION\nmlxk works on models in the Hugging Face cache and in workspaces. "
-          "Long options may be shortened to any unambiguous prefix; \\-\\- ends the options.\n";
+  page +=
+      ".SH DESCRIPTION\nmlxk works on models in the Hugging Face cache and in workspaces. "
+      "Long options may be shortened to any unambiguous prefix; \\-\\- ends the options.\n";
   page += ".SH COMMANDS\n";
   for (const Command* command : command_table()) {
     if (command->hidden) continue;

@@ -45,16 +45,11 @@ struct Report {
   CommandFailure failure(const Error& error) const {
     std::string type = error_kind_info(error.kind()).json_type, status = "failed", message = error.what();
     switch (error.kind()) {
-      case ErrorKind::denied:
-        status = "access_denied";
-        break;
+      case ErrorKind::denied: status = "access_denied"; break;
       case ErrorKind::invalid:
       case ErrorKind::no_revision:
-      case ErrorKind::cancelled:
-        break;
-      default:
-        type = "download_failed";
-        message = "Download failed: " + message;
+      case ErrorKind::cancelled: break;
+      default: type = "download_failed"; message = "Download failed: " + message;
     }
     return {error.kind(), type, message, data(status, message), error.hint()};
   }

@@ -20,9 +20,17 @@ namespace {
 constexpr size_t kMaxListed = 20;
 
 Json empty_data(const std::string& repo, const std::string& branch, const std::string& endpoint) {
-  return {{"repo_id", repo},        {"branch", branch},       {"commit_sha", nullptr},        {"commit_url", nullptr},
-          {"repo_url", endpoint + "/" + repo}, {"uploaded_files_count", nullptr}, {"local_files_count", nullptr},
-          {"no_changes", nullptr},  {"created_repo", false},  {"message", nullptr},           {"experimental", true},
+  return {{"repo_id", repo},
+          {"branch", branch},
+          {"commit_sha", nullptr},
+          {"commit_url", nullptr},
+          {"repo_url", endpoint + "/" + repo},
+          {"uploaded_files_count", nullptr},
+          {"local_files_count", nullptr},
+          {"no_changes", nullptr},
+          {"created_repo", false},
+          {"message", nullptr},
+          {"experimental", true},
           {"disclaimer", "Review the result on the hub."}};
 }
 
@@ -57,7 +65,8 @@ Json first(const std::vector<std::string>& paths) {
 }
 
 Json summary_of(const PushPlan& plan) {
-  return {{"added", plan.added.size()}, {"modified", plan.modified.size()},
+  return {{"added", plan.added.size()},
+          {"modified", plan.modified.size()},
           {"deleted", plan.request.remove_absent ? plan.absent.size() : 0}};
 }
 
@@ -162,8 +171,12 @@ int push(const Args& args, Json& data) {
   const PushResult result = run_push(hub, plan, args.has("--private"), progress);
   const Json summary = summary_of(plan);
   const size_t uploaded = plan.added.size() + plan.modified.size();
-  data.update({{"commit_sha", result.commit}, {"commit_url", result.commit_url}, {"uploaded_files_count", uploaded},
-               {"no_changes", false}, {"created_repo", result.created_repo}, {"change_summary", summary},
+  data.update({{"commit_sha", result.commit},
+               {"commit_url", result.commit_url},
+               {"uploaded_files_count", uploaded},
+               {"no_changes", false},
+               {"created_repo", result.created_repo},
+               {"change_summary", summary},
                {"message", fmt::format("Committed {} files ({}).", uploaded, counts(summary))}});
   return answer(args, data, fmt::format("commit {} ({})", result.commit.substr(0, 7), counts(summary)));
 }

@@ -1,11 +1,10 @@
 // `mlxk run MODEL [PROMPT …]`: flags, the call, the printing.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 #include "engine/open.h"
@@ -33,22 +32,59 @@ std::vector<Option> run_options() {
       {"--prompt", Kind::text, "TEXT", "the prompt, where positional words are unhandy; `-` is stdin, `@FILE` a file"},
       {"--system", Kind::text, "TEXT", "system prompt"},
       {"--image", Kind::many, "FILE", "images for a vision model"},
-      {.name = "--chunk", .kind = Kind::integer, .metavar = "N", .help = "images per call", .default_value = "1",
-       .env = "MLXK2_VISION_CHUNK_SIZE", .min = 1, .max = 5},
-      {.name = "--max-tokens", .kind = Kind::integer, .metavar = "N",
-       .help = "longest answer; by default what the context leaves", .min = 1},
-      {.name = "--temperature", .kind = Kind::number, .metavar = "T", .help = "0 takes the likeliest token",
-       .default_value = "0.7", .min = 0, .max = 100},
-      {.name = "--top-p", .kind = Kind::number, .metavar = "P", .help = "nucleus; 1 switches it off",
-       .default_value = "0.9", .min = 0, .max = 1},
-      {.name = "--top-k", .kind = Kind::integer, .metavar = "K", .help = "the K likeliest tokens; 0 switches it off",
-       .default_value = "0", .min = 0, .max = 1e9},
-      {.name = "--min-p", .kind = Kind::number, .metavar = "P",
-       .help = "tokens at least P times as likely as the likeliest; 0 switches it off", .default_value = "0", .min = 0,
+      {.name = "--chunk",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "images per call",
+       .default_value = "1",
+       .env = "MLXK2_VISION_CHUNK_SIZE",
+       .min = 1,
+       .max = 5},
+      {.name = "--max-tokens",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "longest answer; by default what the context leaves",
+       .min = 1},
+      {.name = "--temperature",
+       .kind = Kind::number,
+       .metavar = "T",
+       .help = "0 takes the likeliest token",
+       .default_value = "0.7",
+       .min = 0,
+       .max = 100},
+      {.name = "--top-p",
+       .kind = Kind::number,
+       .metavar = "P",
+       .help = "nucleus; 1 switches it off",
+       .default_value = "0.9",
+       .min = 0,
        .max = 1},
-      {.name = "--repetition-penalty", .kind = Kind::number, .metavar = "R",
-       .help = "over the last 20 tokens; 1 switches it off", .default_value = "1.1", .min = 0, .max = 100},
-      {.name = "--seed", .kind = Kind::integer, .metavar = "N", .help = "makes sampling repeatable", .min = 0,
+      {.name = "--top-k",
+       .kind = Kind::integer,
+       .metavar = "K",
+       .help = "the K likeliest tokens; 0 switches it off",
+       .default_value = "0",
+       .min = 0,
+       .max = 1e9},
+      {.name = "--min-p",
+       .kind = Kind::number,
+       .metavar = "P",
+       .help = "tokens at least P times as likely as the likeliest; 0 switches it off",
+       .default_value = "0",
+       .min = 0,
+       .max = 1},
+      {.name = "--repetition-penalty",
+       .kind = Kind::number,
+       .metavar = "R",
+       .help = "over the last 20 tokens; 1 switches it off",
+       .default_value = "1.1",
+       .min = 0,
+       .max = 100},
+      {.name = "--seed",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "makes sampling repeatable",
+       .min = 0,
        .max = kInfinity},
       {"--stop", Kind::repeated, "TEXT", "end the answer before TEXT; may be given several times"},
       {"--no-stream", Kind::flag, "", "print the answer when it is complete"},
@@ -135,17 +171,18 @@ int run_audio(const Args& args) {
   return run_speech(run);
 }
 
-Json run_data(const RunOptions& options, const OpenedModel& model, const Answer& answer, const std::string& response) {
-  return {{"model", options.model},
-          {"prompt", *options.prompt},
-          {"response", response},
-          {"finish_reason", finish_reason_name(answer.reason)},
-          {"usage",
-           {{"prompt_tokens", answer.usage.prompt_tokens}, {"completion_tokens", answer.usage.completion_tokens}}},
-          {"timings",
-           {{"load_s", model.load_seconds()},
-            {"first_token_s", answer.timings.first_token_s},
-            {"tokens_per_s", answer.tokens_per_second()}}}};
+Json run_data(const RunOptions& options, const OpenedModel& model, const GeneratedAnswer& answer,
+              const std::string& response) {
+  return {
+      {"model", options.model},
+      {"prompt", *options.prompt},
+      {"response", response},
+      {"finish_reason", finish_reason_name(answer.reason)},
+      {"usage", {{"prompt_tokens", answer.usage.prompt_tokens}, {"completion_tokens", answer.usage.completion_tokens}}},
+      {"timings",
+       {{"load_s", model.load_seconds()},
+        {"first_token_s", answer.timings.first_token_s},
+        {"tokens_per_s", answer.tokens_per_second()}}}};
 }
 
 int run(const Args& args) {
@@ -168,7 +205,7 @@ int run(const Args& args) {
   PreparedRun prepared = prepare_run(model, options, first_messages(options));
   load_for_run(model, options);
   const InterruptGuard guard;
-  const Answer answer = run_prepared(model, options, std::move(prepared), [&](const std::vector<Part>& parts) {
+  const GeneratedAnswer answer = run_prepared(model, options, std::move(prepared), [&](const std::vector<Part>& parts) {
     const std::string piece = formatter.format(parts);
     text += piece;
     if (!options.stream) return;

@@ -67,7 +67,9 @@ Json data_of(const std::vector<Verdict>& verdicts) {
   for (const auto& verdict : verdicts) {
     Json files = Json::array();
     for (const auto& file : verdict.files) {
-      files.push_back({{"path", file.path}, {"state", word_of(file.state)}, {"size", file.size},
+      files.push_back({{"path", file.path},
+                       {"state", word_of(file.state)},
+                       {"size", file.size},
                        {"sha256", file.sha256.empty() ? Json() : Json(file.sha256)},
                        {"reason", file.reason.empty() ? Json() : Json(file.reason)}});
     }

@@ -30,9 +30,9 @@ struct Option {
   char short_name = 0;        // 'f' for -f
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  std::string implied;        // OptionKind::optional only
-  bool in_file = true;        // whether a config file may set it
-  bool whole = false;  // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
+  std::string implied;  // OptionKind::optional only
+  bool in_file = true;  // whether a config file may set it
+  bool whole = false;   // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
 };
 
 enum class PositionalKind { required, optional, rest };
@@ -79,9 +79,9 @@ struct Command {
   int (*run)(const Args& args) = nullptr;
   std::vector<std::string> aliases;
   std::vector<EnvVariable> environment;
-  std::string error_type;     // JSON error type of every failure; empty: the error kind's
-  bool bare_errors = false;   // `Error: …` instead of `<command>: Error: …`
-  bool hidden = false;        // not in the list of commands
+  std::string error_type;    // JSON error type of every failure; empty: the error kind's
+  bool bare_errors = false;  // `Error: …` instead of `<command>: Error: …`
+  bool hidden = false;       // not in the list of commands
 };
 
 /// Every command, in the order of --help. The rows stand in commands.inc: one line adds a command.

@@ -20,9 +20,7 @@ namespace mlxk {
 namespace {
 namespace fs = std::filesystem;
 
-CommandFailure bad_flag(const std::string& message) {
-  return {ErrorKind::invalid, "InvalidArgumentError", message};
-}
+CommandFailure bad_flag(const std::string& message) { return {ErrorKind::invalid, "InvalidArgumentError", message}; }
 
 /// A bare name lies in the folder of workspaces, where there is one.
 fs::path in_workspace_home(const std::string& word) {
@@ -51,8 +49,8 @@ void read_quantize(const std::string& word, ConvertOptions& options) {
   }
   int bits = 0;
   const auto [end, failed] = std::from_chars(word.data(), word.data() + word.size(), bits);
-  const bool known = failed == std::errc() && end == word.data() + word.size() &&
-                     ((bits >= 2 && bits <= 6) || bits == 8);
+  const bool known =
+      failed == std::errc() && end == word.data() + word.size() && ((bits >= 2 && bits <= 6) || bits == 8);
   if (!known) throw bad_flag(fmt::format("--quantize must be 2, 3, 4, 5, 6, or 8 (got {})", word));
   options.quantize_bits = bits;
 }
@@ -104,10 +102,9 @@ void refuse_multimodal(const fs::path& source) {
   }
   const auto has = [&](const char* key) { return config.contains(key) && config[key].is_object(); };
   if (type == "gemma3" || !(has("vision_config") || has("audio_config"))) return;
-  CommandFailure failure(
-      ErrorKind::unsupported, "unsupported_multimodal",
-      fmt::format("Model type '{}' has vision or audio parts, which cannot be converted here", type), nullptr,
-      "text models, and gemma3 as one, can be converted");
+  CommandFailure failure(ErrorKind::unsupported, "unsupported_multimodal",
+                         fmt::format("Model type '{}' has vision or audio parts, which cannot be converted here", type),
+                         nullptr, "text models, and gemma3 as one, can be converted");
   failure.set_extra({{"detail", {{"model_type", type}, {"operation", "convert"}, {"verified_types", {"gemma3"}}}},
                      {"retryable", false}});
   throw failure;
@@ -124,9 +121,7 @@ std::string repository_of(const fs::path& source) {
   return is_name ? name : "";
 }
 
-std::vector<int32_t> drift_tokens(const fs::path& folder) {
-  return Tokenizer::load(folder)->encode(kDriftText, true);
-}
+std::vector<int32_t> drift_tokens(const fs::path& folder) { return Tokenizer::load(folder)->encode(kDriftText, true); }
 }  // namespace
 
 ConvertRequest read_convert_request(const Args& args) {

@@ -83,8 +83,10 @@ TEST_F(Inspect, HealthHidesACachedModelBehindItsWorkspace) {
 
 TEST_F(Inspect, ShowDescribesACachedModel) {
   const std::string text = output_of({"show", "Llama-Instruct"});
-  EXPECT_TRUE(text.starts_with("Model: mlx-community/Llama-Instruct@aaaaaaa\nFramework: MLX\nType: chat\n"
-                               "Capabilities: text-generation, chat\nQuantization: 4-bit (group_size=64)\n")) << text;
+  EXPECT_TRUE(
+      text.starts_with("Model: mlx-community/Llama-Instruct@aaaaaaa\nFramework: MLX\nType: chat\n"
+                       "Capabilities: text-generation, chat\nQuantization: 4-bit (group_size=64)\n"))
+      << text;
   EXPECT_TRUE(holds(text, "\nMetadata:\n  model_type: llama\n")) << text;
   EXPECT_TRUE(holds(output_of({"show", "Llama", "--files"}), "  - config.json (config, "));
   EXPECT_TRUE(

@@ -1,7 +1,8 @@
 #include "interrupt.h"
 
-#include <csignal>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "base/error.h"
 

@@ -23,7 +23,7 @@ TEST(WrapWords, BreaksBetweenWordsAndCutsLongOnes) {
   EXPECT_EQ(wrap_words("", 3), "");
 }
 
-TEST(Printable, LeavesNoControlCharacters) { 
+TEST(Printable, LeavesNoControlCharacters) {
   EXPECT_EQ(printable("a\x1b[31m\n\x7f\xC2\x9B\xC3\xA4"), "a?[31m???ä");
   EXPECT_EQ(printable("a\r\nb", true), "a?\nb");
 }
@@ -31,8 +31,8 @@ TEST(Printable, LeavesNoControlCharacters) {
 TEST(TimeAgo, UsesTheOriginalsSteps) {
   const std::time_t now = 1'700'000'000;
   const std::vector<std::pair<std::time_t, std::string>> rows = {
-      {0, "just now"}, {44, "just now"}, {45, "1m ago"},     {89, "1m ago"},         {90, "1m ago"},
-      {150, "2m ago"}, {2699, "44m ago"}, {2700, "1h ago"},  {5399, "1h ago"},       {7200, "2h ago"},
+      {0, "just now"},    {44, "just now"},  {45, "1m ago"},     {89, "1m ago"},     {90, "1m ago"},
+      {150, "2m ago"},    {2699, "44m ago"}, {2700, "1h ago"},   {5399, "1h ago"},   {7200, "2h ago"},
       {86399, "23h ago"}, {86400, "1d ago"}, {129600, "1d ago"}, {172800, "2d ago"}, {29 * 86400, "29d ago"}};
   for (const auto& [age, text] : rows) EXPECT_EQ(time_ago(now - age, now), text) << age;
   EXPECT_EQ(time_ago(now - 40 * 86400, now).substr(0, 5), "2023-");

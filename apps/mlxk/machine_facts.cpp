@@ -24,8 +24,8 @@
 namespace mlxk {
 
 namespace {
-const std::vector<std::string> kFeatures = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
-                                            "asimd", "asimddp", "i8mm", "bf16", "sve"};
+const std::vector<std::string> kFeatures = {"avx2",  "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+                                            "asimd", "asimddp", "i8mm",        "bf16",        "sve"};
 constexpr int kPasses = 3;
 
 /// The value of the first line `key : value` of /proc/cpuinfo.

@@ -8,9 +8,9 @@ namespace mlxk {
 
 /// What a figure of speed is worth nothing without.
 struct MachineFacts {
-  std::string cpu;                     // the model's name; empty: unknown
-  std::vector<std::string> features;   // of the instruction set, those that the kernels ask for
-  int cores = 0;                       // that this process may use
+  std::string cpu;                    // the model's name; empty: unknown
+  std::vector<std::string> features;  // of the instruction set, those that the kernels ask for
+  int cores = 0;                      // that this process may use
   uint64_t memory_bytes = 0;
 };
 

@@ -4,13 +4,13 @@
 #include <malloc.h>
 #endif
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <new>
-
-#include <fmt/format.h>
 
 #include "help.h"
 #include "json/api.h"

@@ -63,7 +63,9 @@ TEST(Markdown, ShowsALineOnceItIsComplete) {
 
 TEST(Markdown, KeepsControlCharactersFromTheTerminal) {
   EXPECT_EQ(plain(render("a\033]0;title\007b")), "a]0;titleb");
-  EXPECT_EQ(without_controls("\xC2\x9B" "31mé\r\n\t"), "31mé\n\t");
+  EXPECT_EQ(without_controls("\xC2\x9B"
+                             "31mé\r\n\t"),
+            "31mé\n\t");
 }
 
 }  // namespace

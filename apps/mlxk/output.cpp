@@ -20,9 +20,7 @@ Json lines_of(const std::string& text) {
   return lines;
 }
 
-void print_json(const Json& document) {
-  print_line(document.dump(2, ' ', true, Json::error_handler_t::replace));
-}
+void print_json(const Json& document) { print_line(document.dump(2, ' ', true, Json::error_handler_t::replace)); }
 
 void print_line(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);

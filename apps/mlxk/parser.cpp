@@ -1,11 +1,11 @@
 #include "parser.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>  // the one unit that includes it
+#include <algorithm>
 #include <cctype>
 #include <optional>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 
@@ -28,8 +28,7 @@ std::string expand_prefix(const std::string& word, const std::vector<std::string
     if (option.compare(0, name.size(), name) == 0) matches.push_back(option);
   }
   if (matches.size() > 1) {
-    throw Error(ErrorKind::usage,
-                fmt::format("ambiguous option: {} could match {}", name, fmt::join(matches, ", ")));
+    throw Error(ErrorKind::usage, fmt::format("ambiguous option: {} could match {}", name, fmt::join(matches, ", ")));
   }
   return matches.empty() ? word : matches.front() + word.substr(name.size());
 }

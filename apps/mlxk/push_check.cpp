@@ -64,7 +64,7 @@ class Check {
     }
     uint64_t bytes = 0;
     for (const auto& file : files_) bytes += file.size;
-    return {{"files_count", files_.size()}, {"total_bytes", bytes},        {"config", config},
+    return {{"files_count", files_.size()}, {"total_bytes", bytes},    {"config", config},
             {"weights", weights},           {"anomalies", anomalies_}, {"healthy", healthy_}};
   }
 

@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kUnknownContextTokens = 4096;
 
 /// Room for the answer; throws when the prompt leaves none.
-int64_t answer_room(const OpenedModel& model, const RunOptions& options, int64_t prompt_tokens) {
+int64_t max_new_tokens_for(const OpenedModel& model, const RunOptions& options, int64_t prompt_tokens) {
   const int64_t context = model.info().context_length;
   if (context > 0 && prompt_tokens >= context) {
     throw Error(ErrorKind::invalid,
@@ -50,14 +50,14 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   Prompt prompt = raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer)
                       : chat_prompt(messages, chat_template, {}, *tokenizer);
   if (prompt.ids.empty()) {
-    throw Error(ErrorKind::invalid, raw ? "the prompt has no tokens"
-                                        : "the prompt has no tokens: the model's chat template writes nothing",
+    throw Error(ErrorKind::invalid,
+                raw ? "the prompt has no tokens" : "the prompt has no tokens: the model's chat template writes nothing",
                 raw ? "" : "--no-chat-template sends the prompt as it is");
   }
   GenerateRequest request;
   request.prompt = prompt.ids;
   request.sampling = options.sampling;
-  request.max_tokens = answer_room(model, options, static_cast<int64_t>(prompt.ids.size()));
+  request.max_tokens = max_new_tokens_for(model, options, static_cast<int64_t>(prompt.ids.size()));
   request.eos_token_ids = tokenizer->eos_token_ids();
   std::vector<std::string> stops = options.stops;
   stops.insert(stops.end(), extra_stops.begin(), extra_stops.end());
@@ -72,11 +72,11 @@ void load_for_run(OpenedModel& model, const RunOptions& options) {
   if (options.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.load_seconds());
 }
 
-Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
-                    const std::function<void(const std::vector<Part>&)>& on_parts) {
+GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
+                             const std::function<void(const std::vector<Part>&)>& on_parts) {
   if (options.verbose) report(model, run);
-  const Answer answer = generate(model.worker(), model.handle(), std::move(run.request), std::move(run.completion),
-                                 on_parts, interrupted);
+  const GeneratedAnswer answer = generate(model.worker(), model.handle(), std::move(run.request),
+                                          std::move(run.completion), on_parts, interrupted);
   if (options.verbose) {
     fmt::print(stderr, "\nGenerated {} tokens in {:.1f}s ({:.1f} tokens/s), first token after {:.2f}s\n",
                answer.usage.completion_tokens, answer.timings.first_token_s + answer.timings.decode_s,

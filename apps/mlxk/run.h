@@ -44,8 +44,8 @@ void load_for_run(OpenedModel& model, const RunOptions& options);
 
 /// Runs what was prepared on a loaded model; parts go to `on_parts` as they come. Ctrl-C stops it under an
 /// InterruptGuard.
-Answer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
-                    const std::function<void(const std::vector<Part>&)>& on_parts);
+GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
+                             const std::function<void(const std::vector<Part>&)>& on_parts);
 
 /// [{system}, {user}] as the options say.
 Json first_messages(const RunOptions& options);

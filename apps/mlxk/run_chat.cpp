@@ -1,11 +1,10 @@
 #include "run_chat.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <iostream>
-
-#include <fmt/format.h>
 
 #include "chat/stop_strings.h"
 #include "chat_session.h"
@@ -21,11 +20,11 @@ void write(std::FILE* file, const std::string& text) {
 }
 
 /// Writes one answer as it comes: rendered on a terminal, as it stands elsewhere.
-Answer reply(OpenedModel& model, const RunOptions& options, const Json& messages, bool terminal) {
+GeneratedAnswer reply(OpenedModel& model, const RunOptions& options, const Json& messages, bool terminal) {
   PartFormatter formatter(options.show_reasoning);
   MarkdownStream markdown;
   PreparedRun run = prepare_run(model, options, messages, conversation_stop_strings());
-  const Answer answer = run_prepared(model, options, std::move(run), [&](const std::vector<Part>& parts) {
+  const GeneratedAnswer answer = run_prepared(model, options, std::move(run), [&](const std::vector<Part>& parts) {
     const std::string text = formatter.format(parts);
     write(stdout, terminal ? markdown.push(text) : text);
   });
@@ -43,7 +42,7 @@ int run_chat(OpenedModel& model, const RunOptions& options) {
   ChatIo io{*lines, [](const std::string& text) { write(stdout, text); },
             [](const std::string& text) { write(stderr, text); },
             [&](const Json& messages) {
-              const Answer answer = reply(model, turn, messages, terminal);
+              const GeneratedAnswer answer = reply(model, turn, messages, terminal);
               if (turn.sampling.seed) ++*turn.sampling.seed;  // else /regenerate would answer the same
               return answer;
             }};

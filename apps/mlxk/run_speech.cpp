@@ -79,9 +79,10 @@ std::string segment_table(const Transcript& transcript) {
     ++count;
   }
   if (count == 0) return {};
-  return fmt::format("\n<details>\n<summary>Audio Segments ({} segments)</summary>\n\n"
-                     "| Start | End | Text |\n|-------|-----|------|\n{}\n</details>\n",
-                     count, rows);
+  return fmt::format(
+      "\n<details>\n<summary>Audio Segments ({} segments)</summary>\n\n"
+      "| Start | End | Text |\n|-------|-----|------|\n{}\n</details>\n",
+      count, rows);
 }
 
 void write_all(const std::string& text) {

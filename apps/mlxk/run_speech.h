@@ -16,11 +16,11 @@ struct SpeechRun {
   std::vector<std::string> files;  // "-": stdin
   TranscriptFormat format = TranscriptFormat::text;
   TranscribeOptions options;
-  std::string output;              // folder; empty: stdout
-  uint64_t limit = 0;              // bytes of a file
-  bool segment_table = false;      // behind a text (MLXK2_AUDIO_SEGMENTS=1)
+  std::string output;          // folder; empty: stdout
+  uint64_t limit = 0;          // bytes of a file
+  bool segment_table = false;  // behind a text (MLXK2_AUDIO_SEGMENTS=1)
   bool json = false;
-  bool stream = false;             // segments as they come
+  bool stream = false;  // segments as they come
   bool verbose = false;
 };
 

@@ -25,11 +25,16 @@ namespace {
 using Kind = OptionKind;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr uint64_t kMiB = 1 << 20, kGiB = 1 << 30;
-constexpr uint64_t kMostPrefixCache = 2 * kGiB;
+constexpr uint64_t kMaxPrefixCache = 2 * kGiB;
 
 Option seconds(std::string name, std::string help, std::string default_value) {
-  return {.name = std::move(name), .kind = Kind::number, .metavar = "SECONDS", .help = std::move(help),
-          .default_value = std::move(default_value), .min = 0, .max = 1e7};
+  return {.name = std::move(name),
+          .kind = Kind::number,
+          .metavar = "SECONDS",
+          .help = std::move(help),
+          .default_value = std::move(default_value),
+          .min = 0,
+          .max = 1e7};
 }
 
 std::chrono::milliseconds duration(const Args& args, std::string_view option) {
@@ -42,7 +47,7 @@ uint64_t default_kv_bytes(const Machine& machine) {
 }
 
 uint64_t default_prefix_bytes(const Machine& machine) {
-  return machine.memory_bytes == 0 ? kMostPrefixCache : std::min(kMostPrefixCache, machine.memory_bytes / 16);
+  return machine.memory_bytes == 0 ? kMaxPrefixCache : std::min(kMaxPrefixCache, machine.memory_bytes / 16);
 }
 
 log::Level read_level(const Args& args) {
@@ -60,8 +65,9 @@ void check_chunk(const Args& args) {
   const int64_t chunk = args.integer("--chunk");
   if (chunk < 1) throw Error(ErrorKind::invalid, fmt::format("chunk size must be at least 1 (got: {}).", chunk));
   if (chunk > 5) {
-    throw Error(ErrorKind::invalid, "chunk size too large (max: 5 for Metal API stability). This limit is based on "
-                                    "empirically tested performance.");
+    throw Error(ErrorKind::invalid,
+                "chunk size too large (max: 5 for Metal API stability). This limit is based on "
+                "empirically tested performance.");
   }
 }
 
@@ -254,7 +260,7 @@ uint64_t parse_size(const std::string& option, const std::string& text) {
   const bool read = static_cast<bool>(stream >> std::noskipws >> number);
   if (read) stream >> unit;
   static const std::vector<std::pair<std::string_view, double>> kUnits = {
-      {"", 1},   {"K", 1024.0}, {"M", double(kMiB)}, {"G", double(kGiB)}, {"T", 1024.0 * double(kGiB)}};
+      {"", 1}, {"K", 1024.0}, {"M", double(kMiB)}, {"G", double(kGiB)}, {"T", 1024.0 * double(kGiB)}};
   if (unit.size() > 1 && unit.ends_with("B")) unit.pop_back();
   if (unit.size() > 1 && unit.ends_with("i")) unit.pop_back();
   if (unit == "B") unit.clear();

@@ -19,9 +19,9 @@ struct ServeOptions {
   AccessOptions access;
   std::string key_file;
   bool allow_unauthenticated = false;
-  int64_t max_tokens = 0;  // 0: by the model's context
-  uint64_t audio_limit = 0;  // bytes of a recording
-  int transcriptions = 0;    // at once
+  int64_t max_tokens = 0;     // 0: by the model's context
+  uint64_t audio_limit = 0;   // bytes of a recording
+  int transcriptions = 0;     // at once
   size_t max_recordings = 0;  // that wait for that
   std::chrono::milliseconds drain_timeout{30'000};
 };

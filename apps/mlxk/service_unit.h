@@ -9,12 +9,12 @@ namespace mlxk {
 
 /// A service that runs `mlxk serve`.
 struct Service {
-  std::filesystem::path program;      // absolute
-  std::vector<std::string> arguments; // behind the program: "serve", options
+  std::filesystem::path program;       // absolute
+  std::vector<std::string> arguments;  // behind the program: "serve", options
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::filesystem::path> writable;  // folders that it may write to
-  bool system = false;                // of the system, not of this user
-  std::string user;                   // whom a service of the system runs as; empty: a user of its own
+  bool system = false;                          // of the system, not of this user
+  std::string user;                             // whom a service of the system runs as; empty: a user of its own
 };
 
 /// A systemd unit, hardened.

@@ -8,9 +8,13 @@
 namespace mlxk {
 
 Option threads_option() {
-  return {.name = "--threads", .kind = OptionKind::integer, .metavar = "N",
-          .help = "threads of the CPU engine; by default the cores that the process may use", .env = "MLXK_THREADS",
-          .min = 1, .max = kMaxThreads};
+  return {.name = "--threads",
+          .kind = OptionKind::integer,
+          .metavar = "N",
+          .help = "threads of the CPU engine; by default the cores that the process may use",
+          .env = "MLXK_THREADS",
+          .min = 1,
+          .max = kMaxThreads};
 }
 
 int apply_threads(const Args& args) {

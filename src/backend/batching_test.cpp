@@ -120,10 +120,8 @@ TEST_P(Batching, NothingIsLeftOnceAllAreGone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Caches, Batching,
-    testing::ValuesIn(kSmallKinds),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Caches, Batching, testing::ValuesIn(kSmallKinds),
+                         [](const auto& info) { return info.param.name; });
 
 class TrainedBatching : public testing::TestWithParam<const char*> {};
 
@@ -135,8 +133,7 @@ TEST_P(TrainedBatching, ARequestsBitsDoNotDependOnTheOthers) {
   expect_independent(*model, busy(40000, 700));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TrainedBatching,
-                         testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),
+INSTANTIATE_TEST_SUITE_P(Models, TrainedBatching, testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),
                          [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
 
 }  // namespace

@@ -34,10 +34,10 @@ CacheLayout::CacheLayout(Model& model) : sample_(model.make_cache(1)) {
   model.forward({.ids = mx::array(&token, {1, 1}, mx::int32), .last_only = true}, sample_);
   for (size_t i = 0; i < sample_.size(); ++i) {
     const Cache& cache = sample_[i];
-    Layer layer{cache.sliceable_tokens(), {}};
+    Layer layer{cache.addressable_tokens(), {}};
     for (const mx::array& array : cache.arrays()) {
       Part part{array.shape(), array.dtype(), 1, array.nbytes()};
-      if (layer.sliceable > 0) {
+      if (layer.addressable > 0) {
         part.heads = static_cast<size_t>(array.shape(1));
         part.run = array.nbytes() / part.heads / static_cast<size_t>(array.shape(2));
       }
@@ -49,14 +49,14 @@ CacheLayout::CacheLayout(Model& model) : sample_(model.make_cache(1)) {
 
 int CacheLayout::stateless_tokens() const {
   int least = std::numeric_limits<int>::max();
-  for (const Layer& layer : layers_) least = std::min(least, layer.sliceable);
+  for (const Layer& layer : layers_) least = std::min(least, layer.addressable);
   return least;
 }
 
 int CacheLayout::next_change(int from) const {
   int next = std::numeric_limits<int>::max();
   for (const Layer& layer : layers_) {
-    if (layer.sliceable > from) next = std::min(next, layer.sliceable);
+    if (layer.addressable > from) next = std::min(next, layer.addressable);
   }
   return next;
 }
@@ -70,20 +70,20 @@ std::vector<int> CacheLayout::changes() const {
 int CacheLayout::first_saveable(int tokens) const {
   int first = 0;
   for (const Layer& layer : layers_) {
-    if (layer.sliceable < tokens) first = std::max(first, layer.sliceable);
+    if (layer.addressable < tokens) first = std::max(first, layer.addressable);
   }
   return first;
 }
 
 int CacheLayout::within(const Layer& layer, int from, int to) {
-  return std::max(0, std::min(to, layer.sliceable) - from);
+  return std::max(0, std::min(to, layer.addressable) - from);
 }
 
 size_t CacheLayout::token_bytes(int from, int to) const {
   size_t bytes = 0;
   for (const Layer& layer : layers_) {
     for (const Part& part : layer.parts) {
-      if (layer.sliceable > 0) bytes += part.bytes(within(layer, from, to));
+      if (layer.addressable > 0) bytes += part.bytes(within(layer, from, to));
     }
   }
   return bytes;
@@ -92,8 +92,8 @@ size_t CacheLayout::token_bytes(int from, int to) const {
 size_t CacheLayout::state_bytes(int tokens) const {
   size_t bytes = 0;
   for (const Layer& layer : layers_) {
-    if (tokens <= layer.sliceable) continue;
-    for (const Part& part : layer.parts) bytes += part.bytes(std::max(1, layer.sliceable));
+    if (tokens <= layer.addressable) continue;
+    for (const Part& part : layer.parts) bytes += part.bytes(std::max(1, layer.addressable));
   }
   return bytes;
 }
@@ -117,12 +117,12 @@ void CacheLayout::save_tokens(const ModelCache& cache, int from, int to, std::by
 void CacheLayout::save_state(const ModelCache& cache, std::byte* out) const {
   const int tokens = cache.positions().front();
   for (size_t i = 0; i < layers_.size(); ++i) {
-    if (tokens <= layers_[i].sliceable) continue;
+    if (tokens <= layers_[i].addressable) continue;
     const auto arrays = cache[i].arrays();
     for (size_t p = 0; p < arrays.size(); ++p) {
       const mx::array array = in_order(arrays[p]);
       if (p >= layers_[i].parts.size() ||
-          array.nbytes() != layers_[i].parts[p].bytes(std::max(1, layers_[i].sliceable))) {
+          array.nbytes() != layers_[i].parts[p].bytes(std::max(1, layers_[i].addressable))) {
         throw Error(ErrorKind::internal, "[cache] a state has changed its shape");
       }
       std::memcpy(out, array.data<std::byte>(), array.nbytes());
@@ -140,18 +140,18 @@ void CacheLayout::restore(const PrefixMatch& match, ModelCache& cache) const {
     std::vector<mx::array> arrays;
     for (const Part& part : layer.parts) {
       mx::Shape shape = part.shape;
-      if (layer.sliceable > 0) shape[2] = cache[i].slots_for(match.usable);
+      if (layer.addressable > 0) shape[2] = cache[i].slots_for(match.usable);
       mx::array array = empty_array(shape, part.type);
       auto* to = array.data<std::byte>();
-      if (match.usable > layer.sliceable) {
+      if (match.usable > layer.addressable) {
         std::memcpy(to, state, array.nbytes());
         state += array.nbytes();
       }
-      const size_t slots = layer.sliceable > 0 ? static_cast<size_t>(shape[2]) : 0;
-      for (size_t b = 0; b < blocks.size() && layer.sliceable > 0; ++b) {
+      const size_t slots = layer.addressable > 0 ? static_cast<size_t>(shape[2]) : 0;
+      for (size_t b = 0; b < blocks.size() && layer.addressable > 0; ++b) {
         const int begin = match.blocks[b]->from, tokens = match.blocks[b]->tokens;
         const size_t kept = static_cast<size_t>(within(layer, begin, begin + tokens)) * part.run;
-        if (match.usable <= layer.sliceable) {
+        if (match.usable <= layer.addressable) {
           const size_t used = static_cast<size_t>(std::min(tokens, match.usable - begin)) * part.run;
           for (size_t head = 0; head < part.heads; ++head) {
             std::memcpy(to + (head * slots + static_cast<size_t>(begin)) * part.run, blocks[b] + head * kept, used);
@@ -159,7 +159,7 @@ void CacheLayout::restore(const PrefixMatch& match, ModelCache& cache) const {
         }
         blocks[b] += kept * part.heads;
       }
-      if (match.usable <= layer.sliceable) {
+      if (match.usable <= layer.addressable) {
         // Nobody reads the other slots, but NaNs that lie there would be seen where they are multiplied by zero.
         const size_t used = static_cast<size_t>(match.usable) * part.run;
         for (size_t head = 0; head < part.heads; ++head) {
@@ -177,7 +177,7 @@ uint64_t CacheLayout::row_bytes(int64_t tokens) const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const int64_t most = std::numeric_limits<int>::max() - 1024;
-    const int slots = layer.sliceable > 0 ? sample_[i].slots_for(static_cast<int>(std::min(tokens, most))) : 1;
+    const int slots = layer.addressable > 0 ? sample_[i].slots_for(static_cast<int>(std::min(tokens, most))) : 1;
     for (const Part& part : layer.parts)
       bytes += static_cast<uint64_t>(part.heads) * part.run * static_cast<uint64_t>(slots);
   }

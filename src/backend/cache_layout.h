@@ -43,13 +43,13 @@ class CacheLayout {
 
  private:
   struct Part {
-    mx::Shape shape;  // [1, heads, slots, …] where a layer is sliceable
+    mx::Shape shape;  // [1, heads, slots, …] where a layer is addressable
     mx::Dtype type;
     size_t heads, run;  // there: how many, and one token's bytes in each; else: 1, all bytes
     size_t bytes(int tokens) const { return heads * run * static_cast<size_t>(tokens); }
   };
   struct Layer {
-    int sliceable;  // tokens
+    int addressable;  // tokens
     std::vector<Part> parts;
   };
 

@@ -19,14 +19,14 @@ namespace {
 constexpr int64_t kStepsBetweenClears = 256;
 
 // Positions of a step with guesses; more rows have none.
-constexpr size_t kMostPositions = 64;
+constexpr size_t kMaxPositions = 64;
 // What guessing must let expect, against one token a step. The first guess also costs that this step is waited for.
 constexpr double kGain = 1.03, kGainAtFirst = 1.1;
 // A draft's cost is known less well. Of so many steps some have none of its guesses: what they take is measured again.
 constexpr double kGainOfDraft = 1.1;
 constexpr int64_t kStepsOfRound = 64, kPlainOfRound = 4;
 
-bool contains(const std::vector<std::shared_ptr<Completion>>& all, const Completion* one) {
+bool contains(const std::vector<std::shared_ptr<RunningCompletion>>& all, const RunningCompletion* one) {
   return std::any_of(all.begin(), all.end(), [&](const auto& each) { return each.get() == one; });
 }
 
@@ -34,12 +34,12 @@ bool contains(const std::vector<std::shared_ptr<Completion>>& all, const Complet
 
 /// A completion in a step. `guesses` follow its input.
 struct DecodeGroup::Row {
-  std::shared_ptr<Completion> completion;
+  std::shared_ptr<RunningCompletion> completion;
   std::optional<mx::array> input = {};  // int32 [1, 1], not computed yet; absent: its last token
   std::vector<int32_t> guesses = {};
-  bool drafted = false;                 // the guesses are the draft model's
-  std::optional<size_t> at = 0;         // the position whose token is to be chosen next; absent: there is none
-  std::optional<Sample> sample = {};    // of that position, once it is chosen
+  bool drafted = false;               // the guesses are the draft model's
+  std::optional<size_t> at = 0;       // the position whose token is to be chosen next; absent: there is none
+  std::optional<Sample> sample = {};  // of that position, once it is chosen
 };
 
 /// One token or more for each row, being computed.
@@ -63,15 +63,15 @@ struct DecodeGroup::Step {
       }
     }
   }
-  bool has(const Completion* one) const {
+  bool has(const RunningCompletion* one) const {
     return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.completion.get() == one; });
   }
   int length() const { return logits.shape(1); }  // positions of each row
   int positions() const { return static_cast<int>(rows.size()) * length(); }
 
   std::vector<Row> rows;
-  size_t staying;    // of the rows, how many have not left
-  mx::array logits;  // [rows, length, vocab]
+  size_t staying;      // of the rows, how many have not left
+  mx::array logits;    // [rows, length, vocab]
   bool ahead = false;  // begun before the tokens of the step before it were known
 };
 
@@ -93,30 +93,30 @@ DecodeGroup::~DecodeGroup() = default;
 
 void DecodeGroup::step(const Running& running, const Sink& sink) {
   // A guess goes on from tokens that are known.
-  if (under_way_ && (under_way_->length() > 1 || wants_guesses(running)))
-    settle(*std::exchange(under_way_, nullptr), running, sink);
+  if (in_flight_ && (in_flight_->length() > 1 || wants_guesses(running)))
+    commit(*std::exchange(in_flight_, nullptr), running, sink);
   std::unique_ptr<Step> next = next_step(running);
-  if (under_way_) settle(*under_way_, running, sink);
+  if (in_flight_) commit(*in_flight_, running, sink);
   if (next) choose_tokens(*next, sink);
-  under_way_ = std::move(next);
+  in_flight_ = std::move(next);
   if (++steps_ % kStepsBetweenClears == 0) mx::clear_cache();
 }
 
 std::unique_ptr<DecodeGroup::Step> DecodeGroup::next_step(const Running& running) {
   std::vector<Row> rows;
-  for (size_t i = 0; under_way_ && i < under_way_->rows.size(); ++i) {
-    const Row& row = under_way_->rows[i];
+  for (size_t i = 0; in_flight_ && i < in_flight_->rows.size(); ++i) {
+    const Row& row = in_flight_->rows[i];
     if (!row.sample || !row.completion->goes_on() || !contains(running, row.completion.get())) continue;
     rows.push_back({row.completion, row.sample->token});
   }
   for (const auto& one : running) {
-    if (one->ended() || (under_way_ && under_way_->has(one.get()))) continue;
+    if (one->ended() || (in_flight_ && in_flight_->has(one.get()))) continue;
     rows.push_back({one});
   }
   if (rows.empty()) return nullptr;
-  if (!under_way_) add_guesses(rows);
+  if (!in_flight_) add_guesses(rows);
   auto step = start(std::move(rows));
-  step->ahead = under_way_ != nullptr;
+  step->ahead = in_flight_ != nullptr;
   return step;
 }
 
@@ -141,7 +141,7 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
 }
 
 /// Takes the tokens of a step: of each row as many as were guessed, and one more.
-void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
+void DecodeGroup::commit(Step& step, const Running& running, const Sink& sink) {
   for (bool more = true; more;) {
     more = false;
     for (Row& row : step.rows) {
@@ -157,7 +157,7 @@ void DecodeGroup::settle(Step& step, const Running& running, const Sink& sink) {
       const bool right = row.completion->text().back() == row.guesses[at];
       if (row.drafted) drafter_->learn(*row.completion, right);
       if (!right) {
-        part();  // each row forgets by itself
+        unbatch();  // each row forgets by itself
         row.completion->cache().trim(static_cast<int>(row.guesses.size() - at));
         continue;
       }
@@ -200,10 +200,10 @@ void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
   mx::async_eval(chosen);
 }
 
-size_t DecodeGroup::most_guesses(const Completion& row, size_t rows) const {
+size_t DecodeGroup::most_guesses(const RunningCompletion& row, size_t rows) const {
   const int64_t tokens = static_cast<int64_t>(row.text().size());
   const int64_t most = std::min(row.tokens_left() - 1, speculative_tokens_ - tokens);
-  return static_cast<size_t>(std::clamp<int64_t>(most, 0, static_cast<int64_t>(kMostPositions / rows) - 1));
+  return static_cast<size_t>(std::clamp<int64_t>(most, 0, static_cast<int64_t>(kMaxPositions / rows) - 1));
 }
 
 /// What lets expect the most tokens a second, if that is `gain` times what one token a step does. While a step is under
@@ -218,7 +218,7 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
       chances.resize(std::min(chances.size(), most));
       all.push_back(std::move(chances));
     };
-    const size_t is_under_way = under_way_ && under_way_->has(one.get()) ? 1 : 0;
+    const size_t is_under_way = in_flight_ && in_flight_->has(one.get()) ? 1 : 0;
     if (lookup_ == PromptLookup::automatic) add(looked_up, guessers_[one.get()].chances(one->text(), is_under_way));
     if (drafter_) add(drafted, drafter_->chances(*one, step_seconds));
   }
@@ -240,7 +240,7 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
 
 /// Whether guessing is worth waiting for the tokens under way.
 bool DecodeGroup::wants_guesses(const Running& running) {
-  if ((lookup_ == PromptLookup::off && !drafter_) || running.size() > kMostPositions) return false;
+  if ((lookup_ == PromptLookup::off && !drafter_) || running.size() > kMaxPositions) return false;
   if (lookup_ == PromptLookup::on) {
     return std::any_of(running.begin(), running.end(),
                        [&](const auto& one) { return most_guesses(*one, running.size()) > 0; });
@@ -249,7 +249,7 @@ bool DecodeGroup::wants_guesses(const Running& running) {
 }
 
 void DecodeGroup::add_guesses(std::vector<Row>& rows) {
-  if ((lookup_ == PromptLookup::off && !drafter_) || rows.size() > kMostPositions) return;
+  if ((lookup_ == PromptLookup::off && !drafter_) || rows.size() > kMaxPositions) return;
   Running running;
   for (const Row& row : rows) running.push_back(row.completion);
   Guesses wanted = worthwhile_guesses(running, kGain);
@@ -258,7 +258,7 @@ void DecodeGroup::add_guesses(std::vector<Row>& rows) {
   };
   if (lookup_ == PromptLookup::on &&
       std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return !look_up(row).empty(); })) {
-    wanted = {Guesses::By::lookup, Guesser::kMost};
+    wanted = {Guesses::By::lookup, NgramDrafter::kMax};
   }
   if (wanted.by == Guesses::By::drafter) add_drafts(rows, wanted.count);
   if (wanted.by == Guesses::By::lookup) {
@@ -296,32 +296,33 @@ void DecodeGroup::add_facts(CacheFacts& facts) const {
 }
 
 ModelCache& DecodeGroup::cache_of(const std::vector<Row>& rows) {
-  const bool same = std::equal(rows.begin(), rows.end(), joined_rows_.begin(), joined_rows_.end(),
-                               [](const Row& row, const Completion* joined) { return row.completion.get() == joined; });
-  if (same) return joined_;
-  part();
+  const bool same =
+      std::equal(rows.begin(), rows.end(), batch_rows_.begin(), batch_rows_.end(),
+                 [](const Row& row, const RunningCompletion* batched) { return row.completion.get() == batched; });
+  if (same) return batch_;
+  unbatch();
   if (rows.size() == 1) return rows.front().completion->cache();
   std::vector<ModelCache*> caches;
   for (const Row& row : rows) {
     caches.push_back(&row.completion->cache());
-    joined_rows_.push_back(row.completion.get());
+    batch_rows_.push_back(row.completion.get());
   }
-  joined_ = ModelCache::join(caches);
-  return joined_;
+  batch_ = ModelCache::batch(caches);
+  return batch_;
 }
 
-void DecodeGroup::part() {
-  if (joined_rows_.empty()) return;
-  joined_.part();
-  joined_ = {};
-  joined_rows_.clear();
+void DecodeGroup::unbatch() {
+  if (batch_rows_.empty()) return;
+  batch_.unbatch();
+  batch_ = {};
+  batch_rows_.clear();
 }
 
-void DecodeGroup::leave(const Completion& completion) {
+void DecodeGroup::leave(const RunningCompletion& completion) {
   guessers_.erase(&completion);
   if (drafter_) drafter_->forget(completion);
-  if (std::find(joined_rows_.begin(), joined_rows_.end(), &completion) != joined_rows_.end()) part();
-  if (under_way_ && under_way_->has(&completion) && --under_way_->staying == 0) under_way_.reset();
+  if (std::find(batch_rows_.begin(), batch_rows_.end(), &completion) != batch_rows_.end()) unbatch();
+  if (in_flight_ && in_flight_->has(&completion) && --in_flight_->staying == 0) in_flight_.reset();
 }
 
 }  // namespace mlxk

@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "backend/completion.h"
 #include "backend/drafter.h"
+#include "backend/running_completion.h"
 #include "backend/speculation.h"
 
 namespace mlxk {
@@ -19,7 +19,7 @@ namespace mlxk {
 class DecodeGroup {
  public:
   /// Takes an event of a completion.
-  using Sink = std::function<void(const Completion& completion, const Event& event)>;
+  using Sink = std::function<void(const RunningCompletion& completion, const Event& event)>;
 
   /// `speculative_tokens`: a row with more of them has no guesses, since its caches could not forget the last ones or
   /// the model would not give the same for several at once. `drafter`: guesses where that gains; null: none.
@@ -31,39 +31,39 @@ class DecodeGroup {
 
   /// Waits for the tokens of the step before and starts the next one of `running` (prefilled, not ended; those that are
   /// new begin): in the other order where nobody guesses, so that the device computes while events are handled.
-  void step(const std::vector<std::shared_ptr<Completion>>& running, const Sink& sink);
+  void step(const std::vector<std::shared_ptr<RunningCompletion>>& running, const Sink& sink);
   /// Forgets a completion that is in no later step. What is under way is waited for with the last of them.
-  void leave(const Completion& completion);
+  void leave(const RunningCompletion& completion);
   /// Whether a step is under way.
-  bool busy() const { return under_way_ != nullptr; }
+  bool busy() const { return in_flight_ != nullptr; }
   void add_facts(CacheFacts& facts) const;
   const Drafter* drafter() const { return drafter_.get(); }
 
  private:
   struct Row;
   struct Step;
-  using Running = std::vector<std::shared_ptr<Completion>>;
+  using Running = std::vector<std::shared_ptr<RunningCompletion>>;
 
   std::unique_ptr<Step> next_step(const Running& running);
   std::unique_ptr<Step> start(std::vector<Row> rows);
-  void settle(Step& step, const Running& running, const Sink& sink);
+  void commit(Step& step, const Running& running, const Sink& sink);
   void choose_tokens(Step& step, const Sink& sink);
   struct Guesses;
   Guesses worthwhile_guesses(const Running& running, double gain);
   bool wants_guesses(const Running& running);
   void add_guesses(std::vector<Row>& rows);
   void add_drafts(std::vector<Row>& rows, int count);
-  size_t most_guesses(const Completion& row, size_t rows) const;
+  size_t most_guesses(const RunningCompletion& row, size_t rows) const;
   ModelCache& cache_of(const std::vector<Row>& rows);
-  void part();
+  void unbatch();
 
   Model& model_;
   const PromptLookup lookup_;
   const int64_t speculative_tokens_;
-  std::unique_ptr<Step> under_way_;
-  std::vector<const Completion*> joined_rows_;  // of joined_; empty: there is none
-  ModelCache joined_;                           // their caches as one
-  std::map<const Completion*, Guesser> guessers_;
+  std::unique_ptr<Step> in_flight_;
+  std::vector<const RunningCompletion*> batch_rows_;  // of batch_; empty: there is none
+  ModelCache batch_;                                  // their caches as one
+  std::map<const RunningCompletion*, NgramDrafter> guessers_;
   std::unique_ptr<Drafter> drafter_;
   StepCosts costs_;
   std::chrono::steady_clock::time_point settled_;  // when the last step's tokens were known

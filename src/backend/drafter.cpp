@@ -28,7 +28,7 @@ constexpr int kTrials = 3;
 constexpr size_t kRetryAfter = 256, kRetryTexts = 8;
 // Of the time of an answer, of which more than this many tokens are not counted on, so much may go into catching up.
 constexpr int64_t kExpectedAnswer = 256;
-constexpr double kMostCatchUp = 0.15;
+constexpr double kMaxCatchUp = 0.15;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -94,7 +94,7 @@ uint64_t Drafter::kv_bytes() const {
   return bytes;
 }
 
-Drafter::State& Drafter::state_of(const Completion& one) {
+Drafter::State& Drafter::state_of(const RunningCompletion& one) {
   const auto known = states_.find(&one);
   if (known != states_.end()) return known->second;
   // A model that agrees with few texts is still tried with some.
@@ -109,7 +109,7 @@ double Drafter::seconds(int rows, double step_seconds) const {
   return costs_.empty() ? share_ * step_seconds : costs_.of(rows);
 }
 
-std::vector<double> Drafter::chances(const Completion& one, double step_seconds) {
+std::vector<double> Drafter::chances(const RunningCompletion& one, double step_seconds) {
   const size_t length = one.text().size();
   // The first token of an answer does not wait for this.
   if (length == one.request().prompt.size() || static_cast<int64_t>(length) + most_ > longest_text_) return {};
@@ -125,7 +125,7 @@ std::vector<double> Drafter::chances(const Completion& one, double step_seconds)
   if (chance < kLeastChance) return {};
   const double missing = static_cast<double>(length - std::min(length, state.seen.size()));
   const double answer = step_seconds * static_cast<double>(std::min(one.tokens_left(), kExpectedAnswer));
-  if (missing > kAtOnce && missing * catch_up_seconds_ > kMostCatchUp * answer) return {};
+  if (missing > kAtOnce && missing * catch_up_seconds_ > kMaxCatchUp * answer) return {};
   std::vector<double> all;
   for (double each = chance; static_cast<int>(all.size()) < most_; each *= chance) all.push_back(each);
   return all;
@@ -135,8 +135,8 @@ std::vector<double> Drafter::chances(const Completion& one, double step_seconds)
 bool Drafter::catch_up(State& state, const std::vector<int32_t>& text, size_t& budget) {
   auto& seen = state.seen;
   // At least the last token is computed.
-  const auto common = static_cast<size_t>(
-      std::mismatch(seen.begin(), seen.end(), text.begin(), text.end() - 1).first - seen.begin());
+  const auto common =
+      static_cast<size_t>(std::mismatch(seen.begin(), seen.end(), text.begin(), text.end() - 1).first - seen.begin());
   const int wrong = static_cast<int>(seen.size() - common);
   const auto foreign = [&](int32_t id) { return id >= model_->vocab_size(); };
   state.unusable = std::any_of(text.begin() + static_cast<std::ptrdiff_t>(common), text.end(), foreign) ||
@@ -183,9 +183,9 @@ void Drafter::guess(std::span<Row> rows, int count) {
     samplers.push_back(&states.back()->greedy);
     lengths.push_back(static_cast<int>(row->completion->text().size() - states.back()->seen.size()));
   }
-  ModelCache joined;
-  if (ready.size() > 1) joined = ModelCache::join(caches);
-  ModelCache& cache = ready.size() > 1 ? joined : *caches.front();
+  ModelCache batched;
+  if (ready.size() > 1) batched = ModelCache::batch(caches);
+  ModelCache& cache = ready.size() > 1 ? batched : *caches.front();
 
   mx::array ids = unseen(ready, lengths);
   std::vector<mx::array> guesses;  // [rows, 1] each
@@ -198,7 +198,7 @@ void Drafter::guess(std::span<Row> rows, int count) {
     lengths.assign(ready.size(), 1);
   }
   mx::eval(guesses);
-  joined.part();
+  batched.unbatch();
   model_->check_weights();
   for (size_t i = 0; i < ready.size(); ++i) {
     auto& all = ready[i]->guesses;
@@ -211,7 +211,7 @@ void Drafter::guess(std::span<Row> rows, int count) {
   ++trials_;
 }
 
-void Drafter::learn(const Completion& one, bool right) {
+void Drafter::learn(const RunningCompletion& one, bool right) {
   state_of(one).tally.add(right, kMemory);
   all_.add(right, kLongMemory);
 }

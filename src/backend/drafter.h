@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "backend/cache_layout.h"
-#include "backend/completion.h"
+#include "backend/running_completion.h"
 #include "backend/speculation.h"
 #include "models/model.h"
 #include "sample/sampler.h"
@@ -32,21 +32,21 @@ class Drafter {
 
   /// For each n the chance that its first n guesses for `one` are right; empty where it is not to guess: it was wrong
   /// too often, cannot, or would have to catch up with more than can be gained at `step_seconds` a token without it.
-  std::vector<double> chances(const Completion& one, double step_seconds);
+  std::vector<double> chances(const RunningCompletion& one, double step_seconds);
   /// What a guess for each of so many completions takes; where none was measured by its share of the
   /// first model's weights, a step of which takes `step_seconds`.
   double seconds(int rows, double step_seconds) const;
 
   struct Row {
-    const Completion* completion;
+    const RunningCompletion* completion;
     std::vector<int32_t> guesses = {};
   };
   /// Guesses `count` tokens of each row, at most as many as the constructor said; none of those that must still catch
   /// up, of which a piece is done. Waits.
   void guess(std::span<Row> rows, int count);
   /// Whether one of its guesses for `one` was right.
-  void learn(const Completion& one, bool right);
-  void forget(const Completion& one) { states_.erase(&one); }
+  void learn(const RunningCompletion& one, bool right);
+  void forget(const RunningCompletion& one) { states_.erase(&one); }
 
  private:
   /// How often guesses were right; what is longer ago counts less.
@@ -60,12 +60,12 @@ class Drafter {
     Sampler greedy;
     std::vector<int32_t> seen;  // the tokens in the cache
     Tally tally;
-    size_t tried_at = 0;        // tokens of the text when it last guessed
-    size_t retry_after = 0;     // tokens
+    size_t tried_at = 0;     // tokens of the text when it last guessed
+    size_t retry_after = 0;  // tokens
     bool unusable = false;
   };
 
-  State& state_of(const Completion& one);
+  State& state_of(const RunningCompletion& one);
   bool catch_up(State& state, const std::vector<int32_t>& text, size_t& budget);
 
   std::unique_ptr<Model> model_;
@@ -75,11 +75,11 @@ class Drafter {
   const bool always_;
   CacheLayout layout_;
   int64_t longest_text_;
-  std::map<const Completion*, State> states_;
-  Tally all_;              // of all completions: what a new one begins with
-  uint64_t begun_ = 0;     // completions
-  int trials_ = 0;         // guesses of any rows
-  StepCosts costs_;        // of a guess, by rows
+  std::map<const RunningCompletion*, State> states_;
+  Tally all_;                    // of all completions: what a new one begins with
+  uint64_t begun_ = 0;           // completions
+  int trials_ = 0;               // guesses of any rows
+  StepCosts costs_;              // of a guess, by rows
   double catch_up_seconds_ = 0;  // of a token; 0: not measured yet
 };
 

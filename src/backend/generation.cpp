@@ -23,7 +23,7 @@ constexpr int64_t kPrefillChunk = 512;
 constexpr int64_t kPrefillChunkBesideOthers = 128;
 
 // Tokens of kept prompts that are copied between two steps of the others.
-constexpr int64_t kMostRestored = 2048;
+constexpr int64_t kMaxRestored = 2048;
 
 // Tokens that another prompt is about to keep: fewer are computed sooner than they are waited for.
 constexpr int64_t kWorthWaiting = 32;
@@ -38,8 +38,8 @@ void check_request(const GenerateRequest& request, const ModelFacts& facts) {
   if (request.prompt.empty()) throw Error(ErrorKind::invalid, "the prompt has no tokens");
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (facts.context_length > 0 && length >= facts.context_length) {
-    throw Error(ErrorKind::invalid, fmt::format("the prompt has {} tokens, the model's context is {}", length,
-                                                facts.context_length));
+    throw Error(ErrorKind::invalid,
+                fmt::format("the prompt has {} tokens, the model's context is {}", length, facts.context_length));
   }
   for (const int32_t id : request.prompt) {
     // Past the table `take` reads foreign memory.
@@ -57,7 +57,7 @@ void check_request(const GenerateRequest& request, const ModelFacts& facts) {
 class MlxSequence : public Sequence {
  public:
   MlxSequence(DecodeGroup& group, std::set<const MlxSequence*>& all, uint64_t id, Model& model, GenerateRequest request)
-      : id(id), completion(std::make_shared<Completion>(model, std::move(request))), group_(group), all_(all) {
+      : id(id), completion(std::make_shared<RunningCompletion>(model, std::move(request))), group_(group), all_(all) {
     all_.insert(this);
   }
   ~MlxSequence() override {
@@ -69,7 +69,7 @@ class MlxSequence : public Sequence {
   DoneEvent cancelled() const override { return completion->done(FinishReason::cancelled); }
 
   const uint64_t id;  // counts up
-  const std::shared_ptr<Completion> completion;
+  const std::shared_ptr<RunningCompletion> completion;
   mutable bool looks_up = true;  // in the kept prompts, before it goes on
 
  private:
@@ -95,7 +95,7 @@ class MlxTextModel : public TextModel {
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
         kept_(layout_, options, identity) {
-    facts_.speculative_tokens = std::min<int64_t>(layout_.stateless_tokens(), model_->steady_tokens());
+    facts_.speculative_tokens = std::min<int64_t>(layout_.stateless_tokens(), model_->position_stable_tokens());
     std::unique_ptr<Drafter> drafter;
     if (make_draft && facts_.speculative_tokens > 0) {
       drafter = usable_drafter(make_draft(), *model_, options);
@@ -140,8 +140,8 @@ class MlxTextModel : public TextModel {
   static const MlxSequence& of(const Sequence* sequence) { return static_cast<const MlxSequence&>(*sequence); }
 
   void decode(std::span<Sequence* const> running, const StepSink& sink) {
-    std::vector<std::shared_ptr<Completion>> decoding;
-    std::map<const Completion*, size_t> indices;
+    std::vector<std::shared_ptr<RunningCompletion>> decoding;
+    std::map<const RunningCompletion*, size_t> indices;
     for (size_t i = 0; i < running.size(); ++i) {
       const auto& completion = of(running[i]).completion;
       if (!completion->prefilled()) continue;
@@ -151,8 +151,9 @@ class MlxTextModel : public TextModel {
     decoding_ = !decoding.empty();
     if (!decoding_) return;
     std::vector<std::pair<size_t, Event>> events;
-    group_->step(decoding,
-                 [&](const Completion& one, const Event& event) { events.emplace_back(indices.at(&one), event); });
+    group_->step(decoding, [&](const RunningCompletion& one, const Event& event) {
+      events.emplace_back(indices.at(&one), event);
+    });
     model_->check_weights();
     for (const auto& [index, event] : events) sink(index, event);
   }
@@ -168,7 +169,7 @@ class MlxTextModel : public TextModel {
     int64_t restored = 0;
     for (const size_t i : waiting) {
       const MlxSequence& sequence = of(running[i]);
-      Completion& completion = *sequence.completion;
+      RunningCompletion& completion = *sequence.completion;
       if (waits_for_another(sequence, waiting, running)) {
         sequence.looks_up = true;
         continue;
@@ -180,7 +181,7 @@ class MlxTextModel : public TextModel {
           sequence.looks_up = false;
           sink(i, completion.progress());
         }
-        if (decoding_ && restored >= kMostRestored) return;
+        if (decoding_ && restored >= kMaxRestored) return;
         if (completion.prefilled()) continue;
       }
       sequence.looks_up = false;

@@ -10,7 +10,7 @@ class MlxBackend : public Backend {
   MlxBackend();
   DeviceFacts device() override;
   std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
-                                                 const ProgressSink& progress) override;
+                                       const ProgressSink& progress) override;
   std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& model_dir,
                                            const ProgressSink& progress) override;
   ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;

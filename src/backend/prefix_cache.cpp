@@ -42,8 +42,7 @@ void PrefixCache::list_files() {
   if (!files_) return;
   for (auto& piece : files_->list()) {
     const int end = piece.bytes->from + piece.bytes->tokens;
-    const size_t size =
-        piece.bytes->is_state ? layout_.state_bytes(end) : layout_.token_bytes(piece.bytes->from, end);
+    const size_t size = piece.bytes->is_state ? layout_.state_bytes(end) : layout_.token_bytes(piece.bytes->from, end);
     if (piece.bytes->size == size) tree_.insert_known(piece.scope, piece.tokens, piece.bytes);
   }
 }
@@ -71,13 +70,14 @@ void PrefixCache::save(const GenerateRequest& request, const ModelCache& cache, 
   const std::string scope = prefix_scope(request.cache_scope);
   try {
     write(scope, tokens,
-          tree_.insert(scope, tokens, to_the_token, layout_.first_saveable(seen),
-                       [&](int from, int to) { return layout_.token_bytes(from, to); },
-                       [&](int from, int to, std::byte* out) { layout_.save_tokens(cache, from, to, out); }));
+          tree_.insert(
+              scope, tokens, to_the_token, layout_.first_saveable(seen),
+              [&](int from, int to) { return layout_.token_bytes(from, to); },
+              [&](int from, int to, std::byte* out) { layout_.save_tokens(cache, from, to, out); }));
     if (to_the_token && seen > layout_.stateless_tokens()) {
-      write(scope, tokens,
-            tree_.insert_state(scope, tokens, layout_.state_bytes(seen),
-                               [&](std::byte* out) { layout_.save_state(cache, out); }));
+      write(scope, tokens, tree_.insert_state(scope, tokens, layout_.state_bytes(seen), [&](std::byte* out) {
+        layout_.save_state(cache, out);
+      }));
     }
   } catch (const std::bad_alloc&) {
     tree_.clear();  // memory is needed elsewhere

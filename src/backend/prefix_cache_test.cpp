@@ -221,7 +221,9 @@ TEST_P(Prefixes, ADamagedFileIsComputedAgain) {
   const TemporaryFolder folder;
   const std::string identity(64, 'a');
   const auto prompt = words(200, SmallModel::kPoison, 1);
-  { Pair{model_on_disk(folder.path(), identity, kPlenty), model(0)}.ask_for(prompt); }
+  {
+    Pair{model_on_disk(folder.path(), identity, kPlenty), model(0)}.ask_for(prompt);
+  }
   int files = 0;
   for (const auto& file : fs::recursive_directory_iterator(folder.path())) {
     if (!file.is_regular_file()) continue;

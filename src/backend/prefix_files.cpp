@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <condition_variable>
-#include <atomic>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -30,9 +30,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kMagic[8] = {'m', 'l', 'x', 'k', 'k', 'v', '0', '1'};
-constexpr uint64_t kMostWaiting = uint64_t{256} << 20;  // bytes to be written
-constexpr uint64_t kLeftFree = uint64_t{1} << 30;       // of the disk
-constexpr int32_t kMostTokens = 1 << 24;
+constexpr uint64_t kMaxWaiting = uint64_t{256} << 20;  // bytes to be written
+constexpr uint64_t kLeftFree = uint64_t{1} << 30;      // of the disk
+constexpr int32_t kMaxTokens = 1 << 24;
 constexpr const char* kSuffix = ".kv";
 constexpr size_t kFolderName = 32, kFileDigest = 40;  // hex digits
 
@@ -83,7 +83,7 @@ class File {
   File& operator=(const File&) = delete;
   bool is_open() const { return fd_ >= 0; }
   uint64_t size() const {
-    struct stat facts {};
+    struct stat facts{};
     return ::fstat(fd_, &facts) == 0 && S_ISREG(facts.st_mode) ? static_cast<uint64_t>(facts.st_size) : 0;
   }
   bool read(void* to, size_t bytes) {
@@ -115,7 +115,7 @@ std::optional<std::pair<Header, std::vector<int32_t>>> read_head(File& file, con
   if (!file.is_open() || !file.read(&header, sizeof(header))) return std::nullopt;
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) return std::nullopt;
   if (std::string_view(header.identity, sizeof(header.identity)) != identity) return std::nullopt;
-  if (header.from < 0 || header.from > kMostTokens || header.tokens < 1 || header.tokens > PrefixTree::kBlock) {
+  if (header.from < 0 || header.from > kMaxTokens || header.tokens < 1 || header.tokens > PrefixTree::kBlock) {
     return std::nullopt;
   }
   const size_t count = static_cast<size_t>(header.from) + static_cast<size_t>(header.tokens);
@@ -172,9 +172,8 @@ uint64_t trim(const fs::path& dir, uint64_t budget) {
     all.push_back({used, std::atoll(it->path().filename().c_str()), bytes, it->path()});
     total += bytes;
   }
-  std::sort(all.begin(), all.end(), [](const Kept& a, const Kept& b) {
-    return a.used != b.used ? a.used < b.used : a.from > b.from;
-  });
+  std::sort(all.begin(), all.end(),
+            [](const Kept& a, const Kept& b) { return a.used != b.used ? a.used < b.used : a.from > b.from; });
   for (const Kept& one : all) {
     if (total <= budget) break;
     std::error_code ignored;
@@ -185,7 +184,7 @@ uint64_t trim(const fs::path& dir, uint64_t budget) {
 }
 
 void add_file_facts(Digest& digest, const fs::path& path) {
-  struct stat facts {};
+  struct stat facts{};
   if (::stat(path.c_str(), &facts) != 0) return;
 #ifdef __APPLE__
   const auto& time = facts.st_mtimespec;
@@ -218,9 +217,7 @@ std::string prefix_identity(const fs::path& model_dir) {
   return digest.hex();
 }
 
-std::string prefix_scope(const std::string& cache_scope) {
-  return Digest(Digest::Kind::sha256).add(cache_scope).hex();
-}
+std::string prefix_scope(const std::string& cache_scope) { return Digest(Digest::Kind::sha256).add(cache_scope).hex(); }
 
 /// The thread that writes, and what it shares with the others.
 struct PrefixFiles::Writer {
@@ -364,7 +361,7 @@ std::string PrefixFiles::name_of(const std::string& scope, std::span<const int32
 void PrefixFiles::write(Piece piece) {
   {
     const std::lock_guard lock(writer_->mutex);
-    if (writer_->waiting_bytes + piece.bytes->size > kMostWaiting) return;
+    if (writer_->waiting_bytes + piece.bytes->size > kMaxWaiting) return;
     writer_->waiting_bytes += piece.bytes->size;
     writer_->waiting.push_back(std::move(piece));
   }
@@ -380,8 +377,7 @@ std::shared_ptr<const PrefixBytes> PrefixFiles::read(const PrefixBytes& bytes) {
   if (head && head->first.from == bytes.from && head->first.tokens == bytes.tokens &&
       head->first.data_bytes == bytes.size) {
     whole->data = std::make_unique_for_overwrite<std::byte[]>(bytes.size);
-    if (file.read(whole->data.get(), bytes.size) &&
-        checksum({whole->data.get(), bytes.size}) == head->first.data_sum) {
+    if (file.read(whole->data.get(), bytes.size) && checksum({whole->data.get(), bytes.size}) == head->first.data_sum) {
       whole->from = bytes.from;
       whole->tokens = bytes.tokens;
       whole->is_state = bytes.is_state;
@@ -397,9 +393,9 @@ std::shared_ptr<const PrefixBytes> PrefixFiles::read(const PrefixBytes& bytes) {
 void PrefixFiles::touch(std::vector<std::string> files) {
   {
     const std::lock_guard lock(writer_->mutex);
-    constexpr size_t kMostUsed = 1 << 16;
+    constexpr size_t kMaxUsed = 1 << 16;
     auto& used = writer_->used;
-    if (used.size() < kMostUsed) used.insert(used.end(), files.begin(), files.end());
+    if (used.size() < kMaxUsed) used.insert(used.end(), files.begin(), files.end());
   }
   writer_->wake.notify_one();
 }

@@ -25,8 +25,8 @@ struct PrefixBytes {
 
 /// The longest start of a prompt that is kept.
 struct PrefixMatch {
-  int known = 0;   // tokens whose blocks are there
-  int usable = 0;  // of them, as many as there is all that a cache needs
+  int known = 0;                                           // tokens whose blocks are there
+  int usable = 0;                                          // of them, as many as there is all that a cache needs
   std::vector<std::shared_ptr<const PrefixBytes>> blocks;  // one after the other
   std::shared_ptr<const PrefixBytes> state;                // after `usable` tokens, where it is needed
 };

@@ -15,7 +15,7 @@ constexpr double kMemory = 0.95;
 }  // namespace
 
 // Read from end to end each time: far cheaper than a step that attends to as many tokens.
-Guess look_up(std::span<const int32_t> text, int most) {
+Draft ngram_lookup(std::span<const int32_t> text, int most) {
   if (text.size() < 2 || most < 1) return {};
   const int32_t last = text.back();
   size_t longest = 0, behind = 0;
@@ -33,26 +33,26 @@ Guess look_up(std::span<const int32_t> text, int most) {
   return {{next.begin(), next.end()}, static_cast<int>(longest)};
 }
 
-size_t Guesser::kind_of(int matched) { return matched >= 5 ? 3 : matched >= 3 ? 2 : matched == 2 ? 1 : 0; }
+size_t NgramDrafter::kind_of(int matched) { return matched >= 5 ? 3 : matched >= 3 ? 2 : matched == 2 ? 1 : 0; }
 
-const Guess& Guesser::guess(std::span<const int32_t> text) {
+const Draft& NgramDrafter::guess(std::span<const int32_t> text) {
   if (guessed_at_ != text.size()) {
-    guess_ = look_up(text, kMost);
+    guess_ = ngram_lookup(text, kMax);
     guessed_at_ = text.size();
   }
   return guess_;
 }
 
-void Guesser::learn(std::span<const int32_t> text) {
-  const Guess& before = guess(text.first(text.size() - 1));
+void NgramDrafter::learn(std::span<const int32_t> text) {
+  const Draft& before = guess(text.first(text.size() - 1));
   if (before.tokens.empty()) return;
   Tally& tally = tallies_[kind_of(before.matched)];
   tally.right = kMemory * tally.right + (before.tokens.front() == text.back() ? 1 : 0);
   tally.all = kMemory * tally.all + 1;
 }
 
-std::vector<double> Guesser::chances(std::span<const int32_t> text, size_t first) {
-  const Guess& next = guess(text);
+std::vector<double> NgramDrafter::chances(std::span<const int32_t> text, size_t first) {
+  const Draft& next = guess(text);
   std::vector<double> all;
   double chance = 1;
   for (size_t n = 0; n < next.tokens.size(); ++n) {
@@ -65,12 +65,12 @@ std::vector<double> Guesser::chances(std::span<const int32_t> text, size_t first
 }
 
 void StepCosts::add(int positions, double seconds) {
-  constexpr double kNew = 0.2, kMostMore = 2;  // something else may have come in between
+  constexpr double kNew = 0.2, kMaxMore = 2;  // something else may have come in between
   const auto known = seconds_.find(positions);
   if (known == seconds_.end()) {
     seconds_[positions] = seconds;
   } else {
-    known->second += kNew * (std::min(seconds, kMostMore * known->second) - known->second);
+    known->second += kNew * (std::min(seconds, kMaxMore * known->second) - known->second);
   }
 }
 

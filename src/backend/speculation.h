@@ -9,22 +9,22 @@
 namespace mlxk {
 
 /// Tokens that may come next in a text, and how many of its last tokens say so.
-struct Guess {
+struct Draft {
   std::vector<int32_t> tokens;
   int matched = 0;
 };
 
 /// What followed when the end of `text` last stood in it before: the place that shares the most tokens with the end,
 /// the newest of those, and up to `most` tokens behind it. Any thread.
-Guess look_up(std::span<const int32_t> text, int most);
+Draft ngram_lookup(std::span<const int32_t> text, int most);
 
 /// The guesses for one text as it grows, and how often they were right. One thread at a time.
-class Guesser {
+class NgramDrafter {
  public:
-  static constexpr int kMost = 7;  // tokens at a time
+  static constexpr int kMax = 7;  // tokens at a time
 
   /// What may follow `text`.
-  const Guess& guess(std::span<const int32_t> text);
+  const Draft& guess(std::span<const int32_t> text);
   /// Compares the last token of `text` with what was, or would have been, guessed.
   void learn(std::span<const int32_t> text);
   /// Of guess(text), for each n from `first` on: the chance that all up to the n-th are right.
@@ -38,7 +38,7 @@ class Guesser {
 
   // By the match's length. What is assumed before anything was seen counts as much as a few tokens.
   std::array<Tally, 4> tallies_{{{0.5, 2}, {0.8, 2}, {1.2, 2}, {1.6, 2}}};
-  Guess guess_;
+  Draft guess_;
   size_t guessed_at_ = 0;  // tokens of the text that guess_ follows
 };
 

@@ -20,27 +20,27 @@ namespace fs = std::filesystem;
 
 TEST(PromptLookup, ProposesWhatFollowedTheLongestMatch) {
   const std::vector<int32_t> text{1, 2, 3, 4, 9, 3, 5, 1, 2, 3};
-  const Guess guess = look_up(text, 3);
+  const Draft guess = ngram_lookup(text, 3);
   EXPECT_EQ(guess.tokens, (std::vector<int32_t>{4, 9, 3}));
   EXPECT_EQ(guess.matched, 3);
 }
 
 TEST(PromptLookup, OfEqualMatchesTheNewestCounts) {
-  EXPECT_EQ(look_up(std::vector<int32_t>{7, 1, 8, 7, 2, 9, 7}, 1).tokens, (std::vector<int32_t>{2}));
+  EXPECT_EQ(ngram_lookup(std::vector<int32_t>{7, 1, 8, 7, 2, 9, 7}, 1).tokens, (std::vector<int32_t>{2}));
 }
 
 TEST(PromptLookup, ARunOfOneTokenGoesOn) {
-  EXPECT_EQ(look_up(std::vector<int32_t>{4, 4, 4}, 5).tokens, (std::vector<int32_t>{4}));
+  EXPECT_EQ(ngram_lookup(std::vector<int32_t>{4, 4, 4}, 5).tokens, (std::vector<int32_t>{4}));
 }
 
 TEST(PromptLookup, ProposesNothingForWhatIsNew) {
-  EXPECT_TRUE(look_up(std::vector<int32_t>{1, 2, 3}, 5).tokens.empty());
-  EXPECT_TRUE(look_up(std::vector<int32_t>{1}, 5).tokens.empty());
-  EXPECT_TRUE(look_up(std::vector<int32_t>{1, 1}, 0).tokens.empty());
+  EXPECT_TRUE(ngram_lookup(std::vector<int32_t>{1, 2, 3}, 5).tokens.empty());
+  EXPECT_TRUE(ngram_lookup(std::vector<int32_t>{1}, 5).tokens.empty());
+  EXPECT_TRUE(ngram_lookup(std::vector<int32_t>{1, 1}, 0).tokens.empty());
 }
 
-TEST(Guesser, LearnsHowOftenItIsRight) {
-  Guesser guesser;
+TEST(NgramDrafter, LearnsHowOftenItIsRight) {
+  NgramDrafter guesser;
   std::vector<int32_t> text;
   const auto first_chance = [&] { return guesser.chances(text).front(); };
   for (int i = 0; i < 40; ++i) text.push_back(i % 4);
@@ -169,8 +169,7 @@ TEST_P(TrainedSpeculation, GivesTheSameAnswers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TrainedSpeculation,
-                         testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),
+INSTANTIATE_TEST_SUITE_P(Models, TrainedSpeculation, testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"),
                          [](const auto& info) { return info.index == 0 ? "SmolLM2" : "Gemma3"; });
 
 TEST(SpeculationWithStates, IsOff) {

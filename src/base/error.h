@@ -8,21 +8,21 @@ namespace mlxk {
 
 /// What went wrong, in the one vocabulary that exit codes, HTTP statuses and JSON types are derived from.
 enum class ErrorKind {
-  usage,         // the command line or a request is malformed
-  invalid,       // a value is out of range or contradicts another
-  not_found,     // no such model or file
-  no_revision,   // the model is there, that revision of it is not
-  ambiguous,     // several models match
-  unsupported,   // understood, but not built in
-  bad_model,     // a model's files are broken or lie
-  memory,        // does not fit
-  denied,        // permission, gated repository
-  network,       // the hub could not be reached
-  io,            // reading or writing a file failed
-  cancelled,     // by the user
-  unavailable,   // shutting down, overloaded
-  deadline,      // the request's own time ran out
-  internal,      // a defect of ours
+  usage,        // the command line or a request is malformed
+  invalid,      // a value is out of range or contradicts another
+  not_found,    // no such model or file
+  no_revision,  // the model is there, that revision of it is not
+  ambiguous,    // several models match
+  unsupported,  // understood, but not built in
+  bad_model,    // a model's files are broken or lie
+  memory,       // does not fit
+  denied,       // permission, gated repository
+  network,      // the hub could not be reached
+  io,           // reading or writing a file failed
+  cancelled,    // by the user
+  unavailable,  // shutting down, overloaded
+  deadline,     // the request's own time ran out
+  internal,     // a defect of ours
 };
 
 /// One row of the table kind → exit code → HTTP status → JSON type.

@@ -30,7 +30,7 @@ struct Descriptor {
 std::string read_file(const fs::path& path, uint64_t limit) {
   // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
   const Descriptor fd{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  struct stat info {};
+  struct stat info{};
   if (fd.value < 0 || fstat(fd.value, &info) != 0) fail("cannot read", path);
   if (!S_ISREG(info.st_mode)) {
     throw Error(ErrorKind::io, fmt::format("cannot read {}: not a regular file", path.string()));

@@ -16,9 +16,9 @@ namespace mlxk::log {
 namespace {
 
 constexpr std::chrono::seconds kQuiet{5};
-constexpr size_t kMaxKeys = 1024;          // of limited(); a flood of different keys must not fill memory
-constexpr size_t kShortestSecret = 4;      // shorter ones would eat ordinary words
-constexpr size_t kTokenLetters = 30;       // of a Hugging Face token behind "hf_"
+constexpr size_t kMaxKeys = 1024;      // of limited(); a flood of different keys must not fill memory
+constexpr size_t kShortestSecret = 4;  // shorter ones would eat ordinary words
+constexpr size_t kTokenLetters = 30;   // of a Hugging Face token behind "hf_"
 
 struct State {
   std::atomic<Level> level{Level::warn};
@@ -82,8 +82,11 @@ void hide_home(std::string& text) {
 /// The length of the valid UTF-8 character that starts `text`; 0 when there is none.
 size_t character_length(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
-  const size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3
-                        : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+  const size_t length = first < 0x80                    ? 1
+                        : first >= 0xc2 && first < 0xe0 ? 2
+                        : first >= 0xe0 && first < 0xf0 ? 3
+                        : first >= 0xf0 && first < 0xf5 ? 4
+                                                        : 0;
   if (length == 0 || length > text.size()) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;

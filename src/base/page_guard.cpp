@@ -21,7 +21,7 @@ struct PageGuard::Range {
 namespace {
 
 std::atomic<PageGuard::Range*> first_range{nullptr};
-struct sigaction action_before {};
+struct sigaction action_before{};
 uintptr_t page_size = 0;
 
 /// Does only what a handler may do: looks at atomics, and puts a page of zeros in the place of the one that is gone.
@@ -45,7 +45,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
 
 void install_handler() {
   page_size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_bus_error;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGBUS, &action, &action_before);

@@ -28,15 +28,15 @@ std::string prefix_for(const fs::path& target) {
 
 Error failure(const char* what, const fs::path& path, int code) {
   const bool denied = code == EACCES || code == EPERM || code == EROFS;
-  return {denied ? ErrorKind::denied : ErrorKind::io, fmt::format("cannot {} {}: {}", what, path.string(),
-                                                                  std::strerror(code))};
+  return {denied ? ErrorKind::denied : ErrorKind::io,
+          fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(code))};
 }
 
 /// The folder opened with its lock held; -1 when another process has it, or it is gone.
 int lock_folder(const fs::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return -1;
-  struct stat locked {}, there {};
+  struct stat locked{}, there{};
   if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &locked) == 0 && lstat(path.c_str(), &there) == 0 &&
       locked.st_ino == there.st_ino && locked.st_dev == there.st_dev) {
     return fd;

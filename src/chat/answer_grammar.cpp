@@ -1,10 +1,10 @@
 #include "chat/answer_grammar.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 #include "chat/free_text.h"
@@ -103,10 +103,10 @@ class AnswerConstraint : public TokenConstraint {
     held_ = &behind_text.front();
   }
 
-  std::optional<FreeText> text;        // the answer is free up to an opening
-  std::vector<Grammar> behind_text;    // what follows each opening; without `text` the one grammar of the answer
-  std::optional<FreeText> reasoning;   // up to its closing tag
-  int32_t reasoning_opens = -1;        // the token that begins it
+  std::optional<FreeText> text;       // the answer is free up to an opening
+  std::vector<Grammar> behind_text;   // what follows each opening; without `text` the one grammar of the answer
+  std::optional<FreeText> reasoning;  // up to its closing tag
+  int32_t reasoning_opens = -1;       // the token that begins it
 
  private:
   bool is_end(int32_t token) const {

@@ -41,11 +41,30 @@ std::shared_ptr<const Tokenizer> characters(const std::vector<std::string>& spec
   return Tokenizer::from_json(json.dump(), {{"eos_token", "<eos>"}}, "test");
 }
 
-const std::vector<std::string> kSpecial = {
-    "<think>", "</think>", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>",
-    "<|tool_call>", "<tool_call|>", "<|\"|>", "[TOOL_CALLS]", "[ARGS]", "<|tool_calls_section_begin|>",
-    "<|tool_calls_section_end|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>",
-    "<|tool_call_start|>", "<|open|>", "<|close|>", "<|sep|>", "<|START_ACTION|>", "<|END_ACTION|>"};
+const std::vector<std::string> kSpecial = {"<think>",
+                                           "</think>",
+                                           "<|channel|>",
+                                           "<|message|>",
+                                           "<|start|>",
+                                           "<|end|>",
+                                           "<|constrain|>",
+                                           "<|call|>",
+                                           "<|tool_call>",
+                                           "<tool_call|>",
+                                           "<|\"|>",
+                                           "[TOOL_CALLS]",
+                                           "[ARGS]",
+                                           "<|tool_calls_section_begin|>",
+                                           "<|tool_calls_section_end|>",
+                                           "<|tool_call_begin|>",
+                                           "<|tool_call_argument_begin|>",
+                                           "<|tool_call_end|>",
+                                           "<|tool_call_start|>",
+                                           "<|open|>",
+                                           "<|close|>",
+                                           "<|sep|>",
+                                           "<|START_ACTION|>",
+                                           "<|END_ACTION|>"};
 
 const ReasoningFormat kNoReasoning;
 const ReasoningFormat kThink = {ReasoningFormat::Kind::tags, "<think>", "</think>", false};

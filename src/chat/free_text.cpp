@@ -49,8 +49,8 @@ std::optional<size_t> FreeText::accept(int32_t token) {
   std::optional<size_t> found;
   for (size_t i = 0; i < markers_.size() && !found; ++i) {
     const std::string& marker = markers_[i];
-    const bool ends = tail_.size() >= marker.size() &&
-                      tail_.compare(tail_.size() - marker.size(), marker.size(), marker) == 0;
+    const bool ends =
+        tail_.size() >= marker.size() && tail_.compare(tail_.size() - marker.size(), marker.size(), marker) == 0;
     if (ends && !marker.empty()) found = i;
   }
   if (found) {

@@ -27,7 +27,7 @@ class FreeText {
   const Tokenizer& tokenizer_;
   std::vector<std::string> markers_;
   size_t longest_ = 0;
-  std::string tail_;                                     // of the text, what may begin a marker
+  std::string tail_;  // of the text, what may begin a marker
   std::map<std::string, std::vector<int32_t>>
       crossing_;  // where the text ends with the key: tokens that complete a marker and go on
 };

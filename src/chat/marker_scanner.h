@@ -12,7 +12,7 @@ namespace mlxk {
 class MarkerScanner {
  public:
   struct Piece {
-    std::string text;             // before the marker, or safe text when there is none
+    std::string text;              // before the marker, or safe text when there is none
     std::optional<size_t> marker;  // index into the markers
   };
 

@@ -13,7 +13,7 @@ namespace mlxk {
 /// How a model marks its reasoning.
 struct ReasoningFormat {
   enum class Kind { none, tags, harmony } kind = Kind::none;
-  std::string open, close;  // tags only: "<think>", "</think>"
+  std::string open, close;    // tags only: "<think>", "</think>"
   bool prompt_opens = false;  // the prompt ends with the opening tag, so the output starts inside
   bool calls = false;         // harmony: messages to functions are tool calls, not reasoning
 
@@ -52,8 +52,8 @@ class ReasoningSplitter {
   MarkerScanner scanner_;
   State state_ = State::start;
   Part::Kind kind_ = Part::Kind::answer;
-  std::string held_;         // start: text before the first marker; header: the header; body: trailing blanks
-  std::string recipient_;    // harmony: the function that the message goes to
+  std::string held_;           // start: text before the first marker; header: the header; body: trailing blanks
+  std::string recipient_;      // harmony: the function that the message goes to
   bool segment_empty_ = true;  // nothing of this segment was emitted
   bool trims_ = false;         // the blanks around this segment belong to the format, not to the text
   bool reasoned_ = false;      // some reasoning was emitted

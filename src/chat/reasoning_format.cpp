@@ -8,15 +8,15 @@ struct Tags {
   std::string_view open, close;
 };
 constexpr Tags kTags[] = {
-    {"<think>", "</think>"},                        // Qwen3, DeepSeek R1, QwQ, SmolLM3, GLM …
-    {"<|channel>thought", "<channel|>"},            // Gemma 4
+    {"<think>", "</think>"},              // Qwen3, DeepSeek R1, QwQ, SmolLM3, GLM …
+    {"<|channel>thought", "<channel|>"},  // Gemma 4
     {"<|think:start|>", "<|think:end|>"},
     {"<longcat_think>", "</longcat_think>"},
     {"<seed:think>", "</seed:think>"},
     {"<mm:think>", "</mm:think>"},
-    {"[THINK]", "[/THINK]"},                        // Mistral
-    {"<|START_THINKING|>", "<|END_THINKING|>"},     // Command
-    {"<|inner_prefix|>", "<|inner_suffix|>"},       // Apertus
+    {"[THINK]", "[/THINK]"},                     // Mistral
+    {"<|START_THINKING|>", "<|END_THINKING|>"},  // Command
+    {"<|inner_prefix|>", "<|inner_suffix|>"},    // Apertus
     {"<thinking>", "</thinking>"},
 };
 constexpr std::string_view kHarmony[] = {"<|channel|>", "<|message|>", "<|start|>",    "<|end|>",

@@ -76,8 +76,9 @@ TEST(ReasoningSplitter, ReadsHarmonyChannels) {
                   "<|channel|>analysis<|message|>User asks 2+2.<|end|><|start|>assistant<|channel|>final<|message|>4"
                   "<|return|>"),
             "|R:User asks 2+2.|A:4");
-  EXPECT_EQ(split(kHarmony, "assistant<|channel|>analysis<|message|>one<|end|><|start|>assistant<|channel|>analysis"
-                            "<|message|>two<|end|><|start|>assistant<|channel|>final<|message|>3 < 4"),
+  EXPECT_EQ(split(kHarmony,
+                  "assistant<|channel|>analysis<|message|>one<|end|><|start|>assistant<|channel|>analysis"
+                  "<|message|>two<|end|><|start|>assistant<|channel|>final<|message|>3 < 4"),
             "|R:one\n\ntwo|A:3 < 4");
   EXPECT_EQ(split(kHarmony, "<|channel|>final<|message|>now"), "|A:now");
   EXPECT_EQ(split(kHarmony, "no channel at all"), "|A:no channel at all");

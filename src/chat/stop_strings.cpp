@@ -46,8 +46,8 @@ bool reads_like_an_end(std::string token) {
 
 /// Ends of a part of the answer, not of the answer.
 bool ends_a_part(const std::string& token) {
-  static constexpr std::string_view kParts[] = {"vision", "image", "img", "audio", "video", "box", "quad", "ref",
-                                                "tool",   "think", "call",  "code", "channel", "system", "header"};
+  static constexpr std::string_view kParts[] = {"vision", "image", "img",  "audio", "video",   "box",    "quad",  "ref",
+                                                "tool",   "think", "call", "code",  "channel", "system", "header"};
   return std::any_of(std::begin(kParts), std::end(kParts),
                      [&](std::string_view part) { return token.find(part) != std::string::npos; });
 }
@@ -76,8 +76,6 @@ std::vector<std::string> implicit_stop_strings(const Tokenizer& tokenizer, const
   return stops;
 }
 
-std::vector<std::string> conversation_stop_strings() {
-  return {"\nHuman:", "\nAssistant:", "\nYou:"};
-}
+std::vector<std::string> conversation_stop_strings() { return {"\nHuman:", "\nAssistant:", "\nYou:"}; }
 
 }  // namespace mlxk

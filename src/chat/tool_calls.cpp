@@ -39,8 +39,8 @@ struct ToolCallSplitter::State {
   bool at_start;                       // only blanks so far, and a call may begin without a marker
   bool in_message = false;             // begin_call's arguments
   bool finished = false;
-  bool after_call = false;             // no text since a call
-  std::string blanks;                  // held back: they are text only where text follows
+  bool after_call = false;  // no text since a call
+  std::string blanks;       // held back: they are text only where text follows
   std::vector<Part> parts;
 };
 

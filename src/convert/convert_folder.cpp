@@ -69,8 +69,8 @@ class FolderWriter {
     if (rows.dtype() == plan.dtype) return rows;
     auto cast = mx::astype(rows, plan.dtype);
     if (plan.dtype == mx::float16 && mx::any(mx::not_equal(mx::isinf(cast), mx::isinf(rows))).item<bool>()) {
-      throw Error(ErrorKind::bad_model, fmt::format("[convert] tensor {} has values that do not fit into float16",
-                                                    plan.tensor->name),
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("[convert] tensor {} has values that do not fit into float16", plan.tensor->name),
                   "use --dtype bfloat16");
     }
     return cast;

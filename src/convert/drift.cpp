@@ -26,8 +26,8 @@ std::vector<mx::array> log_probabilities(const std::filesystem::path& folder, co
   });
   for (const auto token : tokens) {
     if (token < 0 || token >= model->vocab_size()) {
-      throw Error(ErrorKind::bad_model, fmt::format("[check] the tokenizer gives token {}, the model has {}", token,
-                                                    model->vocab_size()));
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("[check] the tokenizer gives token {}, the model has {}", token, model->vocab_size()));
     }
   }
   const PhaseScope phase(Phase::prefill);

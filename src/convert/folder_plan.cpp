@@ -55,8 +55,8 @@ FolderPlan::FolderPlan(const ConvertOptions& options, const Json& config, const 
   }
   for (const auto& tensor : layout) add(tensor);
   if (recipe_ && packed_.empty()) {
-    throw Error(ErrorKind::bad_model, fmt::format("[convert] no matrix has rows of whole groups of {}",
-                                                  recipe_->base().group_size));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[convert] no matrix has rows of whole groups of {}", recipe_->base().group_size));
   }
 }
 
@@ -84,8 +84,8 @@ void FolderPlan::warn_of_gain(int bits) {
   if (!source_quantization_.is_object() || !warnings_.empty()) return;
   const auto had = source_quantization_.find("bits");
   if (had == source_quantization_.end() || !had->is_number_integer() || bits <= had->get<int>()) return;
-  warnings_.push_back(fmt::format("Source already {}-bit. Quantizing to {}-bit does not increase precision.",
-                                  had->get<int>(), bits));
+  warnings_.push_back(
+      fmt::format("Source already {}-bit. Quantizing to {}-bit does not increase precision.", had->get<int>(), bits));
 }
 
 void FolderPlan::add(const LayoutTensor& tensor) {

@@ -21,10 +21,10 @@ struct TensorPlan {
   const LayoutTensor* scales = nullptr;  // of a packed source that is unpacked first
   const LayoutTensor* biases = nullptr;
   QuantForm from, to;
-  std::optional<mx::Dtype> unpack_as;     // what its scales are cast to before
-  mx::Dtype dtype = mx::float32;          // of the result, or of its scales
-  std::vector<uint64_t> shape;            // of the weight, unpacked
-  size_t index = 0;                       // of its first output tensor
+  std::optional<mx::Dtype> unpack_as;  // what its scales are cast to before
+  mx::Dtype dtype = mx::float32;       // of the result, or of its scales
+  std::vector<uint64_t> shape;         // of the weight, unpacked
+  size_t index = 0;                    // of its first output tensor
 };
 
 /// What a folder's model becomes, decided from names, shapes and config.json alone.

@@ -199,18 +199,12 @@ Dims read_dims(const GgufFile& file, const Keys& keys) {
 
 int64_t extent(char code, const Dims& dims) {
   switch (code) {
-    case 'h':
-      return dims.hidden;
-    case 'f':
-      return dims.inter;
-    case 'q':
-      return dims.heads * dims.head_dim;
-    case 'k':
-      return dims.kv_heads * dims.head_dim;
-    case 'd':
-      return dims.head_dim;
-    default:
-      return dims.vocab;
+    case 'h': return dims.hidden;
+    case 'f': return dims.inter;
+    case 'q': return dims.heads * dims.head_dim;
+    case 'k': return dims.kv_heads * dims.head_dim;
+    case 'd': return dims.head_dim;
+    default: return dims.vocab;
   }
 }
 

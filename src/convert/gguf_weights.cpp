@@ -39,24 +39,18 @@ bool is_affine(GgmlType type) {
     case GgmlType::q5_1:
     case GgmlType::q8_0:
     case GgmlType::q4_k:
-    case GgmlType::q5_k:
-      return true;
-    default:
-      return false;
+    case GgmlType::q5_k: return true;
+    default: return false;
   }
 }
 
 /// The affine bits for blocks that have to be quantised again; below four one more, since both errors add up.
 int requantised_bits(GgmlType type) {
   switch (type) {
-    case GgmlType::q2_k:
-      return 3;
-    case GgmlType::q3_k:
-      return 4;
-    case GgmlType::q6_k:
-      return 6;
-    default:
-      return 5;  // code books of sixteen values
+    case GgmlType::q2_k: return 3;
+    case GgmlType::q3_k: return 4;
+    case GgmlType::q6_k: return 6;
+    default: return 5;  // code books of sixteen values
   }
 }
 

@@ -18,13 +18,13 @@ namespace {
 /// What a model_type differs in from a llama's tensors.
 struct Family {
   std::string_view model_type;
-  bool tied = true;                    // without tie_word_embeddings
-  bool up_before_down = false;         // the order in its MLP
-  bool mlp_last = false;               // the MLP comes after the norms
-  bool head_as_stored = false;         // lm_head is kept wherever there is one
-  bool head_from_embedding = false;    // an untied model without lm_head gets a copy
-  const char* experts_key = nullptr;   // config.json's number of experts
-  const char* dropped = nullptr;       // a further prefix that is left out
+  bool tied = true;                   // without tie_word_embeddings
+  bool up_before_down = false;        // the order in its MLP
+  bool mlp_last = false;              // the MLP comes after the norms
+  bool head_as_stored = false;        // lm_head is kept wherever there is one
+  bool head_from_embedding = false;   // an untied model without lm_head gets a copy
+  const char* experts_key = nullptr;  // config.json's number of experts
+  const char* dropped = nullptr;      // a further prefix that is left out
 };
 
 constexpr Family kFamilies[] = {
@@ -244,8 +244,8 @@ class Layout {
       }
     }
     if (count > 0 && static_cast<int64_t>(layers_.size()) > count) {
-      throw Error(ErrorKind::bad_model, fmt::format("[convert] there is a layer {}, num_hidden_layers is {}",
-                                                    *layers_.rbegin(), count));
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("[convert] there is a layer {}, num_hidden_layers is {}", *layers_.rbegin(), count));
     }
   }
 

@@ -36,8 +36,8 @@ std::vector<Block> front_matter(std::string_view text) {
     const auto line = take_line(text);
     if (line == "---") return blocks;
     const auto colon = line.find(':');
-    const bool key = !line.empty() && line.front() != ' ' && line.front() != '-' && line.front() != '#' &&
-                     colon != line.npos;
+    const bool key =
+        !line.empty() && line.front() != ' ' && line.front() != '-' && line.front() != '#' && colon != line.npos;
     if (key) blocks.push_back({std::string(line.substr(0, colon)), {}});
     if (!blocks.empty()) blocks.back().lines.emplace_back(line);
   }

@@ -10,9 +10,9 @@ namespace mlxk {
 
 /// What the card tells of a conversion.
 struct CardFacts {
-  std::string title;          // the model's name
-  std::string base_model;     // org/name; empty: not known
-  std::string quantization;   // "4-bit group 64"; empty: none
+  std::string title;         // the model's name
+  std::string base_model;    // org/name; empty: not known
+  std::string quantization;  // "4-bit group 64"; empty: none
   std::optional<Drift> drift;
 };
 

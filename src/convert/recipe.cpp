@@ -66,8 +66,8 @@ QuantRecipe::QuantRecipe(const ConvertOptions& options, std::string model_type, 
   if (options.recipe.empty()) return;
   low_bits_ = mixed(options.recipe).low;
   high_bits_ = mixed(options.recipe).high;
-  const auto down = std::find_if(names.begin(), names.end(),
-                                 [](const std::string& name) { return contains(name, "down_proj"); });
+  const auto down =
+      std::find_if(names.begin(), names.end(), [](const std::string& name) { return contains(name, "down_proj"); });
   if (down == names.end()) {
     throw Error(ErrorKind::unsupported,
                 fmt::format("[convert] {} needs layers named down_proj, this model has none", options.recipe));
@@ -93,8 +93,7 @@ bool QuantRecipe::has_more_bits(const std::string& layer) const {
 LayerForm QuantRecipe::of(const std::string& layer) const {
   if (low_bits_ > 0) {
     const bool value = contains(layer, "v_proj") || contains(layer, "v_a_proj") || contains(layer, "v_b_proj");
-    const bool high =
-        contains(layer, "lm_head") || ((value || contains(layer, "down_proj")) && has_more_bits(layer));
+    const bool high = contains(layer, "lm_head") || ((value || contains(layer, "down_proj")) && has_more_bits(layer));
     const QuantForm form{high ? high_bits_ : low_bits_, base_.group_size, "affine"};
     return {form, form_json(form)};
   }

@@ -132,10 +132,10 @@ void SafetensorsWriter::finish() {
 void SafetensorsWriter::write_index(uint64_t total) const {
   std::map<std::string_view, size_t> sorted;
   for (size_t i = 0; i < tensors_.size(); ++i) sorted[tensors_[i].name] = i;
-  std::string index =
-      fmt::format("{{\n    \"metadata\": {{\n        \"total_size\": {},\n        \"total_parameters\": {}\n    }},\n"
-                  "    \"weight_map\": {{",
-                  total, parameters_);
+  std::string index = fmt::format(
+      "{{\n    \"metadata\": {{\n        \"total_size\": {},\n        \"total_parameters\": {}\n    }},\n"
+      "    \"weight_map\": {{",
+      total, parameters_);
   const char* comma = "";
   for (const auto& [name, i] : sorted) {
     index += fmt::format("{}\n        {}: \"{}\"", comma, Json(name).dump(),

@@ -27,9 +27,8 @@ const std::vector<Kind> kKinds = {{{".safetensors"}, "model", "model.safetensors
                                   {{".npz"}, "weights", nullptr}};
 
 bool is_of(const Kind& kind, const std::string& name) {
-  return std::any_of(kind.endings.begin(), kind.endings.end(), [&](const char* ending) {
-    return name.front() != '.' && fs::path(name).extension() == ending;
-  });
+  return std::any_of(kind.endings.begin(), kind.endings.end(),
+                     [&](const char* ending) { return name.front() != '.' && fs::path(name).extension() == ending; });
 }
 
 // Saved beside a model by trainers, under names that end like weights.
@@ -77,8 +76,7 @@ void check_index(const fs::path& folder, const Kind& kind) {
   const auto shard_of = &kind == &kKinds.front() ? read_weight_index(path).shard_of : read_torch_index(path);
   for (const auto& [tensor, file] : shard_of) {
     if (fs::exists(folder / file)) continue;
-    throw Error(ErrorKind::bad_model,
-                fmt::format("{}: {} is in {}, which is not there", path.string(), tensor, file),
+    throw Error(ErrorKind::bad_model, fmt::format("{}: {} is in {}, which is not there", path.string(), tensor, file),
                 "mlxk convert --repair-index writes an index of what is there");
   }
 }
@@ -95,24 +93,18 @@ SourceFiles SourceTensors::files(const fs::path& folder) {
     check_index(folder, kind);
     return {std::move(paths), &kind != &kKinds.front()};
   }
-  throw Error(ErrorKind::bad_model, fmt::format("{} holds no weights: neither safetensors, nor .bin, .pth, .pt or .npz",
-                                                folder.string()));
+  throw Error(ErrorKind::bad_model,
+              fmt::format("{} holds no weights: neither safetensors, nor .bin, .pth, .pt or .npz", folder.string()));
 }
 
 mx::Dtype mlx_dtype(const TensorEntry& entry) {
   switch (entry.dtype) {
-    case TensorDtype::f16:
-      return mx::float16;
-    case TensorDtype::bf16:
-      return mx::bfloat16;
-    case TensorDtype::f32:
-      return mx::float32;
-    case TensorDtype::f64:
-      return mx::float64;
-    case TensorDtype::u32:
-      return mx::uint32;
-    case TensorDtype::u8:
-      return mx::uint8;
+    case TensorDtype::f16: return mx::float16;
+    case TensorDtype::bf16: return mx::bfloat16;
+    case TensorDtype::f32: return mx::float32;
+    case TensorDtype::f64: return mx::float64;
+    case TensorDtype::u32: return mx::uint32;
+    case TensorDtype::u8: return mx::uint8;
     default:
       throw Error(ErrorKind::unsupported,
                   fmt::format("[convert] tensor {}: {} cannot be converted", entry.name, dtype_name(entry.dtype)));

@@ -186,22 +186,15 @@ void unpack_block(GgmlType type, const std::byte* block, AffineBlock& out) {
       nibbles(b + 1, out.q);
       code_book(kFp4Values, -12, out.q);
       return;
-    case GgmlType::q2_k:
-      return unpack_q2_k(b, out);
-    case GgmlType::q3_k:
-      return unpack_q3_k(b, out);
-    case GgmlType::q4_k:
-      return unpack_q45_k(b, false, out);
-    case GgmlType::q5_k:
-      return unpack_q45_k(b, true, out);
-    case GgmlType::q6_k:
-      return unpack_q6_k(b, out);
-    case GgmlType::iq4_xs:
-      return unpack_iq4_xs(b, out);
+    case GgmlType::q2_k: return unpack_q2_k(b, out);
+    case GgmlType::q3_k: return unpack_q3_k(b, out);
+    case GgmlType::q4_k: return unpack_q45_k(b, false, out);
+    case GgmlType::q5_k: return unpack_q45_k(b, true, out);
+    case GgmlType::q6_k: return unpack_q6_k(b, out);
+    case GgmlType::iq4_xs: return unpack_iq4_xs(b, out);
     case GgmlType::f32:
     case GgmlType::f16:
-    case GgmlType::bf16:
-      break;
+    case GgmlType::bf16: break;
   }
   throw Error(ErrorKind::unsupported, fmt::format("[gguf] {} blocks cannot be read", ggml_type_info(type).name));
 }
@@ -224,8 +217,7 @@ void dequantize(GgmlType type, std::span<const std::byte> data, std::span<float>
       for (size_t i = 0; i < out.size(); ++i)
         out[i] = std::bit_cast<float>(uint32_t{load<uint16_t>(bytes + 2 * i)} << 16);
       return;
-    default:
-      break;
+    default: break;
   }
   if (!is_readable(type)) throw Error(ErrorKind::unsupported, fmt::format("[gguf] {} cannot be read", info.name));
   AffineBlock block;

@@ -94,29 +94,14 @@ std::optional<std::vector<int64_t>> GgufFile::integers(std::string_view key) con
   if (!values) return std::nullopt;
   std::vector<int64_t> out;
   switch (values->element) {
-    case GgufKind::u8:
-      append<int64_t, uint8_t>(values->raw, out);
-      break;
-    case GgufKind::i8:
-      append<int64_t, int8_t>(values->raw, out);
-      break;
-    case GgufKind::u16:
-      append<int64_t, uint16_t>(values->raw, out);
-      break;
-    case GgufKind::i16:
-      append<int64_t, int16_t>(values->raw, out);
-      break;
-    case GgufKind::u32:
-      append<int64_t, uint32_t>(values->raw, out);
-      break;
-    case GgufKind::i32:
-      append<int64_t, int32_t>(values->raw, out);
-      break;
-    case GgufKind::i64:
-      append<int64_t, int64_t>(values->raw, out);
-      break;
-    default:
-      wrong_type(key, "an array of integers");
+    case GgufKind::u8: append<int64_t, uint8_t>(values->raw, out); break;
+    case GgufKind::i8: append<int64_t, int8_t>(values->raw, out); break;
+    case GgufKind::u16: append<int64_t, uint16_t>(values->raw, out); break;
+    case GgufKind::i16: append<int64_t, int16_t>(values->raw, out); break;
+    case GgufKind::u32: append<int64_t, uint32_t>(values->raw, out); break;
+    case GgufKind::i32: append<int64_t, int32_t>(values->raw, out); break;
+    case GgufKind::i64: append<int64_t, int64_t>(values->raw, out); break;
+    default: wrong_type(key, "an array of integers");
   }
   return out;
 }
@@ -126,14 +111,9 @@ std::optional<std::vector<float>> GgufFile::floats(std::string_view key) const {
   if (!values) return std::nullopt;
   std::vector<float> out;
   switch (values->element) {
-    case GgufKind::f32:
-      append<float, float>(values->raw, out);
-      break;
-    case GgufKind::f64:
-      append<float, double>(values->raw, out);
-      break;
-    default:
-      wrong_type(key, "an array of numbers");
+    case GgufKind::f32: append<float, float>(values->raw, out); break;
+    case GgufKind::f64: append<float, double>(values->raw, out); break;
+    default: wrong_type(key, "an array of numbers");
   }
   return out;
 }

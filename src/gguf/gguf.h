@@ -11,8 +11,8 @@
 #include <variant>
 #include <vector>
 
-#include "gguf/ggml_type.h"
 #include "base/mapped_file.h"
+#include "gguf/ggml_type.h"
 
 namespace mlxk {
 

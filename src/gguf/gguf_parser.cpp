@@ -26,22 +26,17 @@ uint64_t fixed_size(uint32_t kind) {
   switch (static_cast<GgufKind>(kind)) {
     case GgufKind::u8:
     case GgufKind::i8:
-    case GgufKind::boolean:
-      return 1;
+    case GgufKind::boolean: return 1;
     case GgufKind::u16:
-    case GgufKind::i16:
-      return 2;
+    case GgufKind::i16: return 2;
     case GgufKind::u32:
     case GgufKind::i32:
-    case GgufKind::f32:
-      return 4;
+    case GgufKind::f32: return 4;
     case GgufKind::u64:
     case GgufKind::i64:
-    case GgufKind::f64:
-      return 8;
+    case GgufKind::f64: return 8;
     case GgufKind::string:
-    case GgufKind::array:
-      break;
+    case GgufKind::array: break;
   }
   return 0;
 }
@@ -120,50 +115,25 @@ class GgufParser {
     const auto kind = read<uint32_t>();
     GgufValue value{static_cast<GgufKind>(kind), {}};
     switch (value.kind) {
-      case GgufKind::u8:
-        value.value = uint64_t{read<uint8_t>()};
-        break;
-      case GgufKind::u16:
-        value.value = uint64_t{read<uint16_t>()};
-        break;
-      case GgufKind::u32:
-        value.value = uint64_t{read<uint32_t>()};
-        break;
-      case GgufKind::u64:
-        value.value = read<uint64_t>();
-        break;
-      case GgufKind::i8:
-        value.value = int64_t{read<int8_t>()};
-        break;
-      case GgufKind::i16:
-        value.value = int64_t{read<int16_t>()};
-        break;
-      case GgufKind::i32:
-        value.value = int64_t{read<int32_t>()};
-        break;
-      case GgufKind::i64:
-        value.value = read<int64_t>();
-        break;
-      case GgufKind::f32:
-        value.value = double{read<float>()};
-        break;
-      case GgufKind::f64:
-        value.value = read<double>();
-        break;
+      case GgufKind::u8: value.value = uint64_t{read<uint8_t>()}; break;
+      case GgufKind::u16: value.value = uint64_t{read<uint16_t>()}; break;
+      case GgufKind::u32: value.value = uint64_t{read<uint32_t>()}; break;
+      case GgufKind::u64: value.value = read<uint64_t>(); break;
+      case GgufKind::i8: value.value = int64_t{read<int8_t>()}; break;
+      case GgufKind::i16: value.value = int64_t{read<int16_t>()}; break;
+      case GgufKind::i32: value.value = int64_t{read<int32_t>()}; break;
+      case GgufKind::i64: value.value = read<int64_t>(); break;
+      case GgufKind::f32: value.value = double{read<float>()}; break;
+      case GgufKind::f64: value.value = read<double>(); break;
       case GgufKind::boolean: {
         const auto flag = read<uint8_t>();
         if (flag > 1) fail(fmt::format("a truth value must be 0 or 1, got {}", flag));
         value.value = flag == 1;
         break;
       }
-      case GgufKind::string:
-        value.value = string(UINT64_MAX);
-        break;
-      case GgufKind::array:
-        value.value = array(0);
-        break;
-      default:
-        fail(fmt::format("value type {} is not known", kind));
+      case GgufKind::string: value.value = string(UINT64_MAX); break;
+      case GgufKind::array: value.value = array(0); break;
+      default: fail(fmt::format("value type {} is not known", kind));
     }
     if (!file_.metadata_.emplace(key, std::move(value)).second) fail("appears twice");
   }

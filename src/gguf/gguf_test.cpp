@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/testing/test_paths.h"
 #include "gguf/blocks.h"
 #include "gguf/testing/gguf_builder.h"
 
@@ -166,7 +167,7 @@ TEST(GgufFile, OpensOnlyRegularFiles) {
 }
 
 TEST(Blocks, AreDequantisedAsTheReferenceDoes) {
-  const auto file = GgufFile::open(MLXK_TEST_DATA "/gguf/blocks.gguf");
+  const auto file = GgufFile::open(std::string(testing::kTestData) + "/gguf/blocks.gguf");
   int types = 0;
   for (const auto& tensor : file.tensors()) {
     const auto* golden = file.find_tensor(std::string(tensor.name) + ".expected");

@@ -51,7 +51,7 @@ struct Hop {
   bool too_large = false;
   bool stalled = false;
   size_t header_bytes = 0;
-  uint64_t sent = 0;  // of an upload
+  uint64_t sent = 0;      // of an upload
   curl_off_t moved = -1;  // bytes in both directions, when last looked at
   Clock::time_point moved_at = Clock::now();
   std::exception_ptr error{};
@@ -161,10 +161,8 @@ bool is_transient(CURLcode code) {
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
     case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_OUT_OF_MEMORY:
-      return false;
-    default:
-      return true;
+    case CURLE_OUT_OF_MEMORY: return false;
+    default: return true;
   }
 }
 

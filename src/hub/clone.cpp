@@ -142,8 +142,12 @@ void copy_snapshot(const fs::path& snapshot, const fs::path& staging, bool hard_
 }
 
 void mark_cloned(const fs::path& folder, const std::string& repo, const std::string& commit) {
-  write_sentinel(folder, {{"mlxk_version", MLXK_VERSION}, {"created_at", utc_now()}, {"source_repo", repo},
-                          {"source_revision", commit}, {"managed", true}, {"operation", "clone"}});
+  write_sentinel(folder, {{"mlxk_version", MLXK_VERSION},
+                          {"created_at", utc_now()},
+                          {"source_repo", repo},
+                          {"source_revision", commit},
+                          {"managed", true},
+                          {"operation", "clone"}});
   try {
     recalculate_content_hash(folder);
   } catch (const Error& e) {

@@ -19,7 +19,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr uint64_t kMaxHashedBytes = uint64_t{1} << 30;   // larger files count by name and size
+constexpr uint64_t kMaxHashedBytes = uint64_t{1} << 30;  // larger files count by name and size
 constexpr uint64_t kMaxHeaderBytes = uint64_t{100} << 20;
 
 /// SHA-256 in the form that workspaces keep it.
@@ -99,7 +99,7 @@ std::optional<std::vector<Found>> walk(const fs::path& root, const std::vector<s
   std::error_code error;
   fs::recursive_directory_iterator it(root, error);
   for (const fs::recursive_directory_iterator end; !error && it != end; it.increment(error)) {
-    struct stat info {};
+    struct stat info{};
     if (lstat(it->path().c_str(), &info) != 0) return std::nullopt;
     const bool folder = S_ISDIR(info.st_mode);
     if (is_excluded(it->path().filename().string(), folder, exclusions)) {

@@ -1,4 +1,6 @@
 // The parts of pull that need no network: names, hashes of listings, partial files, waiting.
+#include "hub/pull.h"
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -6,7 +8,6 @@
 #include "hub/hub_client.h"
 #include "hub/hub_settings.h"
 #include "hub/partial_file.h"
-#include "hub/pull.h"
 #include "hub/repo_id.h"
 #include "hub/retry.h"
 #include "hub/snapshot_writer.h"
@@ -15,10 +16,10 @@
 namespace mlxk {
 namespace {
 
+using std::chrono::milliseconds;
 using testing::FakeCache;
 using testing::kHashA;
 using testing::kHashB;
-using std::chrono::milliseconds;
 
 ErrorKind kind_of(const std::function<void()>& call) {
   try {
@@ -124,8 +125,11 @@ TEST(Tree, ReadsGitAndLfsFiles) {
   std::vector<HubFile> files;
   const std::string sha(64, 'c');
   read_tree_page(Json::parse(R"([{"type":"directory","path":"sub","oid":"x","size":0},
-      {"type":"file","path":"sub/w","oid":")" + kHashA + R"(","size":7,"lfs":{"oid":")" + sha + R"(","size":9}},
-      {"type":"file","path":"a","oid":")" + kHashB + R"(","size":1}])"), files);
+      {"type":"file","path":"sub/w","oid":")" +
+                             kHashA + R"(","size":7,"lfs":{"oid":")" + sha + R"(","size":9}},
+      {"type":"file","path":"a","oid":")" +
+                             kHashB + R"(","size":1}])"),
+                 files);
   check_tree(files);
   ASSERT_EQ(files.size(), 2u);
   EXPECT_EQ(files[0].path, "a");

@@ -143,8 +143,11 @@ class Push {
           done_ += waiting[i]->size;
         }
       }
-      const Json body = {{"operation", "upload"}, {"transfers", {"basic", "multipart"}}, {"objects", objects},
-                         {"hash_algo", "sha256"}, {"ref", {{"name", request_.branch}}}};
+      const Json body = {{"operation", "upload"},
+                         {"transfers", {"basic", "multipart"}},
+                         {"objects", objects},
+                         {"hash_algo", "sha256"},
+                         {"ref", {{"name", request_.branch}}}};
       const Json answer = answer_of(
           post(fmt::format("/{}.git/info/lfs/objects/batch", repo_path()), dump(body), kLfsType), "an LFS batch");
       for (const Json& object : value_at(answer, "objects")) {

@@ -12,9 +12,9 @@ namespace mlxk {
 
 /// What a repository's folder holds, in bytes on the disk; a blob counts once however many snapshots link to it.
 struct RepoUsage {
-  uint64_t bytes = 0;                            // all of it
-  std::vector<std::filesystem::path> orphans;    // blobs that no snapshot links to
-  std::vector<std::filesystem::path> partials;   // unfinished downloads
+  uint64_t bytes = 0;                           // all of it
+  std::vector<std::filesystem::path> orphans;   // blobs that no snapshot links to
+  std::vector<std::filesystem::path> partials;  // unfinished downloads
   uint64_t orphan_bytes = 0, partial_bytes = 0;
 };
 

@@ -10,11 +10,11 @@ namespace mlxk {
 
 /// A model on this disk, as Resolve found it.
 struct ModelRef {
-  std::string name;                   // "org/model", or the absolute path of a workspace
-  std::filesystem::path path;         // the folder with config.json: a snapshot or a workspace
-  std::string revision;               // 40-hex snapshot hash; empty for a workspace
-  bool cached = true;                 // false: a workspace or a plain folder
-  std::string display_name;           // of a listed workspace: its folder's name, or the path as the pattern has it
+  std::string name;            // "org/model", or the absolute path of a workspace
+  std::filesystem::path path;  // the folder with config.json: a snapshot or a workspace
+  std::string revision;        // 40-hex snapshot hash; empty for a workspace
+  bool cached = true;          // false: a workspace or a plain folder
+  std::string display_name;    // of a listed workspace: its folder's name, or the path as the pattern has it
 };
 
 /// Where the Hugging Face cache lies: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.

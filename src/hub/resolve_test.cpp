@@ -165,10 +165,9 @@ TEST_F(Resolve, SurvivesMalformedCacheNames) {
 TEST_F(Resolve, RefusesHostileNamesBeforeTheyReachTheFileSystem) {
   add_model("org/m");
   fill_model(root_ / "secret", "{}");
-  for (const std::string& spec :
-       {std::string(""), std::string("-rf"), std::string("a\0b", 3), std::string("a\nb"), std::string(100'000, 'x'),
-        std::string("org/../../../secret"), std::string("x/.."), std::string("org/m@"), std::string("@main"),
-        std::string("\x1b[31m")}) {
+  for (const std::string& spec : {std::string(""), std::string("-rf"), std::string("a\0b", 3), std::string("a\nb"),
+                                  std::string(100'000, 'x'), std::string("org/../../../secret"), std::string("x/.."),
+                                  std::string("org/m@"), std::string("@main"), std::string("\x1b[31m")}) {
     EXPECT_EQ(kind_of(spec), ErrorKind::invalid) << spec.substr(0, 40);
   }
   EXPECT_EQ(kind_of("org/m@../../x"), ErrorKind::invalid);

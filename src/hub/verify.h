@@ -15,7 +15,7 @@ namespace mlxk {
 struct VerifiedFile {
   enum class State {
     ok,
-    wrong,       // not what it should be: `reason`
+    wrong,  // not what it should be: `reason`
     missing,
     unrecorded,  // there, but nothing tells what it should be
   };

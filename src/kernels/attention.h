@@ -42,12 +42,12 @@ struct AttentionProblem {
   int64_t batch, heads, kv_heads, length, head_dim, value_dim;
   std::vector<int64_t> tokens;  // keys of each row, at positions [0, tokens)
   float scale;
-  bool causal;           // query i of row b sees the first tokens[b] - length + i + 1 keys
+  bool causal;  // query i of row b sees the first tokens[b] - length + i + 1 keys
   HeadRows<const float> q;
   KeyRows k, v;
   HeadRows<float> out;
-  float soft_cap = 0;    // scores become cap * tanh(score / cap); 0: as they are
-  int64_t window = 0;    // sees only the newest window - keep of those and the first keep; 0: all
+  float soft_cap = 0;  // scores become cap * tanh(score / cap); 0: as they are
+  int64_t window = 0;  // sees only the newest window - keep of those and the first keep; 0: all
   int64_t keep = 0;
   // slots that are stored: later positions take the slots of earlier ones, but the first keep; 0: all
   int64_t ring = 0;

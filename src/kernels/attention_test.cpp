@@ -1,11 +1,12 @@
 #include "kernels/attention.h"
-#include "kernels/testing/random_floats.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+
+#include "kernels/testing/random_floats.h"
 
 namespace mlxk {
 namespace {

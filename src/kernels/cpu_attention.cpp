@@ -40,7 +40,7 @@ void check(const mx::array& q, const mx::array& k, const mx::array& v) {
 
 /// Where the optional inputs of a step stand among its inputs; -1: absent.
 struct Places {
-  int q_norm, k_norm, turned_q_norm, turned_k_norm, rotary_positions, query_scale, sinks, mask;
+  int q_norm, k_norm, post_rope_q_norm, post_rope_k_norm, rotary_positions, query_scale, sinks, mask;
 };
 
 /// A step without its arrays, which the graph holds.
@@ -75,8 +75,9 @@ HeadRows<const char> constant(const HeadRows<char>& from) {
 }
 
 /// Norms and rotates the heads of every token: x, out [tokens, heads, dim].
-void turn_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, const float* norm, float eps,
-                const Turns* turn, bool traditional, const float* turned_norm, float turned_eps, float* out) {
+void rotate_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, const float* norm, float eps,
+                  const CosSinTable* turn, bool traditional, const float* post_rope_norm, float post_rope_eps,
+                  float* out) {
   const auto& kernels = cpu_kernels();
   parallel_for(tokens, grain_of(4 * heads * dim), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin * heads; i < end * heads; ++i) {
@@ -87,7 +88,7 @@ void turn_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, cons
         std::memcpy(y, x + i * dim, sizeof(float) * static_cast<size_t>(dim));
       }
       if (turn) kernels.rotate(y, turn->cosines(i / heads), turn->sines(i / heads), turn->pairs, traditional);
-      if (turned_norm) kernels.rms_norm(y, turned_norm, turned_eps, dim, y);
+      if (post_rope_norm) kernels.rms_norm(y, post_rope_norm, post_rope_eps, dim, y);
     }
   });
 }
@@ -155,18 +156,19 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   const auto floats_at = [&](int place) { return place < 0 ? nullptr : in[static_cast<size_t>(place)].data<float>(); };
   const auto eps_of = [](const std::optional<CpuNorm>& norm) { return norm ? norm->eps : 0.0F; };
 
-  std::optional<Turns> turn;
+  std::optional<CosSinTable> turn;
   if (step.rotation.pairs() > 0) {
-    turn = turns(step.rotation, rotary_positions(step, array_at(job.at.rotary_positions), length), batch, length);
+    turn =
+        cos_sin_table(step.rotation, rotary_positions(step, array_at(job.at.rotary_positions), length), batch, length);
   }
-  const Turns* angles = turn ? &*turn : nullptr;
+  const CosSinTable* angles = turn ? &*turn : nullptr;
   const bool pairs = step.rotation.traditional;
   float *queries = turned_q.floats(batch * length * heads * dim),
         *keys = turned_k.floats(batch * length * kv_heads * dim);
-  turn_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm),
-             angles, pairs, floats_at(job.at.turned_q_norm), eps_of(step.turned_q_norm), queries);
-  turn_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
-             angles, pairs, floats_at(job.at.turned_k_norm), eps_of(step.turned_k_norm), keys);
+  rotate_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm),
+               angles, pairs, floats_at(job.at.post_rope_q_norm), eps_of(step.post_rope_q_norm), queries);
+  rotate_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
+               angles, pairs, floats_at(job.at.post_rope_k_norm), eps_of(step.post_rope_k_norm), keys);
 
   AttentionProblem p{batch, heads, kv_heads, length, dim, dim, {}, step.scale, job.at.mask < 0};
   // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
@@ -272,8 +274,14 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   s.q = s.k = s.v = nothing;
   if (s.mask) check_mask(*s.mask, s, inputs[0]);
   if (s.mask && s.mask->dtype() != mx::bool_) s.mask = mx::astype(*s.mask, mx::float32);
-  job.at = {add_norm(s.q_norm),        add_norm(s.k_norm),  add_norm(s.turned_q_norm), add_norm(s.turned_k_norm),
-            add(s.rotary_positions), add(s.query_scale), add(s.sinks),         add(s.mask)};
+  job.at = {add_norm(s.q_norm),
+            add_norm(s.k_norm),
+            add_norm(s.post_rope_q_norm),
+            add_norm(s.post_rope_k_norm),
+            add(s.rotary_positions),
+            add(s.query_scale),
+            add(s.sinks),
+            add(s.mask)};
   auto compute = [job = std::move(job)](const Arrays& in, Arrays& out) { run_step(job, in, out); };
   std::vector<mx::Dtype> types(shapes.size(), keys.front().dtype());
   types[0] = mx::float32;

@@ -25,9 +25,9 @@ struct CpuAttentionStep {
   std::vector<int> positions;  // of each row's first token
   std::vector<int> lengths;    // of each row, how many of the L tokens are kept
   CpuRotation rotation = {};
-  std::optional<CpuNorm> q_norm = {}, k_norm = {};                // of each head, before the rotation
-  std::optional<CpuNorm> turned_q_norm = {}, turned_k_norm = {};  // and after it
-  float soft_cap = 0;                                             // as AttentionProblem's
+  std::optional<CpuNorm> q_norm = {}, k_norm = {};                      // of each head, before the rotation
+  std::optional<CpuNorm> post_rope_q_norm = {}, post_rope_k_norm = {};  // and after it
+  float soft_cap = 0;                                                   // as AttentionProblem's
   int window = 0, keep = 0;  // a query sees the newest tokens and the first `keep`, `window` in all; 0: all
   bool ring = false;  // the buffers hold `window` tokens: newer ones take the slots of older ones but the first `keep`
   std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: what the rotation goes by instead

@@ -67,8 +67,8 @@ mx::array cpu_convolved(const mx::array& x, std::shared_ptr<const CpuConv> conv)
   shape.batch = x.shape(0);
   shape.in = {x.shape(1), x.shape(2)};
   const auto out = shape.out();
-  constexpr int64_t kMost = std::numeric_limits<int>::max();
-  if (out[0] < 1 || out[1] < 1 || out[0] > kMost || out[1] > kMost) {
+  constexpr int64_t kMax = std::numeric_limits<int>::max();
+  if (out[0] < 1 || out[1] < 1 || out[0] > kMax || out[1] > kMax) {
     throw refusal(fmt::format("a kernel of {}×{} does not fit into an input of {}×{}", shape.kernel[0], shape.kernel[1],
                               shape.in[0], shape.in[1]));
   }

@@ -22,8 +22,7 @@ using Compute = std::function<void(const Arrays& inputs, Arrays& outputs)>;
 
 /// An operation of the graph that is one function over buffers. What it refers to, it must hold by value. Each pair of
 /// `aliases` names an output that is the buffer of an input (row-contiguous), changed in place.
-std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute,
-                                      std::vector<std::pair<int, int>> aliases = {});
+std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases = {});
 
 /// The elements of a float32 array in row-major order: in place, or copied to `storage` where they lie otherwise.
 const float* row_major(const mx::array& a, Scratch& storage);

@@ -41,8 +41,14 @@ const void* data_of(const std::optional<mx::array>& a) {
 }
 
 MatrixView view(const CpuMatrix& m) {
-  return {data_of(m.weight), data_of(m.scales), data_of(m.biases), static_cast<const float*>(data_of(m.bias)),
-          m.rows,            m.columns,         m.bits,            m.group,
+  return {data_of(m.weight),
+          data_of(m.scales),
+          data_of(m.biases),
+          static_cast<const float*>(data_of(m.bias)),
+          m.rows,
+          m.columns,
+          m.bits,
+          m.group,
           m.bits == 0 ? float_type(m.weight) : scale_type(*m.scales, m.group)};
 }
 

@@ -15,18 +15,18 @@ namespace mx = mlx::core;
 
 /// A weight that the CPU kernels multiply with.
 struct CpuMatrix {
-  mx::array weight;                          // [rows, columns] of floats, or packed in uint32
-  std::optional<mx::array> scales, biases;   // packed: [rows, columns / group] of one float type; or uint8 scales alone
-  std::optional<mx::array> bias;             // [rows] float32
+  mx::array weight;                         // [rows, columns] of floats, or packed in uint32
+  std::optional<mx::array> scales, biases;  // packed: [rows, columns / group] of one float type; or uint8 scales alone
+  std::optional<mx::array> bias;            // [rows] float32
   int rows, columns;
-  int bits = 0, group = 0;                   // 0: not packed
+  int bits = 0, group = 0;  // 0: not packed
 };
 
 /// A norm of rows, its factor and offset [columns] in float32.
 struct CpuNorm {
   mx::array weight;
   float eps;
-  bool centred = false;            // by mean and variance (layer norm), else by the root mean square
+  bool centred = false;                // by mean and variance (layer norm), else by the root mean square
   std::optional<mx::array> bias = {};  // of a centred one
 };
 

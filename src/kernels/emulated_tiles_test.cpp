@@ -3,5 +3,5 @@
 #define MLXK_KERNELS kernels_emulated_tiles
 #define MLXK_TILES
 #include "kernels/isa/simd_generic.h"
-#include "kernels/isa/tiles_emulated.h"
 #include "kernels/isa/table.inc"
+#include "kernels/isa/tiles_emulated.h"

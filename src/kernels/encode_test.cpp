@@ -28,19 +28,19 @@ std::vector<float> normal(int64_t count, uint32_t seed) {
 /// x [n, columns] · w [rows, columns]ᵀ + bias by one table, in two calls that begin at different panels.
 std::vector<float> product(const CpuKernels& kernels, const std::vector<float>& x, const std::vector<float>& w,
                            const float* bias, int64_t n, int64_t rows, int64_t columns) {
-  ShortRows shorts{};
-  kernels.short_layout(columns, &shorts);
+  I16Rows shorts{};
+  kernels.i16_layout(columns, &shorts);
   std::vector<int16_t> q(static_cast<size_t>(n * shorts.stride));
   std::vector<float> scales(static_cast<size_t>(n * shorts.units)), y(static_cast<size_t>(n * rows));
   shorts.q = q.data();
   shorts.scales = scales.data();
-  for (int64_t r = 0; r < n; ++r) kernels.short_row(x.data() + r * columns, columns, &shorts, r);
+  for (int64_t r = 0; r < n; ++r) kernels.i16_row(x.data() + r * columns, columns, &shorts, r);
   Scratch scratch;
   void* memory = scratch.bytes(static_cast<size_t>(kernels.short_scratch(columns)));
   const FloatWeight weight{w.data(), rows, columns, columns, kFloat32};
   const int64_t panels = (rows + kernels.lanes - 1) / kernels.lanes, middle = panels / 2;
-  kernels.short_panels(&weight, bias, &shorts, n, 0, middle, y.data(), rows, memory);
-  kernels.short_panels(&weight, bias, &shorts, n, middle, panels, y.data(), rows, memory);
+  kernels.i16_panels(&weight, bias, &shorts, n, 0, middle, y.data(), rows, memory);
+  kernels.i16_panels(&weight, bias, &shorts, n, middle, panels, y.data(), rows, memory);
   return y;
 }
 

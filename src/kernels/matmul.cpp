@@ -68,14 +68,14 @@ class Activations {
     return rows_;
   }
 
-  const ShortRows& shorts() {
+  const I16Rows& shorts() {
     if (shorts_.q) return shorts_;
     const auto& kernels = cpu_kernels();
-    kernels.short_layout(columns_, &shorts_);
+    kernels.i16_layout(columns_, &shorts_);
     shorts_.q = static_cast<int16_t*>(values().bytes(static_cast<size_t>(n_ * shorts_.stride) * sizeof(int16_t)));
     shorts_.scales = factors().floats(n_ * shorts_.units);
     parallel_for(n_, 4, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) kernels.short_row(x_ + r * columns_, columns_, &shorts_, r);
+      for (int64_t r = begin; r < end; ++r) kernels.i16_row(x_ + r * columns_, columns_, &shorts_, r);
     });
     group_ = 0;
     bits_ = -1;
@@ -97,7 +97,7 @@ class Activations {
   int64_t n_, columns_;
   int group_ = 0, bits_ = -1;
   QuantizedRows rows_{};
-  ShortRows shorts_{};
+  I16Rows shorts_{};
 };
 
 Scratch& panel_scratch(int thread) {
@@ -109,7 +109,7 @@ Scratch& panel_scratch(int thread) {
 struct Forms {
   const float* x;
   const QuantizedRows* quantized = nullptr;
-  const ShortRows* shorts = nullptr;
+  const I16Rows* shorts = nullptr;
 };
 
 /// Weight rows [begin, end) of one product.
@@ -121,12 +121,12 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
   const float* x = forms.x;
   if (forms.shorts) {
     const FloatWeight w{m.data, m.rows, m.columns, m.columns, m.type};
-    ShortRows from = *forms.shorts;
+    I16Rows from = *forms.shorts;
     from.q += product.first * from.stride;
     from.scales += product.first * from.units;
     void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.short_scratch(m.columns)));
-    kernels.short_panels(&w, m.bias, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y,
-                         m.rows, scratch);
+    kernels.i16_panels(&w, m.bias, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y,
+                       m.rows, scratch);
     return;
   }
   if (m.bits == 0) {

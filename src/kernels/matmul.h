@@ -11,10 +11,10 @@ namespace mlxk {
 
 /// A weight matrix in memory as the kernels take it: packed, or of floats when bits is 0.
 struct MatrixView {
-  const void* data = nullptr;     // [rows, columns] packed or of `type`
-  const void* scales = nullptr;   // packed: [rows, columns / group] of `type`
+  const void* data = nullptr;    // [rows, columns] packed or of `type`
+  const void* scales = nullptr;  // packed: [rows, columns / group] of `type`
   const void* biases = nullptr;
-  const float* bias = nullptr;    // [rows], added to the product; or null
+  const float* bias = nullptr;  // [rows], added to the product; or null
   int64_t rows = 0, columns = 0;
   int bits = 0, group = 0;
   FloatType type = kFloat32;

@@ -6,7 +6,8 @@
 
 namespace mlxk {
 
-Turns turns(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length) {
+CosSinTable cos_sin_table(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch,
+                          int64_t length) {
   struct Table {
     CpuRotation rotation;
     std::vector<int> positions;

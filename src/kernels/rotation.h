@@ -7,17 +7,17 @@ namespace mlxk {
 
 /// How heads are rotated by their positions: pair i turns by steps[i] radians a token.
 struct CpuRotation {
-  std::vector<float> steps;  // of the first 2 * pairs() numbers of a head; empty: no rotation
-  float input_scale = 1;     // of those numbers
-  bool traditional = false;  // pairs of neighbours, else of halves
-  int rows = 1;              // sequences with steps of their own, in turn in `steps`; 1: all have the same
+  std::vector<float> steps;    // of the first 2 * pairs() numbers of a head; empty: no rotation
+  float input_scale = 1;       // of those numbers
+  bool traditional = false;    // pairs of neighbours, else of halves
+  int rows = 1;                // sequences with steps of their own, in turn in `steps`; 1: all have the same
   std::vector<int> axes = {};  // positions have three axes: the one of each pair; empty: one axis
 
   int64_t pairs() const { return static_cast<int64_t>(steps.size()) / rows; }
 };
 
 /// The cosines and signed sines of tokens, as CpuKernels::rotate takes them: 2 * pairs of each.
-struct Turns {
+struct CosSinTable {
   const float* values;
   int64_t pairs;
   const float* cosines(int64_t token) const { return values + token * 4 * pairs; }
@@ -26,6 +26,7 @@ struct Turns {
 
 /// The turns of batch * length tokens at `positions` ([axes, batch, length]); kept for the next layers, which ask for
 /// the same. On all kernel threads; from one thread at a time.
-Turns turns(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length);
+CosSinTable cos_sin_table(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch,
+                          int64_t length);
 
 }  // namespace mlxk

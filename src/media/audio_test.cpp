@@ -11,6 +11,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/testing/test_paths.h"
 
 namespace mlxk {
 namespace {
@@ -240,7 +241,7 @@ TEST(Audio, KeepsToItsLimit) {
 }
 
 Bytes asset(const std::string& name) {
-  std::ifstream file(std::string(MLXK_TEST_DATA) + "/audio/" + name, std::ios::binary);
+  std::ifstream file(std::string(testing::kTestData) + "/audio/" + name, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 

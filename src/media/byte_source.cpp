@@ -19,7 +19,7 @@ class Descriptor : public ByteSource {
  public:
   Descriptor(int descriptor, bool owned, std::string place)
       : descriptor_(descriptor), owned_(owned), place_(std::move(place)) {
-    struct stat facts {};
+    struct stat facts{};
     const off_t here = lseek(descriptor_, 0, SEEK_CUR);
     if (here < 0 || fstat(descriptor_, &facts) != 0 || !S_ISREG(facts.st_mode)) return;
     begin_ = static_cast<uint64_t>(here);

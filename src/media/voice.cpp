@@ -18,17 +18,17 @@ constexpr int kPeriodSamples = 160, kShortestLag = 10, kLongestLag = 63;  // at 
 constexpr float kFaint = 1e-9F;                                           // energy below which nothing repeats
 
 constexpr int kShapeBands = 40, kLoudBands = kShapeBands / 2;
-constexpr double kNoiseShare = 0.15;    // of the frames are taken for noise, in each band
-constexpr float kLeastNoise = -85;      // dB
-constexpr float kMostExcess = 40;       // dB
-constexpr float kAudible = 4;           // dB above the noise, mean of the louder half of the bands
-constexpr float kShapeRange = 40;       // dB below the loudest band
-constexpr int kShapeStep = 5;           // frames before and after, between which the shape moves
-constexpr float kMoving = 3;            // dB, mean of the bands
+constexpr double kNoiseShare = 0.15;  // of the frames are taken for noise, in each band
+constexpr float kLeastNoise = -85;    // dB
+constexpr float kMaxExcess = 40;      // dB
+constexpr float kAudible = 4;         // dB above the noise, mean of the louder half of the bands
+constexpr float kShapeRange = 40;     // dB below the loudest band
+constexpr int kShapeStep = 5;         // frames before and after, between which the shape moves
+constexpr float kMoving = 3;          // dB, mean of the bands
 constexpr float kVoiced = 0.5F;
-constexpr int kAround = 100;            // frames on either side that decide what a frame is
-constexpr int kLeastMoving = 10;        // of them
-constexpr double kMovingShare = 0.7;    // of those with a pitch
+constexpr int kAround = 100;          // frames on either side that decide what a frame is
+constexpr int kLeastMoving = 10;      // of them
+constexpr double kMovingShare = 0.7;  // of those with a pitch
 
 using Shape = std::array<float, kShapeBands>;
 
@@ -74,7 +74,7 @@ std::vector<bool> audible_frames(const std::vector<Shape>& powers) {
   std::vector<bool> audible(count);
   for (size_t i = 0; i < count; ++i) {
     auto excess = loud[i];
-    for (size_t b = 0; b < kLoudBands; ++b) excess[b] = std::clamp(excess[b] - noise[b], 0.0F, kMostExcess);
+    for (size_t b = 0; b < kLoudBands; ++b) excess[b] = std::clamp(excess[b] - noise[b], 0.0F, kMaxExcess);
     std::sort(excess.begin(), excess.end());
     float sum = 0;
     for (size_t b = kLoudBands / 2; b < kLoudBands; ++b) sum += excess[b];

@@ -9,6 +9,7 @@
 #include <random>
 #include <string>
 
+#include "base/testing/test_paths.h"
 #include "media/mel.h"
 
 namespace mlxk {
@@ -55,7 +56,7 @@ Sound drums() {
 }
 
 Sound clip(const std::string& name) {
-  std::ifstream file(std::filesystem::path(MLXK_TEST_DATA) / "speech" / (name + ".wav"), std::ios::binary);
+  std::ifstream file(std::filesystem::path(testing::kTestData) / "speech" / (name + ".wav"), std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(file)), {});
   Sound samples;
   for (size_t i = 44; i + 1 < bytes.size(); i += 2) {
@@ -102,7 +103,9 @@ double share(const std::vector<Heard10ms>& heard, Heard10ms least) {
 }
 
 TEST(Voice, WhatIsSteadyIsNothing) {
-  for (const auto& [name, samples] : {std::pair("silence", noise(0)), {"hiss", noise(1e-4)}, {"noise", noise(0.1)},
+  for (const auto& [name, samples] : {std::pair("silence", noise(0)),
+                                      {"hiss", noise(1e-4)},
+                                      {"noise", noise(0.1)},
                                       {"hum", sound([](double t) { return 0.1 * sine(50, t) + 0.05 * sine(150, t); })},
                                       {"tone", sound([](double t) { return 0.2 * sine(440, t); })}}) {
     EXPECT_LT(share(tell(samples), Heard10ms::sound), 0.03) << name;

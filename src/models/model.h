@@ -35,7 +35,7 @@ struct ModelShape {
   uint64_t weight_bytes = 0;   // as held in memory
   // Up to so many, a row's tokens give the same whether they come one by one or several in a call; beyond it the rope
   // turns all tokens of a call by the row's length.
-  int64_t steady_tokens = std::numeric_limits<int64_t>::max();
+  int64_t position_stable_tokens = std::numeric_limits<int64_t>::max();
 };
 
 /// A loaded model; constant after loading, all state is in the cache. Every call on the worker thread.
@@ -54,7 +54,7 @@ class Model {
   int64_t hidden_size() const { return shape_.hidden_size; }
   int64_t num_layers() const { return shape_.num_layers; }
   int64_t context_length() const { return shape_.context_length; }
-  int64_t steady_tokens() const { return shape_.steady_tokens; }
+  int64_t position_stable_tokens() const { return shape_.position_stable_tokens; }
   uint64_t weight_bytes() const { return shape_.weight_bytes; }
   /// Called once, by the loader: the weights' bytes, and the files of which they are parts.
   void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {

@@ -112,9 +112,9 @@ mx::array tokens(std::initializer_list<int> ids) {
 }
 
 mx::array logits(const SpeechNet& net) {
-  const Heard heard = net.listen(sound());
+  const EncodedAudio encoded = net.encode(sound());
   ModelCache cache = net.make_cache(1);
-  return net.forward(tokens({1, 2, 3}), cache, {&heard}, false);
+  return net.forward(tokens({1, 2, 3}), cache, {&encoded}, false);
 }
 
 float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
@@ -128,19 +128,19 @@ TEST(Whisper, HuggingFacesFilesAreTheSameModel) {
 
 TEST(Whisper, OneTokenAfterTheOtherGivesWhatAllAtOnceGive) {
   const auto net = make(kOwn, own_tensors());
-  const Heard heard = net->listen(sound());
+  const EncodedAudio encoded = net->encode(sound());
   ModelCache cache = net->make_cache(1);
   const mx::array all = logits(*net);
   const int ids[] = {1, 2, 3};
   for (int i = 0; i < 3; ++i) {
-    const mx::array one = net->forward(tokens({ids[i]}), cache, {&heard}, true);
+    const mx::array one = net->forward(tokens({ids[i]}), cache, {&encoded}, true);
     EXPECT_LT(difference(one, mx::slice(all, {0, i, 0}, {1, i + 1, kVocab})), 1e-4F) << i;
   }
 }
 
 TEST(Whisper, RowsListenToTheirOwnSound) {
   const auto net = make(kOwn, own_tensors());
-  const Heard first = net->listen(sound()), second = net->listen(mx::negative(sound()));
+  const EncodedAudio first = net->encode(sound()), second = net->encode(mx::negative(sound()));
   ModelCache one = net->make_cache(1), two = net->make_cache(2);
   const mx::array alone = net->forward(tokens({5}), one, {&second}, true);
   const int same[] = {5, 5};
@@ -153,7 +153,7 @@ TEST(Whisper, EncodingInShortIntegersIsNearTheExactSum) {
   const auto net = make(kOwn, own_tensors());
   const auto keys = [&](Phase phase) {
     const PhaseScope scope(phase);
-    mx::array keys = net->listen(sound()).layers.back().keys;
+    mx::array keys = net->encode(sound()).layers.back().keys;
     keys.eval();
     return mx::astype(keys, mx::float32);
   };
@@ -171,10 +171,10 @@ TEST(Whisper, RefusesWhatDoesNotFit) {
   missing.erase("decoder.blocks.1.cross_attn.value.bias");
   EXPECT_THROW(make(kOwn, std::move(missing)), Error);
   const auto net = make(kOwn, own_tensors());
-  EXPECT_THROW(net->listen(mx::zeros({1, 3, kMels})), Error);
-  const Heard heard = net->listen(sound());
+  EXPECT_THROW(net->encode(mx::zeros({1, 3, kMels})), Error);
+  const EncodedAudio encoded = net->encode(sound());
   ModelCache cache = net->make_cache(1);
-  EXPECT_THROW(net->forward(mx::zeros({1, 17}, mx::int32), cache, {&heard}, true), Error);
+  EXPECT_THROW(net->forward(mx::zeros({1, 17}, mx::int32), cache, {&encoded}, true), Error);
 }
 
 }  // namespace

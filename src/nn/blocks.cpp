@@ -9,8 +9,8 @@
 #include "kernels/cpu_head_attention.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
+#include "nn/cache/batched_cache.h"
 #include "nn/cache/buffer.h"
-#include "nn/cache/joined_cache.h"
 
 namespace mlxk {
 namespace {
@@ -54,8 +54,7 @@ const std::shared_ptr<const CpuLayer>& cpu(std::shared_ptr<const CpuLayer>& laye
 mx::array activate(Activation activation, const mx::array& x) {
   if (cpu_is_default() && x.dtype() == mx::float32) return cpu_activate(x, static_cast<int>(activation));
   switch (activation) {
-    case Activation::silu:
-      return mx::multiply(x, mx::sigmoid(x));
+    case Activation::silu: return mx::multiply(x, mx::sigmoid(x));
     case Activation::gelu: {
       mx::array erf = mx::erf(mx::multiply(x, constant(1 / std::sqrt(2.0), x)));
       return mx::multiply(mx::multiply(x, constant(0.5, x)), mx::add(constant(1, x), erf));
@@ -82,7 +81,7 @@ Qkv NormQkv::operator()(const mx::array& x) const {
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
                                 const Positions& positions, const std::optional<mx::array>& query_scale) const {
   if (cpu_is_default() && cache.has_slots(positions)) return on_cpu(qkv, cache, mask, positions, query_scale);
-  if (auto* joined = dynamic_cast<JoinedAttentionCache*>(&cache)) {
+  if (auto* joined = dynamic_cast<BatchedAttentionCache*>(&cache)) {
     // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
     return joined->by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
       Qkv own = qkv;
@@ -113,8 +112,8 @@ mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const Attenti
   if (rope) step.rotation = rope->cpu(positions);
   step.q_norm = cpu(qkv.q_norm);
   step.k_norm = cpu(qkv.k_norm);
-  step.turned_q_norm = cpu(q_norm);
-  step.turned_k_norm = cpu(k_norm);
+  step.post_rope_q_norm = cpu(q_norm);
+  step.post_rope_k_norm = cpu(k_norm);
   step.rotary_positions = positions.given;
   step.query_scale = query_scale;
   if (mask.given) step.mask = mask.array;

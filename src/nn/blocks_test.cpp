@@ -137,8 +137,10 @@ TEST(AttentionBlock, GoesOnFromASnapshotWithTheSameBits) {
   const Attention block{rope_of("{}"), std::nullopt, std::nullopt, 0.3F};
   for (const int window : {0, 12}) {
     std::unique_ptr<AttentionCache> cache;
-    if (window > 0) cache = std::make_unique<RotatingKVCache>(1, window);
-    else cache = std::make_unique<KVCache>(1);
+    if (window > 0)
+      cache = std::make_unique<RotatingKVCache>(1, window);
+    else
+      cache = std::make_unique<KVCache>(1);
     const auto step = [&](AttentionCache& c, int begin, int end) {
       const Positions at({begin}, end - begin);
       mx::array out = block(tokens_of(x, begin, end), c, c.mask(at), at);

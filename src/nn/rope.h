@@ -23,7 +23,7 @@ class Rope {
  private:
   double dynamic_base(int end) const;
   bool is_long(int end) const;
-  std::vector<int> checked_axes() const;  // the axis of each pair of dimensions
+  std::vector<int> checked_axes() const;                    // the axis of each pair of dimensions
   mx::array frequencies(const Positions& positions) const;  // radians a step: [dims / 2] or [B, 1, 1, dims / 2]
   mx::array rotate(const mx::array& x, const mx::array& angles) const;
   mx::array angles(const Positions& positions) const;  // [B, 1, L, dims / 2]

@@ -139,7 +139,7 @@ RopeSettings RopeSettings::read_local(const Config& config, int head_dim, double
   return read(Config(std::move(plain), config.place()), head_dim, default_theta);
 }
 
-int64_t RopeSettings::steady_tokens() const {
+int64_t RopeSettings::position_stable_tokens() const {
   if (type == "dynamic") return max_positions;
   return type == "longrope" ? original_positions : std::numeric_limits<int64_t>::max();
 }

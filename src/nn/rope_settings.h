@@ -19,7 +19,7 @@ struct RopeSettings {
                                  const std::string& layer_type);
 
   /// Up to so many tokens of a row, their rotation does not depend on how many there are.
-  int64_t steady_tokens() const;
+  int64_t position_stable_tokens() const;
 
   std::string type = "default";
   int dims = 0;              // of the head, how many are rotated

@@ -104,12 +104,8 @@ std::vector<Row> table() {
       {"1e_vision", vision_model(), kRoomy, true, false, kAllow, Route::vision, 200, "", ""},
       {"1e_audio_of_multimodal_model", hearing_vision_model(), kRoomy, false, true, kAllow, Route::vision, 200, "", ""},
       {"1e_images_and_audio", hearing_vision_model(), kRoomy, true, true, kAllow, Route::vision, 200, "", ""},
-      {"1e_without_text_engine",
-       with(vision_model(),
-            [](ModelInfo& m) {
-              m.text = {false, "no"};
-            }),
-       kRoomy, true, false, kAllow, Route::vision, 200, "", ""},
+      {"1e_without_text_engine", with(vision_model(), [](ModelInfo& m) { m.text = {false, "no"}; }), kRoomy, true,
+       false, kAllow, Route::vision, 200, "", ""},
       {"2_text_to_seeing_model_takes_text_engine", vision_model(), kTight, false, false, kWarn, Route::text, 200, "",
        "Expect extreme slowness"},
       {"2_text_to_vision_only_model", with(vision_model(), unbuilt), kRoomy, false, false, kBlock, Route::none, 501,

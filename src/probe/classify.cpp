@@ -14,8 +14,8 @@ namespace mlxk {
 
 namespace {
 
-constexpr std::array kVisionTypes = {"llava", "llava_next", "pixtral", "qwen2_vl", "phi3_v",
-                                     "mllama", "paligemma", "idefics", "smolvlm"};
+constexpr std::array kVisionTypes = {"llava",  "llava_next", "pixtral", "qwen2_vl", "phi3_v",
+                                     "mllama", "paligemma",  "idefics", "smolvlm"};
 // Parts of a model_type: speech to text, and everything that hears.
 constexpr std::array kSpeechTokens = {"whisper", "vibevoice", "voxtral"};
 constexpr std::array kAudioTokens = {"gemma3n", "gemma3n_audio", "voxtral", "whisper", "vibevoice", "audio"};
@@ -139,8 +139,12 @@ std::string detect_framework(const std::string& name, const Json& config, const 
 void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
   // A workspace is known by its folder's name: what lies above it says nothing of the model.
   const std::string name = lower_case(info.ref.cached ? info.ref.name : info.ref.path.filename().string());
-  const Evidence e{name, name.substr(name.rfind('/') + 1), lower_case(info.model_type), config,
-                   read_json_object(files, "preprocessor_config.json"), files};
+  const Evidence e{name,
+                   name.substr(name.rfind('/') + 1),
+                   lower_case(info.model_type),
+                   config,
+                   read_json_object(files, "preprocessor_config.json"),
+                   files};
   info.is_embedding = detect_embedding(e, info.architectures);
   const bool is_speech = !info.is_embedding && holds_one_of(e.type, kSpeechTokens);
   info.is_video = detect_video(e);

@@ -28,8 +28,7 @@ class HealthOf : public FakeCache {
   fs::path folder_;
 };
 
-const std::string kTwoShards =
-    R"({"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"})";
+const std::string kTwoShards = R"({"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"})";
 const std::string kPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n";
 
 TEST_F(HealthOf, AWholeModel) {

@@ -53,7 +53,7 @@ std::string ModelEntry::content_hash() const { return sentinel ? string_at(*sent
 ModelEntry describe_model(const ModelRef& ref) {
   ModelEntry entry;
   entry.info = probe_model(ref);
-  struct stat info {};
+  struct stat info{};
   if (stat(ref.path.c_str(), &info) == 0) entry.modified = info.st_mtime;
   if (!ref.cached) {
     entry.sentinel = read_sentinel(ref.path);

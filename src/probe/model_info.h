@@ -21,9 +21,9 @@ struct Runnable {
 /// Everything Probe can tell of a model without loading a weight or starting a device.
 struct ModelInfo {
   ModelRef ref;
-  std::string framework;      // MLX, GGUF, PyTorch, Unknown
-  std::string model_type;     // config.json's
-  std::string kind;           // chat, base, embedding, audio
+  std::string framework;   // MLX, GGUF, PyTorch, Unknown
+  std::string model_type;  // config.json's
+  std::string kind;        // chat, base, embedding, audio
   std::vector<std::string> architectures;
   std::vector<std::string> capabilities;  // text-generation, chat, vision, audio, audio-translate-en, embeddings
   bool is_vision = false, is_chat = false, is_embedding = false, is_audio = false, is_video = false;

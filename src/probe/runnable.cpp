@@ -35,8 +35,8 @@ bool has_only_legacy_names(const ModelFiles& files) {
 /// What every modality needs.
 Runnable judge_format(const ModelInfo& info, const ModelFiles& files) {
   // Plain Hugging Face safetensors load as they are; other formats must be converted.
-  const bool readable = info.framework == "MLX" || (info.framework == "PyTorch" && has_safetensors(files)) ||
-                        is_npz_speech(info, files);
+  const bool readable =
+      info.framework == "MLX" || (info.framework == "PyTorch" && has_safetensors(files)) || is_npz_speech(info, files);
   if (!readable) return {false, fmt::format("Incompatible framework: {}", info.framework)};
   return {true, ""};
 }
@@ -92,8 +92,7 @@ void judge_runnable(ModelInfo& info, const ModelFiles& files) {
     return info.audio_backend == AudioBackend::stt ? judge_type(info, built_in_speech_models())
                                                    : not_built_in("audio", info);
   });
-  info.embedding =
-      unless(info.is_embedding, "not an embedding model", [&] { return not_built_in("embedding", info); });
+  info.embedding = unless(info.is_embedding, "not an embedding model", [&] { return not_built_in("embedding", info); });
 
   // A model runs when something it is for runs; a vision model's text part counts.
   if (info.is_embedding) {

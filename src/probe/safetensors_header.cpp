@@ -279,7 +279,7 @@ SafetensorsHeader read_safetensors_header(const std::filesystem::path& path) {
   const std::string place = path.string();
   // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
   const Descriptor fd{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  struct stat info {};
+  struct stat info{};
   if (fd.value < 0 || fstat(fd.value, &info) != 0) {
     throw Error(ErrorKind::io, fmt::format("cannot read {}: {}", place, std::strerror(errno)));
   }

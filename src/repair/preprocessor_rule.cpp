@@ -116,8 +116,7 @@ void repair_file(const fs::path& folder, const Json& config, const Needs& needs,
   }
   if (missing.empty()) return;
   write_file_atomic(path, dump_json(json));
-  findings.push_back({needs.file,
-                      exists ? fmt::format("without {}", fmt::join(missing, ", ")) : std::string("missing"),
+  findings.push_back({needs.file, exists ? fmt::format("without {}", fmt::join(missing, ", ")) : std::string("missing"),
                       fmt::format("set {}", fmt::join(set, "; "))});
 }
 }  // namespace

@@ -98,8 +98,8 @@ RepairReport repair_model(const RepairOptions& options,
     repair_preprocessor(staged.path(), report.findings);
     const auto fixed = std::count_if(report.findings.begin(), report.findings.end(),
                                      [](const Finding& finding) { return !finding.fix.empty(); });
-    report.message = report.findings.empty() ? "Nothing to repair"
-                                             : fmt::format("Repaired {} of {}", fixed, report.findings.size());
+    report.message =
+        report.findings.empty() ? "Nothing to repair" : fmt::format("Repaired {} of {}", fixed, report.findings.size());
   }
   if (options.check_health) {
     const auto info = probe_model({.name = staged.path().string(), .path = staged.path(), .cached = false});

@@ -108,7 +108,7 @@ std::vector<Sample> cpu_sample(const mx::array& logits, std::vector<CpuStep> ste
   std::vector<int> tops;
   for (const CpuStep& step : steps) tops.push_back(step.top_logprobs);
   auto compute = [steps = std::make_shared<const std::vector<CpuStep>>(std::move(steps)), places](const Arrays& in,
-                                                                                                Arrays& out) {
+                                                                                                  Arrays& out) {
     static Scratch storage;
     const float* all = row_major(in[0], storage);
     const auto vocab = static_cast<size_t>(in[0].shape(1));

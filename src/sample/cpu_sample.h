@@ -1,11 +1,11 @@
 #pragma once
 
+#include <mlx/array.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
-
-#include <mlx/array.h>
 
 #include "sample/sampler.h"
 #include "worker/request.h"

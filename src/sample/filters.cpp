@@ -1,9 +1,9 @@
 #include "sample/filters.h"
 
+#include <mlx/ops.h>
+
 #include <cmath>
 #include <limits>
-
-#include <mlx/ops.h>
 
 namespace mlxk {
 namespace mx = mlx::core;
@@ -44,8 +44,7 @@ mx::array keep_min_p(const mx::array& logprobs, float min_p, int min_tokens) {
 
 mx::array exclude_top_choices(const mx::array& logprobs, float threshold, const std::vector<int32_t>& special) {
   const mx::array probs = mx::softmax(logprobs, -1);
-  const mx::array candidates =
-      mx::where(mx::greater(probs, mx::array(threshold)), probs, mx::array(kInfinity));
+  const mx::array candidates = mx::where(mx::greater(probs, mx::array(threshold)), probs, mx::array(kInfinity));
   mx::array removed = mx::greater(probs, mx::min(candidates, -1, /*keepdims=*/true));
   if (!special.empty()) {
     const mx::array ids(special.begin(), {1, static_cast<int>(special.size())}, mx::int32);

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <mlx/array.h>
+
 #include <cstdint>
 #include <vector>
-
-#include <mlx/array.h>
 
 namespace mlxk {
 

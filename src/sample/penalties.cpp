@@ -1,9 +1,9 @@
 #include "sample/penalties.h"
 
+#include <mlx/ops.h>
+
 #include <algorithm>
 #include <vector>
-
-#include <mlx/ops.h>
 
 #include "kernels/cpu_op.h"
 #include "sample/dry.h"
@@ -125,7 +125,8 @@ mx::array Penalties::apply_dry(const mx::array& logits) const {
     penalise_repetitions(*sampling, {row_major_int(in[1], history_storage), in[1].size()}, result);
   };
   return mx::array::make_arrays({logits.shape()}, {mx::float32}, cpu_op("DryPenalty", std::move(compute)),
-                                {logits, *history_}).front();
+                                {logits, *history_})
+      .front();
 }
 
 void Penalties::append(const mx::array& token) {

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <mlx/array.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
-
-#include <mlx/array.h>
 
 #include "worker/request.h"
 
@@ -34,7 +34,7 @@ class Penalties {
 
   float repetition_, presence_, frequency_;
   int repetition_size_, presence_size_, frequency_size_;
-  std::shared_ptr<const Sampling> dry_;  // null: off
+  std::shared_ptr<const Sampling> dry_;                     // null: off
   std::optional<mlx::core::array> bias_ids_, bias_values_;  // [1, n]
   bool active_ = false;
   bool unbounded_ = false;  // a window of size 0 looks at everything

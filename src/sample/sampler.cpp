@@ -1,15 +1,15 @@
 #include "sample/sampler.h"
 
+#include <fmt/format.h>
+#include <mlx/ops.h>
+#include <mlx/random.h>
+#include <mlx/transforms.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <random>
-
-#include <fmt/format.h>
-#include <mlx/ops.h>
-#include <mlx/random.h>
-#include <mlx/transforms.h>
 
 #include "sample/cpu_sample.h"
 #include "sample/filters.h"
@@ -134,8 +134,8 @@ Sample Sampler::chain(mx::array logits, const SamplerRow& wanted) {
   const int vocab = logits.shape(1), top_logprobs = wanted.top_logprobs;
   logits = penalties_.apply(logits);
   if (wanted.allowed) {
-    logits = mx::where(allowed_tokens(*wanted.allowed, vocab), logits,
-                       mx::array(-std::numeric_limits<float>::infinity()));
+    logits =
+        mx::where(allowed_tokens(*wanted.allowed, vocab), logits, mx::array(-std::numeric_limits<float>::infinity()));
   }
 
   const bool greedy = sampling_->temperature == 0;

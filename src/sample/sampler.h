@@ -1,12 +1,12 @@
 #pragma once
 
+#include <mlx/array.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
-
-#include <mlx/array.h>
 
 #include "kernels/cpu_op.h"
 #include "sample/penalties.h"

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "base/testing/test_paths.h"
 #include "sample/filters.h"
 #include "sample/golden_cases.h"
 
@@ -17,7 +18,7 @@ namespace mx = mlx::core;
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInfinity = std::numeric_limits<float>::infinity();
 
-Json goldens(const std::string& file) { return read_json(std::string(MLXK_TEST_DATA) + "/sample/" + file); }
+Json goldens(const std::string& file) { return read_json(std::string(testing::kTestData) + "/sample/" + file); }
 
 mx::array row(const std::vector<float>& values) {
   return mx::array(values.begin(), {1, static_cast<int>(values.size())}, mx::float32);

@@ -49,12 +49,12 @@ class Selection {
   std::span<const float> row_;
   float largest_ = 0;
   std::optional<float> total_;
-  double weight_ = 0;                 // of the row, relative to its largest
-  std::vector<float> block_largest_;  // of each kBlock of the row
+  double weight_ = 0;                           // of the row, relative to its largest
+  std::vector<float> block_largest_;            // of each kBlock of the row
   std::vector<float> weights_, block_weights_;  // of what weigh() was last given
-  bool all_ = true;                   // the row is kept as it is; else:
-  std::vector<int32_t> ids_;          // ascending
-  std::vector<float> logits_;         // parallel to ids_
+  bool all_ = true;                             // the row is kept as it is; else:
+  std::vector<int32_t> ids_;                    // ascending
+  std::vector<float> logits_;                   // parallel to ids_
   std::vector<float> narrow_, narrow_weights_;  // cutoff's
 };
 

@@ -27,11 +27,11 @@ struct ServerContext {
   /// Runs `task` on one of the threads that transcribe, so that recordings hold up nobody else; throws ApiError 429
   /// when too many wait for one already.
   std::function<void(std::function<void()>)> hear;
-  Ticker& ticker;                     // for comments on streams that wait
+  Ticker& ticker;  // for comments on streams that wait
   const std::atomic<bool>& draining;
-  int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
-  bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
-  uint64_t audio_limit = uint64_t{50} << 20;  // bytes of a recording
+  int64_t default_max_tokens = 0;                 // --max-tokens; 0: by the model's context
+  bool inline_reasoning = false;                  // MLXK2_INLINE_REASONING=1
+  uint64_t audio_limit = uint64_t{50} << 20;      // bytes of a recording
   std::chrono::duration<double> stuck_after{60};  // a generation loop that has not turned for so long is dead
 };
 

@@ -125,8 +125,10 @@ HttpResponse show_metrics(ServerContext& context, const ApiCall& /*call*/) {
   gauge(out, "mlxk_loading", "Whether a model is being loaded.", status.loading ? 1 : 0);
   gauge(out, "mlxk_draining", "Whether the server is shutting down.", context.draining ? 1 : 0);
   append_models(out, context.models.loaded(), status);
-  fmt::format_to(std::back_inserter(out), "# HELP mlxk_build_info The program.\n# TYPE mlxk_build_info gauge\n"
-                 "mlxk_build_info{{version=\"{}\"}} 1\n", MLXK_VERSION);
+  fmt::format_to(std::back_inserter(out),
+                 "# HELP mlxk_build_info The program.\n# TYPE mlxk_build_info gauge\n"
+                 "mlxk_build_info{{version=\"{}\"}} 1\n",
+                 MLXK_VERSION);
   return response;
 }
 

@@ -26,7 +26,10 @@ TEST(JsonText, reads_back_as_the_same_text) {
 }
 
 TEST(JsonText, turns_what_is_not_utf8_into_replacement_characters) {
-  EXPECT_EQ(as_json("a\xFF" "b"), "\"a\xEF\xBF\xBD" "b\"");
+  EXPECT_EQ(as_json("a\xFF"
+                    "b"),
+            "\"a\xEF\xBF\xBD"
+            "b\"");
   for (const std::string text :
        {"\xC3", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xF0\x9F\x99", "\x80"}) {
     const std::string json = as_json(text);

@@ -100,7 +100,7 @@ const ApiKey* KeyRing::find(std::string_view secret) const {
 KeyRing read_keys(const std::string& file) {
   KeyRing keys;
   if (!file.empty()) {
-    struct stat facts {};
+    struct stat facts{};
     if (stat(file.c_str(), &facts) == 0 && (facts.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
       log::warn(fmt::format("others can read the keys in {} (chmod 600)", file));
     }

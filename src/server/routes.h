@@ -42,7 +42,7 @@ struct ApiRoute {
   const char* method;
   const char* pattern;  // "/v1/models/{id}": a last {…} stands for all that follows, slashes too
   Scope scope;
-  size_t body_limit;    // bytes; 0: no body. Of a form without its file
+  size_t body_limit;  // bytes; 0: no body. Of a form without its file
   std::variant<Immediate, Prepared, Waiting, Streamed, Uploaded, Unbuilt> handler;
 };
 
@@ -52,8 +52,8 @@ std::span<const ApiRoute> routes();
 /// What a path leads to.
 struct RouteMatch {
   const ApiRoute* route = nullptr;  // null: no such path, or not with that method
-  std::string name;              // what stands for {…}
-  std::string allowed;           // the methods of the path, "GET, HEAD, POST"; empty: no such path
+  std::string name;                 // what stands for {…}
+  std::string allowed;              // the methods of the path, "GET, HEAD, POST"; empty: no such path
 };
 
 /// HEAD is GET without a body.

@@ -186,9 +186,8 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
                  },
                  [&](const Uploaded& route) {
                    auto form = std::static_pointer_cast<UploadForm>(call.request.sink);
-                   later(context_.prepare, [this, route, form = std::move(form)](ApiCall& call) {
-                     route.begin(context_, call, form);
-                   });
+                   later(context_.prepare,
+                         [this, route, form = std::move(form)](ApiCall& call) { route.begin(context_, call, form); });
                  },
                  [](const Unbuilt&) {},
              },

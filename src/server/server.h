@@ -22,10 +22,10 @@ struct ServerOptions {
   /// A step takes milliseconds; a part of a prompt, on a slow machine with a large model, some seconds.
   std::chrono::duration<double> stuck_after{60};
   int preparation_threads = 2;
-  size_t max_preparing = 1024;     // requests that wait for a preparation thread or a load; more are answered 429
-  int transcription_threads = 4;   // recordings that are transcribed at once
-  size_t max_recordings = 32;      // that wait for that; more are answered 429
-  uint64_t audio_limit = uint64_t{50} << 20;   // bytes of a recording
+  size_t max_preparing = 1024;    // requests that wait for a preparation thread or a load; more are answered 429
+  int transcription_threads = 4;  // recordings that are transcribed at once
+  size_t max_recordings = 32;     // that wait for that; more are answered 429
+  uint64_t audio_limit = uint64_t{50} << 20;  // bytes of a recording
   uint64_t upload_room =
       uint64_t{2} << 30;  // bytes of all that arrive, wait and are transcribed; more are answered 503
   std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say

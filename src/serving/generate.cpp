@@ -38,7 +38,7 @@ class EventQueue {
 };
 }  // namespace
 
-double Answer::tokens_per_second() const {
+double GeneratedAnswer::tokens_per_second() const {
   return timings.decode_s > 0 ? static_cast<double>(usage.completion_tokens - 1) / timings.decode_s : 0;
 }
 
@@ -51,13 +51,13 @@ const char* finish_reason_name(FinishReason reason) {
   return "stop";
 }
 
-Answer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
-                Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
-                const std::function<bool()>& stop_wanted) {
+GeneratedAnswer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
+                         Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
+                         const std::function<bool()>& stop_wanted) {
   // The sink may outlive this call when on_parts throws.
   const auto queue = std::make_shared<EventQueue>();
   Ticket ticket = worker.submit(model, std::move(request), [queue](const Event& event) { queue->push(event); });
-  Answer answer;
+  GeneratedAnswer answer;
   int64_t tokens = 0;
   bool cancelled = false;
   const auto take = [&](const std::vector<Part>& parts) {

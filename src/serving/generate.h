@@ -10,8 +10,8 @@
 namespace mlxk {
 
 /// A finished answer.
-struct Answer {
-  std::string answer;     // without reasoning
+struct GeneratedAnswer {
+  std::string answer;  // without reasoning
   std::string reasoning;
   FinishReason reason = FinishReason::stop;
   Usage usage;
@@ -25,8 +25,8 @@ const char* finish_reason_name(FinishReason reason);
 
 /// Runs `request` and hands parts to `on_parts` on this thread as they come. Ends early when a stop string came, or,
 /// as `cancelled`, once stop_wanted() says so (asked some twenty times a second). Throws the engine's Error.
-Answer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
-                Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
-                const std::function<bool()>& stop_wanted);
+GeneratedAnswer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
+                         Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
+                         const std::function<bool()>& stop_wanted);
 
 }  // namespace mlxk

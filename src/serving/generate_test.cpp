@@ -12,8 +12,9 @@ namespace {
 /// A worker whose model answers with the tokens 0, 1, 2 …
 class GenerateTest : public ::testing::Test {
  protected:
-  Answer run(int32_t first_prompt_token, int64_t max_tokens, std::vector<std::string> stops = {},
-             const std::function<bool()>& stop_wanted = [] { return false; }) {
+  GeneratedAnswer run(
+      int32_t first_prompt_token, int64_t max_tokens, std::vector<std::string> stops = {},
+      const std::function<bool()>& stop_wanted = [] { return false; }) {
     GenerateRequest request;
     request.prompt = {first_prompt_token, 1, 2};
     request.max_tokens = max_tokens;
@@ -33,7 +34,7 @@ class GenerateTest : public ::testing::Test {
 };
 
 TEST_F(GenerateTest, ShowsTheTextAsItComes) {
-  const Answer answer = run(0, 3);
+  const GeneratedAnswer answer = run(0, 3);
   EXPECT_EQ(answer.answer, "zero one two ");
   EXPECT_EQ(shown_, answer.answer);
   EXPECT_EQ(answer.reason, FinishReason::length);
@@ -42,7 +43,7 @@ TEST_F(GenerateTest, ShowsTheTextAsItComes) {
 }
 
 TEST_F(GenerateTest, AStopStringEndsAnEndlessAnswer) {
-  const Answer answer = run(testing::kEndless, 1, {"e two"});
+  const GeneratedAnswer answer = run(testing::kEndless, 1, {"e two"});
   EXPECT_EQ(answer.answer, "zero on");
   EXPECT_EQ(shown_, answer.answer);
   EXPECT_EQ(answer.reason, FinishReason::stop);
@@ -50,7 +51,7 @@ TEST_F(GenerateTest, AStopStringEndsAnEndlessAnswer) {
 }
 
 TEST_F(GenerateTest, EndsWhenAskedTo) {
-  const Answer answer = run(testing::kEndless, 1, {}, [&] { return shown_.size() > 10; });
+  const GeneratedAnswer answer = run(testing::kEndless, 1, {}, [&] { return shown_.size() > 10; });
   EXPECT_EQ(answer.reason, FinishReason::cancelled);
   EXPECT_EQ(answer.answer.compare(0, 13, "zero one two "), 0) << answer.answer;
 }

@@ -35,8 +35,8 @@ struct Slot {
   bool pinned = false;
   std::set<std::string> spellings;  // that it was asked for by; they still mean it once its files are deleted
   std::shared_ptr<const ServedModel> model;
-  std::exception_ptr failure;       // of the load
-  int users = 0;                    // who holds it, and who waits for its load
+  std::exception_ptr failure;  // of the load
+  int users = 0;               // who holds it, and who waits for its load
   Clock::time_point used = Clock::now();
 
   const std::string& name() const { return info.ref.name; }
@@ -62,8 +62,7 @@ TextParts load_text_parts(const std::filesystem::path& folder) {
 
 class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
  public:
-  Impl(Worker& worker, PoolOptions options)
-      : worker_(worker), options_(std::move(options)), names_(options_.pinned) {
+  Impl(Worker& worker, PoolOptions options) : worker_(worker), options_(std::move(options)), names_(options_.pinned) {
     if (!names_.has_pinned()) return;
     const ModelInfo pinned = probe(names_.pinned());
     admit_served(pinned, options_.machine(), {});
@@ -307,8 +306,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     const auto start = Clock::now();
     auto model = is_speech(slot.info) ? read_speech(slot) : read_text(slot, std::move(text));
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    log::info(fmt::format("{} model: {}", unloaded ? "Switched to" : "Loaded", slot.name()),
-              {{"seconds", seconds}});
+    log::info(fmt::format("{} model: {}", unloaded ? "Switched to" : "Loaded", slot.name()), {{"seconds", seconds}});
     return model;
   }
 
@@ -460,7 +458,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     while (!handle.expired() && Clock::now() < end && !closing_)
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     try {
-      worker_.device();  // behind the unloading in the worker's queue
+      worker_.device();       // behind the unloading in the worker's queue
     } catch (const Error&) {  // it ends; nothing stays loaded
     }
     log::info(fmt::format("Unloaded model: {}", slot->name()));
@@ -471,12 +469,12 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   Worker& worker_;
   const PoolOptions options_;
   const ModelNames names_;
-  std::optional<ModelInfo> draft_;   // of the pinned model; constant
+  std::optional<ModelInfo> draft_;  // of the pinned model; constant
   std::atomic<bool> closing_{false};
   std::mutex mutex_;
   std::condition_variable changed_;  // of any slot
   std::vector<SlotPtr> slots_;
-  std::deque<Slot*> turns_;          // who makes room and loads, in order of arrival
+  std::deque<Slot*> turns_;  // who makes room and loads, in order of arrival
   std::shared_ptr<const Listing> listing_;
   Clock::time_point listed_at_;
   std::thread janitor_;

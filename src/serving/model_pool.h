@@ -15,14 +15,14 @@
 namespace mlxk {
 
 struct PoolOptions {
-  std::string pinned;                        // --model: never unloaded; may be a path
-  std::chrono::milliseconds idle_timeout{0}; // 0: models stay until room is needed
-  size_t max_models = 0;                     // 0: as many as fit
+  std::string pinned;                              // --model: never unloaded; may be a path
+  std::chrono::milliseconds idle_timeout{0};       // 0: models stay until room is needed
+  size_t max_models = 0;                           // 0: as many as fit
   std::chrono::milliseconds release_wait{10'000};  // for memory to come back after an unloading
   std::chrono::milliseconds room_wait{60'000};     // of a request for a model whose room others use
-  std::chrono::milliseconds turn{5'000};     // how long a model still takes requests while another waits for its room
+  std::chrono::milliseconds turn{5'000};  // how long a model still takes requests while another waits for its room
   TextModelOptions text;
-  std::string draft;                         // of the pinned model; may be a path; empty: none
+  std::string draft;  // of the pinned model; may be a path; empty: none
   std::function<Machine()> machine = this_machine;
 };
 
@@ -64,8 +64,8 @@ class ModelPool {
   std::vector<Entry> list() const;
 
   struct Loaded {
-    std::string id;        // as /v1/models says it
-    uint64_t handle = 0;   // as the worker's status says it
+    std::string id;       // as /v1/models says it
+    uint64_t handle = 0;  // as the worker's status says it
     uint64_t weight_bytes = 0;
   };
   /// What is loaded now; reads no files.

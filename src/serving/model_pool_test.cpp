@@ -22,9 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr const char* kTokenizer =
-    R"({"version":"1.0","added_tokens":[],"decoder":{"type":"Fuse"},)"
-    R"("model":{"type":"WordLevel","vocab":{"a":0,"b":1},"unk_token":"a"}})";
+constexpr const char* kTokenizer = R"({"version":"1.0","added_tokens":[],"decoder":{"type":"Fuse"},)"
+                                   R"("model":{"type":"WordLevel","vocab":{"a":0,"b":1},"unk_token":"a"}})";
 
 /// Has speech models too.
 struct HearingBackend : testing::FakeBackend {
@@ -282,9 +281,8 @@ TEST_F(ModelPoolTest, TwoThatNeedTheSameRoomBothGetTheirTurn) {
   pool(one_model());
   std::vector<std::future<bool>> requests;
   for (int i = 0; i < 12; ++i) {
-    requests.push_back(std::async(std::launch::async, [&, i] {
-      return pool().acquire(i % 2 ? "A" : "B", {}) != nullptr;
-    }));
+    requests.push_back(
+        std::async(std::launch::async, [&, i] { return pool().acquire(i % 2 ? "A" : "B", {}) != nullptr; }));
   }
   for (auto& request : requests) EXPECT_TRUE(request.get());
   EXPECT_EQ(counters_->wrong_thread, 0);

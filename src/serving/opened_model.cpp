@@ -28,9 +28,12 @@ OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, const std
                                       const TextModelOptions& options, const std::atomic<bool>& unwanted) {
   const auto start = std::chrono::steady_clock::now();
   auto worker = std::make_unique<Worker>(make_backend);
-  auto handle = worker->load_text(dir, [&unwanted](const std::string&, int64_t, int64_t) {
-    if (unwanted) throw Error(ErrorKind::cancelled, "the model is not wanted any more");
-  }, options);
+  auto handle = worker->load_text(
+      dir,
+      [&unwanted](const std::string&, int64_t, int64_t) {
+        if (unwanted) throw Error(ErrorKind::cancelled, "the model is not wanted any more");
+      },
+      options);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {std::move(worker), std::move(handle), seconds};
 }

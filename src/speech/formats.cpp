@@ -15,8 +15,8 @@ struct Row {
   std::string_view name, extension;
 };
 // Numbered as TranscriptFormat.
-constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", "json"}, {"srt", "srt"},
-                            {"vtt", "vtt"},  {"tsv", "tsv"},   {"lrc", "lrc"}};
+constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", "json"}, {"srt", "srt"}, {"vtt", "vtt"},
+                            {"tsv", "tsv"},  {"lrc", "lrc"}};
 
 constexpr const char* kDoubts[] = {"", "repeats", "guess"};  // numbered as SpeechDoubt
 
@@ -80,8 +80,7 @@ std::string format_segment(TranscriptFormat format, const SpeechSegment& segment
     }
     case TranscriptFormat::text:
     case TranscriptFormat::json:
-    case TranscriptFormat::verbose_json:
-      break;
+    case TranscriptFormat::verbose_json: break;
   }
   return line_of(segment, false) + "\n";
 }

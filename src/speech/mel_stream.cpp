@@ -6,7 +6,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr int64_t kHalfWindow = kPeriodReach;   // samples that a frame sees on either side
+constexpr int64_t kHalfWindow = kPeriodReach;  // samples that a frame sees on either side
 constexpr int64_t kPiece = 16000 * 8;          // samples read at a time
 constexpr int64_t kKeptFrames = 100 * 60 * 5;  // so long a recording is kept between its two passes
 constexpr int64_t kMargin = 100;               // frames that are kept on either side of a voice

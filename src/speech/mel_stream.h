@@ -52,19 +52,19 @@ class MelStream {
   LogMel mel_;
   int window_;
   bool only_voice_;
-  bool scanning_ = false;        // the first of two passes
+  bool scanning_ = false;  // the first of two passes
   float peak_ = -10;
   bool peak_known_ = false;
   bool ended_ = false;
   int64_t samples_read_ = 0;
-  std::vector<float> samples_;   // from samples_begin_ on
+  std::vector<float> samples_;  // from samples_begin_ on
   int64_t samples_begin_ = 0;
-  std::vector<float> powers_;    // of the frames [first_, next_)
-  std::vector<float> periods_;   // likewise
+  std::vector<float> powers_;   // of the frames [first_, next_)
+  std::vector<float> periods_;  // likewise
   int64_t first_ = 0, next_ = 0;
   std::vector<float> new_powers_, new_periods_;  // of the recording's frames [new_first_, recorded_), to choose from
   int64_t new_first_ = 0, recorded_ = 0;
-  int64_t chosen_ = 0;           // up to which it is known which are left out
+  int64_t chosen_ = 0;  // up to which it is known which are left out
   std::vector<Piece> pieces_;
 };
 

@@ -9,10 +9,9 @@
 #define MLXK_SECTION ".pushsection .rodata\n"
 #define MLXK_BACK ".popsection\n"
 #endif
-#define MLXK_EMBED(name, file)                                                                     \
-  __asm__(MLXK_SECTION ".globl " MLXK_SYMBOL(name##_begin) "\n.globl " MLXK_SYMBOL(name##_end) "\n" \
-          MLXK_SYMBOL(name##_begin) ":\n.incbin \"" MLXK_RANK_FILES "/" file "\"\n"                 \
-          MLXK_SYMBOL(name##_end) ":\n" MLXK_BACK);                                                 \
+#define MLXK_EMBED(name, file)                                                                                   \
+  __asm__(MLXK_SECTION ".globl " MLXK_SYMBOL(name##_begin) "\n.globl " MLXK_SYMBOL(name##_end) "\n" MLXK_SYMBOL( \
+      name##_begin) ":\n.incbin \"" MLXK_RANK_FILES "/" file "\"\n" MLXK_SYMBOL(name##_end) ":\n" MLXK_BACK);    \
   extern "C" const char name##_begin[], name##_end[]
 
 MLXK_EMBED(mlxk_multilingual_ranks, "multilingual.tiktoken");

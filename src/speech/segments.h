@@ -16,8 +16,8 @@ struct CutSegment {
 
 struct WindowCut {
   std::vector<CutSegment> segments;
-  int64_t next = 0;                 // frames from this window's beginning to the next one's
-  bool single_ending = false;       // nothing is said after the last timestamp
+  int64_t next = 0;            // frames from this window's beginning to the next one's
+  bool single_ending = false;  // nothing is said after the last timestamp
 };
 
 /// Cuts the tokens of a window with `frames` frames of sound at their timestamps, as openai does: at each pair; what

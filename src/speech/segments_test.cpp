@@ -1,11 +1,13 @@
+#include "speech/segments.h"
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/testing/test_paths.h"
 #include "speech/alignment.h"
 #include "speech/compression.h"
 #include "speech/languages.h"
 #include "speech/mel_stream.h"
-#include "speech/segments.h"
 #include "speech/unheard.h"
 #include "speech/word_times.h"
 
@@ -68,7 +70,7 @@ TEST(SpeechVocabulary, HasOpenaisIds) {
 }
 
 TEST(SpeechVocabulary, SuppressesOpenaisNonSpeech) {
-  const Json goldens = read_json(std::filesystem::path(MLXK_TEST_DATA) / "speech" / "goldens.json");
+  const Json goldens = read_json(std::filesystem::path(testing::kTestData) / "speech" / "goldens.json");
   EXPECT_EQ(vocabulary().non_speech(), goldens["tokens"]["non_speech"].get<std::vector<int32_t>>());
   EXPECT_EQ(SpeechVocabulary::load("/nonexistent", 51864)->non_speech(),
             goldens["tokens"]["non_speech_english"].get<std::vector<int32_t>>());

@@ -174,9 +174,18 @@ class Transcription {
     const double offset = static_cast<double>(begin) / kFramesASecond;
     std::vector<SpeechSegment> segments;
     for (const auto& cut : heard.cut.segments) {
-      segments.push_back({0, begin, offset + cut.start, offset + cut.end, vocabulary_.decode(cut.tokens), cut.tokens,
-                          heard.temperature, static_cast<float>(heard.found.mean_logprob()),
-                          static_cast<float>(heard.compression_ratio), heard.found.no_speech, {}, heard.doubt});
+      segments.push_back({0,
+                          begin,
+                          offset + cut.start,
+                          offset + cut.end,
+                          vocabulary_.decode(cut.tokens),
+                          cut.tokens,
+                          heard.temperature,
+                          static_cast<float>(heard.found.mean_logprob()),
+                          static_cast<float>(heard.compression_ratio),
+                          heard.found.no_speech,
+                          {},
+                          heard.doubt});
     }
     seek_ = begin + (heard.cut.next > 0 ? heard.cut.next : frames);
     if (options_.word_timestamps && !time(segments, heard, begin, frames)) return;
@@ -284,7 +293,7 @@ class Transcription {
   std::vector<int32_t> context_;  // the last tokens, the initial prompt's before them
   size_t forgotten_ = 0;          // of context_, those that count no more
   std::vector<int32_t> said_;
-  int64_t seek_ = 0;              // frame
+  int64_t seek_ = 0;  // frame
   double last_speech_ = 0;
   Transcript result_;
 };

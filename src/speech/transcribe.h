@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
-#include "speech/options.h"
 #include "media/sample_source.h"
+#include "speech/options.h"
 #include "speech/transcript.h"
 #include "speech/vocabulary.h"
 #include "worker/worker.h"
@@ -21,10 +21,10 @@ struct SpeechEngine {
 
 /// What a transcription tells while it goes on, on the thread that called it.
 struct TranscribeEvents {
-  std::function<void(const SpeechSegment&)> segment = {};          // as soon as it is final
+  std::function<void(const SpeechSegment&)> segment = {};           // as soon as it is final
   std::function<void(double seconds, double known)> progress = {};  // of the sound that is done, and that is known of
-  std::function<bool()> cancelled = {};                            // asked between windows
-  std::string cache_scope = {};                                    // whose requests they are
+  std::function<bool()> cancelled = {};                             // asked between windows
+  std::string cache_scope = {};                                     // whose requests they are
 };
 
 /// Transcribes what `source` gives, window by window, as openai's Whisper does; waits for the worker, so never on its

@@ -30,7 +30,7 @@ struct SpeechSegment {
 struct Transcript {
   std::string language;  // code
   float language_probability = 1;
-  double duration = 0;   // seconds
+  double duration = 0;  // seconds
   std::string text;
   std::vector<SpeechSegment> segments;
 };

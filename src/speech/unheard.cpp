@@ -8,8 +8,8 @@ namespace mlxk {
 namespace {
 
 constexpr double kFramesASecond = 100;
-constexpr int64_t kBeside = 50;      // frames by which a segment's times may be wrong
-constexpr int64_t kUncovered = 50;   // frames of voice that may have no text
+constexpr int64_t kBeside = 50;       // frames by which a segment's times may be wrong
+constexpr int64_t kUncovered = 50;    // frames of voice that may have no text
 constexpr int64_t kHeardAtLeast = 5;  // frames that are heard, or it was a click
 
 // So sure the model is of what somebody said; measured on speech in noise and on noises.

@@ -33,7 +33,7 @@ SpeechTask WindowPlan::next(const SpeechAnswer& answer) {
   return std::visit([&](const auto& one) { return take(one); }, answer);
 }
 
-SpeechTask WindowPlan::take(const SpeechReady&) {
+SpeechTask WindowPlan::take(const SpeechEncoded&) {
   if (language_) return search();
   SpeechDetect detect{vocabulary_->start(), {}};
   for (int i = 0; i < vocabulary_->languages(); ++i) detect.languages.push_back(vocabulary_->language(i));
@@ -92,16 +92,16 @@ SpeechTask WindowPlan::take(const SpeechText& answer) {
   outcome_.text = vocabulary_->decode(answer.tokens);
   outcome_.compression_ratio = compression_ratio(stripped(outcome_.text));
   outcome_.silent = is_invented(answer, heard_);
-  if (outcome_.silent) return SpeechEnough{};
+  if (outcome_.silent) return SpeechFinish{};
   outcome_.doubt = doubt_of(answer);
   if (outcome_.doubt != SpeechDoubt::none && attempt_ + 1 < options_.temperatures.size()) {
     ++attempt_;
     return search();
   }
   outcome_.silent = is_silent();
-  if (outcome_.silent) return SpeechEnough{};
+  if (outcome_.silent) return SpeechFinish{};
   outcome_.cut = cut_window(*vocabulary_, answer.tokens, frames_);
-  if (!options_.word_timestamps) return SpeechEnough{};
+  if (!options_.word_timestamps) return SpeechFinish{};
   SpeechAlign align{vocabulary_->start_sequence(outcome_.language, options_.translate), vocabulary_->end()};
   align.tokens.push_back(vocabulary_->no_timestamps());
   const size_t before = align.tokens.size();
@@ -109,14 +109,14 @@ SpeechTask WindowPlan::take(const SpeechText& answer) {
     std::copy_if(segment.tokens.begin(), segment.tokens.end(), std::back_inserter(align.tokens),
                  [&](int32_t token) { return token < vocabulary_->end(); });
   }
-  if (align.tokens.size() == before) return SpeechEnough{};
+  if (align.tokens.size() == before) return SpeechFinish{};
   align.tokens.push_back(vocabulary_->end());
   return align;
 }
 
 SpeechTask WindowPlan::take(const SpeechAlignment& answer) {
   outcome_.alignment = answer;
-  return SpeechEnough{};
+  return SpeechFinish{};
 }
 
 }  // namespace mlxk

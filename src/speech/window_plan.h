@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "speech/options.h"
 #include "media/voice.h"
+#include "speech/options.h"
 #include "speech/segments.h"
 #include "speech/transcript.h"
 #include "speech/vocabulary.h"
@@ -42,7 +42,7 @@ class WindowPlan {
   WindowOutcome& outcome() { return outcome_; }
 
  private:
-  SpeechTask take(const SpeechReady&);
+  SpeechTask take(const SpeechEncoded&);
   SpeechTask take(const SpeechLanguages& answer);
   SpeechTask take(const SpeechText& answer);
   SpeechTask take(const SpeechAlignment& answer);

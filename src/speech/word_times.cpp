@@ -44,8 +44,8 @@ void fit_edges(SpeechSegment& segment, double median, double last_speech) {
   auto& words = segment.words;
   const double most = 2 * median;
   const bool paused = words[0].end - last_speech > 4 * median;
-  const bool drawn_out = words[0].end - words[0].start > most ||
-                         (words.size() > 1 && words[1].end - words[0].start > 2 * most);
+  const bool drawn_out =
+      words[0].end - words[0].start > most || (words.size() > 1 && words[1].end - words[0].start > 2 * most);
   if (paused && drawn_out) {
     if (words.size() > 1 && words[1].end - words[1].start > most) {
       words[0].end = words[1].start = std::max(words[1].end / 2, words[1].end - most);
@@ -138,7 +138,7 @@ DoubtfulVerdict judge_window(std::span<const SpeechSegment> segments, const Doub
       if (before && after) {
         verdict.keep = i;
         verdict.seek = window.content - segment.end < window.threshold ? window.content
-                                                                      : std::max(window.offset + 1, segment.start);
+                                                                       : std::max(window.offset + 1, segment.start);
         return verdict;
       }
     }

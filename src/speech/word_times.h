@@ -19,11 +19,11 @@ double add_words(std::vector<SpeechSegment>& segments, std::vector<TimedWord> wo
 
 /// A window whose segments may be invented, as hallucination_silence_threshold has it.
 struct DoubtfulWindow {
-  double offset, end;          // seconds
-  double duration;             // of its sound
-  double content;              // of the whole recording
+  double offset, end;  // seconds
+  double duration;     // of its sound
+  double content;      // of the whole recording
   double last_speech;
-  double threshold;            // seconds of silence around what is doubtful
+  double threshold;  // seconds of silence around what is doubtful
 };
 
 /// What to do with it: the segments from `keep` on are dropped; with `seek` (seconds) the next window begins there.

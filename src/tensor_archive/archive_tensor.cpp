@@ -42,8 +42,8 @@ std::vector<std::byte> gather(const std::vector<int64_t>& shape, const StridedDa
 ArchiveTensor in_row_order(TensorEntry entry, const StridedData& source, TensorBuffers& buffers,
                            const std::string& place) {
   const auto fail = [&](const std::string& why) {
-    return Error(ErrorKind::bad_model, fmt::format("{}: tensor {} [{}] {}", place, entry.name,
-                                                   fmt::join(entry.shape, ", "), why));
+    return Error(ErrorKind::bad_model,
+                 fmt::format("{}: tensor {} [{}] {}", place, entry.name, fmt::join(entry.shape, ", "), why));
   };
   const auto element = static_cast<size_t>(dtype_bytes(entry.dtype));
   const Wide held = source.storage.size() / element;

@@ -17,11 +17,11 @@ struct Descr {
   TensorDtype dtype;
 };
 // bfloat16 is no type of NumPy's: libraries write its two bytes as raw data.
-constexpr Descr kDescrs[] = {
-    {"<f4", TensorDtype::f32}, {"<f2", TensorDtype::f16}, {"<f8", TensorDtype::f64}, {"<V2", TensorDtype::bf16},
-    {"|V2", TensorDtype::bf16}, {"V2", TensorDtype::bf16}, {"|b1", TensorDtype::boolean}, {"|u1", TensorDtype::u8},
-    {"|i1", TensorDtype::i8}, {"<u2", TensorDtype::u16}, {"<i2", TensorDtype::i16}, {"<u4", TensorDtype::u32},
-    {"<i4", TensorDtype::i32}, {"<u8", TensorDtype::u64}, {"<i8", TensorDtype::i64}};
+constexpr Descr kDescrs[] = {{"<f4", TensorDtype::f32},     {"<f2", TensorDtype::f16},  {"<f8", TensorDtype::f64},
+                             {"<V2", TensorDtype::bf16},    {"|V2", TensorDtype::bf16}, {"V2", TensorDtype::bf16},
+                             {"|b1", TensorDtype::boolean}, {"|u1", TensorDtype::u8},   {"|i1", TensorDtype::i8},
+                             {"<u2", TensorDtype::u16},     {"<i2", TensorDtype::i16},  {"<u4", TensorDtype::u32},
+                             {"<i4", TensorDtype::i32},     {"<u8", TensorDtype::u64},  {"<i8", TensorDtype::i64}};
 
 class NpyHeader {
  public:

@@ -20,10 +20,9 @@ struct OpcodeName {
   char code;
   const char* name;
 };
-constexpr OpcodeName kRefused[] = {{'i', "INST"},         {'o', "OBJ"},           {'\x81', "NEWOBJ"},
-                                   {'\x92', "NEWOBJ_EX"}, {'\x82', "EXT1"},       {'\x83', "EXT2"},
-                                   {'\x84', "EXT4"},      {'P', "PERSID"},        {'\x97', "NEXT_BUFFER"},
-                                   {'\x98', "READONLY_BUFFER"}};
+constexpr OpcodeName kRefused[] = {
+    {'i', "INST"},    {'o', "OBJ"},     {'\x81', "NEWOBJ"}, {'\x92', "NEWOBJ_EX"},   {'\x82', "EXT1"},
+    {'\x83', "EXT2"}, {'\x84', "EXT4"}, {'P', "PERSID"},    {'\x97', "NEXT_BUFFER"}, {'\x98', "READONLY_BUFFER"}};
 
 class Reader {
  public:
@@ -50,89 +49,55 @@ class Reader {
       case '\x95':  // FRAME
         take(8);
         return;
-      case '(':
-        marks_.push_back(stack_.size());
-        return;
-      case '0':
-        pop();
-        return;
-      case '1':
-        stack_.resize(take_mark());
-        return;
-      case 'N':
-        return push({});
+      case '(': marks_.push_back(stack_.size()); return;
+      case '0': pop(); return;
+      case '1': stack_.resize(take_mark()); return;
+      case 'N': return push({});
       case '\x88':
-      case '\x89':
-        return push_integer(Kind::boolean, code == '\x88');
-      case 'K':
-        return push_integer(Kind::integer, number<uint8_t>());
-      case 'M':
-        return push_integer(Kind::integer, number<uint16_t>());
-      case 'J':
-        return push_integer(Kind::integer, number<int32_t>());
-      case '\x8a':
-        return push_long(number<uint8_t>());
-      case 'G':
-        take(8);
-        return push({Kind::real, 0, {}, {}, {}});
-      case 'X':
-        return push_text(number<uint32_t>());
+      case '\x89': return push_integer(Kind::boolean, code == '\x88');
+      case 'K': return push_integer(Kind::integer, number<uint8_t>());
+      case 'M': return push_integer(Kind::integer, number<uint16_t>());
+      case 'J': return push_integer(Kind::integer, number<int32_t>());
+      case '\x8a': return push_long(number<uint8_t>());
+      case 'G': take(8); return push({Kind::real, 0, {}, {}, {}});
+      case 'X': return push_text(number<uint32_t>());
       case '\x8c':
-      case 'U':
-        return push_text(number<uint8_t>());
-      case 'T':
-        return push_text(number<uint32_t>());
-      default:
-        return step_container(code);
+      case 'U': return push_text(number<uint8_t>());
+      case 'T': return push_text(number<uint32_t>());
+      default: return step_container(code);
     }
   }
 
   void step_container(char code) {
     switch (code) {
-      case ')':
-        return push({Kind::tuple, 0, {}, {}, {}});
+      case ')': return push({Kind::tuple, 0, {}, {}, {}});
       case '\x85':
       case '\x86':
-      case '\x87':
-        return push_tuple(need(static_cast<size_t>(code - '\x84')));
-      case 't':
-        return push_tuple(take_mark());
-      case ']':
-        return push({Kind::list, 0, {}, {}, {}});
-      case '}':
-        return push({Kind::dict, 0, {}, {}, {}});
+      case '\x87': return push_tuple(need(static_cast<size_t>(code - '\x84')));
+      case 't': return push_tuple(take_mark());
+      case ']': return push({Kind::list, 0, {}, {}, {}});
+      case '}': return push({Kind::dict, 0, {}, {}, {}});
       case 'l':
         push_tuple(take_mark());
         result_.nodes.back().kind = Kind::list;
         return;
-      case 'a':
-        return append(need(1));
-      case 'e':
-        return append(take_mark());
-      case 's':
-        return set_items(need(2));
-      case 'u':
-        return set_items(take_mark());
-      default:
-        return step_object(code);
+      case 'a': return append(need(1));
+      case 'e': return append(take_mark());
+      case 's': return set_items(need(2));
+      case 'u': return set_items(take_mark());
+      default: return step_object(code);
     }
   }
 
   void step_object(char code) {
     switch (code) {
-      case 'q':
-        memo_[number<uint8_t>()] = top();
-        return;
-      case 'r':
-        memo_[number<uint32_t>()] = top();
-        return;
+      case 'q': memo_[number<uint8_t>()] = top(); return;
+      case 'r': memo_[number<uint32_t>()] = top(); return;
       case '\x94':  // MEMOIZE
         memo_.emplace(static_cast<uint32_t>(memo_.size()), top());
         return;
-      case 'h':
-        return recall(number<uint8_t>());
-      case 'j':
-        return recall(number<uint32_t>());
+      case 'h': return recall(number<uint8_t>());
+      case 'j': return recall(number<uint32_t>());
       case 'c': {
         const auto module = line(), name = line();
         return push_global(fmt::format("{}.{}", module, name));
@@ -157,8 +122,7 @@ class Reader {
         pop();
         if (node(top()).kind != Kind::call) throw refused("BUILD of something that was not called");
         return;
-      default:
-        throw refused(opcode_name(code));
+      default: throw refused(opcode_name(code));
     }
   }
 

@@ -26,15 +26,13 @@ std::string zip(const std::string& name, const std::string& data, bool wide = fa
   const auto size = static_cast<uint32_t>(data.size());
   const auto header = [&](uint32_t shown) {
     return bytes_of<uint16_t>(20) + bytes_of<uint16_t>(0) + bytes_of(method) + bytes_of<uint32_t>(0) +
-           bytes_of<uint32_t>(0) + bytes_of(shown) + bytes_of(shown) +
-           bytes_of(static_cast<uint16_t>(name.size()));
+           bytes_of<uint32_t>(0) + bytes_of(shown) + bytes_of(shown) + bytes_of(static_cast<uint16_t>(name.size()));
   };
   std::string out = "PK\x03\x04" + header(size) + bytes_of<uint16_t>(0) + name + data;
   const auto directory = out.size();
-  const std::string extra =
-      wide ? bytes_of<uint16_t>(1) + bytes_of<uint16_t>(24) + bytes_of<uint64_t>(size) + bytes_of<uint64_t>(size) +
-                 bytes_of<uint64_t>(0)
-           : "";
+  const std::string extra = wide ? bytes_of<uint16_t>(1) + bytes_of<uint16_t>(24) + bytes_of<uint64_t>(size) +
+                                       bytes_of<uint64_t>(size) + bytes_of<uint64_t>(0)
+                                 : "";
   out += "PK\x01\x02" + bytes_of<uint16_t>(20) + header(wide ? 0xffffffff : size) +
          bytes_of(static_cast<uint16_t>(extra.size())) + std::string(10, '\0') +
          bytes_of<uint32_t>(wide ? 0xffffffff : 0) + name + extra;
@@ -95,10 +93,9 @@ TEST(ZipFile, RefusesEveryCut) {
 TEST(Npz, ReadsRowsAndColumns) {
   TensorBuffers buffers;
   const auto data = floats({1, 2, 3, 4, 5, 6});
-  for (const auto& [order, expected] :
-       {std::pair("False", data), std::pair("True", floats({1, 3, 5, 2, 4, 6}))}) {
-    const auto archive = zip(
-        "w.npy", npy(std::string("{'descr': '<f4', 'fortran_order': ") + order + ", 'shape': (2, 3), }", data));
+  for (const auto& [order, expected] : {std::pair("False", data), std::pair("True", floats({1, 3, 5, 2, 4, 6}))}) {
+    const auto archive =
+        zip("w.npy", npy(std::string("{'descr': '<f4', 'fortran_order': ") + order + ", 'shape': (2, 3), }", data));
     const auto tensors = read_npz(ZipFile(view(archive), "w.npz"), buffers);
     ASSERT_EQ(tensors.size(), 1U);
     EXPECT_EQ(tensors[0].entry.name, "w");
@@ -142,9 +139,7 @@ TEST(Strided, GathersWhatDoesNotLieInOrder) {
 
 TEST(Pickle, NamesWhatItRefuses) {
   constexpr const char* kAllowed[] = {"good.name"};
-  const auto read = [&](const std::string& text) {
-    return failure([&] { read_pickle(view(text), kAllowed, "p"); });
-  };
+  const auto read = [&](const std::string& text) { return failure([&] { read_pickle(view(text), kAllowed, "p"); }); };
   EXPECT_EQ(read(std::string("\x80\x02") + "cgood\nname\n)R."), "accepted");
   EXPECT_EQ(read(std::string("\x80\x02") + "cos\nsystem\n)R."), "p: global os.system at byte 2 is refused");
   EXPECT_EQ(read("\x80\x04\x8c\x02os\x8c\x06system\x93."), "p: global os.system at byte 14 is refused");

@@ -2,21 +2,22 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/testing/test_paths.h"
 
 namespace mlxk {
 namespace {
 
-const fs::path kData = fs::path(MLXK_TEST_DATA) / "templates";
+const fs::path kData = fs::path(testing::kTestData) / "templates";
 
 uint64_t fnv1a(std::string_view text) {
   uint64_t value = 0xCBF29CE484222325;
@@ -45,9 +46,9 @@ std::string thrown(Body body, ErrorKind kind) {
 
 // Where we render and transformers raises: each a TypeError on iterating or printing something absent.
 bool more_lenient(const std::string& name, const std::string& kind) {
-  static const std::set<std::string> kTemplates = {
-      "CohereForAI-c4ai-command-r-plus-tool_use", "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",
-      "NousResearch-Hermes-3-Llama-3.1-8B-tool_use"};
+  static const std::set<std::string> kTemplates = {"CohereForAI-c4ai-command-r-plus-tool_use",
+                                                   "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",
+                                                   "NousResearch-Hermes-3-Llama-3.1-8B-tool_use"};
   return kind == "TypeError" && kTemplates.count(name);
 }
 
@@ -80,11 +81,16 @@ TEST(ChatTemplate, renders_47_real_templates_as_transformers_does) {
     options.now = shapes["now"].get<int64_t>();
     Json messages;
     for (const auto& [key, value] : shapes["shapes"][shape].items()) {
-      if (key == "messages") messages = value;
-      else if (key == "tools") options.tools = value;
-      else if (key == "documents") options.documents = value;
-      else if (key == "add_generation_prompt") options.add_generation_prompt = value.get<bool>();
-      else options.kwargs[key] = value;
+      if (key == "messages")
+        messages = value;
+      else if (key == "tools")
+        options.tools = value;
+      else if (key == "documents")
+        options.documents = value;
+      else if (key == "add_generation_prompt")
+        options.add_generation_prompt = value.get<bool>();
+      else
+        options.kwargs[key] = value;
     }
     std::string text, error;
     try {

@@ -1,12 +1,12 @@
 #include "tokenizer/grammar.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <future>
 #include <list>
 #include <mutex>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "tokenizer/rust_tokenizer.h"
 

@@ -16,11 +16,10 @@ std::shared_ptr<const Tokenizer> small_tokenizer() {
   for (const char* piece : {"Ġ", "Ċ", "true", "false", "\":", "age", "{\"", "<eos>"}) vocab[piece] = vocab.size();
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
-  const Json json = {
-      {"added_tokens", {{{"id", vocab["<eos>"]}, {"content", "<eos>"}, {"special", true}}}},
-      {"pre_tokenizer", byte_level},
-      {"decoder", byte_level},
-      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}}}};
+  const Json json = {{"added_tokens", {{{"id", vocab["<eos>"]}, {"content", "<eos>"}, {"special", true}}}},
+                     {"pre_tokenizer", byte_level},
+                     {"decoder", byte_level},
+                     {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}}}};
   return Tokenizer::from_json(json.dump(), {{"eos_token", "<eos>"}}, "test");
 }
 

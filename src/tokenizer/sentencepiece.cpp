@@ -135,8 +135,8 @@ std::string bpe_json(const SentencePieceModel& model, bool byte_fallback) {
 }
 
 std::string unigram_json(const SentencePieceModel& model, bool byte_fallback) {
-  std::string json = fmt::format(R"({{"type":"Unigram","unk_id":{},"byte_fallback":{},"vocab":[)", model.unk_id,
-                                 byte_fallback);
+  std::string json =
+      fmt::format(R"({{"type":"Unigram","unk_id":{},"byte_fallback":{},"vocab":[)", model.unk_id, byte_fallback);
   for (size_t id = 0; id < model.pieces.size(); ++id) {
     json += fmt::format("{}[{},{}]", id ? "," : "", json_string(model.pieces[id].text),
                         static_cast<double>(model.pieces[id].score));

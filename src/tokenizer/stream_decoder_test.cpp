@@ -11,10 +11,10 @@ namespace {
 
 // Pieces that each decoder treats specially, bytes of 叫 (E5 8F AB) and é (C3 A9) in both spellings among them.
 const std::vector<std::string> kPieces = {
-    "▁",      "▁▁",     "▁a",     "a",      "b",      "ab",     "▁hello", "wor",    "ld",     ".",      " .",
-    "##x",    "##",     "don",    "n't",    "'",      " ' ",    "é",      "叫",     "🙂",     "w</w>",  "</w>",
-    "<0xE5>", "<0x8F>", "<0xAB>", "<0x41>", "<0xC3>", "<0xA9>", "<0x20>", "<0xFF>", "<0x4>",  "|",      "<pad>",
-    "å",      "ı",      "«",      "Ã",      "©",      "Ġ",      "Ġthe",   "Ċ",      "\n",     " ",      "do not",
+    "▁",      "▁▁",     "▁a",     "a",      "b",      "ab",     "▁hello", "wor",    "ld",    ".",     " .",
+    "##x",    "##",     "don",    "n't",    "'",      " ' ",    "é",      "叫",     "🙂",    "w</w>", "</w>",
+    "<0xE5>", "<0x8F>", "<0xAB>", "<0x41>", "<0xC3>", "<0xA9>", "<0x20>", "<0xFF>", "<0x4>", "|",     "<pad>",
+    "å",      "ı",      "«",      "Ã",      "©",      "Ġ",      "Ġthe",   "Ċ",      "\n",    " ",     "do not",
     "<0xF0>", "<0x9F>", "<0x99>", "<0x82>", "ð",      "Ł",      "Ļ",      "Ĥ"};
 
 Json tokenizer_json(const Json& decoder) {
@@ -113,25 +113,24 @@ INSTANTIATE_TEST_SUITE_P(Decoders, StreamDecoderOf, ::testing::ValuesIn(kinds())
                          [](const auto& info) { return info.param.name; });
 
 TEST(StreamDecoder, holds_a_character_until_it_is_whole) {
-  const auto tokenizer = Tokenizer::from_json(tokenizer_json({{"type", "ByteLevel"},
-                                                              {"add_prefix_space", true},
-                                                              {"trim_offsets", true},
-                                                              {"use_regex", true}})
-                                                  .dump(),
-                                              {}, "test");
+  const auto tokenizer = Tokenizer::from_json(
+      tokenizer_json({{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}})
+          .dump(),
+      {}, "test");
   StreamDecoder decoder(tokenizer, true);
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("å")), "");
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("ı")), "");
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("«")), "叫");
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("Ã")), "");
-  EXPECT_EQ(decoder.push(*tokenizer->token_to_id("a")), "\xEF\xBF\xBD" "a");
+  EXPECT_EQ(decoder.push(*tokenizer->token_to_id("a")),
+            "\xEF\xBF\xBD"
+            "a");
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("Ã")), "");
   EXPECT_EQ(decoder.finish(), "\xEF\xBF\xBD");
 }
 
 TEST(StreamDecoder, shows_text_at_once_where_it_can) {
-  const auto tokenizer = Tokenizer::from_json(
-      tokenizer_json(Json::parse(kinds()[2].decoder)).dump(), {}, "test");
+  const auto tokenizer = Tokenizer::from_json(tokenizer_json(Json::parse(kinds()[2].decoder)).dump(), {}, "test");
   StreamDecoder decoder(tokenizer, true);
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("▁hello")), "hello");
   EXPECT_EQ(decoder.push(*tokenizer->token_to_id("▁a")), " a");

@@ -157,13 +157,12 @@ std::string tokenizer_json_from_tiktoken(std::string_view content, const std::fi
                           json_string(byte_level(right)));
   }
   const Json pattern = family_pattern(path, config, ranks.back().rank + 1);
-  return fmt::format(
-      R"({{"version":"1.0","pre_tokenizer":{{"type":"Sequence","pretokenizers":[)"
-      R"({{"type":"Split","pattern":{{"Regex":{}}},"behavior":"Isolated","invert":false}},)"
-      R"({{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}}]}},)"
-      R"("decoder":{{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}},)"
-      R"("model":{{"type":"BPE","ignore_merges":true,"vocab":{{{}}},"merges":[{}]}}}})",
-      pattern.dump(), vocab, merges);
+  return fmt::format(R"({{"version":"1.0","pre_tokenizer":{{"type":"Sequence","pretokenizers":[)"
+                     R"({{"type":"Split","pattern":{{"Regex":{}}},"behavior":"Isolated","invert":false}},)"
+                     R"({{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}}]}},)"
+                     R"("decoder":{{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}},)"
+                     R"("model":{{"type":"BPE","ignore_merges":true,"vocab":{{{}}},"merges":[{}]}}}})",
+                     pattern.dump(), vocab, merges);
 }
 
 }  // namespace mlxk

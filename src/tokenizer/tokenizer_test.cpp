@@ -12,11 +12,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/testing/test_paths.h"
 
 namespace mlxk {
 namespace {
 
-const fs::path kData = fs::path(MLXK_TEST_DATA) / "tokenizer";
+const fs::path kData = fs::path(testing::kTestData) / "tokenizer";
 
 std::string thrown(const std::function<void()>& body, ErrorKind kind) {
   try {
@@ -81,8 +82,7 @@ TEST_P(RealTokenizer, gives_the_ids_of_the_tokenizers_library) {
   expect_recorded(*tokenizer, GetParam());
   EXPECT_FALSE(tokenizer->eos_token_ids().empty());
 }
-INSTANTIATE_TEST_SUITE_P(Models, RealTokenizer,
-                         ::testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"));
+INSTANTIATE_TEST_SUITE_P(Models, RealTokenizer, ::testing::Values("SmolLM2-135M-Instruct-4bit", "gemma-3-270m-8bit"));
 
 constexpr const char* kByteLevel =
     R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false})";
@@ -130,7 +130,10 @@ TEST(Tokenizer, tells_the_bytes_of_each_token) {
 
 TEST(Tokenizer, takes_invalid_utf8) {
   const auto tokenizer = Tokenizer::from_json(small_json(), {}, "test");
-  EXPECT_EQ(tokenizer->encode("a\xFF\xC3" "a", false), (std::vector<int32_t>{0, 0}));
+  EXPECT_EQ(tokenizer->encode("a\xFF\xC3"
+                              "a",
+                              false),
+            (std::vector<int32_t>{0, 0}));
 }
 
 TEST(Tokenizer, adds_the_tokens_of_its_config) {

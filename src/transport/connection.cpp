@@ -13,17 +13,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr size_t kReadAhead = 64 << 10;     // of bytes that are not used yet
-constexpr size_t kSmallRead = 2 << 10;      // what an idle connection holds
+constexpr size_t kReadAhead = 64 << 10;  // of bytes that are not used yet
+constexpr size_t kSmallRead = 2 << 10;   // what an idle connection holds
 constexpr size_t kLargeRead = 32 << 10;
-constexpr size_t kSkippedBody = 64 << 10;   // of a refused request; for more the connection is closed
-constexpr size_t kChunkOverhead = 16;       // bytes on the wire for each of a chunked body
+constexpr size_t kSkippedBody = 64 << 10;  // of a refused request; for more the connection is closed
+constexpr size_t kChunkOverhead = 16;      // bytes on the wire for each of a chunked body
 constexpr size_t kBuffersAtOnce = 16;
-constexpr auto kLinger = 2s;                // for a client to read our last answer, since it last sent something
+constexpr auto kLinger = 2s;  // for a client to read our last answer, since it last sent something
 constexpr auto kRefusalLinger = 500ms;
 constexpr auto kLingerAtMost = 30s;
-constexpr auto kProbe = 200ms;              // how often a client is looked at that we do not read from
-constexpr int kClientGone = 499;            // in logs only: no answer had begun
+constexpr auto kProbe = 200ms;    // how often a client is looked at that we do not read from
+constexpr int kClientGone = 499;  // in logs only: no answer had begun
 
 }  // namespace
 
@@ -188,7 +188,7 @@ asio::awaitable<bool> Connection::serve_one() {
   server_.handler.answered(head.request, state.begun ? state.status : kClientGone, answer->total_written(),
                            std::chrono::duration<double>(Clock::now() - began).count());
   goodbye_ = delivered && !state.keep_alive;
-  co_return delivered && state.keep_alive;
+  co_return delivered&& state.keep_alive;
 }
 
 // Waits for a whole head and gives its size; 0: there is none, and maybe a refusal.
@@ -270,7 +270,7 @@ asio::awaitable<bool> Connection::read_body(RequestParser& parser, BodyTarget& t
 asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
   progress_ = Clock::now();
   for (;;) {
-    const Answer::State state = answer_->take(out_);
+    const PendingResponse::State state = answer_->take(out_);
     if (broken_ || state.overflowed || (ended_ && !state.complete)) break;
     if (state.abandoned && !state.complete) {
       if (state.begun) break;  // cut off, so that it does not look whole
@@ -322,10 +322,10 @@ asio::awaitable<void> Connection::wait(Clock::time_point deadline) {
 
 void Connection::make_answer(const RequestHead& head, bool keep_alive) {
   AnswerFormat format{head.request.id, head.request.method == "HEAD", head.http10, keep_alive};
-  answer_ = std::make_shared<Answer>(server_.loop, std::move(format), server_.options.max_unsent_bytes,
-                                     [weak = weak_from_this()] {
-                                       if (const auto self = weak.lock()) self->notify();
-                                     });
+  answer_ = std::make_shared<PendingResponse>(server_.loop, std::move(format), server_.options.max_unsent_bytes,
+                                              [weak = weak_from_this()] {
+                                                if (const auto self = weak.lock()) self->notify();
+                                              });
 }
 
 BodyPlan Connection::plan(const HttpRequest& head) {
@@ -343,7 +343,7 @@ void Connection::handle(const HttpRequest& head, std::string body, std::shared_p
   request.body = std::move(body);
   request.sink = std::move(sink);
   try {
-    server_.handler.handle(std::move(request), Answer::make_exchange(answer_));
+    server_.handler.handle(std::move(request), PendingResponse::make_exchange(answer_));
   } catch (const std::exception& error) {
     answer_->respond(refusal_response({500, error.what()}, head.id));
   }
@@ -396,8 +396,10 @@ void Connection::write() {
       count -= out_.front().size();
     }
     out_offset_ = count;
-    if (out_.empty()) notify();
-    else write();
+    if (out_.empty())
+      notify();
+    else
+      write();
   });
 }
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "transport/answer.h"
 #include "transport/http_server.h"
+#include "transport/pending_response.h"
 #include "transport/request_parser.h"
 #include "transport/wire.h"
 
@@ -23,8 +23,8 @@ struct ServerState {
   RequestHandler& handler;
   const std::shared_ptr<Loop> loop = std::make_shared<Loop>();
   std::unique_ptr<asio::ssl::context> tls = nullptr;
-  std::set<Connection*> connections = {};  // I/O thread only
-  size_t body_room = options.max_body_bytes;      // for bodies that are arriving; I/O thread only
+  std::set<Connection*> connections = {};     // I/O thread only
+  size_t body_room = options.max_body_bytes;  // for bodies that are arriving; I/O thread only
   std::mutex mutex = {};
   std::condition_variable changed = {};
   size_t open = 0, active = 0;  // under the mutex
@@ -78,18 +78,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string in_;     // arrived and not used
   std::string piece_;  // what is being read goes here first
   size_t received_ = 0;
-  bool reading_ = false;    // a read is under way
-  bool in_body_ = false;    // larger reads
+  bool reading_ = false;     // a read is under way
+  bool in_body_ = false;     // larger reads
   bool discarding_ = false;  // what arrives is dropped
-  bool ended_ = false;      // nothing more will arrive
-  bool broken_ = false;     // nothing can be sent
-  bool goodbye_ = false;    // the last answer is out
+  bool ended_ = false;       // nothing more will arrive
+  bool broken_ = false;      // nothing can be sent
+  bool goodbye_ = false;     // the last answer is out
 
   std::list<std::string> out_;  // being written
-  size_t out_offset_ = 0;        // of its first
+  size_t out_offset_ = 0;       // of its first
   bool writing_ = false;
   Clock::time_point progress_;
-  std::shared_ptr<Answer> answer_;
+  std::shared_ptr<PendingResponse> answer_;
 };
 
 }  // namespace mlxk

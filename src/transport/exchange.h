@@ -37,10 +37,10 @@ struct HttpRequest {
   std::string path;    // without query, percent-decoded, valid UTF-8 without NUL, "." and ".." segments refused
   std::string query;   // as sent, without '?'
   HeaderList headers;
-  std::string body;    // empty where plan() gave a sink:
+  std::string body;                          // empty where plan() gave a sink:
   std::shared_ptr<BodySink> sink = nullptr;  // that one, once it has the whole body
-  std::string id;      // X-Request-ID: a valid incoming one, else a fresh UUID
-  std::string remote;  // "127.0.0.1:50123", or "unix"
+  std::string id;                            // X-Request-ID: a valid incoming one, else a fresh UUID
+  std::string remote;                        // "127.0.0.1:50123", or "unix"
 };
 
 /// A whole answer, or the head of a streamed one. Content-Length, Date, X-Request-ID and connection fields are the

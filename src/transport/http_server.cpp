@@ -12,7 +12,7 @@ namespace mlxk {
 namespace {
 
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // after a failure: no descriptors, no memory
-constexpr size_t kRefusedAtOnce = 64;  // connections over the limit that still get an answer
+constexpr size_t kRefusedAtOnce = 64;                          // connections over the limit that still get an answer
 
 // Small answers leave at once, and a client whose machine has gone is noticed.
 void tune(Socket& socket) {
@@ -90,8 +90,10 @@ struct HttpServer::Impl {
     std::string remote = remote_name(socket);
     if (remote != "unix") tune(socket);
     const auto connection = std::make_shared<Connection>(state, std::move(socket), std::move(remote));
-    if (open < state.options.max_connections) connection->start();
-    else connection->start_refusing();
+    if (open < state.options.max_connections)
+      connection->start();
+    else
+      connection->start_refusing();
   }
 
   void stop_accepting() {

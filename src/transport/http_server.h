@@ -13,19 +13,19 @@ namespace mlxk {
 
 /// Where a server listens and what it withstands.
 struct TransportOptions {
-  std::string host = "127.0.0.1";      // a name or an address
-  uint16_t port = 8000;                // 0: any free one
-  std::filesystem::path unix_socket;   // listened on instead of host and port where not empty; mode 0600
+  std::string host = "127.0.0.1";                  // a name or an address
+  uint16_t port = 8000;                            // 0: any free one
+  std::filesystem::path unix_socket;               // listened on instead of host and port where not empty; mode 0600
   std::filesystem::path tls_certificate, tls_key;  // PEM; both or neither
-  size_t max_connections = 4096;       // more are answered 503 and closed
-  size_t max_header_bytes = 32 << 10;  // of request line and headers
-  size_t max_body_bytes = 512 << 20;   // of all bodies that are being collected; more are refused with 503
-  std::chrono::milliseconds header_timeout{10'000};     // for a whole head once its first byte came
-  std::chrono::milliseconds idle_timeout{60'000};       // between requests of a connection
-  std::chrono::milliseconds body_stall_timeout{15'000};  // without a byte of body
-  std::chrono::milliseconds body_timeout{300'000};       // for the whole body
+  size_t max_connections = 4096;                   // more are answered 503 and closed
+  size_t max_header_bytes = 32 << 10;              // of request line and headers
+  size_t max_body_bytes = 512 << 20;               // of all bodies that are being collected; more are refused with 503
+  std::chrono::milliseconds header_timeout{10'000};       // for a whole head once its first byte came
+  std::chrono::milliseconds idle_timeout{60'000};         // between requests of a connection
+  std::chrono::milliseconds body_stall_timeout{15'000};   // without a byte of body
+  std::chrono::milliseconds body_timeout{300'000};        // for the whole body
   std::chrono::milliseconds write_stall_timeout{30'000};  // without the client taking a byte
-  size_t max_unsent_bytes = 4 << 20;   // of a streamed answer that its client does not read; more ends it
+  size_t max_unsent_bytes = 4 << 20;  // of a streamed answer that its client does not read; more ends it
 };
 
 /// An HTTP/1.1 server with one I/O thread of its own. Members from any thread but that one.

@@ -14,14 +14,14 @@
 namespace mlxk {
 namespace {
 
-using testing::RawClient;
-using testing::Signal;
-using testing::TestHandler;
 using testing::any_port;
 using testing::eventually;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
+using testing::RawClient;
+using testing::Signal;
+using testing::TestHandler;
 
 TEST(HttpServer, AnswersRequestsOfOneConnection) {
   TestHandler handler;

@@ -16,11 +16,11 @@ namespace {
 using namespace std::chrono_literals;
 using testing::any_port;
 using testing::eventually;
+using ::testing::HasSubstr;
 using testing::RawClient;
 using testing::Signal;
-using testing::TestHandler;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using testing::TestHandler;
 
 constexpr const char* kGet = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 

@@ -1,12 +1,11 @@
 #include "transport/listener.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 
@@ -42,8 +41,10 @@ void remove_stale_socket(asio::io_context& io, const fs::path& path, const std::
 }  // namespace
 
 Listener::Listener(asio::io_context& io, const TransportOptions& options) : io_(io) {
-  if (options.unix_socket.empty()) listen_tcp(options);
-  else listen_unix(options.unix_socket);
+  if (options.unix_socket.empty())
+    listen_tcp(options);
+  else
+    listen_unix(options.unix_socket);
 }
 
 Listener::~Listener() { close(); }
@@ -91,8 +92,8 @@ void Listener::listen_tcp(const TransportOptions& options) {
 void Listener::listen_unix(const fs::path& path) {
   address_ = "unix:" + path.string();
   if (path.string().size() >= sizeof(sockaddr_un::sun_path)) {
-    fail(address_, fmt::format("the path may have {} bytes, got {}", sizeof(sockaddr_un::sun_path) - 1,
-                               path.string().size()));
+    fail(address_,
+         fmt::format("the path may have {} bytes, got {}", sizeof(sockaddr_un::sun_path) - 1, path.string().size()));
   }
   remove_stale_socket(io_, path, address_);
   error_code ec;
@@ -102,7 +103,7 @@ void Listener::listen_unix(const fs::path& path) {
   if (!ec) acceptor.bind(endpoint, ec);
   if (ec) fail(address_, ec.message());
   // Nobody can connect before listen(), so the mode is right in time.
-  struct stat made {};
+  struct stat made{};
   if (::chmod(path.c_str(), 0600) != 0 || ::stat(path.c_str(), &made) != 0) fail(address_, std::strerror(errno));
   file_ = path;
   device_ = made.st_dev;
@@ -115,7 +116,7 @@ void Listener::listen_unix(const fs::path& path) {
 void Listener::close() {
   error_code ignored;
   for (auto& acceptor : acceptors_) acceptor.close(ignored);
-  struct stat there {};
+  struct stat there{};
   if (!file_.empty() && ::stat(file_.c_str(), &there) == 0 && there.st_dev == device_ && there.st_ino == inode_) {
     ::unlink(file_.c_str());
   }

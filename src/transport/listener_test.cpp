@@ -22,11 +22,11 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using testing::any_port;
 using testing::eventually;
+using ::testing::HasSubstr;
 using testing::RawClient;
 using testing::Signal;
-using testing::TestHandler;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using testing::TestHandler;
 
 constexpr const char* kGet = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -126,7 +126,7 @@ TEST_F(Listening, OnAUnixSocketOfItsOwner) {
     HttpServer server(options, handler_);
     EXPECT_EQ(server.port(), 0);
     EXPECT_EQ(server.address(), "unix:" + options.unix_socket.string());
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::stat(options.unix_socket.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600u);
     RawClient client(options.unix_socket.string());

@@ -10,9 +10,9 @@ namespace mlxk {
 namespace {
 
 using testing::any_port;
+using ::testing::HasSubstr;
 using testing::RawClient;
 using testing::TestHandler;
-using ::testing::HasSubstr;
 
 class Malformed : public ::testing::Test {
  protected:
@@ -110,9 +110,9 @@ TEST_F(Malformed, Headers) {
 }
 
 TEST_F(Malformed, TargetsThatLeaveOrHide) {
-  for (const char* target :
-       {"/a/../b", "/..", "/a/./b", "/%2e%2e/b", "/a/%2E/b", "/a%2f..%2fb", "/%00", "/a%0d%0ab", "/%", "/%4", "/%zz",
-        "/%ff", "/%c0%af", "/%ed%a0%80", "/%f4%90%80%80", "/%e2%82", "/a#b", "relative", "//../x", "/x\x7f"}) {
+  for (const char* target : {"/a/../b",       "/..",     "/a/./b", "/%2e%2e/b", "/a/%2E/b", "/a%2f..%2fb", "/%00",
+                             "/a%0d%0ab",     "/%",      "/%4",    "/%zz",      "/%ff",     "/%c0%af",     "/%ed%a0%80",
+                             "/%f4%90%80%80", "/%e2%82", "/a#b",   "relative",  "//../x",   "/x\x7f"}) {
     EXPECT_EQ(status_of(std::string("GET ") + target + " HTTP/1.1\r\nHost: x\r\n\r\n"), 400) << target;
     EXPECT_FALSE(body_.empty());
   }
@@ -146,8 +146,9 @@ TEST_F(Malformed, ChunksOutOfProportion) {
 
 TEST_F(Malformed, SmuggledRequestBehindAShortBody) {
   RawClient client(server_.port());
-  client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n"
-              "0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send(
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n"
+      "0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(client.answer().status, 400);
   EXPECT_TRUE(client.ended());
 }

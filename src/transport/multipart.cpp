@@ -1,10 +1,10 @@
 #include "transport/multipart.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <optional>
-
-#include <fmt/format.h>
 
 #include "base/error.h"
 
@@ -122,14 +122,10 @@ void MultipartParser::finish() {
 bool MultipartParser::step() {
   switch (state_) {
     case State::preamble:
-    case State::data:
-      return skip_to_delimiter();
-    case State::boundary:
-      return read_boundary_end();
-    case State::headers:
-      return read_headers();
-    case State::epilogue:
-      break;
+    case State::data: return skip_to_delimiter();
+    case State::boundary: return read_boundary_end();
+    case State::headers: return read_headers();
+    case State::epilogue: break;
   }
   return false;
 }
@@ -138,7 +134,7 @@ bool MultipartParser::skip_to_delimiter() {
   const std::string_view rest = std::string_view(buffer_).substr(used_);
   const size_t found = rest.find(delimiter_);
   // Without one, what could be the beginning of one stays.
-  const size_t before = found != std::string_view::npos        ? found
+  const size_t before = found != std::string_view::npos    ? found
                         : rest.size() >= delimiter_.size() ? rest.size() - delimiter_.size() + 1
                                                            : 0;
   if (state_ == State::data && before > 0) parts_.take(rest.substr(0, before));

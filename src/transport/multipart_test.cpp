@@ -112,7 +112,8 @@ TEST(Multipart, RefusesTooManyParts) {
 TEST(Multipart, RefusesFilenamesWithFolders) {
   for (const char* name : {"../../etc/passwd", "/etc/passwd", "C:\\\\x.wav", "..", "a/b"}) {
     EXPECT_THAT(refusal(part(std::string("form-data; name=a; filename=\"") + name + "\"") + "--XX--"),
-                HasSubstr("part 1 must not name a folder in its filename")) << name;
+                HasSubstr("part 1 must not name a folder in its filename"))
+        << name;
   }
 }
 

@@ -1,12 +1,12 @@
 #include "transport/request_parser.h"
 
-#include <algorithm>
-#include <utility>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <fmt/format.h>
+#include <utility>
 
 #include "base/error.h"
 #include "transport/request_id.h"
@@ -61,8 +61,10 @@ struct TargetBody {
         return false;
       }
       try {
-        if (target_->sink) target_->sink->take(bytes);
-        else if (target_->collected) collect(bytes);
+        if (target_->sink)
+          target_->sink->take(bytes);
+        else if (target_->collected)
+          collect(bytes);
       } catch (const Error& error) {
         target_->refusal = {error_kind_info(error.kind()).http_status, error.what()};
       } catch (const std::exception& error) {

@@ -1,9 +1,9 @@
 #include "transport/response_head.h"
 
-#include <ctime>
+#include <fmt/format.h>
 
 #include <boost/beast/http/status.hpp>
-#include <fmt/format.h>
+#include <ctime>
 
 namespace mlxk {
 namespace {
@@ -48,8 +48,10 @@ std::string response_head(const HttpResponse& response, const AnswerFormat& form
   }
   if (framing == Framing::length) append_header(out, "Content-Length", fmt::to_string(length));
   if (framing == Framing::chunked) append_header(out, "Transfer-Encoding", "chunked");
-  if (!format.keep_alive) append_header(out, "Connection", "close");
-  else if (format.http10) append_header(out, "Connection", "keep-alive");
+  if (!format.keep_alive)
+    append_header(out, "Connection", "close");
+  else if (format.http10)
+    append_header(out, "Connection", "keep-alive");
   for (const auto& [name, value] : response.headers.fields()) append_header(out, name, value);
   out += "\r\n";
   return out;

@@ -23,13 +23,17 @@ class Wire {
   }
   template <class Handler>
   void read_some(asio::mutable_buffer buffer, Handler handler) {
-    if (tls_) tls_->async_read_some(buffer, std::move(handler));
-    else socket_.async_read_some(buffer, std::move(handler));
+    if (tls_)
+      tls_->async_read_some(buffer, std::move(handler));
+    else
+      socket_.async_read_some(buffer, std::move(handler));
   }
   template <class Buffers, class Handler>
   void write_some(const Buffers& buffers, Handler handler) {
-    if (tls_) tls_->async_write_some(buffers, std::move(handler));
-    else socket_.async_write_some(buffers, std::move(handler));
+    if (tls_)
+      tls_->async_write_some(buffers, std::move(handler));
+    else
+      socket_.async_write_some(buffers, std::move(handler));
   }
   /// Whether the other side has closed; known without reading on Linux alone.
   bool peer_gone() {
@@ -44,8 +48,10 @@ class Wire {
   template <class Handler>
   void say_goodbye(Handler handler) {
     error_code ignored;
-    if (tls_) tls_->async_shutdown(std::move(handler));
-    else socket_.shutdown(Socket::shutdown_send, ignored);
+    if (tls_)
+      tls_->async_shutdown(std::move(handler));
+    else
+      socket_.shutdown(Socket::shutdown_send, ignored);
   }
   /// Closes at once; bytes on their way are dropped.
   void reset() {

@@ -16,9 +16,9 @@
 namespace mlxk {
 
 struct DeviceFacts {
-  std::string name;       // "cpu", "metal", "cuda"
+  std::string name;  // "cpu", "metal", "cuda"
   std::string mlx_version;
-  std::string kernels;    // the CPU kernels' instruction set; empty on a GPU
+  std::string kernels;  // the CPU kernels' instruction set; empty on a GPU
 };
 
 struct ModelFacts {
@@ -37,22 +37,22 @@ enum class PromptLookup { off, on, automatic };
 
 /// How a text model is loaded.
 struct TextModelOptions {
-  uint64_t prefix_cache_bytes = 0;            // keys and values of past prompts kept in memory; 0: none
-  std::filesystem::path prefix_cache_dir;     // where they are kept on disk too; empty: nowhere
+  uint64_t prefix_cache_bytes = 0;         // keys and values of past prompts kept in memory; 0: none
+  std::filesystem::path prefix_cache_dir;  // where they are kept on disk too; empty: nowhere
   uint64_t prefix_cache_disk_bytes = 0;
   PromptLookup prompt_lookup = PromptLookup::off;
   std::filesystem::path
-      draft_dir;  // a smaller model of the same vocabulary that guesses tokens where that gains; empty: none
-  int draft_tokens = 4;             // that it guesses at a time, at most; at least 1
-  bool draft_always = false;        // also where it gains nothing
+      draft_dir;         // a smaller model of the same vocabulary that guesses tokens where that gains; empty: none
+  int draft_tokens = 4;  // that it guesses at a time, at most; at least 1
+  bool draft_always = false;  // also where it gains nothing
 };
 
 /// What a model's caches hold and gave, for metrics.
 struct CacheFacts {
-  uint64_t kv_bytes = 0;           // of running requests
+  uint64_t kv_bytes = 0;  // of running requests
   uint64_t prefix_bytes = 0, prefix_disk_bytes = 0;
   uint64_t prefix_entries = 0;
-  uint64_t hit_tokens = 0, lookup_tokens = 0;     // since it was loaded
+  uint64_t hit_tokens = 0, lookup_tokens = 0;  // since it was loaded
   uint64_t drafted_tokens = 0, accepted_tokens = 0;
 };
 
@@ -108,7 +108,7 @@ struct ConvertOptions {
   int quantize_bits = 0;         // 0: keep as it is, unless a recipe is given
   int group_size = 0;            // 0: the default of the mode
   std::string mode = "affine";
-  std::string recipe;       // mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6, instead of quantize_bits
+  std::string recipe;  // mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6, instead of quantize_bits
   bool dequantize = false;
   std::string dtype;        // float16, bfloat16 or float32 for what is not packed; empty: config.json's torch_dtype
   std::string source_repo;  // org/name, where it is known; goes into the model card
@@ -127,10 +127,10 @@ struct Drift {
 };
 struct ConvertReport {
   std::string model_type;
-  std::string quantization;            // "4-bit group 32", or empty
+  std::string quantization;  // "4-bit group 32", or empty
   std::vector<std::string> warnings;
-  std::string mode;                    // what was done: quantize, dequantize, gguf, convert
-  std::string health_reason;           // where it was checked
+  std::string mode;           // what was done: quantize, dequantize, gguf, convert
+  std::string health_reason;  // where it was checked
   std::optional<Drift> drift;
 };
 using ProgressSink = std::function<void(const std::string& what, int64_t done, int64_t total)>;

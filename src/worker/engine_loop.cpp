@@ -16,7 +16,7 @@ constexpr std::chrono::seconds kCacheFactsAge{1};
 // Nobody need come back before the next second, or sit out an hour.
 constexpr double kShortestRetry = 1, kLongestRetry = 600;
 // A longer text has no model; keeps kv_bytes within its type.
-constexpr int64_t kMostTokens = int64_t{1} << 31;
+constexpr int64_t kMaxTokens = int64_t{1} << 31;
 
 double seconds(Job::Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -109,7 +109,7 @@ void EngineLoop::arrive(Job job) {
     const Model& model = model_of(job);
     job.work->check(model.loaded);
     const int64_t context = model.loaded.model->facts().context_length;
-    const int64_t longest = context > 0 ? std::min(context, kMostTokens) : kMostTokens;
+    const int64_t longest = context > 0 ? std::min(context, kMaxTokens) : kMaxTokens;
     job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
     job.kv_bytes = model.loaded.model->kv_bytes(job.prompt_tokens + job.max_tokens);
     if (job.kv_bytes > limits_.kv_bytes) {
@@ -167,7 +167,7 @@ void EngineLoop::admit() {
     if (start(waiting_.take(next))) kv_in_use += bytes;
   }
   while (waiting_.size() > limits_.max_waiting) {
-    const Job job = waiting_.drop();
+    const Job job = waiting_.shed();
     const std::string message = fmt::format("{} requests are waiting already", limits_.max_waiting);
     refuse(job, {ErrorKind::unavailable, message, retry_after_s(job)});
   }

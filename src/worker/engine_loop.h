@@ -5,12 +5,12 @@
 #include <memory>
 #include <vector>
 
+#include "worker/fair_queue.h"
 #include "worker/job.h"
 #include "worker/limits.h"
 #include "worker/mailbox.h"
-#include "worker/pace.h"
 #include "worker/status.h"
-#include "worker/waiting_line.h"
+#include "worker/throughput_estimate.h"
 
 namespace mlxk {
 
@@ -47,7 +47,7 @@ class EngineLoop {
   struct Model {
     LoadedModel loaded;
     std::vector<Running> running;  // in the order of their starts; they refer to the model
-    Pace pace;
+    ThroughputEstimate pace;
     CacheFacts cache;
     Clock::time_point cache_seen{};
     bool rested = false;  // nothing ran when it was seen
@@ -70,7 +70,7 @@ class EngineLoop {
   WorkerLimits limits_;
   std::unique_ptr<Backend> backend_;  // the models refer to it
   std::map<uint64_t, Model> models_;
-  WaitingLine waiting_;
+  FairQueue waiting_;
   WorkerStatus status_;
   RateMeter tokens_;
   uint64_t last_id_ = 0;

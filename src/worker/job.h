@@ -16,7 +16,7 @@ class ModelHandle;
 /// A model on the worker thread: what steps it, and what kind of requests it takes.
 struct LoadedModel {
   std::unique_ptr<EngineModel> model;
-  TextModel* text = nullptr;      // the same, where it is one
+  TextModel* text = nullptr;  // the same, where it is one
   SpeechModel* speech = nullptr;
 };
 

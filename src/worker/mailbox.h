@@ -33,7 +33,7 @@ struct Mailbox {
   bool empty() const { return unloads.empty() && jobs.empty() && calls.empty(); }
 
   template <class List, class Item>
-  bool post(List Mailbox::*list, Item item) {
+  bool post(List Mailbox::* list, Item item) {
     {
       const std::lock_guard lock(mutex);
       if (closed) return false;
@@ -51,12 +51,12 @@ struct Mailbox {
     auto result = std::make_shared<std::promise<Result>>();
     auto future = result->get_future();
     const bool posted = post(&Mailbox::calls, Call([result, task = std::move(task)](EngineLoop& loop) {
-                               try {
-                                 result->set_value(task(loop));
-                               } catch (...) {
-                                 result->set_exception(std::current_exception());
-                               }
-                             }));
+      try {
+        result->set_value(task(loop));
+      } catch (...) {
+        result->set_exception(std::current_exception());
+      }
+    }));
     if (!posted) throw Error(ErrorKind::unavailable, "the engine is shutting down");
     return future.get();
   }

@@ -20,10 +20,10 @@ namespace mlxk {
 /// then top-p → min-p → XTC → top-k on the untempered log-probabilities, then a draw at `temperature` (0: argmax).
 struct Sampling {
   float temperature = 0.7F;
-  float top_p = 0.9F;         // (0, 1]; 1 switches it off
-  float min_p = 0.0F;         // [0, 1]
+  float top_p = 0.9F;  // (0, 1]; 1 switches it off
+  float min_p = 0.0F;  // [0, 1]
   int min_tokens_to_keep = 1;
-  int top_k = 0;              // 0 switches it off
+  int top_k = 0;  // 0 switches it off
   float xtc_probability = 0.0F;
   float xtc_threshold = 0.0F;
   std::vector<int32_t> xtc_special_tokens;  // never excluded by XTC
@@ -34,10 +34,10 @@ struct Sampling {
   float frequency_penalty = 0.0F;
   int frequency_context_size = 20;
   // DRY: tokens that would go on with a repetition longer than allowed (sample/dry.h).
-  float dry_multiplier = 0.0F;  // 0 switches it off
-  float dry_base = 1.75F;       // at least 1
-  int dry_allowed_length = 2;   // at least 1
-  int dry_penalty_last_n = -1;  // so many recent tokens are looked at; -1: all, 0: none
+  float dry_multiplier = 0.0F;                     // 0 switches it off
+  float dry_base = 1.75F;                          // at least 1
+  int dry_allowed_length = 2;                      // at least 1
+  int dry_penalty_last_n = -1;                     // so many recent tokens are looked at; -1: all, 0: none
   std::vector<std::vector<int32_t>> dry_breakers;  // token sequences that end what counts as repeated; ascending
   std::vector<std::pair<int32_t, float>> logit_bias;
   std::optional<uint64_t> seed;  // absent: a fresh one each time
@@ -79,8 +79,8 @@ struct PrefillEvent {
 /// A token was chosen (never an end-of-sequence token).
 struct TokenEvent {
   int32_t token;
-  float logprob = 0;                 // when asked for
-  std::vector<TokenLogprob> top;     // when asked for
+  float logprob = 0;              // when asked for
+  std::vector<TokenLogprob> top;  // when asked for
 };
 /// The log-probabilities of the prompt's tokens but the first, once, before the first token; only when asked for.
 struct PromptEvent {
@@ -89,8 +89,8 @@ struct PromptEvent {
 enum class FinishReason { stop, length, cancelled };
 struct Usage {
   int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;      // of the prompt, those whose keys and values were there already
-  int64_t completion_tokens = 0;  // as sampled, an end-of-sequence token included
+  int64_t cached_tokens = 0;                      // of the prompt, those whose keys and values were there already
+  int64_t completion_tokens = 0;                  // as sampled, an end-of-sequence token included
   int64_t guessed_tokens = 0, right_guesses = 0;  // of those that speculation proposed
 };
 struct Timings {

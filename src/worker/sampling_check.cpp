@@ -1,9 +1,9 @@
 #include "worker/sampling_check.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace mlxk {
 namespace {
@@ -24,10 +24,9 @@ void require_at_least(int least, const char* field, const char* rule, int value)
 
 void check_id(const char* field, int32_t id, int64_t vocab_size) {
   if (id < 0 || (vocab_size > 0 && id >= vocab_size)) {
-    throw Error(ErrorKind::invalid,
-                vocab_size > 0
-                    ? fmt::format("[sampling] {} names token {}, the vocabulary has {}", field, id, vocab_size)
-                    : fmt::format("[sampling] {} names token {}", field, id));
+    throw Error(ErrorKind::invalid, vocab_size > 0 ? fmt::format("[sampling] {} names token {}, the vocabulary has {}",
+                                                                 field, id, vocab_size)
+                                                   : fmt::format("[sampling] {} names token {}", field, id));
   }
 }
 

@@ -8,15 +8,15 @@
 namespace mlxk {
 namespace {
 
+using std::chrono::steady_clock;
 using testing::ask;
+using ::testing::ElementsAre;
 using testing::FakeBackend;
 using testing::FakeCounters;
+using ::testing::HasSubstr;
 using testing::reason_of;
 using testing::Recorder;
 using testing::while_held;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 GenerateRequest ask_for(const std::string& scope, int32_t how = 1, int64_t max_tokens = 2) {
@@ -469,7 +469,7 @@ TEST_F(Scheduling, AStormOfCancelledRequestsGetsOneLastEventEach) {
   }
   for (auto& thread : threads) thread.join();
   while (ended >= 0 && ended < kThreads * kEach) worker_->device();  // forever, if one never ends
-  worker_->device();  // that turn is over
+  worker_->device();                                                 // that turn is over
   for (const auto& one : ends) EXPECT_EQ(one, 1);
   EXPECT_EQ(worker_->status().running + worker_->status().waiting, 0U);
 }

@@ -43,11 +43,11 @@ struct SpeechSearch {
   std::vector<int32_t> prompt;
   int start_index = 0;
   SpeechRules rules;
-  float temperature = 0;               // 0: the likeliest token, else a draw
-  int candidates = 1;                  // drawn beside each other; the best is kept
-  int beams = 0;                       // beam search with so many, at temperature 0; 0: none
-  float patience = 1;                  // of it
-  std::optional<float> length_penalty; // how candidates are ranked; absent: by their mean log-probability
+  float temperature = 0;                // 0: the likeliest token, else a draw
+  int candidates = 1;                   // drawn beside each other; the best is kept
+  int beams = 0;                        // beam search with so many, at temperature 0; 0: none
+  float patience = 1;                   // of it
+  std::optional<float> length_penalty;  // how candidates are ranked; absent: by their mean log-probability
   int max_tokens = 224;
   std::optional<uint64_t> seed;
 };
@@ -70,10 +70,10 @@ struct SpeechAlignment {
   std::vector<float> probabilities;  // of token i + 1 after token i
 };
 
-struct SpeechReady {};  // the window was listened to
-struct SpeechEnough {};
-using SpeechAnswer = std::variant<SpeechReady, SpeechLanguages, SpeechText, SpeechAlignment>;
-using SpeechTask = std::variant<SpeechEnough, SpeechDetect, SpeechSearch, SpeechAlign>;
+struct SpeechEncoded {};  // the window was listened to
+struct SpeechFinish {};
+using SpeechAnswer = std::variant<SpeechEncoded, SpeechLanguages, SpeechText, SpeechAlignment>;
+using SpeechTask = std::variant<SpeechFinish, SpeechDetect, SpeechSearch, SpeechAlign>;
 
 /// One window of sound, and what is asked of it, one thing after the other.
 struct SpeechRequest {

@@ -14,7 +14,7 @@ namespace mlxk {
 struct ModelStatus {
   uint64_t id = 0;  // ModelHandle::id()
   size_t running = 0, waiting = 0;
-  uint64_t kv_bytes = 0;           // admitted for what runs, at most
+  uint64_t kv_bytes = 0;            // admitted for what runs, at most
   double prefill_tokens_per_s = 0;  // of one request; 0: not measured yet
   double decode_tokens_per_s = 0;   // of one request, beside the others; 0: not measured yet
   CacheFacts cache;                 // some second old

@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "worker/pace.h"
 #include "worker/status.h"
+#include "worker/throughput_estimate.h"
 
 namespace mlxk {
 

@@ -109,9 +109,8 @@ std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path
                                                      const TextModelOptions& options) {
   return mailbox_->call<std::shared_ptr<const ModelHandle>>([&, mailbox = mailbox_](EngineLoop& loop) {
     std::unique_ptr<TextModel> model;
-    loop.run_long(model_dir, progress, true, [&](const ProgressSink& told) {
-      model = loop.backend().load_text(model_dir, options, told);
-    });
+    loop.run_long(model_dir, progress, true,
+                  [&](const ProgressSink& told) { model = loop.backend().load_text(model_dir, options, told); });
     TextModel& text = *model;
     return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), &text}), text.facts(), mailbox);
   });
@@ -120,9 +119,8 @@ std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path
 std::shared_ptr<const ModelHandle> Worker::load_speech(const std::filesystem::path& model_dir, ProgressSink progress) {
   return mailbox_->call<std::shared_ptr<const ModelHandle>>([&, mailbox = mailbox_](EngineLoop& loop) {
     std::unique_ptr<SpeechModel> model;
-    loop.run_long(model_dir, progress, true, [&](const ProgressSink& told) {
-      model = loop.backend().load_speech(model_dir, told);
-    });
+    loop.run_long(model_dir, progress, true,
+                  [&](const ProgressSink& told) { model = loop.backend().load_speech(model_dir, told); });
     SpeechModel& speech = *model;
     return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), nullptr, &speech}), speech.facts(),
                                                mailbox);
@@ -133,9 +131,8 @@ ConvertReport Worker::convert(const ConvertOptions& options, ProgressSink progre
   return mailbox_->call<ConvertReport>([&](EngineLoop& loop) {
     ConvertReport report;
     // It tells its progress in the midst of forward passes of its own: nobody else's fit in there.
-    loop.run_long(options.source, progress, false, [&](const ProgressSink& told) {
-      report = loop.backend().convert(options, told);
-    });
+    loop.run_long(options.source, progress, false,
+                  [&](const ProgressSink& told) { report = loop.backend().convert(options, told); });
     return report;
   });
 }

@@ -27,7 +27,7 @@ class Pipe : public mlxk::ByteSource {
   std::span<const uint8_t> bytes_;
 };
 
-constexpr size_t kMostSamples = 16000 * 60;
+constexpr size_t kMaxSamples = 16000 * 60;
 
 }  // namespace
 
@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (size_t i = 0; i < got; ++i) {
         if (!(std::abs(block[i]) < 4)) std::abort();
       }
-      if ((all += got) > kMostSamples) break;
+      if ((all += got) > kMaxSamples) break;
     }
   } catch (const mlxk::Error&) {
   }

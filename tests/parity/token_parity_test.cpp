@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "backend/mlx_backend.h"
+#include "base/testing/test_paths.h"
 #include "json/json.h"
 
 // The engine's greedy tokens against tests/data/parity (tools/make_text_goldens.py): no tokenizer, no template.
@@ -44,7 +45,7 @@ std::vector<int32_t> eos_ids(const std::filesystem::path& model_dir) {
 class TokenParity : public testing::TestWithParam<const char*> {};
 
 TEST_P(TokenParity, GreedyTokensAreMlxLms) {
-  const Json golden = read_json(std::string(MLXK_TEST_DATA) + "/parity/" + GetParam());
+  const Json golden = read_json(std::string(testing::kTestData) + "/parity/" + GetParam());
   const char* root = std::getenv("MLXK_TEST_MODELS");
   if (!root) GTEST_SKIP() << "MLXK_TEST_MODELS is not set";
   const std::filesystem::path dir = std::filesystem::path(root) / golden.at("model").get<std::string>();
@@ -68,9 +69,7 @@ TEST_P(TokenParity, GreedyTokensAreMlxLms) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TokenParity, testing::Values("smollm2.json", "gemma3.json"),
-                         [](const auto& info) {
-                           return std::filesystem::path(info.param).stem().string();
-                         });
+                         [](const auto& info) { return std::filesystem::path(info.param).stem().string(); });
 
 }  // namespace
 }  // namespace mlxk

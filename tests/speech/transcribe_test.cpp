@@ -11,6 +11,7 @@
 
 #include "backend/mlx_backend.h"
 #include "base/error.h"
+#include "base/testing/test_paths.h"
 #include "json/json.h"
 #include "speech/languages.h"
 
@@ -19,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kData = fs::path(MLXK_TEST_DATA) / "speech";
+const fs::path kData = fs::path(testing::kTestData) / "speech";
 
 /// The samples of one of our clips: 16-bit PCM of 16 kHz behind a header of 44 bytes.
 std::vector<float> clip(const std::string& name) {

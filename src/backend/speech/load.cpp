@@ -1,6 +1,7 @@
+#include "models/load.h"
+
 #include "backend/mlx_backend.h"
 #include "backend/speech/transcriber.h"
-#include "models/load.h"
 
 namespace mlxk {
 

@@ -35,8 +35,8 @@ void apply_timestamps(const SpeechRules& rules, std::span<const int32_t> tokens,
 
   const bool after_one = !tokens.empty() && is_timestamp(tokens.back());
   const bool before_too = tokens.size() < 2 || is_timestamp(tokens[tokens.size() - 2]);
-  if (after_one && before_too) forbid(logits, first, size);         // a pair is complete
-  if (after_one && !before_too) forbid(logits, 0, rules.end);       // its second half, or the end
+  if (after_one && before_too) forbid(logits, first, size);    // a pair is complete
+  if (after_one && !before_too) forbid(logits, 0, rules.end);  // its second half, or the end
   const auto last = std::find_if(tokens.rbegin(), tokens.rend(), is_timestamp);
   if (last != tokens.rend()) {
     // Never back; and a segment has a length, which ends loops.

@@ -47,15 +47,15 @@ TEST(SpeechRules, ATextBeginsWithAnEarlyTimestamp) { EXPECT_EQ(allowed(rules(), 
 TEST(SpeechRules, TimestampsStandInPairs) {
   std::vector<int32_t> text = range(0, kEnd + 1);
   text.erase(text.begin() + 3);
-  EXPECT_EQ(allowed(rules(), {14}), text);                                       // after the first one: text
+  EXPECT_EQ(allowed(rules(), {14}), text);                               // after the first one: text
   EXPECT_EQ(allowed(rules(), {14, 1, 2, 17}, true), range(17, kVocab));  // after text and one: its twin or a later one
   std::vector<int32_t> twin = range(17, kVocab);
   twin.insert(twin.begin(), kEnd);
   std::vector<float> logits(kVocab, 0.0F);
   logits[kEnd] = 20;
   apply_rules(rules(), std::vector<int32_t>{14, 1, 2, 17}, logits);
-  EXPECT_TRUE(std::isfinite(logits[kEnd]));                                      // or the end
-  EXPECT_EQ(allowed(rules(), {14, 1, 17, 17}), text);                            // a pair is complete
+  EXPECT_TRUE(std::isfinite(logits[kEnd]));            // or the end
+  EXPECT_EQ(allowed(rules(), {14, 1, 17, 17}), text);  // a pair is complete
 }
 
 TEST(SpeechRules, TimeNeverGoesBackAndSegmentsHaveALength) {

@@ -48,13 +48,13 @@ class Window : public Sequence {
   /// Whether it computes one token after the other now, together with others.
   bool searches() const { return search_.has_value(); }
   /// Whether it is still listened to.
-  bool listening() const { return !listened_; }
+  bool listening() const { return !encoded_ready_; }
   SearchState& search() { return *search_; }
-  const Heard& heard() const { return *heard_; }
+  const EncodedAudio& encoded() const { return *encoded_; }
 
   /// Goes on with whatever is not a search; true at the end.
   bool work() {
-    if (!listened_) return listen();
+    if (!encoded_ready_) return encode();
     return std::visit([&](auto& task) { return begin(task); }, task_);
   }
   /// The search gave a text; true at the end.
@@ -67,40 +67,40 @@ class Window : public Sequence {
 
  private:
   /// Listens a layer further, so that nobody else waits for the whole of it; at the end asks for the first task.
-  bool listen() {
+  bool encode() {
     const PhaseScope phase(Phase::encode);
-    if (!heard_) {
+    if (!encoded_) {
       const auto& shape = net_.shape();
-      heard_ =
-          net_.listen(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
+      encoded_ =
+          net_.encode(mx::array(request_.features.data(), {1, 2 * shape.audio_positions, shape.mels}, mx::float32));
       request_.features = {};
     }
-    if (stage_ < heard_->stages.size()) {
-      mx::eval(heard_->stages[stage_]);
-      if (stage_ > 0) heard_->stages[stage_ - 1] = mx::array(0);
+    if (stage_ < encoded_->stages.size()) {
+      mx::eval(encoded_->stages[stage_]);
+      if (stage_ > 0) encoded_->stages[stage_ - 1] = mx::array(0);
       ++stage_;
       return false;
     }
-    heard_->stages.clear();
-    mx::eval(heard_->arrays());
+    encoded_->stages.clear();
+    mx::eval(encoded_->arrays());
     mx::clear_cache();
-    listened_ = true;
-    return ask(SpeechReady{});
+    encoded_ready_ = true;
+    return ask(SpeechEncoded{});
   }
 
   bool ask(const SpeechAnswer& answer) {
     task_ = request_.next(answer);
-    return std::holds_alternative<SpeechEnough>(task_);
+    return std::holds_alternative<SpeechFinish>(task_);
   }
 
-  bool begin(const SpeechEnough&) { return true; }
+  bool begin(const SpeechFinish&) { return true; }
 
   bool begin(const SpeechDetect& task) {
     check(std::span(&task.start, 1));
     check(task.languages);
     ModelCache cache = net_.make_cache(1);
     const PhaseScope phase(Phase::decode);
-    const auto logits = floats_of(net_.forward(ids_of(std::span(&task.start, 1)), cache, {&*heard_}, true));
+    const auto logits = floats_of(net_.forward(ids_of(std::span(&task.start, 1)), cache, {&*encoded_}, true));
     std::vector<float> chosen;
     for (const int32_t language : task.languages) chosen.push_back(logits[static_cast<size_t>(language)]);
     SpeechLanguages answer;
@@ -123,11 +123,11 @@ class Window : public Sequence {
     const PhaseScope phase(task.prompt.size() < kShortPrompt ? Phase::decode : Phase::prefill);
     const std::span prompt(task.prompt);
     const auto until_start = static_cast<size_t>(task.start_index) + 1;
-    auto logits = floats_of(net_.forward(ids_of(prompt.first(until_start)), row.cache, {&*heard_}, true));
+    auto logits = floats_of(net_.forward(ids_of(prompt.first(until_start)), row.cache, {&*encoded_}, true));
     const int32_t no_speech = task.rules.no_speech;
     const float silent = no_speech < 0 || no_speech >= shape.vocab_size ? 0 : probability(logits, no_speech);
     if (until_start < prompt.size()) {
-      logits = floats_of(net_.forward(ids_of(prompt.subspan(until_start)), row.cache, {&*heard_}, true));
+      logits = floats_of(net_.forward(ids_of(prompt.subspan(until_start)), row.cache, {&*encoded_}, true));
     }
     search_.emplace(task, std::move(row), silent, room);
     search_->choose(logits, shape.vocab_size);
@@ -137,7 +137,7 @@ class Window : public Sequence {
   bool begin(const SpeechAlign& task) {
     check(task.tokens);
     const PhaseScope phase(Phase::prefill);
-    auto aligned = net_.align(ids_of(task.tokens), *heard_);
+    auto aligned = net_.align(ids_of(task.tokens), *encoded_);
     SpeechAlignment answer;
     answer.heads = static_cast<int>(aligned.scores.size());
     answer.positions = net_.shape().audio_positions;
@@ -166,9 +166,9 @@ class Window : public Sequence {
 
   const SpeechNet& net_;
   SpeechRequest request_;
-  std::optional<Heard> heard_;
+  std::optional<EncodedAudio> encoded_;
   size_t stage_ = 0;  // of its stages, that is next
-  bool listened_ = false;
+  bool encoded_ready_ = false;
   SpeechTask task_;
   std::optional<SearchState> search_;
   int64_t tokens_ = 0;
@@ -236,12 +236,12 @@ class MlxSpeechModel : public SpeechModel {
   void decode(std::span<Sequence* const> running, const std::vector<size_t>& searching, const StepSink& sink) {
     const PhaseScope phase(Phase::decode);
     std::vector<SpeechRow*> rows;
-    std::vector<const Heard*> heard;
+    std::vector<const EncodedAudio*> encoded;
     std::vector<int32_t> last;
     for (const size_t i : searching) {
       for (SpeechRow* row : window(running, i).search().active()) {
         rows.push_back(row);
-        heard.push_back(&window(running, i).heard());
+        encoded.push_back(&window(running, i).encoded());
         last.push_back(row->tokens.back());
       }
     }
@@ -250,22 +250,25 @@ class MlxSpeechModel : public SpeechModel {
     for (SpeechRow* row : rows) caches.push_back(&row->cache);
     std::vector<float> logits;
     if (rows.size() == 1) {
-      logits = floats_of(net_->forward(ids, *caches.front(), heard, true));
+      logits = floats_of(net_->forward(ids, *caches.front(), encoded, true));
     } else {
-      ModelCache joined = ModelCache::join(caches);
-      logits = floats_of(net_->forward(ids, joined, heard, true));
-      joined.part();
+      ModelCache batched = ModelCache::batch(caches);
+      logits = floats_of(net_->forward(ids, batched, encoded, true));
+      batched.unbatch();
     }
     const auto vocab = static_cast<size_t>(facts_.vocab_size);
     size_t at = 0;
     for (const size_t i : searching) {
-      guarded(i, sink, [&, &one = window(running, i)] {
-        const size_t count = one.search().active().size();
-        const auto own = std::span(logits).subspan(at * vocab, count * vocab);
-        at += count;
-        one.search().choose(own, facts_.vocab_size);
-        return one.search().ended() && one.take_text();
-      }, running);
+      guarded(
+          i, sink,
+          [&, &one = window(running, i)] {
+            const size_t count = one.search().active().size();
+            const auto own = std::span(logits).subspan(at * vocab, count * vocab);
+            at += count;
+            one.search().choose(own, facts_.vocab_size);
+            return one.search().ended() && one.take_text();
+          },
+          running);
     }
   }
 

@@ -22,11 +22,21 @@ inline std::shared_ptr<const Tokenizer> small_tokenizer(const std::vector<std::s
   for (size_t i = 0; i < tokens.size(); ++i) {
     vocabulary[tokens[i]] = i;
     if (std::find(special.begin(), special.end(), tokens[i]) == special.end()) continue;
-    added.push_back({{"id", i}, {"content", tokens[i]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                     {"normalized", false}, {"special", true}});
+    added.push_back({{"id", i},
+                     {"content", tokens[i]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   }
-  const Json file = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added},
-                     {"normalizer", nullptr}, {"pre_tokenizer", nullptr}, {"post_processor", nullptr},
+  const Json file = {{"version", "1.0"},
+                     {"truncation", nullptr},
+                     {"padding", nullptr},
+                     {"added_tokens", added},
+                     {"normalizer", nullptr},
+                     {"pre_tokenizer", nullptr},
+                     {"post_processor", nullptr},
                      {"decoder", {{"type", "Fuse"}}},
                      {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", tokens.at(0)}}}};
   namespace fs = std::filesystem;

@@ -21,9 +21,7 @@ std::optional<std::string> call_name(std::string_view head) {
 class Deepseek : public ToolFormat {
  public:
   std::string_view name() const override { return "deepseek"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<｜tool▁calls▁begin｜>");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<｜tool▁calls▁begin｜>"); }
   bool in_vocabulary(const Tokenizer& tokenizer) const override {
     return tokenizer.token_to_id("<｜tool▁calls▁begin｜>") && tokenizer.token_to_id("<｜tool▁sep｜>");
   }
@@ -44,10 +42,9 @@ class Deepseek : public ToolFormat {
     return {"", "", "<｜tool▁calls▁end｜>", true};
   }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
-    return text.literal("<｜tool▁call▁begin｜>") + " (" +
-           text.literal(tool.name + "<｜tool▁sep｜>") + " " + text.arguments(tool) + " | " +
-           text.literal("function<｜tool▁sep｜>" + tool.name + "\n```json\n") + " " + text.arguments(tool) + " " +
-           text.literal("\n```") + ") " + text.literal("<｜tool▁call▁end｜>");
+    return text.literal("<｜tool▁call▁begin｜>") + " (" + text.literal(tool.name + "<｜tool▁sep｜>") + " " +
+           text.arguments(tool) + " | " + text.literal("function<｜tool▁sep｜>" + tool.name + "\n```json\n") + " " +
+           text.arguments(tool) + " " + text.literal("\n```") + ") " + text.literal("<｜tool▁call▁end｜>");
   }
 };
 }  // namespace

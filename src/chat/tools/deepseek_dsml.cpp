@@ -17,9 +17,7 @@ std::string written_type(const Json& schema) {
 class DeepseekDsml : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "deepseek_dsml"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "｜DSML｜");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "｜DSML｜"); }
   bool in_vocabulary(const Tokenizer& tokenizer) const override {
     return tokenizer.token_to_id("｜DSML｜").has_value();
   }

@@ -10,9 +10,7 @@ std::optional<std::vector<WholeCall>> parse(std::string_view text) { return brac
 class FunctionGemma : public ToolFormat {
  public:
   std::string_view name() const override { return "function_gemma"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<start_function_call>");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<start_function_call>"); }
   std::vector<std::string> openings() const override { return {"<start_function_call>"}; }
   std::vector<std::string> marks() const override { return {"<end_function_call>", "<escape>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {

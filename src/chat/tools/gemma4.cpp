@@ -18,9 +18,7 @@ class Gemma4 : public ToolFormat {
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     return std::make_unique<WholeCalls>("<tool_call|>", parse);
   }
-  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
-    return {"", "", "<tool_call|>", false};
-  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override { return {"", "", "<tool_call|>", false}; }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
     return brace_call_grammar(text, tool, "<|\"|>");
   }

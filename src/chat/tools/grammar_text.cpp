@@ -1,9 +1,9 @@
 #include "chat/tools/grammar_text.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
-
-#include <fmt/format.h>
 
 #include "chat/tools/typed_value.h"
 

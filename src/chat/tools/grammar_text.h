@@ -14,7 +14,7 @@ namespace mlxk {
 /// A function that may be called.
 struct ToolFunction {
   std::string name;
-  Json parameters;      // an object: its schema
+  Json parameters;  // an object: its schema
   // a schema that cannot be held to in full is refused; otherwise what is not known of it is left out
   bool strict = false;
 };

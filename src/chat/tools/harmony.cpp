@@ -8,9 +8,7 @@ namespace {
 class Harmony : public ToolFormat {
  public:
   std::string_view name() const override { return "harmony"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<|channel|>commentary");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<|channel|>commentary"); }
   bool in_vocabulary(const Tokenizer& tokenizer) const override {
     return tokenizer.token_to_id("<|channel|>") && tokenizer.token_to_id("<|message|>") &&
            tokenizer.token_to_id("<|call|>");

@@ -35,8 +35,8 @@ bool JsonCalls::end_item(CallSink& calls) {
 }
 
 std::optional<CallReader::State> JsonCalls::value(TextFeed& feed, CallSink& calls) {
-  const bool is_arguments = std::find(format_.argument_keys.begin(), format_.argument_keys.end(), key_) !=
-                            format_.argument_keys.end();
+  const bool is_arguments =
+      std::find(format_.argument_keys.begin(), format_.argument_keys.end(), key_) != format_.argument_keys.end();
   if (!begun_) {
     feed.skip_blanks();
     if (feed.rest().empty()) return State::more;

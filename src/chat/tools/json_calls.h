@@ -39,10 +39,10 @@ class JsonCalls : public CallReader {
   Place place_ = Place::start;
   bool list_ = false;
   JsonStream json_;
-  std::string held_;       // the key or value being read
+  std::string held_;  // the key or value being read
   std::string key_;
   std::string name_;
-  std::string arguments_;  // that came before the name, or as a string
+  std::string arguments_;   // that came before the name, or as a string
   bool begun_ = false;      // the value's first character was seen
   bool streaming_ = false;  // the value goes to the sink
   bool given_ = false;      // the arguments went to the sink

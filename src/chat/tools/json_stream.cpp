@@ -1,11 +1,11 @@
 #include "chat/tools/json_stream.h"
 
+#include <fmt/format.h>
+
 #include <cctype>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "json/json.h"
 

@@ -26,8 +26,8 @@ class JsonStream {
   std::string open_;     // '{' and '[' of what is open
   std::string pending_;  // read, and not given before what follows is known
   std::string literal_;
-  std::string escape_;   // begun, without its backslash
-  std::string high_;     // "\ud83d", the first half of a pair
+  std::string escape_;  // begun, without its backslash
+  std::string high_;    // "\ud83d", the first half of a pair
   bool is_key_ = false;
   bool first_item_ = false;  // a list was just opened
   bool started_ = false;

@@ -19,9 +19,7 @@ class JsonTools : public ToolFormat {
     format.close = "</tool_call>";
     return std::make_unique<JsonCalls>(format);
   }
-  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
-    return {"\n", "\n", "\n</tool_call>", false};
-  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override { return {"\n", "\n", "\n</tool_call>", false}; }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
     return json_call_grammar(text, "name", "arguments", tool);
   }

@@ -23,9 +23,7 @@ std::optional<std::string> call_name(std::string_view head) {
 class KimiK2 : public ToolFormat {
  public:
   std::string_view name() const override { return "kimi_k2"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<|tool_calls_section_begin|>");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<|tool_calls_section_begin|>"); }
   std::vector<std::string> openings() const override { return {"<|tool_calls_section_begin|>"}; }
   std::vector<std::string> marks() const override {
     return {"<|tool_calls_section_end|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"};

@@ -19,9 +19,7 @@ std::string written_type(const Json& schema) {
 class KimiK3 : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "kimi_k3"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<|open|>tools<|sep|>");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<|open|>tools<|sep|>"); }
   bool in_vocabulary(const Tokenizer& tokenizer) const override {
     for (const char* token : {"<|open|>", "<|close|>", "<|sep|>", "<|end_of_msg|>"}) {
       if (!tokenizer.token_to_id(token)) return false;

@@ -19,9 +19,7 @@ class Llama3 : public ToolFormat {
     format.known = &tools;  // other JSON is an answer
     return std::make_unique<JsonCalls>(format);
   }
-  CallSyntax syntax(std::string_view, const Tokenizer&) const override {
-    return {"", "; ", "", true};
-  }
+  CallSyntax syntax(std::string_view, const Tokenizer&) const override { return {"", "; ", "", true}; }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
     return json_call_grammar(text, "name", "parameters", tool);
   }

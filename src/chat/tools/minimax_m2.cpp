@@ -7,9 +7,7 @@ namespace {
 class MinimaxM2 : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "minimax_m2"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<minimax:tool_call>");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<minimax:tool_call>"); }
   std::vector<std::string> openings() const override { return {"<minimax:tool_call>"}; }
 
  protected:

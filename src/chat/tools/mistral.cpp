@@ -25,9 +25,7 @@ bool headed(const Tokenizer& tokenizer) { return tokenizer.token_to_id("[ARGS]")
 class Mistral : public ToolFormat {
  public:
   std::string_view name() const override { return "mistral"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "[TOOL_CALLS]");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "[TOOL_CALLS]"); }
   std::vector<std::string> openings() const override { return {"[TOOL_CALLS]"}; }
   std::vector<std::string> marks() const override { return {"[ARGS]", "[CALL_ID]"}; }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {

@@ -7,9 +7,7 @@ namespace {
 class MuseSpark : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "muse_spark"; }
-  bool in_template(std::string_view source) const override {
-    return contains(source, "<atem:function_calls>");
-  }
+  bool in_template(std::string_view source) const override { return contains(source, "<atem:function_calls>"); }
   std::vector<std::string> openings() const override { return {"<atem:function_calls>"}; }
 
  protected:

@@ -85,9 +85,11 @@ class Pythonic : public ToolFormat {
   }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {
     return text.literal(tool.name + "(") + " " +
-           text.members(tool, ", ", [&](const std::string& key, const Json& schema) {
-             return text.literal(key + "=") + " " + text.json(schema, tool);
-           }) + " " + text.literal(")");
+           text.members(tool, ", ",
+                        [&](const std::string& key, const Json& schema) {
+                          return text.literal(key + "=") + " " + text.json(schema, tool);
+                        }) +
+           " " + text.literal(")");
   }
 };
 }  // namespace

@@ -1,9 +1,9 @@
 #include "chat/tools/tagged_calls.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
-
-#include <fmt/format.h>
 
 #include "chat/tools/headed_calls.h"
 

@@ -22,14 +22,14 @@ struct TaggedCallsFormat {
   std::string_view value_open;  // between key_close and the value, where that is a tag of its own
   std::string_view value_close;
   std::string_view call_close;
-  std::string_view section_close;  // empty: the section ends with its call
-  std::string_view object_open, object_close;  // around all arguments as one JSON object, where the family has that
+  std::string_view section_close;                  // empty: the section ends with its call
+  std::string_view object_open, object_close;      // around all arguments as one JSON object, where the family has that
   std::string_view name_attribute, key_attribute;  // where name and key are attributes of their tags: name="f"
   Trim trim = Trim::blanks;
   Untyped untyped = Untyped::text;
   bool cdata = false;
-  bool quoted = false;             // names and keys stand in quotes
-  std::string_view line = "\n";    // may stand between tags
+  bool quoted = false;           // names and keys stand in quotes
+  std::string_view line = "\n";  // may stand between tags
   /// The value's type where the parameter's tag says it: "string", another type; empty: it does not.
   std::string (*type)(std::string_view tag) = nullptr;
   /// How the parameter's tag says the type, where it does.

@@ -35,7 +35,7 @@ class TextFeed {
  private:
   std::string buffer_;
   size_t at_ = 0, kept_ = 0;
-  size_t searched_ = 0;      // take_until looked up to here for
+  size_t searched_ = 0;       // take_until looked up to here for
   std::string searched_for_;  // this
   bool finished_ = false;
 };

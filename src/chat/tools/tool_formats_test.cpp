@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 
+#include "base/testing/test_paths.h"
 #include "chat/testing/small_tokenizer.h"
 #include "chat/testing/split_calls.h"
 
@@ -13,7 +14,7 @@ namespace mlxk {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kData = MLXK_TEST_DATA;
+const fs::path kData = testing::kTestData;
 
 const ToolFormat& format_named(std::string_view name) {
 #define MLXK_TOOL_FORMAT(family) \
@@ -63,16 +64,15 @@ TEST(ToolFormats, ReadWhatMlxLmReads) {
 
 TEST(ToolFormats, AreChosenAsMlxLmChooses) {
   const auto tokenizer = testing::small_tokenizer({"a"}, {});
-  const std::map<std::string, std::string> beyond = {
-      {"ByteDance-Seed-OSS.jinja", "qwen3_coder"},
-      {"CohereForAI-c4ai-command-r-plus-tool_use.jinja", "cohere"},
-      {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", "deepseek"},
-      {"deepseek-ai-DeepSeek-V3.1.jinja", "deepseek"},
-      {"deepseek-ai-DeepSeek-V4.jinja", "deepseek_dsml"},
-      {"ibm-granite-granite-3.3-2B-Instruct.jinja", "granite"},
-      {"meta-llama-Llama-3.2-3B-Instruct.jinja", "llama3"},
-      {"meta-llama-Llama-3.3-70B-Instruct.jinja", "llama3"},
-      {"openai-gpt-oss-120b.jinja", "harmony"}};
+  const std::map<std::string, std::string> beyond = {{"ByteDance-Seed-OSS.jinja", "qwen3_coder"},
+                                                     {"CohereForAI-c4ai-command-r-plus-tool_use.jinja", "cohere"},
+                                                     {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", "deepseek"},
+                                                     {"deepseek-ai-DeepSeek-V3.1.jinja", "deepseek"},
+                                                     {"deepseek-ai-DeepSeek-V4.jinja", "deepseek_dsml"},
+                                                     {"ibm-granite-granite-3.3-2B-Instruct.jinja", "granite"},
+                                                     {"meta-llama-Llama-3.2-3B-Instruct.jinja", "llama3"},
+                                                     {"meta-llama-Llama-3.3-70B-Instruct.jinja", "llama3"},
+                                                     {"openai-gpt-oss-120b.jinja", "harmony"}};
   const Json goldens = read_json(kData / "chat/tool_calls.json");
   for (const auto& [name, chosen] : goldens["templates"].items()) {
     const ToolFormat* format = detect_tool_format(read(kData / "templates" / name), *tokenizer);
@@ -180,7 +180,8 @@ TEST(ToolFormats, NestingIsBounded) {
   const ToolOptions options = weather_tools();
   const std::string deep(100'000, '['), braces = "call:now{a:" + std::string(100'000, '{');
   for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
-           {"pythonic", "<|tool_call_start|>[now(a=" + deep}, {"gemma4", "<|tool_call>" + braces},
+           {"pythonic", "<|tool_call_start|>[now(a=" + deep},
+           {"gemma4", "<|tool_call>" + braces},
            {"json_tools", "<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": " + deep},
            {"glm47", "<tool_call>now<arg_key>a</arg_key><arg_value>" + deep + "</arg_value></tool_call>"}}) {
     ToolCallSplitter splitter(&format_named(name), options);

@@ -2,7 +2,7 @@
 // planes of 16-bit values (plane p holds values p, p + planes, …), and the activations lie in that order too.
 
 static constexpr int kVectorBytes = 4 * kLanes;
-static constexpr int kTileRows = 4;     // activation rows multiplied at a time
+static constexpr int kTileRows = 4;                         // activation rows multiplied at a time
 static constexpr int kPlaneVectors = kLanes == 16 ? 8 : 4;  // vectors of unpacked weights held at a time
 
 /// Bytes ahead of what is multiplied, along the matrix as it lies in memory: what several rows are read side by side

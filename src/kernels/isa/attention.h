@@ -175,7 +175,7 @@ static inline void value_tile(const HeadSpan* v, int64_t d, int last, const floa
     for (int b = 0; b < X; ++b) acc[a][b] = f_zero();
   }
   for (int64_t t = 0; t < v->tokens; ++t) {
-    if (P == 4 && X<=3) fetch_ahead(v, t, 1);
+    if (P == 4 && X <= 3) fetch_ahead(v, t, 1);
     vf value[P];
     for (int a = 0; a < P; ++a) {
       value[a] = load_floats(v->data, t * v->stride + d + a * kLanes, Whole || a + 1 < P ? kLanes : last, Type);

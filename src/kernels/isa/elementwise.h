@@ -81,9 +81,7 @@ static inline vf f_exp_within(vf clamped) {
 }
 
 /// e^x, limited to e^±87; NaN and infinities come through as NaN.
-static inline vf f_exp(vf x) {
-  return f_add(f_exp_within(f_min(f_set(88.0F), f_max(f_set(-87.0F), x))), f_sub(x, x));
-}
+static inline vf f_exp(vf x) { return f_add(f_exp_within(f_min(f_set(88.0F), f_max(f_set(-87.0F), x))), f_sub(x, x)); }
 
 /// e^x for x <= 0, exactly 0 from -87 down: what is masked weighs nothing. NaN stays.
 static inline vf f_exp_below_zero(vf x) {

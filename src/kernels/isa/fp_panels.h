@@ -20,9 +20,7 @@ static void unpack_fp_row(const AffineWeight* w, int64_t row, float* y) {
   }
 }
 
-static int64_t fp_scratch(int64_t columns) {
-  return (columns * kLanes * 4 + 63) / 64 * 64 + float_scratch(columns);
-}
+static int64_t fp_scratch(int64_t columns) { return (columns * kLanes * 4 + 63) / 64 * 64 + float_scratch(columns); }
 
 static void fp_panels(const AffineWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
                       float* y, int64_t y_stride, void* scratch) {

@@ -137,9 +137,7 @@ static inline vf f_from_sums(vs v) { return f_from_int(v); }
 #include <tmmintrin.h>
 static inline vi b_shuffle(vi v, vi order) { return (vi)_mm_shuffle_epi8((__m128i)v, (__m128i)order); }
 /// acc + a0 b0 + a1 b1 in each 32-bit lane.
-static inline vi h_multiply_add(vi acc, vi a, vi b) {
-  return acc + (vi)_mm_madd_epi16((__m128i)a, (__m128i)b);
-}
+static inline vi h_multiply_add(vi acc, vi a, vi b) { return acc + (vi)_mm_madd_epi16((__m128i)a, (__m128i)b); }
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 static inline vi b_shuffle(vi v, vi order) { return (vi)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)order); }

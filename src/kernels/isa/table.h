@@ -49,17 +49,17 @@ constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
 /// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums. Where
 /// decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.h).
 struct QuantizedRows {
-  int16_t* q;      // [rows, stride]
-  float* scales;   // [rows, units], padded with zeros
-  float* sums;     // of scale * q in each group (byte_rows.h: unit), [rows, groups], padded with zeros
-  int64_t stride;  // int16s a row
+  int16_t* q;             // [rows, stride]
+  float* scales;          // [rows, units], padded with zeros
+  float* sums;            // of scale * q in each group (byte_rows.h: unit), [rows, groups], padded with zeros
+  int64_t stride;         // int16s a row
   int64_t units, groups;  // floats a row, padded
 };
 
 /// Rows of activations rounded to 12 bits and a sign, with a scale for each 64 numbers: x = scale * q, |q| <= 4095.
-struct ShortRows {
-  int16_t* q;      // [rows, stride], zeros past the columns
-  float* scales;   // [rows, units]
+struct I16Rows {
+  int16_t* q;     // [rows, stride], zeros past the columns
+  float* scales;  // [rows, units]
   int64_t stride, units;
 };
 
@@ -97,10 +97,10 @@ struct CpuKernels {
   /// Encode with float weights, which are rounded to 13 bits and a sign: fills in stride and units for rows of
   /// `columns`; fills row `row` of `out`; y = x · wᵀ + bias (or null) for whole panels, `scratch` of
   /// short_scratch(columns) bytes.
-  void (*short_layout)(int64_t columns, ShortRows* rows);
-  void (*short_row)(const float* x, int64_t columns, const ShortRows* out, int64_t row);
-  void (*short_panels)(const FloatWeight* w, const float* bias, const ShortRows* x, int64_t n, int64_t begin_panel,
-                       int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+  void (*i16_layout)(int64_t columns, I16Rows* rows);
+  void (*i16_row)(const float* x, int64_t columns, const I16Rows* out, int64_t row);
+  void (*i16_panels)(const FloatWeight* w, const float* bias, const I16Rows* x, int64_t n, int64_t begin_panel,
+                     int64_t end_panel, float* y, int64_t y_stride, void* scratch);
   int64_t (*short_scratch)(int64_t columns);
   /// y = softmax(scale · q kᵀ) v for n queries and one head's float32 keys and values, in the same arithmetic;
   /// `scratch` holds short_attention_scratch(tokens, dim) bytes.
@@ -141,8 +141,8 @@ struct CpuKernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);
   /// y = (x - mean) * rsqrt(variance + eps) * weight + bias for one row; weight and bias may be null.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t columns, float* y);
-  /// Turns the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i], where
-  /// the partner is `pairs` away or, traditional, the neighbour.
+  /// CosSinTable the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i],
+  /// where the partner is `pairs` away or, traditional, the neighbour.
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t pairs, bool traditional);
   /// y = one row of a packed matrix.
   void (*unpack_row)(const AffineWeight* w, int64_t row, float* y);

@@ -79,17 +79,17 @@ struct TileProduct {
 };
 
 /// Tile t to its place: `count` activation rows from r on, weight rows from `weight` on, of which there may be too few.
-#define MLXK_STORE_TILE(t, p, r, weight, count)                                                               \
-  {                                                                                                           \
-    float* to = (p)->y + (r) * (p)->y_stride + (weight);                                                      \
-    const int64_t left = (p)->w->rows - (weight);                                                             \
-    if (left >= kTileSide) {                                                                                  \
-      tile_store(t, to, (p)->y_stride * (int64_t)sizeof(float));                                              \
-    } else if (left > 0) {                                                                                    \
-      float results[kTileSide][kTileSide];                                                                    \
-      tile_store(t, results, sizeof results[0]);                                                              \
+#define MLXK_STORE_TILE(t, p, r, weight, count)                                                                   \
+  {                                                                                                               \
+    float* to = (p)->y + (r) * (p)->y_stride + (weight);                                                          \
+    const int64_t left = (p)->w->rows - (weight);                                                                 \
+    if (left >= kTileSide) {                                                                                      \
+      tile_store(t, to, (p)->y_stride*(int64_t)sizeof(float));                                                    \
+    } else if (left > 0) {                                                                                        \
+      float results[kTileSide][kTileSide];                                                                        \
+      tile_store(t, results, sizeof results[0]);                                                                  \
       for (int m = 0; m < (count); ++m) memcpy(to + m * (p)->y_stride, results[m], (size_t)left * sizeof(float)); \
-    }                                                                                                         \
+    }                                                                                                             \
   }
 
 /// Both panels times one tile of activation rows from r on, or two; they hold `first` and `second` rows. What is done

@@ -24,7 +24,7 @@ struct SpeechShape {
 
 /// One window of sound as the decoder sees it: the keys and values of each of its layers. `stages`: what the encoder
 /// has after each of its layers, lazy like the rest; evaluated one after the other the work is done in pieces.
-struct Heard {
+struct EncodedAudio {
   std::vector<CrossKeys> layers;
   std::vector<mx::array> stages;
   std::vector<mx::array> arrays() const;
@@ -36,13 +36,13 @@ class SpeechNet {
  public:
   virtual ~SpeechNet() = default;
 
-  /// Features [1, 2 * audio_positions, mels] → what is heard, lazy; throws invalid for another shape.
-  virtual Heard listen(const mx::array& features) const = 0;
+  /// Features [1, 2 * audio_positions, mels] → what is encoded, lazy; throws invalid for another shape.
+  virtual EncodedAudio encode(const mx::array& features) const = 0;
   /// Empty caches for `rows` texts.
   virtual ModelCache make_cache(int rows) const = 0;
-  /// Appends ids [B, L] int32 to `cache`, row r listening to heard[r]; lazy logits [B, L, vocab], of each row's last
+  /// Appends ids [B, L] int32 to `cache`, row r listening to encoded[r]; lazy logits [B, L, vocab], of each row's last
   /// token only [B, 1, vocab] if asked.
-  virtual mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const Heard*>& heard,
+  virtual mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const EncodedAudio*>& encoded,
                             bool last_only) const = 0;
 
   struct Aligned {
@@ -50,7 +50,7 @@ class SpeechNet {
     std::vector<mx::array> scores;  // of each alignment head, [L, audio_positions], before the softmax
   };
   /// One text from its beginning, and how its tokens look at the sound.
-  virtual Aligned align(const mx::array& ids, const Heard& heard) const = 0;
+  virtual Aligned align(const mx::array& ids, const EncodedAudio& encoded) const = 0;
 
   const SpeechShape& shape() const { return shape_; }
   /// As Model::set_weights and check_weights.

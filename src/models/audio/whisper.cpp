@@ -200,8 +200,8 @@ struct DecoderBlock {
         out(output(path / "attn", side.state)),
         query{LayerNorm(path / "cross_attn_ln", side.state, kEps),
               Linear(path / "cross_attn" / "query", side.state, side.state, true)},
-        heard{Linear(path / "cross_attn" / "key", side.state, side.state, false),
-              Linear(path / "cross_attn" / "value", side.state, side.state, true), side.heads},
+        encoded{Linear(path / "cross_attn" / "key", side.state, side.state, false),
+                Linear(path / "cross_attn" / "value", side.state, side.state, true), side.heads},
         cross_out(output(path / "cross_attn", side.state)),
         feed_forward(mlp(path, side.state)) {}
 
@@ -220,7 +220,7 @@ struct DecoderBlock {
   Attention attention;
   OutResidual out;
   NormLinear query;
-  CrossProjection heard;
+  CrossProjection encoded;
   OutResidual cross_out;
   MlpResidual feed_forward;
 };
@@ -243,7 +243,7 @@ class Whisper : public SpeechNet {
     for (int i = 0; i < c.text.layers; ++i) decoder_.emplace_back(root / "decoder" / "blocks" / i, c.text);
   }
 
-  Heard listen(const mx::array& features) const override {
+  EncodedAudio encode(const mx::array& features) const override {
     const mx::Shape wanted{1, 2 * shape_.audio_positions, shape_.mels};
     if (features.shape() != wanted) {
       throw Error(ErrorKind::invalid,
@@ -251,14 +251,14 @@ class Whisper : public SpeechNet {
     }
     mx::array x = activate(Activation::gelu, conv1_(mx::astype(features, type_)));
     x = mx::add(activate(Activation::gelu, conv2_(x)), sinusoids_);
-    Heard heard;
+    EncodedAudio encoded;
     for (const auto& block : encoder_) {
       x = block(x);
-      heard.stages.push_back(x);
+      encoded.stages.push_back(x);
     }
     x = encoder_norm_(x);
-    for (const auto& block : decoder_) heard.layers.push_back(block.heard(x));
-    return heard;
+    for (const auto& block : decoder_) encoded.layers.push_back(block.encoded(x));
+    return encoded;
   }
 
   ModelCache make_cache(int rows) const override {
@@ -267,31 +267,31 @@ class Whisper : public SpeechNet {
     return ModelCache(std::move(layers));
   }
 
-  mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const Heard*>& heard,
+  mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const EncodedAudio*>& encoded,
                     bool last_only) const override {
-    return decode(ids, cache, heard, last_only, [](size_t, const mx::array&) {});
+    return decode(ids, cache, encoded, last_only, [](size_t, const mx::array&) {});
   }
 
-  Aligned align(const mx::array& ids, const Heard& heard) const override {
+  Aligned align(const mx::array& ids, const EncodedAudio& encoded) const override {
     ModelCache cache = make_cache(1);
     std::vector<mx::array> queries;
-    Aligned aligned{decode(ids, cache, {&heard}, false, [&](size_t, const mx::array& q) { queries.push_back(q); }), {}};
+    Aligned aligned{decode(ids, cache, {&encoded}, false, [&](size_t, const mx::array& q) { queries.push_back(q); }),
+                    {}};
     for (const auto& [layer, head] : shape_.alignment_heads) {
       const auto at = static_cast<size_t>(layer);
-      aligned.scores.push_back(cross_scores(queries[at], heard.layers[at], head, decoder_[at].scale));
+      aligned.scores.push_back(cross_scores(queries[at], encoded.layers[at], head, decoder_[at].scale));
     }
     return aligned;
   }
 
  private:
   template <class Looks>
-  mx::array decode(const mx::array& ids, ModelCache& cache, const std::vector<const Heard*>& heard, bool last_only,
-                   const Looks& looks) const {
+  mx::array decode(const mx::array& ids, ModelCache& cache, const std::vector<const EncodedAudio*>& encoded,
+                   bool last_only, const Looks& looks) const {
     const Inputs inputs{.ids = ids, .last_only = last_only};
-    const Positions positions =
-        positions_of(inputs, cache, text_shape_);
+    const Positions positions = positions_of(inputs, cache, text_shape_);
     for (int row = 0; row < positions.rows(); ++row) {
-      if (positions.end(row) <= shape_.text_positions && heard.size() == static_cast<size_t>(positions.rows()))
+      if (positions.end(row) <= shape_.text_positions && encoded.size() == static_cast<size_t>(positions.rows()))
         continue;
       throw Error(ErrorKind::invalid, fmt::format("[whisper] {} tokens are more than the {} of the model",
                                                   positions.end(row), shape_.text_positions));
@@ -301,7 +301,7 @@ class Whisper : public SpeechNet {
     for (size_t i = 0; i < decoder_.size(); ++i) {
       AttentionCache& layer = attention_cache(cache, i);
       std::vector<const CrossKeys*> sound;
-      for (const Heard* one : heard) sound.push_back(&one->layers[i]);
+      for (const EncodedAudio* one : encoded) sound.push_back(&one->layers[i]);
       x = decoder_[i](x, layer, masks.of(layer), positions, sound, [&](const mx::array& q) { looks(i, q); });
       if (i == 0) mx::async_eval(x);  // it is computed while the graph of the others is built
     }
@@ -323,7 +323,7 @@ class Whisper : public SpeechNet {
 
 }  // namespace
 
-std::vector<mx::array> Heard::arrays() const {
+std::vector<mx::array> EncodedAudio::arrays() const {
   std::vector<mx::array> all;
   for (const auto& layer : layers) {
     all.push_back(layer.keys);

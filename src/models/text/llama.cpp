@@ -245,7 +245,7 @@ class Llama : public Model {
         type_(weights.activation_type()),
         embed_tokens_(WeightPath(weights) / "model" / "embed_tokens", c.vocab_size, c.hidden_size),
         norm_(WeightPath(weights) / "model" / "norm", c.hidden_size, c.rms_norm_eps) {
-    shape_.steady_tokens = c.rope.steady_tokens();
+    shape_.position_stable_tokens = c.rope.position_stable_tokens();
     for (int i = 0; i < c.num_hidden_layers; ++i) {
       layers_.emplace_back(c, i, WeightPath(weights) / "model" / "layers" / i);
     }

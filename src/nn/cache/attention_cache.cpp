@@ -4,7 +4,7 @@
 #include "kernels/cpu_attention.h"
 #include "kernels/cpu_op.h"
 #include "mlx/fast.h"
-#include "nn/cache/joined_cache.h"
+#include "nn/cache/batched_cache.h"
 
 namespace mlxk {
 
@@ -18,8 +18,8 @@ AttentionCache::Slots AttentionCache::reserve_slots(const Positions&, int, int) 
   throw Error(ErrorKind::internal, "[cache] it appends by itself");
 }
 
-std::unique_ptr<Cache> AttentionCache::join(std::span<Cache* const> parts) const {
-  return std::make_unique<JoinedAttentionCache>(parts);
+std::unique_ptr<Cache> AttentionCache::batch(std::span<Cache* const> parts) const {
+  return std::make_unique<BatchedAttentionCache>(parts);
 }
 
 void AttentionCache::advance(const Positions& positions) {

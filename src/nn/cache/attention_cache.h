@@ -44,7 +44,7 @@ class AttentionCache : public Cache {
   /// Makes room for the call's tokens and counts them as appended; throws internal unless has_slots().
   virtual Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim);
 
-  std::unique_ptr<Cache> join(std::span<Cache* const> parts) const override;
+  std::unique_ptr<Cache> batch(std::span<Cache* const> parts) const override;
 
  protected:
   void advance(const Positions& positions);  // positions_ go on by the call's lengths

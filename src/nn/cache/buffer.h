@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+
 #include "mlx/array.h"
 #include "nn/positions.h"
 

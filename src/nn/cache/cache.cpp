@@ -31,18 +31,18 @@ ModelCache ModelCache::snapshot() const {
   return copy;
 }
 
-ModelCache ModelCache::join(std::span<ModelCache* const> parts) {
-  ModelCache joined;
+ModelCache ModelCache::batch(std::span<ModelCache* const> parts) {
+  ModelCache batched;
   for (size_t i = 0; i < parts.front()->size(); ++i) {
     std::vector<Cache*> layer;
     for (ModelCache* part : parts) layer.push_back(&(*part)[i]);
-    joined.layers_.push_back(layer.front()->join(layer));
+    batched.layers_.push_back(layer.front()->batch(layer));
   }
-  return joined;
+  return batched;
 }
 
-void ModelCache::part() {
-  for (auto& layer : layers_) layer->part();
+void ModelCache::unbatch() {
+  for (auto& layer : layers_) layer->unbatch();
 }
 
 std::vector<mx::array> ModelCache::arrays() const {

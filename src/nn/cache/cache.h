@@ -35,15 +35,15 @@ class Cache {
   /// Restoring is putting the copy (or a snapshot of it) in the place of this cache.
   virtual std::unique_ptr<Cache> snapshot() const = 0;
   /// The `parts` (this cache's kind, one row each) as the rows of one cache, for steps of them all. Until it has given
-  /// them back (part), they must live and take no tokens of their own.
-  virtual std::unique_ptr<Cache> join(std::span<Cache* const> parts) const = 0;
-  /// Gives the rows of a joined cache back to its parts; it is not used any more.
-  virtual void part() {}
+  /// them back (unbatch), they must live and take no tokens of their own.
+  virtual std::unique_ptr<Cache> batch(std::span<Cache* const> parts) const = 0;
+  /// Gives the rows of a batched cache back to its parts; it is not used any more.
+  virtual void unbatch() {}
   /// The arrays that hold the state, for evaluation and for saving.
   virtual std::vector<mx::array> arrays() const = 0;
   /// While it has seen no more tokens than this, each has one slot of arrays() (axis 2), in order, so that any stretch
   /// of them can be copied; 0: arrays() make sense as a whole only.
-  virtual int sliceable_tokens() const { return 0; }
+  virtual int addressable_tokens() const { return 0; }
   /// The slots that arrays() would get for so many tokens; 0 where there are none.
   virtual int slots_for(int /*tokens*/) const { return 0; }
   /// Puts `arrays` (evaluated, shaped as arrays(), nobody else's) in the place of what a cache of one row has seen: the
@@ -76,9 +76,9 @@ class ModelCache {
   bool can_trim(int n) const;
   void trim(int n);
   ModelCache snapshot() const;
-  /// As Cache::join and part, of every layer; there is at least one part.
-  static ModelCache join(std::span<ModelCache* const> parts);
-  void part();
+  /// As Cache::batch and unbatch, of every layer; there is at least one part.
+  static ModelCache batch(std::span<ModelCache* const> parts);
+  void unbatch();
   std::vector<mx::array> arrays() const;
   size_t nbytes() const;
 

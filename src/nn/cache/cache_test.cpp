@@ -127,12 +127,12 @@ TEST_P(AttentionCaches, JoinedRowsGiveTheBitsOfRowsAlone) {
   for (const std::vector<int>& members : std::vector<std::vector<int>>{{0, 1, 2}, {2, 0}, {1}, {0, 1, 2}}) {
     std::vector<Cache*> rows;
     for (int row : members) rows.push_back(parts[row].get());
-    auto joined = rows.front()->join(rows);
+    auto batched = rows.front()->batch(rows);
     Tokens given = next;
     const mx::array order(members.begin(), {static_cast<int>(members.size())}, mx::int32);
     for (mx::array* x : {&given.q, &given.k, &given.v}) *x = mx::take(*x, order, 0);
-    const mx::array out = attend(dynamic_cast<AttentionCache&>(*joined), given);
-    joined->part();
+    const mx::array out = attend(dynamic_cast<AttentionCache&>(*batched), given);
+    batched->unbatch();
     for (size_t i = 0; i < members.size(); ++i) {
       const int row = members[i];
       const auto expected = numbers(attend(*alone[row], part(next, row, 0, 1)));
@@ -146,8 +146,8 @@ TEST(JoinedCache, RefusesRowsOfTwoKinds) {
   KVCache full(1), pair(2);
   RotatingKVCache rotating(1, 8);
   std::vector<Cache*> kinds{&full, &rotating}, rows{&full, &pair};
-  EXPECT_THROW(full.join(kinds), Error);
-  EXPECT_THROW(full.join(rows), Error);
+  EXPECT_THROW(full.batch(kinds), Error);
+  EXPECT_THROW(full.batch(rows), Error);
 }
 
 TEST_P(AttentionCaches, ASnapshotIsNotTouchedByLaterTokens) {
@@ -258,14 +258,14 @@ TEST(RecurrentCacheState, JoinsAndGivesBackItsRows) {
   second.set_state(0, mx::array({3.0F, 4.0F}, {1, 2}));
   second.advance(Positions({0}, 2));
   const std::vector<Cache*> parts{&second, &fresh, &first};
-  auto joined = second.join(parts);
-  EXPECT_EQ(joined->positions(), (std::vector<int>{2, 0, 5}));
-  auto& state = dynamic_cast<RecurrentCache&>(*joined);
+  auto batched = second.batch(parts);
+  EXPECT_EQ(batched->positions(), (std::vector<int>{2, 0, 5}));
+  auto& state = dynamic_cast<RecurrentCache&>(*batched);
   EXPECT_EQ(numbers(*state.state(0)), (std::vector<float>{3, 4, 0, 0, 1, 2}));
   EXPECT_FALSE(state.state(1));
   state.set_state(0, mx::multiply(*state.state(0), mx::array(10.0F)));
-  state.advance(Positions(joined->positions(), 1));
-  joined->part();
+  state.advance(Positions(batched->positions(), 1));
+  batched->unbatch();
   EXPECT_EQ(numbers(*first.state(0)), (std::vector<float>{10, 20}));
   EXPECT_EQ(numbers(*second.state(0)), (std::vector<float>{30, 40}));
   EXPECT_EQ(first.positions(), std::vector<int>{6});

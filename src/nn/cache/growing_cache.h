@@ -19,7 +19,7 @@ class GrowingCache : public AttentionCache {
   bool can_trim(int n) const override;
   void trim(int n) override;
   std::vector<mx::array> arrays() const override { return buffers_; }
-  int sliceable_tokens() const override { return std::numeric_limits<int>::max(); }
+  int addressable_tokens() const override { return std::numeric_limits<int>::max(); }
   int slots_for(int tokens) const override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
   AttentionMask mask(const Positions& positions) const override;

@@ -41,7 +41,7 @@ mx::array QuantizedKVCache::attend(const mx::array& queries, const mx::array& ke
                 fmt::format("[cache] heads of {} cannot be packed in groups of {}", head_dim, group_size_));
   }
   std::vector<mx::array> parts = mx::quantize(keys, group_size_, bits_);
-  for (auto& part : mx::quantize(values, group_size_, bits_)) parts.push_back(part);
+  for (auto& part : mx::quantize(values, group_size_, bits_)) parts.push_back(unbatch);
   std::vector<mx::array> all = append(parts, positions);
   for (auto& view : all) view = mx::expand_dims(view, 2);  // the query heads of a group share them
 

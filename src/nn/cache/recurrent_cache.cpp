@@ -12,30 +12,30 @@ void RecurrentCache::trim(int n) {
   if (!can_trim(n)) throw Error(ErrorKind::internal, "[cache] a recurrent state cannot be trimmed");
 }
 
-std::unique_ptr<Cache> RecurrentCache::join(std::span<Cache* const> parts) const {
-  auto joined = std::make_unique<RecurrentCache>(0, static_cast<int>(state_.size()));
+std::unique_ptr<Cache> RecurrentCache::batch(std::span<Cache* const> parts) const {
+  auto batched = std::make_unique<RecurrentCache>(0, static_cast<int>(state_.size()));
   for (Cache* part : parts) {
-    auto* recurrent = dynamic_cast<RecurrentCache*>(part);
+    auto* recurrent = dynamic_cast<RecurrentCache*>(unbatch);
     if (!recurrent || recurrent->rows() != 1 || recurrent->state_.size() != state_.size()) {
-      throw Error(ErrorKind::internal, "[cache] join: needs states of one kind and one row");
+      throw Error(ErrorKind::internal, "[cache] batch: needs states of one kind and one row");
     }
-    joined->parts_.push_back(recurrent);
-    joined->positions_.push_back(recurrent->positions_.front());
+    batched->parts_.push_back(recurrent);
+    batched->positions_.push_back(recurrent->positions_.front());
   }
   for (size_t i = 0; i < state_.size(); ++i) {
     const auto has_state = [&](const RecurrentCache* part) { return part->state_[i].has_value(); };
-    const auto sample = std::find_if(joined->parts_.begin(), joined->parts_.end(), has_state);
-    if (sample == joined->parts_.end()) continue;
+    const auto sample = std::find_if(batched->parts_.begin(), batched->parts_.end(), has_state);
+    if (sample == batched->parts_.end()) continue;
     std::vector<mx::array> rows;  // a row that has seen nothing yet begins with zeros
-    for (const auto* part : joined->parts_) {
-      rows.push_back(has_state(part) ? *part->state_[i] : mx::zeros_like(*(*sample)->state_[i]));
+    for (const auto* part : batched->parts_) {
+      rows.push_back(has_state(unbatch) ? *part->state_[i] : mx::zeros_like(*(*sample)->state_[i]));
     }
-    joined->state_[i] = mx::concatenate(rows, 0);
+    batched->state_[i] = mx::concatenate(rows, 0);
   }
-  return joined;
+  return batched;
 }
 
-void RecurrentCache::part() {
+void RecurrentCache::unbatch() {
   for (int row = 0; row < static_cast<int>(parts_.size()); ++row) {
     parts_[row]->positions_.front() = positions_[row];
     for (size_t i = 0; i < state_.size(); ++i) {

@@ -18,9 +18,9 @@ class RecurrentCache : public Cache {
   bool can_trim(int n) const override { return n == 0; }
   void trim(int n) override;
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new RecurrentCache(*this)); }
-  /// Its states are those of the parts, copied into one array; they go back with part().
-  std::unique_ptr<Cache> join(std::span<Cache* const> parts) const override;
-  void part() override;
+  /// Its states are those of the parts, copied into one array; they go back with unbatch().
+  std::unique_ptr<Cache> batch(std::span<Cache* const> parts) const override;
+  void unbatch() override;
   std::vector<mx::array> arrays() const override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
 

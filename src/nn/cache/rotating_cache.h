@@ -19,7 +19,7 @@ class RotatingKVCache : public AttentionCache {
   void trim(int n) override;
   std::unique_ptr<Cache> snapshot() const override;
   std::vector<mx::array> arrays() const override { return buffers_; }
-  int sliceable_tokens() const override { return window_; }
+  int addressable_tokens() const override { return window_; }
   int slots_for(int tokens) const override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
   AttentionMask mask(const Positions& positions) const override;

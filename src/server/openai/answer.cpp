@@ -27,9 +27,9 @@ ApiError api_error(const FailedEvent& failed) {
 }
 
 /// One answer under way. The worker's thread queues events; all the rest happens in tasks of the exchange.
-class Answer : public std::enable_shared_from_this<Answer> {
+class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
  public:
-  Answer(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan);
+  AnswerSession(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan);
 
   void start();
 
@@ -66,7 +66,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   std::optional<AnswerDocument> document_;
   bool streaming_ = false;  // the head was sent
   bool ended_ = false;
-  bool quiet_ = true;       // nothing was sent since the last tick
+  bool quiet_ = true;  // nothing was sent since the last tick
   size_t open_rows_;
 
   std::mutex mutex_;  // of what follows
@@ -75,7 +75,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   bool started_ = false;  // the engine began
 };
 
-Answer::Answer(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan)
+AnswerSession::AnswerSession(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan)
     : context_(context), exchange_(std::move(exchange)), plan_(std::move(plan)), open_rows_(plan_.choices.size()) {
   if (plan_.stream) {
     stream_.emplace(plan_.head, plan_.include_usage);
@@ -93,7 +93,7 @@ Answer::Answer(ServerContext& context, std::shared_ptr<Exchange> exchange, Answe
   }
 }
 
-void Answer::start() {
+void AnswerSession::start() {
   const auto self = shared_from_this();
   // The tickets are handed out on this thread, so what comes of them waits until all are there.
   {
@@ -116,7 +116,7 @@ void Answer::start() {
   }
 }
 
-void Answer::on_event(size_t choice, const Event& event) {
+void AnswerSession::on_event(size_t choice, const Event& event) {
   {
     const std::lock_guard lock(mutex_);
     if (std::holds_alternative<PrefillEvent>(event) && std::exchange(started_, true)) return;
@@ -126,7 +126,7 @@ void Answer::on_event(size_t choice, const Event& event) {
   exchange_->post([self = shared_from_this()] { self->drain(); });
 }
 
-void Answer::drain() {
+void AnswerSession::drain() {
   std::vector<std::pair<size_t, Event>> events;
   {
     const std::lock_guard lock(mutex_);
@@ -139,7 +139,7 @@ void Answer::drain() {
   if (!ended_) flush();
 }
 
-void Answer::take(size_t choice, const Event& event) {
+void AnswerSession::take(size_t choice, const Event& event) {
   Row& row = rows_[choice];
   if (const auto* failed = std::get_if<FailedEvent>(&event)) return fail(api_error(*failed));
   if (std::holds_alternative<PrefillEvent>(event)) return open_stream();
@@ -155,7 +155,7 @@ void Answer::take(size_t choice, const Event& event) {
   }
 }
 
-void Answer::add(size_t choice, AnswerDelta delta) {
+void AnswerSession::add(size_t choice, AnswerDelta delta) {
   if (delta.empty()) return;
   if (stream_) {
     open_stream();
@@ -165,7 +165,7 @@ void Answer::add(size_t choice, AnswerDelta delta) {
   }
 }
 
-void Answer::echo(size_t choice, const std::vector<TokenEvent>& scored) {
+void AnswerSession::echo(size_t choice, const std::vector<TokenEvent>& scored) {
   Row& row = rows_[choice];
   std::vector<ScoredToken> scores;
   int64_t offset = 0;
@@ -181,14 +181,14 @@ void Answer::echo(size_t choice, const std::vector<TokenEvent>& scored) {
   add(choice, row.choice.echo(std::exchange(row.echo, {}), std::move(scores)));
 }
 
-void Answer::open_stream() {
+void AnswerSession::open_stream() {
   if (!stream_ || std::exchange(streaming_, true)) return;
   for (size_t i = 0; i < rows_.size(); ++i) stream_->open(static_cast<int>(i));
   quiet_ = false;
   exchange_->begin(stream_head(stream_->take()));
 }
 
-void Answer::close(size_t choice, const DoneEvent& done) {
+void AnswerSession::close(size_t choice, const DoneEvent& done) {
   Row& row = rows_[choice];
   add(choice, row.choice.finish(done));
   row.done = done;
@@ -204,7 +204,7 @@ void Answer::close(size_t choice, const DoneEvent& done) {
   if (--open_rows_ == 0) complete();
 }
 
-void Answer::complete() {
+void AnswerSession::complete() {
   AnswerUsage usage;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Usage& one = rows_[i].choice.usage();
@@ -216,8 +216,8 @@ void Answer::complete() {
     usage.reasoning_tokens += rows_[i].choice.reasoning_tokens();
   }
   const Timings& timings = rows_.front().done->timings;
-  context_.metrics.count_answer({usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, timings.queued_s,
-                                 timings.first_token_s});
+  context_.metrics.count_answer(
+      {usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, timings.queued_s, timings.first_token_s});
   log::info("answer", {{"request_id", exchange_->request_id()},
                        {"model", plan_.model->info().ref.name},
                        {"prompt_tokens", usage.prompt_tokens},
@@ -238,7 +238,7 @@ void Answer::complete() {
   end();
 }
 
-void Answer::fail(const ApiError& error) {
+void AnswerSession::fail(const ApiError& error) {
   const HttpResponse response = error_response(error, exchange_->request_id());
   if (streaming_) {
     stream_->fail(response.body);
@@ -250,19 +250,19 @@ void Answer::fail(const ApiError& error) {
   end();
 }
 
-void Answer::flush() {
+void AnswerSession::flush() {
   if (!stream_ || stream_->empty() || !streaming_) return;
   quiet_ = false;
   exchange_->send(stream_->take());
 }
 
-void Answer::cancel_all() {
+void AnswerSession::cancel_all() {
   for (Row& row : rows_) row.ticket.cancel();
   end();
 }
 
 /// Lets go of all that is large; the engine may hold this for some steps more.
-void Answer::end() {
+void AnswerSession::end() {
   if (std::exchange(ended_, true)) return;
   for (Row& row : rows_) {
     if (!row.done) row.ticket.cancel();
@@ -274,7 +274,7 @@ void Answer::end() {
       [model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(plan_.head.tokenizer, nullptr)] {});
 }
 
-bool Answer::keep_alive() {
+bool AnswerSession::keep_alive() {
   exchange_->post([self = shared_from_this()] {
     if (self->ended_) return;
     // A client that waits in the queue hears something, too.
@@ -290,7 +290,7 @@ bool Answer::keep_alive() {
 
 void run_answer(ServerContext& context, const ApiCall& call, AnswerPlan plan) {
   if (call.exchange->closed()) return;
-  std::make_shared<Answer>(context, call.exchange, std::move(plan))->start();
+  std::make_shared<AnswerSession>(context, call.exchange, std::move(plan))->start();
 }
 
 }  // namespace mlxk

@@ -42,10 +42,10 @@ class AnswerChoice {
   Completion completion_;
   PartFormatter formatter_{true};
   bool logprobs_, inline_reasoning_;
-  std::vector<ScoredToken> held_scores_;  // of tokens whose text was not shown yet
-  int64_t text_offset_ = 0;               // characters of the tokens so far
+  std::vector<ScoredToken> held_scores_;        // of tokens whose text was not shown yet
+  int64_t text_offset_ = 0;                     // characters of the tokens so far
   int64_t pushed_bytes_ = 0, shown_bytes_ = 0;  // of tokens and of content, since content began
-  bool in_content_ = false;  // what was shown last is content
+  bool in_content_ = false;                     // what was shown last is content
   int64_t tokens_ = 0;
   const char* finish_reason_ = nullptr;
   Usage usage_;

@@ -20,7 +20,9 @@ Json exactly(Json required, const Json& optional = Json::object()) {
   Json names = Json::array();
   for (const auto& [name, schema] : required.items()) names.push_back(name);
   required.update(optional);
-  return {{"type", "object"}, {"properties", std::move(required)}, {"required", std::move(names)},
+  return {{"type", "object"},
+          {"properties", std::move(required)},
+          {"required", std::move(names)},
           {"additionalProperties", false}};
 }
 
@@ -50,7 +52,10 @@ Json completion_logprobs() {
 
 /// What an answer and its chunks begin with.
 Json answer(const char* object, Json choice, Json usage, bool usage_always) {
-  Json required = {{"id", string()}, {"object", constant(object)}, {"created", count()}, {"model", string()},
+  Json required = {{"id", string()},
+                   {"object", constant(object)},
+                   {"created", count()},
+                   {"model", string()},
                    {"choices", list(std::move(choice))}};
   if (usage_always) {
     required["usage"] = std::move(usage);
@@ -133,20 +138,29 @@ Json transcription() {
                                 {"compression_ratio", real()},
                                 {"no_speech_prob", real()}},
                                {{"doubt", doubt}});
-  return exactly({{"text", string()}, {"usage", usage}},
-                 {{"task", one_of({"transcribe", "translate"})}, {"language", string()}, {"duration", seconds},
-                  {"words", list(word)}, {"segments", list(segment)}});
+  return exactly({{"text", string()}, {"usage", usage}}, {{"task", one_of({"transcribe", "translate"})},
+                                                          {"language", string()},
+                                                          {"duration", seconds},
+                                                          {"words", list(word)},
+                                                          {"segments", list(segment)}});
 }
 
 /// An event of a streamed transcript.
 Json transcription_event() {
   const Json details = exactly({{"audio_tokens", count()}, {"text_tokens", count()}});
-  const Json usage = exactly({{"type", constant("tokens")}, {"input_tokens", count()}, {"input_token_details", details},
-                              {"output_tokens", count()}, {"total_tokens", count()}});
+  const Json usage = exactly({{"type", constant("tokens")},
+                              {"input_tokens", count()},
+                              {"input_token_details", details},
+                              {"output_tokens", count()},
+                              {"total_tokens", count()}});
   return any_of({
       exactly({{"type", constant("transcript.text.delta")}, {"delta", string()}}, {{"segment_id", string()}}),
-      exactly({{"type", constant("transcript.text.segment")}, {"id", string()}, {"start", real()}, {"end", real()},
-               {"text", string()}, {"speaker", with(string(), {{"description", "Empty: who speaks is not known"}})}}),
+      exactly({{"type", constant("transcript.text.segment")},
+               {"id", string()},
+               {"start", real()},
+               {"end", real()},
+               {"text", string()},
+               {"speaker", with(string(), {{"description", "Empty: who speaks is not known"}})}}),
       exactly({{"type", constant("transcript.text.done")}, {"text", string()}, {"usage", usage}}),
   });
 }

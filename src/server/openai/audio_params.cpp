@@ -17,7 +17,7 @@ using namespace schema;
 using Use = FieldUse;
 using P = AudioParams;
 
-constexpr size_t kMostText = 64 << 10;
+constexpr size_t kMaxText = 64 << 10;
 
 void set_language(const Json& value, const char* field, P& params) {
   params.options.language = value;
@@ -69,9 +69,9 @@ std::vector<Field<P>> make_fields() {
        [](const Json& v, P& p) { p.model = v; }, true},
       {"language", Use::honoured, text(1, 32), "Code or name of what is spoken; absent: it is detected", read_language},
       {"languages", Use::honoured, array(text(1, 32), 0, 100), "One language, as language", read_languages},
-      {"prompt", Use::honoured, text(0, kMostText), "What was said before, as it were: spelling and style",
+      {"prompt", Use::honoured, text(0, kMaxText), "What was said before, as it were: spelling and style",
        [](const Json& v, P& p) { p.options.initial_prompt = v; }},
-      {"hotwords", Use::honoured, text(0, kMostText), "Names and terms that may come, before every window",
+      {"hotwords", Use::honoured, text(0, kMaxText), "Names and terms that may come, before every window",
        [](const Json& v, P& p) { p.options.hotwords = v; }},
       {"keywords", Use::honoured, array(text(1, 256), 0, 256), "The same as a list", read_keywords},
       {"response_format", Use::honoured,

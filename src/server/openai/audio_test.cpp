@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/testing/test_paths.h"
 #include "server/openai/audio_params.h"
 #include "server/testing/test_server.h"
 #include "tokenizer/base64.h"
@@ -18,7 +19,8 @@ std::string number(uint32_t value, int bytes) {
 
 /// So many seconds of speech, 16-bit PCM at 16 kHz. (A tone is taken for noise.)
 std::string wave(double seconds = 1) {
-  static const std::string speech = read_file(std::string(MLXK_SOURCE_DIR) + "/tests/data/speech/jfk.wav").substr(44);
+  static const std::string speech =
+      read_file(std::string(testing::kSourceDir) + "/tests/data/speech/jfk.wav").substr(44);
   const auto size = static_cast<uint32_t>(seconds * 32000);
   std::string samples;
   while (samples.size() < size) samples += speech;
@@ -96,8 +98,10 @@ TEST_F(AudioTest, GivesTheTimesThatAreAskedFor) {
   ASSERT_EQ(words["words"].size(), 1u) << words;
   EXPECT_EQ(words["words"][0]["word"], "heard");
   EXPECT_FALSE(words.contains("segments"));
-  const Json both = transcript({{"response_format", "verbose_json"}, {"timestamp_granularities[]", "word"},
-                                {"timestamp_granularities[]", "segment"}}, wave(3));
+  const Json both = transcript({{"response_format", "verbose_json"},
+                                {"timestamp_granularities[]", "word"},
+                                {"timestamp_granularities[]", "segment"}},
+                               wave(3));
   EXPECT_TRUE(both.contains("words") && both.contains("segments"));
 }
 

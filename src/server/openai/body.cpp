@@ -24,8 +24,6 @@ struct Broken {
 /// Builds the value as it is read, so that what is too much is refused before it is held.
 class Builder : public nlohmann::json_sax<Json> {
  public:
-  
-
   Json take() { return std::move(root_); }
 
   bool null() override { return add(nullptr); }

@@ -25,8 +25,7 @@ TEST(ParseObject, IsTheTextsValue) {
 }
 
 TEST(ParseObject, NamesThePlaceOfWhatIsBroken) {
-  EXPECT_EQ(refusal(""), (std::pair<std::string, std::string>{
-                             "", "Request body is not valid JSON: broken at byte 1"}));
+  EXPECT_EQ(refusal(""), (std::pair<std::string, std::string>{"", "Request body is not valid JSON: broken at byte 1"}));
   EXPECT_EQ(refusal("[1]").second, "Request body must be a JSON object");
   EXPECT_EQ(refusal("7").second, "Request body must be a JSON object");
   EXPECT_EQ(refusal(R"({"temperature":1e400})").first, "temperature");

@@ -91,9 +91,9 @@ TEST_F(EndpointsTest, ATemplateGetsMessagesAsTheyCame) {
   const auto prompt = one["prompt"].get<std::string>();
   EXPECT_NE(prompt.find("wizard"), std::string::npos) << prompt;
   EXPECT_EQ(server.post("/tokenize", {{"model", "tiny"}, {"content", prompt}})["tokens"], one["tokens"]);
-  const Json bare = server.post("/apply-template", {{"model", "tiny"},
-                                                    {"messages", {{{"role", "wizard"}, {"content", "ab"}}}},
-                                                    {"add_generation_prompt", false}});
+  const Json bare = server.post(
+      "/apply-template",
+      {{"model", "tiny"}, {"messages", {{{"role", "wizard"}, {"content", "ab"}}}}, {"add_generation_prompt", false}});
   EXPECT_LT(bare["prompt"].get<std::string>().size(), prompt.size());
 }
 

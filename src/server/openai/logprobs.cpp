@@ -93,9 +93,8 @@ void append_completion_logprobs(std::string& out, std::span<const ScoredToken> s
     }
   });
   out += R"(,"text_offset":)";
-  append_list(out, scores, [&](const ScoredToken& one) {
-    fmt::format_to(std::back_inserter(out), "{}", one.text_offset);
-  });
+  append_list(out, scores,
+              [&](const ScoredToken& one) { fmt::format_to(std::back_inserter(out), "{}", one.text_offset); });
   out += '}';
 }
 

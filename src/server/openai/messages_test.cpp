@@ -50,7 +50,8 @@ TEST(Messages, TextPartsAreOneText) {
 TEST(Messages, ArgumentsBecomeObjects) {
   const auto arguments = [](const std::string& text) -> Json {
     return chat(R"([{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":)"
-                R"({"name":"f")" + text + "}}]}]")
+                R"({"name":"f")" +
+                text + "}}]}]")
         .messages[0]["tool_calls"][0]["function"]["arguments"];
   };
   EXPECT_EQ(arguments(R"(,"arguments":"{\"a\":[1]}")"), (Json{{"a", {1}}}));

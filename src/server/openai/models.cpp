@@ -10,7 +10,7 @@ namespace {
 
 /// When the model came to this disk, in seconds since 1970; 0: unknown.
 int64_t created_at(const ModelRef& ref) {
-  struct stat facts {};
+  struct stat facts{};
   return stat((ref.path / "config.json").c_str(), &facts) == 0 ? facts.st_mtime : 0;
 }
 

@@ -17,9 +17,9 @@ struct Operation {
   const char* path;
   const char* id;
   const char* summary;
-  const char* request = nullptr;   // the body's schema
-  const char* answer = nullptr;    // of 200; null: none, see unbuilt and text
-  const char* chunk = nullptr;     // of a streamed answer
+  const char* request = nullptr;           // the body's schema
+  const char* answer = nullptr;            // of 200; null: none, see unbuilt and text
+  const char* chunk = nullptr;             // of a streamed answer
   std::initializer_list<int> errors = {};  // beyond those of every endpoint
 };
 
@@ -184,9 +184,12 @@ Json operation_object(const Operation& operation) {
 
 Json make_document() {
   Json schemas = {
-      {"ChatCompletionRequest", chat_schema()},   {"CompletionRequest", completion_schema()},
-      {"ModelName", model_name_schema()},         {"TokenizeRequest", tokenize_schema()},
-      {"DetokenizeRequest", detokenize_schema()}, {"ApplyTemplateRequest", apply_template_schema()},
+      {"ChatCompletionRequest", chat_schema()},
+      {"CompletionRequest", completion_schema()},
+      {"ModelName", model_name_schema()},
+      {"TokenizeRequest", tokenize_schema()},
+      {"DetokenizeRequest", detokenize_schema()},
+      {"ApplyTemplateRequest", apply_template_schema()},
       {"AudioForm", audio_schema()},
   };
   schemas.update(answer_schemas());

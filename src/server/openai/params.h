@@ -18,16 +18,16 @@ namespace mlxk {
 /// defaults of the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
 struct AnswerParams {
   std::string model;
-  Sampling sampling;              // without dry_breakers, which are the tokenizer's matter:
+  Sampling sampling;  // without dry_breakers, which are the tokenizer's matter:
   std::vector<std::string> dry_sequence_breakers;
   std::optional<int64_t> max_tokens;
   int n = 1;
   std::vector<std::string> stops;
   bool stream = false;
-  bool include_usage = false;     // stream_options
-  int top_logprobs = -1;          // as GenerateRequest
+  bool include_usage = false;  // stream_options
+  int top_logprobs = -1;       // as GenerateRequest
   std::optional<int64_t> deadline_ms;
-  AnswerGrammar grammar;          // response_format or grammar
+  AnswerGrammar grammar;  // response_format or grammar
 };
 
 struct ChatParams : AnswerParams {

@@ -15,8 +15,8 @@ constexpr size_t kMaxPrompts = 128;
 
 Json prompt_schema() {
   const Json id = integer(0, std::numeric_limits<int32_t>::max());
-  return any_of({text(), array(text(), 1, kMaxPrompts), array(id, 1, kMaxIds),
-                 array(array(id, 1, kMaxIds), 1, kMaxPrompts)});
+  return any_of(
+      {text(), array(text(), 1, kMaxPrompts), array(id, 1, kMaxIds), array(array(id, 1, kMaxIds), 1, kMaxPrompts)});
 }
 
 void read_prompt(const Json& value, CompletionParams& params) {

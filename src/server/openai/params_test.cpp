@@ -71,7 +71,8 @@ TEST(ParseChat, ReadsEveryFieldOfSampling) {
   const Sampling s = chat(R"("temperature":0.25,"top_p":0.5,"top_k":7,"min_p":0.125,"xtc_probability":0.5,
     "xtc_threshold":0.25,"repetition_penalty":1.5,"repetition_context_size":64,"presence_penalty":-2,
     "presence_context_size":0,"frequency_penalty":2,"frequency_context_size":9,"seed":-3,
-    "logit_bias":{"0":-100,"42":1.5})").sampling;
+    "logit_bias":{"0":-100,"42":1.5})")
+                         .sampling;
   EXPECT_EQ(s.temperature, 0.25F);
   EXPECT_EQ(s.top_p, 0.5F);
   EXPECT_EQ(s.top_k, 7);
@@ -137,9 +138,8 @@ TEST(ParseChat, ReadsGrammars) {
   EXPECT_EQ(grammar(R"("grammar":{"type":"regex","source":"[ab]+"})").kind, Kind::regex);
 }
 
-constexpr const char* kTools =
-    R"("tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object"}}},)"
-    R"({"type":"function","function":{"name":"b"}}])";
+constexpr const char* kTools = R"("tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object"}}},)"
+                               R"({"type":"function","function":{"name":"b"}}])";
 
 TEST(ParseChat, ReadsTools) {
   using Choice = ToolOptions::Choice;
@@ -288,12 +288,8 @@ const Bad kBadChatFields[] = {
 };
 
 const Bad kBadCompletionFields[] = {
-    {R"("echo":"yes")", "echo"},
-    {R"("logprobs":21)", "logprobs"},
-    {R"("logprobs":true)", "logprobs"},
-    {R"("best_of":2)", "best_of"},
-    {R"("best_of":0)", "best_of"},
-    {R"("suffix":"x")", "suffix"},
+    {R"("echo":"yes")", "echo"},   {R"("logprobs":21)", "logprobs"}, {R"("logprobs":true)", "logprobs"},
+    {R"("best_of":2)", "best_of"}, {R"("best_of":0)", "best_of"},    {R"("suffix":"x")", "suffix"},
 };
 
 template <class Cases, class Parse>
@@ -397,10 +393,9 @@ TEST(ParseCompletion, RefusesPromptsByPlace) {
   EXPECT_EQ(param("[[1],[\"a\"]]"), "prompt[1][0]");
   EXPECT_EQ(param("[[1],2]"), "prompt[1]");
   EXPECT_EQ(refusal([] { completion(R"("n":32,"prompt2":1)"); }).second, "accepted");
-  EXPECT_EQ(refusal([] {
-              parse_completion(parse_object(R"({"model":"m","n":32,"prompt":["a","b","c","d","e"]})"));
-            }).first,
-            "prompt");
+  EXPECT_EQ(
+      refusal([] { parse_completion(parse_object(R"({"model":"m","n":32,"prompt":["a","b","c","d","e"]})")); }).first,
+      "prompt");
 }
 
 TEST(ParseCompletion, ReadsItsOwnFields) {

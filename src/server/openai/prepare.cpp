@@ -3,8 +3,8 @@
 #include <chrono>
 
 #include "chat/dry_breakers.h"
-#include "server/openai/answer_room.h"
 #include "server/openai/answer_writer.h"
+#include "server/openai/max_new_tokens.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
@@ -56,19 +56,18 @@ AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params,
 }
 
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
-                               const ServedText& model, const std::vector<int32_t>& prompt,
-                               const std::string& param) {
+                               const ServedText& model, const std::vector<int32_t>& prompt, const std::string& param) {
   if (prompt.empty()) throw ApiError(ErrorKind::invalid, "the prompt has no tokens", param);
   GenerateRequest request;
-  request.max_tokens = answer_room(model.info().context_length, static_cast<int64_t>(prompt.size()), params.max_tokens,
-                                   context.default_max_tokens, param);
+  request.max_tokens = max_new_tokens_for(model.info().context_length, static_cast<int64_t>(prompt.size()),
+                                          params.max_tokens, context.default_max_tokens, param);
   request.prompt = prompt;
   request.sampling = params.sampling;
   if (params.sampling.dry_multiplier > 0) {
     request.sampling.dry_breakers = dry_breakers(*model.tokenizer(), params.dry_sequence_breakers);
   }
   // Only now is it known which ids there are.
-  naming("logit_bias", [&] { check_sampling(request.sampling, model.handle()->facts().vocab_size); });
+  blame_field("logit_bias", [&] { check_sampling(request.sampling, model.handle()->facts().vocab_size); });
   request.eos_token_ids = model.tokenizer()->eos_token_ids();
   request.max_tokens_named = params.max_tokens.has_value();
   request.top_logprobs = params.top_logprobs;
@@ -99,9 +98,10 @@ std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const An
   using Kind = AnswerGrammar::Kind;
   if (grammar.kind == Kind::none && !format) return nullptr;
   const bool json = grammar.kind == Kind::json_object || grammar.kind == Kind::json_schema;
-  return naming(grammar.kind == Kind::none ? "tools" : json ? "response_format" : "grammar", [&] {
-    return make_constraint(model.grammars(), grammar, tools, format, reasoning);
-  });
+  return blame_field(grammar.kind == Kind::none ? "tools"
+                     : json                     ? "response_format"
+                                                : "grammar",
+                     [&] { return make_constraint(model.grammars(), grammar, tools, format, reasoning); });
 }
 
 }  // namespace mlxk

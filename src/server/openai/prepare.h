@@ -41,7 +41,7 @@ void add_choices(AnswerPlan& plan, ChoicePlan first, int count);
 
 /// `act`, where what it throws as invalid becomes a refusal of the field `param`.
 template <class Act>
-auto naming(const char* param, Act act) {
+auto blame_field(const char* param, Act act) {
   try {
     return act();
   } catch (const ApiError&) {

@@ -107,9 +107,10 @@ std::string describe_type(std::string_view type, const Json& schema) {
   if (type == "string" && schema.contains("pattern")) return "a name of 1 to 64 letters, digits, _, . and -";
   if (type == "string") return counted("a string", schema, "minLength", "maxLength", "characters");
   if (type == "array") return counted("an array", schema, "minItems", "maxItems", "items");
-  if (type == "object") return schema.contains("maxProperties")
-                                   ? fmt::format("an object of at most {} keys", schema["maxProperties"].dump())
-                                   : "an object";
+  if (type == "object")
+    return schema.contains("maxProperties")
+               ? fmt::format("an object of at most {} keys", schema["maxProperties"].dump())
+               : "an object";
   if (type == "null") return "null";
   const std::string what = type == "integer" ? "an integer" : "a number";
   if (!schema.contains("minimum")) return what;
@@ -316,8 +317,8 @@ Checked check(const Json& schema, const Json& value) {
 }
 
 std::string shown(std::string_view text) {
-  constexpr size_t kMost = 40;
-  size_t end = std::min(text.size(), kMost);
+  constexpr size_t kMax = 40;
+  size_t end = std::min(text.size(), kMax);
   while (end > 0 && end < text.size() && (text[end] & 0xC0) == 0x80) --end;  // not within a character
   std::string quoted = "\"";
   for (const char c : text.substr(0, end)) quoted += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;

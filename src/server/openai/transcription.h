@@ -19,8 +19,8 @@ namespace mlxk {
 /// A recording that is to be transcribed for a request.
 struct Recording {
   std::unique_ptr<ByteSource> bytes;
-  std::string name;                  // in messages
-  std::string param = "file";        // the field at fault
+  std::string name;            // in messages
+  std::string param = "file";  // the field at fault
   TranscribeOptions options;
   std::optional<int64_t> deadline_ms;
 };

@@ -123,6 +123,7 @@ class FakeExchange : public Exchange {
   bool wait_for_text(const std::string& text) {
     return wait_for([&] { return body_.find(text) != std::string::npos; });
   }
+
  private:
   template <class Function>
   auto locked(Function&& function) const {
@@ -131,10 +132,18 @@ class FakeExchange : public Exchange {
   }
 
  public:
-  int status() const { return locked([this] { return heads_ ? head_.status : 0; }); }
-  HttpResponse head() const { return locked([this] { return head_; }); }
-  std::string body() const { return locked([this] { return body_; }); }
-  int heads() const { return locked([this] { return heads_; }); }
+  int status() const {
+    return locked([this] { return heads_ ? head_.status : 0; });
+  }
+  HttpResponse head() const {
+    return locked([this] { return head_; });
+  }
+  std::string body() const {
+    return locked([this] { return body_; });
+  }
+  int heads() const {
+    return locked([this] { return heads_; });
+  }
 
  private:
   template <class Condition>

@@ -23,8 +23,8 @@ inline std::string letter(int byte) {
   return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
 }
 
-inline constexpr const char* kSpecial[] = {"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
-                                           "</tool_call>"};
+inline constexpr const char* kSpecial[] = {"<|im_start|>", "<|im_end|>",  "<think>",
+                                           "</think>",     "<tool_call>", "</tool_call>"};
 
 inline constexpr const char* kTemplate =
     "{%- if tools %}<|im_start|>system\nTools: {% for tool in tools %}{{ tool | tojson }}\n{% endfor %}"
@@ -48,8 +48,13 @@ inline Json tokenizer_json() {
     merges.push_back(Json::array({left, right}));
   }
   for (const char* token : kSpecial) {
-    added.push_back({{"id", next++}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                     {"normalized", false}, {"special", true}});
+    added.push_back({{"id", next++},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   }
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
@@ -62,8 +67,14 @@ inline Json tokenizer_json() {
           {"post_processor", nullptr},
           {"decoder", byte_level},
           {"model",
-           {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-            {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"vocab", vocabulary},
+           {{"type", "BPE"},
+            {"dropout", nullptr},
+            {"unk_token", nullptr},
+            {"continuing_subword_prefix", nullptr},
+            {"end_of_word_suffix", nullptr},
+            {"fuse_unk", false},
+            {"byte_fallback", false},
+            {"vocab", vocabulary},
             {"merges", merges}}}};
 }
 }  // namespace tiny
@@ -76,11 +87,18 @@ inline void write_tiny_model(const std::filesystem::path& folder, int64_t contex
   const auto write = [&](const char* name, const std::string& text) {
     std::ofstream(folder / name, std::ios::binary) << text;
   };
-  write("config.json", dump_json({{"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}, {"hidden_size", 64},
-                                  {"num_hidden_layers", 1}, {"num_attention_heads", 1}, {"intermediate_size", 64},
-                                  {"rms_norm_eps", 1e-5}, {"vocab_size", 269}, {"max_position_embeddings", context}}));
+  write("config.json", dump_json({{"model_type", "llama"},
+                                  {"architectures", {"LlamaForCausalLM"}},
+                                  {"hidden_size", 64},
+                                  {"num_hidden_layers", 1},
+                                  {"num_attention_heads", 1},
+                                  {"intermediate_size", 64},
+                                  {"rms_norm_eps", 1e-5},
+                                  {"vocab_size", 269},
+                                  {"max_position_embeddings", context}}));
   write("tokenizer.json", dump_json(tiny::tokenizer_json()));
-  write("tokenizer_config.json", dump_json({{"tokenizer_class", "PreTrainedTokenizerFast"}, {"eos_token", "<|im_end|>"},
+  write("tokenizer_config.json", dump_json({{"tokenizer_class", "PreTrainedTokenizerFast"},
+                                            {"eos_token", "<|im_end|>"},
                                             {"chat_template", tiny::kTemplate}}));
   write("README.md", "---\nlibrary_name: mlx\ntags:\n- mlx\n---\n");
   std::string header = R"({"model.norm.weight":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}})";

@@ -14,12 +14,12 @@ namespace mlxk::testing {
 
 /// What a test sees of the fakes; any thread.
 struct FakeCounters {
-  std::atomic<int> models{0};           // alive
-  std::atomic<int> sequences{0};        // alive
-  std::atomic<int> wrong_thread{0};     // calls from another thread than the one that made the backend
-  std::atomic<int> most_together{0};    // sequences in one step
-  std::atomic<int> models_at_load{0};   // alive as the last load began
-  std::atomic<int> rests{0};            // of the backend
+  std::atomic<int> models{0};          // alive
+  std::atomic<int> sequences{0};       // alive
+  std::atomic<int> wrong_thread{0};    // calls from another thread than the one that made the backend
+  std::atomic<int> most_together{0};   // sequences in one step
+  std::atomic<int> models_at_load{0};  // alive as the last load began
+  std::atomic<int> rests{0};           // of the backend
 };
 
 /// First prompt tokens that make FakeSequence misbehave; any other prompt is answered with 0, 1, 2 … max_tokens - 1.

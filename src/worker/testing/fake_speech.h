@@ -23,7 +23,10 @@ struct FakeSpeechOptions {
 class FakeSpeechModel : public SpeechModel {
  public:
   explicit FakeSpeechModel(FakeSpeechOptions options = {}) : options_(options) {
-    facts_ = {.model_type = "whisper", .vocab_size = kVocabulary, .context_length = 448, .weight_bytes = 64,
+    facts_ = {.model_type = "whisper",
+              .vocab_size = kVocabulary,
+              .context_length = 448,
+              .weight_bytes = 64,
               .speech = SpeechFacts{80, 3000, 1500, 448}};
   }
   const ModelFacts& facts() const override { return facts_; }
@@ -44,13 +47,13 @@ class FakeSpeechModel : public SpeechModel {
 
  private:
   struct Window : Sequence {
-    explicit Window(SpeechRequest given) : request(std::move(given)), task(SpeechEnough{}) {}
+    explicit Window(SpeechRequest given) : request(std::move(given)), task(SpeechFinish{}) {}
     DoneEvent cancelled() const override { return {FinishReason::cancelled, {}, {}}; }
 
     /// Answers one task; true after the last.
     bool go_on() {
       if (!std::exchange(listened, true)) {
-        task = request.next(SpeechReady{});
+        task = request.next(SpeechEncoded{});
       } else if (const auto* detect = std::get_if<SpeechDetect>(&task)) {
         std::vector<float> probabilities(detect->languages.size(), 0.001F);
         probabilities.at(0) = 0.9F;
@@ -60,7 +63,7 @@ class FakeSpeechModel : public SpeechModel {
       } else if (const auto* align = std::get_if<SpeechAlign>(&task)) {
         task = request.next(alignment(*align));
       }
-      return std::holds_alternative<SpeechEnough>(task);
+      return std::holds_alternative<SpeechFinish>(task);
     }
 
     /// " heard" by bytes, as the first tokens of the vocabulary are.

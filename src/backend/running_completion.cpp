@@ -1,0 +1,140 @@
+#include "backend/running_completion.h"
+
+#include <fmt/format.h>
+#include <mlx/memory.h>
+#include <mlx/transforms.h>
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "backend/prompt_scores.h"
+#include "base/error.h"
+#include "kernels/phase.h"
+
+namespace mlxk {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
+    : request_(std::move(request)),
+      text_(request_.prompt),
+      cache_(model.make_cache(1)),
+      sampler_(request_.sampling, request_.prompt),
+      limit_(request_.max_tokens),
+      owes_scores_(request_.prompt_logprobs) {
+  usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+  if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
+  // Room for the prompt and the first tokens at once: every growth holds a layer's cache twice, and leaves holes.
+  constexpr int64_t kExpectedAnswer = 256, kMaxExpected = 1 << 17;
+  const int64_t expected = usage_.prompt_tokens + std::min(limit_, kExpectedAnswer);
+  cache_.expect(static_cast<int>(std::min(expected, kMaxExpected)));
+}
+
+mx::array RunningCompletion::prompt_ids(int64_t begin, int64_t end) const {
+  return mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32);
+}
+
+bool RunningCompletion::restore(PrefixCache& kept) {
+  if (!shares(kept)) return false;
+  const PrefixMatch match = kept.find(request_);
+  const int64_t gained = std::max<int64_t>(0, match.usable - prefilled_);
+  kept.count(looked_up_ ? 0 : usage_.prompt_tokens, gained);
+  looked_up_ = true;
+  stop_at(match.known);  // here kept prompts go on otherwise: what was before may come again
+  if (gained == 0) return false;
+  kept.restore(match, cache_);
+  usage_.cached_tokens += gained;
+  prefilled_ = match.usable;
+  return true;
+}
+
+void RunningCompletion::prefill(Model& model, PrefixCache& kept, int64_t most,
+                                const std::function<void(const Event&)>& sink) {
+  const PhaseScope phase(Phase::prefill);
+  if (request_.prompt_logprobs) {
+    constexpr int64_t kMaxLogits = int64_t{16} << 20;  // 64 MiB of them at a time
+    most = std::clamp<int64_t>(kMaxLogits / model.vocab_size(), 1, most);
+  }
+  int64_t end = std::min(prefilled_ + most, usage_.prompt_tokens - 1);
+  bool wanted = false;  // the state at the end
+  if (kept.on()) {
+    end = std::min<int64_t>(end, kept.next_stop(static_cast<int>(prefilled_)));
+    const auto stop = stops_.upper_bound(prefilled_);
+    wanted = stop != stops_.end() && *stop <= end && kept.needs_state(*stop);
+    if (wanted) end = *stop;
+  }
+  bool finite = true;
+  if (end > prefilled_) {
+    // Where nobody asks for the logits of these positions, only the caches are evaluated.
+    const auto logits =
+        model.forward({.ids = prompt_ids(prefilled_, end), .last_only = !request_.prompt_logprobs}, cache_);
+    auto wanted_arrays = cache_.arrays();
+    if (request_.prompt_logprobs) wanted_arrays.push_back(logits);
+    mx::eval(wanted_arrays);
+    model.check_weights();
+    if (request_.prompt_logprobs) {
+      const auto next = std::span(request_.prompt)
+                            .subspan(static_cast<size_t>(prefilled_) + 1, static_cast<size_t>(end - prefilled_));
+      finite = score_tokens(logits, next, request_.top_logprobs, scores_);
+    }
+  }
+  mx::clear_cache();
+  if (!finite)
+    return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
+  const bool moved = end > prefilled_;
+  prefilled_ = end;
+  if (moved) {
+    if (kept.on()) kept.save(request_, cache_, wanted || end == usage_.prompt_tokens - 1);
+    sink(progress());
+  }
+  if (!owes_scores_ || end < usage_.prompt_tokens - 1) return;
+  owes_scores_ = false;
+  sink(PromptEvent{std::exchange(scores_, {})});
+}
+
+SamplerRow RunningCompletion::wanted(int row, int vocab) {
+  SamplerRow wanted{&sampler_, row, {}, request_.top_logprobs};
+  if (request_.constraint) wanted.allowed = allowed_bits(*request_.constraint, vocab);
+  return wanted;
+}
+
+void RunningCompletion::take(const Sample& sample, const std::function<void(const Event&)>& sink) {
+  if (!sample.finite()) {
+    return fail(fmt::format("the model's logits are not finite at token {}", usage_.completion_tokens + 1), sink);
+  }
+  const bool last = !goes_on();
+  const int32_t token = sample.value();
+  text_.push_back(token);
+  if (usage_.completion_tokens++ == 0) {
+    timings_.first_token_s = seconds_since(start_);
+    first_token_ = Clock::now();
+  }
+  const auto& eos = request_.eos_token_ids;
+  ended_ = last || std::find(eos.begin(), eos.end(), token) != eos.end();
+  if (std::find(eos.begin(), eos.end(), token) != eos.end()) return sink(done(FinishReason::stop));
+  sink(sample.event());
+  if (request_.constraint && !request_.constraint->accept(token)) {
+    return fail(fmt::format("token {} breaks the grammar", token), sink);
+  }
+  if (last) sink(done(FinishReason::length));
+}
+
+void RunningCompletion::fail(const std::string& message, const std::function<void(const Event&)>& sink) {
+  ended_ = true;
+  sink(FailedEvent{ErrorKind::internal, message});
+}
+
+DoneEvent RunningCompletion::done(FinishReason reason) const {
+  Timings timings = timings_;
+  if (usage_.completion_tokens > 0) timings.decode_s = seconds_since(first_token_);
+  return {reason, usage_, timings};
+}
+
+}  // namespace mlxk

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "nn/cache/attention_cache.h"
+
+namespace mlxk {
+
+/// The caches of several sequences (one kind, one row each) as the rows of one. Their keys and values stay where they
+/// are: rows join and leave without a copy, and each grows by itself.
+class BatchedAttentionCache : public AttentionCache {
+ public:
+  /// `parts` must outlive it, and take no tokens of their own meanwhile.
+  explicit BatchedAttentionCache(std::span<Cache* const> parts);
+
+  std::string_view kind() const override { return parts_.front()->kind(); }
+  bool can_trim(int n) const override;
+  void trim(int n) override;
+  /// Throws internal: snapshots are taken of the sequences' own caches.
+  std::unique_ptr<Cache> snapshot() const override;
+  std::vector<mx::array> arrays() const override;
+  /// Throws internal, as snapshot.
+  void restore(std::vector<mx::array> arrays, int tokens) override;
+  /// None: each row has its own (by_rows).
+  AttentionMask mask(const Positions&) const override { return {}; }
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
+                   const AttentionMask& mask, const Positions& positions) override;
+  bool has_slots(const Positions& positions) const override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
+
+  /// What `step` gives for each row by itself (its cache, its number, where its tokens stand), one below the other.
+  mx::array by_rows(const Positions& positions,
+                    const std::function<mx::array(AttentionCache& part, int row, const Positions& at)>& step);
+
+ private:
+  static Positions of_row(const Positions& positions, int row);
+
+  std::vector<AttentionCache*> parts_;
+};
+
+}  // namespace mlxk

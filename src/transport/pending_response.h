@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "transport/exchange.h"
+#include "transport/loop.h"
+#include "transport/response_head.h"
+
+namespace mlxk {
+
+/// The bytes of one answer on their way from any thread to the connection, which takes them on the I/O thread.
+class PendingResponse {
+ public:
+  /// `wake` runs on the I/O thread after something has changed here.
+  PendingResponse(std::shared_ptr<Loop> loop, AnswerFormat format, size_t max_unsent, std::function<void()> wake);
+
+  /// A handle for the handler. Once it is gone without a complete answer, abandoned() is true.
+  static std::shared_ptr<Exchange> make_exchange(std::shared_ptr<PendingResponse> answer);
+
+  // From any thread: see Exchange.
+  const std::string& request_id() const { return format_.request_id; }
+  void respond(HttpResponse response);
+  void begin(HttpResponse head);
+  void send(std::string bytes);
+  void finish();
+  void abandon();
+  size_t unsent_bytes() const;
+  bool closed() const;
+  void on_close(std::function<void()> gone);
+  void post(std::function<void()> task) { loop_->post(std::move(task)); }
+
+  // For the connection, on the I/O thread.
+  struct State {
+    bool begun = false;       // the head is among the bytes taken so far
+    bool complete = false;    // so is the last byte
+    bool abandoned = false;   // nobody will complete it
+    bool overflowed = false;  // the client did not read a streamed answer
+    bool keep_alive = true;   // what the head says
+    int status = 0;
+  };
+  /// Moves the bytes that wait to the end of `out`, and says where the answer stands with them.
+  State take(std::list<std::string>& out);
+  /// Of the bytes that were taken `count` have been written.
+  void written(size_t count);
+  /// All bytes written so far.
+  size_t total_written() const;
+  /// The client has gone: runs what on_close was given, and takes nothing more.
+  void close();
+  /// The answer was written whole: forgets what on_close was given.
+  void deliver();
+
+ private:
+  enum class Stage { waiting, streaming, complete };
+  void push(std::string bytes);
+  void wake();
+
+  const std::shared_ptr<Loop> loop_;
+  AnswerFormat format_;
+  const size_t max_unsent_;
+  const std::function<void()> wake_;
+
+  mutable std::mutex mutex_;
+  Stage stage_ = Stage::waiting;
+  Framing framing_ = Framing::length;
+  int status_ = 0;
+  bool closed_ = false, delivered_ = false, abandoned_ = false, overflowed_ = false, waking_ = false;
+  size_t unsent_ = 0, written_ = 0;
+  std::list<std::string> queue_;
+  std::vector<std::function<void()>> gone_;
+};
+
+}  // namespace mlxk
