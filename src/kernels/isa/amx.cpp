@@ -2,5 +2,6 @@
 #define MLXK_KERNELS kernels_amx
 #define MLXK_TILES
 #include "kernels/isa/simd_avx512.h"
-#include "kernels/isa/table.inc"
 #include "kernels/isa/tiles_amx.h"
+// The table is last: it uses what the others declare.
+#include "kernels/isa/table.inc"
