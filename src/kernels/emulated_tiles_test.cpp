@@ -3,5 +3,6 @@
 #define MLXK_KERNELS kernels_emulated_tiles
 #define MLXK_TILES
 #include "kernels/isa/simd_generic.h"
-#include "kernels/isa/table.inc"
 #include "kernels/isa/tiles_emulated.h"
+// The table is last: it uses what the others declare.
+#include "kernels/isa/table.inc"
