@@ -3,8 +3,8 @@
 
 #include <random>
 
-#include "kernels/attention.h"
-#include "kernels/cpu_features.h"
+#include "cpu/attention.h"
+#include "cpu/features.h"
 
 namespace mlxk {
 namespace {

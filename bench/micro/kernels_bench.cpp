@@ -5,11 +5,11 @@
 #include <cstring>
 #include <random>
 
+#include "cpu/features.h"
+#include "cpu/matmul.h"
+#include "cpu/phase.h"
+#include "cpu/threads.h"
 #include "kernels/cpu_attention.h"
-#include "kernels/cpu_features.h"
-#include "kernels/matmul.h"
-#include "kernels/phase.h"
-#include "kernels/threads.h"
 #include "mlx/mlx.h"
 
 namespace mlxk {

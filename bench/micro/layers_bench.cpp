@@ -1,9 +1,9 @@
 // Convolutions and mixtures of experts beside libmlx's own: "libmlx" in the name is the peer.
 #include <benchmark/benchmark.h>
 
+#include "cpu/phase.h"
 #include "kernels/cpu_conv.h"
 #include "kernels/cpu_experts.h"
-#include "kernels/phase.h"
 #include "mlx/mlx.h"
 
 namespace mlxk {

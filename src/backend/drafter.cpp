@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "kernels/phase.h"
+#include "cpu/phase.h"
 
 namespace mlxk {
 

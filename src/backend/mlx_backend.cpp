@@ -17,7 +17,7 @@
 #include "backend/prefix_files.h"
 #include "base/error.h"
 #include "convert/convert.h"
-#include "kernels/cpu_features.h"
+#include "cpu/features.h"
 #include "kernels/cpu_op.h"
 #include "models/load.h"
 

@@ -19,8 +19,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cpu/features.h"
 #include "hub/digest.h"
-#include "kernels/cpu_features.h"
 #include "kernels/cpu_op.h"
 
 namespace mlxk {

@@ -10,7 +10,7 @@
 
 #include "backend/prompt_scores.h"
 #include "base/error.h"
-#include "kernels/phase.h"
+#include "cpu/phase.h"
 
 namespace mlxk {
 

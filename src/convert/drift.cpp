@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "kernels/phase.h"
+#include "cpu/phase.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "models/load.h"

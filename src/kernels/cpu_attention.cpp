@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "base/error.h"
-#include "kernels/attention.h"
-#include "kernels/cpu_features.h"
+#include "cpu/attention.h"
+#include "cpu/features.h"
+#include "cpu/threads.h"
 #include "kernels/cpu_op.h"
-#include "kernels/threads.h"
 #include "mlx/ops.h"
 
 namespace mlxk {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cpu/rotation.h"
 #include "kernels/cpu_ops.h"
-#include "kernels/rotation.h"
 #include "mlx/array.h"
 
 namespace mlxk {

@@ -5,7 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "kernels/conv.h"
+#include "cpu/conv.h"
 #include "kernels/cpu_op.h"
 #include "kernels/cpu_ops.h"
 #include "mlx/ops.h"

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/cpu_features.h"
-#include "kernels/threads.h"
+#include "cpu/features.h"
+#include "cpu/threads.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 

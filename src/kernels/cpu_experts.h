@@ -3,8 +3,8 @@
 #include <memory>
 #include <optional>
 
+#include "cpu/experts.h"
 #include "kernels/cpu_ops.h"
-#include "kernels/experts.h"
 
 namespace mlxk {
 

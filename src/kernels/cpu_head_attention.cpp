@@ -5,11 +5,11 @@
 #include <stdexcept>
 #include <utility>
 
-#include "kernels/attention.h"
-#include "kernels/cpu_features.h"
+#include "cpu/attention.h"
+#include "cpu/features.h"
+#include "cpu/phase.h"
+#include "cpu/threads.h"
 #include "kernels/cpu_op.h"
-#include "kernels/phase.h"
-#include "kernels/threads.h"
 
 namespace mlxk {
 
@@ -46,15 +46,15 @@ void attend_in_shorts(const float* q, const float* k, const float* v, const mx::
   const int64_t dim = width / heads, most = std::max<int64_t>(1, length / kFewestQueries);
   const int64_t wanted = (kHeadsAThread * kernel_threads() + batch * heads - 1) / (batch * heads);
   const int64_t pieces = std::clamp<int64_t>(wanted, 1, most), each = (length + pieces - 1) / pieces;
-  const auto bytes = static_cast<size_t>(kernels.short_attention_scratch(tokens, dim));
+  const auto bytes = static_cast<size_t>(kernels.i16_attention_scratch(tokens, dim));
   parallel_for(batch * heads * pieces, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t b = item / (heads * pieces), h = item / pieces % heads, first = item % pieces * each;
       const int64_t count = std::min(each, length - first), at = (b * length + first) * width + h * dim;
       const HeadSpan key_span{k + b * tokens * width + h * dim, width, tokens, kFloat32};
       const HeadSpan value_span{v + b * tokens * width + h * dim, width, tokens, kFloat32};
-      kernels.short_attention(&key_span, &value_span, dim, q + at, width, count, scale, y + at, width,
-                              attention_scratch(thread).bytes(bytes));
+      kernels.i16_attention(&key_span, &value_span, dim, q + at, width, count, scale, y + at, width,
+                            attention_scratch(thread).bytes(bytes));
     }
   });
 }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu_features.h"
-#include "kernels/threads.h"
+#include "cpu/features.h"
+#include "cpu/threads.h"
 #include "mlx/transforms.h"
 
 namespace mlxk {

@@ -1,7 +1,7 @@
 #include "kernels/cpu_norm.h"
 
-#include "kernels/cpu_features.h"
-#include "kernels/threads.h"
+#include "cpu/features.h"
+#include "cpu/threads.h"
 
 namespace mlxk {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/scratch.h"
+#include "cpu/scratch.h"
 #include "mlx/array.h"
 #include "mlx/primitives.h"
 

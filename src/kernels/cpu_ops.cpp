@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/cpu_features.h"
+#include "cpu/features.h"
+#include "cpu/matmul.h"
+#include "cpu/threads.h"
 #include "kernels/cpu_op.h"
-#include "kernels/matmul.h"
-#include "kernels/threads.h"
 #include "mlx/transforms.h"
 
 namespace mlxk {

@@ -4,9 +4,9 @@
 #include <optional>
 #include <vector>
 
+#include "cpu/matmul.h"
+#include "cpu/phase.h"
 #include "kernels/cpu_op.h"
-#include "kernels/matmul.h"
-#include "kernels/phase.h"
 #include "mlx/array.h"
 
 namespace mlxk {

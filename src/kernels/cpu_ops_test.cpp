@@ -4,9 +4,9 @@
 
 #include <cstring>
 
+#include "cpu/threads.h"
 #include "kernels/cpu_attention.h"
 #include "kernels/cpu_op.h"
-#include "kernels/threads.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"

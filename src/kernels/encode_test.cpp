@@ -5,11 +5,11 @@
 #include <random>
 #include <vector>
 
-#include "kernels/cpu_features.h"
+#include "cpu/features.h"
+#include "cpu/phase.h"
+#include "cpu/scratch.h"
 #include "kernels/cpu_head_attention.h"
 #include "kernels/cpu_ops.h"
-#include "kernels/phase.h"
-#include "kernels/scratch.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
@@ -36,7 +36,7 @@ std::vector<float> product(const CpuKernels& kernels, const std::vector<float>& 
   shorts.scales = scales.data();
   for (int64_t r = 0; r < n; ++r) kernels.i16_row(x.data() + r * columns, columns, &shorts, r);
   Scratch scratch;
-  void* memory = scratch.bytes(static_cast<size_t>(kernels.short_scratch(columns)));
+  void* memory = scratch.bytes(static_cast<size_t>(kernels.i16_scratch(columns)));
   const FloatWeight weight{w.data(), rows, columns, columns, kFloat32};
   const int64_t panels = (rows + kernels.lanes - 1) / kernels.lanes, middle = panels / 2;
   kernels.i16_panels(&weight, bias, &shorts, n, 0, middle, y.data(), rows, memory);
@@ -100,8 +100,8 @@ TEST(EncodeAttention, IsNearTheDefinition) {
     const HeadSpan keys{k.data(), dim, tokens, kFloat32}, values{v.data(), dim, tokens, kFloat32};
     std::vector<float> y(static_cast<size_t>(queries * dim));
     Scratch scratch;
-    kernels->short_attention(&keys, &values, dim, q.data(), dim, queries, 0.2F, y.data(), dim,
-                             scratch.bytes(static_cast<size_t>(kernels->short_attention_scratch(tokens, dim))));
+    kernels->i16_attention(&keys, &values, dim, q.data(), dim, queries, 0.2F, y.data(), dim,
+                           scratch.bytes(static_cast<size_t>(kernels->i16_attention_scratch(tokens, dim))));
     for (int i = 0; i < queries; ++i) {
       std::vector<double> weights;
       double total = 0;

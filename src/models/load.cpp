@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
+#include "cpu/threads.h"
 #include "json/json.h"
-#include "kernels/threads.h"
 #include "models/registry.h"
 #include "models/weight_files.h"
 #include "probe/limits.h"

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/phase.h"
+#include "cpu/phase.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"

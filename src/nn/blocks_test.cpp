@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "kernels/phase.h"
+#include "cpu/phase.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "nn/cache/kv_cache.h"

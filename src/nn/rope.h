@@ -3,7 +3,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/rotation.h"
+#include "cpu/rotation.h"
 #include "mlx/array.h"
 #include "nn/positions.h"
 #include "nn/rope_settings.h"

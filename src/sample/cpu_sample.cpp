@@ -5,8 +5,8 @@
 #include <limits>
 #include <span>
 
+#include "cpu/threads.h"
 #include "kernels/cpu_op.h"
-#include "kernels/threads.h"
 #include "sample/penalties.h"
 #include "sample/selection.h"
 

@@ -6,7 +6,7 @@
 #include <limits>
 #include <numeric>
 
-#include "kernels/cpu_features.h"
+#include "cpu/features.h"
 
 namespace mlxk {
 namespace {

@@ -12,7 +12,7 @@ CLEAN = {
     "src/json/CMakeLists.txt": "mlxk_library(NAME json DEPS base)",
     "src/json/json.h": '#include "base/error.h"\n',
     "src/kernels/CMakeLists.txt": "mlxk_library(NAME kernels DEPS base LIBS mlxk_mlx)",
-    "src/kernels/matmul.cpp": '#include "mlx/mlx.h"\n#include <mlx/ops.h>\n',
+    "src/kernels/cpu_ops.cpp": '#include "mlx/mlx.h"\n#include <mlx/ops.h>\n',
     "src/models/CMakeLists.txt": "mlxk_library(NAME models DEPS kernels)",
     "src/models/models.inc": "",
     "src/policy/CMakeLists.txt": "mlxk_library(NAME policy\n  DEPS json  # an arrow\n  TEST_DEPS probe)",

@@ -11,7 +11,7 @@
 
 #include "backend/speech/search.h"
 #include "base/error.h"
-#include "kernels/phase.h"
+#include "cpu/phase.h"
 
 namespace mlxk {
 

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/matmul.h"
+
+namespace mlxk {
+
+/// One matrix for each expert, all of one shape and packing.
+using ExpertStack = std::vector<MatrixView>;
+
+/// How a token's experts and their weights follow from the router's scores.
+struct RoutingRule {
+  enum class Score { softmax, sigmoid };
+  int top_k = 1;
+  Score score = Score::softmax;
+  const float* selection_bias = nullptr;  // [experts], added for the choice only; or null
+  bool normalise = false;                 // the chosen weights sum to one
+  float scale = 1;                        // of the weights, at the end
+};
+
+/// ids and weights [n, top_k], the best expert first (of equals the one with the lower number), from logits [n,
+/// experts]; a row that is not finite gets experts 0, 1, … and weights of NaN. top_k is in [1, experts].
+void route(const RoutingRule& rule, const float* logits, int64_t n, int64_t experts, uint32_t* ids, float* weights);
+
+/// y[t, j] = stack[ids[t, j]] · x[t]; x [n, columns], ids [n, k], y [n, k, rows]. A row whose id is no expert is NaN.
+/// On all kernel threads; from one thread at a time.
+void multiply_chosen(const ExpertStack& stack, const float* x, int64_t n, const uint32_t* ids, int64_t k, float* y,
+                     Phase phase);
+
+/// The gated MLPs of a mixture.
+struct GatedExperts {
+  ExpertStack gate, up, down;
+  int activation = 0;  // as CpuKernels::gated takes it
+};
+
+/// out[t] += sum over j of weights[t, j] * down(act(gate(x[t])) * up(x[t])) of expert ids[t, j]; x and out [n, hidden].
+/// The experts are added in the order of their numbers. A token with an id that is no expert becomes NaN. As
+/// multiply_chosen.
+void add_gated_experts(const GatedExperts& experts, const float* x, int64_t n, const uint32_t* ids,
+                       const float* weights, int64_t k, float* out, Phase phase);
+
+}  // namespace mlxk

@@ -1,0 +1,173 @@
+#pragma once
+
+// The CPU kernels as plain functions over buffers, one table for each instruction set. This header and all that the
+// tables' sources include do without the C++ library: one of its inline functions, compiled for one instruction set,
+// could be linked everywhere.
+#include <stdint.h>
+
+namespace mlxk {
+
+/// The type of float weights, of scales and of biases; the last two are of scales alone, a byte each: 2^(byte - 127),
+/// and a float of 4 and 3 bits.
+enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0 = 3, kScaleE4M3 = 4 };
+
+/// In place of a weight's bits: four that are an e2m1 float.
+constexpr int kFp4 = -4;
+
+/// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, q of `bits` bits. With
+/// scales of a byte: value = scale * q, q an e2m1 (4 bits) or e4m3 (8 bits) float.
+struct AffineWeight {
+  const uint8_t* packed;  // [rows, columns * bits / 8]
+  const void* scales;     // [rows, columns / group] of `type`
+  const void* biases;     // the same; not with scales of a byte
+  int64_t rows, columns;  // columns is a multiple of group
+  int32_t bits;           // 2, 3, 4, 5, 6, 8
+  int32_t group;          // 16, 32, 64, 128
+  FloatType type;
+};
+
+/// A weight matrix of floats, row-major.
+struct FloatWeight {
+  const void* data;  // [rows, columns] of `type`
+  int64_t rows, columns;
+  int64_t stride;  // elements from one row to the next
+  FloatType type;
+};
+
+/// Keys or values of one kv head that lie in order: token t at data + t * stride elements.
+struct HeadSpan {
+  const void* data;
+  int64_t stride, tokens;
+  FloatType type;
+};
+
+/// The score of what must not be seen, finite, so that a NaN among the scores is told from it; and what counts as the
+/// largest score where nothing was seen.
+constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
+
+/// Rows of activations as 16-bit integers with a scale for each few of them (a unit): x = scale * q, |q| <= 32767. That
+/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums. Where
+/// decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.inc).
+struct QuantizedRows {
+  int16_t* q;             // [rows, stride]
+  float* scales;          // [rows, units], padded with zeros
+  float* sums;            // of scale * q in each group (byte_rows.inc: unit), [rows, groups], padded with zeros
+  int64_t stride;         // int16s a row
+  int64_t units, groups;  // floats a row, padded
+};
+
+/// Rows of activations rounded to 12 bits and a sign, with a scale for each 64 numbers: x = scale * q, |q| <= 4095.
+struct I16Rows {
+  int16_t* q;     // [rows, stride], zeros past the columns
+  float* scales;  // [rows, units]
+  int64_t stride, units;
+};
+
+/// Thresholds that row_masses looks at in one pass.
+constexpr int kThresholds = 8;
+
+struct CpuKernels {
+  const char* name;
+  int lanes;  // floats in a vector; a panel has that many weight rows
+
+  /// Fills in stride, units and groups for rows of `columns`: for decode with weights of that many bits (or kFp4), for
+  /// prefill with bits 0.
+  void (*row_layout)(int64_t columns, int group, int bits, QuantizedRows* rows);
+
+  /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0:
+  /// in natural order (prefill).
+  void (*quantize_row)(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row);
+
+  /// Decode: y[r * y_stride + i] for activation rows r in [0, n) and weight rows i in [begin, end).
+  void (*affine_rows)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,
+                      int64_t y_stride);
+  /// Prefill: the same for whole panels of `lanes` weight rows (the last may be short). `scratch` holds
+  /// affine_scratch(columns, group) bytes, aligned to 64.
+  void (*affine_panels)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
+                        int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+  int64_t (*affine_scratch)(int64_t columns, int group);
+
+  /// Decode and prefill with float weights; x [n, columns] float32.
+  void (*float_rows)(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
+                     int64_t y_stride);
+  void (*float_panels)(const FloatWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel,
+                       float* y, int64_t y_stride, void* scratch);
+  int64_t (*float_scratch)(int64_t columns);
+
+  /// Encode with float weights, which are rounded to 13 bits and a sign: fills in stride and units for rows of
+  /// `columns`; fills row `row` of `out`; y = x · wᵀ + bias (or null) for whole panels, `scratch` of
+  /// i16_scratch(columns) bytes.
+  void (*i16_layout)(int64_t columns, I16Rows* rows);
+  void (*i16_row)(const float* x, int64_t columns, const I16Rows* out, int64_t row);
+  void (*i16_panels)(const FloatWeight* w, const float* bias, const I16Rows* x, int64_t n, int64_t begin_panel,
+                     int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+  int64_t (*i16_scratch)(int64_t columns);
+  /// y = softmax(scale · q kᵀ) v for n queries and one head's float32 keys and values, in the same arithmetic;
+  /// `scratch` holds i16_attention_scratch(tokens, dim) bytes.
+  void (*i16_attention)(const HeadSpan* k, const HeadSpan* v, int64_t dim, const float* q, int64_t q_stride, int64_t n,
+                        float scale, float* y, int64_t y_stride, void* scratch);
+  int64_t (*i16_attention_scratch)(int64_t tokens, int64_t dim);
+
+  /// Decode with weights of eight bit floats (those of four are affine_rows'), prefill with those of four and of eight;
+  /// `scratch` holds fp_scratch(columns) bytes, aligned to 64.
+  void (*fp8_rows)(const AffineWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
+                   int64_t y_stride);
+  void (*fp_panels)(const AffineWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel, float* y,
+                    int64_t y_stride, void* scratch);
+  int64_t (*fp_scratch)(int64_t columns);
+
+  /// Attention's kernels: n queries [n, dim] and a stretch of keys or values. s[r * s_stride + t] = q[r] · k[t] in
+  /// decode and in prefill; s has room for whole vectors (key_panels: pairs of them), `scratch` for key_scratch(dim)
+  /// bytes.
+  void (*key_rows)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride);
+  void (*key_panels)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride,
+                     void* scratch);
+  int64_t (*key_scratch)(int64_t dim);
+  /// s = cap * tanh(s / cap); n is a multiple of `lanes`.
+  void (*soft_cap)(float* s, int64_t n, float cap);
+  /// most = max(s, kNothingSeen), s = exp(s - most), exactly 0 where s was kMasked; sum of it. n is a multiple of
+  /// `lanes`. A NaN or an infinity makes the sum NaN.
+  void (*score_weights)(float* s, int64_t n, float* most, float* sum);
+  /// y[r, d] = sum over t of p[r, t] * v[t, d], in the order of t.
+  void (*value_rows)(const HeadSpan* v, int64_t dim, const float* p, int64_t p_stride, int64_t n, float* y,
+                     int64_t y_stride);
+  /// Joins to the weights seen so far (their largest score, their sum and their values y [n]) those of one more part.
+  void (*join_parts)(float* most, float* sum, float* y, float part_most, float part_sum, const float* part, int64_t n);
+  /// s = exp(s - max(s)) / (sum of it) in place. What is masked holds a large negative number, not -inf: a NaN or an
+  /// infinity makes the whole row NaN.
+  void (*softmax)(float* s, int64_t n);
+
+  /// y = x * rsqrt(mean(x^2) + eps) * weight for one row.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);
+  /// y = (x - mean) * rsqrt(variance + eps) * weight + bias for one row; weight and bias may be null.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t columns, float* y);
+  /// Rotates the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i],
+  /// where the partner is `pairs` away or, traditional, the neighbour.
+  void (*rotate)(float* x, const float* cosines, const float* sines, int64_t pairs, bool traditional);
+  /// y = one row of a packed matrix.
+  void (*unpack_row)(const AffineWeight* w, int64_t row, float* y);
+  /// y = n floats of `type` from element `at` on.
+  void (*unpack_floats)(const void* from, int64_t at, int64_t n, FloatType type, float* y);
+  /// The reverse: n floats as `type`, to nearest.
+  void (*pack_floats)(const float* x, int64_t n, FloatType type, void* to);
+  /// y = act(gate) * up; activation: 0 silu, 1 gelu, 2 gelu by tanh.
+  void (*gated)(const float* gate, const float* up, int64_t n, int activation, float* y);
+  /// y = act(x), which may be x itself.
+  void (*activate)(const float* x, int64_t n, int activation, float* y);
+  /// y += x.
+  void (*add)(const float* x, float scale, int64_t n, float* y);
+
+  /// The largest of x; NaN when one is a NaN.
+  float (*row_largest)(const float* x, int64_t n);
+  /// w = exp((x - largest) * scale), exactly 0 from e^-87 down; returns their sum. NaN where x is a NaN or the
+  /// same infinity as largest.
+  float (*row_weights)(const float* x, int64_t n, float largest, float scale, float* w);
+  /// masses[j] = sum of w (of ones, where w is null) where x >= thresholds[j], which is finite; kThresholds of them.
+  void (*row_masses)(const float* x, const float* w, int64_t n, const float* thresholds, float* masses);
+  /// Copies what of x is in [low, high) to `values`, and what stands `beside` it (4 bytes each; its index, where that
+  /// is null) to `others`; returns how many. Both have room for n, and may be x and `beside` themselves.
+  int64_t (*row_select)(const float* x, const void* beside, int64_t n, float low, float high, float* values,
+                        void* others);
+};
+
+}  // namespace mlxk

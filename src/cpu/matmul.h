@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "cpu/isa/table.h"
+#include "cpu/phase.h"
+#include "cpu/scratch.h"
+
+namespace mlxk {
+
+/// A weight matrix in memory as the kernels take it: packed, or of floats when bits is 0.
+struct MatrixView {
+  const void* data = nullptr;    // [rows, columns] packed or of `type`
+  const void* scales = nullptr;  // packed: [rows, columns / group] of `type`
+  const void* biases = nullptr;
+  const float* bias = nullptr;  // [rows], added to the product; or null
+  int64_t rows = 0, columns = 0;
+  int bits = 0, group = 0;
+  FloatType type = kFloat32;
+};
+
+/// Some of the activations' rows and the matrix that they are multiplied with.
+struct Product {
+  MatrixView matrix;
+  int64_t first, n;  // rows of the activations
+  float* y;          // [n, matrix.rows]
+};
+
+/// y[r, i] = sum over k of x[first + r, k] * matrix[i, k], plus its bias, for every product; x [n, columns] float32,
+/// all matrices with the same columns. On all kernel threads; from one thread at a time.
+void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase);
+
+/// The same for matrices that are each multiplied with all rows: ys[m] [n, rows].
+void multiply(std::span<const MatrixView> matrices, const float* x, int64_t n, std::span<float* const> ys, Phase phase);
+
+}  // namespace mlxk
