@@ -167,7 +167,7 @@ TEST(GgufFile, OpensOnlyRegularFiles) {
 }
 
 TEST(Blocks, AreDequantisedAsTheReferenceDoes) {
-  const auto file = GgufFile::open(std::string(testing::kTestData) + "/gguf/blocks.gguf");
+  const auto file = GgufFile::open(std::string(test_tree::kTestData) + "/gguf/blocks.gguf");
   int types = 0;
   for (const auto& tensor : file.tensors()) {
     const auto* golden = file.find_tensor(std::string(tensor.name) + ".expected");

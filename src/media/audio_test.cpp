@@ -241,7 +241,7 @@ TEST(Audio, KeepsToItsLimit) {
 }
 
 Bytes asset(const std::string& name) {
-  std::ifstream file(std::string(testing::kTestData) + "/audio/" + name, std::ios::binary);
+  std::ifstream file(std::string(test_tree::kTestData) + "/audio/" + name, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 

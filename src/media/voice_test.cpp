@@ -56,7 +56,7 @@ Sound drums() {
 }
 
 Sound clip(const std::string& name) {
-  std::ifstream file(std::filesystem::path(testing::kTestData) / "speech" / (name + ".wav"), std::ios::binary);
+  std::ifstream file(std::filesystem::path(test_tree::kTestData) / "speech" / (name + ".wav"), std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(file)), {});
   Sound samples;
   for (size_t i = 44; i + 1 < bytes.size(); i += 2) {

@@ -69,7 +69,7 @@ mx::array tensor(const std::string& name, const Json& description) {
   return mx::array(values.begin(), shape, mx::float32);
 }
 
-const fs::path kCases = fs::path(testing::kTestData) / "models";
+const fs::path kCases = fs::path(test_tree::kTestData) / "models";
 
 /// The case's "config" and "tensors" (name → shape and kind).
 Json golden_case(const std::string& name) { return read_json(kCases / (name + ".json")); }

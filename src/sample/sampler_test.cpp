@@ -18,7 +18,7 @@ namespace mx = mlx::core;
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInfinity = std::numeric_limits<float>::infinity();
 
-Json goldens(const std::string& file) { return read_json(std::string(testing::kTestData) + "/sample/" + file); }
+Json goldens(const std::string& file) { return read_json(std::string(test_tree::kTestData) + "/sample/" + file); }
 
 mx::array row(const std::vector<float>& values) {
   return mx::array(values.begin(), {1, static_cast<int>(values.size())}, mx::float32);

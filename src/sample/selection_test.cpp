@@ -31,7 +31,7 @@ std::vector<float> kept_logprobs(Selection& selection, const std::vector<float>&
 }
 
 TEST(Selection, FiltersAsMlxLm) {
-  const Json file = read_json(std::string(testing::kTestData) + "/sample/filters.json");
+  const Json file = read_json(std::string(test_tree::kTestData) + "/sample/filters.json");
   Selection selection;
   for (const Json& one : file.at("cases")) {
     SCOPED_TRACE(one.at("logits").dump() + " " + one.at("sampling").dump());

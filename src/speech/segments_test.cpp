@@ -70,7 +70,7 @@ TEST(SpeechVocabulary, HasOpenaisIds) {
 }
 
 TEST(SpeechVocabulary, SuppressesOpenaisNonSpeech) {
-  const Json goldens = read_json(std::filesystem::path(testing::kTestData) / "speech" / "goldens.json");
+  const Json goldens = read_json(std::filesystem::path(test_tree::kTestData) / "speech" / "goldens.json");
   EXPECT_EQ(vocabulary().non_speech(), goldens["tokens"]["non_speech"].get<std::vector<int32_t>>());
   EXPECT_EQ(SpeechVocabulary::load("/nonexistent", 51864)->non_speech(),
             goldens["tokens"]["non_speech_english"].get<std::vector<int32_t>>());

@@ -17,7 +17,7 @@
 namespace mlxk {
 namespace {
 
-const fs::path kData = fs::path(testing::kTestData) / "templates";
+const fs::path kData = fs::path(test_tree::kTestData) / "templates";
 
 uint64_t fnv1a(std::string_view text) {
   uint64_t value = 0xCBF29CE484222325;

@@ -17,7 +17,7 @@
 namespace mlxk {
 namespace {
 
-const fs::path kData = fs::path(testing::kTestData) / "tokenizer";
+const fs::path kData = fs::path(test_tree::kTestData) / "tokenizer";
 
 std::string thrown(const std::function<void()>& body, ErrorKind kind) {
   try {

@@ -45,7 +45,7 @@ std::vector<int32_t> eos_ids(const std::filesystem::path& model_dir) {
 class TokenParity : public testing::TestWithParam<const char*> {};
 
 TEST_P(TokenParity, GreedyTokensAreMlxLms) {
-  const Json golden = read_json(std::string(testing::kTestData) + "/parity/" + GetParam());
+  const Json golden = read_json(std::string(test_tree::kTestData) + "/parity/" + GetParam());
   const char* root = std::getenv("MLXK_TEST_MODELS");
   if (!root) GTEST_SKIP() << "MLXK_TEST_MODELS is not set";
   const std::filesystem::path dir = std::filesystem::path(root) / golden.at("model").get<std::string>();

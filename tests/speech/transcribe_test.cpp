@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kData = fs::path(testing::kTestData) / "speech";
+const fs::path kData = fs::path(test_tree::kTestData) / "speech";
 
 /// The samples of one of our clips: 16-bit PCM of 16 kHz behind a header of 44 bytes.
 std::vector<float> clip(const std::string& name) {

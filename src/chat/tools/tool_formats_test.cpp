@@ -14,7 +14,7 @@ namespace mlxk {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kData = testing::kTestData;
+const fs::path kData = test_tree::kTestData;
 
 const ToolFormat& format_named(std::string_view name) {
 #define MLXK_TOOL_FORMAT(family) \

@@ -20,7 +20,7 @@ std::string number(uint32_t value, int bytes) {
 /// So many seconds of speech, 16-bit PCM at 16 kHz. (A tone is taken for noise.)
 std::string wave(double seconds = 1) {
   static const std::string speech =
-      read_file(std::string(testing::kSourceDir) + "/tests/data/speech/jfk.wav").substr(44);
+      read_file(std::string(test_tree::kSourceDir) + "/tests/data/speech/jfk.wav").substr(44);
   const auto size = static_cast<uint32_t>(seconds * 32000);
   std::string samples;
   while (samples.size() < size) samples += speech;

@@ -36,7 +36,7 @@ TEST(OpenApi, ShowsTheSchemasThatCheckRequests) {
 
 // docs/server-api.md has one row for each field: | `name` | type and range | default | use | meaning |
 TEST(ServerApiPage, HasARowForEveryField) {
-  const std::string page = read_file(std::string(testing::kSourceDir) + "/docs/server-api.md");
+  const std::string page = read_file(std::string(test_tree::kSourceDir) + "/docs/server-api.md");
   const auto expect_row = [&](const auto& field) {
     const char* use = field.use == FieldUse::honoured  ? "honoured"
                       : field.use == FieldUse::refused ? "refused"
