@@ -10,7 +10,7 @@ namespace mlxk {
 
 BatchedAttentionCache::BatchedAttentionCache(std::span<Cache* const> parts) : AttentionCache(0) {
   for (Cache* part : parts) {
-    auto* attention = dynamic_cast<AttentionCache*>(unbatch);
+    auto* attention = dynamic_cast<AttentionCache*>(part);
     if (!attention || part->rows() != 1 || part->kind() != parts.front()->kind()) {
       throw Error(ErrorKind::internal, "[cache] batch: needs caches of one kind and one row");
     }
