@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -74,6 +75,26 @@ void add_products(const ExpertStack& stack, const Groups& groups, const Block& b
   }
 }
 
+/// Makes the strengths of all experts but those of the best groups -infinity.
+void keep_best_groups(const RoutingRule& rule, std::vector<float>& strengths) {
+  const size_t groups = static_cast<size_t>(rule.groups), size = strengths.size() / groups;
+  const size_t best = std::min(static_cast<size_t>(rule.group_best), size);
+  std::vector<float> merits, sorted;
+  for (size_t g = 0; g < groups; ++g) {
+    const auto begin = strengths.begin() + static_cast<int64_t>(g * size);
+    sorted.assign(begin, begin + static_cast<int64_t>(size));
+    std::partial_sort(sorted.begin(), sorted.begin() + static_cast<int64_t>(best), sorted.end(), std::greater<>());
+    merits.push_back(std::accumulate(sorted.begin(), sorted.begin() + static_cast<int64_t>(best), 0.0F));
+  }
+  std::vector<size_t> order(groups);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return merits[a] > merits[b]; });
+  for (size_t i = static_cast<size_t>(rule.top_groups); i < groups; ++i) {
+    const auto begin = strengths.begin() + static_cast<int64_t>(order[i] * size);
+    std::fill(begin, begin + static_cast<int64_t>(size), -std::numeric_limits<float>::infinity());
+  }
+}
+
 void route_row(const RoutingRule& rule, const float* logits, int64_t experts, uint32_t* ids, float* weights,
                std::vector<float>& scores, std::vector<uint32_t>& numbers) {
   const auto k = static_cast<size_t>(rule.top_k);
@@ -87,24 +108,31 @@ void route_row(const RoutingRule& rule, const float* logits, int64_t experts, ui
   }
   if (rule.score == RoutingRule::Score::softmax) {
     cpu_kernels().softmax(scores.data(), experts);
-  } else {
+  } else if (rule.score == RoutingRule::Score::sigmoid) {
     for (float& s : scores) s = 1 / (1 + std::exp(-s));
   }
-  const auto strength = [&](uint32_t e) {
-    return rule.selection_bias ? scores[e] + rule.selection_bias[e] : scores[e];
-  };
+  std::vector<float> strengths;
+  const bool as_scored = !rule.selection_bias && rule.groups == 1;
+  if (!as_scored) {
+    strengths = scores;
+    for (size_t e = 0; rule.selection_bias && e < strengths.size(); ++e) strengths[e] += rule.selection_bias[e];
+    if (rule.groups > 1) keep_best_groups(rule, strengths);
+  }
+  const std::vector<float>& strength = as_scored ? scores : strengths;
   std::partial_sort(numbers.begin(), numbers.begin() + static_cast<int64_t>(k), numbers.end(),
                     [&](uint32_t a, uint32_t b) {
-                      const float x = strength(a), y = strength(b);
+                      const float x = strength[a], y = strength[b];
                       return x > y || (x == y && a < b);
                     });
-  float sum = 0;
-  for (size_t j = 0; j < k; ++j) sum += scores[numbers[j]];
-  const float factor = rule.normalise && sum > 0 ? rule.scale / sum : rule.scale;
   for (size_t j = 0; j < k; ++j) {
     ids[j] = numbers[j];
-    weights[j] = scores[numbers[j]] * factor;
+    weights[j] = scores[numbers[j]];
   }
+  if (rule.score == RoutingRule::Score::softmax_of_chosen) cpu_kernels().softmax(weights, rule.top_k);
+  float sum = rule.eps;
+  for (size_t j = 0; j < k; ++j) sum += weights[j];
+  const float factor = rule.normalise && sum > 0 ? rule.scale / sum : rule.scale;
+  for (size_t j = 0; j < k; ++j) weights[j] *= rule.expert_scale ? factor * rule.expert_scale[ids[j]] : factor;
 }
 
 }  // namespace

@@ -13,12 +13,17 @@ using ExpertStack = std::vector<MatrixView>;
 
 /// How a token's experts and their weights follow from the router's scores.
 struct RoutingRule {
-  enum class Score { softmax, sigmoid };
+  /// softmax over all experts, or over the chosen ones alone; the choice itself is by the logits in both cases.
+  enum class Score { softmax, sigmoid, softmax_of_chosen };
   int top_k = 1;
   Score score = Score::softmax;
   const float* selection_bias = nullptr;  // [experts], added for the choice only; or null
   bool normalise = false;                 // the chosen weights sum to one
   float scale = 1;                        // of the weights, at the end
+  float eps = 0;                          // added to the sum by which weights are normalised
+  int groups = 1, top_groups = 1;         // experts are chosen from the best groups of neighbours only
+  int group_best = 1;                     // a group is as good as so many of its best experts together
+  const float* expert_scale = nullptr;    // [experts], of each one's weight at the end; or null
 };
 
 /// ids and weights [n, top_k], the best expert first (of equals the one with the lower number), from logits [n,

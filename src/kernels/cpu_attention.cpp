@@ -151,6 +151,7 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   const CpuAttentionStep& step = job.step;
   const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
   const int64_t heads = in[0].shape(2) / dim, kv_heads = in[1].shape(2) / dim;
+  const int64_t value_dim = step.value_dim > 0 ? step.value_dim : dim;
   if (batch == 0 || length == 0) return;
   const auto array_at = [&](int place) { return place < 0 ? nullptr : &in[static_cast<size_t>(place)]; };
   const auto floats_at = [&](int place) { return place < 0 ? nullptr : in[static_cast<size_t>(place)].data<float>(); };
@@ -170,11 +171,11 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   rotate_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
                angles, pairs, floats_at(job.at.post_rope_k_norm), eps_of(step.post_rope_k_norm), keys);
 
-  AttentionProblem p{batch, heads, kv_heads, length, dim, dim, {}, step.scale, job.at.mask < 0};
+  AttentionProblem p{batch, heads, kv_heads, length, dim, value_dim, {}, step.scale, job.at.mask < 0};
   // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
   for (const int first : step.positions) p.tokens.push_back(first + length);
   p.q = {queries, length * heads * dim, dim, heads * dim};
-  p.out = {out[0].data<float>(), length * heads * dim, dim, heads * dim};
+  p.out = {out[0].data<float>(), length * heads * value_dim, value_dim, heads * value_dim};
   p.soft_cap = step.soft_cap;
   p.window = step.window;
   p.keep = step.keep;
@@ -188,7 +189,8 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   const FloatType type = type_of(in[3]);
   const auto key_rows = cache_rows(in, 3, job.buffers), value_rows = cache_rows(in, 3 + job.buffers, job.buffers);
   const auto fresh_k = fresh_rows(keys, batch * length, length, kv_heads, dim, type, packed_k);
-  const auto fresh_v = fresh_rows(row_major(in[2], v_copy), batch * length, length, kv_heads, dim, type, packed_v);
+  const auto fresh_v =
+      fresh_rows(row_major(in[2], v_copy), batch * length, length, kv_heads, value_dim, type, packed_v);
   p.k = {constant(key_rows), fresh_k, type};
   p.v = {constant(value_rows), fresh_v, type};
   // Several tokens that go into a ring must not overwrite what the first of them see.
@@ -248,6 +250,7 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   inputs.insert(inputs.end(), keys.begin(), keys.end());
   inputs.insert(inputs.end(), values.begin(), values.end());
   std::vector<mx::Shape> shapes{step.q.shape()};
+  if (step.value_dim > 0) shapes[0][2] = step.q.shape(2) / step.head_dim * step.value_dim;
   std::vector<std::pair<int, int>> aliases;
   // Several buffers are no results of the operation: each result would know all others, which costs libmlx more than
   // the rest of a step's graph. What is done with them later comes later on the CPU's one stream.

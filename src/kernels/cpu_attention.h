@@ -16,7 +16,7 @@ namespace mlxk {
 mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array& v, float scale,
                         const std::string& mode, const std::optional<mx::array>& mask);
 
-/// A layer's attention step: queries, keys and values as the projections give them, [B, L, heads * head_dim]. Row b's
+/// A layer's attention step: queries, keys and values as the projections give them, [B, L, heads * dim]. Row b's
 /// tokens stand at positions[b] on, the keys before them are in the buffers.
 struct CpuAttentionStep {
   mx::array q, k, v;
@@ -24,6 +24,7 @@ struct CpuAttentionStep {
   float scale;
   std::vector<int> positions;  // of each row's first token
   std::vector<int> lengths;    // of each row, how many of the L tokens are kept
+  int value_dim = 0;           // of the values' heads; 0: head_dim
   CpuRotation rotation = {};
   std::optional<CpuNorm> q_norm = {}, k_norm = {};                      // of each head, before the rotation
   std::optional<CpuNorm> post_rope_q_norm = {}, post_rope_k_norm = {};  // and after it
@@ -38,7 +39,7 @@ struct CpuAttentionStep {
 };
 
 struct CpuAttended {
-  mx::array out;  // [B, L, heads * head_dim]
+  mx::array out;  // [B, L, heads * value_dim]
   std::vector<mx::array> keys, values;
 };
 

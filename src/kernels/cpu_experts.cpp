@@ -70,9 +70,17 @@ void check(const CpuExperts& e) {
     throw std::invalid_argument(fmt::format("[experts] the router must choose 1 to {} of as many experts, got {} of {}",
                                             experts, m.rule.top_k, m.router->rows));
   }
-  if (m.selection_bias && m.selection_bias->size() != static_cast<size_t>(experts)) {
+  for (const auto& factors : {m.selection_bias, m.expert_scale}) {
+    if (!factors || factors->size() == static_cast<size_t>(experts)) continue;
     throw std::invalid_argument(
-        fmt::format("[experts] the bias must have {} entries, got {}", experts, m.selection_bias->size()));
+        fmt::format("[experts] bias and scale must have {} entries, got {}", experts, factors->size()));
+  }
+  const RoutingRule& rule = m.rule;
+  if (rule.groups < 1 || experts % rule.groups != 0 || rule.top_groups < 1 || rule.top_groups > rule.groups ||
+      rule.group_best < 1 || rule.top_k > experts / rule.groups * rule.top_groups) {
+    throw std::invalid_argument(
+        fmt::format("[experts] {} groups of which {} are chosen do not fit {} experts of which {} are", rule.groups,
+                    rule.top_groups, experts, rule.top_k));
   }
 }
 
@@ -98,12 +106,16 @@ std::shared_ptr<const CpuExperts> cpu_experts(CpuMixture mixture) {
     for (const auto& part : parts_of(*m.router)) arrays.push_back(part);
   }
   if (m.norm) arrays.push_back(m.norm->weight);
-  if (m.selection_bias) arrays.push_back(*m.selection_bias);
+  if (m.norm && m.norm->bias) arrays.push_back(*m.norm->bias);
+  for (const auto& factors : {m.selection_bias, m.expert_scale}) {
+    if (factors) arrays.push_back(*factors);
+  }
   mx::eval(arrays);
   experts->stacks = {views_of(m.gate), views_of(m.up), views_of(m.down), m.activation};
   if (m.router) experts->router = matrix_view(*m.router);
   experts->rule = m.rule;
   if (m.selection_bias) experts->rule.selection_bias = m.selection_bias->data<float>();
+  if (m.expert_scale) experts->rule.expert_scale = m.expert_scale->data<float>();
   check(*experts);
   return experts;
 }
@@ -137,21 +149,28 @@ mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::
                    {x, mx::contiguous(ids), weights});
 }
 
-mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> experts, float multiplier) {
+mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> experts, float multiplier,
+                      const std::optional<mx::array>& residual) {
   if (!experts->router) throw std::invalid_argument("[experts] a mixture needs a router");
   auto compute = [experts = std::move(experts), multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
-    static Scratch copy, normalised, scores, factors;
+    static Scratch copy, residual_copy, normalised, scores, factors;
     const int64_t n = rows_of(in[0]), hidden = in[0].shape(-1), count = experts->router->rows;
     const float* x = row_major(in[0], copy);
     float* y = out[0].data<float>();
-    std::copy_n(x, n * hidden, y);
+    std::copy_n(in.size() > 1 ? row_major(in[1], residual_copy) : x, n * hidden, y);
     const float* h = x;
     if (const auto& norm = experts->mixture.norm) {
       float* normed = normalised.floats(n * hidden);
       const auto* weight = norm->weight.data<float>();
+      const float* bias = norm->bias ? norm->bias->data<float>() : nullptr;
       parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
-        for (int64_t r = begin; r < end; ++r)
-          cpu_kernels().rms_norm(x + r * hidden, weight, norm->eps, hidden, normed + r * hidden);
+        for (int64_t r = begin; r < end; ++r) {
+          if (norm->centred) {
+            cpu_kernels().layer_norm(x + r * hidden, weight, bias, norm->eps, hidden, normed + r * hidden);
+          } else {
+            cpu_kernels().rms_norm(x + r * hidden, weight, norm->eps, hidden, normed + r * hidden);
+          }
+        }
       });
       h = normed;
     }
@@ -164,7 +183,9 @@ mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> expe
     route(rule, logits[0], n, count, ids.data(), weights);
     add_gated_experts(experts->stacks, h, n, ids.data(), weights, rule.top_k, y, phase);
   };
-  return mx::array(x.shape(), mx::float32, cpu_op("CpuMixture", std::move(compute)), {x});
+  std::vector<mx::array> inputs{x};
+  if (residual) inputs.push_back(*residual);
+  return mx::array(x.shape(), mx::float32, cpu_op("CpuMixture", std::move(compute)), std::move(inputs));
 }
 
 }  // namespace mlxk

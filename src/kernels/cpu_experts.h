@@ -15,11 +15,12 @@ struct CpuExperts;
 /// [experts, rows, columns] or packed, bias [experts, rows].
 struct CpuMixture {
   CpuMatrix gate, up, down;
-  int activation = 0;                       // as CpuKernels::gated takes it
-  std::optional<CpuNorm> norm;              // for cpu_mixture: of what the router and the experts read
-  std::optional<CpuMatrix> router;          // for cpu_mixture: [experts, hidden]
-  RoutingRule rule;                         // its selection_bias is taken from below
-  std::optional<mx::array> selection_bias;  // [experts] float32
+  int activation = 0;                                    // as CpuKernels::gated takes it
+  std::optional<CpuNorm> norm;                           // for cpu_mixture: of what the router and the experts read
+  std::optional<CpuMatrix> router;                       // for cpu_mixture: [experts, hidden]
+  RoutingRule rule;                                      // its selection_bias and expert_scale are taken from below
+  std::optional<mx::array> selection_bias;               // [experts] float32
+  std::optional<mx::array> expert_scale = std::nullopt;  // [experts] float32
 };
 
 /// Evaluates what is lazy; throws as cpu_layer does, and when shapes or the number of experts do not fit together.
@@ -33,8 +34,9 @@ mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const CpuM
 mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::array& weights,
                             std::shared_ptr<const CpuExperts> experts);
 
-/// x + multiplier * the weighted sum of the experts that the router chooses for norm(x): x [..., hidden] float32. One
-/// operation.
-mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> experts, float multiplier);
+/// residual + multiplier * the weighted sum of the experts that the router chooses for norm(x): x and residual [...,
+/// hidden] float32; x is the residual unless one is given. One operation.
+mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> experts, float multiplier,
+                      const std::optional<mx::array>& residual = std::nullopt);
 
 }  // namespace mlxk

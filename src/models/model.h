@@ -10,6 +10,7 @@
 #include "base/mapped_file.h"
 #include "mlx/array.h"
 #include "nn/cache/cache.h"
+#include "nn/cache/mask.h"
 
 namespace mlxk {
 
@@ -18,11 +19,13 @@ namespace mx = mlx::core;
 /// What a model is called with: tokens or their embeddings, for rows that each go on where their cache ends.
 struct Inputs {
   std::optional<mx::array> ids;         // [B, L] int32; lazy ones are checked by the caller
-  std::optional<mx::array> embeddings;  // [B, L, hidden], instead of ids
+  std::optional<mx::array> embeddings;  // [B, L, hidden] as Model::embed gives them, instead of the ids' own
   std::optional<mx::array> positions;   // [B, L] or [3, B, L] int32; absent: each row goes on at its cache's position
   std::optional<mx::array> mask;        // additive or bool, [B, 1, L, T]; absent: causal
   std::vector<int> lengths;             // of the L tokens of each row, how many count (the first ones); empty: all
   bool last_only = false;               // logits of each row's last token only
+  std::vector<MaskRequest::Range> ranges = {};  // tokens that see each other beside what is causal (images)
+  std::vector<mx::array> layer_features = {};   // [B, L, hidden], entry i added to what layer i gives
 };
 
 /// What does not change with a call.
@@ -36,6 +39,7 @@ struct ModelShape {
   // Up to so many, a row's tokens give the same whether they come one by one or several in a call; beyond it the rope
   // turns all tokens of a call by the row's length.
   int64_t position_stable_tokens = std::numeric_limits<int64_t>::max();
+  int64_t num_caches = -1;  // -1: one a layer
 };
 
 /// A loaded model; constant after loading, all state is in the cache. Every call on the worker thread.
@@ -44,8 +48,15 @@ class Model {
   explicit Model(ModelShape shape) : shape_(std::move(shape)) {}
   virtual ~Model() = default;
 
-  /// Appends the inputs to `cache` and returns lazy logits [B, L or 1, vocab] float32; throws invalid for bad shapes.
-  virtual mx::array forward(const Inputs& inputs, ModelCache& cache) = 0;
+  /// Appends the inputs to `cache` and returns lazy hidden states behind the last norm, [B, L or 1, hidden]; throws
+  /// invalid for bad shapes.
+  virtual mx::array hidden(const Inputs& inputs, ModelCache& cache) = 0;
+  /// Lazy logits of hidden states [..., hidden] → [..., vocab] float32.
+  virtual mx::array logits(const mx::array& hidden) const = 0;
+  /// logits() of hidden().
+  mx::array forward(const Inputs& inputs, ModelCache& cache) { return logits(hidden(inputs, cache)); }
+  /// The tokens' vectors as the first layer takes them: ids [B, L] → [B, L, hidden]. Throws internal unless overridden.
+  virtual mx::array embed(const mx::array& ids) const;
   /// Empty caches for `rows` rows.
   virtual ModelCache make_cache(int rows) const = 0;
 

@@ -7,8 +7,6 @@
 
 #include "base/error.h"
 #include "mlx/ops.h"
-#include "nn/cache/kv_cache.h"
-#include "nn/cache/rotating_cache.h"
 
 namespace mlxk {
 namespace {
@@ -29,19 +27,27 @@ void check_ids(const mx::array& ids, int64_t vocab_size) {
 }  // namespace
 
 Positions positions_of(const Inputs& inputs, const ModelCache& cache, const ModelShape& shape) {
-  if (inputs.ids.has_value() == inputs.embeddings.has_value()) throw invalid("give either ids or embeddings");
+  if (!inputs.ids && !inputs.embeddings) throw invalid("give ids or embeddings");
   const mx::array& given = inputs.ids ? *inputs.ids : *inputs.embeddings;
   if (inputs.ids && (given.ndim() != 2 || given.dtype() != mx::int32)) throw invalid("ids must be [B, L] of int32");
   if (inputs.ids) check_ids(given, shape.vocab_size);
-  if (inputs.embeddings && (given.ndim() != 3 || given.shape(2) != shape.hidden_size)) {
+  const auto fits = [&](const mx::array& x) {
+    return x.ndim() == 3 && x.shape(0) == given.shape(0) && x.shape(1) == given.shape(1) &&
+           x.shape(2) == shape.hidden_size;
+  };
+  if (inputs.embeddings && !fits(*inputs.embeddings)) {
     throw invalid(fmt::format("embeddings must be [B, L, {}]", shape.hidden_size));
+  }
+  for (const auto& features : inputs.layer_features) {
+    if (!fits(features)) throw invalid(fmt::format("layer features must be [B, L, {}]", shape.hidden_size));
   }
   int rows = given.shape(0), length = given.shape(1);
   if (rows < 1 || length < 1)
     throw invalid(fmt::format("need at least one row and one token, got [{}, {}]", rows, length));
-  if (static_cast<int64_t>(cache.size()) != shape.num_layers || cache.rows() != rows) {
-    throw invalid(fmt::format("{} rows need a cache of {} layers for them, got {} layers and {} rows", rows,
-                              shape.num_layers, cache.size(), cache.rows()));
+  const int64_t caches = shape.num_caches < 0 ? shape.num_layers : shape.num_caches;
+  if (static_cast<int64_t>(cache.size()) != caches || cache.rows() != rows) {
+    throw invalid(fmt::format("{} rows need {} caches for as many, got {} caches for {} rows", rows, caches,
+                              cache.size(), cache.rows()));
   }
   if (!inputs.lengths.empty() && inputs.lengths.size() != static_cast<size_t>(rows)) {
     throw invalid(fmt::format("lengths must have {} entries, got {}", rows, inputs.lengths.size()));
@@ -62,29 +68,9 @@ Positions positions_of(const Inputs& inputs, const ModelCache& cache, const Mode
   return Positions(cache.positions(), length, inputs.lengths, inputs.positions);
 }
 
-mx::array embed(const Inputs& inputs, const Embedding& table, mx::Dtype type) {
-  return inputs.embeddings ? mx::astype(*inputs.embeddings, type) : table(*inputs.ids);
-}
-
-const AttentionMask& LayerMasks::of(const AttentionCache& cache) {
-  auto it = masks_.find(cache.kind());
-  if (it == masks_.end()) {
-    AttentionMask mask = given_ ? AttentionMask{"array", given_, true} : cache.mask(positions_);
-    it = masks_.emplace(cache.kind(), std::move(mask)).first;
-  }
-  return it->second;
-}
-
-ModelCache make_attention_caches(const std::vector<bool>& sliding, int window, int rows) {
-  std::vector<std::unique_ptr<Cache>> layers;
-  for (bool slides : sliding) {
-    if (slides) {
-      layers.push_back(std::make_unique<RotatingKVCache>(rows, window));
-    } else {
-      layers.push_back(std::make_unique<KVCache>(rows));
-    }
-  }
-  return ModelCache(std::move(layers));
+mx::array Model::embed(const mx::array&) const {
+  throw Error(ErrorKind::internal,
+              fmt::format("[{}] its embeddings are not to be had by themselves", shape_.model_type));
 }
 
 mx::array wanted_tokens(const mx::array& hidden, const Inputs& inputs, const Positions& positions) {

@@ -2,26 +2,41 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace mlxk {
 
-std::vector<bool> sliding_layers(const Config& config, int layers, int pattern) {
-  std::vector<bool> sliding;
+LayerType read_layer_type(const Config& config, const char* key, const Json& word) {
+  constexpr std::pair<const char*, LayerType> kWords[] = {
+      {"full_attention", LayerType::full},
+      {"attention", LayerType::full},
+      {"sliding_attention", LayerType::sliding},
+      {"chunked_attention", LayerType::chunked},
+      {"linear_attention", LayerType::linear},
+      {"mamba", LayerType::mamba},
+      {"conv", LayerType::conv},
+      {"mlp", LayerType::mlp},
+  };
+  for (const auto& [name, type] : kWords) {
+    if (word == name) return type;
+  }
+  throw config.bad(key, fmt::format("must hold types of layers such as full_attention, got {}", word.dump()));
+}
+
+std::vector<LayerType> layer_types(const Config& config, int layers, int pattern) {
+  std::vector<LayerType> types;
   const Json* list = config.find("layer_types");
   if (!list) {
-    for (int layer = 0; layer < layers; ++layer) sliding.push_back(pattern > 0 && (layer + 1) % pattern != 0);
-    return sliding;
+    for (int layer = 0; layer < layers; ++layer) {
+      types.push_back(pattern > 0 && (layer + 1) % pattern != 0 ? LayerType::sliding : LayerType::full);
+    }
+    return types;
   }
   if (!list->is_array() || list->size() != static_cast<size_t>(layers)) {
     throw config.bad("layer_types", fmt::format("must have {} entries", layers));
   }
-  for (const auto& type : *list) {
-    if (type != "sliding_attention" && type != "full_attention") {
-      throw config.bad("layer_types",
-                       fmt::format("must hold sliding_attention and full_attention, got {}", type.dump()));
-    }
-    sliding.push_back(type == "sliding_attention");
-  }
-  return sliding;
+  for (const auto& word : *list) types.push_back(read_layer_type(config, "layer_types", word));
+  return types;
 }
 
 }  // namespace mlxk

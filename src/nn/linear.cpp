@@ -45,6 +45,19 @@ Matrix::Matrix(const WeightPath& path, int rows, int columns)
   }
 }
 
+Matrix Matrix::part(int begin, int end) const {
+  const auto cut = [&](const mx::array& x) { return mx::slice(x, {begin, 0}, {end, x.shape(1)}); };
+  Matrix part = *this;
+  part.layer = nullptr;
+  part.rows = end - begin;
+  if (weight.ndim() != 2 || weight.shape(0) != rows || (scales && scales->shape(0) != rows)) return part;  // noted
+  part.weight = cut(weight);
+  if (transposed) part.transposed = mx::transpose(part.weight);
+  if (scales) part.scales = cut(*scales);
+  if (biases && biases->shape(0) == rows) part.biases = cut(*biases);
+  return part;
+}
+
 std::optional<CpuMatrix> Matrix::cpu() const {
   if (!cpu_is_default()) return std::nullopt;
   if (transposed) return CpuMatrix{weight, std::nullopt, std::nullopt, std::nullopt, rows, columns};
@@ -81,6 +94,23 @@ std::optional<CpuMatrix> Linear::cpu() const {
   auto matrix = matrix_.cpu();
   if (matrix) matrix->bias = bias_;
   return matrix;
+}
+
+std::vector<Linear> Linear::split(const std::vector<int>& rows) const {
+  std::vector<Linear> parts;
+  int begin = 0;
+  for (const int count : rows) {
+    const int end = begin + count;
+    if (end > out()) break;
+    std::optional<mx::array> bias;
+    if (bias_) bias = mx::slice(*bias_, {begin}, {end});
+    parts.push_back(Linear(matrix_.part(begin, end), std::move(bias)));
+    begin = end;
+  }
+  if (begin != out() || parts.size() != rows.size()) {
+    throw Error(ErrorKind::internal, fmt::format("[linear] the parts must add up to {} outputs", out()));
+  }
+  return parts;
 }
 
 mx::array Linear::operator()(const mx::array& x) const {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "kernels/cpu_ops.h"
 #include "mlx/array.h"
@@ -13,6 +14,8 @@ namespace mlxk {
 struct Matrix {
   /// Takes `weight` [rows, columns] at `path`, with `scales` and `biases` where the checkpoint has them.
   Matrix(const WeightPath& path, int rows, int columns);
+  /// Rows [begin, end) of it, in the same memory.
+  Matrix part(int begin, int end) const;
 
   mx::array times(const mx::array& x) const;      // [..., columns] → [..., rows]
   mx::array rows_of(const mx::array& ids) const;  // [...] int32 → [..., columns]; ids are in range
@@ -34,10 +37,17 @@ class Linear {
   /// Takes `weight` [out, in] (or its packed form) and, with `bias`, `bias` [out] at `path`.
   Linear(const WeightPath& path, int in, int out, bool bias = false);
   mx::array operator()(const mx::array& x) const;  // [..., in] → [..., out]
+  /// The maps that lie one below the other in this one, with `rows` outputs each, in the same memory; throws internal
+  /// unless `rows` add up to the outputs.
+  std::vector<Linear> split(const std::vector<int>& rows) const;
   /// As Matrix::cpu, with the bias.
   std::optional<CpuMatrix> cpu() const;
+  int in() const { return matrix_.columns; }
+  int out() const { return matrix_.rows; }
 
  private:
+  Linear(Matrix matrix, std::optional<mx::array> bias) : matrix_(std::move(matrix)), bias_(std::move(bias)) {}
+
   Matrix matrix_;
   std::optional<mx::array> bias_;
   mutable std::shared_ptr<const CpuLayer> layer_;  // of cpu(), made at first use

@@ -5,25 +5,35 @@
 #include "mlx/ops.h"
 
 namespace mlxk {
+namespace {
+
+mx::array factor(const WeightPath& path, int dims, bool plus_one) {
+  mx::array weight = path.take("weight", {dims});
+  return plus_one ? mx::add(mx::array(1.0F, weight.dtype()), weight) : weight;
+}
+
+}  // namespace
 
 RmsNorm::RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one)
-    : weight_(path.take("weight", {dims})), eps_(eps) {
-  if (plus_one) weight_ = mx::add(mx::array(1.0F, weight_.dtype()), weight_);
-}
+    : weight_(factor(path, dims, plus_one)), eps_(eps) {}
+
+RmsNorm::RmsNorm(int dims, float eps) : weight_(mx::ones({dims}, mx::float32)), eps_(eps), plain_(true) {}
 
 mx::array RmsNorm::operator()(const mx::array& x) const {
   if (cpu_is_default() && x.dtype() == mx::float32) return cpu_rms_norm(x, cpu());
-  return mx::fast::rms_norm(x, weight_, eps_);
+  return mx::fast::rms_norm(x, plain_ ? std::nullopt : std::optional(weight_), eps_);
 }
 
-LayerNorm::LayerNorm(const WeightPath& path, int dims, float eps, bool bias)
-    : weight_(path.take("weight", {dims})), eps_(eps) {
+LayerNorm::LayerNorm(const WeightPath& path, int dims, float eps, bool bias, bool plus_one)
+    : weight_(factor(path, dims, plus_one)), eps_(eps) {
   if (bias) bias_ = path.take("bias", {dims});
 }
 
+LayerNorm::LayerNorm(int dims, float eps) : weight_(mx::ones({dims}, mx::float32)), eps_(eps), plain_(true) {}
+
 mx::array LayerNorm::operator()(const mx::array& x) const {
   if (cpu_is_default() && x.dtype() == mx::float32) return cpu_layer_norm(x, weight_, bias_, eps_);
-  return mx::fast::layer_norm(x, weight_, bias_, eps_);
+  return mx::fast::layer_norm(x, plain_ ? std::nullopt : std::optional(weight_), bias_, eps_);
 }
 
 }  // namespace mlxk

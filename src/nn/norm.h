@@ -15,19 +15,24 @@ class RmsNorm {
  public:
   /// Takes `weight` [dims] at `path`; with `plus_one` the factor is 1 + weight (Gemma).
   RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one = false);
+  /// Without a factor.
+  RmsNorm(int dims, float eps);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
   CpuNorm cpu() const { return {weight_, eps_}; }
 
  private:
   mx::array weight_;
   float eps_;
+  bool plain_ = false;
 };
 
 /// Norm by mean and variance over the last axis.
 class LayerNorm {
  public:
-  /// Takes `weight` and, with `bias`, `bias` [dims] at `path`.
-  LayerNorm(const WeightPath& path, int dims, float eps, bool bias = true);
+  /// Takes `weight` and, with `bias`, `bias` [dims] at `path`; with `plus_one` the factor is 1 + weight (Nemotron).
+  LayerNorm(const WeightPath& path, int dims, float eps, bool bias = true, bool plus_one = false);
+  /// Without a factor and an offset.
+  LayerNorm(int dims, float eps);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
   CpuNorm cpu() const { return {weight_, eps_, true, bias_}; }
 
@@ -35,6 +40,7 @@ class LayerNorm {
   mx::array weight_;
   std::optional<mx::array> bias_;
   float eps_;
+  bool plain_ = false;
 };
 
 /// Either of them, as blocks take it.

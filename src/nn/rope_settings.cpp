@@ -102,8 +102,8 @@ void read_scaling(const Config& scaling, RopeSettings& rope) {
 
 }  // namespace
 
-RopeSettings RopeSettings::read(const Config& config, int head_dim, double default_theta,
-                                const std::string& layer_type) {
+RopeSettings RopeSettings::read(const Config& config, int head_dim, double default_theta, const std::string& layer_type,
+                                double default_partial) {
   RopeSettings rope;
   Config scaling = scaling_of(config, layer_type);
   rope.type = canonical_type(scaling.text_or("type", scaling.text_or("rope_type", "default")));
@@ -111,10 +111,15 @@ RopeSettings RopeSettings::read(const Config& config, int head_dim, double defau
   if (config.has("rope_parameters")) {
     default_theta = config.object("rope_parameters").number_or("rope_theta", default_theta, 1, 1e12);
   }
-  rope.theta = scaling.number_or("rope_theta", config.number_or("rope_theta", default_theta, 1, 1e12), 1, 1e12);
+  rope.theta = scaling.number_or(
+      "rope_theta",
+      config.number_or(config.has("rotary_emb_base") ? "rotary_emb_base" : "rope_theta", default_theta, 1, 1e12), 1,
+      1e12);
   rope.max_positions = config.integer_or("max_position_embeddings", 0, 1, kMaxPositions);
   rope.traditional = config.flag_or("rope_traditional", false);
-  double partial = scaling.number_or("partial_rotary_factor", config.number_or("partial_rotary_factor", 1, 0, 1), 0, 1);
+  const double own_partial =
+      config.number_or("partial_rotary_factor", config.number_or("rotary_pct", default_partial, 0, 1), 0, 1);
+  const double partial = scaling.number_or("partial_rotary_factor", own_partial, 0, 1);
   rope.rotated = static_cast<int>(head_dim * partial);
   rope.dims = rope.type == "proportional" ? head_dim : rope.rotated;
   if (rope.dims % 2 != 0 || rope.dims < 2) {

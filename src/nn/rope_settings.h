@@ -10,9 +10,10 @@ namespace mlxk {
 /// A model's rotary embedding as config.json describes it, whatever the spelling.
 struct RopeSettings {
   /// Reads rope_theta with rope_scaling, or transformers 5's rope_parameters (flat, or an object per layer type: then
-  /// the one named `layer_type`), for heads of `head_dim`. Throws bad_model or unsupported naming the key.
-  static RopeSettings read(const Config& config, int head_dim, double default_theta,
-                           const std::string& layer_type = {});
+  /// the one named `layer_type`), for heads of `head_dim`, of which without partial_rotary_factor (or rotary_pct) the
+  /// part `default_partial` is rotated. Throws bad_model or unsupported naming the key.
+  static RopeSettings read(const Config& config, int head_dim, double default_theta, const std::string& layer_type = {},
+                           double default_partial = 1);
   /// The rope of sliding layers that have a base of their own: the object `layer_type` in rope_parameters, or else
   /// rope_local_base_freq (`default_theta` when absent) without scaling.
   static RopeSettings read_local(const Config& config, int head_dim, double default_theta,

@@ -10,7 +10,7 @@
 
 #include "kernels/cpu_ops.h"
 #include "models/model.h"
-#include "nn/blocks.h"
+#include "nn/attention.h"
 #include "nn/cache/kv_cache.h"
 #include "nn/cache/quantized_kv_cache.h"
 #include "nn/cache/recurrent_cache.h"
@@ -31,7 +31,7 @@ class SmallModel : public Model {
         has_state_(has_state),
         seed_(8 * seed) {}
 
-  mx::array forward(const Inputs& inputs, ModelCache& cache) override {
+  mx::array hidden(const Inputs& inputs, ModelCache& cache) override {
     const Positions at(cache.positions(), inputs.ids->shape(1), inputs.lengths);
     mx::array h = mx::take(table_, *inputs.ids, 0);
     for (size_t i = 0; i < 2; ++i) {
@@ -40,10 +40,9 @@ class SmallModel : public Model {
       h = mx::add(h, attention_({parts[0], parts[1], parts[2], kHidden / 2, {}, {}}, layer, layer.mask(at), at));
     }
     if (has_state_) h = with_state(h, dynamic_cast<RecurrentCache&>(cache[2]), at);
-    return cpu_matmuls(mx::slice(h, {0, inputs.last_only ? at.length - 1 : 0, 0}, {at.rows(), at.length, kHidden}),
-                       head_)
-        .front();
+    return mx::slice(h, {0, inputs.last_only ? at.length - 1 : 0, 0}, {at.rows(), at.length, kHidden});
   }
+  mx::array logits(const mx::array& hidden) const override { return cpu_matmuls(hidden, head_).front(); }
   ModelCache make_cache(int rows) const override {
     std::vector<std::unique_ptr<Cache>> layers;
     for (int i = 0; i < 2; ++i) layers.push_back(make_(rows));

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "models/model.h"
-#include "nn/blocks.h"
+#include "nn/attention.h"
+#include "nn/encoder_attention.h"
+#include "nn/mlp.h"
 
 namespace mlxk {
 

@@ -12,6 +12,7 @@
 #include "models/step.h"
 #include "nn/cache/kv_cache.h"
 #include "nn/conv.h"
+#include "nn/layer_inputs.h"
 
 namespace mlxk {
 namespace {
@@ -296,8 +297,8 @@ class Whisper : public SpeechNet {
       throw Error(ErrorKind::invalid, fmt::format("[whisper] {} tokens are more than the {} of the model",
                                                   positions.end(row), shape_.text_positions));
     }
-    mx::array x = mx::add(embed(inputs, embedding_, type_), mx::take(positions_, positions.order(), 0));
-    LayerMasks masks(inputs, positions);
+    mx::array x = mx::add(embedding_(ids), mx::take(positions_, positions.order(), 0));
+    LayerMasks masks(std::nullopt, positions);
     for (size_t i = 0; i < decoder_.size(); ++i) {
       AttentionCache& layer = attention_cache(cache, i);
       std::vector<const CrossKeys*> sound;

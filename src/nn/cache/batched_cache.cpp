@@ -62,10 +62,12 @@ mx::array BatchedAttentionCache::by_rows(
 }
 
 mx::array BatchedAttentionCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                                        float scale, const AttentionMask& mask, const Positions& positions) {
+                                        const AttentionScores& scores, const AttentionMask& mask,
+                                        const Positions& positions) {
   if (mask.array) throw Error(ErrorKind::internal, "[cache] batched rows have masks of their own");
   return by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
-    return part.attend(row_of(queries, row), row_of(keys, row), row_of(values, row), scale, part.mask(at), at);
+    const AttentionMask own = part.mask(at, request_of_row(mask.request, row));
+    return part.attend(row_of(queries, row), row_of(keys, row), row_of(values, row), scores, own, at);
   });
 }
 
@@ -85,10 +87,11 @@ bool BatchedAttentionCache::has_slots(const Positions& positions) const {
   return true;
 }
 
-AttentionCache::Slots BatchedAttentionCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
+AttentionCache::Slots BatchedAttentionCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
+                                                           int value_dim) {
   Slots all;
   for (int row = 0; row < rows(); ++row) {
-    const Slots slots = parts_[row]->reserve_slots(slots_of_row(positions, row), kv_heads, head_dim);
+    const Slots slots = parts_[row]->reserve_slots(slots_of_row(positions, row), kv_heads, key_dim, value_dim);
     all.keys.push_back(slots.keys.front());
     all.values.push_back(slots.values.front());
     all.window = slots.window;

@@ -25,11 +25,12 @@ class BatchedAttentionCache : public AttentionCache {
   /// Throws internal, as snapshot.
   void restore(std::vector<mx::array> arrays, int tokens) override;
   /// None: each row has its own (by_rows).
-  AttentionMask mask(const Positions&) const override { return {}; }
-  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
-                   const AttentionMask& mask, const Positions& positions) override;
+  AttentionMask mask(const Positions&, const MaskRequest&) const override { return {}; }
+  CacheGeometry geometry() const override { return parts_.front()->geometry(); }
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                   const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
   bool has_slots(const Positions& positions) const override;
-  Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
 
   /// What `step` gives for each row by itself (its cache, its number, where its tokens stand), one below the other.
   mx::array by_rows(const Positions& positions,

@@ -18,12 +18,12 @@ void GrowingCache::trim(int n) {
   for (int& position : positions_) position -= n;
 }
 
-AttentionMask GrowingCache::mask(const Positions& positions) const {
-  if (positions.uniform) return {positions.length > 1 ? "causal" : "", std::nullopt};
-  int tokens = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
-  mx::array keys = mx::reshape(mx::arange(tokens), {1, 1, 1, tokens});
-  mx::array queries = mx::reshape(positions.order(), {positions.rows(), 1, positions.length, 1});
-  return {"array", mx::less_equal(keys, queries)};
+AttentionMask GrowingCache::mask(const Positions& positions, const MaskRequest& request) const {
+  const int tokens = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
+  const bool sees_all = request.is_plain() && (request.window == 0 || tokens <= request.window);
+  if (positions.uniform && sees_all) return {positions.length > 1 ? "causal" : "", std::nullopt};
+  const mx::array keys = mx::reshape(mx::arange(tokens), {1, 1, 1, tokens});
+  return {"array", mask_array(request, positions, keys)};
 }
 
 int GrowingCache::slots_for(int tokens) const {

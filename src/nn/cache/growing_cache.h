@@ -22,7 +22,7 @@ class GrowingCache : public AttentionCache {
   int addressable_tokens() const override { return std::numeric_limits<int>::max(); }
   int slots_for(int tokens) const override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
-  AttentionMask mask(const Positions& positions) const override;
+  AttentionMask mask(const Positions& positions, const MaskRequest& request = {}) const override;
 
  protected:
   /// Appends `parts` [B, kv_heads, L, …], one for each buffer; returns views of all tokens [B, kv_heads, T, …].

@@ -11,10 +11,10 @@ class KVCache : public GrowingCache {
 
   std::string_view kind() const override { return "full"; }
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new KVCache(*this)); }
-  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
-                   const AttentionMask& mask, const Positions& positions) override;
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                   const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
   bool has_slots(const Positions&) const override { return true; }
-  Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
 };
 
 }  // namespace mlxk

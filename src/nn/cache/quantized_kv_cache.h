@@ -12,8 +12,8 @@ class QuantizedKVCache : public GrowingCache {
 
   std::string_view kind() const override { return "quantized"; }
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new QuantizedKVCache(*this)); }
-  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
-                   const AttentionMask& mask, const Positions& positions) override;
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                   const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
 
  private:
   int bits_, group_size_;

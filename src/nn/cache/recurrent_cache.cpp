@@ -15,7 +15,7 @@ void RecurrentCache::trim(int n) {
 std::unique_ptr<Cache> RecurrentCache::batch(std::span<Cache* const> parts) const {
   auto batched = std::make_unique<RecurrentCache>(0, static_cast<int>(state_.size()));
   for (Cache* part : parts) {
-    auto* recurrent = dynamic_cast<RecurrentCache*>(unbatch);
+    auto* recurrent = dynamic_cast<RecurrentCache*>(part);
     if (!recurrent || recurrent->rows() != 1 || recurrent->state_.size() != state_.size()) {
       throw Error(ErrorKind::internal, "[cache] batch: needs states of one kind and one row");
     }
@@ -28,7 +28,7 @@ std::unique_ptr<Cache> RecurrentCache::batch(std::span<Cache* const> parts) cons
     if (sample == batched->parts_.end()) continue;
     std::vector<mx::array> rows;  // a row that has seen nothing yet begins with zeros
     for (const auto* part : batched->parts_) {
-      rows.push_back(has_state(unbatch) ? *part->state_[i] : mx::zeros_like(*(*sample)->state_[i]));
+      rows.push_back(has_state(part) ? *part->state_[i] : mx::zeros_like(*(*sample)->state_[i]));
     }
     batched->state_[i] = mx::concatenate(rows, 0);
   }

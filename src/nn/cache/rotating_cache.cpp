@@ -74,12 +74,13 @@ void RotatingKVCache::reserve(int slots, const std::vector<mx::array>& parts) {
 }
 
 // One token a row goes into the ring and sees what is there; more of them see the ring as it was and then each other.
-AttentionMask RotatingKVCache::mask(const Positions& positions) const {
+AttentionMask RotatingKVCache::mask(const Positions& positions, const MaskRequest& request) const {
   int length = positions.length, rows = positions.rows();
   int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + length;
   bool in_ring = length == 1;
-  if (positions.uniform && in_ring) return {"", std::nullopt};
-  if (positions.uniform && keep_ == 0 && newest <= window_) return {"causal", std::nullopt};
+  const bool plain = positions.uniform && request.is_plain();
+  if (plain && in_ring) return {"", std::nullopt};
+  if (plain && keep_ == 0 && newest <= window_) return {"causal", std::nullopt};
 
   int slots = in_ring ? std::min(window_, newest) : used_slots();
   int tokens = in_ring ? slots : slots + length;
@@ -90,11 +91,12 @@ AttentionMask RotatingKVCache::mask(const Positions& positions) const {
     for (int i = 0; i < tokens - slots; ++i) key_positions.push_back(offset + i);
   }
   mx::array keys(key_positions.begin(), {rows, 1, 1, tokens}, mx::int32);
-  mx::array queries = mx::reshape(positions.order(), {rows, 1, length, 1});
-  mx::array oldest = mx::subtract(queries, mx::array(window_ - keep_));
-  mx::array recent = mx::logical_or(mx::greater(keys, oldest), mx::less(keys, mx::array(keep_)));
-  mx::array seen = mx::logical_and(mx::less_equal(keys, queries), mx::greater_equal(keys, mx::array(0)));
-  return {"array", mx::logical_and(seen, recent)};
+  const mx::array queries = mx::reshape(positions.order(), {rows, 1, length, 1});
+  const mx::array oldest = mx::subtract(queries, mx::array(window_ - keep_));
+  const mx::array recent = mx::logical_or(mx::greater(keys, oldest), mx::less(keys, mx::array(keep_)));
+  MaskRequest rest = request;
+  rest.window = 0;
+  return {"array", mx::logical_and(mask_array(rest, positions, keys), recent)};
 }
 
 void RotatingKVCache::store(mx::array& buffer, const mx::array& part, int row, int offset, int length) const {
@@ -113,8 +115,9 @@ void RotatingKVCache::store(mx::array& buffer, const mx::array& part, int row, i
   }
 }
 
-mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
-                                  const AttentionMask& mask, const Positions& positions) {
+mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                                  const AttentionScores& scores, const AttentionMask& mask,
+                                  const Positions& positions) {
   const std::vector<mx::array> parts{keys, values};
   int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
   int slots = std::min(window_, newest), old_slots = used_slots();
@@ -138,10 +141,11 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
   }
   owner_ = std::make_shared<int>(0);  // a snapshot has kept the old buffers
   advance(positions);
-  return scaled_attention(queries, seen[0], seen[1], scale, mask);
+  return scaled_attention(queries, seen[0], seen[1], scores, mask);
 }
 
-AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int head_dim) {
+AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
+                                                     int value_dim) {
   const int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
   const int slots = std::min(window_, newest);
   if (owner_.use_count() > 1) {
@@ -149,8 +153,8 @@ AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions,
     owner_ = std::make_shared<int>(0);
   }
   if (buffers_.empty() || slots > buffers_.front().shape(2)) {
-    mx::array sample = mx::zeros({rows(), kv_heads, 1, head_dim}, mx::float32);
-    reserve(slots, {sample, sample});
+    const auto sample = [&](int dim) { return mx::zeros({rows(), kv_heads, 1, dim}, mx::float32); };
+    reserve(slots, {sample(key_dim), sample(value_dim)});
   }
   advance(positions);
   return {{&buffers_[0]}, {&buffers_[1]}, window_, keep_};

@@ -22,11 +22,12 @@ class RotatingKVCache : public AttentionCache {
   int addressable_tokens() const override { return window_; }
   int slots_for(int tokens) const override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
-  AttentionMask mask(const Positions& positions) const override;
-  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values, float scale,
-                   const AttentionMask& mask, const Positions& positions) override;
+  AttentionMask mask(const Positions& positions, const MaskRequest& request = {}) const override;
+  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                   const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
+  CacheGeometry geometry() const override { return {kind(), window_, keep_}; }
   bool has_slots(const Positions&) const override { return true; }
-  Slots reserve_slots(const Positions& positions, int kv_heads, int head_dim) override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
 
  private:
   int slot_of(int position) const;

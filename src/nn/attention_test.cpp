@@ -1,4 +1,4 @@
-#include "nn/blocks.h"
+#include "nn/attention.h"
 
 #include <gtest/gtest.h>
 
@@ -54,17 +54,17 @@ float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::ab
 /// The steps of the block, each by its own operation.
 mx::array by_operations(const Attention& block, const Qkv& x, AttentionCache& cache, const AttentionMask& mask,
                         const Positions& at, const std::optional<mx::array>& query_scale) {
-  const auto heads = [&](const mx::array& a, const std::optional<RmsNorm>& first,
-                         const std::optional<RmsNorm>& second) {
+  const auto heads = [&](const mx::array& a, const std::optional<HeadNorm>& first,
+                         const std::optional<HeadNorm>& second) {
     mx::array h = mx::unflatten(a, -1, {-1, kHeadDim});
-    h = mx::transpose(first ? (*first)(h) : h, {0, 2, 1, 3});
+    h = mx::transpose(first ? first->norm(h) : h, {0, 2, 1, 3});
     if (block.rope) h = (*block.rope)(h, at);
-    return second ? (*second)(h) : h;
+    return second ? second->norm(h) : h;
   };
   mx::array q = heads(x.q, x.q_norm, block.q_norm), k = heads(x.k, x.k_norm, block.k_norm);
   mx::array v = mx::transpose(mx::unflatten(x.v, -1, {-1, kHeadDim}), {0, 2, 1, 3});
   if (query_scale) q = mx::multiply(q, *query_scale);
-  return mx::flatten(mx::transpose(cache.attend(q, k, v, block.scale, mask, at), {0, 2, 1, 3}), 2, 3);
+  return mx::flatten(mx::transpose(cache.attend(q, k, v, block.scores, mask, at), {0, 2, 1, 3}), 2, 3);
 }
 
 TEST(AttentionBlock, EqualsItsOperations) {

@@ -1,4 +1,4 @@
-#include "nn/experts.h"
+#include "nn/mixture.h"
 
 #include <gtest/gtest.h>
 
@@ -34,15 +34,13 @@ MixtureResidual mixture(int bits, const RoutingRule& rule, bool biased, float mu
   Weights weights(std::move(tensors), {});
   const WeightPath root(weights);
   MixtureResidual block{RmsNorm(root / "norm", kHidden, 1e-5F),
-                        Linear(root / "router", kHidden, kExperts),
+                        {Linear(root / "router", kHidden, kExperts), rule},
                         ExpertLinear(root / "gate", kExperts, kHidden, kWide),
                         ExpertLinear(root / "up", kExperts, kHidden, kWide),
                         ExpertLinear(root / "down", kExperts, kWide, kHidden),
-                        rule,
-                        std::nullopt,
                         Activation::silu,
                         multiplier};
-  if (biased) block.selection_bias = root.take("bias", {kExperts});
+  if (biased) block.router.selection_bias = root.take("bias", {kExperts});
   return block;
 }
 

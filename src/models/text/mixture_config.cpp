@@ -1,0 +1,136 @@
+#include "models/text/mixture_config.h"
+
+#include <fmt/format.h>
+
+#include "mlx/ops.h"
+
+namespace mlxk {
+namespace {
+
+constexpr int kWide = 1 << 20;
+
+int integer_or(const Config& config, const char* key, int fallback, int low, int high) {
+  return static_cast<int>(config.integer_or(key, fallback, low, high));
+}
+
+/// The first of `keys` that config.json has, else the first of all.
+const char* present(const Config& config, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (config.has(key)) return key;
+  }
+  return *keys.begin();
+}
+
+std::vector<bool> mixture_layers(const Config& config, int layers) {
+  const int64_t step = config.integer_or("decoder_sparse_step", 1, 1, 1 << 20);
+  const int64_t dense = config.integer_or("first_k_dense_replace", 0, 0, 1024);
+  const int64_t frequency = config.has("moe_layer_freq") && config.find("moe_layer_freq")->is_number()
+                                ? config.integer("moe_layer_freq", 1, 1 << 20)
+                                : 1;
+  std::vector<bool> mixes;
+  for (int layer = 0; layer < layers; ++layer) {
+    mixes.push_back((layer + 1) % step == 0 && layer >= dense && layer % frequency == 0);
+  }
+  if (const Json* list = config.find("moe_layer_freq"); list && list->is_array()) {
+    if (list->size() != static_cast<size_t>(layers)) {
+      throw config.bad("moe_layer_freq", fmt::format("must have {} entries", layers));
+    }
+    for (int layer = 0; layer < layers; ++layer) mixes[layer] = (*list)[layer] == 1 || (*list)[layer] == true;
+  }
+  const Json* plain = config.find("mlp_only_layers");
+  if (!plain) return mixes;
+  if (!plain->is_array()) throw config.bad("mlp_only_layers", "must be a list");
+  for (const Json& layer : *plain) {
+    if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= layers) {
+      throw config.bad("mlp_only_layers",
+                       fmt::format("must hold numbers of layers below {}, got {}", layers, layer.dump()));
+    }
+    mixes[layer.get<size_t>()] = false;
+  }
+  return mixes;
+}
+
+RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback) {
+  if (!config.has("scoring_func")) return fallback;
+  const std::string name = config.text_or("scoring_func", "");
+  if (name == "softmax") return RoutingRule::Score::softmax;
+  if (name == "sigmoid") return RoutingRule::Score::sigmoid;
+  throw Error(ErrorKind::unsupported, fmt::format("[{}] scoring_func '{}' is not built in", config.place(), name));
+}
+
+}  // namespace
+
+MixtureConfig MixtureConfig::read(const Config& config, int layers, const MixtureDefaults& defaults) {
+  MixtureConfig m;
+  m.defaults = defaults;
+  const char* experts = present(config, {"num_experts", "num_local_experts", "n_routed_experts"});
+  m.experts = static_cast<int>(config.integer(experts, 1, 65536));
+  const char* wide = present(config, {"moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"});
+  m.wide = static_cast<int>(config.integer(wide, 1, kWide));
+  const char* top_k = present(config, {"num_experts_per_tok", "moe_topk", "moe_k"});
+  m.rule.top_k = static_cast<int>(config.integer(top_k, 1, m.experts));
+  m.rule.normalise = config.flag_or("norm_topk_prob", defaults.normalise);
+  m.rule.score = read_score(config, defaults.score);
+  m.rule.eps = defaults.eps;
+  m.rule.scale = static_cast<float>(config.number_or("routed_scaling_factor", 1, 1e-6, 1e6));
+  m.rule.groups = integer_or(config, "n_group", 1, 1, m.experts);
+  m.rule.top_groups = integer_or(config, "topk_group", m.rule.groups, 1, m.rule.groups);
+  m.rule.group_best = defaults.group_best;
+  if (m.experts % m.rule.groups != 0 || m.rule.top_k > m.experts / m.rule.groups * m.rule.top_groups) {
+    throw config.bad("n_group", fmt::format("must divide {} experts and leave {} to choose", m.experts, m.rule.top_k));
+  }
+  m.layers = mixture_layers(config, layers);
+  if (!defaults.shared) return m;
+  const char* shared = present(config, {"n_shared_experts", "num_shared_experts", "num_shared_expert"});
+  m.shared_wide = config.has("shared_expert_intermediate_size")
+                      ? integer_or(config, "shared_expert_intermediate_size", 0, 0, kWide)
+                      : m.wide * integer_or(config, shared, 0, 0, 1024);
+  return m;
+}
+
+MixtureResidual MixtureConfig::make(const WeightPath& path, std::optional<Norm> norm, int hidden,
+                                    const Activation& activation, float multiplier) const {
+  const WeightPath stacks = path / defaults.experts;
+  const auto stack = [&](const char* part, int in, int out) {
+    return ExpertLinear(stacks / part, experts, in, out, defaults.expert_bias);
+  };
+  MixtureResidual block{std::move(norm),
+                        {Linear(path / defaults.router, hidden, experts, defaults.router_bias), rule},
+                        stack("gate_proj", hidden, wide),
+                        stack("up_proj", hidden, wide),
+                        stack("down_proj", wide, hidden),
+                        activation,
+                        multiplier};
+  if (defaults.selection_bias) {
+    block.router.selection_bias = mx::astype(path.take(defaults.selection_bias, {experts}), mx::float32);
+  }
+  if (shared_wide == 0) return block;
+  const WeightPath own = path / defaults.shared;
+  block.shared = SharedExpert{{std::nullopt, Linear(own / "gate_proj", hidden, shared_wide),
+                               Linear(own / "up_proj", hidden, shared_wide),
+                               Linear(own / "down_proj", shared_wide, hidden), std::nullopt, activation}};
+  if (defaults.shared_gate) block.shared->gate = Linear(path / defaults.shared_gate, hidden, 1);
+  return block;
+}
+
+void stack_experts(Weights& weights, const std::string& prefix, const std::string& experts_path, int experts,
+                   const std::vector<std::pair<std::string, std::string>>& parts) {
+  for (const auto& [part, as] : parts) {
+    for (const char* leaf : {"weight", "scales", "biases", "bias"}) {
+      const auto name = [&](int expert) { return fmt::format("{}.experts.{}.{}.{}", prefix, expert, part, leaf); };
+      if (!weights.has(name(0))) continue;
+      std::vector<mx::array> all;
+      for (int expert = 0; expert < experts; ++expert) {
+        mx::array weight = weights.take_raw(name(expert));
+        if (expert > 0 && (weight.shape() != all[0].shape() || weight.dtype() != all[0].dtype())) {
+          weights.note(fmt::format("{} differs in shape or type from the first expert's", name(expert)));
+          weight = all[0];
+        }
+        all.push_back(weight);
+      }
+      weights.tensors().emplace(fmt::format("{}.{}.{}", experts_path, as, leaf), mx::stack(all));
+    }
+  }
+}
+
+}  // namespace mlxk

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/config.h"
+#include "nn/mixture.h"
+
+namespace mlxk {
+
+/// What a model_type means where config.json leaves a key of its mixtures out, and where its tensors are.
+struct MixtureDefaults {
+  RoutingRule::Score score = RoutingRule::Score::softmax;  // without scoring_func
+  bool normalise = false;                                  // without norm_topk_prob
+  float eps = 0;                                           // added to the sum by which weights are normalised
+  int group_best = 2;                                      // a group is as good as so many of its best experts
+  bool expert_bias = false;
+  bool router_bias = false;
+
+  // Paths below the layer; nullptr: the layers have none.
+  const char* router = "mlp.gate";
+  const char* experts = "mlp.switch_mlp";
+  const char* shared = nullptr;
+  const char* shared_gate = nullptr;
+  const char* selection_bias = nullptr;
+};
+
+/// The layers of a decoder whose MLP is a mixture of experts.
+struct MixtureConfig {
+  /// Reads num_experts (or num_local_experts, n_routed_experts), num_experts_per_tok, moe_intermediate_size,
+  /// norm_topk_prob, scoring_func, n_group, topk_group, routed_scaling_factor, shared experts, and which of `layers`
+  /// layers are mixtures (decoder_sparse_step, mlp_only_layers, first_k_dense_replace, moe_layer_freq). Throws
+  /// bad_model naming the key.
+  static MixtureConfig read(const Config& config, int layers, const MixtureDefaults& defaults = {});
+
+  MixtureDefaults defaults;
+  int experts, wide;
+  int shared_wide = 0;  // 0: no shared expert
+  RoutingRule rule;
+  std::vector<bool> layers;
+
+  /// The block of one layer, at `path`; its norm is given.
+  MixtureResidual make(const WeightPath& path, std::optional<Norm> norm, int hidden, const Activation& activation,
+                       float multiplier = 1) const;
+};
+
+/// Puts experts that a checkpoint holds one by one, `{prefix}.experts.{e}.{part}.weight` and its packed forms, in
+/// stacks
+/// `{experts_path}.{as}.weight`. `prefix` and `experts_path` are whole paths of one layer.
+void stack_experts(Weights& weights, const std::string& prefix, const std::string& experts_path, int experts,
+                   const std::vector<std::pair<std::string, std::string>>& parts = {
+                       {"gate_proj", "gate_proj"}, {"up_proj", "up_proj"}, {"down_proj", "down_proj"}});
+
+}  // namespace mlxk

@@ -1,0 +1,163 @@
+#include "nn/attention.h"
+
+#include "kernels/cpu_attention.h"
+#include "mlx/ops.h"
+#include "nn/cache/batched_cache.h"
+#include "nn/cache/buffer.h"
+#include "nn/mlp.h"
+
+namespace mlxk {
+namespace {
+
+// [B, L, heads * dim] → [B, heads, L, dim]
+mx::array heads_first(const mx::array& x, int dim) {
+  return mx::transpose(mx::unflatten(x, -1, {-1, dim}), {0, 2, 1, 3});
+}
+
+/// Numbers [begin, end) of the last axis of `x`, the last two axes made one.
+mx::array flat_part(const mx::array& x, int begin, int end) {
+  mx::Shape from(x.ndim(), 0), to = x.shape();
+  from.back() = begin;
+  to.back() = end;
+  return mx::flatten(mx::slice(x, from, to), -2, -1);
+}
+
+}  // namespace
+
+mx::array HeadNorm::operator()(const mx::array& x, int head_dim) const {
+  if (whole) return norm(x);
+  mx::array y = norm(mx::unflatten(x, -1, {-1, head_dim}));
+  if (factor) y = mx::multiply(y, mx::astype(*factor, y.dtype()));
+  return mx::flatten(y, -2, -1);
+}
+
+std::optional<CpuNorm> HeadNorm::cpu() const {
+  if (whole || factor) return std::nullopt;
+  CpuNorm own = norm.cpu();
+  return own.centred ? std::nullopt : std::optional(std::move(own));
+}
+
+Qkv NormQkv::operator()(const mx::array& x) const {
+  std::vector<const Linear*> linears{&q};
+  for (const auto* linear : {&k, &v, &gate}) {
+    if (*linear) linears.push_back(&**linear);
+  }
+  std::vector<mx::array> parts;
+  if (const auto& layer = packed.of(linears, norm)) {
+    parts = cpu_matmuls(x, layer);
+  } else {
+    const mx::array in = norm ? (*norm)(x) : x;
+    for (const Linear* linear : linears) parts.push_back((*linear)(in));
+  }
+  const int width = value_dim > 0 ? value_dim : head_dim;
+  std::optional<mx::array> opened;
+  if (gate) {
+    opened = parts.back();
+    parts.pop_back();
+  }
+  if (grouped_heads > 0) {
+    const int own = grouped_heads * head_dim;
+    const mx::array groups = mx::unflatten(parts[0], -1, {-1, own + head_dim + width});
+    parts = {flat_part(groups, 0, own), flat_part(groups, own, own + head_dim),
+             flat_part(groups, own + head_dim, own + head_dim + width)};
+  } else if (parts.size() == 2) {
+    parts.push_back(parts[1]);
+  }
+  if (gate_in_q) {
+    const mx::array heads = mx::unflatten(parts[0], -1, {-1, head_dim + width});
+    opened = flat_part(heads, head_dim, head_dim + width);
+    parts[0] = flat_part(heads, 0, head_dim);
+  }
+  if (v_norm) parts[2] = (*v_norm)(parts[2], width);
+  return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm, opened, value_dim};
+}
+
+mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const LayerInputs& in,
+                                const std::optional<mx::array>& query_scale) const {
+  return (*this)(qkv, cache, in.masks.of(cache, mask), in.positions, query_scale);
+}
+
+mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
+                                const Positions& positions, const std::optional<mx::array>& query_scale) const {
+  mx::array out = attend(qkv, cache, seen, positions, query_scale);
+  if (!qkv.gate) return out;
+  const mx::array opened = activate(gate, *qkv.gate);
+  const int width = qkv.value_dim > 0 ? qkv.value_dim : qkv.head_dim;
+  if (opened.shape(2) == out.shape(2)) return mx::multiply(out, opened);
+  return mx::flatten(mx::multiply(mx::unflatten(out, -1, {-1, width}), mx::expand_dims(opened, -1)), -2, -1);
+}
+
+mx::array Attention::attend(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
+                            const Positions& positions, const std::optional<mx::array>& query_scale) const {
+  if (cache.attends_in_slots(positions)) return on_cpu(qkv, cache, seen, positions, query_scale);
+  if (auto* batched = dynamic_cast<BatchedAttentionCache*>(&cache)) {
+    // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
+    return batched->by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
+      Qkv own = qkv;
+      for (mx::array* x : {&own.q, &own.k, &own.v}) *x = row_of(*x, row);
+      const bool scaled = query_scale && query_scale->shape(0) > 1;
+      AttentionMask mask = part.mask(at, request_of_row(seen.request, row));
+      return attend(own, part, mask, at, scaled ? row_of(*query_scale, row) : query_scale);
+    });
+  }
+  const auto heads_of = [&](const mx::array& x, const std::optional<HeadNorm>& before,
+                            const std::optional<HeadNorm>& after) {
+    mx::array heads = heads_first(before ? (*before)(x, qkv.head_dim) : x, qkv.head_dim);
+    if (rope) heads = (*rope)(heads, positions);
+    return after ? after->norm(heads) : heads;
+  };
+  mx::array q = heads_of(qkv.q, qkv.q_norm, q_norm);
+  const mx::array k = heads_of(qkv.k, qkv.k_norm, k_norm);
+  const mx::array v = heads_first(qkv.v, qkv.value_dim > 0 ? qkv.value_dim : qkv.head_dim);
+  if (query_scale) q = mx::multiply(q, mx::astype(*query_scale, q.dtype()));
+  const mx::array out = cache.attend(q, k, v, scores, seen, positions);
+  return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
+}
+
+mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
+                            const Positions& positions, const std::optional<mx::array>& query_scale) const {
+  CpuAttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scores.scale, positions.offsets, positions.lengths};
+  if (qkv.value_dim > 0) step.value_dim = qkv.value_dim;
+  if (rope) step.rotation = rope->cpu(positions);
+  // Norms that the kernel does not know are operations of their own before it.
+  const auto norm_before = [&](const std::optional<HeadNorm>& norm, std::optional<CpuNorm>& own, mx::array& x) {
+    if (norm) own = norm->cpu();
+    if (norm && !own) x = (*norm)(x, qkv.head_dim);
+  };
+  norm_before(qkv.q_norm, step.q_norm, step.q);
+  norm_before(qkv.k_norm, step.k_norm, step.k);
+  if (q_norm) step.post_rope_q_norm = q_norm->norm.cpu();
+  if (k_norm) step.post_rope_k_norm = k_norm->norm.cpu();
+  step.rotary_positions = positions.given;
+  step.query_scale = query_scale;
+  step.soft_cap = scores.soft_cap;
+  step.sinks = scores.sinks;
+  if (seen.given) step.mask = seen.array;
+  const auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim,
+                                         step.value_dim > 0 ? step.value_dim : qkv.head_dim);
+  step.ring = slots.window > 0;
+  step.window = step.ring ? slots.window : seen.given ? 0 : seen.request.window;
+  step.keep = slots.keep;
+  const auto all = [](const std::vector<mx::array*>& buffers) {
+    std::vector<mx::array> arrays;
+    for (const mx::array* buffer : buffers) arrays.push_back(*buffer);
+    return arrays;
+  };
+  CpuAttended attended = cpu_cached_attention(std::move(step), all(slots.keys), all(slots.values));
+  for (size_t i = 0; i < attended.keys.size(); ++i) {
+    *slots.keys[i] = attended.keys[i];
+    *slots.values[i] = attended.values[i];
+  }
+  return attended.out;
+}
+
+mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {
+  const mx::array in = in_norm ? (*in_norm)(x) : x;
+  if (const auto& layer = packed.of({&out}, std::nullopt, norm)) {
+    return cpu_matmul_residual(in, layer, multiplier, residual);
+  }
+  const mx::array y = out(in);
+  return add_residual(norm ? (*norm)(y) : y, residual, multiplier);
+}
+
+}  // namespace mlxk

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "nn/cache/attention_cache.h"
+#include "nn/positions.h"
+
+namespace mlxk {
+
+/// The masks of one call, each made once for all layers that ask for the same.
+class LayerMasks {
+ public:
+  LayerMasks(std::optional<mx::array> given, Positions positions, std::vector<MaskRequest::Range> ranges = {})
+      : given_(std::move(given)), positions_(std::move(positions)), ranges_(std::move(ranges)) {}
+  /// The mask for a layer of `cache`, to which this call's tokens are not appended yet; `request` with the call's
+  /// ranges added, or the caller's own mask.
+  const AttentionMask& of(const AttentionCache& cache, MaskRequest request = {}) const;
+
+ private:
+  struct Made {
+    CacheGeometry geometry;
+    MaskRequest request;
+    std::unique_ptr<AttentionMask> mask;  // stays where it is
+  };
+
+  std::optional<mx::array> given_;
+  Positions positions_;
+  std::vector<MaskRequest::Range> ranges_;
+  mutable std::vector<Made> made_;
+};
+
+/// What the layers of a decoder are called with beside x, the same for all of a call.
+struct LayerInputs {
+  Positions positions;
+  LayerMasks masks;
+  std::optional<mx::array> query_scale;  // [B or 1, 1, L, 1], multiplied onto the queries of layers that take it
+  std::vector<mx::array> extras;         // what the model hands to its own layers (per-layer inputs, a first stream, …)
+};
+
+}  // namespace mlxk

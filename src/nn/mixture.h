@@ -1,0 +1,85 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "kernels/cpu_experts.h"
+#include "mlx/array.h"
+#include "nn/activation.h"
+#include "nn/linear.h"
+#include "nn/mlp.h"
+#include "nn/norm.h"
+
+namespace mlxk {
+
+/// A stack of matrices, one for each expert of a layer.
+class ExpertLinear {
+ public:
+  /// Takes `weight` [experts, out, in] (or its packed form) and, with `bias`, `bias` [experts, out] at `path`.
+  ExpertLinear(const WeightPath& path, int experts, int in, int out, bool bias = false);
+  /// x [tokens, 1 or k, 1, in] and ids [tokens, k] uint32 → [tokens, k, 1, out], by libmlx's operations.
+  mx::array operator()(const mx::array& x, const mx::array& ids) const;
+  /// The same product by the device's own operation where there is one: x [tokens, in] and ids [tokens, k], or x
+  /// [tokens, k, in]; → [tokens, k, out].
+  mx::array of_chosen(const mx::array& x, const mx::array& ids) const;
+  /// As Matrix::cpu.
+  std::optional<CpuMatrix> cpu() const;
+  int experts() const { return experts_; }
+
+ private:
+  int experts_, in_, out_;
+  mx::array weight_;
+  std::optional<mx::array> scales_, biases_, bias_;
+  Quantization packing_;
+};
+
+/// What chooses the experts of a token.
+struct Router {
+  Linear scores;                                 // [experts, hidden]
+  RoutingRule rule;                              // but for its pointers
+  std::optional<mx::array> selection_bias = {};  // [experts] float32
+  std::optional<mx::array> expert_scale = {};    // [experts] float32
+  std::optional<Norm> norm = {};                 // of what it reads, where that is not what the experts read
+  std::optional<mx::array> input_scale = {};     // [hidden], multiplied onto that
+
+  struct Chosen {
+    mx::array ids, weights;  // [tokens, top_k] uint32 and float32
+  };
+  /// By libmlx's operations: h [tokens, hidden].
+  Chosen operator()(const mx::array& h) const;
+};
+
+/// An expert that every token sees.
+struct SharedExpert {
+  GatedMlpResidual mlp;             // without norms and multiplier
+  std::optional<Linear> gate = {};  // [1, hidden]: its output is multiplied by the sigmoid of this
+
+  mx::array operator()(const mx::array& h) const;  // [..., hidden], normed
+};
+
+/// residual + multiplier · post_norm(the weighted sum of down(act(gate(h)) · up(h)) of the experts that the router
+/// chooses for h = norm(x), and the shared expert's output).
+struct MixtureResidual {
+  std::optional<Norm> norm;
+  Router router;
+  std::optional<ExpertLinear> gate;  // absent: experts are down(act(up(h)))
+  ExpertLinear up, down;
+  Activation activation = Activation::silu;
+  float multiplier = 1;
+  std::optional<SharedExpert> shared = {};
+  std::optional<Norm> post_norm = {};
+  bool scales_input = false;  // the weight is multiplied onto what an expert reads, not onto what it gives
+  mutable std::shared_ptr<const CpuExperts> experts = nullptr;  // all of it for the CPU, made at the first call
+
+  /// x [B, L, hidden]; the residual is x unless one is given, for blocks beside each other.
+  mx::array operator()(const mx::array& x, const std::optional<mx::array>& residual = std::nullopt) const;
+  /// The same as a chain of operations, as a device without one of its own runs it.
+  mx::array by_operations(const mx::array& x, const std::optional<mx::array>& residual = std::nullopt) const;
+  /// The chosen experts' weighted sum alone: h [tokens, hidden], normed; `routed` is what the router reads.
+  mx::array sum_of_experts(const mx::array& h, const mx::array& routed) const;
+
+ private:
+  const std::shared_ptr<const CpuExperts>& on_cpu() const;
+};
+
+}  // namespace mlxk
