@@ -154,6 +154,152 @@ TEST(AttentionBlock, GoesOnFromASnapshotWithTheSameBits) {
   }
 }
 
+LayerInputs inputs_of(const Positions& at, std::vector<MaskRequest::Range> ranges = {}) {
+  return {at, LayerMasks(std::nullopt, at, std::move(ranges)), std::nullopt, {}};
+}
+
+/// Tokens with values of another width than keys, and with a gate.
+Qkv wide_tokens(int rows, int length) {
+  constexpr int kValueDim = 24;
+  Qkv x = random_tokens(rows, length);
+  x.v = random({rows, length, kKvHeads * kValueDim}, 12);
+  x.value_dim = kValueDim;
+  return x;
+}
+
+/// The block's answer from plain operations in one piece, each score by itself.
+mx::array by_definition(const Attention& block, const Qkv& x, const mx::array& seen) {
+  const int rows = x.q.shape(0), length = x.q.shape(1), value_dim = x.v.shape(2) / kKvHeads;
+  const auto heads = [&](const mx::array& a, int dim, int count) {
+    const mx::array h = mx::transpose(mx::reshape(a, {rows, length, count, dim}), {0, 2, 1, 3});
+    return count == kHeads ? h : mx::repeat(h, kHeads / kKvHeads, 1);
+  };
+  const mx::array q = heads(x.q, kHeadDim, kHeads), k = heads(x.k, kHeadDim, kKvHeads);
+  mx::array scores = mx::multiply(mx::matmul(q, mx::swapaxes(k, -1, -2)), mx::array(block.scores.scale));
+  if (block.scores.soft_cap > 0) {
+    const mx::array cap(block.scores.soft_cap);
+    scores = mx::multiply(mx::tanh(mx::divide(scores, cap)), cap);
+  }
+  mx::array weights = mx::where(seen, mx::exp(scores), mx::array(0.0F));
+  mx::array sum = mx::sum(weights, -1, true);
+  if (block.scores.sinks) sum = mx::add(sum, mx::reshape(mx::exp(*block.scores.sinks), {1, kHeads, 1, 1}));
+  const mx::array out = mx::matmul(mx::divide(weights, sum), heads(x.v, value_dim, kKvHeads));
+  return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
+}
+
+TEST(AttentionBlock, KnowsSoftCapsSinksAndValuesOfAnotherWidth) {
+  const Positions at({0, 0}, 7);
+  const mx::array rows = mx::reshape(mx::arange(7), {7, 1}), seen = mx::less_equal(mx::arange(7), rows);
+  for (const bool wide : {false, true}) {
+    for (const float cap : {0.0F, 1.5F}) {
+      for (const bool with_sinks : {false, true}) {
+        const Qkv x = wide ? wide_tokens(2, 7) : random_tokens(2, 7);
+        AttentionScores scores(0.3F, cap);
+        if (with_sinks) scores.sinks = random({kHeads}, 13);
+        const Attention block{std::nullopt, std::nullopt, std::nullopt, scores};
+        const mx::array wanted = by_definition(block, x, seen);
+        KVCache one(2), other(2);
+        EXPECT_LT(difference(block(x, one, inputs_of(at)), wanted), 2e-5) << wide << cap << with_sinks;
+        EXPECT_LT(difference(by_operations(block, x, other, other.mask(at), at, std::nullopt), wanted), 2e-5)
+            << "by operations " << wide << cap << with_sinks;
+      }
+    }
+  }
+}
+
+TEST(AttentionBlock, SeesWindowsChunksAndRangesHoweverAPromptIsCut) {
+  constexpr int kLength = 23;
+  const Qkv x = random_tokens(1, kLength);
+  const mx::array k = mx::arange(kLength), q = mx::reshape(k, {kLength, 1});
+  const mx::array causal = mx::less_equal(k, q);
+  const auto inside = [](const mx::array& a) {
+    return mx::logical_and(mx::greater_equal(a, mx::array(4)), mx::less(a, mx::array(9)));
+  };
+  struct Case {
+    const char* name;
+    MaskRequest request;
+    std::vector<MaskRequest::Range> ranges;
+    mx::array seen;
+  };
+  const std::vector<Case> cases{
+      {"window", {.window = 5}, {}, mx::logical_and(causal, mx::greater(k, mx::subtract(q, mx::array(5))))},
+      {"chunk",
+       {.chunk = 6},
+       {},
+       mx::logical_and(causal, mx::equal(mx::floor_divide(k, mx::array(6)), mx::floor_divide(q, mx::array(6))))},
+      {"range", {}, {{0, 4, 9}}, mx::logical_or(causal, mx::logical_and(inside(q), inside(k)))}};
+  for (const Case& c : cases) {
+    const Attention block{std::nullopt, std::nullopt, std::nullopt, 0.3F, c.request};
+    const mx::array wanted = by_definition(block, x, c.seen);
+    for (const auto& cuts : std::vector<std::vector<int>>{{23}, {9, 10, 23}, {12, 20, 21, 22, 23}}) {
+      for (const bool in_ring : {false, true}) {
+        if (in_ring && std::string(c.name) == "chunk") continue;
+        const bool ring = in_ring && std::string(c.name) == "window";
+        std::unique_ptr<AttentionCache> cache = std::make_unique<KVCache>(1);
+        if (ring) cache = std::make_unique<RotatingKVCache>(1, 5);
+        if (in_ring && !ring) cache = std::make_unique<RotatingKVCache>(1, 30);
+        std::vector<mx::array> parts;
+        int begin = 0;
+        for (const int end : cuts) {
+          const Positions at({begin}, end - begin);
+          parts.push_back(block(tokens_of(x, begin, end), *cache, inputs_of(at, c.ranges)));
+          parts.back().eval();
+          begin = end;
+        }
+        EXPECT_LT(difference(mx::concatenate(parts, 1), wanted), 2e-5)
+            << c.name << ", " << cuts.size() << " pieces" << (in_ring ? ", ring" : "");
+      }
+    }
+  }
+}
+
+TEST(NormQkv, TakesFusedMatricesApartAsSeparateOnesLie) {
+  constexpr int kHidden = 32, kQ = kHeads * kHeadDim, kKv = kKvHeads * kHeadDim, kGroup = kHeads / kKvHeads;
+  const mx::array q = random({kQ, kHidden}, 1), k = random({kKv, kHidden}, 2), v = random({kKv, kHidden}, 3);
+  const auto by_head = [&](const mx::array& w) { return mx::reshape(w, {kKvHeads, -1, kHidden}); };
+  const mx::array grouped = mx::reshape(mx::concatenate({by_head(q), by_head(k), by_head(v)}, 1), {-1, kHidden});
+  Weights weights({{"q.weight", q},
+                   {"k.weight", k},
+                   {"v.weight", v},
+                   {"all.weight", mx::concatenate({q, k, v}, 0)},
+                   {"grouped.weight", mx::contiguous(grouped)}},
+                  {});
+  const WeightPath root(weights);
+  const NormQkv separate{std::nullopt,
+                         Linear(root / "q", kHidden, kQ),
+                         Linear(root / "k", kHidden, kKv),
+                         Linear(root / "v", kHidden, kKv),
+                         {},
+                         {},
+                         kHeadDim};
+  const auto parts = Linear(root / "all", kHidden, kQ + 2 * kKv).split({kQ, kKv, kKv});
+  const NormQkv split{std::nullopt, parts[0], parts[1], parts[2], {}, {}, kHeadDim};
+  NormQkv groups{std::nullopt, Linear(root / "grouped", kHidden, kQ + 2 * kKv), std::nullopt, std::nullopt, {}, {},
+                 kHeadDim};
+  groups.grouped_heads = kGroup;
+  const mx::array x = random({2, 5, kHidden}, 4);
+  const Qkv wanted = separate(x);
+  for (const NormQkv* block : std::initializer_list<const NormQkv*>{&split, &groups}) {
+    const Qkv got = (*block)(x);
+    EXPECT_TRUE(mx::array_equal(got.q, wanted.q).item<bool>());
+    EXPECT_TRUE(mx::array_equal(got.k, wanted.k).item<bool>());
+    EXPECT_TRUE(mx::array_equal(got.v, wanted.v).item<bool>());
+  }
+}
+
+TEST(AttentionBlock, AppliesAGateForEachNumberOrHead) {
+  const Positions at({0}, 4);
+  const Attention block{std::nullopt, std::nullopt, std::nullopt, 0.3F};
+  Qkv x = random_tokens(1, 4);
+  KVCache first(1), second(1), third(1);
+  const mx::array plain = block(x, first, inputs_of(at));
+  x.gate = random({1, 4, kHeads * kHeadDim}, 5);
+  EXPECT_LT(difference(block(x, second, inputs_of(at)), mx::multiply(plain, mx::sigmoid(*x.gate))), 1e-6);
+  x.gate = random({1, 4, kHeads}, 6);
+  const mx::array wide = mx::repeat(mx::sigmoid(*x.gate), kHeadDim, 2);
+  EXPECT_LT(difference(block(x, third, inputs_of(at)), mx::multiply(plain, wide)), 1e-6);
+}
+
 TEST(LayerNorm, EqualsItsDefinition) {
   for (const int dims : {1, 7, 16, 100}) {
     const mx::array x = random({3, 2, dims}, 1), w = random({dims}, 2), b = random({dims}, 3);
