@@ -62,7 +62,7 @@ mx::array by_operations(const Attention& block, const Qkv& x, AttentionCache& ca
     return second ? second->norm(h) : h;
   };
   mx::array q = heads(x.q, x.q_norm, block.q_norm), k = heads(x.k, x.k_norm, block.k_norm);
-  mx::array v = mx::transpose(mx::unflatten(x.v, -1, {-1, kHeadDim}), {0, 2, 1, 3});
+  mx::array v = mx::transpose(mx::unflatten(x.v, -1, {kKvHeads, -1}), {0, 2, 1, 3});
   if (query_scale) q = mx::multiply(q, *query_scale);
   return mx::flatten(mx::transpose(cache.attend(q, k, v, block.scores, mask, at), {0, 2, 1, 3}), 2, 3);
 }
