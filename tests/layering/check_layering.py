@@ -2,11 +2,14 @@
 """check_layering.py ROOT: holds every #include of src and apps to the arrows that the rooms' CMakeLists.txt state.
 
 A room is a folder of src whose CMakeLists.txt calls mlxk_library(NAME … DEPS …). It may include itself, its DEPS and
-theirs; its tests TEST_DEPS too. Prints one line per violation and exits 1 when there is any.
+theirs; its tests TEST_DEPS too. No two files define one type (type_names.py). Prints one line per violation and exits 1
+when there is any.
 """
 import re
 import sys
 from pathlib import Path
+
+from type_names import types_defined
 
 # The rooms that may include mlx/; they become the one shared library that is opened at first use.
 MLX_ROOMS = {"kernels", "nn", "models", "sample", "convert", "backend"}
@@ -118,7 +121,7 @@ def check(root):
                 cli11.append(path.relative_to(root))
     if len(cli11) != 1 or cli11[0].suffix != ".cpp":
         found.append(f"CLI11 belongs into one translation unit of apps, got {', '.join(map(str, cli11)) or 'none'}")
-    return found + check_lengths(root)
+    return found + check_types(root) + check_lengths(root)
 
 
 def check_includes(root, path, room, reach):
@@ -142,6 +145,16 @@ def check_includes(root, path, room, reach):
             elif head not in reach and (room, target) not in ALLOWED:
                 found.append(f"{place}: includes {target}, but DEPS does not lead to {head}")
     return found
+
+
+def check_types(root):
+    """Types of one name in two files: where they meet in one program, the linker keeps either's inline functions."""
+    places = {}
+    for path in sources(root / "src") + sources(root / "apps"):
+        if path.parts[-2] != "isa":  # fragments of one source an instruction set
+            for name in types_defined(read(path)):
+                places.setdefault(name, []).append(str(path.relative_to(root)))
+    return [f"{name} is defined in {' and '.join(paths)}" for name, paths in sorted(places.items()) if len(paths) > 1]
 
 
 def check_lengths(root):

@@ -85,6 +85,19 @@ class Layering(unittest.TestCase):
         self.refused("apps/mlxk/parser.cpp", "", "got none")
         self.refused("src/json/a.cpp", "#include <CLI/CLI.hpp>\n", "only apps may")
 
+    def test_a_type_is_defined_once(self):
+        defined = "namespace mlxk {\nstruct Answer {\n  int n;\n};\n}\n"
+        for other in ("class Answer final : public Base {\n};", "enum class Answer : int { yes };", "enum Answer { no };",
+                      "template <class T, int N = 1>\nstruct Answer {};", 'struct __attribute__((visibility("x"))) Answer {};',
+                      "int f() { return 1; }\nunion Answer { int i; };"):
+            found = self.violations({"src/base/answer.h": defined, "src/json/b.cpp": f"namespace mlxk {{\n{other}\n}}"})
+            self.assertEqual(found, ["mlxk::Answer is defined in src/base/answer.h and src/json/b.cpp"], other)
+        for other in ("class Answer;", "struct Answer f();", "namespace {\nstruct Answer {};\n}", "struct A { struct Answer {}; };",
+                      "void f() { struct Answer {}; }", "namespace b {\nstruct Answer {};\n}", "// struct Answer {\n",
+                      'const char* s = "struct Answer {";', "template <>\nstruct Answer<int> {};", "struct Answer::Part {};"):
+            found = self.violations({"src/base/answer.h": defined, "src/json/b.cpp": f"namespace mlxk {{\n{other}\n}}"})
+            self.assertEqual(found, [], other)
+
     def test_long_files_are_found(self):
         self.assertEqual(self.violations({"src/json/a.cpp": "\n" * 600}), [])
         self.refused("src/json/a.cpp", "\n" * 601, "601 lines, more than 600")
