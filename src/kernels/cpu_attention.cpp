@@ -46,7 +46,8 @@ struct Places {
 /// A step without its arrays, which the graph holds.
 struct Job {
   CpuAttentionStep step;
-  size_t buffers;  // of keys, and as many of values
+  size_t buffers;   // of keys, and as many of values
+  bool has_values;  // else they are a part of the keys
   Places at;
   Phase phase;
 };
@@ -150,7 +151,7 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   static Scratch q_copy, k_copy, v_copy, turned_q, turned_k, packed_k, packed_v;
   const CpuAttentionStep& step = job.step;
   const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
-  const int64_t heads = in[0].shape(2) / dim, kv_heads = in[1].shape(2) / dim;
+  const int64_t heads = in[0].shape(2) / dim, kv_heads = in[3].shape(1);
   const int64_t value_dim = step.value_dim > 0 ? step.value_dim : dim;
   if (batch == 0 || length == 0) return;
   const auto array_at = [&](int place) { return place < 0 ? nullptr : &in[static_cast<size_t>(place)]; };
@@ -168,8 +169,10 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
         *keys = turned_k.floats(batch * length * kv_heads * dim);
   rotate_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm),
                angles, pairs, floats_at(job.at.post_rope_q_norm), eps_of(step.post_rope_q_norm), queries);
-  rotate_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
-               angles, pairs, floats_at(job.at.post_rope_k_norm), eps_of(step.post_rope_k_norm), keys);
+  if (!step.reads) {
+    rotate_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
+                 angles, pairs, floats_at(job.at.post_rope_k_norm), eps_of(step.post_rope_k_norm), keys);
+  }
 
   AttentionProblem p{batch, heads, kv_heads, length, dim, value_dim, {}, step.scale, job.at.mask < 0};
   // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
@@ -187,24 +190,28 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   if (job.at.mask >= 0) set_mask(p, *array_at(job.at.mask));
 
   const FloatType type = type_of(in[3]);
-  const auto key_rows = cache_rows(in, 3, job.buffers), value_rows = cache_rows(in, 3 + job.buffers, job.buffers);
+  const auto key_rows = cache_rows(in, 3, job.buffers);
+  const auto value_rows = job.has_values ? cache_rows(in, 3 + job.buffers, job.buffers) : key_rows;
+  p.k = {constant(key_rows), std::nullopt, type};
+  p.v = {constant(value_rows), std::nullopt, type};
+  if (step.reads) return attend(p, job.phase);
   const auto fresh_k = fresh_rows(keys, batch * length, length, kv_heads, dim, type, packed_k);
   const auto fresh_v =
-      fresh_rows(row_major(in[2], v_copy), batch * length, length, kv_heads, value_dim, type, packed_v);
-  p.k = {constant(key_rows), fresh_k, type};
-  p.v = {constant(value_rows), fresh_v, type};
+      job.has_values ? fresh_rows(row_major(in[2], v_copy), batch * length, length, kv_heads, value_dim, type, packed_v)
+                     : fresh_k;
+  const auto store_all = [&] {
+    store(step, p, fresh_k, key_rows);
+    if (job.has_values) store(step, p, fresh_v, value_rows);
+  };
   // Several tokens that go into a ring must not overwrite what the first of them see.
-  const bool store_first = p.ring == 0 || length == 1;
-  if (store_first) {
-    store(step, p, fresh_k, key_rows);
-    store(step, p, fresh_v, value_rows);
-    p.k.fresh = p.v.fresh = std::nullopt;
+  if (p.ring == 0 || length == 1) {
+    store_all();
+    return attend(p, job.phase);
   }
+  p.k.fresh = fresh_k;
+  p.v.fresh = fresh_v;
   attend(p, job.phase);
-  if (!store_first) {
-    store(step, p, fresh_k, key_rows);
-    store(step, p, fresh_v, value_rows);
-  }
+  store_all();
 }
 
 void check_mask(const mx::array& mask, const CpuAttentionStep& step, const mx::array& q) {
@@ -254,12 +261,12 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   std::vector<std::pair<int, int>> aliases;
   // Several buffers are no results of the operation: each result would know all others, which costs libmlx more than
   // the rest of a step's graph. What is done with them later comes later on the CPU's one stream.
-  const bool gives_buffers = keys.size() == 1;
+  const bool gives_buffers = keys.size() == 1 && !step.reads;
   for (size_t i = 3; gives_buffers && i < inputs.size(); ++i) {
     shapes.push_back(inputs[i].shape());
     aliases.emplace_back(i - 2, i);
   }
-  Job job{std::move(step), keys.size(), {}, current_phase()};
+  Job job{std::move(step), keys.size(), !values.empty(), {}, current_phase()};
   // The job must not keep the graph's arrays alive.
   const auto add = [&](std::optional<mx::array>& array) {
     if (!array) return -1;
@@ -291,6 +298,7 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
   auto outputs = mx::array::make_arrays(std::move(shapes), types,
                                         cpu_op("CpuCachedAttention", std::move(compute), std::move(aliases)), inputs);
   if (!gives_buffers) return {outputs[0], keys, values};
+  if (values.empty()) return {outputs[0], {outputs[1]}, {}};
   return {outputs[0], {outputs[1]}, {outputs[2]}};
 }
 

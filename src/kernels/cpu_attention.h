@@ -30,6 +30,7 @@ struct CpuAttentionStep {
   std::optional<CpuNorm> post_rope_q_norm = {}, post_rope_k_norm = {};  // and after it
   float soft_cap = 0;                                                   // as AttentionProblem's
   int window = 0, keep = 0;  // a query sees the newest tokens and the first `keep`, `window` in all; 0: all
+  bool reads = false;        // k and v are not there: the buffers have the L tokens already
   bool ring = false;  // the buffers hold `window` tokens: newer ones take the slots of older ones but the first `keep`
   std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: what the rotation goes by instead
   std::optional<mx::array> query_scale = {};       // [B or 1, 1, L, 1] float32: multiplied onto the queries
@@ -44,7 +45,8 @@ struct CpuAttended {
 };
 
 /// Norms, rotates, writes keys and values into the buffers [rows, kv_heads, capacity, head_dim] in place, whoever else
-/// holds them (as append_in_place), and attends. The rows of all buffers, one after the other, are the B rows;
+/// holds them (as append_in_place), and attends. Without buffers of values these are the first value_dim numbers of the
+/// keys. The rows of all buffers, one after the other, are the B rows;
 /// capacities may differ. One operation; its keys and values are the buffers after it, or, of several, the buffers
 /// themselves: only operations that are started after it see what it wrote. Throws invalid for a mask that is too
 /// small.

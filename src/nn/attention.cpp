@@ -60,16 +60,16 @@ Qkv NormQkv::operator()(const mx::array& x) const {
     const mx::array groups = mx::unflatten(parts[0], -1, {-1, own + head_dim + width});
     parts = {flat_part(groups, 0, own), flat_part(groups, own, own + head_dim),
              flat_part(groups, own + head_dim, own + head_dim + width)};
-  } else if (parts.size() == 2) {
-    parts.push_back(parts[1]);
   }
+  const bool reads = parts.size() == 1;
+  while (parts.size() < 3) parts.push_back(parts.back());
   if (gate_in_q) {
     const mx::array heads = mx::unflatten(parts[0], -1, {-1, head_dim + width});
     opened = flat_part(heads, head_dim, head_dim + width);
     parts[0] = flat_part(heads, 0, head_dim);
   }
-  if (v_norm) parts[2] = (*v_norm)(parts[2], width);
-  return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm, opened, value_dim};
+  if (v_norm && !reads) parts[2] = (*v_norm)(parts[2], width);
+  return {parts[0], parts[1], parts[2], head_dim, q_norm, k_norm, opened, value_dim, reads};
 }
 
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const LayerInputs& in,
@@ -79,7 +79,7 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Lay
 
 mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
                                 const Positions& positions, const std::optional<mx::array>& query_scale) const {
-  mx::array out = attend(qkv, cache, seen, positions, query_scale);
+  mx::array out = attended(qkv, cache, seen, positions, query_scale);
   if (!qkv.gate) return out;
   const mx::array opened = activate(gate, *qkv.gate);
   const int width = qkv.value_dim > 0 ? qkv.value_dim : qkv.head_dim;
@@ -87,17 +87,17 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
   return mx::flatten(mx::multiply(mx::unflatten(out, -1, {-1, width}), mx::expand_dims(opened, -1)), -2, -1);
 }
 
-mx::array Attention::attend(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
-                            const Positions& positions, const std::optional<mx::array>& query_scale) const {
+mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
+                              const Positions& positions, const std::optional<mx::array>& query_scale) const {
   if (cache.attends_in_slots(positions)) return on_cpu(qkv, cache, seen, positions, query_scale);
   if (auto* batched = dynamic_cast<BatchedAttentionCache*>(&cache)) {
     // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
-    return batched->by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
+    return batched->by_rows(positions, !qkv.reads, [&](AttentionCache& part, int row, const Positions& at) {
       Qkv own = qkv;
       for (mx::array* x : {&own.q, &own.k, &own.v}) *x = row_of(*x, row);
       const bool scaled = query_scale && query_scale->shape(0) > 1;
       AttentionMask mask = part.mask(at, request_of_row(seen.request, row));
-      return attend(own, part, mask, at, scaled ? row_of(*query_scale, row) : query_scale);
+      return attended(own, part, mask, at, scaled ? row_of(*query_scale, row) : query_scale);
     });
   }
   const auto heads_of = [&](const mx::array& x, const std::optional<HeadNorm>& before,
@@ -107,10 +107,12 @@ mx::array Attention::attend(const Qkv& qkv, AttentionCache& cache, const Attenti
     return after ? after->norm(heads) : heads;
   };
   mx::array q = heads_of(qkv.q, qkv.q_norm, q_norm);
-  const mx::array k = heads_of(qkv.k, qkv.k_norm, k_norm);
-  const mx::array v = heads_first(qkv.v, qkv.value_dim > 0 ? qkv.value_dim : qkv.head_dim);
   if (query_scale) q = mx::multiply(q, mx::astype(*query_scale, q.dtype()));
-  const mx::array out = cache.attend(q, k, v, scores, seen, positions);
+  const auto appended = [&] {
+    const mx::array k = heads_of(qkv.k, qkv.k_norm, k_norm);
+    return cache.append(k, heads_first(qkv.v, qkv.value_dim > 0 ? qkv.value_dim : qkv.head_dim), positions);
+  };
+  const mx::array out = mlxk::attend(q, qkv.reads ? cache.view(positions) : appended(), scores, seen);
   return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
 }
 
@@ -125,16 +127,19 @@ mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const Attenti
     if (norm && !own) x = (*norm)(x, qkv.head_dim);
   };
   norm_before(qkv.q_norm, step.q_norm, step.q);
-  norm_before(qkv.k_norm, step.k_norm, step.k);
+  if (!qkv.reads) norm_before(qkv.k_norm, step.k_norm, step.k);
   if (q_norm) step.post_rope_q_norm = q_norm->norm.cpu();
-  if (k_norm) step.post_rope_k_norm = k_norm->norm.cpu();
+  if (k_norm && !qkv.reads) step.post_rope_k_norm = k_norm->norm.cpu();
   step.rotary_positions = positions.given;
   step.query_scale = query_scale;
   step.soft_cap = scores.soft_cap;
   step.sinks = scores.sinks;
   if (seen.given) step.mask = seen.array;
-  const auto slots = cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim,
-                                         step.value_dim > 0 ? step.value_dim : qkv.head_dim);
+  step.reads = qkv.reads;
+  const auto slots = qkv.reads ? cache.filled_slots(positions)
+                               : cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim,
+                                                     step.value_dim > 0 ? step.value_dim : qkv.head_dim);
+  if (slots.value_prefix > 0) step.value_dim = slots.value_prefix;
   step.ring = slots.window > 0;
   step.window = step.ring ? slots.window : seen.given ? 0 : seen.request.window;
   step.keep = slots.keep;
@@ -143,12 +148,12 @@ mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const Attenti
     for (const mx::array* buffer : buffers) arrays.push_back(*buffer);
     return arrays;
   };
-  CpuAttended attended = cpu_cached_attention(std::move(step), all(slots.keys), all(slots.values));
-  for (size_t i = 0; i < attended.keys.size(); ++i) {
-    *slots.keys[i] = attended.keys[i];
-    *slots.values[i] = attended.values[i];
+  CpuAttended after = cpu_cached_attention(std::move(step), all(slots.keys), all(slots.values));
+  for (size_t i = 0; i < after.keys.size(); ++i) {
+    *slots.keys[i] = after.keys[i];
+    if (i < after.values.size()) *slots.values[i] = after.values[i];
   }
-  return attended.out;
+  return after.out;
 }
 
 mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {

@@ -40,13 +40,15 @@ struct Qkv {
   std::optional<HeadNorm> q_norm = {}, k_norm = {};
   std::optional<mx::array> gate = {};  // [B, L, heads * value_dim or heads]: of what attention gives, not activated yet
   int value_dim = 0;                   // 0: head_dim
+  bool reads = false;                  // k and v are not there: the cache has them, from another layer of this call
 };
 
 /// Norm, then the projections; with q_norm, k_norm and v_norm the heads are to be normed before rope.
 struct NormQkv {
   std::optional<Norm> norm;
   Linear q;
-  std::optional<Linear> k, v;  // no v: the values are the keys (before their norm)
+  std::optional<Linear> k,
+      v;  // no v: the values are the keys (before their norm); no k: another layer's cache has them
   std::optional<HeadNorm> q_norm = {}, k_norm = {};
   int head_dim;
   std::optional<HeadNorm> v_norm = {};
@@ -75,8 +77,8 @@ struct Attention {
                        const std::optional<mx::array>& query_scale = std::nullopt) const;
 
  private:
-  mx::array attend(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
-                   const std::optional<mx::array>& query_scale) const;
+  mx::array attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
+                     const std::optional<mx::array>& query_scale) const;
   /// All of it as one operation.
   mx::array on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                    const std::optional<mx::array>& query_scale) const;

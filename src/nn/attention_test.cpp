@@ -7,6 +7,7 @@
 #include "cpu/phase.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
+#include "mlx/transforms.h"
 #include "nn/cache/kv_cache.h"
 #include "nn/cache/rotating_cache.h"
 
@@ -167,6 +168,8 @@ Qkv wide_tokens(int rows, int length) {
   return x;
 }
 
+Attention block_of(int window) { return {std::nullopt, std::nullopt, std::nullopt, 0.3F, {.window = window}}; }
+
 /// The block's answer from plain operations in one piece, each score by itself.
 mx::array by_definition(const Attention& block, const Qkv& x, const mx::array& seen) {
   const int rows = x.q.shape(0), length = x.q.shape(1), value_dim = x.v.shape(2) / kKvHeads;
@@ -250,6 +253,70 @@ TEST(AttentionBlock, SeesWindowsChunksAndRangesHoweverAPromptIsCut) {
             << c.name << ", " << cuts.size() << " pieces" << (in_ring ? ", ring" : "");
       }
     }
+  }
+}
+
+TEST(AttentionBlock, ReadsTheKeysOfAnotherLayer) {
+  constexpr int kLength = 12;
+  const Qkv owner = random_tokens(1, kLength);
+  Qkv reader = owner;
+  reader.q = random({1, kLength, kHeads * kHeadDim}, 21);
+  const mx::array k = mx::arange(kLength), q = mx::reshape(k, {kLength, 1});
+  const mx::array causal = mx::less_equal(k, q);
+  for (const int window : {0, 4}) {
+    const Attention block{std::nullopt, std::nullopt, std::nullopt, 0.3F, {.window = window}};
+    mx::array seen = causal;
+    if (window > 0) seen = mx::logical_and(seen, mx::greater(k, mx::subtract(q, mx::array(window))));
+    const mx::array wanted = by_definition(block, reader, seen);
+    for (const auto& cuts : std::vector<std::vector<int>>{{12}, {7, 8, 9, 12}}) {
+      KVCache cache(1);
+      std::vector<mx::array> parts;
+      int begin = 0;
+      for (const int end : cuts) {
+        const LayerInputs in = inputs_of(Positions({begin}, end - begin));
+        block(tokens_of(owner, begin, end), cache, in).eval();
+        Qkv own = tokens_of(reader, begin, end);
+        own.reads = true;
+        parts.push_back(block(own, cache, in));
+        parts.back().eval();
+        begin = end;
+      }
+      EXPECT_EQ(cache.positions(), std::vector<int>{kLength});
+      EXPECT_LT(difference(mx::concatenate(parts, 1), wanted), 2e-5) << window << ", " << cuts.size() << " pieces";
+    }
+  }
+  KVCache empty(1);
+  Qkv early = reader;
+  early.reads = true;
+  EXPECT_THROW(block_of(0)(early, empty, inputs_of(Positions({0}, kLength))), Error) << "nothing was appended";
+  RotatingKVCache ring(1, 30);
+  EXPECT_THROW(block_of(0)(early, ring, inputs_of(Positions({0}, kLength))), Error) << "a ring keeps no call whole";
+}
+
+TEST(AttentionBlock, TakesThePrefixOfKeysAsValues) {
+  constexpr int kPrefix = 10, kLength = 9;
+  Qkv x = random_tokens(1, kLength);
+  const mx::array keys = mx::unflatten(x.k, -1, {kKvHeads, kHeadDim});
+  Qkv spelled = x;
+  spelled.v = mx::flatten(mx::slice(keys, {0, 0, 0, 0}, {1, kLength, kKvHeads, kPrefix}), 2, 3);
+  spelled.value_dim = kPrefix;
+  const mx::array k = mx::arange(kLength), causal = mx::less_equal(k, mx::reshape(k, {kLength, 1}));
+  const mx::array wanted = by_definition(block_of(0), spelled, causal);
+  for (const auto& cuts : std::vector<std::vector<int>>{{9}, {4, 5, 9}}) {
+    KVCache cache(1, kPrefix), other(1, kPrefix);
+    std::vector<mx::array> parts, by_libmlx;
+    int begin = 0;
+    for (const int end : cuts) {
+      const Positions at({begin}, end - begin);
+      const Qkv own = tokens_of(x, begin, end);
+      by_libmlx.push_back(by_operations(block_of(0), own, other, other.mask(at), at, std::nullopt));
+      parts.push_back(block_of(0)(own, cache, inputs_of(at)));
+      mx::eval({parts.back(), by_libmlx.back()});
+      begin = end;
+    }
+    EXPECT_EQ(cache.arrays().size(), 1U);
+    EXPECT_LT(difference(mx::concatenate(parts, 1), wanted), 2e-5) << cuts.size() << " pieces";
+    EXPECT_LT(difference(mx::concatenate(by_libmlx, 1), wanted), 2e-5) << cuts.size() << " pieces, by operations";
   }
 }
 

@@ -13,31 +13,7 @@ namespace mlxk {
 
 namespace {
 
-/// The same by libmlx's plain operations, for what its fused one does not know.
-mx::array unfused_attention(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                            const AttentionScores& how, const AttentionMask& mask) {
-  const int batch = queries.shape(0), heads = queries.shape(1), length = queries.shape(2), kv_heads = keys.shape(1);
-  const mx::array scaled = mx::multiply(queries, mx::array(how.scale, queries.dtype()));
-  const mx::array grouped = mx::unflatten(scaled, 1, {kv_heads, heads / kv_heads});  // a group shares keys
-  const mx::array k = mx::expand_dims(keys, 2), v = mx::expand_dims(values, 2);
-  mx::array scores = mx::matmul(grouped, mx::swapaxes(k, -1, -2));  // [B, kv_heads, group, L, T]
-  if (how.soft_cap > 0) {
-    const mx::array cap(how.soft_cap, scores.dtype());
-    scores = mx::multiply(cap, mx::tanh(mx::divide(scores, cap)));
-  }
-  scores = hide(scores, mask);
-  if (how.sinks) {
-    const mx::array sinks = mx::reshape(mx::astype(*how.sinks, scores.dtype()), {1, kv_heads, heads / kv_heads, 1, 1});
-    scores = mx::concatenate({scores, mx::broadcast_to(sinks, {batch, kv_heads, heads / kv_heads, length, 1})}, -1);
-  }
-  mx::array weights = mx::softmax(scores, -1, true);
-  if (how.sinks)
-    weights = mx::slice(weights, {0, 0, 0, 0, 0}, {batch, kv_heads, heads / kv_heads, length, keys.shape(2)});
-  return mx::flatten(mx::matmul(weights, v), 1, 2);
-}
-
-}  // namespace
-
+/// Scores [B, kv_heads, group, L, T] with what `mask` hides at the lowest value.
 mx::array hide(const mx::array& scores, const AttentionMask& mask) {
   if (mask.mode.empty()) return scores;
   const mx::array hidden = mx::array(std::numeric_limits<float>::lowest(), mx::float32);
@@ -51,11 +27,43 @@ mx::array hide(const mx::array& scores, const AttentionMask& mask) {
   return mx::add(scores, mx::astype(wide, scores.dtype()));
 }
 
-mx::array scaled_attention(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                           const AttentionScores& how, const AttentionMask& mask) {
+/// By libmlx's plain operations, for what its fused one does not know.
+mx::array unfused(const mx::array& queries, const KvView& seen, const AttentionScores& how, const AttentionMask& mask) {
+  const bool packed = seen.bits > 0;
+  const int batch = queries.shape(0), heads = queries.shape(1), length = queries.shape(2);
+  const int kv_heads = seen.keys[0].shape(1), group = heads / kv_heads;
+  const mx::array scaled = mx::multiply(queries, mx::array(how.scale, queries.dtype()));
+  const mx::array grouped = mx::unflatten(scaled, 1, {kv_heads, group});  // the query heads of a group share keys
+  const auto times = [&](const mx::array& x, const std::vector<mx::array>& parts, bool transposed) {
+    std::vector<mx::array> wide;
+    for (const auto& part : parts) wide.push_back(mx::expand_dims(part, 2));
+    if (packed) return mx::quantized_matmul(x, wide[0], wide[1], wide[2], transposed, seen.group, seen.bits);
+    return mx::matmul(x, transposed ? mx::swapaxes(wide[0], -1, -2) : wide[0]);
+  };
+  mx::array scores = times(grouped, seen.keys, true);  // [B, kv_heads, group, L, T]
+  const int tokens = scores.shape(4);
+  if (how.soft_cap > 0) {
+    const mx::array cap(how.soft_cap, scores.dtype());
+    scores = mx::multiply(cap, mx::tanh(mx::divide(scores, cap)));
+  }
+  scores = hide(scores, mask);
+  if (how.sinks) {
+    const mx::array sinks = mx::reshape(mx::astype(*how.sinks, scores.dtype()), {1, kv_heads, group, 1, 1});
+    scores = mx::concatenate({scores, mx::broadcast_to(sinks, {batch, kv_heads, group, length, 1})}, -1);
+  }
+  mx::array weights = mx::softmax(scores, -1, true);
+  if (how.sinks) weights = mx::slice(weights, {0, 0, 0, 0, 0}, {batch, kv_heads, group, length, tokens});
+  return mx::flatten(times(weights, seen.values, false), 1, 2);
+}
+
+}  // namespace
+
+mx::array attend(const mx::array& queries, const KvView& seen, const AttentionScores& how, const AttentionMask& mask) {
+  if (seen.bits > 0) return unfused(queries, seen, how, mask);
+  const mx::array &keys = seen.keys[0], &values = seen.values[0];
   const bool plain = how.soft_cap == 0 && !how.sinks;
   if (plain && cpu_is_default()) return cpu_attention(queries, keys, values, how.scale, mask.mode, mask.array);
-  if (how.soft_cap > 0 || keys.shape(3) != values.shape(3)) return unfused_attention(queries, keys, values, how, mask);
+  if (how.soft_cap > 0 || keys.shape(3) != values.shape(3)) return unfused(queries, seen, how, mask);
   return mx::fast::scaled_dot_product_attention(queries, keys, values, how.scale, mask.mode, mask.array, how.sinks);
 }
 
@@ -65,6 +73,19 @@ bool AttentionCache::attends_in_slots(const Positions& positions) const {
 
 AttentionCache::Slots AttentionCache::reserve_slots(const Positions&, int, int, int) {
   throw Error(ErrorKind::internal, "[cache] it appends by itself");
+}
+
+mx::array AttentionCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                                 const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) {
+  return mlxk::attend(queries, append(keys, values, positions), scores, mask);
+}
+
+KvView AttentionCache::view(const Positions&) const {
+  throw Error(ErrorKind::internal, "[cache] its tokens cannot be read by another layer");
+}
+
+AttentionCache::Slots AttentionCache::filled_slots(const Positions&) {
+  throw Error(ErrorKind::internal, "[cache] its tokens cannot be read by another layer");
 }
 
 std::unique_ptr<Cache> AttentionCache::batch(std::span<Cache* const> parts) const {

@@ -20,13 +20,16 @@ struct AttentionScores {
   std::optional<mx::array> sinks;  // [heads] float: of each head, a score in the sum of weights that has no value
 };
 
-/// softmax(scale · q kᵀ + mask) v: queries [B, heads, L, key_dim], keys [B, kv_heads, T, key_dim], values [B, kv_heads,
-/// T, value_dim] → [B, heads, L, value_dim].
-mx::array scaled_attention(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                           const AttentionScores& scores, const AttentionMask& mask);
+/// The keys and values that a call's queries see, its own tokens among them, in the order of the cache's mask.
+struct KvView {
+  std::vector<mx::array> keys, values;  // one each, [B, kv_heads, T, dim]; packed: three, as mx::quantize gives them
+  int bits = 0, group = 0;              // 0: not packed
+};
 
-/// Scores [B, kv_heads, group, L, T] with what `mask` hides at the lowest value.
-mx::array hide(const mx::array& scores, const AttentionMask& mask);
+/// softmax(scale · q kᵀ + mask) v of queries [B, heads, L, key_dim] → [B, heads, L, value_dim]; throws unsupported for
+/// scores that packed keys do not know.
+mx::array attend(const mx::array& queries, const KvView& seen, const AttentionScores& scores,
+                 const AttentionMask& mask);
 
 /// What decides, with a MaskRequest, which mask a cache needs: caches that are alike in it share one.
 struct CacheGeometry {
@@ -41,26 +44,33 @@ class AttentionCache : public Cache {
   using Cache::Cache;
 
   virtual CacheGeometry geometry() const { return {kind()}; }
-  /// The mask for the tokens that attend() will append next.
+  /// The mask for a call's tokens and what append(), or view(), gives of them.
   virtual AttentionMask mask(const Positions& positions, const MaskRequest& request = {}) const = 0;
-  /// Appends keys and values [B, kv_heads, L, dim], already rotated, and attends with queries as scaled_attention
-  /// does. Of row r the first positions.lengths[r] are kept.
+  /// Appends keys and values [B, kv_heads, L, dim], already rotated, and gives what the call's queries see. Of row r
+  /// the first positions.lengths[r] are kept.
+  virtual KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) = 0;
+  /// append(), and attention to what it gives.
   virtual mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                           const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) = 0;
+                           const AttentionScores& scores, const AttentionMask& mask, const Positions& positions);
+  /// As append for a layer that reads another one's cache, to which the call's tokens were appended already. Throws
+  /// internal where they are not all there any more.
+  virtual KvView view(const Positions& positions) const;
 
   /// The buffers for one step that writes keys and values by itself: token t of a row is in slot t, or, where there is
   /// a window, in a ring of so many slots whose first `keep` stay (CpuAttentionStep).
   struct Slots {
-    // [rows, kv_heads, capacity, head_dim], together B rows; to be replaced by what the step returns
-    std::vector<mx::array*> keys, values;
-    int window = 0, keep = 0;
+    // [rows, kv_heads, capacity, dim], together B rows; to be replaced by what the step returns
+    std::vector<mx::array*> keys, values;  // no values: they are the first `value_prefix` numbers of the keys
+    int window = 0, keep = 0, value_prefix = 0;
   };
-  /// Whether the call's tokens can be written so; otherwise this cache must do it itself (attend).
+  /// Whether the call's tokens can be written so; otherwise this cache must do it itself (append).
   virtual bool has_slots(const Positions&) const { return false; }
   /// Whether the device's own operation writes the call's tokens and attends.
   bool attends_in_slots(const Positions& positions) const;
   /// Makes room for the call's tokens and counts them as appended; throws internal unless has_slots().
   virtual Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim);
+  /// The buffers of a call whose tokens are appended already, only to be read; throws as view().
+  virtual Slots filled_slots(const Positions& positions);
 
   std::unique_ptr<Cache> batch(std::span<Cache* const> parts) const override;
 

@@ -53,22 +53,16 @@ Positions BatchedAttentionCache::of_row(const Positions& positions, int row) {
 }
 
 mx::array BatchedAttentionCache::by_rows(
-    const Positions& positions,
+    const Positions& positions, bool appends,
     const std::function<mx::array(AttentionCache& part, int row, const Positions& at)>& step) {
   std::vector<mx::array> outs;
   for (int row = 0; row < rows(); ++row) outs.push_back(step(*parts_[row], row, of_row(positions, row)));
-  advance(positions);
+  if (appends) advance(positions);
   return mx::concatenate(outs, 0);
 }
 
-mx::array BatchedAttentionCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                                        const AttentionScores& scores, const AttentionMask& mask,
-                                        const Positions& positions) {
-  if (mask.array) throw Error(ErrorKind::internal, "[cache] batched rows have masks of their own");
-  return by_rows(positions, [&](AttentionCache& part, int row, const Positions& at) {
-    const AttentionMask own = part.mask(at, request_of_row(mask.request, row));
-    return part.attend(row_of(queries, row), row_of(keys, row), row_of(values, row), scores, own, at);
-  });
+KvView BatchedAttentionCache::append(const mx::array&, const mx::array&, const Positions&) {
+  throw Error(ErrorKind::internal, "[cache] batched rows are appended to one by one");
 }
 
 namespace {
@@ -87,18 +81,41 @@ bool BatchedAttentionCache::has_slots(const Positions& positions) const {
   return true;
 }
 
-AttentionCache::Slots BatchedAttentionCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
-                                                           int value_dim) {
+mx::array BatchedAttentionCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
+                                        const AttentionScores& scores, const AttentionMask& mask,
+                                        const Positions& positions) {
+  if (mask.array) throw Error(ErrorKind::internal, "[cache] batched rows have masks of their own");
+  return by_rows(positions, true, [&](AttentionCache& part, int row, const Positions& at) {
+    const AttentionMask own = part.mask(at, request_of_row(mask.request, row));
+    return part.attend(row_of(queries, row), row_of(keys, row), row_of(values, row), scores, own, at);
+  });
+}
+
+AttentionCache::Slots BatchedAttentionCache::slots_of_rows(
+    const Positions& positions, const std::function<Slots(AttentionCache&, const Positions&)>& of) {
   Slots all;
   for (int row = 0; row < rows(); ++row) {
-    const Slots slots = parts_[row]->reserve_slots(slots_of_row(positions, row), kv_heads, key_dim, value_dim);
+    const Slots slots = of(*parts_[row], slots_of_row(positions, row));
     all.keys.push_back(slots.keys.front());
-    all.values.push_back(slots.values.front());
+    if (!slots.values.empty()) all.values.push_back(slots.values.front());
     all.window = slots.window;
     all.keep = slots.keep;
+    all.value_prefix = slots.value_prefix;
   }
+  return all;
+}
+
+AttentionCache::Slots BatchedAttentionCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
+                                                           int value_dim) {
+  Slots all = slots_of_rows(positions, [&](AttentionCache& part, const Positions& at) {
+    return part.reserve_slots(at, kv_heads, key_dim, value_dim);
+  });
   advance(positions);
   return all;
+}
+
+AttentionCache::Slots BatchedAttentionCache::filled_slots(const Positions& positions) {
+  return slots_of_rows(positions, [](AttentionCache& part, const Positions& at) { return part.filled_slots(at); });
 }
 
 }  // namespace mlxk

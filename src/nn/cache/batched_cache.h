@@ -29,14 +29,19 @@ class BatchedAttentionCache : public AttentionCache {
   CacheGeometry geometry() const override { return parts_.front()->geometry(); }
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
                    const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
+  /// Throws internal: rows are appended to and read one by one (by_rows).
+  KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
   bool has_slots(const Positions& positions) const override;
+  Slots filled_slots(const Positions& positions) override;
   Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
 
   /// What `step` gives for each row by itself (its cache, its number, where its tokens stand), one below the other.
-  mx::array by_rows(const Positions& positions,
+  /// `appends`: it appends the call's tokens.
+  mx::array by_rows(const Positions& positions, bool appends,
                     const std::function<mx::array(AttentionCache& part, int row, const Positions& at)>& step);
 
  private:
+  Slots slots_of_rows(const Positions& positions, const std::function<Slots(AttentionCache&, const Positions&)>& of);
   static Positions of_row(const Positions& positions, int row);
 
   std::vector<AttentionCache*> parts_;

@@ -61,7 +61,15 @@ void GrowingCache::unshare() {
   owner_ = std::make_shared<int>(0);
 }
 
-std::vector<mx::array> GrowingCache::append(const std::vector<mx::array>& parts, const Positions& positions) {
+std::vector<mx::array> GrowingCache::filled(const Positions& positions) const {
+  const int tokens = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
+  if (tokens > capacity()) throw Error(ErrorKind::internal, "[cache] its layer has not appended the call's tokens yet");
+  std::vector<mx::array> views;
+  for (const auto& buffer : buffers_) views.push_back(first_tokens(buffer, tokens));
+  return views;
+}
+
+std::vector<mx::array> GrowingCache::append_parts(const std::vector<mx::array>& parts, const Positions& positions) {
   const auto& offsets = positions.offsets;
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
   grow(tokens, parts);

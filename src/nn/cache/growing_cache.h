@@ -26,7 +26,9 @@ class GrowingCache : public AttentionCache {
 
  protected:
   /// Appends `parts` [B, kv_heads, L, …], one for each buffer; returns views of all tokens [B, kv_heads, T, …].
-  std::vector<mx::array> append(const std::vector<mx::array>& parts, const Positions& positions);
+  std::vector<mx::array> append_parts(const std::vector<mx::array>& parts, const Positions& positions);
+  /// Views of the call's tokens and all before them, which are there already.
+  std::vector<mx::array> filled(const Positions& positions) const;
   /// Room for `tokens` in every buffer, of which there is one for each of `samples` ([B, kv_heads, any, …]).
   void grow(int tokens, const std::vector<mx::array>& samples);
   /// Whether a snapshot holds the same buffers, which must then be copied before they are written to.

@@ -7,15 +7,17 @@ namespace mlxk {
 /// Keys and values of every token, packed with MLX's affine quantisation along the head.
 class QuantizedKVCache : public GrowingCache {
  public:
-  /// `bits` 4 or 8; the head's size must be a multiple of `group_size` (attend() throws invalid otherwise).
+  /// `bits` 4 or 8; the head's size must be a multiple of `group_size` (append() throws invalid otherwise).
   QuantizedKVCache(int rows, int bits = 8, int group_size = 64);
 
   std::string_view kind() const override { return "quantized"; }
   std::unique_ptr<Cache> snapshot() const override { return std::unique_ptr<Cache>(new QuantizedKVCache(*this)); }
-  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                   const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
+  KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
+  KvView view(const Positions& positions) const override { return view_of(filled(positions)); }
 
  private:
+  KvView view_of(const std::vector<mx::array>& all) const;
+
   int bits_, group_size_;
 };
 

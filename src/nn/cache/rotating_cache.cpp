@@ -115,9 +115,7 @@ void RotatingKVCache::store(mx::array& buffer, const mx::array& part, int row, i
   }
 }
 
-mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                                  const AttentionScores& scores, const AttentionMask& mask,
-                                  const Positions& positions) {
+KvView RotatingKVCache::append(const mx::array& keys, const mx::array& values, const Positions& positions) {
   const std::vector<mx::array> parts{keys, values};
   int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
   int slots = std::min(window_, newest), old_slots = used_slots();
@@ -141,7 +139,7 @@ mx::array RotatingKVCache::attend(const mx::array& queries, const mx::array& key
   }
   owner_ = std::make_shared<int>(0);  // a snapshot has kept the old buffers
   advance(positions);
-  return scaled_attention(queries, seen[0], seen[1], scores, mask);
+  return {{seen[0]}, {seen[1]}};
 }
 
 AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
@@ -157,7 +155,7 @@ AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions,
     reserve(slots, {sample(key_dim), sample(value_dim)});
   }
   advance(positions);
-  return {{&buffers_[0]}, {&buffers_[1]}, window_, keep_};
+  return {.keys = {&buffers_[0]}, .values = {&buffers_[1]}, .window = window_, .keep = keep_};
 }
 
 }  // namespace mlxk

@@ -23,8 +23,7 @@ class RotatingKVCache : public AttentionCache {
   int slots_for(int tokens) const override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
   AttentionMask mask(const Positions& positions, const MaskRequest& request = {}) const override;
-  mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
-                   const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
+  KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
   CacheGeometry geometry() const override { return {kind(), window_, keep_}; }
   bool has_slots(const Positions&) const override { return true; }
   Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
