@@ -52,7 +52,7 @@ struct Mixture {
   static constexpr int kExperts = 64, kChosen = 8, kHidden = 1024, kWide = 512, kGroup = 64;
 
   explicit Mixture(int bits) : bits(bits) {}
-  CpuMatrix stack(int rows, int columns) const {
+  MatrixWeights stack(int rows, int columns) const {
     const auto w = mx::random::normal({kExperts, rows, columns});
     if (bits == 16) return {made(mx::astype(w, mx::bfloat16)), {}, {}, {}, rows, columns};
     const auto parts = mx::quantize(w, kGroup, bits);
@@ -61,7 +61,7 @@ struct Mixture {
   }
 
   int bits;
-  CpuMatrix gate = stack(kWide, kHidden), up = stack(kWide, kHidden), down = stack(kHidden, kWide);
+  MatrixWeights gate = stack(kWide, kHidden), up = stack(kWide, kHidden), down = stack(kHidden, kWide);
 };
 
 struct Tokens {
@@ -88,7 +88,7 @@ void experts_libmlx(State& state) {
   const Mixture m(static_cast<int>(state.range(0)));
   const Tokens t(n);
   const bool sorted = n * Mixture::kChosen >= 64;
-  const auto product = [&](const mx::array& x, const CpuMatrix& w, const mx::array& ids) {
+  const auto product = [&](const mx::array& x, const MatrixWeights& w, const mx::array& ids) {
     if (w.bits == 0)
       return mx::gather_mm(x, mx::swapaxes(mx::astype(w.weight, mx::float32), -1, -2), std::nullopt, ids, sorted);
     return mx::gather_qmm(x, w.weight, *w.scales, w.biases, std::nullopt, ids, true, w.group, w.bits, "affine",

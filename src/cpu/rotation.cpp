@@ -6,10 +6,9 @@
 
 namespace mlxk {
 
-CosSinTable cos_sin_table(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch,
-                          int64_t length) {
+CosSinTable cos_sin_table(const Rotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length) {
   struct Table {
-    CpuRotation rotation;
+    Rotation rotation;
     std::vector<int> positions;
     std::vector<float> values;
     int64_t length = 0;
@@ -18,7 +17,7 @@ CosSinTable cos_sin_table(const CpuRotation& rotation, const std::vector<int>& p
   static int newest = 0;
   const int64_t pairs = rotation.pairs(), tokens = batch * length;
   for (auto& table : tables) {
-    const CpuRotation& r = table.rotation;
+    const Rotation& r = table.rotation;
     if (table.length == length && r.traditional == rotation.traditional && r.rows == rotation.rows &&
         r.input_scale == rotation.input_scale && table.positions == positions && r.steps == rotation.steps &&
         r.axes == rotation.axes) {

@@ -6,7 +6,7 @@
 namespace mlxk {
 
 /// How heads are rotated by their positions: pair i turns by steps[i] radians a token.
-struct CpuRotation {
+struct Rotation {
   std::vector<float> steps;    // of the first 2 * pairs() numbers of a head; empty: no rotation
   float input_scale = 1;       // of those numbers
   bool traditional = false;    // pairs of neighbours, else of halves
@@ -26,7 +26,6 @@ struct CosSinTable {
 
 /// The turns of batch * length tokens at `positions` ([axes, batch, length]); kept for the next layers, which ask for
 /// the same. On all kernel threads; from one thread at a time.
-CosSinTable cos_sin_table(const CpuRotation& rotation, const std::vector<int>& positions, int64_t batch,
-                          int64_t length);
+CosSinTable cos_sin_table(const Rotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length);
 
 }  // namespace mlxk

@@ -45,7 +45,7 @@ struct Places {
 
 /// A step without its arrays, which the graph holds.
 struct Job {
-  CpuAttentionStep step;
+  AttentionStep step;
   size_t buffers;   // of keys, and as many of values
   bool has_values;  // else they are a part of the keys
   Places at;
@@ -110,7 +110,7 @@ HeadRows<const char> fresh_rows(const float* x, int64_t tokens, int64_t length, 
 }
 
 /// Writes what is kept of the call's tokens to their slots.
-void store(const CpuAttentionStep& step, const AttentionProblem& p, const HeadRows<const char>& fresh,
+void store(const AttentionStep& step, const AttentionProblem& p, const HeadRows<const char>& fresh,
            const HeadRows<char>& to) {
   const int64_t newest = p.ring > 0 ? p.ring - p.keep : p.length;  // of a long run only the last ring's worth stays
   parallel_for(p.batch * p.length, 8, [&](int64_t begin, int64_t end, int) {
@@ -125,7 +125,7 @@ void store(const CpuAttentionStep& step, const AttentionProblem& p, const HeadRo
   });
 }
 
-std::vector<int> rotary_positions(const CpuAttentionStep& step, const mx::array* given, int64_t length) {
+std::vector<int> rotary_positions(const AttentionStep& step, const mx::array* given, int64_t length) {
   std::vector<int> all;
   if (given) {
     static Scratch copy;
@@ -149,14 +149,14 @@ void set_mask(AttentionProblem& p, const mx::array& mask) {
 /// row.
 void run_step(const Job& job, const Arrays& in, Arrays& out) {
   static Scratch q_copy, k_copy, v_copy, turned_q, turned_k, packed_k, packed_v;
-  const CpuAttentionStep& step = job.step;
+  const AttentionStep& step = job.step;
   const int64_t batch = in[0].shape(0), length = in[0].shape(1), dim = step.head_dim;
   const int64_t heads = in[0].shape(2) / dim, kv_heads = in[3].shape(1);
   const int64_t value_dim = step.value_dim > 0 ? step.value_dim : dim;
   if (batch == 0 || length == 0) return;
   const auto array_at = [&](int place) { return place < 0 ? nullptr : &in[static_cast<size_t>(place)]; };
   const auto floats_at = [&](int place) { return place < 0 ? nullptr : in[static_cast<size_t>(place)].data<float>(); };
-  const auto eps_of = [](const std::optional<CpuNorm>& norm) { return norm ? norm->eps : 0.0F; };
+  const auto eps_of = [](const std::optional<NormWeights>& norm) { return norm ? norm->eps : 0.0F; };
 
   std::optional<CosSinTable> turn;
   if (step.rotation.pairs() > 0) {
@@ -214,7 +214,7 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   store_all();
 }
 
-void check_mask(const mx::array& mask, const CpuAttentionStep& step, const mx::array& q) {
+void check_mask(const mx::array& mask, const AttentionStep& step, const mx::array& q) {
   const int length = q.shape(1), tokens = *std::max_element(step.positions.begin(), step.positions.end()) + length;
   const mx::Shape most{q.shape(0), q.shape(2) / step.head_dim, length};
   bool fits = mask.ndim() == 4 && mask.shape(3) >= tokens;
@@ -251,8 +251,8 @@ mx::array cpu_attention(const mx::array& q, const mx::array& k, const mx::array&
   return mx::array(std::move(shape), mx::float32, cpu_op("CpuAttention", std::move(compute)), std::move(inputs));
 }
 
-CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::array>& keys,
-                                 const std::vector<mx::array>& values) {
+AttentionResult cpu_cached_attention(AttentionStep step, const std::vector<mx::array>& keys,
+                                     const std::vector<mx::array>& values) {
   std::vector<mx::array> inputs{step.q, step.k, step.v};
   inputs.insert(inputs.end(), keys.begin(), keys.end());
   inputs.insert(inputs.end(), values.begin(), values.end());
@@ -275,12 +275,12 @@ CpuAttended cpu_cached_attention(CpuAttentionStep step, const std::vector<mx::ar
     return static_cast<int>(inputs.size()) - 1;
   };
   const mx::array nothing(0.0F);
-  const auto add_norm = [&](std::optional<CpuNorm>& norm) {
+  const auto add_norm = [&](std::optional<NormWeights>& norm) {
     if (!norm) return -1;
     inputs.push_back(std::exchange(norm->weight, nothing));
     return static_cast<int>(inputs.size()) - 1;
   };
-  CpuAttentionStep& s = job.step;
+  AttentionStep& s = job.step;
   s.q = s.k = s.v = nothing;
   if (s.mask) check_mask(*s.mask, s, inputs[0]);
   if (s.mask && s.mask->dtype() != mx::bool_) s.mask = mx::astype(*s.mask, mx::float32);

@@ -13,8 +13,11 @@
 
 namespace mlxk {
 
-struct CpuConv {
-  CpuMatrix matrix;  // keeps the buffers
+struct CpuConv : PackedLayer {
+  CpuConv(MatrixWeights matrix, MatrixView view, ConvShape shape)
+      : matrix(std::move(matrix)), view(view), shape(shape) {}
+
+  MatrixWeights matrix;  // keeps the buffers
   MatrixView view;
   ConvShape shape;  // but for batch and input size
 };
@@ -32,8 +35,7 @@ std::array<int64_t, 2> sizes(const std::pair<int, int>& pair, int least, const c
 
 }  // namespace
 
-std::shared_ptr<const CpuConv> cpu_conv(const mx::array& weight, const std::optional<mx::array>& bias,
-                                        const ConvOptions& options) {
+Packed cpu_conv(const mx::array& weight, const std::optional<mx::array>& bias, const ConvOptions& options) {
   if (weight.ndim() != 4 || weight.size() == 0)
     throw refusal("the weight must be [out, height, width, in] and not empty");
   const int out = weight.shape(0);
@@ -53,14 +55,14 @@ std::shared_ptr<const CpuConv> cpu_conv(const mx::array& weight, const std::opti
   shape.groups = options.groups;
   const int columns = static_cast<int>(weight.size() / static_cast<size_t>(out));
   const mx::array typed = shape.depthwise() ? mx::astype(weight, mx::float32) : weight;
-  CpuMatrix matrix{mx::contiguous(mx::reshape(typed, {out, columns})), {}, {}, bias, out, columns};
+  MatrixWeights matrix{mx::contiguous(mx::reshape(typed, {out, columns})), {}, {}, bias, out, columns};
   mx::eval(matrix.weight, bias.value_or(matrix.weight));
   const MatrixView view = matrix_view(matrix);
-  return std::make_shared<CpuConv>(CpuConv{std::move(matrix), view, shape});
+  return std::make_shared<CpuConv>(std::move(matrix), view, shape);
 }
 
-mx::array cpu_convolved(const mx::array& x, std::shared_ptr<const CpuConv> conv) {
-  ConvShape shape = conv->shape;
+mx::array cpu_convolved(const mx::array& x, Packed packed) {
+  ConvShape shape = static_cast<const CpuConv&>(*packed).shape;
   if (x.ndim() != 4 || x.dtype() != mx::float32 || x.shape(3) != shape.channels) {
     throw refusal(fmt::format("the input must be float32 [batch, height, width, {}]", shape.channels));
   }
@@ -72,9 +74,9 @@ mx::array cpu_convolved(const mx::array& x, std::shared_ptr<const CpuConv> conv)
     throw refusal(fmt::format("a kernel of {}×{} does not fit into an input of {}×{}", shape.kernel[0], shape.kernel[1],
                               shape.in[0], shape.in[1]));
   }
-  auto compute = [conv, shape, phase = current_phase()](const Arrays& in, Arrays& outputs) {
+  auto compute = [packed, shape, phase = current_phase()](const Arrays& in, Arrays& outputs) {
     static Scratch copy;
-    convolve(shape, conv->view, row_major(in[0], copy), outputs[0].data<float>(), phase);
+    convolve(shape, static_cast<const CpuConv&>(*packed).view, row_major(in[0], copy), outputs[0].data<float>(), phase);
   };
   mx::Shape result{x.shape(0), static_cast<int>(out[0]), static_cast<int>(out[1]),
                    static_cast<int>(shape.out_channels)};

@@ -12,8 +12,10 @@
 
 namespace mlxk {
 
-struct CpuExperts {
-  CpuMixture mixture;  // keeps the buffers
+struct CpuExperts : PackedLayer {
+  explicit CpuExperts(MixtureWeights mixture) : mixture(std::move(mixture)) {}
+
+  MixtureWeights mixture;  // keeps the buffers
   GatedExperts stacks;
   std::optional<MatrixView> router;
   RoutingRule rule;
@@ -21,7 +23,15 @@ struct CpuExperts {
 
 namespace {
 
-std::vector<mx::array> parts_of(const CpuMatrix& m) {
+struct CpuStack : PackedLayer {
+  std::vector<mx::array> parts;  // keeps the buffers
+  ExpertStack views;
+  int rows = 0;
+};
+
+const CpuExperts& experts_of(const Packed& packed) { return static_cast<const CpuExperts&>(*packed); }
+
+std::vector<mx::array> parts_of(const MatrixWeights& m) {
   std::vector<mx::array> parts{m.weight};
   for (const auto& part : {m.scales, m.biases, m.bias}) {
     if (part) parts.push_back(*part);
@@ -30,7 +40,7 @@ std::vector<mx::array> parts_of(const CpuMatrix& m) {
 }
 
 /// One view an expert; everything that the stack consists of has the experts in front.
-ExpertStack views_of(const CpuMatrix& stack) {
+ExpertStack views_of(const MatrixWeights& stack) {
   const int64_t experts = stack.weight.ndim() == 3 ? stack.weight.shape(0) : 0;
   for (const auto& part : parts_of(stack)) {
     if (experts == 0 || part.ndim() < 2 || part.shape(0) != experts || part.shape(1) != stack.rows) {
@@ -54,7 +64,7 @@ ExpertStack views_of(const CpuMatrix& stack) {
 }
 
 void check(const CpuExperts& e) {
-  const CpuMixture& m = e.mixture;
+  const MixtureWeights& m = e.mixture;
   const auto experts = static_cast<int64_t>(e.stacks.gate.size());
   if (static_cast<int64_t>(e.stacks.up.size()) != experts || static_cast<int64_t>(e.stacks.down.size()) != experts) {
     throw std::invalid_argument(
@@ -95,9 +105,11 @@ void check_chosen(const mx::array& x, const mx::array& ids) {
 
 }  // namespace
 
-std::shared_ptr<const CpuExperts> cpu_experts(CpuMixture mixture) {
-  auto experts = std::make_shared<CpuExperts>(CpuExperts{std::move(mixture), {}, {}, {}});
-  CpuMixture& m = experts->mixture;
+Packed cpu_experts(MixtureWeights mixture) {
+  auto experts = std::make_shared<CpuExperts>(std::move(mixture));
+  MixtureWeights& m = experts->mixture;
+  const auto activation = cpu_activation(m.activation);
+  if (!activation) throw std::invalid_argument("[experts] the kernels do not know this activation");
   std::vector<mx::array> arrays;
   for (const auto* matrix : {&m.gate, &m.up, &m.down}) {
     for (const auto& part : parts_of(*matrix)) arrays.push_back(part);
@@ -111,7 +123,7 @@ std::shared_ptr<const CpuExperts> cpu_experts(CpuMixture mixture) {
     if (factors) arrays.push_back(*factors);
   }
   mx::eval(arrays);
-  experts->stacks = {views_of(m.gate), views_of(m.up), views_of(m.down), m.activation};
+  experts->stacks = {views_of(m.gate), views_of(m.up), views_of(m.down), *activation};
   if (m.router) experts->router = matrix_view(*m.router);
   experts->rule = m.rule;
   if (m.selection_bias) experts->rule.selection_bias = m.selection_bias->data<float>();
@@ -120,46 +132,53 @@ std::shared_ptr<const CpuExperts> cpu_experts(CpuMixture mixture) {
   return experts;
 }
 
-mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const CpuMatrix& stack) {
+Packed cpu_stack(const MatrixWeights& weights) {
+  auto stack = std::make_shared<CpuStack>();
+  stack->parts = parts_of(weights);
+  mx::eval(stack->parts);
+  stack->views = views_of(weights);
+  stack->rows = weights.rows;
+  return stack;
+}
+
+mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const Packed& packed) {
   check_chosen(x, ids);
-  mx::eval(parts_of(stack));
-  auto compute = [stack, views = views_of(stack), phase = current_phase()](const Arrays& in, Arrays& out) {
+  mx::Shape shape = ids.shape();
+  shape.push_back(static_cast<const CpuStack&>(*packed).rows);
+  auto compute = [packed, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy;
     const float* from = row_major(in[0], copy);
-    multiply_chosen(views, from, rows_of(in[0]), in[1].data<uint32_t>(), in[1].shape(-1), out[0].data<float>(), phase);
+    multiply_chosen(static_cast<const CpuStack&>(*packed).views, from, rows_of(in[0]), in[1].data<uint32_t>(),
+                    in[1].shape(-1), out[0].data<float>(), phase);
   };
-  mx::Shape shape = ids.shape();
-  shape.push_back(stack.rows);
   return mx::array(std::move(shape), mx::float32, cpu_op("CpuGatherMatmul", std::move(compute)),
                    {x, mx::contiguous(ids)});
 }
 
-mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::array& weights,
-                            std::shared_ptr<const CpuExperts> experts) {
+mx::array cpu_gated_experts(const mx::array& x, const mx::array& ids, const mx::array& weights, Packed experts) {
   check_chosen(x, ids);
   if (weights.shape() != ids.shape()) throw std::invalid_argument("[experts] there must be a weight for each id");
   auto compute = [experts = std::move(experts), phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, weights;
     float* y = out[0].data<float>();
     std::fill_n(y, out[0].size(), 0.0F);
-    add_gated_experts(experts->stacks, row_major(in[0], copy), rows_of(in[0]), in[1].data<uint32_t>(),
+    add_gated_experts(experts_of(experts).stacks, row_major(in[0], copy), rows_of(in[0]), in[1].data<uint32_t>(),
                       row_major(in[2], weights), in[1].shape(-1), y, phase);
   };
   return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedExperts", std::move(compute)),
                    {x, mx::contiguous(ids), weights});
 }
 
-mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> experts, float multiplier,
-                      const std::optional<mx::array>& residual) {
-  if (!experts->router) throw std::invalid_argument("[experts] a mixture needs a router");
+mx::array cpu_mixture(const mx::array& x, Packed experts, float multiplier, const std::optional<mx::array>& residual) {
+  if (!experts_of(experts).router) throw std::invalid_argument("[experts] a mixture needs a router");
   auto compute = [experts = std::move(experts), multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, residual_copy, normalised, scores, factors;
-    const int64_t n = rows_of(in[0]), hidden = in[0].shape(-1), count = experts->router->rows;
+    const int64_t n = rows_of(in[0]), hidden = in[0].shape(-1), count = experts_of(experts).router->rows;
     const float* x = row_major(in[0], copy);
     float* y = out[0].data<float>();
     std::copy_n(in.size() > 1 ? row_major(in[1], residual_copy) : x, n * hidden, y);
     const float* h = x;
-    if (const auto& norm = experts->mixture.norm) {
+    if (const auto& norm = experts_of(experts).mixture.norm) {
       float* normed = normalised.floats(n * hidden);
       const auto* weight = norm->weight.data<float>();
       const float* bias = norm->bias ? norm->bias->data<float>() : nullptr;
@@ -175,13 +194,13 @@ mx::array cpu_mixture(const mx::array& x, std::shared_ptr<const CpuExperts> expe
       h = normed;
     }
     float* const logits[] = {scores.floats(n * count)};
-    multiply({&*experts->router, 1}, h, n, logits, phase);
-    RoutingRule rule = experts->rule;
+    multiply({&*experts_of(experts).router, 1}, h, n, logits, phase);
+    RoutingRule rule = experts_of(experts).rule;
     rule.scale *= multiplier;
     std::vector<uint32_t> ids(static_cast<size_t>(n * rule.top_k));
     float* weights = factors.floats(n * rule.top_k);
     route(rule, logits[0], n, count, ids.data(), weights);
-    add_gated_experts(experts->stacks, h, n, ids.data(), weights, rule.top_k, y, phase);
+    add_gated_experts(experts_of(experts).stacks, h, n, ids.data(), weights, rule.top_k, y, phase);
   };
   std::vector<mx::array> inputs{x};
   if (residual) inputs.push_back(*residual);

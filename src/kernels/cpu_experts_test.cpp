@@ -27,21 +27,21 @@ class CpuExpertsTest : public testing::Test {
   }
 };
 
-CpuMatrix stack_of(int experts, int rows, int columns, int bits, mx::Dtype type = mx::float32) {
+MatrixWeights stack_of(int experts, int rows, int columns, int bits, mx::Dtype type = mx::float32) {
   const auto w = mx::astype(mx::random::normal({experts, rows, columns}), type);
   if (bits == 0) return {w, {}, {}, {}, rows, columns};
   const auto parts = mx::quantize(w, 32, bits);
   return {parts[0], parts[1], parts[2], std::nullopt, rows, columns, bits, 32};
 }
 
-mx::array floats_of(const CpuMatrix& m) {
+mx::array floats_of(const MatrixWeights& m) {
   if (m.bits == 0) return mx::astype(m.weight, mx::float32);
   return mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32), mx::astype(*m.biases, mx::float32), m.group,
                         m.bits);
 }
 
 /// [n, columns] or [n, k, columns] times the chosen matrices: [n, k, rows].
-mx::array chosen(const mx::array& x, const mx::array& ids, const CpuMatrix& stack) {
+mx::array chosen(const mx::array& x, const mx::array& ids, const MatrixWeights& stack) {
   const auto w = mx::take(floats_of(stack), ids, 0);  // [n, k, rows, columns]
   const auto v = x.ndim() == 2 ? mx::expand_dims(x, 1) : x;
   auto y = mx::squeeze(mx::matmul(w, mx::expand_dims(v, -1)), -1);
@@ -55,13 +55,13 @@ mx::array silu(const mx::array& x) { return mx::multiply(x, mx::sigmoid(x)); }
 TEST_F(CpuExpertsTest, GatherProductEqualsItsOperationsForEveryPacking) {
   for (const int bits : {0, 2, 3, 4, 5, 6, 8}) {
     for (const mx::Dtype type : {mx::float32, mx::bfloat16, mx::float16}) {
-      CpuMatrix stack = stack_of(5, 37, 96, bits, type);
+      MatrixWeights stack = stack_of(5, 37, 96, bits, type);
       if (bits == 4) stack.bias = mx::random::normal({5, 37});
       for (const int n : {1, 3, 40}) {
         const auto x = mx::random::normal({n, 96}), ids = random_ids(n, 3, 5);
         for (const Phase phase : {Phase::decode, Phase::prefill}) {
           const PhaseScope scope(phase);
-          EXPECT_LT(relative_error(cpu_gather_matmul(x, ids, stack), chosen(x, ids, stack)), 1e-4)
+          EXPECT_LT(relative_error(cpu_gather_matmul(x, ids, cpu_stack(stack)), chosen(x, ids, stack)), 1e-4)
               << bits << " bits, " << n;
         }
       }
@@ -70,7 +70,8 @@ TEST_F(CpuExpertsTest, GatherProductEqualsItsOperationsForEveryPacking) {
 }
 
 TEST_F(CpuExpertsTest, NoTokensGiveNoRows) {
-  const auto y = cpu_gather_matmul(mx::zeros({0, 64}), mx::zeros({0, 2}, mx::uint32), stack_of(3, 16, 64, 4));
+  const auto y =
+      cpu_gather_matmul(mx::zeros({0, 64}), mx::zeros({0, 2}, mx::uint32), cpu_stack(stack_of(3, 16, 64, 4)));
   EXPECT_EQ(y.shape(), (mx::Shape{0, 2, 16}));
   mx::eval(y);
 }
@@ -78,14 +79,14 @@ TEST_F(CpuExpertsTest, NoTokensGiveNoRows) {
 TEST_F(CpuExpertsTest, AnIdThatIsNoExpertPoisonsItsOwnRowOnly) {
   const auto x = mx::random::normal({2, 64});
   const uint32_t numbers[] = {0, 3, 1, 2};
-  const auto y = cpu_gather_matmul(x, mx::array(numbers, {2, 2}, mx::uint32), stack_of(3, 16, 64, 4));
+  const auto y = cpu_gather_matmul(x, mx::array(numbers, {2, 2}, mx::uint32), cpu_stack(stack_of(3, 16, 64, 4)));
   mx::eval(y);
   for (int row = 0; row < 4; ++row) EXPECT_EQ(std::isnan(y.data<float>()[row * 16]), row == 1) << row;
 }
 
 TEST_F(CpuExpertsTest, GatedExpertsEqualTheirOperations) {
-  const CpuMatrix gate = stack_of(6, 64, 96, 4), up = stack_of(6, 64, 96, 8),
-                  down = stack_of(6, 96, 64, 0, mx::bfloat16);
+  const MatrixWeights gate = stack_of(6, 64, 96, 4), up = stack_of(6, 64, 96, 8),
+                      down = stack_of(6, 96, 64, 0, mx::bfloat16);
   const auto experts = cpu_experts({gate, up, down});
   for (const int n : {1, 7, 300}) {
     const auto x = mx::random::normal({1, n, 96}), ids = random_ids(n, 4, 6), weights = mx::random::uniform({n, 4});
@@ -101,9 +102,9 @@ TEST_F(CpuExpertsTest, GatedExpertsEqualTheirOperations) {
 }
 
 TEST_F(CpuExpertsTest, MixtureIsNormRouterExpertsAndResidual) {
-  const CpuMatrix gate = stack_of(8, 64, 96, 4), up = stack_of(8, 64, 96, 4), down = stack_of(8, 96, 64, 4);
-  const CpuMatrix router{mx::random::normal({8, 96}), {}, {}, {}, 8, 96};
-  const CpuNorm norm{mx::random::normal({96}), 1e-5F};
+  const MatrixWeights gate = stack_of(8, 64, 96, 4), up = stack_of(8, 64, 96, 4), down = stack_of(8, 96, 64, 4);
+  const MatrixWeights router{mx::random::normal({8, 96}), {}, {}, {}, 8, 96};
+  const NormWeights norm{mx::random::normal({96}), 1e-5F};
   RoutingRule rule;
   rule.top_k = 3;
   rule.normalise = true;
@@ -116,7 +117,7 @@ TEST_F(CpuExpertsTest, MixtureIsNormRouterExpertsAndResidual) {
   const auto inner = mx::multiply(silu(chosen(h, ids, gate)), chosen(h, ids, up));
   const auto sum = mx::sum(mx::multiply(chosen(inner, ids, down), mx::expand_dims(weights, -1)), 1);
   const auto exact = mx::add(x, mx::multiply(mx::array(0.5F), mx::reshape(sum, x.shape())));
-  const auto experts = cpu_experts({gate, up, down, 0, norm, router, rule, std::nullopt});
+  const auto experts = cpu_experts({gate, up, down, Activation::silu, norm, router, rule, std::nullopt});
   for (const Phase phase : {Phase::decode, Phase::prefill}) {
     const PhaseScope scope(phase);
     EXPECT_LT(relative_error(cpu_mixture(x, experts, 0.5F), exact), 1e-4);
@@ -124,11 +125,11 @@ TEST_F(CpuExpertsTest, MixtureIsNormRouterExpertsAndResidual) {
 }
 
 TEST_F(CpuExpertsTest, ATokenHasTheSameBitsWhateverIsComputedWithIt) {
-  const CpuMatrix gate = stack_of(8, 64, 96, 4), up = stack_of(8, 64, 96, 3), down = stack_of(8, 96, 64, 4);
-  const CpuMatrix router{mx::random::normal({8, 96}), {}, {}, {}, 8, 96};
+  const MatrixWeights gate = stack_of(8, 64, 96, 4), up = stack_of(8, 64, 96, 3), down = stack_of(8, 96, 64, 4);
+  const MatrixWeights router{mx::random::normal({8, 96}), {}, {}, {}, 8, 96};
   RoutingRule rule;
   rule.top_k = 2;
-  const auto experts = cpu_experts({gate, up, down, 0, std::nullopt, router, rule, std::nullopt});
+  const auto experts = cpu_experts({gate, up, down, Activation::silu, std::nullopt, router, rule, std::nullopt});
   const auto x = mx::random::normal({700, 96});  // more pairs than a block
   for (const Phase phase : {Phase::decode, Phase::prefill}) {
     const PhaseScope scope(phase);
@@ -141,7 +142,7 @@ TEST_F(CpuExpertsTest, ATokenHasTheSameBitsWhateverIsComputedWithIt) {
 }
 
 TEST_F(CpuExpertsTest, StacksThatDoNotFitTogetherAreRefused) {
-  const CpuMatrix gate = stack_of(4, 64, 96, 4), down = stack_of(4, 96, 64, 4);
+  const MatrixWeights gate = stack_of(4, 64, 96, 4), down = stack_of(4, 96, 64, 4);
   EXPECT_THROW(cpu_experts({gate, stack_of(3, 64, 96, 4), down}), std::invalid_argument);
   EXPECT_THROW(cpu_experts({gate, gate, stack_of(4, 64, 64, 4)}), std::invalid_argument);
 }

@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-mx::array cpu_lookup(const mx::array& ids, const CpuMatrix& table) {
+mx::array cpu_lookup(const mx::array& ids, const MatrixWeights& table) {
   for (const auto& part : {std::optional(table.weight), table.scales, table.biases}) {
     if (part && !part->is_available()) mx::eval(*part);
   }

@@ -26,7 +26,7 @@ const float* floats_of(const Arrays& in, int at) {
 
 }  // namespace
 
-mx::array cpu_rms_norm(const mx::array& x, const CpuNorm& norm) {
+mx::array cpu_rms_norm(const mx::array& x, const NormWeights& norm) {
   auto compute = [eps = norm.eps](const Arrays& in, Arrays& out) {
     const auto* weight = in[1].data<float>();
     each_row(in[0], out[0],

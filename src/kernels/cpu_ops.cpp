@@ -11,13 +11,15 @@
 
 namespace mlxk {
 
-struct CpuLayer {
-  std::vector<CpuMatrix> matrices;
-  std::optional<CpuNorm> norm, post_norm;
+struct CpuLayer : PackedLayer {
+  std::vector<MatrixWeights> matrices;
+  std::optional<NormWeights> norm, post_norm;
   std::vector<MatrixView> views;  // of the matrices
 };
 
 namespace {
+
+const CpuLayer& layer_of(const Packed& packed) { return static_cast<const CpuLayer&>(*packed); }
 
 constexpr int64_t kRowsAtOnce = 8;
 
@@ -40,7 +42,7 @@ const void* data_of(const std::optional<mx::array>& a) {
   return a->data<void>();
 }
 
-MatrixView view(const CpuMatrix& m) {
+MatrixView view(const MatrixWeights& m) {
   return {data_of(m.weight),
           data_of(m.scales),
           data_of(m.biases),
@@ -53,7 +55,7 @@ MatrixView view(const CpuMatrix& m) {
 }
 
 /// Norms every row; x itself without a norm.
-const float* normed(const std::optional<CpuNorm>& norm, const float* x, int64_t n, int64_t columns, Scratch& out) {
+const float* normed(const std::optional<NormWeights>& norm, const float* x, int64_t n, int64_t columns, Scratch& out) {
   if (!norm) return x;
   const auto* weight = norm->weight.data<float>();
   const float* bias = norm->bias ? norm->bias->data<float>() : nullptr;
@@ -71,7 +73,7 @@ const float* normed(const std::optional<CpuNorm>& norm, const float* x, int64_t 
 }
 
 /// out = residual + multiplier * norm(y), row by row.
-void add_residual(const std::optional<CpuNorm>& norm, const float* y, const float* residual, float multiplier,
+void add_residual(const std::optional<NormWeights>& norm, const float* y, const float* residual, float multiplier,
                   int64_t n, int64_t columns, Scratch& scratch, float* out) {
   const float* scaled = normed(norm, y, n, columns, scratch);
   parallel_for(n, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
@@ -90,11 +92,29 @@ mx::Shape with_last(const mx::array& x, int last) {
 
 }  // namespace
 
-MatrixView matrix_view(const CpuMatrix& matrix) { return view(matrix); }
+std::optional<int> cpu_activation(const Activation& activation) {
+  if (activation.limit != 0) return std::nullopt;
+  switch (activation.kind) {
+    case Activation::silu: return 0;
+    case Activation::gelu: return 1;
+    case Activation::gelu_tanh: return 2;
+    default: return std::nullopt;
+  }
+}
 
-std::shared_ptr<const CpuLayer> cpu_layer(std::vector<CpuMatrix> matrices, std::optional<CpuNorm> norm,
-                                          std::optional<CpuNorm> post_norm) {
-  auto layer = std::make_shared<CpuLayer>(CpuLayer{std::move(matrices), std::move(norm), std::move(post_norm), {}});
+bool cpu_reads(const MatrixWeights& m) {
+  if (m.bits == 0 || !m.scales || m.scales->dtype() == mx::uint8) return true;
+  return m.biases && m.biases->dtype() == m.scales->dtype();
+}
+
+MatrixView matrix_view(const MatrixWeights& matrix) { return view(matrix); }
+
+Packed cpu_layer(std::vector<MatrixWeights> matrices, std::optional<NormWeights> norm,
+                 std::optional<NormWeights> post_norm) {
+  auto layer = std::make_shared<CpuLayer>();
+  layer->matrices = std::move(matrices);
+  layer->norm = std::move(norm);
+  layer->post_norm = std::move(post_norm);
   std::vector<mx::array> arrays;
   for (const auto& m : layer->matrices) {
     arrays.push_back(m.weight);
@@ -112,62 +132,65 @@ std::shared_ptr<const CpuLayer> cpu_layer(std::vector<CpuMatrix> matrices, std::
   return layer;
 }
 
-std::vector<mx::array> cpu_matmuls(const mx::array& x, std::shared_ptr<const CpuLayer> layer) {
+std::vector<mx::array> cpu_matmuls(const mx::array& x, Packed packed) {
   std::vector<mx::Shape> shapes;
-  for (const auto& matrix : layer->matrices) shapes.push_back(with_last(x, matrix.rows));
+  for (const auto& matrix : layer_of(packed).matrices) shapes.push_back(with_last(x, matrix.rows));
   std::vector<mx::Dtype> types(shapes.size(), mx::float32);
-  auto compute = [layer = std::move(layer), phase = current_phase()](const Arrays& in, Arrays& out) {
+  auto compute = [packed = std::move(packed), phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, normalised;
+    const CpuLayer& layer = layer_of(packed);
     const int64_t n = rows_of(in[0]);
-    const float* h = normed(layer->norm, row_major(in[0], copy), n, in[0].shape(-1), normalised);
+    const float* h = normed(layer.norm, row_major(in[0], copy), n, in[0].shape(-1), normalised);
     std::vector<float*> ys;
     for (auto& y : out) ys.push_back(y.data<float>());
-    multiply(layer->views, h, n, ys, phase);
+    multiply(layer.views, h, n, ys, phase);
   };
   return mx::array::make_arrays(std::move(shapes), types, cpu_op("CpuMatmuls", std::move(compute)), {x});
 }
 
-mx::array cpu_matmul_residual(const mx::array& x, std::shared_ptr<const CpuLayer> layer, float multiplier,
-                              const mx::array& residual) {
-  const int rows = layer->matrices.at(0).rows;
-  auto compute = [layer = std::move(layer), multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
+mx::array cpu_matmul_residual(const mx::array& x, Packed packed, float multiplier, const mx::array& residual) {
+  const int rows = layer_of(packed).matrices.at(0).rows;
+  auto compute = [packed = std::move(packed), multiplier, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, residual_copy, product, normalised;
-    const int64_t n = rows_of(in[0]), rows = layer->views[0].rows;
+    const CpuLayer& layer = layer_of(packed);
+    const int64_t n = rows_of(in[0]), rows = layer.views[0].rows;
     float* const ys[] = {product.floats(n * rows)};
-    multiply(layer->views, row_major(in[0], copy), n, ys, phase);
-    add_residual(layer->post_norm, ys[0], row_major(in[1], residual_copy), multiplier, n, rows, normalised,
+    multiply(layer.views, row_major(in[0], copy), n, ys, phase);
+    add_residual(layer.post_norm, ys[0], row_major(in[1], residual_copy), multiplier, n, rows, normalised,
                  out[0].data<float>());
   };
   return mx::array(with_last(x, rows), mx::float32, cpu_op("CpuMatmulResidual", std::move(compute)), {x, residual});
 }
 
-mx::array cpu_gated_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation, float multiplier) {
-  auto compute = [layer = std::move(layer), activation, multiplier, phase = current_phase()](const Arrays& in,
-                                                                                             Arrays& out) {
+mx::array cpu_gated_mlp(const mx::array& x, Packed packed, int activation, float multiplier) {
+  auto compute = [packed = std::move(packed), activation, multiplier, phase = current_phase()](const Arrays& in,
+                                                                                               Arrays& out) {
     static Scratch copy, normalised, gates, ups, product;
-    const std::span<const MatrixView> matrices(layer->views);
+    const CpuLayer& layer = layer_of(packed);
+    const std::span<const MatrixView> matrices(layer.views);
     const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[2].rows;
     const float* x = row_major(in[0], copy);
     float* const inner[] = {gates.floats(n * wide), ups.floats(n * wide)};
-    multiply(matrices.first(2), normed(layer->norm, x, n, columns, normalised), n, inner, phase);
+    multiply(matrices.first(2), normed(layer.norm, x, n, columns, normalised), n, inner, phase);
     parallel_for(n * wide, 4096, [&](int64_t begin, int64_t end, int) {
       cpu_kernels().gated(inner[0] + begin, inner[1] + begin, end - begin, activation, inner[0] + begin);
     });
     float* const ys[] = {product.floats(n * columns)};
     multiply(matrices.subspan(2), inner[0], n, ys, phase);
-    add_residual(layer->post_norm, ys[0], x, multiplier, n, columns, normalised, out[0].data<float>());
+    add_residual(layer.post_norm, ys[0], x, multiplier, n, columns, normalised, out[0].data<float>());
   };
   return mx::array(x.shape(), mx::float32, cpu_op("CpuGatedMlp", std::move(compute)), {x});
 }
 
-mx::array cpu_mlp(const mx::array& x, std::shared_ptr<const CpuLayer> layer, int activation) {
-  auto compute = [layer = std::move(layer), activation, phase = current_phase()](const Arrays& in, Arrays& out) {
+mx::array cpu_mlp(const mx::array& x, Packed packed, int activation) {
+  auto compute = [packed = std::move(packed), activation, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, normalised, inner, product;
-    const std::span<const MatrixView> matrices(layer->views);
+    const CpuLayer& layer = layer_of(packed);
+    const std::span<const MatrixView> matrices(layer.views);
     const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[1].rows;
     const float* x = row_major(in[0], copy);
     float* const h[] = {inner.floats(n * wide)};
-    multiply(matrices.first(1), normed(layer->norm, x, n, columns, normalised), n, h, phase);
+    multiply(matrices.first(1), normed(layer.norm, x, n, columns, normalised), n, h, phase);
     parallel_for(n * wide, 4096, [&](int64_t begin, int64_t end, int) {
       cpu_kernels().activate(h[0] + begin, end - begin, activation, h[0] + begin);
     });

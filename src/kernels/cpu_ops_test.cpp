@@ -28,13 +28,13 @@ class CpuOps : public testing::Test {
   }
 };
 
-CpuMatrix packed(int rows, int columns, int bits, mx::Dtype type = mx::float32) {
+MatrixWeights packed(int rows, int columns, int bits, mx::Dtype type = mx::float32) {
   const auto w = mx::astype(mx::random::normal({rows, columns}), type);
   const auto parts = mx::quantize(w, 32, bits);
   return {parts[0], parts[1], parts[2], std::nullopt, rows, columns, bits, 32};
 }
 
-mx::array reference(const mx::array& x, const CpuMatrix& m) {
+mx::array reference(const mx::array& x, const MatrixWeights& m) {
   const auto w = m.bits == 0 ? mx::astype(m.weight, mx::float32)
                              : mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32),
                                               mx::astype(*m.biases, mx::float32), m.group, m.bits);
@@ -44,11 +44,11 @@ mx::array reference(const mx::array& x, const CpuMatrix& m) {
 
 TEST_F(CpuOps, NormAndProductsOfMixedWeightsEqualTheirOperations) {
   const auto x = mx::random::normal({2, 7, 96});
-  const CpuNorm norm{mx::random::normal({96}), 1e-5F};
-  CpuMatrix with_bias = packed(50, 96, 4, mx::float16);
+  const NormWeights norm{mx::random::normal({96}), 1e-5F};
+  MatrixWeights with_bias = packed(50, 96, 4, mx::float16);
   with_bias.bias = mx::random::normal({50});
-  const CpuMatrix plain{mx::astype(mx::random::normal({33, 96}), mx::bfloat16), {}, {}, {}, 33, 96};
-  const std::vector<CpuMatrix> matrices{with_bias, packed(64, 96, 8), packed(31, 96, 8), plain};
+  const MatrixWeights plain{mx::astype(mx::random::normal({33, 96}), mx::bfloat16), {}, {}, {}, 33, 96};
+  const std::vector<MatrixWeights> matrices{with_bias, packed(64, 96, 8), packed(31, 96, 8), plain};
   const auto h = mx::fast::rms_norm(x, norm.weight, norm.eps);
   for (const Phase phase : {Phase::decode, Phase::prefill}) {
     const PhaseScope scope(phase);
@@ -65,7 +65,7 @@ TEST_F(CpuOps, TakesInputsThatDoNotLieInOrder) {
 
 TEST_F(CpuOps, GatedMlpEqualsItsOperations) {
   const auto x = mx::random::normal({1, 3, 64});
-  const CpuNorm norm{mx::random::normal({64}), 1e-5F}, post{mx::random::normal({64}), 1e-6F};
+  const NormWeights norm{mx::random::normal({64}), 1e-5F}, post{mx::random::normal({64}), 1e-6F};
   const auto gate = packed(128, 64, 4), up = packed(128, 64, 4), down = packed(64, 128, 6);
   const auto h = mx::fast::rms_norm(x, norm.weight, norm.eps);
   const auto g = reference(h, gate);
@@ -96,7 +96,7 @@ TEST_F(CpuOps, ProductsOfSmallFloatsEqualTheirOperations) {
       const auto weight = first(parts[0]), scales = first(parts[1]);
       const auto exact_weight =
           mx::dequantize(parts[0], parts[1], std::nullopt, s.group, s.bits, s.mode, std::nullopt, mx::float32);
-      const CpuMatrix m{weight, scales, {}, {}, rows, columns, s.bits, s.group};
+      const MatrixWeights m{weight, scales, {}, {}, rows, columns, s.bits, s.group};
       for (const int n : {0, 1, 3, 9, 33}) {
         const auto x = mx::random::normal({n, columns});
         for (const Phase phase : {Phase::decode, Phase::prefill}) {
@@ -120,7 +120,7 @@ TEST_F(CpuOps, RowsHaveTheSameBitsWhateverThePhaseComputesWithThem) {
   const PhaseScope scope(Phase::decode);
   const auto fp = mx::quantize(mx::random::normal({70, 320}), 32, 8, "mxfp8"),
              nv = mx::quantize(mx::random::normal({70, 320}), 16, 4, "nvfp4");
-  std::vector<CpuMatrix> matrices{{fp[0], fp[1], {}, {}, 70, 320, 8, 32}, {nv[0], nv[1], {}, {}, 70, 320, 4, 16}};
+  std::vector<MatrixWeights> matrices{{fp[0], fp[1], {}, {}, 70, 320, 8, 32}, {nv[0], nv[1], {}, {}, 70, 320, 4, 16}};
   for (const int bits : {2, 3, 4, 5, 6, 8}) matrices.push_back(packed(70, 320, bits, mx::bfloat16));
   for (const auto type : {mx::float32, mx::float16, mx::bfloat16}) {
     matrices.push_back({mx::astype(mx::random::normal({70, 320}), type), {}, {}, {}, 70, 320});

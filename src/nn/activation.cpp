@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/cpu_ops.h"
+#include "kernels/device.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -36,16 +36,6 @@ mx::array xielu(const mx::array& x, const mx::array& parameters) {
 
 }  // namespace
 
-std::optional<int> Activation::kernel_number() const {
-  if (limit != 0) return std::nullopt;
-  switch (kind) {
-    case silu: return 0;
-    case gelu: return 1;
-    case gelu_tanh: return 2;
-    default: return std::nullopt;
-  }
-}
-
 Activation read_activation(const std::string& name) {
   if (name == "silu" || name == "swish" || name == "swiglu") return Activation::silu;
   if (name == "gelu") return Activation::gelu;
@@ -60,8 +50,8 @@ Activation read_activation(const std::string& name) {
 }
 
 mx::array activate(const Activation& activation, const mx::array& x) {
-  const auto number = activation.kernel_number();
-  if (number && cpu_is_default() && x.dtype() == mx::float32) return cpu_activate(x, *number);
+  const LayerOps& ops = layer_ops();
+  if (ops.activate && ops.takes(x.dtype()) && ops.knows(activation)) return ops.activate(x, activation);
   switch (activation.kind) {
     case Activation::silu: {
       const mx::array y = mx::multiply(x, mx::sigmoid(x));

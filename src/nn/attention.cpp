@@ -1,6 +1,5 @@
 #include "nn/attention.h"
 
-#include "kernels/cpu_attention.h"
 #include "mlx/ops.h"
 #include "nn/cache/batched_cache.h"
 #include "nn/cache/buffer.h"
@@ -31,9 +30,9 @@ mx::array HeadNorm::operator()(const mx::array& x, int head_dim) const {
   return mx::flatten(y, -2, -1);
 }
 
-std::optional<CpuNorm> HeadNorm::cpu() const {
+std::optional<NormWeights> HeadNorm::weights() const {
   if (whole || factor) return std::nullopt;
-  CpuNorm own = norm.cpu();
+  NormWeights own = norm.weights();
   return own.centred ? std::nullopt : std::optional(std::move(own));
 }
 
@@ -43,8 +42,9 @@ Qkv NormQkv::operator()(const mx::array& x) const {
     if (*linear) linears.push_back(&**linear);
   }
   std::vector<mx::array> parts;
-  if (const auto& layer = packed.of(linears, norm)) {
-    parts = cpu_matmuls(x, layer);
+  const LayerOps& ops = layer_ops();
+  if (const Packed layer = ops.matmuls ? packed.of(linears, norm) : nullptr) {
+    parts = ops.matmuls(x, layer);
   } else {
     const mx::array in = norm ? (*norm)(x) : x;
     for (const Linear* linear : linears) parts.push_back((*linear)(in));
@@ -89,7 +89,7 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
 
 mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
                               const Positions& positions, const std::optional<mx::array>& query_scale) const {
-  if (cache.attends_in_slots(positions)) return on_cpu(qkv, cache, seen, positions, query_scale);
+  if (cache.attends_in_slots(positions)) return in_slots(qkv, cache, seen, positions, query_scale);
   if (auto* batched = dynamic_cast<BatchedAttentionCache*>(&cache)) {
     // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
     return batched->by_rows(positions, !qkv.reads, [&](AttentionCache& part, int row, const Positions& at) {
@@ -116,20 +116,20 @@ mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const Atten
   return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
 }
 
-mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
-                            const Positions& positions, const std::optional<mx::array>& query_scale) const {
-  CpuAttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scores.scale, positions.offsets, positions.lengths};
+mx::array Attention::in_slots(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
+                              const Positions& positions, const std::optional<mx::array>& query_scale) const {
+  AttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scores.scale, positions.offsets, positions.lengths};
   if (qkv.value_dim > 0) step.value_dim = qkv.value_dim;
-  if (rope) step.rotation = rope->cpu(positions);
+  if (rope) step.rotation = rope->rotation(positions);
   // Norms that the kernel does not know are operations of their own before it.
-  const auto norm_before = [&](const std::optional<HeadNorm>& norm, std::optional<CpuNorm>& own, mx::array& x) {
-    if (norm) own = norm->cpu();
+  const auto norm_before = [&](const std::optional<HeadNorm>& norm, std::optional<NormWeights>& own, mx::array& x) {
+    if (norm) own = norm->weights();
     if (norm && !own) x = (*norm)(x, qkv.head_dim);
   };
   norm_before(qkv.q_norm, step.q_norm, step.q);
   if (!qkv.reads) norm_before(qkv.k_norm, step.k_norm, step.k);
-  if (q_norm) step.post_rope_q_norm = q_norm->norm.cpu();
-  if (k_norm && !qkv.reads) step.post_rope_k_norm = k_norm->norm.cpu();
+  if (q_norm) step.post_rope_q_norm = q_norm->norm.weights();
+  if (k_norm && !qkv.reads) step.post_rope_k_norm = k_norm->norm.weights();
   step.rotary_positions = positions.given;
   step.query_scale = query_scale;
   step.soft_cap = scores.soft_cap;
@@ -148,7 +148,7 @@ mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const Attenti
     for (const mx::array* buffer : buffers) arrays.push_back(*buffer);
     return arrays;
   };
-  CpuAttended after = cpu_cached_attention(std::move(step), all(slots.keys), all(slots.values));
+  AttentionResult after = layer_ops().attention_step(std::move(step), all(slots.keys), all(slots.values));
   for (size_t i = 0; i < after.keys.size(); ++i) {
     *slots.keys[i] = after.keys[i];
     if (i < after.values.size()) *slots.values[i] = after.values[i];
@@ -158,8 +158,10 @@ mx::array Attention::on_cpu(const Qkv& qkv, AttentionCache& cache, const Attenti
 
 mx::array OutResidual::operator()(const mx::array& x, const mx::array& residual) const {
   const mx::array in = in_norm ? (*in_norm)(x) : x;
-  if (const auto& layer = packed.of({&out}, std::nullopt, norm)) {
-    return cpu_matmul_residual(in, layer, multiplier, residual);
+  if (const LayerOps& ops = layer_ops(); ops.matmul_residual) {
+    if (const Packed& layer = packed.of({&out}, std::nullopt, norm)) {
+      return ops.matmul_residual(in, layer, multiplier, residual);
+    }
   }
   const mx::array y = out(in);
   return add_residual(norm ? (*norm)(y) : y, residual, multiplier);

@@ -28,8 +28,8 @@ struct HeadNorm {
 
   /// [B, L, heads * head_dim] → the same.
   mx::array operator()(const mx::array& x, int head_dim) const;
-  /// The norm as kernels take it, of each head alone; nullopt where it is none of those.
-  std::optional<CpuNorm> cpu() const;
+  /// The norm as an attention step takes it, of each head alone; nullopt where it is none of those.
+  std::optional<NormWeights> weights() const;
 };
 
 /// Queries, keys and values of one layer on their way from the projections to attention: q [B, L, heads * head_dim], k
@@ -79,9 +79,9 @@ struct Attention {
  private:
   mx::array attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                      const std::optional<mx::array>& query_scale) const;
-  /// All of it as one operation.
-  mx::array on_cpu(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
-                   const std::optional<mx::array>& query_scale) const;
+  /// All of it as one operation of the device.
+  mx::array in_slots(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
+                     const std::optional<mx::array>& query_scale) const;
 };
 
 /// residual + multiplier · norm(out(in_norm(x))).

@@ -1,6 +1,5 @@
 #include "nn/conv.h"
 
-#include "kernels/cpu_op.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -25,9 +24,9 @@ Conv2d::Conv2d(const WeightPath& path, int in, int out, std::pair<int, int> kern
              options) {}
 
 mx::array Conv2d::operator()(const mx::array& x) const {
-  if (cpu_is_default()) {
-    if (!cpu_) cpu_ = cpu_conv(weight_, bias_, options_);
-    return cpu_convolved(x, cpu_);
+  if (const LayerOps& ops = layer_ops(); ops.conv) {
+    if (!packed_) packed_ = ops.pack_conv(weight_, bias_, options_);
+    if (packed_) return ops.conv(x, packed_);
   }
   const mx::array y = mx::conv2d(x, mx::astype(weight_, x.dtype()), options_.stride, options_.padding,
                                  options_.dilation, options_.groups);

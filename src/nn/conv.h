@@ -3,7 +3,7 @@
 #include <memory>
 #include <optional>
 
-#include "kernels/cpu_conv.h"
+#include "kernels/device.h"
 #include "nn/weights.h"
 
 namespace mlxk {
@@ -22,7 +22,7 @@ class Conv2d {
   mx::array weight_;
   std::optional<mx::array> bias_;
   ConvOptions options_;
-  mutable std::shared_ptr<const CpuConv> cpu_;  // made at first use
+  mutable Packed packed_;  // for the device, made at first use
 };
 
 class Conv1d {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu_head_attention.h"
+#include "kernels/device.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "nn/cache/buffer.h"
@@ -19,7 +19,8 @@ mx::array heads_first(const mx::array& x) { return mx::transpose(x, {0, 2, 1, 3}
 }  // namespace
 
 mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array& v, int heads, float scale) {
-  if (cpu_is_default() && q.dtype() == mx::float32) return cpu_head_attention(q, k, v, heads, scale);
+  const LayerOps& ops = layer_ops();
+  if (ops.head_attention && ops.takes(q.dtype())) return ops.head_attention(q, k, v, heads, scale);
   const auto split = [&](const mx::array& x) { return heads_first(heads_of(x, x.shape(2) / heads)); };
   const mx::array out = mx::fast::scaled_dot_product_attention(split(q), split(k), split(v), scale);
   return mx::flatten(heads_first(out), 2, 3);
@@ -27,14 +28,16 @@ mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array&
 
 CrossKeys CrossProjection::operator()(const mx::array& x) const {
   const auto split = [&](const mx::array& y) {
-    if (cpu_is_default() && y.dtype() == mx::float32) return cpu_by_heads(y, heads, mx::float16);
+    const LayerOps& ops = layer_ops();
+    if (ops.by_heads && ops.takes(y.dtype())) return ops.by_heads(y, heads);
     return mx::contiguous(heads_first(heads_of(y, y.shape(2) / heads)));
   };
   return {split(k(x)), split(v(x))};
 }
 
 mx::array attend_across(const mx::array& q, const std::vector<const CrossKeys*>& rows, float scale) {
-  if (cpu_is_default() && q.dtype() == mx::float32) {
+  const LayerOps& ops = layer_ops();
+  if (ops.cross_attention && ops.takes(q.dtype())) {
     std::vector<const CrossKeys*> distinct;
     std::vector<mx::array> keys, values;
     std::vector<int> of;
@@ -46,7 +49,7 @@ mx::array attend_across(const mx::array& q, const std::vector<const CrossKeys*>&
       keys.push_back(row->keys);
       values.push_back(row->values);
     }
-    return cpu_cross_attention(q, keys, values, std::move(of), scale);
+    return ops.cross_attention(q, keys, values, std::move(of), scale);
   }
   std::vector<mx::array> out;
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -57,7 +60,8 @@ mx::array attend_across(const mx::array& q, const std::vector<const CrossKeys*>&
 }
 
 mx::array cross_scores(const mx::array& q, const CrossKeys& seen, int head, float scale) {
-  if (cpu_is_default() && q.dtype() == mx::float32) return cpu_cross_scores(q, seen.keys, head, scale);
+  const LayerOps& ops = layer_ops();
+  if (ops.cross_scores && ops.takes(q.dtype())) return ops.cross_scores(q, seen.keys, head, scale);
   const int dim = seen.keys.shape(3), tokens = seen.keys.shape(2);
   const mx::array own = mx::slice(q, {0, 0, head * dim}, {1, q.shape(1), (head + 1) * dim});
   const mx::array keys = mx::slice(seen.keys, {0, head, 0, 0}, {1, head + 1, tokens, dim});

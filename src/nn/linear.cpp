@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "kernels/cpu_lookup.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -16,13 +15,13 @@ mx::array take_weight(const WeightPath& path, int rows, int columns) {
                             : weights.take_as_stored(name, {rows, columns});
 }
 
-/// x times what weights.cpu() describes, or nullopt where it describes nothing; its `layer` is made at the first call.
+/// x times `weights` by the device's operation, or nullopt where it has none; `packed` is made at the first call.
 template <class T>
-std::optional<mx::array> product_on_cpu(const T& weights, std::shared_ptr<const CpuLayer>& layer, const mx::array& x) {
-  if (!layer) {
-    if (auto matrix = weights.cpu()) layer = cpu_layer({*matrix});
-  }
-  return layer ? std::optional(cpu_matmuls(x, layer).front()) : std::nullopt;
+std::optional<mx::array> own_product(const T& weights, Packed& packed, const mx::array& x) {
+  const LayerOps& ops = layer_ops();
+  if (!ops.matmuls) return std::nullopt;
+  if (!packed) packed = ops.pack({weights.weights()}, std::nullopt, std::nullopt);
+  return packed ? std::optional(ops.matmuls(x, packed).front()) : std::nullopt;
 }
 
 }  // namespace
@@ -48,7 +47,7 @@ Matrix::Matrix(const WeightPath& path, int rows, int columns)
 Matrix Matrix::part(int begin, int end) const {
   const auto cut = [&](const mx::array& x) { return mx::slice(x, {begin, 0}, {end, x.shape(1)}); };
   Matrix part = *this;
-  part.layer = nullptr;
+  part.packed = nullptr;
   part.rows = end - begin;
   if (weight.ndim() != 2 || weight.shape(0) != rows || (scales && scales->shape(0) != rows)) return part;  // noted
   part.weight = cut(weight);
@@ -58,22 +57,22 @@ Matrix Matrix::part(int begin, int end) const {
   return part;
 }
 
-std::optional<CpuMatrix> Matrix::cpu() const {
-  if (!cpu_is_default()) return std::nullopt;
-  if (transposed) return CpuMatrix{weight, std::nullopt, std::nullopt, std::nullopt, rows, columns};
-  if (packing.mode == "affine" && (!biases || biases->dtype() != scales->dtype())) return std::nullopt;
-  return CpuMatrix{weight, scales, biases, std::nullopt, rows, columns, packing.bits, packing.group_size};
+MatrixWeights Matrix::weights() const {
+  if (transposed) return {weight, std::nullopt, std::nullopt, std::nullopt, rows, columns};
+  return {weight, scales, biases, std::nullopt, rows, columns, packing.bits, packing.group_size};
 }
 
 mx::array Matrix::times(const mx::array& x) const {
-  if (auto y = product_on_cpu(*this, layer, x)) return *y;
+  if (auto y = own_product(*this, packed, x)) return *y;
   if (transposed) return mx::matmul(x, *transposed);
   return mx::quantized_matmul(x, weight, *scales, biases, true, packing.group_size, packing.bits, packing.mode);
 }
 
 mx::array Matrix::rows_of(const mx::array& ids) const {
-  const bool unpacks = transposed || packing.mode == "affine";
-  if (auto table = cpu(); table && unpacks && type == mx::float32) return cpu_lookup(ids, *table);
+  const LayerOps& ops = layer_ops();
+  if (ops.lookup && ops.takes(type)) {
+    if (auto found = ops.lookup(ids, weights())) return *found;
+  }
   mx::array rows = mx::take(weight, ids, 0);
   if (transposed) return mx::astype(rows, type);
   mx::array row_scales = mx::take(*scales, ids, 0);
@@ -90,10 +89,10 @@ Linear::Linear(const WeightPath& path, int in, int out, bool bias) : matrix_(pat
   if (bias) bias_ = path.take("bias", {out});
 }
 
-std::optional<CpuMatrix> Linear::cpu() const {
-  auto matrix = matrix_.cpu();
-  if (matrix) matrix->bias = bias_;
-  return matrix;
+MatrixWeights Linear::weights() const {
+  MatrixWeights own = matrix_.weights();
+  own.bias = bias_;
+  return own;
 }
 
 std::vector<Linear> Linear::split(const std::vector<int>& rows) const {
@@ -114,7 +113,7 @@ std::vector<Linear> Linear::split(const std::vector<int>& rows) const {
 }
 
 mx::array Linear::operator()(const mx::array& x) const {
-  if (auto y = product_on_cpu(*this, layer_, x)) return *y;
+  if (auto y = own_product(*this, packed_, x)) return *y;
   if (!bias_) return matrix_.times(x);
   if (matrix_.transposed) return mx::addmm(*bias_, x, *matrix_.transposed);
   return mx::add(matrix_.times(x), *bias_);

@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/cpu_ops.h"
+#include "kernels/device.h"
 #include "mlx/array.h"
 #include "nn/weights.h"
 
@@ -19,8 +19,8 @@ struct Matrix {
 
   mx::array times(const mx::array& x) const;      // [..., columns] → [..., rows]
   mx::array rows_of(const mx::array& ids) const;  // [...] int32 → [..., columns]; ids are in range
-  /// What the CPU kernels take; nullopt on another device, or for a packing that they do not know.
-  std::optional<CpuMatrix> cpu() const;
+  /// As the device's operations take it.
+  MatrixWeights weights() const;
 
   mx::array weight;                         // plain: as it is; packed: uint32
   std::optional<mx::array> transposed;      // plain: a view [columns, rows]
@@ -28,7 +28,7 @@ struct Matrix {
   Quantization packing;
   mx::Dtype type;  // of what comes out
   int rows, columns;
-  mutable std::shared_ptr<const CpuLayer> layer;  // of cpu(), made at first use
+  mutable Packed packed;  // for the device, made at first use
 };
 
 /// y = x Wᵀ + b.
@@ -40,8 +40,8 @@ class Linear {
   /// The maps that lie one below the other in this one, with `rows` outputs each, in the same memory; throws internal
   /// unless `rows` add up to the outputs.
   std::vector<Linear> split(const std::vector<int>& rows) const;
-  /// As Matrix::cpu, with the bias.
-  std::optional<CpuMatrix> cpu() const;
+  /// As Matrix::weights, with the bias.
+  MatrixWeights weights() const;
   int in() const { return matrix_.columns; }
   int out() const { return matrix_.rows; }
 
@@ -50,7 +50,7 @@ class Linear {
 
   Matrix matrix_;
   std::optional<mx::array> bias_;
-  mutable std::shared_ptr<const CpuLayer> layer_;  // of cpu(), made at first use
+  mutable Packed packed_;  // for the device, made at first use
 };
 
 /// A table of token vectors, which may serve as the head as well.

@@ -51,11 +51,9 @@ ExpertLinear::ExpertLinear(const WeightPath& path, int experts, int in, int out,
   if (packing_.mode == "affine") biases_ = weights.take_as_stored((path / "biases").path(), scales_->shape());
 }
 
-std::optional<CpuMatrix> ExpertLinear::cpu() const {
-  if (!cpu_is_default()) return std::nullopt;
-  if (!scales_) return CpuMatrix{weight_, std::nullopt, std::nullopt, bias_, out_, in_};
-  if (packing_.mode == "affine" && (!biases_ || biases_->dtype() != scales_->dtype())) return std::nullopt;
-  return CpuMatrix{weight_, scales_, biases_, bias_, out_, in_, packing_.bits, packing_.group_size};
+MatrixWeights ExpertLinear::weights() const {
+  if (!scales_) return {weight_, std::nullopt, std::nullopt, bias_, out_, in_};
+  return {weight_, scales_, biases_, bias_, out_, in_, packing_.bits, packing_.group_size};
 }
 
 mx::array ExpertLinear::operator()(const mx::array& x, const mx::array& ids) const {
@@ -67,11 +65,15 @@ mx::array ExpertLinear::operator()(const mx::array& x, const mx::array& ids) con
 
 mx::array ExpertLinear::of_chosen(const mx::array& x, const mx::array& ids) const {
   const bool by_token = x.ndim() == 2;
-  if (const auto stack = cpu(); stack && x.dtype() == mx::float32) {
-    if (by_token) return cpu_gather_matmul(x, ids, *stack);
-    const mx::array rows = mx::flatten(x, 0, 1);
-    const mx::array y = cpu_gather_matmul(rows, mx::reshape(ids, {rows.shape(0), 1}), *stack);
-    return mx::reshape(y, {x.shape(0), x.shape(1), out_});
+  const LayerOps& ops = layer_ops();
+  if (ops.chosen_matmul && ops.takes(x.dtype())) {
+    if (!packed_) packed_ = ops.pack_stack(weights());
+    if (packed_ && by_token) return ops.chosen_matmul(x, ids, packed_);
+    if (packed_) {
+      const mx::array rows = mx::flatten(x, 0, 1);
+      const mx::array y = ops.chosen_matmul(rows, mx::reshape(ids, {rows.shape(0), 1}), packed_);
+      return mx::reshape(y, {x.shape(0), x.shape(1), out_});
+    }
   }
   return mx::squeeze((*this)(by_token ? mx::expand_dims(x, std::vector<int>{1, 2}) : mx::expand_dims(x, 2), ids), 2);
 }
@@ -105,16 +107,16 @@ mx::array MixtureResidual::sum_of_experts(const mx::array& h, const mx::array& r
   return mx::sum(scales_input ? each : mx::multiply(each, factors), 1);
 }
 
-const std::shared_ptr<const CpuExperts>& MixtureResidual::on_cpu() const {
-  const auto number = activation.kernel_number();
-  if (experts || !number || !gate || post_norm || scales_input || router.norm || router.input_scale) return experts;
-  const auto scores = router.scores.cpu(), g = gate->cpu(), u = up.cpu(), d = down.cpu();
-  if (!scores || !g || !u || !d) return experts;
-  CpuMixture mixture{
-      *g, *u, *d, *number, std::nullopt, scores, router.rule, router.selection_bias, router.expert_scale};
-  if (norm) mixture.norm = norm->cpu();
-  experts = cpu_experts(std::move(mixture));
-  return experts;
+const Packed& MixtureResidual::as_one() const {
+  static const Packed kNone;
+  const LayerOps& ops = layer_ops();
+  if (!ops.mixture || !ops.knows(activation) || !gate || post_norm || scales_input) return kNone;
+  if (packed || router.norm || router.input_scale) return packed;
+  MixtureWeights weights{gate->weights(),         up.weights(), down.weights(),        activation,         std::nullopt,
+                         router.scores.weights(), router.rule,  router.selection_bias, router.expert_scale};
+  if (norm) weights.norm = norm->weights();
+  packed = ops.pack_mixture(std::move(weights));
+  return packed;
 }
 
 mx::array SharedExpert::operator()(const mx::array& h) const {
@@ -123,11 +125,12 @@ mx::array SharedExpert::operator()(const mx::array& h) const {
 }
 
 mx::array MixtureResidual::operator()(const mx::array& x, const std::optional<mx::array>& residual) const {
-  const auto& fast = on_cpu();
-  if (!fast) return by_operations(x, residual);
-  if (!shared) return cpu_mixture(x, fast, multiplier, residual);
+  const Packed& one = as_one();
+  if (!one) return by_operations(x, residual);
+  const LayerOps& ops = layer_ops();
+  if (!shared) return ops.mixture(x, one, multiplier, residual);
   const mx::array seen = (*shared)(norm ? (*norm)(x) : x);
-  return cpu_mixture(x, fast, multiplier, add_residual(seen, residual ? *residual : x, multiplier));
+  return ops.mixture(x, one, multiplier, add_residual(seen, residual ? *residual : x, multiplier));
 }
 
 mx::array MixtureResidual::by_operations(const mx::array& x, const std::optional<mx::array>& residual) const {

@@ -3,7 +3,7 @@
 #include <memory>
 #include <optional>
 
-#include "kernels/cpu_experts.h"
+#include "kernels/device.h"
 #include "mlx/array.h"
 #include "nn/activation.h"
 #include "nn/linear.h"
@@ -22,8 +22,8 @@ class ExpertLinear {
   /// The same product by the device's own operation where there is one: x [tokens, in] and ids [tokens, k], or x
   /// [tokens, k, in]; → [tokens, k, out].
   mx::array of_chosen(const mx::array& x, const mx::array& ids) const;
-  /// As Matrix::cpu.
-  std::optional<CpuMatrix> cpu() const;
+  /// As Matrix::weights, of the stack.
+  MatrixWeights weights() const;
   int experts() const { return experts_; }
 
  private:
@@ -31,6 +31,7 @@ class ExpertLinear {
   mx::array weight_;
   std::optional<mx::array> scales_, biases_, bias_;
   Quantization packing_;
+  mutable Packed packed_;  // for the device, made at first use
 };
 
 /// What chooses the experts of a token.
@@ -68,8 +69,8 @@ struct MixtureResidual {
   float multiplier = 1;
   std::optional<SharedExpert> shared = {};
   std::optional<Norm> post_norm = {};
-  bool scales_input = false;  // the weight is multiplied onto what an expert reads, not onto what it gives
-  mutable std::shared_ptr<const CpuExperts> experts = nullptr;  // all of it for the CPU, made at the first call
+  bool scales_input = false;        // the weight is multiplied onto what an expert reads, not onto what it gives
+  mutable Packed packed = nullptr;  // all of it for the device, made at the first call
 
   /// x [B, L, hidden]; the residual is x unless one is given, for blocks beside each other.
   mx::array operator()(const mx::array& x, const std::optional<mx::array>& residual = std::nullopt) const;
@@ -79,7 +80,7 @@ struct MixtureResidual {
   mx::array sum_of_experts(const mx::array& h, const mx::array& routed) const;
 
  private:
-  const std::shared_ptr<const CpuExperts>& on_cpu() const;
+  const Packed& as_one() const;
 };
 
 }  // namespace mlxk

@@ -9,14 +9,16 @@ mx::array add_residual(const mx::array& x, const mx::array& residual, float mult
 }
 
 mx::array NormLinear::operator()(const mx::array& x) const {
-  if (const auto& layer = packed.of({&linear}, norm)) return cpu_matmuls(x, layer).front();
+  if (const LayerOps& ops = layer_ops(); ops.matmuls) {
+    if (const Packed& layer = packed.of({&linear}, norm)) return ops.matmuls(x, layer).front();
+  }
   return linear(norm(x));
 }
 
 mx::array MlpResidual::operator()(const mx::array& x) const {
-  const auto number = activation.kernel_number();
-  if (number && !post_norm && multiplier == 1) {
-    if (const auto& layer = packed.of({&up, &down}, norm)) return cpu_mlp(x, layer, *number);
+  const LayerOps& ops = layer_ops();
+  if (ops.mlp && ops.knows(activation) && !post_norm && multiplier == 1) {
+    if (const Packed& layer = packed.of({&up, &down}, norm)) return ops.mlp(x, layer, activation);
   }
   return (*this)(x, x);
 }
@@ -27,10 +29,10 @@ mx::array MlpResidual::operator()(const mx::array& x, const mx::array& residual)
 }
 
 mx::array GatedMlpResidual::operator()(const mx::array& x) const {
-  const auto number = activation.kernel_number();
-  if (number && !inner_norm) {
-    if (const auto& layer = packed.of({&gate, &up, &down}, norm, post_norm)) {
-      return cpu_gated_mlp(x, layer, *number, multiplier);
+  const LayerOps& ops = layer_ops();
+  if (ops.gated_mlp && ops.knows(activation) && !inner_norm) {
+    if (const Packed& layer = packed.of({&gate, &up, &down}, norm, post_norm)) {
+      return ops.gated_mlp(x, layer, activation, multiplier);
     }
   }
   return (*this)(x, x);
@@ -42,8 +44,9 @@ mx::array GatedMlpResidual::operator()(const mx::array& x, const mx::array& resi
 }
 
 mx::array GatedMlpResidual::inner(const mx::array& h) const {
-  const auto& layer = packed_inner.of({&gate, &up}, std::nullopt);
-  const auto parts = layer ? cpu_matmuls(h, layer) : std::vector<mx::array>{gate(h), up(h)};
+  const LayerOps& ops = layer_ops();
+  const Packed layer = ops.matmuls ? packed_inner.of({&gate, &up}, std::nullopt) : nullptr;
+  const auto parts = layer ? ops.matmuls(h, layer) : std::vector<mx::array>{gate(h), up(h)};
   const mx::array y = activate_gated(activation, parts[0], parts[1]);
   return down(inner_norm ? (*inner_norm)(y) : y);
 }

@@ -1,6 +1,5 @@
 #include "nn/norm.h"
 
-#include "kernels/cpu_norm.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 
@@ -12,6 +11,12 @@ mx::array factor(const WeightPath& path, int dims, bool plus_one) {
   return plus_one ? mx::add(mx::array(1.0F, weight.dtype()), weight) : weight;
 }
 
+/// The device's operation for rows like those of `x`, or null.
+decltype(LayerOps::norm) own_norm(const mx::array& x) {
+  const LayerOps& ops = layer_ops();
+  return ops.norm && ops.takes(x.dtype()) ? ops.norm : nullptr;
+}
+
 }  // namespace
 
 RmsNorm::RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one)
@@ -20,7 +25,7 @@ RmsNorm::RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one)
 RmsNorm::RmsNorm(int dims, float eps) : weight_(mx::ones({dims}, mx::float32)), eps_(eps), plain_(true) {}
 
 mx::array RmsNorm::operator()(const mx::array& x) const {
-  if (cpu_is_default() && x.dtype() == mx::float32) return cpu_rms_norm(x, cpu());
+  if (const auto norm = own_norm(x)) return norm(x, weights());
   return mx::fast::rms_norm(x, plain_ ? std::nullopt : std::optional(weight_), eps_);
 }
 
@@ -32,7 +37,7 @@ LayerNorm::LayerNorm(const WeightPath& path, int dims, float eps, bool bias, boo
 LayerNorm::LayerNorm(int dims, float eps) : weight_(mx::ones({dims}, mx::float32)), eps_(eps), plain_(true) {}
 
 mx::array LayerNorm::operator()(const mx::array& x) const {
-  if (cpu_is_default() && x.dtype() == mx::float32) return cpu_layer_norm(x, weight_, bias_, eps_);
+  if (const auto norm = own_norm(x)) return norm(x, weights());
   return mx::fast::layer_norm(x, plain_ ? std::nullopt : std::optional(weight_), bias_, eps_);
 }
 

@@ -4,7 +4,7 @@
 #include <utility>
 #include <variant>
 
-#include "kernels/cpu_ops.h"
+#include "kernels/device.h"
 #include "mlx/array.h"
 #include "nn/weights.h"
 
@@ -18,7 +18,7 @@ class RmsNorm {
   /// Without a factor.
   RmsNorm(int dims, float eps);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
-  CpuNorm cpu() const { return {weight_, eps_}; }
+  NormWeights weights() const { return {weight_, eps_}; }
 
  private:
   mx::array weight_;
@@ -34,7 +34,7 @@ class LayerNorm {
   /// Without a factor and an offset.
   LayerNorm(int dims, float eps);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
-  CpuNorm cpu() const { return {weight_, eps_, true, bias_}; }
+  NormWeights weights() const { return {weight_, eps_, true, bias_}; }
 
  private:
   mx::array weight_;
@@ -51,8 +51,8 @@ class Norm {
   mx::array operator()(const mx::array& x) const {
     return std::visit([&](const auto& norm) { return norm(x); }, norm_);
   }
-  CpuNorm cpu() const {
-    return std::visit([](const auto& norm) { return norm.cpu(); }, norm_);
+  NormWeights weights() const {
+    return std::visit([](const auto& norm) { return norm.weights(); }, norm_);
   }
 
  private:

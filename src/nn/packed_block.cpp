@@ -2,19 +2,17 @@
 
 namespace mlxk {
 
-const std::shared_ptr<const CpuLayer>& PackedBlock::of(const std::vector<const Linear*>& linears,
-                                                       const std::optional<Norm>& norm,
-                                                       const std::optional<Norm>& post_norm) const {
-  if (known_ || !cpu_is_default()) return layer_;
-  known_ = true;
-  std::vector<CpuMatrix> matrices;
-  for (const Linear* linear : linears) {
-    auto matrix = linear->cpu();
-    if (!matrix) return layer_;
-    matrices.push_back(*matrix);
-  }
-  const auto cpu = [](const std::optional<Norm>& n) { return n ? std::optional(n->cpu()) : std::nullopt; };
-  layer_ = cpu_layer(std::move(matrices), cpu(norm), cpu(post_norm));
+const Packed& PackedBlock::of(const std::vector<const Linear*>& linears, const std::optional<Norm>& norm,
+                              const std::optional<Norm>& post_norm) const {
+  static const Packed kNone;
+  const LayerOps& ops = layer_ops();
+  if (!ops.pack) return kNone;
+  if (tried_) return layer_;
+  tried_ = true;
+  std::vector<MatrixWeights> matrices;
+  for (const Linear* linear : linears) matrices.push_back(linear->weights());
+  const auto weights = [](const std::optional<Norm>& n) { return n ? std::optional(n->weights()) : std::nullopt; };
+  layer_ = ops.pack(std::move(matrices), weights(norm), weights(post_norm));
   return layer_;
 }
 

@@ -14,12 +14,12 @@ namespace mlxk {
 class PackedBlock {
  public:
   /// Null where the device has no such operation, or a matrix has a form that it does not know.
-  const std::shared_ptr<const CpuLayer>& of(const std::vector<const Linear*>& linears, const std::optional<Norm>& norm,
-                                            const std::optional<Norm>& post_norm = std::nullopt) const;
+  const Packed& of(const std::vector<const Linear*>& linears, const std::optional<Norm>& norm,
+                   const std::optional<Norm>& post_norm = std::nullopt) const;
 
  private:
-  mutable std::shared_ptr<const CpuLayer> layer_;
-  mutable bool known_ = false;
+  mutable Packed layer_;
+  mutable bool tried_ = false;
 };
 
 }  // namespace mlxk

@@ -120,22 +120,22 @@ Rope::Rope(const RopeSettings& settings) : settings_(settings) {
   for (float period : short_periods) short_steps_.push_back(scale_ / period);
 }
 
-CpuRotation Rope::cpu(const Positions& positions) const {
-  CpuRotation rotation{steps_, input_scale_, settings_.traditional};
-  if (positions.given && positions.given->ndim() == 3) rotation.axes = checked_axes();
-  if (settings_.type != "dynamic" && settings_.type != "longrope") return rotation;
-  rotation.steps.clear();  // these depend on how long the row is
-  rotation.rows = positions.uniform ? 1 : positions.rows();
-  for (int row = 0; row < rotation.rows; ++row) {
+Rotation Rope::rotation(const Positions& positions) const {
+  Rotation own{steps_, input_scale_, settings_.traditional};
+  if (positions.given && positions.given->ndim() == 3) own.axes = checked_axes();
+  if (settings_.type != "dynamic" && settings_.type != "longrope") return own;
+  own.steps.clear();  // these depend on how long the row is
+  own.rows = positions.uniform ? 1 : positions.rows();
+  for (int row = 0; row < own.rows; ++row) {
     const int end = positions.end(row);
     if (settings_.type == "longrope") {
       const auto& steps = is_long(end) ? steps_ : short_steps_;
-      rotation.steps.insert(rotation.steps.end(), steps.begin(), steps.end());
+      own.steps.insert(own.steps.end(), steps.begin(), steps.end());
     } else {
-      for (float period : powers(dynamic_base(end), settings_.dims)) rotation.steps.push_back(1 / period);
+      for (float period : powers(dynamic_base(end), settings_.dims)) own.steps.push_back(1 / period);
     }
   }
-  return rotation;
+  return own;
 }
 
 std::vector<int> Rope::checked_axes() const {

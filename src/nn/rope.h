@@ -17,8 +17,8 @@ class Rope {
 
   /// [B, heads, L, head_dim] → the same; row r's tokens stand at positions.offsets[r] on, or where `given` says.
   mx::array operator()(const mx::array& x, const Positions& positions) const;
-  /// The same for the CPU kernels; throws invalid when three axes of positions are given to a model of one.
-  CpuRotation cpu(const Positions& positions) const;
+  /// The same as an attention step takes it; throws invalid when three axes of positions are given to a model of one.
+  Rotation rotation(const Positions& positions) const;
 
  private:
   double dynamic_base(int end) const;

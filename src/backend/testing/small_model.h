@@ -61,7 +61,9 @@ class SmallModel : public Model {
     all.eval();
     return all;
   }
-  static CpuMatrix matrix(int rows, uint64_t seed) { return {random_rows(rows, seed, 0), {}, {}, {}, rows, kHidden}; }
+  static MatrixWeights matrix(int rows, uint64_t seed) {
+    return {random_rows(rows, seed, 0), {}, {}, {}, rows, kHidden};
+  }
 
   static mx::array with_state(const mx::array& h, RecurrentCache& state, const Positions& at) {
     std::vector<mx::array> steps;
@@ -79,9 +81,8 @@ class SmallModel : public Model {
   bool has_state_;
   uint64_t seed_;
   mx::array table_ = random_rows(kVocab, seed_ + 1, std::nanf(""));
-  std::shared_ptr<const CpuLayer> qkv_ =
-      cpu_layer({matrix(kHidden, seed_ + 2), matrix(kHidden / 2, seed_ + 3), matrix(kHidden / 2, seed_ + 4)});
-  std::shared_ptr<const CpuLayer> head_ = cpu_layer({matrix(kVocab, seed_ + 5)});
+  Packed qkv_ = cpu_layer({matrix(kHidden, seed_ + 2), matrix(kHidden / 2, seed_ + 3), matrix(kHidden / 2, seed_ + 4)});
+  Packed head_ = cpu_layer({matrix(kVocab, seed_ + 5)});
   Attention attention_{{}, {}, {}, 0.2F};
 };
 

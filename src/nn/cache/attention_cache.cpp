@@ -3,8 +3,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "kernels/cpu_attention.h"
-#include "kernels/cpu_op.h"
+#include "kernels/device.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "nn/cache/batched_cache.h"
@@ -61,14 +60,17 @@ mx::array unfused(const mx::array& queries, const KvView& seen, const AttentionS
 mx::array attend(const mx::array& queries, const KvView& seen, const AttentionScores& how, const AttentionMask& mask) {
   if (seen.bits > 0) return unfused(queries, seen, how, mask);
   const mx::array &keys = seen.keys[0], &values = seen.values[0];
+  const LayerOps& ops = layer_ops();
   const bool plain = how.soft_cap == 0 && !how.sinks;
-  if (plain && cpu_is_default()) return cpu_attention(queries, keys, values, how.scale, mask.mode, mask.array);
+  if (plain && ops.attention && ops.takes(queries.dtype())) {
+    return ops.attention(queries, keys, values, how.scale, mask.mode, mask.array);
+  }
   if (how.soft_cap > 0 || keys.shape(3) != values.shape(3)) return unfused(queries, seen, how, mask);
   return mx::fast::scaled_dot_product_attention(queries, keys, values, how.scale, mask.mode, mask.array, how.sinks);
 }
 
 bool AttentionCache::attends_in_slots(const Positions& positions) const {
-  return cpu_is_default() && has_slots(positions);
+  return layer_ops().attention_step && has_slots(positions);
 }
 
 AttentionCache::Slots AttentionCache::reserve_slots(const Positions&, int, int, int) {

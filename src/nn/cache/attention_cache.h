@@ -57,7 +57,7 @@ class AttentionCache : public Cache {
   virtual KvView view(const Positions& positions) const;
 
   /// The buffers for one step that writes keys and values by itself: token t of a row is in slot t, or, where there is
-  /// a window, in a ring of so many slots whose first `keep` stay (CpuAttentionStep).
+  /// a window, in a ring of so many slots whose first `keep` stay (AttentionStep).
   struct Slots {
     // [rows, kv_heads, capacity, dim], together B rows; to be replaced by what the step returns
     std::vector<mx::array*> keys, values;  // no values: they are the first `value_prefix` numbers of the keys

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+
+#include "mlx/array.h"
+
+namespace mlxk {
+
+/// The activation of an MLP, of experts or of a gate.
+struct Activation {
+  enum Kind {
+    silu,
+    gelu,
+    gelu_tanh,
+    quick_gelu,  // x · sigmoid(1.702 x)
+    relu,
+    relu_squared,
+    sigmoid,
+    softplus,
+    tanh,
+    swiglu_oai,  // gated only: gate · sigmoid(alpha · gate) · (up + 1), gate at most `limit`, up within ±`limit`
+    xielu,       // with `parameters`
+  };
+
+  Activation(Kind kind = silu, float limit = 0, float alpha = 1.702F) : kind(kind), limit(limit), alpha(alpha) {}
+
+  Kind kind;
+  float limit;  // 0: none; else act(gate) is at most `limit`, and up within ±`limit`
+  float alpha;  // swiglu_oai's
+  // xielu's alpha_p, alpha_n, beta and eps, [4] float32, as the checkpoint has them
+  std::optional<mlx::core::array> parameters;
+};
+
+}  // namespace mlxk

@@ -1,0 +1,180 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/activation.h"
+#include "cpu/experts.h"
+#include "cpu/rotation.h"
+#include "mlx/array.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// The seam between blocks and devices: the operations that a device has of its own, a table for each. A null entry, or
+/// an answer of null where an entry may refuse, means that the block runs as a chain of libmlx's operations.
+
+/// A matrix of a checkpoint.
+struct MatrixWeights {
+  mx::array weight;                         // [rows, columns] of floats, or packed in uint32
+  std::optional<mx::array> scales, biases;  // packed: [rows, columns / group] of one float type; or uint8 scales alone
+  std::optional<mx::array> bias;            // [rows] of the activations' type
+  int rows, columns;
+  int bits = 0, group = 0;  // 0: not packed
+};
+
+/// A norm of rows, its factor and offset [columns] in the activations' type.
+struct NormWeights {
+  mx::array weight;
+  float eps;
+  bool centred = false;                // by mean and variance (layer norm), else by the root mean square
+  std::optional<mx::array> bias = {};  // of a centred one
+};
+
+/// The weights of one operation as a device keeps them, looked over once: graphs refer to them as a whole.
+struct PackedLayer {
+  virtual ~PackedLayer() = default;
+};
+using Packed = std::shared_ptr<const PackedLayer>;
+
+/// What a mixture is made of. Stacks are matrices whose arrays have an axis in front, one entry an expert: weight
+/// [experts, rows, columns] or packed, bias [experts, rows].
+struct MixtureWeights {
+  MatrixWeights gate, up, down;
+  Activation activation = {};
+  std::optional<NormWeights> norm;                       // of what the router and the experts read
+  std::optional<MatrixWeights> router;                   // [experts, hidden]
+  RoutingRule rule;                                      // its pointers are taken from below
+  std::optional<mx::array> selection_bias;               // [experts] float32
+  std::optional<mx::array> expert_scale = std::nullopt;  // [experts] float32
+};
+
+/// A layer's attention step: queries, keys and values as the projections give them, [B, L, heads * dim]. Row b's
+/// tokens stand at positions[b] on, the keys before them are in the buffers.
+struct AttentionStep {
+  mx::array q, k, v;
+  int head_dim;
+  float scale;
+  std::vector<int> positions;  // of each row's first token
+  std::vector<int> lengths;    // of each row, how many of the L tokens are kept
+  int value_dim = 0;           // of the values' heads; 0: head_dim
+  Rotation rotation = {};
+  std::optional<NormWeights> q_norm = {}, k_norm = {};                      // of each head, before the rotation
+  std::optional<NormWeights> post_rope_q_norm = {}, post_rope_k_norm = {};  // and after it
+  float soft_cap = 0;        // scores become cap · tanh(score / cap); 0: as they are
+  int window = 0, keep = 0;  // a query sees the newest tokens and the first `keep`, `window` in all; 0: all
+  bool reads = false;        // k and v are not there: the buffers have the L tokens already
+  bool ring = false;  // the buffers hold `window` tokens: newer ones take the slots of older ones but the first `keep`
+  std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: what the rotation goes by instead
+  std::optional<mx::array> query_scale = {};       // [B or 1, 1, L, 1]: multiplied onto the queries
+  std::optional<mx::array> sinks = {};             // [heads] float32: a score in each sum of weights without a value
+  // [B or 1, heads or 1, L, T >= every position] bool or float32: instead of causality
+  std::optional<mx::array> mask = {};
+};
+
+struct AttentionResult {
+  mx::array out;                        // [B, L, heads * value_dim]
+  std::vector<mx::array> keys, values;  // the buffers after the step
+};
+
+/// Strides of a convolution and the like, of height and width.
+struct ConvOptions {
+  std::pair<int, int> stride{1, 1}, padding{0, 0}, dilation{1, 1};
+  int groups = 1;
+};
+
+/// What rows of a batch want of their next tokens, where it is nothing more than this.
+struct SampleRows {
+  mx::array logits;                              // [B, vocab] float32
+  std::vector<float> temperature, top_p, min_p;  // 0, 1 and 0: greedy, all, all
+  std::vector<int> top_k;                        // 0: all
+  std::vector<float> uniform;                    // in [0, 1): what decides
+};
+
+struct LayerOps {
+  const char* name = "none";
+  /// Whether activations of that type are computed.
+  bool (*takes)(mx::Dtype type) = nullptr;
+
+  /// The weights of one of the operations below; null for a form that they do not know. Throws invalid_argument for
+  /// arrays that do not fit together.
+  Packed (*pack)(std::vector<MatrixWeights> matrices, std::optional<NormWeights> norm,
+                 std::optional<NormWeights> post_norm) = nullptr;
+  /// norm(x) times each matrix: x [..., columns] → one [..., rows] for each.
+  std::vector<mx::array> (*matmuls)(const mx::array& x, Packed layer) = nullptr;
+  /// residual + multiplier · post_norm(x · matrix): x [..., columns], residual [..., rows].
+  mx::array (*matmul_residual)(const mx::array& x, Packed layer, float multiplier, const mx::array& residual) = nullptr;
+  /// Whether the operations below compute that activation.
+  bool (*knows)(const Activation& activation) = nullptr;
+  /// x + multiplier · post_norm(down(act(gate(norm(x))) · up(norm(x)))) with the matrices gate, up and down.
+  mx::array (*gated_mlp)(const mx::array& x, Packed layer, const Activation& activation, float multiplier) = nullptr;
+  /// x + down(act(up(norm(x)))) with the matrices up and down.
+  mx::array (*mlp)(const mx::array& x, Packed layer, const Activation& activation) = nullptr;
+  /// act(x).
+  mx::array (*activate)(const mx::array& x, const Activation& activation) = nullptr;
+
+  /// As pack, of a mixture.
+  Packed (*pack_mixture)(MixtureWeights mixture) = nullptr;
+  /// residual + multiplier · the weighted sum of the experts that the router chooses for norm(x): x and residual [...,
+  /// hidden]; x is the residual unless one is given.
+  mx::array (*mixture)(const mx::array& x, Packed mixture, float multiplier,
+                       const std::optional<mx::array>& residual) = nullptr;
+  /// y[…, j] = stack[ids[…, j]] · x[…]: x [..., columns], ids [..., k] uint32 → [..., k, rows].
+  mx::array (*chosen_matmul)(const mx::array& x, const mx::array& ids, const Packed& stack) = nullptr;
+  /// As pack, of one stack for chosen_matmul.
+  Packed (*pack_stack)(const MatrixWeights& stack) = nullptr;
+
+  /// Norm, rotation, append and attention of all rows: writes keys and values into the buffers [rows, kv_heads,
+  /// capacity, dim] in place, whoever else holds them, and attends. The rows of all buffers, one after the other, are
+  /// the B rows; capacities may differ. Without buffers of values these are the first value_dim numbers of the keys.
+  AttentionResult (*attention_step)(AttentionStep step, const std::vector<mx::array>& keys,
+                                    const std::vector<mx::array>& values) = nullptr;
+  /// softmax(scale · q kᵀ + mask) v: q [B, heads, L, dim], k and v [B, kv_heads, T, dim]; mode and mask as
+  /// scaled_dot_product_attention takes them.
+  mx::array (*attention)(const mx::array& q, const mx::array& k, const mx::array& v, float scale,
+                         const std::string& mode, const std::optional<mx::array>& mask) = nullptr;
+  /// The same without masks: q [B, L, heads * dim], k and v [B, T, heads * dim] → [B, L, heads * dim].
+  mx::array (*head_attention)(const mx::array& q, const mx::array& k, const mx::array& v, int heads,
+                              float scale) = nullptr;
+  /// x [1, T, heads * dim] as the [1, heads, T, dim] that cross_attention reads.
+  mx::array (*by_heads)(const mx::array& x, int heads) = nullptr;
+  /// The same attention to those: row r of q [B, L, heads * dim] sees keys[of[r]] and values[of[r]].
+  mx::array (*cross_attention)(const mx::array& q, const std::vector<mx::array>& keys,
+                               const std::vector<mx::array>& values, std::vector<int> of, float scale) = nullptr;
+  /// scale · q kᵀ of one row and one head: q [1, L, heads * dim] → [L, T].
+  mx::array (*cross_scores)(const mx::array& q, const mx::array& k, int head, float scale) = nullptr;
+
+  /// Rows `ids` [...] int32 of a table: [..., columns]; an id outside gives NaN. nullopt for a form that it does not
+  /// know.
+  std::optional<mx::array> (*lookup)(const mx::array& ids, const MatrixWeights& table) = nullptr;
+  /// A norm of each row of x [..., columns].
+  mx::array (*norm)(const mx::array& x, const NormWeights& norm) = nullptr;
+  /// weight [out, kernel height, kernel width, in / groups], bias [out]: the convolution packed, and of x [B, H, W,
+  /// in].
+  Packed (*pack_conv)(const mx::array& weight, const std::optional<mx::array>& bias,
+                      const ConvOptions& options) = nullptr;
+  mx::array (*conv)(const mx::array& x, Packed conv) = nullptr;
+  /// The next tokens of all rows: int32 [B].
+  mx::array (*sample)(SampleRows rows) = nullptr;
+};
+
+/// The operations of libmlx's default device; one without any has a table of nulls.
+const LayerOps& layer_ops();
+
+/// Puts `ops` in their place for as long as it lives, on this thread: how chains are tested where there are operations.
+class LayerOpsScope {
+ public:
+  explicit LayerOpsScope(const LayerOps& ops);
+  ~LayerOpsScope();
+  LayerOpsScope(const LayerOpsScope&) = delete;
+  LayerOpsScope& operator=(const LayerOpsScope&) = delete;
+
+ private:
+  const LayerOps* before_;
+};
+
+}  // namespace mlxk
