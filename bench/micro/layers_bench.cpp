@@ -2,8 +2,8 @@
 #include <benchmark/benchmark.h>
 
 #include "cpu/phase.h"
-#include "kernels/cpu_conv.h"
-#include "kernels/cpu_experts.h"
+#include "kernels/cpu/conv.h"
+#include "kernels/cpu/experts.h"
 #include "mlx/mlx.h"
 
 namespace mlxk {

@@ -1,7 +1,7 @@
 #include "kernels/device.h"
 
+#include "kernels/cpu/table.h"
 #include "kernels/cpu_op.h"
-#include "kernels/cpu_table.h"
 #include "kernels/cuda/table.h"
 #include "kernels/metal/table.h"
 #include "mlx/backend/cuda/cuda.h"

@@ -10,6 +10,7 @@
 
 #include "base/testing/test_paths.h"
 #include "json/json.h"
+#include "kernels/device.h"
 #include "mlx/io.h"
 #include "mlx/ops.h"
 #include "models/load.h"
@@ -159,6 +160,14 @@ TEST_P(Golden, PrefillAndStepsGiveTheRecordedLogits) {
   expect_recorded(run_in_pieces(*model_, prompt(), {7, 6, 7}), "prefill in chunks");
   expect_recorded(run_in_pieces(*model_, prompt(), {}), "steps only");
   expect_recorded(run_in_pieces(*model_, prompt(), {11, 1, 1, 12}), "a chunk behind steps");
+}
+
+// What a device without operations of its own computes.
+TEST_P(Golden, ChainsOfOperationsGiveTheRecordedLogits) {
+  const LayerOps none;
+  const LayerOpsScope scope(none);
+  expect_recorded(run_in_pieces(*model_, prompt(), {kPrefill}), "prefill, then steps");
+  if (!depends_on_pieces()) expect_recorded(run_in_pieces(*model_, prompt(), {7, 6, 7}), "prefill in chunks");
 }
 
 class GoldenRows : public Golden {};

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 #include "models/model.h"
 #include "nn/attention.h"
 #include "nn/cache/kv_cache.h"

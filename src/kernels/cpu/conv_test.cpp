@@ -1,4 +1,4 @@
-#include "kernels/cpu_conv.h"
+#include "kernels/cpu/conv.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "cpu/threads.h"
-#include "kernels/cpu_attention.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu_op.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"

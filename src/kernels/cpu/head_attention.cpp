@@ -1,4 +1,4 @@
-#include "kernels/cpu_head_attention.h"
+#include "kernels/cpu/head_attention.h"
 
 #include <algorithm>
 #include <cstring>

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 #include "mlx/array.h"
 
 namespace mlxk {

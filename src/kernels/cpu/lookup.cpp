@@ -1,4 +1,4 @@
-#include "kernels/cpu_lookup.h"
+#include "kernels/cpu/lookup.h"
 
 #include <algorithm>
 #include <cmath>

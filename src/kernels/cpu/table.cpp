@@ -1,14 +1,14 @@
-#include "kernels/cpu_table.h"
+#include "kernels/cpu/table.h"
 
 #include <algorithm>
 
-#include "kernels/cpu_attention.h"
-#include "kernels/cpu_conv.h"
-#include "kernels/cpu_experts.h"
-#include "kernels/cpu_head_attention.h"
-#include "kernels/cpu_lookup.h"
-#include "kernels/cpu_norm.h"
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/conv.h"
+#include "kernels/cpu/experts.h"
+#include "kernels/cpu/head_attention.h"
+#include "kernels/cpu/lookup.h"
+#include "kernels/cpu/norm.h"
+#include "kernels/cpu/ops.h"
 
 namespace mlxk {
 namespace {

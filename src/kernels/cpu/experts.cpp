@@ -1,4 +1,4 @@
-#include "kernels/cpu_experts.h"
+#include "kernels/cpu/experts.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu_conv.h"
+#include "kernels/cpu/conv.h"
 
 #include <fmt/format.h>
 
@@ -6,8 +6,8 @@
 #include <stdexcept>
 
 #include "cpu/conv.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu_op.h"
-#include "kernels/cpu_ops.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu_norm.h"
+#include "kernels/cpu/norm.h"
 
 #include "cpu/features.h"
 #include "cpu/threads.h"

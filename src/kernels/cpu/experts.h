@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "cpu/experts.h"
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 
 namespace mlxk {
 

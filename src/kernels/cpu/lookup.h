@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 #include "mlx/array.h"
 
 namespace mlxk {

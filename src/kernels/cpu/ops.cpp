@@ -1,4 +1,4 @@
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 
 #include <algorithm>
 #include <stdexcept>

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cpu/rotation.h"
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/ops.h"
 #include "mlx/array.h"
 
 namespace mlxk {
