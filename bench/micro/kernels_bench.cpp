@@ -9,7 +9,7 @@
 #include "cpu/matmul.h"
 #include "cpu/phase.h"
 #include "cpu/threads.h"
-#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cached_attention.h"
 #include "mlx/mlx.h"
 
 namespace mlxk {

@@ -2,8 +2,8 @@
 #include <benchmark/benchmark.h>
 
 #include "cpu/phase.h"
-#include "kernels/cpu/conv.h"
-#include "kernels/cpu/experts.h"
+#include "kernels/cpu/convolution.h"
+#include "kernels/cpu/mixture.h"
 #include "mlx/mlx.h"
 
 namespace mlxk {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "cpu/threads.h"
-#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cached_attention.h"
 #include "kernels/cpu_op.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/attention.h"
-#include "kernels/cpu/conv.h"
-#include "kernels/cpu/experts.h"
+#include "kernels/cpu/cached_attention.h"
+#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/head_attention.h"
 #include "kernels/cpu/lookup.h"
+#include "kernels/cpu/mixture.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/ops.h"
 

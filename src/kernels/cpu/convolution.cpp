@@ -1,4 +1,4 @@
-#include "kernels/cpu/conv.h"
+#include "kernels/cpu/convolution.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cached_attention.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "kernels/cpu/experts.h"
+#include "kernels/cpu/mixture.h"
 
 #include <fmt/format.h>
 
