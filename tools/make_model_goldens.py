@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records the logits of tiny models as mlx-lm computes them, for src/models/goldens_test.cpp.
 
-Needs mlx-lm 0.32.2. The weights are not stored: fill() here and its twin in the test compute them from each tensor's
+Needs mlx-lm 0.32.2, for some cases transformers 5.24.0 with torch. The weights are not stored: fill() here and its twin in the test compute them from each tensor's
 name, so that only configurations, tensor shapes and some rows of logits are kept. Each case is two files; the cases
 themselves stand in tools/golden_cases, a module for each family.
 
@@ -21,7 +21,7 @@ from mlx_lm import utils
 from mlx_lm.models.cache import make_prompt_cache
 
 import golden_cases
-from golden_cases.common import VOCAB
+from golden_cases.common import TRANSFORMERS, VOCAB
 
 PREFILL, TOTAL = 20, 32
 ROWS = [0, 7, 13, 19, 20, 25, 31]  # the positions whose logits are kept
@@ -93,7 +93,7 @@ def build(config, folder):
     """Writes the model and returns its tensors' descriptions."""
     model_class, args_class = utils._get_classes(config=config)
     model = model_class(args_class.from_dict(json.loads(json.dumps(config))))
-    if config.get("tie_word_embeddings", True) and "gemma" in config["model_type"]:
+    if config.get("tie_word_embeddings", True) and "gemma3" in config["model_type"]:
         getattr(model, "language_model", model).sanitize({})
     if "quantization" in config:
         q = config["quantization"]
@@ -129,6 +129,21 @@ def logits(folder, tweak=None):
     return np.concatenate(rows)[ROWS]
 
 
+def logits_by_transformers(folder):
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+    config = json.loads((folder / "config.json").read_text())
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), attn_implementation="eager",
+                                             dtype=torch.float32)
+    missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
+    model.tie_weights()
+    ids = [(i * 37 + 11) % VOCAB for i in range(TOTAL)]
+    with torch.no_grad():
+        return model.eval()(torch.tensor([ids])).logits[0].numpy()[ROWS]
+
+
 def all_cases():
     """name → config, or (config, what mlx-lm is given instead, a change to its model), of every module in golden_cases."""
     found = {}
@@ -142,7 +157,7 @@ def record(name, entry, target):
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch) / name
         tensors = build(oracle or config, folder)
-        rows = logits(folder, tweak)
+        rows = logits_by_transformers(folder) if tweak == TRANSFORMERS else logits(folder, tweak)
     assert np.isfinite(rows).all(), name
     print(f"{name:24} |logits| {np.abs(rows).mean():8.3f} std {rows.std():8.3f}")
     mx.save_safetensors(str(target / f"{name}.safetensors"), {"logits": mx.array(rows.astype(np.float32))})

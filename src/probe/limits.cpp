@@ -60,7 +60,6 @@ constexpr WholeRule kWhole[] = {
     {"n_positions", 1, kInt},
     {"original_max_position_embeddings", 1, kInt},
     {"sliding_window", 0, kInt},
-    {"sliding_window_pattern", 1, kLayers},
     {"rotary_dim", 1, 65536},
     {"mrope_section", 0, 65536},
     {"num_experts", 0, 65536},

@@ -61,6 +61,11 @@ std::optional<HeadNorm> head_norm(const BlockConfig& c, const WeightPath& attent
                                   int heads) {
   const BlockOptions& o = c.options;
   if (o.qk_norm != where) return std::nullopt;
+  if (o.qk_norm_kind == NormKind::layer_by_head) {
+    HeadNorm norm(LayerNorm(c.head_dim, c.norm_eps));
+    norm.factor = (attention / name).take("weight", {heads, c.head_dim});
+    return norm;
+  }
   const int dims = o.qk_norm_whole ? heads * c.head_dim : c.head_dim;
   return HeadNorm(make_norm(o.qk_norm_kind, attention / name, dims, c.norm_eps), o.qk_norm_whole);
 }
@@ -185,6 +190,7 @@ Norm make_norm(NormKind kind, const WeightPath& path, int dims, float eps) {
     case NormKind::layer_no_bias: return LayerNorm(path, dims, eps, false);
     case NormKind::layer_plus_one: return LayerNorm(path, dims, eps, true, true);
     case NormKind::layer_plain: return LayerNorm(dims, eps);
+    case NormKind::layer_by_head: break;
   }
   throw Error(ErrorKind::internal, "[norm] not known");
 }

@@ -25,6 +25,7 @@ enum class NormKind {
   layer_no_bias,
   layer_plus_one,  // factor 1 + weight, with a bias
   layer_plain,     // without factor and bias
+  layer_by_head,   // of queries and keys: each head's own factor, [heads, head_dim]
 };
 
 /// A norm of that kind; those without tensors leave `path` alone.

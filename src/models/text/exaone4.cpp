@@ -1,0 +1,52 @@
+// EXAONE 4 (https://arxiv.org/abs/2507.11407): norms behind the sublayers alone. Where the model has a window, only the
+// layers that see it rotate.
+#include "models/registry.h"
+#include "models/text/block.h"
+
+namespace mlxk {
+namespace {
+
+constexpr BlockOptions kExaone4{.names = {.attention_norm = nullptr,
+                                          .attention_post_norm = "post_attention_layernorm",
+                                          .mlp_norm = nullptr,
+                                          .mlp_post_norm = "post_feedforward_layernorm"},
+                                .qk_norm = QkNorm::before_rope,
+                                .theta = 1e6};
+
+/// `sliding_window_pattern` may be letters, L a layer with a window and G one without: written out as layer_types.
+Config with_layer_types(const Config& config) {
+  Json json = config.json();
+  const Json* pattern = config.find("sliding_window_pattern");
+  if (!pattern) return Config(std::move(json), config.place());
+  const int layers = static_cast<int>(config.integer("num_hidden_layers", 1, 1024));
+  std::string letters;
+  if (pattern->is_string()) {
+    letters = pattern->get<std::string>();
+  } else {
+    letters = std::string(static_cast<size_t>(config.integer("sliding_window_pattern", 1, 1024)) - 1, 'L') + "G";
+  }
+  if (letters.empty() || letters.find_first_not_of("LG") != std::string::npos) {
+    throw config.bad("sliding_window_pattern", "must be a number or letters L and G, got " + pattern->dump());
+  }
+  if (!config.has("layer_types") && config.has("sliding_window")) {
+    for (int layer = 0; layer < layers; ++layer) {
+      const bool local = letters[static_cast<size_t>(layer) % letters.size()] == 'L';
+      json["layer_types"].push_back(local ? "sliding_attention" : "full_attention");
+    }
+  }
+  json.erase("sliding_window_pattern");
+  return Config(std::move(json), config.place());
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_exaone4(const Config& config, Weights& weights) {
+  BlockConfig c = read_block(with_layer_types(config), kExaone4);
+  for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
+    if (config.has("sliding_window") && !c.slides(layer)) c.ropes[static_cast<size_t>(layer)].reset();
+  }
+  sanitize_block(c, weights);
+  return make_block_decoder(c, WeightPath(weights));
+}
+
+}  // namespace mlxk

@@ -1,0 +1,52 @@
+// GLM-4.5 to 4.7 (https://arxiv.org/abs/2508.06471) and dots.llm1 (https://arxiv.org/abs/2506.05767): plain layers
+// first, then mixtures with DeepSeek-V3's router: sigmoid, a bias for the choice, the best groups of experts, a shared
+// expert.
+#include <fmt/format.h>
+
+#include "models/registry.h"
+#include "models/text/block.h"
+
+namespace mlxk {
+namespace {
+
+constexpr MixtureDefaults kRouter{.score = RoutingRule::Score::sigmoid,
+                                  .normalise = true,
+                                  .shared = "mlp.shared_experts",
+                                  .selection_bias = "mlp.gate.e_score_correction_bias"};
+constexpr BlockOptions kGlm4Moe{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
+                                .qkv_bias_key = "attention_bias",
+                                .qk_norm = QkNorm::before_rope,
+                                .partial_rotary = 0.5,
+                                .mixture = true,
+                                .experts = kRouter};
+constexpr BlockOptions kDots1{
+    .defaults = {.tie_word_embeddings = false}, .qk_norm = QkNorm::before_rope, .mixture = true, .experts = kRouter};
+
+/// The layers behind the last one predict further tokens.
+void drop_further_layers(const BlockConfig& c, Weights& weights) {
+  const std::string further = fmt::format("model.layers.{}.", c.num_hidden_layers);
+  weights.drop([&](const std::string& name) { return name.rfind(further, 0) == 0; });
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_glm4_moe(const Config& config, Weights& weights) {
+  BlockConfig c = read_block(config, kGlm4Moe);
+  if (!config.flag_or("use_qk_norm", false)) c.options.qk_norm = QkNorm::none;
+  drop_further_layers(c, weights);
+  sanitize_block(c, weights);
+  return make_block_decoder(c, WeightPath(weights));
+}
+
+std::unique_ptr<Model> make_dots1(const Config& config, Weights& weights) {
+  BlockConfig c = read_block(config, kDots1);
+  c.mixture->defaults.experts = "mlp.experts";  // mlx-lm's stacks have the name of the single experts
+  for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
+    const std::string mlp = fmt::format("model.layers.{}.mlp", layer);
+    stack_experts(weights, mlp, mlp + ".experts", c.mixture->experts);
+  }
+  sanitize_block(c, weights);
+  return make_block_decoder(c, WeightPath(weights));
+}
+
+}  // namespace mlxk
