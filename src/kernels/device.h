@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/activation.h"
 #include "cpu/experts.h"
 #include "cpu/rotation.h"
+#include "kernels/activation.h"
 #include "mlx/array.h"
 
 namespace mlxk {

@@ -54,7 +54,7 @@ RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback)
   if (!config.has("scoring_func")) return fallback;
   const std::string name = config.text_or("scoring_func", "");
   if (name == "softmax") return RoutingRule::Score::softmax;
-  if (name == "sigmoid") return RoutingRule::Score::sigmoid;
+  if (name == "sigmoid" || name == "noaux_tc") return RoutingRule::Score::sigmoid;  // dots.llm1 says the method
   throw Error(ErrorKind::unsupported, fmt::format("[{}] scoring_func '{}' is not built in", config.place(), name));
 }
 
