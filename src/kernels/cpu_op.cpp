@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-#include "mlx/allocator.h"
+#include "kernels/allocate.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/device.h"
 
@@ -34,7 +34,7 @@ class CpuOp : public mx::Primitive {
           throw std::runtime_error(fmt::format("[{}] buffers must be contiguous", name_));
         outputs[i].copy_shared_buffer(*source);
       } else {
-        outputs[i].set_data(mx::allocator::malloc(outputs[i].nbytes()));
+        outputs[i].set_data(allocate(outputs[i].nbytes()));
       }
       out.push_back(mx::array::unsafe_weak_copy(outputs[i]));
     }

@@ -128,6 +128,8 @@ struct LayerOps {
   /// As pack, of one stack for chosen_matmul.
   Packed (*pack_stack)(const MatrixWeights& stack) = nullptr;
 
+  /// Whether attention_step does this one; null: it does all.
+  bool (*attends)(const AttentionStep& step) = nullptr;
   /// Norm, rotation, append and attention of all rows: writes keys and values into the buffers [rows, kv_heads,
   /// capacity, dim] in place, whoever else holds them, and attends. The rows of all buffers, one after the other, are
   /// the B rows; capacities may differ. Without buffers of values these are the first value_dim numbers of the keys.

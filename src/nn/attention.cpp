@@ -89,7 +89,11 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
 
 mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
                               const Positions& positions, const std::optional<mx::array>& query_scale) const {
-  if (cache.attends_in_slots(positions)) return in_slots(qkv, cache, seen, positions, query_scale);
+  if (cache.attends_in_slots(positions)) {
+    AttentionStep step = step_of(qkv, seen, positions, query_scale);
+    const auto attends = layer_ops().attends;
+    if (!attends || attends(step)) return in_slots(std::move(step), qkv, cache, seen, positions);
+  }
   if (auto* batched = dynamic_cast<BatchedAttentionCache*>(&cache)) {
     // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
     return batched->by_rows(positions, !qkv.reads, [&](AttentionCache& part, int row, const Positions& at) {
@@ -116,8 +120,8 @@ mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const Atten
   return mx::flatten(mx::transpose(out, {0, 2, 1, 3}), 2, 3);
 }
 
-mx::array Attention::in_slots(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
-                              const Positions& positions, const std::optional<mx::array>& query_scale) const {
+AttentionStep Attention::step_of(const Qkv& qkv, const AttentionMask& seen, const Positions& positions,
+                                 const std::optional<mx::array>& query_scale) const {
   AttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scores.scale, positions.offsets, positions.lengths};
   if (qkv.value_dim > 0) step.value_dim = qkv.value_dim;
   if (rope) step.rotation = rope->rotation(positions);
@@ -136,9 +140,14 @@ mx::array Attention::in_slots(const Qkv& qkv, AttentionCache& cache, const Atten
   step.sinks = scores.sinks;
   if (seen.given) step.mask = seen.array;
   step.reads = qkv.reads;
+  return step;
+}
+
+mx::array Attention::in_slots(AttentionStep step, const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
+                              const Positions& positions) const {
   const auto slots = qkv.reads ? cache.filled_slots(positions)
                                : cache.reserve_slots(positions, qkv.k.shape(2) / qkv.head_dim, qkv.head_dim,
-                                                     step.value_dim > 0 ? step.value_dim : qkv.head_dim);
+                                                     step.value_dim > 0 ? step.value_dim : qkv.head_dim, qkv.q.dtype());
   if (slots.value_prefix > 0) step.value_dim = slots.value_prefix;
   step.ring = slots.window > 0;
   step.window = step.ring ? slots.window : seen.given ? 0 : seen.request.window;

@@ -79,9 +79,12 @@ struct Attention {
  private:
   mx::array attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                      const std::optional<mx::array>& query_scale) const;
+  /// What the device is told of a step, but for the buffers.
+  AttentionStep step_of(const Qkv& qkv, const AttentionMask& mask, const Positions& positions,
+                        const std::optional<mx::array>& query_scale) const;
   /// All of it as one operation of the device.
-  mx::array in_slots(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
-                     const std::optional<mx::array>& query_scale) const;
+  mx::array in_slots(AttentionStep step, const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
+                     const Positions& positions) const;
 };
 
 /// residual + multiplier · norm(out(in_norm(x))).

@@ -36,12 +36,10 @@ QuantizationConfig::QuantizationConfig(const Config& config) {
   const char* key = config.has("quantization") ? "quantization" : "quantization_config";
   if (!config.has(key)) return;
   Config all = config.object(key);
-  if (all.has("quant_method") && !all.has("bits")) {
-    throw Error(ErrorKind::unsupported,
-                fmt::format("[{}] quant_method '{}' is not built in", all.place(), all.text_or("quant_method", "")),
-                "use a model in MLX format, or convert it");
-  }
   Quantization top = read_entry(all, {});
+  if (all.has("bits")) said_.bits = top.bits;
+  if (all.has("group_size")) said_.group_size = top.group_size;
+  if (all.has("mode")) said_.mode = top.mode;
   for (const auto& [name, value] : all.json().items()) {
     if (value.is_boolean()) {
       layers_[name] = value.get<bool>() ? std::optional(top) : std::nullopt;
@@ -76,7 +74,25 @@ Quantization QuantizationConfig::of(const std::string& path, const mx::array& we
                                found->mode, bits, group, want.mode, want.bits, want.group_size));
     }
   }
+  if (layers_.count(path) == 0) {
+    const bool agrees = said_.bits.value_or(bits) == bits && said_.group_size.value_or(group) == group &&
+                        said_.mode.value_or(found->mode) == found->mode;
+    agreed_ = agreed_ || agrees;
+    if (!agrees && contradiction_.empty()) {
+      contradiction_ = fmt::format("{} is {} with bits {} and group_size {}", path, found->mode, bits, group);
+    }
+  }
   return *found;
+}
+
+void QuantizationConfig::check() const {
+  if (agreed_ || contradiction_.empty()) return;
+  std::string said;
+  if (said_.mode) said += fmt::format(" mode {}", *said_.mode);
+  if (said_.bits) said += fmt::format(" bits {}", *said_.bits);
+  if (said_.group_size) said += fmt::format(" group_size {}", *said_.group_size);
+  throw Error(ErrorKind::bad_model,
+              fmt::format("[quantization] config.json says{}, but no tensor is packed so: {}", said, contradiction_));
 }
 
 }  // namespace mlxk

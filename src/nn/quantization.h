@@ -22,15 +22,26 @@ struct Quantization {
 class QuantizationConfig {
  public:
   QuantizationConfig() = default;
-  /// Reads `quantization` or else `quantization_config`; throws unsupported for a foreign quant_method, bad_model
-  /// naming the key.
+  /// Reads `quantization` or else `quantization_config`; throws bad_model naming the key.
   explicit QuantizationConfig(const Config& config);
 
   /// The packing of the layer at `path`, read off its tensors: `in` columns packed in `weight` with `scales`. Throws
   /// bad_model when they do not fit together or contradict the layer's own entry.
   Quantization of(const std::string& path, const mx::array& weight, const mx::array& scales, int in) const;
 
+  /// Once every layer was asked for: throws bad_model where the configuration's own bits, group_size or mode are those
+  /// of no layer at all. (Some layers without an entry may differ: not every tool that mixes bits writes them all.)
+  void check() const;
+
  private:
+  /// What `quantization` says for all layers, as far as it does.
+  struct Said {
+    std::optional<int> bits, group_size;
+    std::optional<std::string> mode;
+  };
+  Said said_;
+  mutable bool agreed_ = false;                                // a layer without an entry is packed as said_ has it
+  mutable std::string contradiction_;                          // how the first one that is not is packed
   std::map<std::string, std::optional<Quantization>> layers_;  // nullopt: said not to be quantised
 };
 

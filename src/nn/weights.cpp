@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "mlx/allocator.h"
+#include "kernels/allocate.h"
 #include "mlx/device.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
@@ -29,7 +29,7 @@ mx::array aligned(const mx::array& tensor) {
   if (!tensor.is_available()) return tensor;  // computed, by libmlx, into memory of its own
   const auto* data = tensor.data<std::byte>();
   if (reinterpret_cast<uintptr_t>(data) % tensor.itemsize() == 0 || !tensor.flags().row_contiguous) return tensor;
-  mx::allocator::Data copy = mx::allocator::malloc(tensor.nbytes());
+  mx::allocator::Data copy = allocate(tensor.nbytes());
   std::memcpy(copy.buffer().raw_ptr(), data, tensor.nbytes());
   return mx::array(std::move(copy), tensor.shape(), tensor.dtype());
 }

@@ -1,10 +1,107 @@
 #include "kernels/cuda/table.h"
 
-namespace mlxk {
+#include <algorithm>
 
-const LayerOps& cuda_layer_ops() {
-  static constexpr LayerOps kOps{.name = "cuda"};
-  return kOps;
+#include "kernels/cuda/cuda_attention.h"
+#include "kernels/cuda/cuda_op.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "mlx/fast.h"
+#include "mlx/ops.h"
+
+namespace mlxk {
+namespace {
+
+/// A block's matrices as the kernels take them: all at once, or as a gated MLP.
+struct CudaBlock : PackedLayer {
+  std::shared_ptr<const CudaLayer> all, gated, down;
+};
+
+Packed pack(std::vector<MatrixWeights> matrices, std::optional<NormWeights> norm,
+            std::optional<NormWeights> post_norm) {
+  if (post_norm) return nullptr;
+  auto block = std::make_shared<CudaBlock>();
+  const int columns = matrices.at(0).columns;
+  const bool same = std::all_of(matrices.begin(), matrices.end(), [&](const auto& m) { return m.columns == columns; });
+  if (same && !(block->all = cuda_layer(matrices, norm))) return nullptr;
+  if (matrices.size() == 3 && matrices[0].rows == matrices[1].rows && matrices[2].columns == matrices[0].rows) {
+    block->gated = cuda_layer({matrices[0], matrices[1]}, norm);
+    block->down = cuda_layer({matrices[2]});
+    if (!block->gated || !block->down) block->gated = block->down = nullptr;
+  }
+  return block->all || block->gated ? block : nullptr;
 }
+
+const CudaBlock& block_of(const Packed& layer) { return static_cast<const CudaBlock&>(*layer); }
+
+bool few_rows(const mx::array& x) {
+  return static_cast<int64_t>(x.size()) <= int64_t{kCudaFewRows} * std::max(1, x.shape(-1));
+}
+
+mx::array normed(const mx::array& x, const CudaLayer& layer) {
+  return layer.norm ? mx::fast::rms_norm(x, layer.norm->weight, layer.norm->eps) : x;
+}
+
+/// Many rows: the weights are unpacked for libmlx's product.
+mx::array product(const mx::array& x, const MatrixWeights& m) {
+  const mx::array weight = m.bits == 0 ? mx::astype(m.weight, x.dtype()) : cuda_unpacked(m, x.dtype());
+  const mx::array y = mx::matmul(x, mx::transpose(weight));
+  return m.bias ? mx::add(y, mx::astype(*m.bias, x.dtype())) : y;
+}
+
+std::vector<mx::array> matmuls(const mx::array& x, Packed layer) {
+  const auto& all = block_of(layer).all;
+  if (few_rows(x)) return cuda_matmuls(x, all);
+  const mx::array h = normed(x, *all);
+  std::vector<mx::array> ys;
+  for (const MatrixWeights& m : all->matrices) ys.push_back(product(h, m));
+  return ys;
+}
+
+mx::array add_residual(const mx::array& y, float multiplier, const mx::array& residual) {
+  return mx::add(residual, multiplier == 1 ? y : mx::multiply(y, mx::array(multiplier, y.dtype())));
+}
+
+mx::array matmul_residual(const mx::array& x, Packed layer, float multiplier, const mx::array& residual) {
+  const auto& all = block_of(layer).all;
+  if (few_rows(x)) return cuda_matmul_residual(x, all, multiplier, residual);
+  return add_residual(product(x, all->matrices[0]), multiplier, residual);
+}
+
+/// As the kernels number it; nullopt for one that they do not have.
+std::optional<int> number_of(const Activation& activation) {
+  if (activation.limit != 0) return std::nullopt;
+  switch (activation.kind) {
+    case Activation::silu: return 0;
+    case Activation::gelu: return 1;
+    case Activation::gelu_tanh: return 2;
+    default: return std::nullopt;
+  }
+}
+
+mx::array gated_mlp(const mx::array& x, Packed layer, const Activation& activation, float multiplier) {
+  const CudaBlock& block = block_of(layer);
+  const int number = *number_of(activation);
+  if (few_rows(x)) return cuda_matmul_residual(cuda_gated(x, block.gated, number), block.down, multiplier, x);
+  const mx::array h = normed(x, *block.gated);
+  const mx::array y =
+      cuda_activated(product(h, block.gated->matrices[0]), product(h, block.gated->matrices[1]), number);
+  return add_residual(product(y, block.down->matrices[0]), multiplier, x);
+}
+
+constexpr LayerOps kOps{
+    .name = "cuda",
+    .takes = [](mx::Dtype type) { return cuda_type(type) >= 0; },
+    .pack = pack,
+    .matmuls = matmuls,
+    .matmul_residual = matmul_residual,
+    .knows = [](const Activation& activation) { return number_of(activation).has_value(); },
+    .gated_mlp = gated_mlp,
+    .attends = cuda_attends,
+    .attention_step = cuda_attention_step,
+};
+
+}  // namespace
+
+const LayerOps& cuda_layer_ops() { return kOps; }
 
 }  // namespace mlxk

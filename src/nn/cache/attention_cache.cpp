@@ -73,7 +73,7 @@ bool AttentionCache::attends_in_slots(const Positions& positions) const {
   return layer_ops().attention_step && has_slots(positions);
 }
 
-AttentionCache::Slots AttentionCache::reserve_slots(const Positions&, int, int, int) {
+AttentionCache::Slots AttentionCache::reserve_slots(const Positions&, int, int, int, mx::Dtype) {
   throw Error(ErrorKind::internal, "[cache] it appends by itself");
 }
 

@@ -68,7 +68,7 @@ class AttentionCache : public Cache {
   /// Whether the device's own operation writes the call's tokens and attends.
   bool attends_in_slots(const Positions& positions) const;
   /// Makes room for the call's tokens and counts them as appended; throws internal unless has_slots().
-  virtual Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim);
+  virtual Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim, mx::Dtype type);
   /// The buffers of a call whose tokens are appended already, only to be read; throws as view().
   virtual Slots filled_slots(const Positions& positions);
 

@@ -106,9 +106,9 @@ AttentionCache::Slots BatchedAttentionCache::slots_of_rows(
 }
 
 AttentionCache::Slots BatchedAttentionCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
-                                                           int value_dim) {
+                                                           int value_dim, mx::Dtype type) {
   Slots all = slots_of_rows(positions, [&](AttentionCache& part, const Positions& at) {
-    return part.reserve_slots(at, kv_heads, key_dim, value_dim);
+    return part.reserve_slots(at, kv_heads, key_dim, value_dim, type);
   });
   advance(positions);
   return all;

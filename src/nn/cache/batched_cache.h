@@ -33,7 +33,7 @@ class BatchedAttentionCache : public AttentionCache {
   KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
   bool has_slots(const Positions& positions) const override;
   Slots filled_slots(const Positions& positions) override;
-  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim, mx::Dtype type) override;
 
   /// What `step` gives for each row by itself (its cache, its number, where its tokens stand), one below the other.
   /// `appends`: it appends the call's tokens.

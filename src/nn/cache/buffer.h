@@ -22,7 +22,7 @@ mx::array slots_of(const mx::array& part, int row, int from, int length);
 /// Tokens [0, length) of every row, a view.
 mx::array first_tokens(const mx::array& buffer, int length);
 
-/// A copy in memory of its own, evaluated: what is written to the original in place does not reach it. On CPU.
+/// A copy in memory of its own, evaluated: what is written to the original in place does not reach it.
 mx::array copied(const mx::array& buffer);
 
 /// Row `row` of `x` [B, ...] as [1, ...], a view.

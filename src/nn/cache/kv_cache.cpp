@@ -22,12 +22,13 @@ AttentionCache::Slots KVCache::slots() {
   return {.keys = {&buffers()[0]}, .values = {&buffers()[1]}};
 }
 
-AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) {
+AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim,
+                                             mx::Dtype type) {
   const auto& offsets = positions.offsets;
   // Room for all L tokens of every row, also for those past its length.
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
   if (tokens > capacity()) {
-    const auto sample = [&](int dim) { return mx::zeros({rows(), kv_heads, 1, dim}, mx::float32); };
+    const auto sample = [&](int dim) { return mx::zeros({rows(), kv_heads, 1, dim}, type); };
     std::vector<mx::array> samples{sample(key_dim)};
     if (value_prefix_ == 0) samples.push_back(sample(value_dim));
     grow(tokens, samples);

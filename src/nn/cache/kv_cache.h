@@ -16,7 +16,7 @@ class KVCache : public GrowingCache {
   KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
   KvView view(const Positions& positions) const override { return view_of(filled(positions)); }
   bool has_slots(const Positions&) const override { return true; }
-  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim, mx::Dtype type) override;
   Slots filled_slots(const Positions& positions) override;
 
  private:

@@ -143,7 +143,7 @@ KvView RotatingKVCache::append(const mx::array& keys, const mx::array& values, c
 }
 
 AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim,
-                                                     int value_dim) {
+                                                     int value_dim, mx::Dtype type) {
   const int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + positions.length;
   const int slots = std::min(window_, newest);
   if (owner_.use_count() > 1) {
@@ -151,7 +151,7 @@ AttentionCache::Slots RotatingKVCache::reserve_slots(const Positions& positions,
     owner_ = std::make_shared<int>(0);
   }
   if (buffers_.empty() || slots > buffers_.front().shape(2)) {
-    const auto sample = [&](int dim) { return mx::zeros({rows(), kv_heads, 1, dim}, mx::float32); };
+    const auto sample = [&](int dim) { return mx::zeros({rows(), kv_heads, 1, dim}, type); };
     reserve(slots, {sample(key_dim), sample(value_dim)});
   }
   advance(positions);

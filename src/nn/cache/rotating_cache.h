@@ -26,7 +26,7 @@ class RotatingKVCache : public AttentionCache {
   KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
   CacheGeometry geometry() const override { return {kind(), window_, keep_}; }
   bool has_slots(const Positions&) const override { return true; }
-  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim) override;
+  Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim, mx::Dtype type) override;
 
  private:
   int slot_of(int position) const;

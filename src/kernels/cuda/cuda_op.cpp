@@ -1,0 +1,98 @@
+#include "kernels/cuda/cuda_op.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+#include "kernels/cuda/memory.h"
+#include "mlx/device.h"
+#include "mlx/ops.h"
+
+namespace mlxk {
+namespace {
+
+class CudaOp : public mx::Primitive {
+ public:
+  CudaOp(const char* name, CudaCompute compute, bool on_host, std::vector<std::pair<int, int>> aliases)
+      : Primitive(mx::default_stream(mx::Device::gpu)),
+        name_(name),
+        compute_(std::move(compute)),
+        on_host_(on_host),
+        aliases_(std::move(aliases)) {}
+
+  const char* name() const override { return name_; }
+  void eval_cpu(const Arrays&, Arrays&) override {
+    throw std::runtime_error(fmt::format("[{}] runs on a CUDA device", name_));
+  }
+  void eval_gpu(const Arrays& inputs, Arrays& outputs) override {
+    for (const auto& input : inputs) {
+      if (!input.flags().row_contiguous) throw std::runtime_error(fmt::format("[{}] inputs must be contiguous", name_));
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const mx::array* source = aliased(static_cast<int>(i), inputs);
+      if (source) {
+        outputs[i].copy_shared_buffer(*source);
+      } else {
+        outputs[i].set_data(cuda_memory(outputs[i].nbytes(), on_host_));
+      }
+    }
+    CudaLaunches launches(stream());
+    compute_(launches, inputs, outputs);
+  }
+
+ private:
+  const mx::array* aliased(int output, const Arrays& inputs) const {
+    for (const auto& [to, from] : aliases_) {
+      if (to == output) return &inputs[static_cast<size_t>(from)];
+    }
+    return nullptr;
+  }
+
+  const char* name_;
+  CudaCompute compute_;
+  bool on_host_;
+  std::vector<std::pair<int, int>> aliases_;
+};
+
+}  // namespace
+
+void* cuda_data(const mx::array& a) {
+  const auto* buffer = static_cast<const mx::cu::CudaBuffer*>(a.buffer().ptr());
+  return static_cast<char*>(buffer->data) + a.offset();
+}
+
+int cuda_type(mx::Dtype type) {
+  if (type == mx::float32) return 0;
+  if (type == mx::float16) return 1;
+  return type == mx::bfloat16 ? 2 : -1;
+}
+
+void CudaLaunches::add(CUfunc_st* function, dim3 grid, unsigned threads, int shared_bytes, void** params,
+                       const ArrayRefs& reads, const ArrayRefs& writes) {
+  for (const mx::array& a : reads) cuda_encoder().set_input(encoder_, a);
+  for (const mx::array& a : writes) cuda_encoder().set_output(encoder_, a);
+  cuda_encoder().add_kernel(encoder_, function, grid, {threads, 1, 1}, {}, static_cast<uint32_t>(shared_bytes), params);
+}
+
+mx::array CudaLaunches::scratch(size_t bytes) {
+  mx::array a({static_cast<int>(bytes)}, mx::uint8, nullptr, {});
+  a.set_data(cuda_memory(bytes));
+  cuda_encoder().when_completed(encoder_, [data = a.data_shared_ptr()] {});
+  return a;
+}
+
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host) {
+  return std::make_shared<CudaOp>(name, std::move(compute), on_host, std::vector<std::pair<int, int>>{});
+}
+
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute,
+                                       std::vector<std::pair<int, int>> aliases) {
+  return std::make_shared<CudaOp>(name, std::move(compute), false, std::move(aliases));
+}
+
+mx::array row_contiguous(const mx::array& a) {
+  if (a.has_primitive() ? dynamic_cast<CudaOp*>(&a.primitive()) != nullptr : a.flags().row_contiguous) return a;
+  return mx::contiguous(a);
+}
+
+}  // namespace mlxk

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kernels/cuda/encoder.h"
+#include "mlx/array.h"
+#include "mlx/primitives.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+using Arrays = std::vector<mx::array>;
+using ArrayRefs = std::vector<std::reference_wrapper<const mx::array>>;
+
+/// Where an array's elements are on the device.
+void* cuda_data(const mx::array& a);
+/// The number of a float type in the kernels' sources (F32, F16, BF16), -1 for another type.
+int cuda_type(mx::Dtype type);
+
+/// The launches of one operation, put on its stream.
+class CudaLaunches {
+ public:
+  explicit CudaLaunches(mx::Stream stream) : encoder_(cuda_encoder().of(stream)) {}
+
+  /// A kernel whose one parameter is `params`. It comes after what wrote `reads` and `writes`; what reads those comes
+  /// after it.
+  template <class Params>
+  void launch(CUfunc_st* function, dim3 grid, unsigned threads, int shared_bytes, Params params, const ArrayRefs& reads,
+              const ArrayRefs& writes) {
+    void* pointers[] = {&params};
+    add(function, grid, threads, shared_bytes, pointers, reads, writes);
+  }
+  /// Memory until the operation is done.
+  mx::array scratch(size_t bytes);
+
+ private:
+  void add(CUfunc_st* function, dim3 grid, unsigned threads, int shared_bytes, void** params, const ArrayRefs& reads,
+           const ArrayRefs& writes);
+
+  mx::cu::CommandEncoder& encoder_;
+};
+
+/// Launches what computes outputs (allocated) from inputs (row-contiguous).
+using CudaCompute = std::function<void(CudaLaunches& launches, const Arrays& inputs, Arrays& outputs)>;
+
+/// An operation of the graph that is a few launches on libmlx's stream. What it refers to, it must hold by value.
+/// `on_host`: outputs in memory that the host reads without a copy.
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host = false);
+/// The same; each pair of `aliases` names an output that is the buffer of an input, changed in place.
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, std::vector<std::pair<int, int>> aliases);
+
+/// `a` as an input of such an operation: itself where it is certainly row-contiguous, else a copy.
+mx::array row_contiguous(const mx::array& a);
+
+}  // namespace mlxk

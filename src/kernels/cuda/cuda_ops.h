@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kernels/cuda/launch_plan.h"
+#include "kernels/device.h"
+#include "mlx/array.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// The weights of one operation: one to four matrices with the same columns, or gate and up.
+struct CudaLayer {
+  std::vector<MatrixWeights> matrices;
+  std::optional<NormWeights> norm;
+  CudaPacking packing;
+};
+
+/// Evaluates the weights. Null where the kernels do not know them: they multiply with affine weights of 4 or 8 bits in
+/// groups of 32, 64 or 128, with mxfp4 and with bfloat16, and norm by the root mean square.
+std::shared_ptr<const CudaLayer> cuda_layer(std::vector<MatrixWeights> matrices,
+                                            const std::optional<NormWeights>& norm = std::nullopt);
+
+/// The most rows of activations that the kernels below are meant for: beyond, the weights are better unpacked.
+constexpr int kCudaFewRows = 64;
+
+/// norm(x) times each matrix: x [..., columns] of a float type → one [..., rows] for each, of that type or `type`. One
+/// operation, as the others here; few rows (kCudaFewRows).
+std::vector<mx::array> cuda_matmuls(const mx::array& x, std::shared_ptr<const CudaLayer> layer,
+                                    std::optional<mx::Dtype> type = std::nullopt);
+
+/// residual + multiplier * (x · matrix): x [..., columns], residual [..., rows].
+mx::array cuda_matmul_residual(const mx::array& x, std::shared_ptr<const CudaLayer> layer, float multiplier,
+                               const mx::array& residual);
+
+/// act(gate(norm(x))) * up(norm(x)) with the matrices gate and up; activation as CpuKernels::gated takes it.
+mx::array cuda_gated(const mx::array& x, std::shared_ptr<const CudaLayer> layer, int activation);
+
+/// act(gate) * up of equal shapes [...], of a multiple of eight elements.
+mx::array cuda_activated(const mx::array& gate, const mx::array& up, int activation);
+
+/// The rows `ids` [...] int32 of a packed table (4 or 8 bits) → [..., columns] of `type`.
+mx::array cuda_lookup(const mx::array& ids, const MatrixWeights& table, mx::Dtype type);
+
+/// All of a packed matrix (4 or 8 bits) → [rows, columns] of `type`: for products with many rows.
+mx::array cuda_unpacked(const MatrixWeights& matrix, mx::Dtype type);
+
+/// The place of the largest of each row of logits [rows, columns] float32 → [rows, 1] int32, in the host's reach.
+mx::array cuda_argmax(const mx::array& logits);
+
+}  // namespace mlxk

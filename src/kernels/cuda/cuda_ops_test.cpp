@@ -1,0 +1,356 @@
+#include "kernels/cuda/cuda_ops.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/cuda/cuda_attention.h"
+#include "kernels/cuda/table.h"
+#include "mlx/fast.h"
+#include "mlx/ops.h"
+#include "mlx/random.h"
+#include "mlx/transforms.h"
+
+namespace mlxk {
+namespace {
+
+float relative_error(const mx::array& y, const mx::array& exact) {
+  const auto a = mx::astype(y, mx::float32), b = mx::astype(exact, mx::float32);
+  return mx::divide(mx::max(mx::abs(mx::subtract(a, b))), mx::max(mx::abs(b))).item<float>();
+}
+
+/// The largest error that a type's rounding explains.
+float tolerance(mx::Dtype type) { return type == mx::float32 ? 3e-5F : type == mx::float16 ? 1e-3F : 6e-3F; }
+
+class CudaOps : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (mx::default_device() != mx::Device::gpu) GTEST_SKIP() << "libmlx's default device is no GPU";
+    mx::random::seed(3);
+  }
+};
+
+mx::array normal(mx::Shape shape, mx::Dtype type) { return mx::astype(mx::random::normal(std::move(shape)), type); }
+
+MatrixWeights packed(int rows, int columns, int bits, int group, mx::Dtype scales) {
+  const auto parts = mx::quantize(normal({rows, columns}, scales), group, bits);
+  return {parts[0], parts[1], parts[2], std::nullopt, rows, columns, bits, group};
+}
+
+MatrixWeights mxfp4(int rows, int columns) {
+  const auto parts = mx::quantize(normal({rows, columns}, mx::bfloat16), 32, 4, "mxfp4");
+  return {parts[0], parts[1], std::nullopt, std::nullopt, rows, columns, 4, 32};
+}
+
+MatrixWeights plain(int rows, int columns) {
+  return {normal({rows, columns}, mx::bfloat16), std::nullopt, std::nullopt, std::nullopt, rows, columns};
+}
+
+mx::array unpacked(const MatrixWeights& m) {
+  if (m.bits == 0) return mx::astype(m.weight, mx::float32);
+  if (!m.biases)
+    return mx::dequantize(m.weight, *m.scales, std::nullopt, m.group, m.bits, "mxfp4", std::nullopt, mx::float32);
+  return mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32), mx::astype(*m.biases, mx::float32), m.group,
+                        m.bits);
+}
+
+/// In float32, by sums of products: no matrix unit rounds.
+mx::array product(const mx::array& x, const MatrixWeights& m) {
+  const auto a = mx::expand_dims(mx::astype(x, mx::float32), -2);  // [..., 1, columns]
+  auto y = mx::sum(mx::multiply(a, unpacked(m)), -1);
+  return m.bias ? mx::add(y, mx::astype(*m.bias, mx::float32)) : y;
+}
+
+mx::array normed(const mx::array& x, const std::optional<NormWeights>& norm) {
+  if (!norm) return x;
+  const auto wide = mx::astype(x, mx::float32);
+  return mx::astype(mx::fast::rms_norm(wide, mx::astype(norm->weight, mx::float32), norm->eps), x.dtype());
+}
+
+// One row and a few go other ways than many; so do columns that the warps cannot share evenly.
+constexpr int kRows[] = {1, 2, 3, 5, 8, 13, 33, 70};
+
+TEST_F(CudaOps, ProductsOfEveryPackingEqualTheirSums) {
+  struct Case {
+    const char* name;
+    std::function<MatrixWeights(int rows, int columns)> make;
+  };
+  const Case cases[] = {
+      {"4 bits, 64", [](int r, int c) { return packed(r, c, 4, 64, mx::bfloat16); }},
+      {"4 bits, 32", [](int r, int c) { return packed(r, c, 4, 32, mx::float16); }},
+      {"4 bits, 128", [](int r, int c) { return packed(r, c, 4, 128, mx::bfloat16); }},
+      {"8 bits, 64", [](int r, int c) { return packed(r, c, 8, 64, mx::bfloat16); }},
+      {"8 bits, 32, float32", [](int r, int c) { return packed(r, c, 8, 32, mx::float32); }},
+      {"mxfp4", [](int r, int c) { return mxfp4(r, c); }},
+      {"bfloat16", [](int r, int c) { return plain(r, c); }},
+  };
+  for (const Case& kind : cases) {
+    for (const int columns : {128, 576, 2048}) {
+      if (columns % 128 != 0 && std::string_view(kind.name) == "4 bits, 128") continue;
+      const MatrixWeights m = kind.make(100, columns);
+      for (const mx::Dtype type : {mx::bfloat16, mx::float16, mx::float32}) {
+        if (type != mx::bfloat16 && columns != 576) continue;  // each is compiled
+        for (const int n : kRows) {
+          const auto x = normal({n, columns}, type);
+          const auto layer = cuda_layer({m});
+          ASSERT_TRUE(layer);
+          EXPECT_LT(relative_error(cuda_matmuls(x, layer)[0], product(x, m)), tolerance(type))
+              << kind.name << ", " << columns << " columns, " << n << " rows, type " << type.size();
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaOps, NormAndSeveralMatricesAreOneOperation) {
+  for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
+    const NormWeights norm{normal({512}, type), 1e-5F};
+    MatrixWeights q = packed(200, 512, 4, 64, mx::bfloat16);
+    q.bias = normal({200}, type);
+    const std::vector<MatrixWeights> matrices{q, packed(40, 512, 4, 64, mx::bfloat16),
+                                              packed(7, 512, 4, 64, mx::bfloat16)};
+    const auto layer = cuda_layer(matrices, norm);
+    for (const int n : kRows) {
+      const auto x = normal({n, 1, 512}, type), h = normed(x, norm);
+      const auto ys = cuda_matmuls(x, layer);
+      for (size_t i = 0; i < matrices.size(); ++i) {
+        EXPECT_EQ(ys[i].shape(), (mx::Shape{n, 1, matrices[i].rows}));
+        EXPECT_LT(relative_error(ys[i], product(h, matrices[i])), tolerance(type)) << i << ", " << n << " rows";
+      }
+    }
+  }
+}
+
+TEST_F(CudaOps, LogitsAreFloat32OfOtherActivations) {
+  const auto m = packed(300, 256, 4, 64, mx::bfloat16);
+  const auto x = normal({2, 256}, mx::bfloat16);
+  const auto y = cuda_matmuls(x, cuda_layer({m}), mx::float32)[0];
+  EXPECT_EQ(y.dtype(), mx::float32);
+  EXPECT_LT(relative_error(y, product(x, m)), 3e-5);
+}
+
+TEST_F(CudaOps, GatedProductsEqualTheirOperations) {
+  for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
+    const NormWeights norm{normal({256}, type), 1e-5F};
+    const auto gate = packed(88, 256, 4, 64, mx::bfloat16), up = packed(88, 256, 4, 64, mx::bfloat16);
+    const auto layer = cuda_layer({gate, up}, norm);
+    for (const int n : kRows) {
+      const auto x = mx::multiply(normal({n, 256}, type), mx::array(0.1F, type)), h = normed(x, norm);
+      const auto a = product(h, gate), exact = mx::multiply(mx::multiply(a, mx::sigmoid(a)), product(h, up));
+      EXPECT_LT(relative_error(cuda_gated(x, layer, 0), exact), 2 * tolerance(type)) << n << " rows";
+    }
+  }
+}
+
+TEST_F(CudaOps, TheResidualIsAdded) {
+  for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
+    const auto m = packed(96, 320, 4, 64, mx::bfloat16);
+    for (const int n : kRows) {
+      const auto x = normal({n, 320}, type), residual = normal({n, 96}, type);
+      const auto exact = mx::add(mx::astype(residual, mx::float32), mx::multiply(mx::array(0.5F), product(x, m)));
+      EXPECT_LT(relative_error(cuda_matmul_residual(x, cuda_layer({m}), 0.5F, residual), exact), tolerance(type)) << n;
+    }
+  }
+}
+
+TEST_F(CudaOps, TakesInputsThatDoNotLieInOrderAndEmptyOnes) {
+  const auto m = packed(20, 64, 4, 64, mx::bfloat16);
+  const auto x = mx::transpose(normal({64, 5}, mx::float32));
+  EXPECT_LT(relative_error(cuda_matmuls(x, cuda_layer({m}))[0], product(x, m)), 3e-5);
+  auto empty = cuda_matmuls(mx::zeros({0, 64}), cuda_layer({m}))[0];
+  mx::eval(empty);
+  EXPECT_EQ(empty.shape(), (mx::Shape{0, 20}));
+}
+
+TEST_F(CudaOps, UnknownPackingsHaveNoLayer) {
+  EXPECT_FALSE(cuda_layer({packed(20, 64, 6, 64, mx::bfloat16)}));
+  EXPECT_FALSE(cuda_layer({packed(20, 64, 4, 64, mx::bfloat16), packed(20, 64, 8, 64, mx::bfloat16)}));
+  EXPECT_FALSE(cuda_layer({{normal({20, 60}, mx::bfloat16), {}, {}, {}, 20, 60}}));
+}
+
+TEST_F(CudaOps, AWholePackedMatrix) {
+  for (const auto& m : {packed(33, 192, 4, 64, mx::bfloat16), packed(5, 128, 8, 32, mx::float32), mxfp4(7, 96)}) {
+    EXPECT_LT(relative_error(cuda_unpacked(m, mx::float32), unpacked(m)), 1e-6) << m.bits;
+    EXPECT_LT(relative_error(cuda_unpacked(m, mx::bfloat16), unpacked(m)), 4e-3) << m.bits;
+  }
+}
+
+TEST_F(CudaOps, RowsOfAPackedTable) {
+  for (const int bits : {4, 8}) {
+    const auto table = packed(50, 192, bits, 64, mx::float16);
+    const auto ids = mx::array({3, 0, 49, 3}, {2, 2}, mx::int32);
+    const auto exact = mx::take(unpacked(table), ids, 0);
+    EXPECT_LT(relative_error(cuda_lookup(ids, table, mx::float32), exact), 1e-6) << bits;
+  }
+}
+
+TEST_F(CudaOps, TheFirstOfTheLargestIsChosen) {
+  for (const int columns : {1, 100, 5000, 128256}) {
+    auto logits = mx::random::normal({5, columns});
+    auto tokens = cuda_argmax(logits);
+    auto exact = mx::astype(mx::argmax(logits, -1, true), mx::int32);
+    EXPECT_TRUE(mx::array_equal(tokens, exact).item<bool>()) << columns;
+  }
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  auto odd = mx::array({-1.0F, 4.0F, nan, 4.0F, -2.0F, -1.0F, -1.0F, -3.0F}, {2, 4});
+  auto tokens = cuda_argmax(odd);
+  mx::eval(tokens);
+  EXPECT_EQ(tokens.data<int32_t>()[0], 1);
+  EXPECT_EQ(tokens.data<int32_t>()[1], 1);
+}
+
+/// Attention of one new token to buffers, by libmlx's operations in float32.
+struct Reference {
+  AttentionStep step;                   // q, k, v: [B, 1, heads * dim]
+  std::vector<mx::array> keys, values;  // before the step
+
+  mx::array turned(const mx::array& x, int position) const {  // [1, heads, 1, dim]
+    const int pairs = static_cast<int>(step.rotation.pairs());
+    if (pairs == 0) return x;
+    const auto period = mx::divide(mx::array(1.0F), mx::array(step.rotation.steps.begin(), {pairs}, mx::float32));
+    return mx::fast::rope(x, 2 * pairs, step.rotation.traditional, std::nullopt, 1, position, period);
+  }
+  mx::array row(int b) const {
+    const int dim = step.head_dim, position = step.positions[static_cast<size_t>(b)];
+    const auto heads = [&](const mx::array& x) {
+      const auto own = mx::astype(mx::slice(x, {b, 0, 0}, {b + 1, 1, x.shape(2)}), mx::float32);
+      return mx::reshape(own, {1, x.shape(2) / dim, 1, dim});
+    };
+    auto own_q = heads(step.q), own_k = heads(step.k);
+    if (step.q_norm) own_q = normed(own_q, step.q_norm);
+    if (step.k_norm) own_k = normed(own_k, step.k_norm);
+    own_q = turned(own_q, position);
+    own_k = turned(own_k, position);
+    const auto& stored = keys[static_cast<size_t>(b)];
+    std::vector<int> order;  // slots of what is seen
+    for (int at = 0; at < position; ++at) {
+      if (step.window > 0 && at >= step.keep && at <= position - (step.window - step.keep)) continue;
+      order.push_back(step.ring && at >= step.window ? step.keep + (at - step.keep) % (step.window - step.keep) : at);
+    }
+    const auto seen = [&](const mx::array& buffer, const mx::array& fresh) {
+      if (order.empty()) return fresh;
+      const auto old =
+          mx::take(mx::astype(buffer, mx::float32), mx::array(order.begin(), {static_cast<int>(order.size())}), 2);
+      return mx::concatenate({old, fresh}, 2);
+    };
+    const int group = step.q.shape(2) / step.k.shape(2);
+    const auto all_k = mx::repeat(seen(stored, own_k), group, 1);
+    const auto all_v = mx::repeat(seen(values[static_cast<size_t>(b)], heads(step.v)), group, 1);
+    auto scores = mx::multiply(mx::sum(mx::multiply(own_q, all_k), -1), mx::array(step.scale));  // [1, heads, tokens]
+    if (step.soft_cap > 0)
+      scores = mx::multiply(mx::tanh(mx::divide(scores, mx::array(step.soft_cap))), mx::array(step.soft_cap));
+    if (step.sinks) scores = mx::concatenate({scores, mx::reshape(*step.sinks, {1, step.q.shape(2) / dim, 1})}, 2);
+    auto weights = mx::softmax(scores, -1);
+    const int tokens = all_v.shape(2);
+    weights = mx::slice(weights, {0, 0, 0}, {1, weights.shape(1), tokens});
+    return mx::reshape(mx::sum(mx::multiply(mx::expand_dims(weights, -1), all_v), 2), {1, 1, step.q.shape(2)});
+  }
+};
+
+void check_attention(int dim, int heads, int kv_heads, std::vector<int> positions, mx::Dtype type,
+                     const std::function<void(AttentionStep&)>& change) {
+  const int batch = static_cast<int>(positions.size());
+  AttentionStep step{normal({batch, 1, heads * dim}, type),    normal({batch, 1, kv_heads * dim}, type),
+                     normal({batch, 1, kv_heads * dim}, type), dim,
+                     1 / std::sqrt(static_cast<float>(dim)),   std::move(positions)};
+  step.lengths.assign(static_cast<size_t>(batch), 1);
+  for (int i = 0; i < dim / 2; ++i) {
+    step.rotation.steps.push_back(std::pow(10000.0F, -2.0F * static_cast<float>(i) / static_cast<float>(dim)));
+  }
+  change(step);
+  Reference r{step, {}, {}};
+  std::vector<mx::array> keys, values;
+  for (const int position : step.positions) {
+    const int capacity = step.ring ? step.window : position + 3;
+    for (auto* list : {&r.keys, &r.values}) {
+      list->push_back(normal({1, kv_heads, capacity, dim}, type));
+      mx::eval(list->back());
+    }
+    keys.push_back(mx::add(r.keys.back(), mx::array(0.0F, type)));  // copies, which are written to
+    values.push_back(mx::add(r.values.back(), mx::array(0.0F, type)));
+  }
+  ASSERT_TRUE(cuda_attends(step));
+  AttentionResult after = cuda_attention_step(step, keys, values);
+  mx::eval(after.out);
+  for (int b = 0; b < batch; ++b) {
+    const auto own = mx::slice(after.out, {b, 0, 0}, {b + 1, 1, heads * dim});
+    EXPECT_LT(relative_error(own, r.row(b)), 2 * tolerance(type)) << "row " << b << ", dim " << dim;
+    const int at = step.positions[static_cast<size_t>(b)];
+    const int slot = step.ring && at >= step.window ? step.keep + (at - step.keep) % (step.window - step.keep) : at;
+    const auto stored = mx::slice(after.values[static_cast<size_t>(b)], {0, 0, slot, 0}, {1, kv_heads, slot + 1, dim});
+    const auto value = mx::reshape(mx::slice(step.v, {b, 0, 0}, {b + 1, 1, kv_heads * dim}), {1, kv_heads, 1, dim});
+    EXPECT_TRUE(mx::array_equal(stored, value).item<bool>()) << "row " << b;
+  }
+}
+
+TEST_F(CudaOps, AttentionOfOneTokenEqualsItsOperations) {
+  const auto as_it_is = [](AttentionStep&) {};
+  for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
+    check_attention(128, 32, 8, {0, 5, 600, 63, 64}, type, as_it_is);
+    check_attention(64, 9, 3, {700}, type, as_it_is);
+    check_attention(256, 4, 1, {3, 130}, type, as_it_is);
+    check_attention(64, 7, 1, {2000, 1}, type, as_it_is);
+    check_attention(128, 16, 2, std::vector<int>(40, 77), type, as_it_is);
+  }
+  check_attention(128, 8, 8, {5000}, mx::float16, as_it_is);
+}
+
+TEST_F(CudaOps, OtherAttentionIsLeftToTheChain) {
+  const AttentionStep one{normal({2, 1, 256}, mx::float32),
+                          normal({2, 1, 128}, mx::float32),
+                          normal({2, 1, 128}, mx::float32),
+                          64,
+                          1,
+                          {3, 4},
+                          {1, 1}};
+  EXPECT_TRUE(cuda_attends(one));
+  AttentionStep many = one, wide = one, masked = one, shorter = one;
+  many.q = normal({2, 3, 256}, mx::float32);
+  wide.head_dim = 80;
+  masked.mask = mx::zeros({1, 1, 1, 8});
+  shorter.lengths = {1, 0};
+  for (const auto& step : {many, wide, masked, shorter}) EXPECT_FALSE(cuda_attends(step));
+}
+
+TEST_F(CudaOps, ManyRowsGoThroughUnpackedWeights) {
+  const LayerOps& ops = cuda_layer_ops();
+  for (const mx::Dtype type : {mx::bfloat16, mx::float16}) {
+    const NormWeights norm{normal({256}, type), 1e-5F};
+    const auto gate = packed(128, 256, 4, 64, mx::bfloat16), up = packed(128, 256, 4, 64, mx::bfloat16);
+    const auto down = packed(256, 128, 4, 64, mx::bfloat16);
+    const Packed block = ops.pack({gate, up, down}, norm, std::nullopt);
+    ASSERT_TRUE(block);
+    for (const int n : {2, 40, 200}) {
+      const auto x = mx::multiply(normal({1, n, 256}, type), mx::array(0.1F, type)), h = normed(x, norm);
+      const auto a = product(h, gate);
+      const auto inner = mx::multiply(mx::multiply(a, mx::sigmoid(a)), product(h, up));
+      const auto exact = mx::add(mx::astype(x, mx::float32), mx::multiply(mx::array(0.5F), product(inner, down)));
+      EXPECT_LT(relative_error(ops.gated_mlp(x, block, Activation::silu, 0.5F), exact), 2e-2) << n;
+    }
+  }
+}
+
+TEST_F(CudaOps, AttentionWithNormsWindowsSinksAndCaps) {
+  for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
+    check_attention(128, 8, 2, {40, 300}, type, [&](AttentionStep& s) {
+      s.q_norm = NormWeights{normal({128}, type), 1e-6F};
+      s.k_norm = NormWeights{normal({128}, type), 1e-6F};
+    });
+    check_attention(64, 8, 2, {10, 200, 64, 63}, type, [](AttentionStep& s) {
+      s.window = 64;
+      s.ring = true;
+      s.keep = 4;
+    });
+    check_attention(64, 8, 2, {10, 333}, type, [](AttentionStep& s) {
+      s.sinks = mx::random::normal({8});
+      s.rotation.traditional = true;
+    });
+    check_attention(256, 8, 4, {100}, type, [](AttentionStep& s) { s.soft_cap = 5; });
+    check_attention(64, 4, 2, {100}, type, [](AttentionStep& s) { s.rotation.steps.clear(); });
+    check_attention(128, 4, 2, {100}, type, [](AttentionStep& s) { s.rotation.steps.resize(16); });
+  }
+}
+
+}  // namespace
+}  // namespace mlxk

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+struct CUfunc_st;
+
+namespace mlxk {
+
+/// The CUDA driver and its compiler, opened at first use; libmlx has loaded both.
+
+/// The current device.
+struct CudaDevice {
+  int major, minor;  // compute capability
+  int multiprocessors;
+  int shared_bytes;  // that a block can have
+};
+const CudaDevice& cuda_device();
+
+/// Memory of the device, or of the host (pinned, reachable by the device). Throws Error(memory) when there is no more.
+void* cuda_allocate(size_t bytes, bool on_host);
+void cuda_release(void* data, bool on_host);
+/// Sets device memory to zero, at once.
+void cuda_zero(void* data, size_t bytes);
+
+/// The machine code of a source for the current device; throws Error(internal) with the compiler's log.
+std::string cuda_compile(const std::string& source, const std::vector<std::string>& options);
+/// What else machine code depends on: compiler and device.
+std::string cuda_compiler_id();
+
+/// The function `name` of loaded machine code, allowed `shared_bytes` of dynamic shared memory; null when the code
+/// cannot be loaded.
+CUfunc_st* cuda_load(const std::string& code, const char* name, int shared_bytes);
+
+}  // namespace mlxk

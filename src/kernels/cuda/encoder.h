@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "mlx/array.h"
+#include "mlx/stream.h"
+
+/// libmlx's CUDA command encoder, as far as its library exports it: an operation's kernels become nodes of the graph
+/// that libmlx launches. It is looked for at run time, so that one build runs with and without CUDA and needs no
+/// toolkit.
+
+struct CUfunc_st;
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+namespace mlx::core::cu {
+class CommandEncoder;
+
+/// What mx::array's buffers point to on CUDA.
+struct CudaBuffer {
+  void* data;
+  size_t size;
+  int device;  // -1: the host reaches it too
+};
+}  // namespace mlx::core::cu
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+struct CudaEncoder {
+  using Encoder = mx::cu::CommandEncoder;
+
+  /// Of a stream of this thread.
+  Encoder& (*of)(mx::Stream stream);
+  /// The next node comes after those that wrote this array.
+  void (*set_input)(Encoder& encoder, const mx::array& a);
+  /// The next node comes after those that wrote this array, and writes it.
+  void (*set_output)(Encoder& encoder, const mx::array& a);
+  /// Adds a launch; the parameters are copied.
+  void (*add_kernel)(Encoder& encoder, CUfunc_st* function, dim3 grid, dim3 block, dim3 cluster, uint32_t shared_bytes,
+                     void** params);
+  /// `task` runs on another thread once everything that was added so far is done.
+  void (*when_completed)(Encoder& encoder, std::function<void()> task);
+};
+
+/// The functions of the libmlx that is loaded; throws Error(internal) where it has none.
+const CudaEncoder& cuda_encoder();
+
+}  // namespace mlxk

@@ -1,0 +1,79 @@
+#include "kernels/cuda/launch_plan.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/driver.h"
+
+namespace mlxk {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kMostTiles = 4;  // qmm.cu keeps that many sums in registers
+constexpr int kMostDepth = 8;
+
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+int operands_of(mlx::core::Dtype type) {
+  if (type == mlx::core::bfloat16) return 1;
+  return type == mlx::core::float16 ? 2 : 3;
+}
+
+std::vector<CudaDefine> CudaPacking::defines() const {
+  return {{"BITS", bits}, {"GROUP", group}, {"MX", mx}, {"SCALE_TYPE", scale_type}};
+}
+
+int CudaPacking::qmv_shared_bytes(int operands) const {
+  return operands * (columns * 2 + 16) + columns / step() * operands * 4;
+}
+
+bool CudaPacking::suits_qmv(int n, int operands) const {
+  const int all = n * operands;
+  return all <= 4 && (n <= 2 || columns <= 8192) && qmv_shared_bytes(all) + 12288 <= cuda_device().shared_bytes;
+}
+
+bool CudaPacking::even_in_qmv() const {
+  const int unroll = bits == 4 ? 4 : bits == 8 ? 2 : 1;  // as in qmv.cu
+  return columns / step() % (unroll * kWarps) == 0;
+}
+
+bool CudaPacking::wide_scales_of_qmm() const { return bits != 16 && columns / group % 4 == 0; }
+
+int CudaPacking::qmm_bytes(const QmmPlan& plan, bool gated) const {
+  const int scale_bytes = bits == 16 ? 0 : mx ? 4 : (scale_type == 0 ? 16 : 8) * 2;
+  const int span = 4 * (group / step()), quads = plan.depth <= span + 1 ? 2 : 4;
+  const int stage = plan.tiles * 8 * step() * 2 + plan.bands * 16 * step() * bits / 8;
+  const int stride = plan.tiles % 2 == 0 ? plan.tiles * 8 + 8 : plan.tiles * 8;
+  const int sums = (gated ? 2 : 1) * kWarps * 16 * stride * 4;
+  return kWarps * (plan.depth * stage + quads * plan.bands * 16 * scale_bytes) + sums;
+}
+
+QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands) const {
+  const CudaDevice& device = cuda_device();
+  QmmPlan best{};
+  // As many tiles as shared memory allows; of the bands those that keep all blocks busy the shortest time.
+  for (int tiles = std::min(ceil_div(n * operands, 8), kMostTiles); best.bands == 0 && tiles > 0; --tiles) {
+    QmmPlan plan{tiles, std::min(n, tiles * 8 / operands), 0, 2, tiles == 1 ? 2 : 1, 0};
+    const int budget = device.shared_bytes / plan.resident - 1024;  // what the system takes of each block's
+    const int blocks = plan.resident * device.multiprocessors;
+    int64_t least = -1;
+    for (const int bands : gated ? std::vector<int>{4, 2} : std::vector<int>{4, 3, 2, 1}) {
+      plan.bands = bands;
+      int items = 0;
+      for (const int r : rows) items += ceil_div(r, gated ? bands * 8 : bands * 16);
+      // A tile of activations costs about a quarter of a band of weights.
+      const int64_t cost = int64_t{ceil_div(items * ceil_div(n, plan.at_once), blocks)} * (4 * bands + tiles);
+      if (qmm_bytes(plan, gated) > budget || (least >= 0 && cost >= least)) continue;
+      least = cost;
+      best = plan;
+    }
+    if (best.bands == 0) continue;
+    for (best.depth = kMostDepth; qmm_bytes(best, gated) > budget; --best.depth) {
+    }
+    best.shared_bytes = qmm_bytes(best, gated);
+  }
+  return best;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <vector>
+
+#include "kernels/cuda/functions.h"
+#include "mlx/dtype.h"
+
+namespace mlxk {
+
+/// The number of bf16 operands that a row of activations becomes: its bits are kept.
+int operands_of(mlx::core::Dtype type);
+
+/// How qmm.cu is launched.
+struct QmmPlan {
+  int tiles;         // of eight operands
+  int at_once;       // rows of activations that fit them
+  int bands;         // of sixteen rows of weights, in a block
+  int depth;         // stages in flight
+  int resident;      // blocks of a multiprocessor
+  int shared_bytes;  // of a block
+};
+
+/// How matrices lie in memory, and what follows from it for the kernels.
+struct CudaPacking {
+  int bits, group;  // 16: bfloat16
+  bool mx;          // e2m1 with powers of two as scales
+  int scale_type;   // as cuda_type
+  int columns;
+
+  std::vector<CudaDefine> defines() const;
+
+  bool suits_qmv(int n, int operands) const;
+  int qmv_shared_bytes(int operands) const;
+  bool even_in_qmv() const;
+
+  /// For matrices of `rows` (gated: of each of the two) and n > 0 rows of activations.
+  QmmPlan qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands) const;
+  bool wide_scales_of_qmm() const;
+
+ private:
+  int qmm_bytes(const QmmPlan& plan, bool gated) const;
+  int step() const { return group < 64 ? group : 64; }
+};
+
+}  // namespace mlxk
