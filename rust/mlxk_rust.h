@@ -12,10 +12,21 @@ extern "C" {
 
 enum {
   MLXK_OK = 0,
-  MLXK_FAILED = 1,  // `error` says why
-  MLXK_RAISED = 2,  // the template called raise_exception; `error` is its text
-  MLXK_PANIC = 3,   // a panic was caught; `error` is its text
+  MLXK_FAILED = 1,       // `error` says why
+  MLXK_RAISED = 2,       // the template called raise_exception; `error` is its text
+  MLXK_PANIC = 3,        // a panic was caught; `error` is its text
+  MLXK_STOPPED = 4,      // an mlxk_stop said so
+  MLXK_TOO_LONG = 5,     // the text has more tokens than allowed, or more bytes than a tokenizer takes at once
+  MLXK_MEMORY = 6,       // the system gave no memory, or no thread
+  MLXK_TOO_COMPLEX = 7,  // a grammar goes beyond a limit, which `error` names
 };
+
+/// Whether nobody waits any more for the work: `stop` (null: never) is asked now and then, on the thread of the call,
+/// and returns nonzero to end it. It may not throw.
+typedef struct {
+  void* context;
+  int (*stop)(void* context);
+} mlxk_stop;
 
 typedef struct {
   char* data;
@@ -36,8 +47,9 @@ int mlxk_tokenizer_set_post_processor(mlxk_tokenizer* tokenizer, const char* jso
 int mlxk_tokenizer_pre_tokenizer(const mlxk_tokenizer* tokenizer, mlxk_text* out, mlxk_text* error);
 int mlxk_tokenizer_post_processor(const mlxk_tokenizer* tokenizer, mlxk_text* out, mlxk_text* error);
 
+/// The ids of `text`: at most `most` before the special tokens that are added, else MLXK_TOO_LONG.
 int mlxk_tokenizer_encode(const mlxk_tokenizer* tokenizer, const char* text, size_t size, int add_special_tokens,
-                          int32_t** ids, size_t* count, mlxk_text* error);
+                          size_t most, mlxk_stop stop, int32_t** ids, size_t* count, mlxk_text* error);
 void mlxk_ids_free(int32_t* ids, size_t count);
 int mlxk_tokenizer_decode(const mlxk_tokenizer* tokenizer, const int32_t* ids, size_t count, int skip_special_tokens,
                           mlxk_text* out, mlxk_text* error);
@@ -60,8 +72,10 @@ typedef struct mlxk_template mlxk_template;
 int mlxk_template_compile(const char* source, size_t size, mlxk_template** out, mlxk_text* error);
 void mlxk_template_free(mlxk_template* tmpl);
 /// `context`: a JSON object of variables. `now`: seconds since 1970 (UTC) that strftime_now shows; negative: the clock.
-int mlxk_template_render(const mlxk_template* tmpl, const char* context, size_t size, int64_t now, mlxk_text* out,
-                         mlxk_text* error);
+/// A render that spends its budget of memory or time is refused; once one had to be stopped in the midst of an
+/// instruction, so is every later one of that template.
+int mlxk_template_render(const mlxk_template* tmpl, const char* context, size_t size, int64_t now, mlxk_stop stop,
+                         mlxk_text* out, mlxk_text* error);
 
 typedef struct mlxk_grammar_env mlxk_grammar_env;  // a vocabulary prepared for grammars, once per tokenizer
 /// `eos`: the ids allowed where the grammar may end (not empty).
@@ -81,7 +95,7 @@ int mlxk_grammar_clone(const mlxk_grammar* grammar, mlxk_grammar** out, mlxk_tex
 void mlxk_grammar_free(mlxk_grammar* grammar);
 /// Sets bit i of `words` for every id allowed next and clears the others, those past the vocabulary included.
 int mlxk_grammar_mask(mlxk_grammar* grammar, uint32_t* words, size_t count, mlxk_text* error);
-/// MLXK_FAILED when `id` breaks the grammar.
+/// MLXK_FAILED when `id` breaks the grammar; MLXK_TOO_COMPLEX.
 int mlxk_grammar_accept(mlxk_grammar* grammar, int32_t id, mlxk_text* error);
 
 /// The bytes of a recording. `read` returns how many it wrote, 0 at the end, less where it failed; `seek` (null: a

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "mlxk_rust.h"
 
 namespace mlxk {
@@ -34,9 +36,35 @@ class RustText {
   mlxk_text text_{};
 };
 
+/// Asks check_stop() for the Rust library and keeps what that throws.
+class RustStop {
+ public:
+  RustStop() = default;
+  RustStop(const RustStop&) = delete;
+  RustStop& operator=(const RustStop&) = delete;
+  mlxk_stop get() { return {this, ask}; }
+  /// Throws what ended the work, if anything did.
+  void rethrow() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  static int ask(void* self) {
+    try {
+      check_stop();
+      return 0;
+    } catch (...) {
+      static_cast<RustStop*>(self)->failure_ = std::current_exception();
+      return 1;
+    }
+  }
+  std::exception_ptr failure_;
+};
+
 /// Throws `kind` with `[place] <text>` when a call failed; a caught panic says so.
 inline void check_rust(int status, const RustText& error, ErrorKind kind, std::string_view place) {
   if (status == MLXK_OK) return;
+  if (status == MLXK_MEMORY) kind = ErrorKind::memory;
   const std::string text = status == MLXK_PANIC ? "broken data: " + error.str() : error.str();
   throw Error(kind, "[" + std::string(place) + "] " + text);
 }

@@ -1,5 +1,5 @@
-//! Recordings (WAV, FLAC, MP3, AAC, MP4, Ogg, Matroska) to one channel of 16 kHz, block by block. Symphonia reads them; Opus
-//! is decoded by libopus, which the caller hands in.
+//! Recordings (WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska) to one channel of 16 kHz, block by block. WAV is read by
+//! `wave`, the others by symphonia; Opus is decoded by libopus, which the caller hands in.
 
 use std::ffi::c_void;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,6 +15,7 @@ use symphonia::core::packet::Packet;
 
 use crate::mp4_delay::encoder_delay;
 use crate::resample::Resampler;
+use crate::wave::{is_wave, Wave};
 use crate::{guard, Failure, Text, OK};
 
 /// Bytes from the other side.
@@ -112,14 +113,28 @@ impl MediaSource for Pipe {
     }
 }
 
+/// Both are the recording from its beginning.
+enum Kind {
+    Wave(Box<dyn Read>),
+    Other(Box<dyn MediaSource>),
+}
+
 /// An MP4's index may stand at its end, so one that cannot go back is kept in memory.
-fn stream(bytes: Bytes) -> io::Result<Box<dyn MediaSource>> {
+fn stream(bytes: Bytes) -> io::Result<Kind> {
     let mut source = Source { bytes, position: 0 };
-    if bytes.seek.is_some() {
-        return Ok(Box::new(source));
-    }
     let mut start = vec![];
     source.by_ref().take(12).read_to_end(&mut start)?;
+    if is_wave(&start) {
+        return Ok(Kind::Wave(Box::new(io::Cursor::new(start).chain(source))));
+    }
+    source_of(source, start).map(Kind::Other)
+}
+
+fn source_of(mut source: Source, mut start: Vec<u8>) -> io::Result<Box<dyn MediaSource>> {
+    if source.is_seekable() {
+        source.seek(SeekFrom::Start(0))?;
+        return Ok(Box::new(source));
+    }
     if start.get(4..8) == Some(b"ftyp") {
         source.read_to_end(&mut start)?;
         return Ok(Box::new(io::Cursor::new(start)));
@@ -265,9 +280,8 @@ fn plain(error: Error) -> Failure {
     }
 }
 
-const MAX_CHANNELS: usize = 64;
+pub const MAX_CHANNELS: usize = 64;
 const BAD_PACKETS: usize = 16; // in a row
-const PIPE_LENGTH: u64 = 0x7ff0_0000; // bytes: a WAV that says more, in a pipe, was written into one
 
 /// A track of sound on its way.
 struct Playing {
@@ -280,21 +294,16 @@ struct Playing {
 }
 
 impl Playing {
-    fn begin(format: &dyn FormatReader, opus: Opus, in_pipe: bool) -> Result<Playing, Failure> {
+    fn begin(format: &dyn FormatReader, opus: Opus) -> Result<Playing, Failure> {
         let track = format.default_track(TrackType::Audio).ok_or("there is no sound in it")?;
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
             return Err("there is no sound in it".into());
         };
-        let channels = params.channels.as_ref().map_or(1, |channels| channels.count());
-        let frame = channels as u64 * u64::from(params.bits_per_sample.unwrap_or(32)).div_ceil(8);
         let container = format.format_info().short_name;
-        let wave = container == "wave";
-        let stream = wave && in_pipe && track.num_frames.is_some_and(|n| n.saturating_mul(frame) >= PIPE_LENGTH);
-        let counted = wave || container == "flac";
+        let counted = matches!(container, "aiff" | "flac");
         // Whether these end or are cut off, nothing says; a Matroska that states its size and lacks some is not opened.
         let loose = matches!(container, "mp3" | "aac" | "matroska");
         let seconds = match (track.num_frames, params.sample_rate, track.time_base, track.duration) {
-            _ if stream => 0.0,
             (_, _, Some(base), Some(duration)) => {
                 duration.get() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get())
             }
@@ -304,18 +313,50 @@ impl Playing {
         Ok(Playing {
             track: track.id,
             decoder: make_decoder(params, opus)?,
-            stated: track.num_frames.filter(|_| counted && !stream),
-            open_ended: loose || stream || (wave && track.num_frames.is_none()),
+            stated: track.num_frames.filter(|_| counted),
+            open_ended: loose,
             seconds,
             delay: 0.0,
         })
     }
 }
 
-pub struct Recording {
+/// A recording in a container that symphonia reads.
+struct Container {
     format: Box<dyn FormatReader>,
-    opus: Opus,
     playing: Playing,
+}
+
+enum Input {
+    Wave(Wave),
+    Container(Container),
+}
+
+impl Container {
+    fn open(mut source: Box<dyn MediaSource>, opus: Opus) -> Result<Container, Failure> {
+        let delay = match source.byte_len() {
+            Some(size) if source.is_seekable() => encoder_delay(&mut *source, size).map_err(|e| plain(e.into()))?,
+            _ => 0.0,
+        };
+        let stream = MediaSourceStream::new(source, Default::default());
+        let probed =
+            symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
+        let format = probed.map_err(|e| match e {
+            Error::Unsupported(what) if what.starts_with("core") => {
+                "unknown audio format (known: WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska)".into()
+            }
+            Error::Unsupported(what) if what.contains("missing") => format!("broken or cut off: {what}").into(),
+            e => plain(e),
+        })?;
+        let mut playing = Playing::begin(&*format, opus)?;
+        playing.delay = if matches!(playing.decoder, Decoder::Symphonia(_)) { delay } else { 0.0 };
+        Ok(Container { format, playing })
+    }
+}
+
+pub struct Recording {
+    input: Input,
+    opus: Opus,
     resampler: Option<Resampler>, // from the first sound on
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -328,27 +369,13 @@ pub struct Recording {
 
 impl Recording {
     fn open(bytes: Bytes, opus: Opus) -> Result<Recording, Failure> {
-        let mut source = stream(bytes).map_err(|e| plain(e.into()))?;
-        let delay = match source.byte_len() {
-            Some(size) if source.is_seekable() => encoder_delay(&mut *source, size).map_err(|e| plain(e.into()))?,
-            _ => 0.0,
+        let input = match stream(bytes).map_err(|e| plain(e.into()))? {
+            Kind::Wave(input) => Input::Wave(Wave::open(input, u64::try_from(bytes.size).ok())?),
+            Kind::Other(source) => Input::Container(Container::open(source, opus)?),
         };
-        let stream = MediaSourceStream::new(source, Default::default());
-        let probed =
-            symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
-        let format = probed.map_err(|e| match e {
-            Error::Unsupported(what) if what.starts_with("core") => {
-                "neither WAV, FLAC, MP3, AAC, MP4, Ogg nor Matroska".into()
-            }
-            Error::Unsupported(what) if what.contains("missing") => format!("broken or cut off: {what}").into(),
-            e => plain(e),
-        })?;
-        let mut playing = Playing::begin(&*format, opus, bytes.seek.is_none())?;
-        playing.delay = if matches!(playing.decoder, Decoder::Symphonia(_)) { delay } else { 0.0 };
         Ok(Recording {
-            format,
+            input,
             opus,
-            playing,
             resampler: None,
             interleaved: vec![],
             mono: vec![],
@@ -377,12 +404,23 @@ impl Recording {
 
     /// The next packet, or the end.
     fn advance(&mut self) -> Result<(), Failure> {
-        match self.format.next_packet() {
-            Ok(Some(packet)) if packet.track_id == self.playing.track => self.decode(&packet),
+        let container = match &mut self.input {
+            Input::Container(container) => container,
+            Input::Wave(wave) => {
+                let (rate, channels) = (wave.rate(), wave.channels());
+                return match wave.read(&mut self.interleaved)? {
+                    false => Err(self.cut_off()),
+                    true if self.interleaved.is_empty() => self.end(),
+                    true => self.take(rate, channels, 0.0),
+                };
+            }
+        };
+        match container.format.next_packet() {
+            Ok(Some(packet)) if packet.track_id == container.playing.track => self.decode(&packet),
             Ok(Some(_)) => Ok(()),
             Ok(None) => self.end(),
             Err(Error::IoError(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                if self.playing.open_ended {
+                if container.playing.open_ended {
                     self.end()
                 } else {
                     Err(self.cut_off())
@@ -390,10 +428,18 @@ impl Recording {
             }
             // Another recording follows in the same file.
             Err(Error::ResetRequired) => {
-                self.playing = Playing::begin(&*self.format, self.opus, false)?;
+                container.playing = Playing::begin(&*container.format, self.opus)?;
                 Ok(())
             }
             Err(e) => Err(plain(e)),
+        }
+    }
+
+    /// As the header has it; 0: not known.
+    fn seconds(&self) -> f64 {
+        match &self.input {
+            Input::Wave(wave) => wave.seconds(),
+            Input::Container(container) => container.playing.seconds,
         }
     }
 
@@ -402,14 +448,16 @@ impl Recording {
             Some(resampler) => format!(" after {:.2} s", self.frames as f64 / f64::from(resampler.rate())),
             None => String::new(),
         };
-        let stated =
-            if self.playing.seconds > 0.0 { format!(" of {:.2} s", self.playing.seconds) } else { String::new() };
+        let seconds = self.seconds();
+        let stated = if seconds > 0.0 { format!(" of {seconds:.2} s") } else { String::new() };
         format!("cut off{after}{stated}").into()
     }
 
     fn end(&mut self) -> Result<(), Failure> {
-        if self.playing.stated.is_some_and(|stated| self.frames < stated) {
-            return Err(self.cut_off());
+        if let Input::Container(container) = &self.input {
+            if container.playing.stated.is_some_and(|stated| self.frames < stated) {
+                return Err(self.cut_off());
+            }
         }
         self.ended = true;
         match &mut self.resampler {
@@ -420,7 +468,11 @@ impl Recording {
     }
 
     fn decode(&mut self, packet: &Packet) -> Result<(), Failure> {
-        let decoded = match &mut self.playing.decoder {
+        let Input::Container(Container { playing, .. }) = &mut self.input else {
+            return Ok(());
+        };
+        let delay = playing.delay;
+        let decoded = match &mut playing.decoder {
             Decoder::Opus(opus) => {
                 let channels = opus.channels;
                 opus.decode(packet).map(|sound| {
@@ -443,11 +495,16 @@ impl Recording {
             return if self.bad > BAD_PACKETS { Err("broken: the sound cannot be decoded".into()) } else { Ok(()) };
         };
         self.bad = 0;
+        self.take(rate, channels, delay)
+    }
+
+    /// What was decoded (`interleaved`), but for `delay` seconds at the recording's beginning.
+    fn take(&mut self, rate: u32, channels: usize, delay: f64) -> Result<(), Failure> {
         if channels == 0 || channels > MAX_CHANNELS {
             return Err(format!("{channels} channels are not supported (1 to {MAX_CHANNELS})").into());
         }
         self.mix(channels)?;
-        let early = ((self.playing.delay * f64::from(rate)).round() as u64).saturating_sub(self.frames);
+        let early = ((delay * f64::from(rate)).round() as u64).saturating_sub(self.frames);
         self.frames += self.mono.len() as u64;
         self.mono.drain(..(early as usize).min(self.mono.len()));
         if self.mono.is_empty() {
@@ -508,7 +565,7 @@ pub unsafe extern "C" fn mlxk_audio_read(
 
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_audio_seconds(recording: *const Recording) -> f64 {
-    (*recording).playing.seconds
+    (*recording).seconds()
 }
 
 #[no_mangle]

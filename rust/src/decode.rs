@@ -186,6 +186,18 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
+/// The character that byte_of() reads back.
+pub fn byte_level_char(byte: u8) -> char {
+    let code = u32::from(byte);
+    let code = match byte {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
+        0..=0x20 => 0x100 + code,
+        0x7f..=0xa0 => 0x121 + code - 0x7f,
+        0xad => 0x143,
+    };
+    char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
 pub fn byte_token(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
     if hex.len() == 2 {

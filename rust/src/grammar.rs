@@ -1,13 +1,23 @@
 //! Grammars (JSON schema, regex, lark) over a tokenizer's vocabulary: which tokens may come next.
 
 use crate::tokenizer::{Handle, Tok};
-use crate::{bytes, catch, guard, Failure, Text};
+use crate::{bytes, catch, guard, memory, Failure, Text, FAILED, TOO_COMPLEX};
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 use std::ffi::{c_char, CStr};
 use std::sync::Arc;
+
+/// What a large grammar takes; llguidance's own limits bound it.
+const MEMORY: usize = 64 << 20;
+
+/// Rules that may go on at one place, which a schema's optional properties and a rule's alternatives are, and what may
+/// be tried for one token: some 50 ms.
+const MAX_ROW: usize = 20_000;
+const MAX_ITEMS: usize = 500_000;
+/// First tokens that a grammar is tried with when it is compiled.
+const TRIED: usize = 4;
 
 /// The vocabulary as a trie of bytes.
 struct Vocabulary {
@@ -56,7 +66,10 @@ impl GrammarEnv {
         let env: TokEnv = Arc::new(Vocabulary { trie });
         let mut factory = ParserFactory::new_simple(&env).map_err(|e| e.to_string())?;
         factory.quiet();
-        factory.limits_mut().verbose_errors = false;
+        let limits = factory.limits_mut();
+        limits.verbose_errors = false;
+        limits.max_items_in_row = MAX_ROW;
+        limits.step_max_items = MAX_ITEMS;
         Ok(GrammarEnv { factory })
     }
 }
@@ -78,6 +91,7 @@ fn grammars(text: &str) -> Result<TopLevelGrammar, Failure> {
 }
 
 fn compile(env: &GrammarEnv, kind: &str, source: &[u8]) -> Result<Matcher, Failure> {
+    memory::room(MEMORY)?;
     let text = std::str::from_utf8(source)?;
     let grammar = match kind {
         "json_schema" => TopLevelGrammar::from_json_schema(serde_json::from_str(text)?),
@@ -90,16 +104,36 @@ fn compile(env: &GrammarEnv, kind: &str, source: &[u8]) -> Result<Matcher, Failu
     let mut matcher = Matcher::new(env.factory.create_parser(grammar));
     // The first mask shows a grammar without any text, and what it takes is paid once for all answers.
     let first = matcher.compute_mask_or_eos();
-    match matcher.get_error().or(first.err().map(|e| e.to_string())) {
+    match matcher.get_error().or(first.as_ref().err().map(|e| e.to_string())) {
         Some(error) if error.contains("NoExtensionBias") => Err("no text fulfils it".into()),
-        Some(error) => Err(plain(&error).into()),
-        None => Ok(matcher),
+        Some(error) => Err(said(&error)),
+        None => {
+            check_beginnings(&matcher, first.iter().flat_map(|mask| mask.iter()).collect())?;
+            Ok(matcher)
+        }
     }
 }
 
-/// llguidance's message without the note that it could say more.
-fn plain(error: &str) -> &str {
-    error.trim_end_matches("<non-verbose/>").trim_end()
+/// Limits show behind the first token, too: better here than in the answer.
+fn check_beginnings(matcher: &Matcher, allowed: Vec<TokenId>) -> Result<(), Failure> {
+    for token in allowed.iter().step_by(allowed.len().div_ceil(TRIED).max(1)) {
+        let mut tried = matcher.deep_clone();
+        let done = tried.try_consume_tokens(&[*token]).and_then(|_| tried.compute_mask_or_eos());
+        if let Some(error) = done.err().map(|e| said(&e.to_string())).filter(|failure| failure.0 == TOO_COMPLEX) {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// llguidance's message without the note that it could say more; its limits are told apart by their words alone.
+fn said(error: &str) -> Failure {
+    let error = error.trim_end_matches("<non-verbose/>").trim_end();
+    let limits = ["max is", "limit", "too big", "Too many", "too many", "too complex", "precomputation failed"];
+    if limits.iter().any(|words| error.contains(words)) {
+        return Failure(TOO_COMPLEX, format!("too complex: {error}"));
+    }
+    Failure(FAILED, error.into())
 }
 
 #[no_mangle]
@@ -203,7 +237,7 @@ pub unsafe extern "C" fn mlxk_grammar_mask(
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
-        let mask = (*matcher).compute_mask_or_eos().map_err(|e| plain(&e.to_string()).to_string())?;
+        let mask = (*matcher).compute_mask_or_eos().map_err(|e| said(&e.to_string()))?;
         let words = std::slice::from_raw_parts_mut(words, count);
         words.fill(0);
         let used = count.min(mask.as_slice().len());
@@ -217,6 +251,6 @@ pub unsafe extern "C" fn mlxk_grammar_accept(matcher: *mut Matcher, id: i32, err
     guard(error, || match (*matcher).try_consume_tokens(&[id as u32]) {
         Ok(1) => Ok(()),
         Ok(_) => Err(format!("token {id} breaks the grammar").into()),
-        Err(e) => Err(e.to_string().into()),
+        Err(e) => Err(said(&e.to_string())),
     })
 }

@@ -4,13 +4,20 @@ mod audio;
 mod confined;
 mod decode;
 mod grammar;
+mod growth;
+mod memory;
 mod mp4_delay;
+mod patterns;
+mod pipeline;
 mod pyformat;
 mod resample;
 mod spelling;
 mod strmethods;
 mod template;
 mod tokenizer;
+mod tokenizer_file;
+mod watch;
+mod wave;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -21,6 +28,10 @@ pub const OK: i32 = 0;
 pub const FAILED: i32 = 1;
 pub const RAISED: i32 = 2;
 pub const PANIC: i32 = 3;
+pub const STOPPED: i32 = 4;
+pub const TOO_LONG: i32 = 5;
+pub const MEMORY: i32 = 6;
+pub const TOO_COMPLEX: i32 = 7;
 
 /// A failed call: the status and the text for `error`.
 pub struct Failure(pub i32, pub String);

@@ -1,5 +1,6 @@
 //! Values as Python prints them: str(), repr() and json.dumps().
 
+use crate::confined;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 use std::fmt::Write;
@@ -16,6 +17,9 @@ pub struct JsonStyle {
 }
 
 fn check(depth: usize, out: &str) -> Result<(), Error> {
+    if confined::unwanted() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "nobody waits for it"));
+    }
     if depth > MAX_DEPTH || out.len() > MAX_TEXT {
         return Err(Error::new(ErrorKind::InvalidOperation, "a value is too deep or too large to print"));
     }

@@ -1,16 +1,17 @@
 //! Chat templates: minijinja set up to render what Jinja2 renders inside transformers. Templates come with models,
 //! so they are hostile: no files, bounded work, depth, output and memory.
 
-use crate::confined::{self, Outcome};
+use crate::confined::{self, Outcome, Verdict};
 use crate::pyformat::{python_repr, python_str, to_json, JsonStyle};
-use crate::{bytes, catch, guard, strmethods, Failure, Text, FAILED, RAISED};
+use crate::watch::StopCheck;
+use crate::{bytes, catch, guard, strmethods, Failure, Text, FAILED, RAISED, STOPPED};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Some ten thousand messages of a usual template.
 const FUEL: u64 = 10_000_000;
@@ -19,6 +20,11 @@ const MAX_OUTPUT: usize = 16 << 20;
 const MAX_DEPTH: usize = 200;
 /// Memory for a render beyond what its context asks for.
 const MAX_MEMORY: usize = 128 << 20;
+/// Time for a render beyond what its context asks for. Fuel does not count what one instruction takes: comparing two
+/// lists whose parts are shared sixty times over takes for ever.
+const MAX_TIME: Duration = Duration::from_secs(2);
+/// Bytes of a context that are worth another second.
+const BYTES_PER_SECOND: usize = 4 << 20;
 
 thread_local! {
     static NOW: Cell<Option<i64>> = const { Cell::new(None) };
@@ -27,7 +33,7 @@ thread_local! {
 
 pub struct Template {
     env: Environment<'static>,
-    stopped: AtomicBool, // a render spent its memory: there is no second try
+    verdict: Verdict, // a render that had to be stopped: there is no second try
 }
 
 /// A handle as C sees it.
@@ -68,6 +74,9 @@ fn environment() -> Environment<'static> {
     env.set_recursion_limit(MAX_DEPTH);
     env.set_unknown_method_callback(strmethods::call);
     env.set_formatter(|out, _, value| {
+        if confined::unwanted() {
+            return Err(invalid("nobody waits for it"));
+        }
         if value.is_undefined() {
             return Ok(());
         }
@@ -192,7 +201,7 @@ impl Template {
         let source = std::str::from_utf8(source).map_err(|_| "not UTF-8".to_string())?;
         let mut env = environment();
         env.add_template_owned("chat", rewrite(source)).map_err(|e| describe(&e))?;
-        Ok(Template { env, stopped: AtomicBool::new(false) })
+        Ok(Template { env, verdict: Verdict::default() })
     }
 
     fn render(&self, context: &[u8], now: i64) -> Result<String, Failure> {
@@ -210,8 +219,8 @@ impl Template {
     }
 }
 
-fn out_of_memory() -> Failure {
-    Failure(FAILED, "the template asks for too much memory".into())
+fn overspent(budget: &str) -> Failure {
+    Failure(FAILED, format!("the template asks for too much {budget}"))
 }
 
 #[no_mangle]
@@ -223,9 +232,11 @@ pub unsafe extern "C" fn mlxk_template_compile(
 ) -> i32 {
     guard(error, || {
         let source = bytes(source, size).to_vec();
-        match confined::run(MAX_MEMORY + 64 * source.len(), move || Template::compile(&source)) {
+        let compile = move || Template::compile(&source);
+        match confined::run(MAX_MEMORY + 64 * size, MAX_TIME, StopCheck::never(), &Verdict::default(), compile) {
             Outcome::Finished(template) => *out = Box::into_raw(Box::new(Handle(Arc::new(template?)))),
-            Outcome::Stopped => return Err(out_of_memory()),
+            Outcome::Spent(budget) => return Err(overspent(budget)),
+            Outcome::Abandoned => return Err(Failure(STOPPED, "stopped".into())),
         }
         Ok(())
     })
@@ -244,23 +255,23 @@ pub unsafe extern "C" fn mlxk_template_render(
     context: *const u8,
     size: usize,
     now: i64,
+    check: StopCheck,
     out: *mut Text,
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
         let template = (&*template).0.clone();
-        if template.stopped.load(Ordering::Relaxed) {
-            return Err(out_of_memory());
+        if let Some(budget) = template.verdict.spent() {
+            return Err(overspent(budget));
         }
         let context = bytes(context, size).to_vec();
         let job = template.clone();
         let render = move || job.render(&context, now);
-        match confined::run(MAX_MEMORY + 64 * size, render) {
+        let time = MAX_TIME + Duration::from_secs((size / BYTES_PER_SECOND) as u64);
+        match confined::run(MAX_MEMORY + 64 * size, time, check, &template.verdict, render) {
             Outcome::Finished(text) => *out = Text::from_string(text?),
-            Outcome::Stopped => {
-                template.stopped.store(true, Ordering::Relaxed);
-                return Err(out_of_memory());
-            }
+            Outcome::Spent(budget) => return Err(overspent(budget)),
+            Outcome::Abandoned => return Err(Failure(STOPPED, "stopped".into())),
         }
         Ok(())
     })

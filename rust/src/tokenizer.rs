@@ -1,25 +1,30 @@
-//! tokenizer.json → encode, decode, vocabulary. The large parts of a BPE or Unigram model are read by a visitor of our
-//! own: the crate's way through untyped JSON values takes several times as long for 256k tokens.
+//! A tokenizer.json in use: encode, decode, vocabulary.
 
 use crate::decode::Stage;
+use crate::growth::{self, Part};
+use crate::pipeline::{Normalize, Pipeline, Pretokenize};
 use crate::spelling::Spelling;
-use crate::{bytes, catch, guard, Failure, Text};
-use ahash::AHashMap;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
-use std::fmt;
+use crate::tokenizer_file::{File, MAX_ID};
+use crate::watch::StopCheck;
+use crate::{bytes, catch, guard, memory, Failure, Text, TOO_LONG};
+use serde_json::Value;
 use std::sync::{Arc, OnceLock};
-use tokenizers::models::bpe::BpeBuilder;
-use tokenizers::models::unigram::Unigram;
-use tokenizers::{AddedToken, Model, ModelWrapper, Tokenizer};
+use tokenizers::{
+    AddedToken, DecoderWrapper, Encoding, Model, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, Token,
+    TokenizerImpl,
+};
 
-/// Ids are row numbers of an embedding; beyond this a file lies.
-const MAX_ID: u32 = 1 << 24;
+type Inner = TokenizerImpl<ModelWrapper, Normalize, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 pub struct Tok {
-    pub inner: Tokenizer,
+    pub inner: Inner, // without a pre-tokenizer
+    pretokenizer: Value,
+    pretokenize: Pretokenize,
+    growth: (usize, usize),       // of normalizer and pre-tokenizer
+    around: (Vec<u32>, Vec<u32>), // what the post-processor puts before and behind a text
     spelling: OnceLock<Spelling>,
-    model_vocab: u32, // one more than the model's largest id
+    model_vocab: u32,     // one more than the model's largest id
+    longest_token: usize, // bytes, as the vocabulary spells it
 }
 
 /// A handle as C sees it.
@@ -27,23 +32,82 @@ pub struct Handle(pub Arc<Tok>);
 
 impl Tok {
     fn from_json(json: &[u8]) -> Result<Tok, Failure> {
+        memory::room(16 * json.len())?;
         let File { mut parts, model, added } = serde_json::from_slice(json)?;
-        check_charsmaps(parts.get("normalizer"))?;
+        let mut part = |name: &str| parts.remove(name).unwrap_or_default();
+        let (normalizer, decoder) = (part("normalizer"), part("decoder"));
+        growth::check_model(&model.rest)?;
+        growth::growth(&decoder, Part::Decoder)?;
         let model_vocab = model.vocab.size()?;
-        let model = model.build()?;
-        // Everything else goes the crate's own way, around an empty model.
-        parts.insert("model".into(), serde_json::json!({"type": "BPE", "vocab": {}, "merges": []}));
-        let mut inner: Tokenizer = serde_json::from_value(Value::Object(parts))?;
-        inner.with_truncation(None).map_err(|e| e.to_string())?;
-        inner.with_padding(None);
-        inner.with_model(model);
-        let mut tok = Tok { inner, spelling: OnceLock::new(), model_vocab };
+        let longest_token = model.vocab.longest();
+        let mut tok = Tok {
+            growth: (growth::growth(&normalizer, Part::Normalizer)?, 1),
+            inner: TokenizerImpl::new(model.build()?),
+            pretokenizer: Value::Null,
+            pretokenize: Pretokenize::from_json(&Value::Null)?,
+            around: Default::default(),
+            spelling: OnceLock::new(),
+            model_vocab,
+            longest_token,
+        };
+        let normalize = Some(Normalize::from_json(&normalizer)?).filter(|_| !normalizer.is_null());
+        tok.inner.with_normalizer(normalize).map_err(|e| e.to_string())?;
+        tok.inner.with_decoder(serde_json::from_value::<Option<DecoderWrapper>>(decoder)?);
+        tok.set_pretokenizer(part("pre_tokenizer"))?;
+        tok.set_post_processor(serde_json::from_value(part("post_processor"))?)?;
         let tokens = added.into_iter().map(added_token).collect::<Result<Vec<_>, _>>()?;
-        tok.inner.add_tokens(tokens).map_err(|e| e.to_string())?;
+        tok.add_tokens(tokens)?;
         if tok.vocab_size() > MAX_ID {
             return Err(format!("token id {} is out of range", tok.vocab_size() - 1).into());
         }
         Ok(tok)
+    }
+
+    fn add_tokens(&mut self, tokens: Vec<AddedToken>) -> Result<(), Failure> {
+        let longest = tokens.iter().map(|token| token.content.len()).max().unwrap_or(0);
+        self.longest_token = self.longest_token.max(longest);
+        self.inner.add_tokens(tokens).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+
+    fn set_pretokenizer(&mut self, part: Value) -> Result<(), Failure> {
+        self.growth.1 = growth::growth(&part, Part::PreTokenizer)?;
+        self.pretokenize = Pretokenize::from_json(&part)?;
+        self.pretokenizer = part;
+        Ok(())
+    }
+
+    /// A post-processor puts the same around every text: found out here, once.
+    fn set_post_processor(&mut self, part: Option<PostProcessorWrapper>) -> Result<(), Failure> {
+        const TEXT: u32 = u32::MAX;
+        growth::check_processor(&serde_json::to_value(&part)?)?;
+        self.inner.with_post_processor(part);
+        let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
+        let ids = self.inner.post_process(text, None, true).map_err(|e| e.to_string())?.get_ids().to_vec();
+        let mut parts = ids.split(|id| *id == TEXT);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(before), Some(behind), None) => self.around = (before.to_vec(), behind.to_vec()),
+            _ => return Err("post_processor does not say the text once".into()),
+        }
+        Ok(())
+    }
+
+    /// The ids of `text`, at most `most`; else the failure TOO_LONG.
+    fn encode(&self, text: &str, special: bool, most: usize, stop: StopCheck) -> Result<Vec<u32>, Failure> {
+        if text.len() / self.longest_token.max(1) > most {
+            let text = format!("{} bytes are more than {most} tokens can be", text.len());
+            return Err(Failure(TOO_LONG, text));
+        }
+        let pipeline = Pipeline {
+            added: self.inner.get_added_vocabulary(),
+            normalize: self.inner.get_normalizer(),
+            pretokenize: &self.pretokenize,
+            model: self.inner.get_model(),
+            growth: self.growth.0 * self.growth.1,
+        };
+        let ids = pipeline.encode(text, most, stop)?;
+        let (before, behind) = &self.around;
+        Ok(if special { [before.as_slice(), &ids, behind].concat() } else { ids })
     }
 
     /// Adds those of `tokens` that get, or have, the id they state.
@@ -53,7 +117,7 @@ impl Tok {
             let token = added_token(token)?;
             let known = self.inner.token_to_id(&token.content).map(u64::from);
             if known == Some(id) || (known.is_none() && id == u64::from(self.next_id())) {
-                self.inner.add_tokens([token]).map_err(|e| e.to_string())?;
+                self.add_tokens(vec![token])?;
             }
         }
         Ok(())
@@ -100,32 +164,6 @@ impl Tok {
     }
 }
 
-/// The crate reserves memory for the length that a character map states before it looks.
-fn check_charsmaps(part: Option<&Value>) -> Result<(), Failure> {
-    match part {
-        Some(Value::Array(list)) => list.iter().try_for_each(|v| check_charsmaps(Some(v))),
-        Some(Value::Object(map)) => match map.get("precompiled_charsmap").and_then(Value::as_str) {
-            Some(text) if charsmap_length(text) > text.len() => Err("precompiled_charsmap is truncated".into()),
-            _ => map.values().try_for_each(|v| check_charsmaps(Some(v))),
-        },
-        _ => Ok(()),
-    }
-}
-
-/// The length that begins a character map: 32 bits, little-endian, in base64.
-fn charsmap_length(base64: &str) -> usize {
-    let digit = |c: u8| match c {
-        b'A'..=b'Z' => c - b'A',
-        b'a'..=b'z' => c - b'a' + 26,
-        b'0'..=b'9' => c - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => 0,
-    };
-    let bits = base64.bytes().take(6).fold(0u64, |bits, c| bits << 6 | u64::from(digit(c)));
-    ((bits >> 4) as u32).swap_bytes() as usize
-}
-
 fn added_token(value: Value) -> Result<AddedToken, Failure> {
     let content = value["content"].as_str().ok_or_else(|| "added token without content".to_string())?;
     let flag = |name: &str| value[name].as_bool();
@@ -135,204 +173,6 @@ fn added_token(value: Value) -> Result<AddedToken, Failure> {
         .lstrip(flag("lstrip").unwrap_or(false))
         .rstrip(flag("rstrip").unwrap_or(false))
         .normalized(flag("normalized").unwrap_or(!special)))
-}
-
-/// A tokenizer.json taken apart.
-struct File {
-    parts: Map<String, Value>, // all but the model and the added tokens
-    model: ModelParts,
-    added: Vec<Value>,
-}
-
-impl<'de> Deserialize<'de> for File {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FileVisitor;
-        impl<'de> Visitor<'de> for FileVisitor {
-            type Value = File;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a tokenizer object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File, A::Error> {
-                let (mut parts, mut model, mut added) = (Map::new(), None, Vec::new());
-                while let Some(key) = map.next_key::<String>()? {
-                    match key.as_str() {
-                        "model" => model = Some(map.next_value()?),
-                        "added_tokens" => added = map.next_value::<Option<Vec<Value>>>()?.unwrap_or_default(),
-                        "truncation" | "padding" => drop(map.next_value::<IgnoredAny>()?),
-                        _ => drop(parts.insert(key, map.next_value()?)),
-                    }
-                }
-                let model = model.ok_or_else(|| A::Error::custom("no \"model\""))?;
-                Ok(File { parts, model, added })
-            }
-        }
-        deserializer.deserialize_map(FileVisitor)
-    }
-}
-
-enum Vocab {
-    Missing,
-    Ids(AHashMap<String, u32>),
-    Scores(Vec<(String, f64)>),
-}
-
-impl Vocab {
-    fn size(&self) -> Result<u32, Failure> {
-        let size = match self {
-            Vocab::Missing => 0,
-            Vocab::Ids(map) => map.values().max().map_or(0, |id| u64::from(*id) + 1),
-            Vocab::Scores(list) => list.len() as u64,
-        };
-        if size > u64::from(MAX_ID) {
-            return Err(format!("token id {} is out of range", size - 1).into());
-        }
-        Ok(size as u32)
-    }
-}
-
-impl<'de> Deserialize<'de> for Vocab {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct VocabVisitor;
-        impl<'de> Visitor<'de> for VocabVisitor {
-            type Value = Vocab;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a vocabulary")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
-                let mut ids = AHashMap::new();
-                while let Some((token, id)) = map.next_entry::<String, u32>()? {
-                    ids.insert(token, id);
-                }
-                Ok(Vocab::Ids(ids))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vocab, A::Error> {
-                let mut scores = Vec::new();
-                while let Some(entry) = seq.next_element::<(String, f64)>()? {
-                    scores.push(entry);
-                }
-                Ok(Vocab::Scores(scores))
-            }
-        }
-        deserializer.deserialize_any(VocabVisitor)
-    }
-}
-
-/// `"a b"` or `["a", "b"]`.
-struct Merge(String, String);
-
-impl<'de> Deserialize<'de> for Merge {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MergeVisitor;
-        impl<'de> Visitor<'de> for MergeVisitor {
-            type Value = Merge;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a merge: \"a b\" or [\"a\", \"b\"]")
-            }
-            fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<Merge, E> {
-                match line.split_once(' ') {
-                    Some((a, b)) if !b.contains(' ') => Ok(Merge(a.into(), b.into())),
-                    _ => Err(E::custom(format!("bad merge {line:?}"))),
-                }
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
-                let (a, b) = (seq.next_element()?, seq.next_element()?);
-                match (a, b, seq.next_element::<IgnoredAny>()?) {
-                    (Some(a), Some(b), None) => Ok(Merge(a, b)),
-                    _ => Err(A::Error::custom("a merge has two parts")),
-                }
-            }
-        }
-        deserializer.deserialize_any(MergeVisitor)
-    }
-}
-
-struct ModelParts {
-    vocab: Vocab,
-    merges: Option<Vec<Merge>>,
-    rest: Map<String, Value>,
-}
-
-impl<'de> Deserialize<'de> for ModelParts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ModelVisitor;
-        impl<'de> Visitor<'de> for ModelVisitor {
-            type Value = ModelParts;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a model object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ModelParts, A::Error> {
-                let mut parts = ModelParts { vocab: Vocab::Missing, merges: None, rest: Map::new() };
-                while let Some(key) = map.next_key::<String>()? {
-                    match key.as_str() {
-                        "vocab" => parts.vocab = map.next_value()?,
-                        "merges" => parts.merges = Some(map.next_value()?),
-                        _ => drop(parts.rest.insert(key, map.next_value()?)),
-                    }
-                }
-                Ok(parts)
-            }
-        }
-        deserializer.deserialize_map(ModelVisitor)
-    }
-}
-
-impl ModelParts {
-    fn flag(&self, name: &str) -> bool {
-        self.rest.get(name).and_then(Value::as_bool).unwrap_or(false)
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.rest.get(name).and_then(Value::as_str).map(str::to_string)
-    }
-
-    fn build(self) -> Result<ModelWrapper, Failure> {
-        let kind = self.text("type");
-        // files older than the "type" key have none
-        match (kind.as_deref(), &self.vocab, &self.merges) {
-            (Some("BPE") | None, Vocab::Ids(_), Some(_)) => self.build_bpe(),
-            (Some("Unigram") | None, Vocab::Scores(_), _) => self.build_unigram(),
-            (Some("WordPiece" | "WordLevel") | None, Vocab::Ids(_), None) => self.build_words(),
-            (kind, ..) => Err(format!("model type {} without a fitting vocabulary", kind.unwrap_or("(none)")).into()),
-        }
-    }
-
-    fn build_bpe(self) -> Result<ModelWrapper, Failure> {
-        let mut builder = BpeBuilder::new()
-            .fuse_unk(self.flag("fuse_unk"))
-            .byte_fallback(self.flag("byte_fallback"))
-            .ignore_merges(self.flag("ignore_merges"));
-        // dropout is a training aid; tokens must not depend on chance
-        if let Some(unk) = self.text("unk_token") {
-            builder = builder.unk_token(unk);
-        }
-        if let Some(prefix) = self.text("continuing_subword_prefix") {
-            builder = builder.continuing_subword_prefix(prefix);
-        }
-        if let Some(suffix) = self.text("end_of_word_suffix") {
-            builder = builder.end_of_word_suffix(suffix);
-        }
-        let Vocab::Ids(vocab) = self.vocab else { return Err("BPE needs ids".into()) };
-        let merges = self.merges.unwrap_or_default().into_iter().map(|m| (m.0, m.1)).collect();
-        let bpe = builder.vocab_and_merges(vocab, merges).build().map_err(|e| e.to_string())?;
-        Ok(ModelWrapper::BPE(bpe))
-    }
-
-    fn build_unigram(self) -> Result<ModelWrapper, Failure> {
-        let unk = self.rest.get("unk_id").and_then(Value::as_u64).map(|id| id as usize);
-        let fallback = self.flag("byte_fallback");
-        let Vocab::Scores(scores) = self.vocab else { return Err("Unigram needs scores".into()) };
-        if let Some((token, _)) = scores.iter().find(|(_, score)| !score.is_finite()) {
-            return Err(format!("the score of {token:?} is not finite").into());
-        }
-        Ok(ModelWrapper::Unigram(Unigram::from(scores, unk, fallback).map_err(|e| e.to_string())?))
-    }
-
-    fn build_words(mut self) -> Result<ModelWrapper, Failure> {
-        let Vocab::Ids(vocab) = self.vocab else { return Err("words need ids".into()) };
-        let vocab = vocab.into_iter().map(|(token, id)| (token, Value::from(id))).collect();
-        self.rest.insert("vocab".into(), Value::Object(vocab));
-        Ok(serde_json::from_value(Value::Object(self.rest))?)
-    }
 }
 
 #[no_mangle]
@@ -381,11 +221,7 @@ pub unsafe extern "C" fn mlxk_tokenizer_set_pre_tokenizer(
     size: usize,
     error: *mut Text,
 ) -> i32 {
-    guard(error, || {
-        let part: tokenizers::PreTokenizerWrapper = serde_json::from_slice(bytes(json, size))?;
-        exclusive(handle)?.inner.with_pre_tokenizer(Some(part));
-        Ok(())
-    })
+    guard(error, || exclusive(handle)?.set_pretokenizer(serde_json::from_slice(bytes(json, size))?))
 }
 
 #[no_mangle]
@@ -395,17 +231,13 @@ pub unsafe extern "C" fn mlxk_tokenizer_set_post_processor(
     size: usize,
     error: *mut Text,
 ) -> i32 {
-    guard(error, || {
-        let part: tokenizers::PostProcessorWrapper = serde_json::from_slice(bytes(json, size))?;
-        exclusive(handle)?.inner.with_post_processor(Some(part));
-        Ok(())
-    })
+    guard(error, || exclusive(handle)?.set_post_processor(serde_json::from_slice(bytes(json, size))?))
 }
 
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_tokenizer_pre_tokenizer(handle: *const Handle, out: *mut Text, error: *mut Text) -> i32 {
     guard(error, || {
-        *out = Text::from_string(serde_json::to_string(&tok(handle).inner.get_pre_tokenizer())?);
+        *out = Text::from_string(tok(handle).pretokenizer.to_string());
         Ok(())
     })
 }
@@ -424,15 +256,16 @@ pub unsafe extern "C" fn mlxk_tokenizer_encode(
     text: *const u8,
     size: usize,
     add_special_tokens: i32,
+    most: usize,
+    check: StopCheck,
     ids: *mut *mut i32,
     count: *mut usize,
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
         let text = String::from_utf8_lossy(bytes(text, size));
-        let encoding =
-            tok(handle).inner.encode_fast(text.as_ref(), add_special_tokens != 0).map_err(|e| e.to_string())?;
-        let boxed: Box<[i32]> = encoding.get_ids().iter().map(|id| *id as i32).collect();
+        let found = tok(handle).encode(&text, add_special_tokens != 0, most, check)?;
+        let boxed: Box<[i32]> = found.into_iter().map(|id| id as i32).collect();
         *count = boxed.len();
         *ids = Box::into_raw(boxed) as *mut i32;
         Ok(())

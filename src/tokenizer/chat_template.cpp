@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "rust_handle.h"
 
 namespace mlxk {
@@ -71,15 +72,22 @@ class RustChatTemplate : public ChatTemplate {
     const std::string json = context.dump(-1, ' ', false, Json::error_handler_t::replace);
 
     RustText text, error;
+    RustStop stop;
     const Compiled& chosen = variant(options);
     const int status = mlxk_template_render(chosen.handle.get(), json.data(), json.size(), options.now.value_or(-1),
-                                            text.out(), error.out());
+                                            stop.get(), text.out(), error.out());
+    stop.rethrow();
     if (status == MLXK_RAISED) throw Error(ErrorKind::invalid, error.str());
     check_rust(status, error, ErrorKind::invalid, "chat template");
     return text.str();
   }
 
   const std::string& source() const override { return variant({}).source; }
+  const std::string& tools_source() const override {
+    RenderOptions with_tools;
+    with_tools.tools = Json::array();
+    return variant(with_tools).source;
+  }
 
  private:
   const Compiled& variant(const RenderOptions& options) const {
@@ -130,20 +138,34 @@ std::map<std::string, std::string> sources_of_files(const fs::path& model_dir) {
   }
   if (const fs::path more = model_dir / "additional_chat_templates"; fs::is_directory(more)) {
     for (const auto& entry : fs::directory_iterator(more)) {
-      if (entry.path().extension() != ".jinja") continue;
+      if (entry.path().extension() != ".jinja" || is_side_file(entry.path().filename().string())) continue;
       sources[entry.path().stem().string()] = read_file(entry.path(), kMaxTemplate);
     }
   }
   return sources;
 }
 
-}  // namespace
-
-std::shared_ptr<const ChatTemplate> ChatTemplate::load(const fs::path& model_dir, const Tokenizer& tokenizer) {
+/// By name; empty: there is no template.
+std::map<std::string, std::string> sources_of(const fs::path& model_dir) {
   // transformers: the files beat tokenizer_config.json; processors of old keep theirs in chat_template.json.
   auto sources = sources_of_files(model_dir);
   if (sources.empty()) sources = sources_of_json(model_dir / "tokenizer_config.json");
   if (sources.empty()) sources = sources_of_json(model_dir / "chat_template.json");
+  return sources;
+}
+
+}  // namespace
+
+std::string ChatTemplate::tools_source_of(const fs::path& model_dir) {
+  const auto sources = sources_of(model_dir);
+  for (const char* name : {"tool_use", "default"}) {
+    if (const auto found = sources.find(name); found != sources.end()) return found->second;
+  }
+  return sources.empty() ? "" : sources.begin()->second;
+}
+
+std::shared_ptr<const ChatTemplate> ChatTemplate::load(const fs::path& model_dir, const Tokenizer& tokenizer) {
+  auto sources = sources_of(model_dir);
   if (sources.empty()) return nullptr;
 
   std::map<std::string, Compiled> variants;

@@ -24,6 +24,8 @@ class ChatTemplate {
  public:
   /// The template of `model_dir` from all places that exist in the wild (models.md E.6), or null when it has none.
   static std::shared_ptr<const ChatTemplate> load(const std::filesystem::path& model_dir, const Tokenizer& tokenizer);
+  /// The source of that template, as it is rendered with tools; empty when there is none. Throws bad_model.
+  static std::string tools_source_of(const std::filesystem::path& model_dir);
   /// A template from text; throws bad_model with the line when it does not compile.
   static std::shared_ptr<const ChatTemplate> compile(std::string source, const Json& special_tokens);
 
@@ -31,6 +33,8 @@ class ChatTemplate {
   /// The prompt for `messages` (not empty); throws invalid with the template's own message (raise_exception) or place.
   virtual std::string render(const Json& messages, const RenderOptions& options) const = 0;
   virtual const std::string& source() const = 0;
+  /// The source of the variant that is rendered with tools; the same where there are no variants.
+  virtual const std::string& tools_source() const = 0;
 };
 
 }  // namespace mlxk

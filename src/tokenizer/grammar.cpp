@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstring>
 #include <future>
 #include <list>
 #include <mutex>
+#include <string>
 #include <utility>
 
+#include "json/json.h"
 #include "tokenizer/rust_tokenizer.h"
 
 namespace mlxk {
@@ -17,6 +20,8 @@ struct Grammar::State {
 };
 
 namespace {
+constexpr size_t kMaxShownReference = 200;  // bytes
+
 using Handle = RustPtr<mlxk_grammar, mlxk_grammar_free>;
 
 /// A compiled grammar that answers are copied from.
@@ -24,6 +29,55 @@ struct Prototype {
   std::mutex mutex;  // while it is copied
   Handle handle;
 };
+
+/// Whether `reference`, a JSON pointer in a URI's fragment ("#/$defs/a%20b"), leads to a place of `root`.
+bool leads_somewhere(const Json& root, std::string_view reference) {
+  std::string pointer;
+  for (size_t i = 1; i < reference.size(); ++i) {
+    unsigned byte = 0;
+    const char* digits = reference.data() + i + 1;
+    if (reference[i] == '%' && i + 2 < reference.size() &&
+        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      pointer += static_cast<char>(byte);
+      i += 2;
+    } else {
+      pointer += reference[i];
+    }
+  }
+  try {
+    return root.contains(Json::json_pointer(pointer));
+  } catch (const Json::exception&) {
+    return false;
+  }
+}
+
+/// The first $ref of `value` that leads to nothing in `root`, as it is written; empty: there is none. Nothing is
+/// fetched, so another document is nothing, unless `root` gives parts of itself names ($id, $anchor).
+std::string dangling_reference(const Json& root, const Json& value, bool has_names) {
+  if (value.is_object()) {
+    const auto found = value.find("$ref");
+    if (found != value.end() && found->is_string()) {
+      const auto& reference = found->get_ref<const std::string&>();
+      const bool pointer = reference == "#" || reference.starts_with("#/");
+      if (pointer ? !leads_somewhere(root, reference) : !has_names) return reference;
+    }
+  }
+  if (!value.is_structured()) return {};
+  for (const Json& item : value) {
+    if (std::string reference = dangling_reference(root, item, has_names); !reference.empty()) return reference;
+  }
+  return {};
+}
+
+/// What is wrong with a schema that cannot be compiled, where a reference is why; the compiler names another place.
+void check_references(std::string_view schema) {
+  const Json root = Json::parse(schema, nullptr, false);
+  const bool has_names = schema.find("\"$id\"") != schema.npos || schema.find("\"$anchor\"") != schema.npos;
+  const std::string reference = dangling_reference(root, root, has_names);
+  if (!reference.empty())
+    throw Error(ErrorKind::invalid, fmt::format("[json_schema] $ref \"{}\" leads to nothing in the schema",
+                                                reference.substr(0, kMaxShownReference)));
+}
 }  // namespace
 
 struct GrammarCompiler::State {
@@ -63,7 +117,9 @@ void Grammar::allowed(std::span<uint32_t> mask) {
 
 bool Grammar::accept(int32_t token) {
   RustText error;
-  return mlxk_grammar_accept(state_->handle.get(), token, error.out()) == MLXK_OK;
+  const int status = mlxk_grammar_accept(state_->handle.get(), token, error.out());
+  if (status == MLXK_TOO_COMPLEX) check_rust(status, error, ErrorKind::invalid, "grammar");
+  return status == MLXK_OK;
 }
 
 GrammarCompiler::GrammarCompiler(std::shared_ptr<const Tokenizer> tokenizer) {
@@ -85,6 +141,7 @@ std::shared_ptr<Prototype> GrammarCompiler::State::compile(const char* kind, std
   mlxk_grammar* raw = nullptr;
   RustText error;
   const int status = mlxk_grammar_new(handle.get(), kind, source.data(), source.size(), &raw, error.out());
+  if (status != MLXK_OK && kind == std::string_view("json_schema")) check_references(source);
   check_rust(status, error, ErrorKind::invalid, kind);
   auto made = std::make_shared<Prototype>();
   made->handle.reset(raw);

@@ -24,7 +24,7 @@ class Grammar {
   /// Sets bit i of `mask` (ceil(vocab / 32) words) for every id allowed next, an end-of-sequence id where the text may
   /// end; clears the others. Throws invalid when the grammar exceeds its work limit.
   void allowed(std::span<uint32_t> mask);
-  /// Takes the chosen token; false when it breaks the grammar.
+  /// Takes the chosen token; false when it breaks the grammar. Throws invalid as allowed() does.
   bool accept(int32_t token);
 
  private:

@@ -74,6 +74,26 @@ TEST_F(GrammarTest, refuses_a_bad_grammar) {
   EXPECT_THROW(compiler_.lark("start: nowhere"), Error);
 }
 
+TEST_F(GrammarTest, names_a_dangling_reference_as_it_is_written) {
+  const auto schema = [](const std::string& reference) {
+    return R"({"$defs":{"a b":{"type":"string"},"l":{"anyOf":[{"type":"null"}]}},"type":"object","required":["x"],)"
+           R"("properties":{"x":{"$ref":")" +
+           reference + "\"}}}";
+  };
+  for (const char* reference :
+       {"#/$defs/None", "#/$defs/a%20c", "#/$defs/l/anyOf/1", "#nowhere", "https://example.org/other.json"}) {
+    try {
+      compiler_.json_schema(schema(reference));
+      ADD_FAILURE() << reference;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid);
+      EXPECT_EQ(error.what(), std::string("[json_schema] $ref \"") + reference + "\" leads to nothing in the schema");
+    }
+  }
+  compiler_.json_schema(schema("#/$defs/a%20b"));
+  compiler_.json_schema(schema("#/$defs/l/anyOf/0"));
+}
+
 TEST(GrammarCompiler, refuses_a_vocabulary_that_spells_no_bytes) {
   const Json words = Json::parse(R"({"decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
       "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}})");

@@ -12,7 +12,8 @@ class RustTokenizer : public Tokenizer {
   /// From the bytes of a tokenizer.json and what stands beside it; throws bad_model naming `place`.
   RustTokenizer(std::string_view tokenizer_json, TokenizerConfig config, std::string place);
 
-  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const override;
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens,
+                              size_t max_tokens = kNoLimit) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
   std::optional<int32_t> token_to_id(std::string_view token) const override;
   std::optional<std::string> id_to_token(int32_t id) const override;

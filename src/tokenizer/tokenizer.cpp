@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "tokenizer/rust_tokenizer.h"
 #include "tokenizer/sentencepiece.h"
 #include "tokenizer/tiktoken.h"
@@ -38,12 +39,15 @@ RustTokenizer::RustTokenizer(std::string_view tokenizer_json, TokenizerConfig co
   }
 }
 
-std::vector<int32_t> RustTokenizer::encode(std::string_view text, bool add_special_tokens) const {
+std::vector<int32_t> RustTokenizer::encode(std::string_view text, bool add_special_tokens, size_t max_tokens) const {
   int32_t* ids = nullptr;
   size_t count = 0;
   RustText error;
-  const int status =
-      mlxk_tokenizer_encode(handle(), text.data(), text.size(), add_special_tokens, &ids, &count, error.out());
+  RustStop stop;
+  const int status = mlxk_tokenizer_encode(handle(), text.data(), text.size(), add_special_tokens, max_tokens,
+                                           stop.get(), &ids, &count, error.out());
+  stop.rethrow();
+  if (status == MLXK_TOO_LONG) throw TextTooLong(error.str());
   check_rust(status, error, ErrorKind::bad_model, place_);
   std::vector<int32_t> result(ids, ids + count);
   mlxk_ids_free(ids, count);
@@ -96,7 +100,8 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const fs::path& model_dir) {
   std::vector<fs::path> others;
   if (fs::is_directory(model_dir)) {
     for (const auto& entry : fs::directory_iterator(model_dir)) {
-      if (entry.path().extension() == ".tiktoken") others.push_back(entry.path());
+      const bool side = is_side_file(entry.path().filename().string());
+      if (entry.path().extension() == ".tiktoken" && !side) others.push_back(entry.path());
     }
   }
   std::sort(others.begin(), others.end());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -9,13 +10,22 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "json/json.h"
 
 namespace mlxk {
 
+/// A text has more tokens than were asked for, or more bytes than a tokenizer takes at once (invalid).
+class TextTooLong : public Error {
+ public:
+  explicit TextTooLong(const std::string& message) : Error(ErrorKind::invalid, message) {}
+};
+
 /// A model's tokenizer; immutable after load, usable from any thread.
 class Tokenizer {
  public:
+  static constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
+
   /// Reads tokenizer.json, else tokenizer.model (SentencePiece), else a tiktoken file of `model_dir`, with
   /// tokenizer_config.json beside it; throws bad_model or not_found naming the file.
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& model_dir);
@@ -25,8 +35,10 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   /// Token ids of `text` (UTF-8; invalid bytes become U+FFFD), with the special tokens that the post-processor adds
-  /// if asked; special tokens written in the text are recognised.
-  virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const = 0;
+  /// if asked; special tokens written in the text are recognised. Throws TextTooLong once there are more than
+  /// `max_tokens` (not counting added ones), bad_model where the work goes beyond bounds; asks check_stop().
+  virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens,
+                                      size_t max_tokens = kNoLimit) const = 0;
   /// The text of `ids`; unknown ids are skipped.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const = 0;
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;

@@ -125,6 +125,14 @@ write("tokenizer_fuzz", {
                            pre_tokenizer={"type": "BertPreTokenizer"}, decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}),
     "split": tokenizer({"type": "BPE", "vocab": {"<s>": 0, "1": 1}, "merges": []},
                        pre_tokenizer={"type": "Split", "pattern": {"Regex": "\\d|(a+)+b"}, "behavior": "Isolated", "invert": False}),
+    "many_byte_levels": tokenizer({"type": "BPE", "vocab": {"a": 0}, "merges": []},
+                                  normalizer={"type": "Sequence", "normalizers": 30 * [{"type": "ByteLevel"}]}),
+    "growing": tokenizer({"type": "BPE", "vocab": {"a": 0}, "merges": []}, normalizer={"type": "Sequence", "normalizers": 8 * [
+        {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}]}),
+    "quadratic": tokenizer({"type": "BPE", "vocab": {"a": 0}, "merges": []},
+                           pre_tokenizer={"type": "Split", "pattern": {"Regex": "a*(?=b)|a"}, "behavior": "Removed", "invert": True}),
+    "twice_the_text": tokenizer({"type": "BPE", "vocab": {"a": 0}, "merges": []}, post_processor={
+        "type": "TemplateProcessing", "single": "$A $A", "pair": "$A $B", "special_tokens": {}}),
     "merge_of_unknown": tokenizer({"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}),
     "ids_past_table": tokenizer({"type": "BPE", "vocab": {"a": 2147483647, "H": 4294967295}, "merges": []}),
     # One field 1 (a piece: text, score, type) of a SentencePiece model, then field 2 (the trainer: BPE).
@@ -139,6 +147,8 @@ write("tokenizer_fuzz", {
     "template_macro": b"\4{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}{{ range(10**9) | list }}{{ strftime_now('%Y') }}",
     "template_namespace": b"\4{% set ns = namespace(a=0) %}{% for i in range(99) %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}"
                           b"{{ raise_exception('no') }}",
+    "template_shared": b"\4{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(9) %}{% set ns.a = [ns.a, ns.a] %}"
+                       b"{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}{{ [ns.a, ns.b] | sort }}",
 })
 
 
