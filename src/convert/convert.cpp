@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "base/staged_folder.h"
 #include "convert/convert_folder.h"
 #include "convert/convert_gguf.h"
@@ -18,6 +20,7 @@
 #include "hub/workspace.h"
 #include "json/member.h"
 #include "models/load.h"
+#include "probe/built_in.h"
 #include "probe/model_info.h"
 
 namespace mlxk {
@@ -31,6 +34,13 @@ struct Source {
   fs::path weights;  // the one file that was named; empty: all of the folder
 };
 
+/// By its first bytes.
+bool is_gguf(const fs::path& path) {
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
+}
+
 Source find_source(const fs::path& path) {
   if (!fs::exists(path)) throw Error(ErrorKind::not_found, fmt::format("{} does not exist", path.string()));
   if (!fs::is_directory(path)) {
@@ -40,12 +50,16 @@ Source find_source(const fs::path& path) {
     if (is_weights_name(path.filename().string())) {
       throw Error(ErrorKind::not_found, fmt::format("there is no config.json beside {}", path.string()));
     }
-    return {folder, path, {}};  // the GGUF reader says what it is not
+    if (!is_gguf(path)) {
+      throw Error(ErrorKind::bad_model, fmt::format("{} is neither a model folder nor a GGUF file", path.string()));
+    }
+    return {folder, path, {}};
   }
   if (is_workspace(path)) return {path, {}, {}};
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+    const bool side = is_side_file(entry.path().filename().string());
+    if (entry.path().extension() == ".gguf" && !side) found.push_back(entry.path());
   }
   std::sort(found.begin(), found.end());
   if (found.size() > 1) {
@@ -60,10 +74,9 @@ Source find_source(const fs::path& path) {
 void check_options(const ConvertOptions& options) {
   const bool packs = options.quantize_bits != 0 || !options.recipe.empty();
   if (packs) base_form(options);
-  if (packs && options.dequantize) throw Error(ErrorKind::usage, "[convert] either quantize or dequantize");
+  if (packs && options.dequantize) throw Error(ErrorKind::usage, "--quantize and --dequantize exclude each other");
   if (!options.dtype.empty() && !dtype_named(options.dtype)) {
-    throw Error(ErrorKind::usage,
-                fmt::format("[convert] dtype must be float16, bfloat16 or float32, got {}", options.dtype));
+    throw Error(ErrorKind::usage, fmt::format("--dtype must be float16, bfloat16 or float32 (got {})", options.dtype));
   }
 }
 
@@ -90,7 +103,7 @@ fs::path reference_model(const Source& source, const ConvertOptions& options, St
 void require_runnable(const Source& source) {
   if (!source.gguf.empty()) return;
   const auto type = string_at(read_json(source.folder / "config.json"), "model_type");
-  if (is_built_in(type)) return;
+  if (built_in().has(ModelKind::text, type)) return;
   throw Error(ErrorKind::unsupported,
               fmt::format("[check] model_type \"{}\" cannot be run here, so its drift is unknown", type),
               "convert without --check");

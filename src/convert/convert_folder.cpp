@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "convert/config_file.h"
 #include "convert/folder_plan.h"
 #include "convert/quantizer.h"
@@ -95,7 +96,8 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
     const auto name = entry.path().filename().string();
     const auto kind = entry.path().extension().string();
     const bool index = name.size() > kIndex.size() && name.substr(name.size() - kIndex.size()) == kIndex;
-    if (!entry.is_regular_file() || name.front() == '.' || name == "config.json" || index) continue;
+    if (!entry.is_regular_file() || name.front() == '.' || is_side_file(name) || name == "config.json" || index)
+      continue;
     if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end()) continue;
     fs::copy_file(entry.path(), folder / name);
   }

@@ -129,7 +129,7 @@ TEST_F(Convert, OtherBlocksAreQuantisedAgainWithAWarning) {
   const auto report = convert(tiny.builder());
   EXPECT_EQ(report.quantization, "5-bit group 64");
   ASSERT_EQ(report.warnings.size(), 1U);
-  EXPECT_THAT(report.warnings[0], HasSubstr("1 tensors of IQ4_NL were dequantised and quantised again"));
+  EXPECT_THAT(report.warnings[0], HasSubstr("1 tensor of IQ4_NL was dequantised and quantised again"));
 }
 
 TEST_F(Convert, GemmaNormsLoseTheirOne) {

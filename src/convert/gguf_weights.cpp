@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "convert/recipe.h"
 #include "gguf/blocks.h"
@@ -213,7 +214,8 @@ void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantRec
     }
   }
   for (const auto& [loss, count] : losses) {
-    warnings.push_back(fmt::format("{} tensors of {} were {}", count, ggml_type_info(loss.first).name, loss.second));
+    warnings.push_back(fmt::format("{} of {} {} {}", counted(count, "tensor"), ggml_type_info(loss.first).name,
+                                   count == 1 ? "was" : "were", loss.second));
   }
 }
 }  // namespace

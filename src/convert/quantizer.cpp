@@ -28,6 +28,16 @@ Json form_json(const QuantForm& form) {
   return {{"group_size", form.group_size}, {"bits", form.bits}, {"mode", form.mode}};
 }
 
+/// "32, 64 or 128"
+static std::string one_of(std::vector<int> values) {
+  std::sort(values.begin(), values.end());
+  std::string text;
+  for (size_t i = 0; i < values.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 < values.size() ? ", " : " or ") + std::to_string(values[i]);
+  }
+  return text;
+}
+
 QuantForm requested_form(int bits, int group_size, const std::string& mode) {
   struct Mode {
     const char* name;
@@ -40,15 +50,15 @@ QuantForm requested_form(int bits, int group_size, const std::string& mode) {
     const QuantForm form{bits, group_size == 0 ? row.groups.front() : group_size, mode};
     if (std::find(row.bits.begin(), row.bits.end(), form.bits) == row.bits.end()) {
       throw Error(ErrorKind::usage,
-                  fmt::format("[convert] {} has {} bits, got {}", mode, fmt::join(row.bits, ", "), bits));
+                  fmt::format("--quantize must be {} with --q-mode {} (got {})", one_of(row.bits), mode, bits));
     }
     if (std::find(row.groups.begin(), row.groups.end(), form.group_size) == row.groups.end()) {
-      throw Error(ErrorKind::usage,
-                  fmt::format("[convert] {} has groups of {}, got {}", mode, fmt::join(row.groups, ", "), group_size));
+      throw Error(ErrorKind::usage, fmt::format("--q-group-size must be {} with --q-mode {} (got {})",
+                                                one_of(row.groups), mode, group_size));
     }
     return form;
   }
-  throw Error(ErrorKind::usage, fmt::format("[convert] mode must be affine, mxfp4, mxfp8 or nvfp4, got {}", mode));
+  throw Error(ErrorKind::usage, fmt::format("--q-mode must be affine, mxfp4, mxfp8 or nvfp4 (got {})", mode));
 }
 
 std::optional<mx::Dtype> dtype_named(std::string_view name) {

@@ -44,9 +44,7 @@ const Mixed& mixed(const std::string& name) {
     if (row.name == name) return row;
   }
   throw Error(ErrorKind::usage,
-              fmt::format("[convert] the recipe must be mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6, "
-                          "got {}",
-                          name));
+              fmt::format("--quantize must be mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6 (got {})", name));
 }
 
 LayerForm eight_bits() { return {{8, 64, "affine"}, {{"group_size", 64}, {"bits", 8}}}; }
@@ -56,7 +54,8 @@ QuantForm base_form(const ConvertOptions& options) {
   if (options.recipe.empty()) return requested_form(options.quantize_bits, options.group_size, options.mode);
   mixed(options.recipe);
   if (options.mode != "affine") {
-    throw Error(ErrorKind::usage, fmt::format("[convert] {} is affine, got mode {}", options.recipe, options.mode));
+    throw Error(ErrorKind::usage,
+                fmt::format("--q-mode must be affine with --quantize {} (got {})", options.recipe, options.mode));
   }
   return requested_form(4, options.group_size, options.mode);
 }

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
+#include "base/side_file.h"
 #include "json/json.h"
 #include "mlx/ops.h"
 #include "probe/weight_index.h"
@@ -27,8 +29,9 @@ const std::vector<Kind> kKinds = {{{".safetensors"}, "model", "model.safetensors
                                   {{".npz"}, "weights", nullptr}};
 
 bool is_of(const Kind& kind, const std::string& name) {
-  return std::any_of(kind.endings.begin(), kind.endings.end(),
-                     [&](const char* ending) { return name.front() != '.' && fs::path(name).extension() == ending; });
+  return std::any_of(kind.endings.begin(), kind.endings.end(), [&](const char* ending) {
+    return name.front() != '.' && !is_side_file(name) && fs::path(name).extension() == ending;
+  });
 }
 
 // Saved beside a model by trainers, under names that end like weights.
@@ -69,16 +72,20 @@ std::map<std::string, std::string> read_torch_index(const fs::path& path) {
   return shard_of;
 }
 
-/// An index that names other files than there are would mean half a model.
-void check_index(const fs::path& folder, const Kind& kind) {
-  if (!kind.index || !fs::exists(folder / kind.index)) return;
+/// The files that an index names, none where there is no index. One that names files that are missing would mean half a
+/// model.
+std::set<fs::path> indexed_files(const fs::path& folder, const Kind& kind) {
+  std::set<fs::path> files;
+  if (!kind.index || !fs::exists(folder / kind.index)) return files;
   const auto path = folder / kind.index;
   const auto shard_of = &kind == &kKinds.front() ? read_weight_index(path).shard_of : read_torch_index(path);
   for (const auto& [tensor, file] : shard_of) {
+    files.insert(folder / file);
     if (fs::exists(folder / file)) continue;
     throw Error(ErrorKind::bad_model, fmt::format("{}: {} is in {}, which is not there", path.string(), tensor, file),
                 "mlxk convert --repair-index writes an index of what is there");
   }
+  return files;
 }
 }  // namespace
 
@@ -90,7 +97,8 @@ SourceFiles SourceTensors::files(const fs::path& folder) {
   for (const auto& kind : kKinds) {
     auto paths = files_of(folder, kind);
     if (paths.empty()) continue;
-    check_index(folder, kind);
+    const auto indexed = indexed_files(folder, kind);
+    if (!indexed.empty()) paths.assign(indexed.begin(), indexed.end());
     return {std::move(paths), &kind != &kKinds.front()};
   }
   throw Error(ErrorKind::bad_model,

@@ -14,7 +14,7 @@ static_assert(std::endian::native == std::endian::little, "GGUF is read as littl
 
 namespace {
 constexpr uint64_t kMaxKeys = 1U << 16;
-constexpr uint64_t kMaxTensors = 1U << 18;
+constexpr uint64_t kMaxTensors = 100'000;
 constexpr uint64_t kMaxKeyLength = 65535;
 constexpr uint64_t kMaxTensorName = 1024;
 constexpr uint32_t kMaxDimensions = 4;
@@ -90,7 +90,10 @@ class GgufParser {
  private:
   uint64_t header() {
     place_ = "header";
-    if (bytes_.size() < 4 || std::memcmp(bytes_.data(), "GGUF", 4) != 0) fail("does not start with \"GGUF\"");
+    if (bytes_.size() < 4 || std::memcmp(bytes_.data(), "GGUF", 4) != 0) {
+      throw Error(ErrorKind::bad_model,
+                  fmt::format("{} is not a GGUF file: it does not start with \"GGUF\"", file_.place_));
+    }
     at_ = 4;
     file_.version_ = read<uint32_t>();
     if (file_.version_ == 0x02000000 || file_.version_ == 0x03000000) {

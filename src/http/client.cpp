@@ -1,6 +1,7 @@
 #include "http/client.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "http/curl_library.h"
+#include "http/reach.h"
 #include "http/url.h"
 
 namespace mlxk {
@@ -55,6 +57,8 @@ struct Hop {
   curl_off_t moved = -1;  // bytes in both directions, when last looked at
   Clock::time_point moved_at = Clock::now();
   std::exception_ptr error{};
+  Reach allowed = Reach::further;  // the hub's own
+  bool forbidden = false;          // a redirect led to this machine or link
 
   /// Runs `body`, which gives false to end the transfer; an exception must not pass through C.
   template <class Body>
@@ -151,6 +155,24 @@ int on_progress(void* user, curl_off_t, curl_off_t down, curl_off_t, curl_off_t 
   return go_on ? 0 : 1;
 }
 
+/// Opens no socket to where a redirect must not lead. The address is the one that the name was resolved to.
+curl_socket_t on_socket(void* user, curlsocktype, curl_sockaddr* address) {
+  auto& hop = *static_cast<Hop*>(user);
+  const Reach reach = reach_of(*reinterpret_cast<const sockaddr*>(&address->addr));
+  if (reach != Reach::further && reach != hop.allowed) {
+    hop.forbidden = true;
+    return CURL_SOCKET_BAD;
+  }
+  return socket(address->family, address->socktype, address->protocol);
+}
+
+/// Whether requests may go through a proxy; then addresses of sockets are the proxy's.
+bool has_proxy() {
+  const char* none = environment({"NO_PROXY", "no_proxy"});
+  if (none && std::string_view(none) == "*") return false;
+  return environment({"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}) != nullptr;
+}
+
 /// Whether trying again may help.
 bool is_transient(CURLcode code) {
   switch (code) {
@@ -226,7 +248,7 @@ struct HttpClient::Impl {
   }
 
   /// One request to `url`, into `response`; redirects are the caller's.
-  void send_hop(const HttpCall& request, const std::string& url, bool with_authorization, HttpReply& response) {
+  void send_hop(const HttpCall& request, const std::string& url, bool is_home, HttpReply& response) {
     const bool safe = request.method == "GET" || request.method == "HEAD";
     Hop hop{request, response, safe};
     curl.easy_reset(handle);
@@ -242,6 +264,12 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_NOPROGRESS, 0L);
     set(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
     set(handle, CURLOPT_XFERINFODATA, &hop);
+    const bool direct = !has_proxy();
+    hop.allowed = home_;
+    if (!is_home && direct) {
+      set(handle, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+      set(handle, CURLOPT_OPENSOCKETDATA, &hop);
+    }
 
     curl_slist* list = nullptr;
     const auto add = [&](const std::string& line) { list = curl.slist_append(list, line.c_str()); };
@@ -249,11 +277,12 @@ struct HttpClient::Impl {
     add("Accept-Encoding: identity");
     add("Expect:");  // no 100-continue round trip
     for (const auto& line : request.headers) add(line);
-    if (with_authorization && !request.authorization.empty()) add("Authorization: " + request.authorization);
+    if (is_home && !request.authorization.empty()) add("Authorization: " + request.authorization);
     set(handle, CURLOPT_HTTPHEADER, list);
 
     response = HttpReply{.first_headers = std::move(response.first_headers)};
     CURLcode code = curl.easy_perform(handle);
+    if (is_home) home_ = direct ? reach_of_peer() : reach_of_host(parse_origin(url).host);
     curl.slist_free_all(list);
     if (!hop.error && code == CURLE_OK) hop.guarded([&] { return hop.see_head(); });  // a reply without a body
     if (hop.error) std::rethrow_exception(hop.error);
@@ -261,6 +290,8 @@ struct HttpClient::Impl {
     const std::string place = url_origin(url);
     if (response.cancelled) {
       response.failure = "interrupted";
+    } else if (hop.forbidden) {
+      response.failure = fmt::format("a redirect leads to {}, which is on this machine or link", place);
     } else if (hop.stalled) {
       response.failure = fmt::format("{}: nothing came for {} s", place, request.stall_seconds);
       response.transient = true;
@@ -271,6 +302,15 @@ struct HttpClient::Impl {
       response.transient = is_transient(code);
     }
   }
+
+  /// Of the address that the last request went to.
+  Reach reach_of_peer() const {
+    char* address = nullptr;
+    const bool known = curl.easy_getinfo(handle, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address && *address;
+    return known ? reach_of_host(address) : Reach::further;
+  }
+
+  Reach home_ = Reach::further;  // of the origin that is asked, as against those that it redirects to
 
   HttpReply send(const HttpCall& request) {
     HttpReply response;
@@ -287,6 +327,11 @@ struct HttpClient::Impl {
       if (!response.failure.empty() || !safe || !is_redirect(response.status)) return response;
       const std::string next = resolve_url(url, header_value(response.headers, "Location"));
       const UrlOrigin target = parse_origin(next);
+      if (const Reach reach = reach_of_host(target.host); reach != Reach::further && reach != home_ && target != home) {
+        response.failure =
+            fmt::format("{} redirects to {}, which is on this machine or link", response.host, target.host);
+        return response;
+      }
       if (target.scheme.empty() || (origin.scheme == "https" && target.scheme == "http")) {
         response.failure =
             fmt::format("{} redirects to {}", response.host,

@@ -37,7 +37,8 @@ struct HttpReply {
 };
 
 /// One request. Redirects (of GET and HEAD, at most ten) are followed by hand: `authorization` goes to the origin of
-/// `url` alone, and https never turns into http.
+/// `url` alone, https never turns into http, and this machine (loopback) or link (169.254/16, fe80::/10) is reached
+/// only where `url` itself is there.
 struct HttpCall {
   std::string url;
   std::string method = "GET";

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 
 namespace mlxk {
 
@@ -75,7 +76,8 @@ std::vector<CachedRepo> cached_repos(const fs::path& cache) {
     const std::string folder = it->path().filename().string();
     std::string name = repo_name(folder);
     std::error_code ignored;
-    if (name.empty() || folder.find(kHiddenMark) != folder.npos || !it->is_directory(ignored)) continue;
+    if (name.empty() || is_side_file(folder) || folder.find(kHiddenMark) != folder.npos || !it->is_directory(ignored))
+      continue;
     repos.push_back({std::move(name), it->path()});
   }
   std::sort(repos.begin(), repos.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -93,6 +95,7 @@ std::vector<std::string> snapshots(const CachedRepo& repo) {
   std::vector<std::pair<fs::file_time_type, std::string>> found;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code entry_error;
+    if (is_side_file(it->path().filename().string())) continue;
     // Following the links of a thousand models would take longer than all else that `list` does.
     if (linked || it->is_symlink(entry_error)) {
       if (!stays_inside(it->path(), repo)) continue;

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "hub/cache.h"
 #include "hub/content_hash.h"
 #include "hub/digest.h"
@@ -127,15 +128,20 @@ void copy_snapshot(const fs::path& snapshot, const fs::path& staging, bool hard_
   fs::remove_all(staging, error);
   make_folders(staging);
   const fs::path repo = fs::canonical(snapshot.parent_path().parent_path());
-  for (const auto& entry : fs::recursive_directory_iterator(snapshot)) {
-    const fs::path to = staging / entry.path().lexically_relative(snapshot);
-    if (fs::is_directory(entry.symlink_status())) {
+  for (fs::recursive_directory_iterator it(snapshot), end; it != end; ++it) {
+    check_nesting(it);
+    const fs::path to = staging / it->path().lexically_relative(snapshot);
+    if (is_side_file(it->path().filename().string())) {
+      it.disable_recursion_pending();
+      continue;
+    }
+    if (fs::is_directory(it->symlink_status())) {
       make_folders(to);
       continue;
     }
-    const fs::path real = fs::canonical(entry.path(), error);
+    const fs::path real = fs::canonical(it->path(), error);
     if (error || !fs::is_regular_file(real) || !is_within(real, repo)) {
-      throw Error(ErrorKind::bad_model, fmt::format("{} leads to no file of its repository", entry.path().string()));
+      throw Error(ErrorKind::bad_model, fmt::format("{} leads to no file of its repository", it->path().string()));
     }
     copy_one(real, to, hard_links);
   }

@@ -93,13 +93,15 @@ struct Found {
   bool is_link = false;
 };
 
-/// Every file and link of the workspace but the excluded, sorted by path; none when a folder cannot be read.
+/// Every file and link of the workspace but the excluded, sorted by path; none when a folder cannot be read or is
+/// nested too deep.
 std::optional<std::vector<Found>> walk(const fs::path& root, const std::vector<std::string>& exclusions) {
   std::vector<Found> found;
   std::error_code error;
   fs::recursive_directory_iterator it(root, error);
   for (const fs::recursive_directory_iterator end; !error && it != end; it.increment(error)) {
     struct stat info{};
+    if (it.depth() >= kMaxNesting) return std::nullopt;
     if (lstat(it->path().c_str(), &info) != 0) return std::nullopt;
     const bool folder = S_ISDIR(info.st_mode);
     if (is_excluded(it->path().filename().string(), folder, exclusions)) {

@@ -60,4 +60,10 @@ FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash,
   return hashes;
 }
 
+FileHashes hash_bytes(std::string_view bytes) {
+  Digest content(Digest::Kind::sha256), git(Digest::Kind::sha1);
+  git.add(fmt::format("blob {}", bytes.size())).add({"\0", 1}).add(bytes);
+  return {bytes.size(), content.add(bytes).hex(), git.hex()};
+}
+
 }  // namespace mlxk

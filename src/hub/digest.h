@@ -35,4 +35,7 @@ struct FileHashes {
 FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash,
                      const std::function<void(uint64_t)>& on_bytes = {});
 
+/// The same of bytes in memory.
+FileHashes hash_bytes(std::string_view bytes);
+
 }  // namespace mlxk

@@ -252,10 +252,10 @@ class Download {
       const std::string problem = without_token(stream.problem(response), hub_.settings());
       if (!backoff.next(response, wait)) {
         throw Error(ErrorKind::network, fmt::format("{}: {}", job.file->path, problem),
-                    "what has come is kept: pull again to go on");
+                    "what was downloaded is kept; run it again to continue");
       }
       note(fmt::format("{}: {}; again in {:.1f} s", job.file->path, problem, static_cast<double>(wait.count()) / 1000));
-      if (response.status == 429 || response.status == 503) put_off(wait);
+      if (retry_after(response).count() > 0) put_off(wait);
       wait_for(wait, [this] { return cancelled(); });
     }
     bool last;
@@ -317,7 +317,13 @@ class Download {
   /// The hub asked for a pause: all workers take it.
   void put_off(std::chrono::milliseconds wait) {
     const std::lock_guard lock(mutex_);
+    const auto before = std::max(not_before_, Clock::now());
     not_before_ = std::max(not_before_, Clock::now() + wait);
+    paused_ += not_before_ - before;
+    if (paused_ > kLongestAskedWait) {
+      throw Error(ErrorKind::network, "the hub asks to wait again and again",
+                  "what was downloaded is kept: pull again later");
+    }
   }
   void wait_for_turn() {
     Clock::time_point until;
@@ -345,7 +351,8 @@ class Download {
   std::atomic<bool> stop_ = false;
   std::atomic<uint64_t> received_ = 0, at_hand_ = 0;
   std::exception_ptr error_;
-  Clock::time_point not_before_{};
+  Clock::time_point not_before_{};  // the hub asked for a pause until then
+  Clock::duration paused_{};        // in all
   std::vector<std::string> finished_, notes_;
 };
 

@@ -136,7 +136,7 @@ bool FileStream::complete() const {
 std::string FileStream::problem(const HttpReply& response) const {
   if (!problem_.empty()) return problem_;
   if (!response.failure.empty()) return response.failure;
-  if (!response.ok()) return fmt::format("{} answers {}", response.host, response.status);
+  if (!response.ok()) return fmt::format("{} answers {}{}", response.host, response.status, asked_wait(response));
   return fmt::format("{} ended too early", response.host);
 }
 

@@ -46,7 +46,7 @@ bool hub_flag(const Json& entry, std::string_view key) {
 }
 
 HubClient::HubClient(HubSettings settings, std::function<bool()> cancelled)
-    : settings_(std::move(settings)), cancelled_(std::move(cancelled)) {
+    : settings_(std::move(settings)), cancelled_(std::move(cancelled)), backoff_(settings_.tries) {
   if (settings_.offline) {
     throw Error(ErrorKind::unavailable, "HF_HUB_OFFLINE is set: no connection to the hub is made",
                 "unset it to go online");
@@ -71,12 +71,12 @@ HttpCall HubClient::file_request(const HubRepo& repo, const HubFile& file) const
 }
 
 HttpReply HubClient::send(const HttpCall& request) {
-  Backoff backoff(settings_.tries);
+  backoff_.reset();
   for (;;) {
     HttpReply response = http_.send(request);
     if (response.cancelled) throw Error(ErrorKind::cancelled, "interrupted");
     std::chrono::milliseconds wait{};
-    if (is_worth_retrying(response) && backoff.next(response, wait)) {
+    if (is_worth_retrying(response) && backoff_.next(response, wait)) {
       if (!wait_for(wait, cancelled_)) throw Error(ErrorKind::cancelled, "interrupted");
       continue;
     }
@@ -111,8 +111,8 @@ void HubClient::refuse(const HttpReply& response, const std::string& name, const
                 said.empty() ? std::string(anonymous ? "" : "the hub does not accept this token for it")
                              : "the hub says: " + said);
   }
-  throw Error(ErrorKind::network,
-              fmt::format("{} answers {}{}", response.host, response.status, said.empty() ? "" : ": " + said));
+  throw Error(ErrorKind::network, fmt::format("{} answers {}{}{}", response.host, response.status, asked_wait(response),
+                                              said.empty() ? "" : ": " + said));
 }
 
 HubRepo HubClient::repo(const std::string& name, const std::string& revision) {

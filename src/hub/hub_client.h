@@ -8,6 +8,7 @@
 
 #include "http/client.h"
 #include "hub/hub_settings.h"
+#include "hub/retry.h"
 #include "json/json.h"
 
 namespace mlxk {
@@ -72,6 +73,7 @@ class HubClient {
   HubSettings settings_;
   std::function<bool()> cancelled_;
   HttpClient http_;
+  Backoff backoff_;  // of all requests: what they are asked to wait counts together
 };
 
 /// The file names and hashes of a page of the hub's listing, added to `files`; throws bad_model for hostile ones.

@@ -22,14 +22,6 @@ std::string variable(std::initializer_list<const char*> names) {
   return {};
 }
 
-/// 1, ON, YES and TRUE in any case, as huggingface_hub has it.
-bool is_true(std::string value) {
-  for (char& c : value) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
-}
-
 template <class Number>
 Number positive(const char* name, Number otherwise) {
   const std::string text = variable({name});
@@ -42,10 +34,11 @@ Number positive(const char* name, Number otherwise) {
   return value;
 }
 
-/// A token goes into a header: no white space around it, nothing in it that would end the line. Its text is never
-/// shown.
+/// A token goes into a header. Line ends and white space around it are dropped, as huggingface_hub does; any other
+/// control character is refused. Its text is never shown.
 std::string clean_token(std::string token, std::string_view source) {
-  const auto space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+  std::erase_if(token, [](char c) { return c == '\r' || c == '\n'; });
+  const auto space = [](char c) { return c == ' ' || c == '\t'; };
   while (!token.empty() && space(token.back())) token.pop_back();
   token.erase(token.begin(), std::find_if_not(token.begin(), token.end(), space));
   const bool bad =
@@ -55,10 +48,10 @@ std::string clean_token(std::string token, std::string_view source) {
 }
 
 std::string find_token() {
-  const std::string given = variable({"HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN"});
-  if (!given.empty()) return clean_token(given, "HF_TOKEN");
-  const auto home = environment_path("HF_HOME").value_or(home_folder() / ".cache" / "huggingface");
-  const fs::path file = environment_path("HF_TOKEN_PATH").value_or(home / "token");
+  if (environment_flag("HF_HUB_DISABLE_IMPLICIT_TOKEN")) return {};
+  const std::string given = variable({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN"});
+  if (std::string token = clean_token(given, "HF_TOKEN"); !token.empty()) return token;
+  const fs::path file = environment_path("HF_TOKEN_PATH").value_or(hf_home() / "token");
   std::error_code error;
   if (!fs::is_regular_file(file, error)) return {};
   return clean_token(read_file(file, 4096), file.string());
@@ -73,7 +66,8 @@ HubSettings hub_settings() {
   if (!settings.endpoint.starts_with("http://") && !settings.endpoint.starts_with("https://")) {
     throw Error(ErrorKind::usage, "HF_ENDPOINT: not an http or https address");
   }
-  settings.offline = is_true(variable({"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}));
+  const bool has_own = !variable({"HF_HUB_OFFLINE"}).empty();
+  settings.offline = environment_flag(has_own ? "HF_HUB_OFFLINE" : "TRANSFORMERS_OFFLINE");
   settings.stall_seconds = positive("HF_HUB_DOWNLOAD_TIMEOUT", settings.stall_seconds);
   settings.answer_seconds = positive("HF_HUB_ETAG_TIMEOUT", settings.answer_seconds);
   settings.tries = positive("MLXK_PULL_TRIES", settings.tries);

@@ -17,9 +17,10 @@ struct HubSettings {
   uint64_t piece_bytes = uint64_t{64} << 20;        // of the ranges that a large file is fetched in
 };
 
-/// From the environment: HF_ENDPOINT; HF_TOKEN, HUGGINGFACE_HUB_TOKEN, HUGGING_FACE_HUB_TOKEN or the token file
-/// (HF_TOKEN_PATH, HF_HOME/token); HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE; HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT;
-/// MLXK_PULL_TRIES, MLXK_PULL_PIECE_BYTES. Throws usage for what makes no sense there.
+/// From the environment: HF_ENDPOINT; HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HUGGINGFACE_HUB_TOKEN or the token file
+/// (HF_TOKEN_PATH, hf_home()/token), none of them with HF_HUB_DISABLE_IMPLICIT_TOKEN; HF_HUB_OFFLINE,
+/// TRANSFORMERS_OFFLINE; HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT; MLXK_PULL_TRIES, MLXK_PULL_PIECE_BYTES. Throws
+/// usage for what makes no sense there.
 HubSettings hub_settings();
 
 /// `text` with every occurrence of the token replaced, for whatever a server said.

@@ -117,11 +117,14 @@ PullPlan plan_pull(HubClient& hub, const PullRequest& request) {
   }
   if (plan.repo.gated) hub.check_access(plan.repo, plan.files.front());
   const fs::path blobs = plan.repo_folder() / "blobs";
-  for (const auto& file : plan.files) plan.at_hand.push_back(bytes_at_hand(blobs, file));
-  for (const auto& file : distinct(plan.files)) {
-    plan.total_bytes += file.size;
-    plan.missing_bytes += file.size - bytes_at_hand(blobs, file);
+  for (const auto& file : plan.files) {
+    const bool placed = has_file(plan.repo_folder(), plan.repo.commit, file);
+    plan.at_hand.push_back(placed ? file.size : bytes_at_hand(blobs, file));
+    if (!placed) plan.needed.push_back(file);
   }
+  plan.needed = distinct(plan.needed);
+  for (const auto& file : distinct(plan.files)) plan.total_bytes += file.size;
+  for (const auto& file : plan.needed) plan.missing_bytes += file.size - bytes_at_hand(blobs, file);
   plan.free_bytes = free_bytes(fs::absolute(plan.cache));
   return plan;
 }
@@ -138,8 +141,7 @@ PullResult run_pull(const HubClient& hub, const PullPlan& plan, const DownloadOp
   make_folder(plan.locks());
   const PullMark mark(plan.locks());
   PullResult result;
-  result.received_bytes =
-      download_blobs(hub, plan.repo, distinct(plan.files), plan.repo_folder(), plan.locks(), options);
+  result.received_bytes = download_blobs(hub, plan.repo, plan.needed, plan.repo_folder(), plan.locks(), options);
   result.snapshot = write_snapshot(plan.repo_folder(), plan.locks(), plan.repo, plan.files, plan.all, plan.revision);
   return result;
 }

@@ -27,6 +27,7 @@ struct PullPlan {
   std::filesystem::path cache;
   std::vector<HubFile> all, files;  // of the repository; of those the chosen, both sorted by path
   std::vector<uint64_t> at_hand;    // bytes of each chosen file
+  std::vector<HubFile> needed;      // of the chosen, the contents that must be blobs, each once
   uint64_t total_bytes = 0;         // of the chosen files, equal contents once
   uint64_t missing_bytes = 0;       // of those not at hand
   uint64_t free_bytes = 0;          // of the cache's disk; 0: unknown

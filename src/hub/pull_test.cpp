@@ -163,10 +163,26 @@ TEST(Retry, HeedsTheServersWish) {
   EXPECT_EQ(retry_after(reply(429, {{"retry-after", "7"}})), milliseconds{7000});
   EXPECT_EQ(retry_after(reply(429, {{"RateLimit", "\"api\";r=0;t=55"}})), milliseconds{55000});
   EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"}})), milliseconds{0});
-  EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "Sun, 06 Nov 2094 08:49:37 GMT"}})), milliseconds{600'000});
-  EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "99999999999999999999"}})), milliseconds{600'000});
+  EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "Sun, 06 Nov 2094 08:49:37 GMT"}})), milliseconds{86'400'000});
+  EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "99999999999999999999"}})), milliseconds{86'400'000});
   EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "-5"}})), milliseconds{0});
   EXPECT_EQ(retry_after(reply(503, {{"Retry-After", "soon"}})), milliseconds{0});
+}
+
+TEST(Retry, WaitsAFewMinutesInAll) {
+  milliseconds wait{};
+  EXPECT_FALSE(Backoff(8).next(reply(429, {{"Retry-After", "3600"}}), wait)) << "longer than it is worth";
+  EXPECT_EQ(asked_wait(reply(429, {{"Retry-After", "3600"}})), " and asks to wait 3600 s");
+  EXPECT_EQ(asked_wait(reply(429, {})), "");
+  Backoff backoff(1000);
+  milliseconds all{0};
+  for (int i = 0; backoff.next(reply(503, {{"Retry-After", "50"}}), wait); ++i) {
+    all += wait;
+    backoff.reset();
+    ASSERT_LT(i, 10);
+  }
+  EXPECT_LE(all, kLongestAskedWait);
+  EXPECT_GE(all, milliseconds{100'000});
 }
 
 TEST(Retry, IsNoUseForARefusal) {

@@ -105,13 +105,16 @@ class Push {
     result_.created_branch = true;
   }
 
+  std::string read(const LocalFile& file, uint64_t offset, uint64_t size) const {
+    return file.content ? file.content->substr(offset, size) : read_range(request_.folder / file.path, offset, size);
+  }
+
   /// Asks which files go to the LFS store, and which not at all.
   void choose_modes() {
     for (size_t begin = 0; begin < files_.size(); begin += kFilesAtOnce) {
       Json files = Json::array();
       for (size_t i = begin; i < std::min(begin + kFilesAtOnce, files_.size()); ++i) {
-        const std::string sample =
-            read_range(request_.folder / files_[i].path, 0, std::min<uint64_t>(files_[i].size, kSampleBytes));
+        const std::string sample = read(files_[i], 0, std::min<uint64_t>(files_[i].size, kSampleBytes));
         files.push_back({{"path", files_[i].path}, {"sample", base64(sample)}, {"size", files_[i].size}});
       }
       const Json answer =
@@ -229,17 +232,23 @@ class Push {
 
   /// Sends bytes of a file to a signed address; returns the ETag.
   std::string put(const LocalFile& file, const std::string& address, uint64_t offset, uint64_t size) {
-    std::ifstream input(request_.folder / file.path, std::ios::binary);
+    std::ifstream input(request_.folder / file.path, std::ios::binary);  // not read where `content` stands for it
     HttpCall request;
     request.url = address;
     request.method = "PUT";
     request.upload_bytes = size;
     request.stall_seconds = hub_.settings().stall_seconds;
     request.on_upload = [&](uint64_t sent, char* buffer, size_t room) {
-      input.clear();
-      input.seekg(static_cast<std::streamoff>(offset + sent));
-      input.read(buffer, static_cast<std::streamsize>(std::min<uint64_t>(room, size - sent)));
-      const auto count = static_cast<size_t>(input.gcount());
+      const uint64_t wanted = std::min<uint64_t>(room, size - sent);
+      size_t count = 0;
+      if (file.content) {
+        count = file.content->copy(buffer, wanted, offset + sent);
+      } else {
+        input.clear();
+        input.seekg(static_cast<std::streamoff>(offset + sent));
+        input.read(buffer, static_cast<std::streamsize>(wanted));
+        count = static_cast<size_t>(input.gcount());
+      }
       if (progress_) progress_("sending " + file.path, done_ + sent + count, total_);
       return count;
     };
@@ -272,7 +281,8 @@ class Push {
             "\n";
         continue;
       }
-      const std::string content = read_file(request_.folder / file.path, kMaxRegularBytes);
+      const std::string content =
+          file.content ? *file.content : read_file(request_.folder / file.path, kMaxRegularBytes);
       if (Digest(Digest::Kind::sha256).add(content).hex() != file.sha256) {
         throw Error(ErrorKind::io, fmt::format("{} changed while it was pushed", file.path));
       }

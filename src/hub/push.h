@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct LocalFile {
   std::string path;  // relative, "/" between components
   uint64_t size = 0;
   std::string sha256, git_hash;
+  std::optional<std::string> content;  // that is pushed in place of the file's own, without paths of this machine
 };
 
 /// What a push will change; nothing has been sent.

@@ -8,15 +8,17 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "hub/cache.h"
 #include "hub/digest.h"
+#include "hub/local_paths.h"
 #include "hub/push.h"
 
 namespace mlxk {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kIgnored = {".git",        ".DS_Store", ".hfignore", ".gitignore",
+constexpr std::array<std::string_view, 6> kIgnored = {".git",        ".hfignore", ".gitignore",
                                                       "__pycache__", ".venv",     "venv"};
 
 std::vector<std::string> ignored_by(const fs::path& folder) {
@@ -38,6 +40,7 @@ std::vector<std::string> ignored_by(const fs::path& folder) {
 
 bool is_ignored(const fs::path& relative, const std::vector<std::string>& globs) {
   for (const auto& part : relative) {
+    if (is_side_file(part.string())) return true;
     if (std::find(kIgnored.begin(), kIgnored.end(), part.string()) != kIgnored.end()) return true;
   }
   return relative.extension() == ".pyc" || std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
@@ -65,6 +68,7 @@ std::vector<fs::path> files_to_push(const fs::path& folder) {
   const fs::path home = fs::canonical(folder);
   std::vector<fs::path> files;
   for (auto it = fs::recursive_directory_iterator(folder); it != fs::recursive_directory_iterator(); ++it) {
+    check_nesting(it);
     const fs::path relative = it->path().lexically_relative(folder);
     if (is_ignored(relative, globs)) {
       if (it->is_directory() && !it->is_symlink()) it.disable_recursion_pending();
@@ -102,11 +106,13 @@ PushPlan plan_push(HubClient& hub, const PushRequest& request, const PushProgres
   for (const auto& path : paths) {
     const auto known = remote.find(path.generic_string());
     const bool by_git_hash = known != remote.end() && known->second.sha256.empty();
-    const FileHashes hashes = hash_file(request.folder / path, by_git_hash, [&](uint64_t bytes) {
+    const auto on_bytes = [&](uint64_t bytes) {
       done += bytes;
       if (progress) progress("reading", done, total);
-    });
-    LocalFile local{path.generic_string(), hashes.size, hashes.sha256, hashes.git_hash};
+    };
+    auto content = without_local_paths(request.folder / path);
+    const FileHashes hashes = content ? hash_bytes(*content) : hash_file(request.folder / path, by_git_hash, on_bytes);
+    LocalFile local{path.generic_string(), hashes.size, hashes.sha256, hashes.git_hash, std::move(content)};
     if (known == remote.end()) {
       plan.added.push_back(std::move(local));
       continue;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "hub/locks.h"
 
 namespace mlxk {
@@ -25,7 +26,10 @@ Count count_below(const fs::path& path) {
   for (fs::recursive_directory_iterator it(path, fs::directory_options::skip_permission_denied, error), end;
        !error && it != end; it.increment(error)) {
     std::error_code ignored;
-    if (fs::is_directory(it->symlink_status(ignored))) continue;
+    if (fs::is_directory(it->symlink_status(ignored))) {
+      if (it.depth() + 1 >= kMaxNesting) it.disable_recursion_pending();
+      continue;
+    }
     ++count.files;
     if (!it->is_symlink(ignored) && it->is_regular_file(ignored)) count.bytes += it->file_size(ignored);
   }
@@ -60,7 +64,7 @@ std::vector<std::string> snapshot_folders(const CachedRepo& repo) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator it(repo.path / "snapshots", error), end; !error && it != end; it.increment(error)) {
-    names.push_back(it->path().filename().string());
+    if (!is_side_file(it->path().filename().string())) names.push_back(it->path().filename().string());
   }
   return names;
 }
@@ -116,8 +120,8 @@ RepoUsage usage_of(const CachedRepo& repo) {
   std::error_code error;
   for (fs::directory_iterator it(blob_folder(repo), error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;
-    if (it->is_symlink(ignored) || !it->is_regular_file(ignored) || linked.count(it->path().filename().string()))
-      continue;
+    const std::string name = it->path().filename().string();
+    if (it->is_symlink(ignored) || !it->is_regular_file(ignored) || linked.count(name) || is_side_file(name)) continue;
     const uint64_t size = it->file_size(ignored);
     (is_partial(it->path()) ? usage.partials : usage.orphans).push_back(it->path());
     (is_partial(it->path()) ? usage.partial_bytes : usage.orphan_bytes) += size;

@@ -167,11 +167,17 @@ std::vector<ModelRef> list_models(std::string_view pattern) {
   if (is_path_spec(pattern)) {
     const fs::path path(pattern);
     std::error_code error;
-    if (is_workspace(path)) return {workspace_ref(path, path.string())};
+    // Of a relative pattern the folder's own name, as MLX Knife shows it.
+    const auto listed = [&](const fs::path& workspace) {
+      ModelRef ref = workspace_ref(workspace);
+      ref.display_name = path.is_absolute() ? ref.name : ref.path.filename().string();
+      return ref;
+    };
+    if (is_workspace(path)) return {listed(path)};
     const bool folder = fs::is_directory(path, error);
     const std::string prefix = folder ? "" : path.filename().string();
     for (const auto& child : workspaces_in(folder ? path : path.parent_path())) {
-      if (child.filename().string().starts_with(prefix)) models.push_back(workspace_ref(child, child.string()));
+      if (child.filename().string().starts_with(prefix)) models.push_back(listed(child));
     }
     return models;
   }

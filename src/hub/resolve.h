@@ -14,10 +14,10 @@ struct ModelRef {
   std::filesystem::path path;  // the folder with config.json: a snapshot or a workspace
   std::string revision;        // 40-hex snapshot hash; empty for a workspace
   bool cached = true;          // false: a workspace or a plain folder
-  std::string display_name;    // of a listed workspace: its folder's name, or the path as the pattern has it
+  std::string display_name;  // of a listed workspace: its folder's name; its path where the pattern is an absolute one
 };
 
-/// Where the Hugging Face cache lies: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.
+/// Where the Hugging Face cache lies: HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else hf_home()/hub.
 std::filesystem::path hub_cache_dir();
 
 /// The one model that `spec` means (org/name, short name, part of a name, name@revision-or-hash-prefix, path,

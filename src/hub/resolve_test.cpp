@@ -240,13 +240,14 @@ TEST_F(ListModels, TakesAPathAsAWorkspaceAFolderOrAPrefix) {
   EXPECT_TRUE(names((root_ / "absent/x").string()).empty());
 }
 
-TEST_F(ListModels, ShowsWorkspacesAsThePatternWasWritten) {
+TEST_F(ListModels, ShowsWorkspacesByNameAndByPathWhereThePatternIsAbsolute) {
   const fs::path one = add_workspace("gemma-1");
   EXPECT_EQ(list_models("").front().display_name, "gemma-1");
   const fs::path before = fs::current_path();
   fs::current_path(workspaces_);
-  EXPECT_EQ(list_models("./gemma-").front().display_name, "./gemma-1");
-  EXPECT_EQ(list_models(".").front().display_name, "./gemma-1");
+  EXPECT_EQ(list_models("./gemma-").front().display_name, "gemma-1");
+  EXPECT_EQ(list_models(".").front().display_name, "gemma-1");
+  EXPECT_EQ(list_models("./gemma-1").front().display_name, "gemma-1");
   EXPECT_EQ(list_models(one.string()).front().display_name, one.string());
   fs::current_path(before);
 }

@@ -1,5 +1,7 @@
 #include "hub/retry.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -12,7 +14,7 @@ namespace mlxk {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kFirstWait{200}, kLongestWait{20'000}, kLongestRetryAfter{600'000};
+constexpr milliseconds kFirstWait{200}, kLongestWait{20'000}, kLongestRetryAfter{86'400'000};
 
 /// The seconds until an HTTP date ("Sun, 06 Nov 1994 08:49:37 GMT"); 0 when it is none or past.
 int64_t seconds_until(const std::string& date) {
@@ -40,6 +42,11 @@ milliseconds retry_after(const HttpReply& response) {
   return std::min(milliseconds{std::clamp<int64_t>(seconds, 0, 1'000'000) * 1000}, kLongestRetryAfter);
 }
 
+std::string asked_wait(const HttpReply& response) {
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after(response)).count();
+  return seconds > 0 ? fmt::format(" and asks to wait {} s", seconds) : "";
+}
+
 bool is_worth_retrying(const HttpReply& response) {
   if (response.cancelled) return false;
   if (!response.failure.empty()) return response.transient;
@@ -52,8 +59,10 @@ bool Backoff::next(const HttpReply& response, milliseconds& wait) {
   static thread_local std::minstd_rand random{std::random_device{}()};
   const auto longest = std::min(kFirstWait * (1 << std::min(used_ - 1, 10)), kLongestWait);
   wait = longest / 2 + longest * (random() % 1000) / 2000;
-  wait = std::max(wait, retry_after(response));
-  return true;
+  const milliseconds asked = retry_after(response);
+  asked_ += asked;
+  wait = std::max(wait, asked);
+  return asked_ <= kLongestAskedWait;
 }
 
 bool wait_for(milliseconds time, const std::function<bool()>& cancelled) {

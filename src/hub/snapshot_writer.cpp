@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/environment.h"
 #include "hub/locks.h"
 
 namespace mlxk {
@@ -47,22 +49,49 @@ fs::path link_target(const HubFile& file) {
   return up + "blobs/" + file.etag();
 }
 
-bool is_linked(const fs::path& folder, const HubFile& file) {
+/// A link to the blob, or the file itself, where links cannot be.
+bool is_placed(const fs::path& folder, const HubFile& file) {
   std::error_code error;
-  return fs::read_symlink(folder / file.path, error) == link_target(file) && !error;
+  const fs::path path = folder / file.path;
+  if (fs::symlink_status(path, error).type() != fs::file_type::regular) {
+    return fs::read_symlink(path, error) == link_target(file) && !error;
+  }
+  return fs::file_size(path, error) == file.size && !error;
 }
 
-/// Makes the link, in one step over whatever stands there.
-void make_link(const fs::path& folder, const HubFile& file) {
-  if (is_linked(folder, file)) return;
-  const fs::path link = folder / file.path;
-  std::error_code error;
-  make_folders(folder, fs::path(file.path).parent_path());
-  const fs::path temporary = folder / fs::path(file.path).parent_path() / ".mlxk-link";
-  fs::remove(temporary, error);
-  fs::create_symlink(link_target(file), temporary, error);
-  if (error) fail(link, error.value());
-  if (std::rename(temporary.c_str(), link.c_str()) != 0) fail(link, errno);
+/// Whether that is how a file system without symbolic links (exFAT, some network disks) refuses one.
+bool cannot_link(const std::error_code& error) {
+  return error == std::errc::operation_not_permitted || error == std::errc::operation_not_supported ||
+         error == std::errc::function_not_supported || error == std::errc::not_supported;
+}
+
+/// Makes a link to `file`'s blob at `temporary`. Where there are no links the blob moves there, as huggingface_hub has
+/// it; one that others need too is copied.
+void link_or_move(const fs::path& blob, const fs::path& temporary, const HubFile& file, bool needed_again) {
+  std::error_code error = std::make_error_code(std::errc::not_supported);
+  if (!environment_flag("HF_HUB_DISABLE_SYMLINKS")) fs::create_symlink(link_target(file), temporary, error);
+  if (!error) return;
+  if (!cannot_link(error)) fail(temporary, error.value());
+  error.clear();
+  needed_again ? static_cast<void>(fs::copy_file(blob, temporary, error)) : fs::rename(blob, temporary, error);
+  if (error) fail(temporary, error.value());
+}
+
+/// Brings `files` into `folder`, each in one step over whatever stands there. `shared`: other snapshots may need the
+/// blobs too.
+void place_files(const fs::path& blobs, const fs::path& folder, const std::vector<HubFile>& files, bool shared) {
+  std::map<std::string, size_t> needed;  // by how many files of this snapshot
+  for (const auto& file : files) ++needed[file.etag()];
+  for (const auto& file : files) {
+    if (is_placed(folder, file)) continue;
+    const fs::path path = folder / file.path;
+    make_folders(folder, fs::path(file.path).parent_path());
+    const fs::path temporary = path.parent_path() / ".mlxk-link";
+    std::error_code error;
+    fs::remove(temporary, error);
+    link_or_move(blobs / file.etag(), temporary, file, shared || --needed[file.etag()] > 0);
+    if (std::rename(temporary.c_str(), path.c_str()) != 0) fail(path, errno);
+  }
 }
 
 /// trees/<commit>.json in the form of huggingface_hub, which so knows what belongs to the snapshot without asking the
@@ -102,6 +131,19 @@ bool is_unchanged(const fs::path& path, const std::string& content) {
   }
 }
 
+void write_records(const fs::path& repo_folder, const HubRepo& repo, const std::vector<HubFile>& all,
+                   const std::string& revision) {
+  write_tree(repo_folder, repo.commit, all);
+  if (!revision.empty() && !is_unchanged(repo_folder / "refs" / revision, repo.commit)) {
+    write_ref(repo_folder, revision, repo.commit);
+  }
+}
+
+/// Where a new snapshot is made.
+fs::path staging_folder(const fs::path& repo_folder, const std::string& commit) {
+  return repo_folder / (".mlxk-snapshot-" + commit);
+}
+
 }  // namespace
 
 fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, const HubRepo& repo,
@@ -109,40 +151,51 @@ fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, cons
                         const std::string& revision) {
   const FileLock lock = wait_for_lock(locks / "mlxk-snapshot.lock", [] { return false; });
   const fs::path snapshot = repo_folder / "snapshots" / repo.commit;
+  const fs::path blobs = repo_folder / "blobs";
   for (const auto& file : files) {
     std::error_code error;
-    if (!fs::exists(repo_folder / "blobs" / file.etag(), error)) {
+    if (!has_file(repo_folder, repo.commit, file) && !fs::exists(blobs / file.etag(), error)) {
       throw Error(ErrorKind::io, fmt::format("{} disappeared from the cache while {} was pulled", file.path, repo.name),
                   "was the model removed meanwhile? pull it again");
     }
   }
   make_folder(snapshot.parent_path());
   std::error_code error;
-  if (fs::exists(snapshot, error)) {
-    for (const auto& file : files) make_link(snapshot, file);
-  } else {
-    const fs::path temporary = repo_folder / ".mlxk-snapshot";  // what a killed process left
-    fs::remove_all(temporary, error);
-    make_folder(temporary);
-    for (const auto& file : files) make_link(temporary, file);
-    if (std::rename(temporary.c_str(), snapshot.c_str()) != 0) {
-      if (errno != EEXIST && errno != ENOTEMPTY) fail(snapshot, errno);
-      for (const auto& file : files) make_link(snapshot, file);  // another program was quicker
-      fs::remove_all(temporary, error);
+  bool shared = false;
+  for (fs::directory_iterator it(snapshot.parent_path(), error), end; !error && it != end; it.increment(error)) {
+    shared = shared || it->path() != snapshot;
+  }
+  if (!fs::exists(snapshot, error)) {
+    // What a killed process left there is of the same commit, so it may stay.
+    const fs::path staging = staging_folder(repo_folder, repo.commit);
+    make_folder(staging);
+    place_files(blobs, staging, files, shared);
+    if (std::rename(staging.c_str(), snapshot.c_str()) == 0) {
+      write_records(repo_folder, repo, all, revision);
+      return snapshot;
     }
+    if (errno != EEXIST && errno != ENOTEMPTY) fail(snapshot, errno);
+    fs::remove_all(staging, error);  // another program was quicker
   }
-  write_tree(repo_folder, repo.commit, all);
-  if (!revision.empty() && !is_unchanged(repo_folder / "refs" / revision, repo.commit)) {
-    write_ref(repo_folder, revision, repo.commit);
-  }
+  place_files(blobs, snapshot, files, shared);
+  write_records(repo_folder, repo, all, revision);
   return snapshot;
 }
 
 bool is_written(const fs::path& repo_folder, const HubRepo& repo, const std::vector<HubFile>& files,
                 const std::string& revision) {
   const fs::path snapshot = repo_folder / "snapshots" / repo.commit;
-  return std::all_of(files.begin(), files.end(), [&](const HubFile& file) { return is_linked(snapshot, file); }) &&
+  return std::all_of(files.begin(), files.end(), [&](const HubFile& file) { return is_placed(snapshot, file); }) &&
          (revision.empty() || is_unchanged(repo_folder / "refs" / revision, repo.commit));
+}
+
+bool has_file(const fs::path& repo_folder, const std::string& commit, const HubFile& file) {
+  for (const fs::path& folder : {repo_folder / "snapshots" / commit, staging_folder(repo_folder, commit)}) {
+    std::error_code error;
+    if (fs::symlink_status(folder / file.path, error).type() == fs::file_type::regular && is_placed(folder, file))
+      return true;
+  }
+  return false;
 }
 
 std::vector<HubFile> recorded_tree(const fs::path& repo_folder, const std::string& commit) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "hub/content_hash.h"
 #include "hub/digest.h"
 #include "hub/repo_id.h"
@@ -23,13 +24,17 @@ struct Found {
 };
 
 /// The files below `folder` by relative path, links followed: that is how a model is read. A link that leads nowhere is
-/// not one.
+/// not one, nor is a side file.
 std::map<std::string, Found> files_below(const fs::path& folder) {
   std::map<std::string, Found> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+  for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {
+    check_nesting(it);
     std::error_code error;
-    if (!entry.is_regular_file(error)) continue;
-    files[entry.path().lexically_relative(folder).generic_string()] = {entry.path(), entry.file_size(error)};
+    if (is_side_file(it->path().filename().string())) {
+      it.disable_recursion_pending();
+    } else if (it->is_regular_file(error)) {
+      files[it->path().lexically_relative(folder).generic_string()] = {it->path(), it->file_size(error)};
+    }
   }
   return files;
 }
@@ -53,11 +58,12 @@ std::string difference(const HubFile& expected, const FileHashes& actual) {
 std::vector<HubFile> recorded_files(const ModelRef& cached) {
   std::vector<HubFile> files = recorded_tree(cached.path.parent_path().parent_path(), cached.revision);
   if (!files.empty()) return files;
-  for (const auto& entry : fs::recursive_directory_iterator(cached.path)) {
+  for (fs::recursive_directory_iterator it(cached.path), end; it != end; ++it) {
+    check_nesting(it);
     std::error_code error;
-    if (!entry.is_symlink(error)) continue;
-    const std::string blob = fs::read_symlink(entry.path(), error).filename().string();
-    HubFile file{.path = entry.path().lexically_relative(cached.path).generic_string()};
+    if (!it->is_symlink(error)) continue;
+    const std::string blob = fs::read_symlink(it->path(), error).filename().string();
+    HubFile file{.path = it->path().lexically_relative(cached.path).generic_string()};
     if (!is_hex(blob)) continue;
     if (blob.size() == 64) {
       file.sha256 = blob;

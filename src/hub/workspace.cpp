@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "hub/environment.h"
 
 namespace mlxk {
@@ -24,7 +25,7 @@ std::vector<fs::path> workspaces_in(const fs::path& folder) {
   std::vector<fs::path> found;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (is_workspace(it->path())) found.push_back(it->path());
+    if (!is_side_file(it->path().filename().string()) && is_workspace(it->path())) found.push_back(it->path());
   }
   std::sort(found.begin(), found.end());
   return found;

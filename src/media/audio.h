@@ -12,9 +12,9 @@ namespace mlxk {
 
 constexpr uint64_t kAudioBytes = uint64_t{50} << 20;  // a recording may have, unless more is asked for
 
-/// A recording in WAV (PCM, float, A-law, µ-law), FLAC, MP3, AAC (LC; bare or in MP4), Vorbis or Opus (in Ogg, WebM and
-/// Matroska) as mono samples of 16 kHz, decoded as they are read. Memory does not grow with it, but for an MP4 that
-/// comes through a pipe: its index may stand at the end.
+/// A recording in WAV (PCM, float, A-law, µ-law), AIFF, FLAC, MP3, AAC (LC; bare or in MP4), Vorbis or Opus (in Ogg,
+/// WebM and Matroska) as mono samples of 16 kHz, decoded as they are read. Memory does not grow with it, but for an MP4
+/// that comes through a pipe: its index may stand at the end.
 class AudioSource : public SampleSource {
  public:
   /// Reads as far as the sound. Errors name `place`: invalid for more than `limit` bytes, for what is broken, cut off

@@ -173,15 +173,6 @@ TEST(Audio, PipeGivesWhatTheFileGives) {
   EXPECT_EQ(decode_pipe(wave.file()), decode(wave.file()));
 }
 
-TEST(Audio, LengthOfAWaveWrittenIntoAPipeIsNotBelieved) {
-  Wave wave;
-  wave.add_tone(300, 0.25);
-  for (const uint32_t size : {0xFFFFFFFFU, 0x7FFFFFFFU}) {
-    wave.extra = size - static_cast<uint32_t>(wave.data.size());
-    EXPECT_EQ(decode_pipe(wave.file()).size(), 4000U);
-  }
-}
-
 TEST(Audio, RewindsAFileAndNotAPipe) {
   Wave wave{.rate = 22050};
   wave.add_tone(300, 0.4);
@@ -203,7 +194,7 @@ TEST(Audio, RefusesWhatIsNoSound) {
   for (auto& byte : noise) byte = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
   EXPECT_THAT(refusal([&] { decode(noise); }), HasSubstr("[clip] "));
   Bytes text(5000, 'a');
-  EXPECT_THAT(refusal([&] { decode(text); }), HasSubstr("neither WAV, FLAC, MP3, AAC, MP4, Ogg nor Matroska"));
+  EXPECT_THAT(refusal([&] { decode(text); }), HasSubstr("unknown audio format"));
   EXPECT_THAT(refusal([] { decode(Wave{}.file()); }), HasSubstr("there is no sound in it"));
 }
 

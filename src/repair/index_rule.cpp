@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "json/json.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_index.h"
@@ -13,14 +15,19 @@
 namespace mlxk {
 
 namespace {
-constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kIndex = kWeightIndexName;
 
 std::vector<fs::path> shards_in(const fs::path& folder) {
   std::vector<fs::path> shards;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
-    if (entry.path().extension() == ".safetensors" && name.front() != '.') shards.push_back(entry.path());
+    if (entry.path().extension() == ".safetensors" && name.front() != '.' && !is_side_file(name)) {
+      shards.push_back(entry.path());
+    }
   }
+  // Beside model*.safetensors others (consolidated*.safetensors) hold the same tensors once more.
+  const auto is_model = [](const fs::path& shard) { return shard.filename().string().starts_with("model"); };
+  if (std::any_of(shards.begin(), shards.end(), is_model)) std::erase_if(shards, std::not_fn(is_model));
   std::sort(shards.begin(), shards.end());
   return shards;
 }

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 #include "base/staged_folder.h"
 #include "hub/content_hash.h"
 #include "hub/workspace.h"
@@ -50,9 +51,11 @@ void copy_whole(const fs::path& from, const fs::path& to) {
 std::vector<fs::path> files_in(const fs::path& folder, bool top_only) {
   std::vector<fs::path> files;
   for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {
+    check_nesting(it);
     const auto name = it->path().filename().string();
-    if (it->is_directory() && (top_only || name.front() == '.')) it.disable_recursion_pending();
-    if (it->is_regular_file() && name != kSentinelName) files.push_back(it->path().lexically_relative(folder));
+    const bool side = is_side_file(name);
+    if (it->is_directory() && (top_only || side || name.front() == '.')) it.disable_recursion_pending();
+    if (it->is_regular_file() && !side && name != kSentinelName) files.push_back(it->path().lexically_relative(folder));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -75,7 +78,8 @@ Json sentinel(const RepairOptions& options) {
 RepairReport repair_model(const RepairOptions& options,
                           const std::function<void(const std::string&, int64_t, int64_t)>& progress) {
   if (!fs::is_directory(options.source)) {
-    throw Error(ErrorKind::not_found, fmt::format("{} is not a folder", options.source.string()));
+    throw Error(ErrorKind::not_found, fmt::format("{} {}", options.source.string(),
+                                                  fs::exists(options.source) ? "is not a folder" : "does not exist"));
   }
   if (!is_workspace(options.source)) {
     throw Error(ErrorKind::not_found, fmt::format("{} holds no config.json", options.source.string()));

@@ -14,7 +14,7 @@ namespace mlxk {
 namespace {
 using Bytes = std::span<const std::byte>;
 
-constexpr uint64_t kMaxEntries = 1 << 20;
+constexpr uint64_t kMaxEntries = 100'000;
 constexpr uint32_t kWide = 0xffffffff;  // the value stands in a zip64 field
 
 class Reader {

@@ -130,10 +130,16 @@ asio::awaitable<bool> Connection::serve_one() {
   }
   head.request.remote = remote_;
 
+  // What comes while the server drains is refused, and nobody waits for it.
   struct Active {
     ServerState& server;
-    explicit Active(ServerState& state) : server(state) { server.count_active(1); }
-    ~Active() { server.count_active(-1); }
+    const bool counted;
+    explicit Active(ServerState& state) : server(state), counted(!state.loop->draining) {
+      if (counted) server.count_active(1);
+    }
+    ~Active() {
+      if (counted) server.count_active(-1);
+    }
   } const active(server_);
 
   BodyPlan plan;
@@ -222,7 +228,7 @@ asio::awaitable<size_t> Connection::read_head(Refusal& refusal) {
       begun = true;
       deadline = Clock::now() + options.header_timeout;
     }
-    if (ended_ || broken_ || (in_.empty() && server_.loop->draining)) co_return 0;
+    if (ended_ || broken_ || (in_.empty() && server_.drained)) co_return 0;
     if (Clock::now() >= deadline) {
       if (begun) refusal = {408, "[head] did not arrive in time"};
       co_return 0;

@@ -25,6 +25,7 @@ struct ServerState {
   std::unique_ptr<asio::ssl::context> tls = nullptr;
   std::set<Connection*> connections = {};     // I/O thread only
   size_t body_room = options.max_body_bytes;  // for bodies that are arriving; I/O thread only
+  bool drained = false;                       // idle connections are closed; I/O thread only
   std::mutex mutex = {};
   std::condition_variable changed = {};
   size_t open = 0, active = 0;  // under the mutex

@@ -137,17 +137,19 @@ size_t HttpServer::active() const {
 bool HttpServer::drain(std::chrono::milliseconds patience) {
   auto& state = impl_->state;
   state.loop->draining = true;
+  std::unique_lock lock(state.mutex);
+  const bool complete = state.changed.wait_for(lock, patience, [&] { return state.active == 0; });
   bool told = false;
   state.loop->post([&] {
     impl_->stop_accepting();
+    state.drained = true;
     for (const auto& connection : impl_->all()) connection->notify();
     const std::lock_guard lock(state.mutex);
     told = true;
     state.changed.notify_all();
   });
-  std::unique_lock lock(state.mutex);
   state.changed.wait(lock, [&] { return told; });
-  return state.changed.wait_for(lock, patience, [&] { return state.active == 0; });
+  return complete;
 }
 
 }  // namespace mlxk

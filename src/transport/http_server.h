@@ -45,8 +45,9 @@ class HttpServer {
   /// Connections that are open, and requests that are being answered.
   size_t connections() const;
   size_t active() const;
-  /// Accepts no more, closes idle connections, and waits up to `patience` for the answers under way; false when some
-  /// were not complete by then.
+  /// Waits up to `patience` for the answers under way, then accepts no more and closes idle connections. Until then the
+  /// handler is asked as before, for it to refuse what is new; each answer ends its connection. False when some answers
+  /// were not complete in time.
   bool drain(std::chrono::milliseconds patience);
 
  private:

@@ -97,6 +97,19 @@ TEST(Limits, AnnouncedBodiesAreRefusedBeforeTheyAreRead) {
   EXPECT_TRUE(client.ended());
 }
 
+TEST(Limits, AChunkThatIsTooLargeIsRefusedByItsSize) {
+  TestHandler handler;
+  handler.limit = 10;
+  HttpServer server(any_port(), handler);
+  for (const char* chunks : {"b\r\n", "6\r\nabcdef\r\n5\r\n", "7fffffffffffffff\r\n", "ffffffffffffffff\r\n"}) {
+    RawClient client(server.port());
+    const auto answer =
+        client.ask(std::string("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n") + chunks);
+    EXPECT_EQ(answer.status, 413) << chunks;
+    EXPECT_THAT(answer.body, HasSubstr("[body] may have 10 bytes, got more")) << chunks;
+  }
+}
+
 TEST(Limits, AClientThatSendsTooMuchStillReadsWhy) {
   TestHandler handler;
   handler.limit = 10;

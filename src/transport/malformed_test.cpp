@@ -127,6 +127,15 @@ TEST_F(Malformed, TooMuchHead) {
   EXPECT_EQ(status_of(many + "\r\n"), 431);
 }
 
+TEST_F(Malformed, HeadersThatMayStandThereOnce) {
+  for (const char* name :
+       {"Content-Type", "content-type", "Authorization", "X-API-Key", "Origin", "Content-Encoding"}) {
+    const std::string line = std::string(name) + ": x\r\n";
+    EXPECT_EQ(status_of_head("Host: x\r\n" + line + line), 400) << name;
+    EXPECT_THAT(body_, HasSubstr("is there twice"));
+  }
+}
+
 TEST_F(Malformed, Chunks) {
   for (const char* body :
        {"xyz\r\n", "-1\r\n", "5 \r\nhello\r\n", "5\r\nhelloXXXX", "5\nhello\r\n0\r\n\r\n", "ffffffffffffffffff\r\n",

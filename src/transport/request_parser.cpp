@@ -6,6 +6,7 @@
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
+#include <functional>
 #include <utility>
 
 #include "base/error.h"
@@ -21,6 +22,8 @@ using http::field;
 
 constexpr size_t kMaxHeaders = 100;
 constexpr size_t kCollectAtOnce = 1 << 20;  // a length that is only announced reserves no more
+
+Refusal body_too_large(uint64_t limit) { return {413, fmt::format("[body] may have {} bytes, got more", limit)}; }
 
 // A body as Beast's parser wants it: hands the bytes on to a BodyTarget.
 struct TargetBody {
@@ -57,7 +60,7 @@ struct TargetBody {
     bool take(std::string_view bytes) {
       target_->size += bytes.size();
       if (target_->size > target_->limit) {
-        target_->refusal = {413, fmt::format("[body] may have {} bytes, got more", target_->limit)};
+        target_->refusal = body_too_large(target_->limit);
         return false;
       }
       try {
@@ -101,29 +104,32 @@ bool equals(std::string_view value, std::string_view lower) {
 
 Refusal bad(std::string message) { return {400, std::move(message)}; }
 
+// Headers that decide what a request may do or how its body is read: with two of them readers could disagree.
+constexpr const char* kOnce[] = {"Content-Length", "Transfer-Encoding", "Host",   "Content-Type",
+                                 "Authorization",  "X-API-Key",         "Origin", "Content-Encoding"};
+
 // What Beast does not mind: one length, one encoding, one host.
 Refusal check_framing(const HeaderList& headers, bool http10) {
+  for (const char* name : kOnce) {
+    if (count(headers, name) > 1) return bad(fmt::format("[{}] is there twice", name));
+  }
   const auto length = headers.find("Content-Length");
-  if (count(headers, "Content-Length") > 1) return bad("[Content-Length] is there twice");
   if (length && length->find_first_not_of("0123456789") != std::string_view::npos) {
     return bad("[Content-Length] must be a number");
   }
   if (const auto coding = headers.find("Transfer-Encoding")) {
     if (length) return bad("[Transfer-Encoding] must not stand beside Content-Length");
     if (http10) return bad("[Transfer-Encoding] is not of HTTP/1.0");
-    if (count(headers, "Transfer-Encoding") > 1) return bad("[Transfer-Encoding] is there twice");
     if (!equals(*coding, "chunked")) return {501, "[Transfer-Encoding] must be chunked"};
   }
-  const size_t hosts = count(headers, "Host");
-  if (hosts > 1) return bad("[Host] is there twice");
-  if (hosts == 0 && !http10) return bad("[Host] is missing");
+  if (!headers.find("Host") && !http10) return bad("[Host] is missing");
   return {};
 }
 
 Refusal check_extensions(const HeaderList& headers, const Target& target) {
   if (const auto coding = headers.find("Content-Encoding");
       coding && !coding->empty() && !equals(*coding, "identity")) {
-    return {415, "[Content-Encoding] must be identity"};
+    return {415, "[Content-Encoding] compressed bodies are not accepted"};
   }
   if (const auto expect = headers.find("Expect"); expect && !equals(*expect, "100-continue")) {
     return {417, "[Expect] must be 100-continue"};
@@ -170,6 +176,13 @@ struct RequestParser::Impl {
   http::request_parser<TargetBody> parser;
   BodyTarget* target = nullptr;
   Refusal refusal;
+  // A chunk that is too large is refused by its size, before its bytes come.
+  std::function<void(uint64_t, beast::string_view, beast::error_code&)> on_chunk_size =
+      [this](uint64_t bytes, beast::string_view, beast::error_code& ec) {
+        if (target->size <= target->limit && bytes <= target->limit - target->size) return;
+        target->refusal = body_too_large(target->limit);
+        ec = http::error::body_limit;
+      };
 };
 
 RequestParser::RequestParser() : impl_(std::make_unique<Impl>()) {}
@@ -222,6 +235,7 @@ void RequestParser::set_target(BodyTarget* target) {
   impl_->target = target;
   impl_->parser.get().body() = target;
   impl_->parser.eager(true);
+  impl_->parser.on_chunk_header(impl_->on_chunk_size);
 }
 
 size_t RequestParser::read_body(std::string_view bytes) {

@@ -72,14 +72,14 @@ class Fault:
 
 
 class Hub:
-    def __init__(self, token="hf_secret_of_the_tests", page=1000, tls=None):
+    def __init__(self, token="hf_secret_of_the_tests", page=1000, tls=None, address="127.0.0.1"):
         """`tls`: (certificate, key), files for servers that speak https."""
         self.repos, self.blobs, self.faults, self.log = {}, {}, [], []
         self.token, self.page = token, page
         self.lock = threading.Lock()
         self.tree_override = None  # function(entries) → entries, for hostile listings
-        self.servers = [Server(self, kind, tls) for kind in ("hub", "cdn")]
-        self.url, self.cdn = (f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}" for server in self.servers)
+        self.servers = [Server(self, kind, tls, address) for kind in ("hub", "cdn")]
+        self.url, self.cdn = (f"http{'s' if tls else ''}://{address}:{server.server_port}" for server in self.servers)
         for server in self.servers:
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -121,12 +121,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, hub, kind, tls):
+    def __init__(self, hub, kind, tls, address):
         self.hub, self.kind, self.tls = hub, kind, None
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*tls)
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__((address, 0), Handler)
 
     def finish_request(self, request, client_address):  # on the request's own thread
         if not self.tls:

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import subprocess
+import time
 import unittest
 
 from hub_case import HubTest, PROGRAM, model, safetensors
@@ -143,12 +144,30 @@ class Choice(HubTest):
     def test_a_model_that_lacks_files_is_completed_by_a_plain_pull(self):
         commit = self.hub.add("org/model", model())
         self.pull("org/model", "--exclude", "README.md")
-        data = self.run_json("pull", "org/model", "--json")["data"]
-        self.assertEqual((data["download_status"], data["message"]), (
-            "requires_confirmation",
-            "1 of its files are missing. Use --force-resume to attempt resume or 'mlxk rm' to delete."))
-        self.pull("org/model", "--force-resume")
+        _, err = self.pull("org/model")
+        self.assertIn("org/model: 1 of its files are missing; completing it\n", err)
         self.assert_pulled("org/model", commit, model())
+        self.assertIn("already exists", self.pull("org/model")[0])
+
+    def test_without_symbolic_links_the_files_themselves_stand_in_the_snapshot(self):
+        files = {**model(), "again.json": b'{"model_type": "llama"}'}
+        commit = self.hub.add("org/model", files)
+        env = {"HF_HUB_DISABLE_SYMLINKS": "1"}
+        self.pull("org/model", env=env)
+        self.assertEqual(self.files_in(self.snapshot("org/model", commit)), files)
+        for name in files:
+            self.assertFalse(os.path.islink(os.path.join(self.snapshot("org/model", commit), name)))
+        self.assertEqual(os.listdir(os.path.join(self.repo("org/model"), "blobs")), [])
+        asked = len(self.hub.requests("/resolve/"))
+        self.pull("org/model", "--force-resume", env=env)
+        self.pull("org/model", "--force-resume")
+        self.assertEqual(len(self.hub.requests("/resolve/")), asked, "nothing is fetched twice")
+        self.assertEqual(self.run_json("health", "org/model", "--json")["data"]["summary"]["healthy_count"], 1)
+        second = self.hub.add("org/model", {**files, "README.md": b"# anew\n"})
+        self.pull("org/model", "--force-resume")
+        self.pull("org/model@" + commit, "--force-resume", env=env)
+        self.assertEqual(self.files_in(self.snapshot("org/model", second)), {**files, "README.md": b"# anew\n"})
+        self.assertEqual(self.files_in(self.snapshot("org/model", commit)), files)
 
     def test_dry_run_writes_nothing(self):
         self.hub.add("org/model", model())
@@ -180,42 +199,32 @@ class Broken(HubTest):
         self.commit = self.hub.add("org/model", model())
         self.pull("org/model")
         os.remove(os.path.join(self.snapshot("org/model", self.commit), "config.json"))
-        self.message = "config.json missing. Use --force-resume to attempt resume or 'mlxk rm' to delete."
 
-    def test_asks_for_confirmation(self):
-        document = self.run_json("pull", "org/model", "--json")
-        self.assertEqual((document["status"], document["data"]["download_status"]), ("success", "requires_confirmation"))
-        self.assertEqual(document["data"]["message"], self.message)
-        self.assertEqual(self.pull("org/model", code=1), ("", f"pull: Error: {self.message}\n"))
-
-    def test_is_mended_with_force(self):
-        self.pull("org/model", "--force-resume")
+    def test_is_completed_without_being_asked(self):
+        out, err = self.pull("org/model")
+        self.assertIn("org/model: config.json missing; completing it\n", err)
+        self.assertIn("Downloaded to", out)
         self.assert_pulled("org/model", self.commit, model())
+
+    def test_is_completed_as_json(self):
+        document = self.run_json("pull", "org/model", "--json")
+        self.assertEqual((document["status"], document["data"]["download_status"]), ("success", "success"))
+        self.assert_pulled("org/model", self.commit, model())
+
+    def test_an_interrupted_pull_that_cannot_go_on_is_no_success(self):
+        document = self.run_json("pull", "org/model", "--json", code=1, env={"HF_HUB_OFFLINE": "1"})
+        self.assertEqual(document["status"], "error")
+        self.hub.fault("/api/models/", status=503, retry_after=3600, times=None)
+        begin = time.monotonic()
+        document = self.run_json("pull", "org/model", "--json", code=1)
+        self.assertIn("503 and asks to wait 3600 s", document["error"]["message"])
+        self.assertLess(time.monotonic() - begin, 60)
 
     def test_a_blob_of_the_wrong_length_is_fetched_again(self):
         blob = os.path.realpath(os.path.join(self.snapshot("org/model", self.commit), "model.safetensors"))
         with open(blob, "ab") as file:
             file.truncate(1000)
         self.pull("org/model", "--force-resume")
-        self.assert_pulled("org/model", self.commit, model())
-
-    def on_terminal(self, answer):
-        master, slave = pty.openpty()
-        process = subprocess.Popen([PROGRAM, "pull", "org/model"], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=self.env)
-        os.write(master, answer)
-        out, err = process.communicate(timeout=60)
-        os.close(master)
-        os.close(slave)
-        self.assertEqual(process.returncode, 0, err)
-        return out.decode(), err.decode()
-
-    def test_a_person_is_asked(self):
-        out, err = self.on_terminal(b"n\n")
-        self.assertIn(f"{self.message}\nResume download? [Y/n]: ", err)
-        self.assertEqual(out, "pull: org/model — the partial download is kept\n")
-        out, _ = self.on_terminal(b"\n")
-        self.assertIn("Downloaded to", out)
         self.assert_pulled("org/model", self.commit, model())
 
 

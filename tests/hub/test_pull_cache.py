@@ -51,7 +51,7 @@ class Killed(HubTest):
         """Pulls without faults; returns the bytes of weights asked for."""
         self.hub.faults.clear()
         self.hub.log.clear()
-        self.pull("org/model", "--force-resume")
+        self.pull("org/model")
         self.assert_pulled("org/model", self.commit, self.files)
         return self.asked()
 
@@ -61,13 +61,10 @@ class Killed(HubTest):
         self.wait_until(lambda: self.on_disk("org/model") > 400_000)
         self.interrupt(process)
         self.assertEqual(process.returncode, 130)
-        self.assertIn(b"pull: Error: interrupted\nwhat has come is kept", process.stderr.read())
+        self.assertIn(b"pull: Error: interrupted\nwhat was downloaded is kept", process.stderr.read())
         self.assert_nothing_visible("org/model")
         self.assertEqual(self.partials("org/model"), [self.weights + ".mlxk.incomplete"])
         self.assertEqual(self.run_json("list", "--json")["data"]["models"][0]["health"], "unhealthy")
-        document = self.run_json("pull", "org/model", "--json")
-        self.assertEqual(document["data"]["message"],
-                         "No snapshots found. Use --force-resume to attempt resume or 'mlxk rm' to delete.")
         self.assertLess(self.finish(), len(self.files["model.safetensors"]) - 100_000)
 
     def test_interrupt_as_json(self):
@@ -92,7 +89,7 @@ class Killed(HubTest):
         chance = random.Random(5)
         self.slow()
         for _ in range(12):
-            process = self.start("pull", "org/model", "--force-resume")
+            process = self.start("pull", "org/model")
             time.sleep(chance.uniform(0.005, 0.25))
             self.interrupt(process, signal.SIGKILL)
             self.assert_whole_or_nothing("org/model", self.commit)
@@ -109,7 +106,7 @@ class Killed(HubTest):
             time.sleep(chance.uniform(0, 0.06))
             self.interrupt(process, signal.SIGKILL)
             self.assert_whole_or_nothing(name, commit)
-            self.pull(name, "--force-resume")
+            self.pull(name, "--force-resume")  # for the ref, if that alone is missing
             self.assert_pulled(name, commit, self.files)
 
     def test_a_map_that_makes_no_sense_is_not_believed(self):

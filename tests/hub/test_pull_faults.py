@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 import unittest
@@ -96,12 +97,12 @@ class Network(HubTest):
         document = self.run_json("pull", "org/model", "--json", code=1, env={"MLXK_PULL_TRIES": "2"})
         self.assertEqual(document["error"]["type"], "download_failed")
         self.assertIn("model.safetensors: ", document["error"]["message"])
-        self.assertEqual(document["error"]["detail"], "what has come is kept: pull again to go on")
+        self.assertEqual(document["error"]["detail"], "what was downloaded is kept; run it again to continue")
         self.assert_nothing_visible("org/model")
         self.assertEqual(len(self.partials("org/model")), 1)
         self.hub.faults.clear()
         self.hub.log.clear()
-        self.pull("org/model", "--force-resume")
+        self.pull("org/model")
         self.assert_pulled("org/model", self.commit, model())
         self.assertLessEqual(len(self.starts()), 6)
 
@@ -167,6 +168,30 @@ class Lies(HubTest):
             self.hub.faults.clear()
             self.hub.fault("/resolve/", redirect=target, times=None)
             self.fails("redirects to what is no http address")
+
+    def test_redirect_to_where_cloud_machines_keep_their_credentials(self):
+        for target in ("http://169.254.169.254/latest", "http://[fe80::1]/x", "http://2852039166/"):
+            self.hub.faults.clear()
+            self.hub.fault("/resolve/", redirect=target, times=None)
+            self.fails("redirects to", "which is on this machine or link")
+
+    def test_redirect_to_this_machine_from_elsewhere(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: only to learn this machine's own address
+            address = probe.getsockname()[0]
+        if address.startswith("127."):
+            self.skipTest("this machine has no other address")
+        hub = Hub(address=address)
+        self.addCleanup(hub.close)
+        hub.add("org/model", model())
+        self.env["HF_ENDPOINT"] = hub.url
+        port = hub.cdn.rsplit(":", 1)[1]
+        for target in (f"http://127.0.0.1:{port}/x", f"http://localhost:{port}/x"):
+            hub.faults.clear()
+            hub.fault("/resolve/", redirect=target, times=None)
+            self.fails("which is on this machine or link")
+        hub.faults.clear()
+        self.pull("org/model")
 
     def test_redirect_without_end(self):
         self.hub.fault(r"/resolve/.*model", redirect="?again", times=None)

@@ -92,6 +92,26 @@ class Push(HubTest):
         self.push("--private", "--branch", "dev", "--create")
         self.assertEqual((self.on_hub("dev")["README.md"], self.on_hub()["README.md"]), (b"# dev\n", b"# a model\n"))
 
+    def test_paths_of_this_machine_stay_here(self):
+        sentinel = {"managed": True, "source_repo": "/home/me/secret.gguf", "operation": "convert", "n": 1}
+        config = {"model_type": "llama", "_name_or_path": "/home/me/secret", "text_config": {"name_or_path": "~/secret"}}
+        tokenizer = {"name_or_path": "org/base", "special_tokens_map_file": "/root/.cache/secret.json"}
+        names = {".mlxk_workspace.json": sentinel, "config.json": config, "tokenizer_config.json": tokenizer}
+        for name, document in names.items():
+            self.write(f"ws/{name}", json.dumps(document).encode())
+        self.create()
+        there = self.on_hub()
+        for name in names:
+            self.assertNotIn(b"secret", there[name])
+        self.assertEqual(json.loads(there[".mlxk_workspace.json"]), {"managed": True, "operation": "convert", "n": 1})
+        self.assertEqual(json.loads(there["config.json"]), {"model_type": "llama", "text_config": {}})
+        self.assertEqual(json.loads(there["tokenizer_config.json"]), {"name_or_path": "org/base"})
+        self.assertTrue(self.push("--private")["data"]["no_changes"])
+        sentinel["source_repo"] = "org/base"  # a name on the hub is no path
+        self.write("ws/.mlxk_workspace.json", json.dumps(sentinel).encode())
+        self.push("--private")
+        self.assertEqual(self.on_hub()[".mlxk_workspace.json"], json.dumps(sentinel).encode())
+
     def test_ignores_what_is_no_part_of_a_model(self):
         for path in [".git/config", "a/__pycache__/x.pyc", ".DS_Store", "venv/bin/x", "secret.key", "logs/1.txt"]:
             self.write(f"ws/{path}", b"x")

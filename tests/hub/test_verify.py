@@ -1,6 +1,7 @@
 """verify, lock files and pull --locked against a hub on loopback."""
 import json
 import os
+import shutil
 import unittest
 
 from hub_case import HubTest, model
@@ -39,8 +40,7 @@ class Verify(HubTest):
         self.assertEqual([path for path, state in states.items() if state == "wrong"], ["config.json", "model.safetensors"])
         done = self.run_program("verify", NAME)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("NOT as it should be", done.stdout.decode())
-        self.assertIn("2 ok, 2 wrong", done.stdout.decode())
+        self.assertIn("does not match the recorded hashes: 2 ok, 2 wrong", done.stdout.decode())
 
     def test_a_cache_of_another_program_is_verified_by_the_names_of_its_blobs(self):
         trees = os.path.join(self.repo(NAME), "trees")
@@ -48,6 +48,24 @@ class Verify(HubTest):
             os.remove(os.path.join(trees, name))
         self.damage("model.safetensors", b"short")
         self.assertEqual(self.states(NAME, code=1)["model.safetensors"], "wrong")
+
+    def test_what_health_calls_unhealthy_is_never_whole(self):
+        shutil.rmtree(os.path.join(self.repo(NAME), "trees"))  # as every program before that folder left it
+        self.assertIn("matches the recorded hashes: 4 files", self.run_program("verify", NAME).stdout.decode())
+        os.remove(os.path.join(self.snapshot(NAME, self.commit), "model.safetensors"))
+        cases = [("a torn snapshot", lambda: None, "No model weights found"),
+                 ("an empty folder of snapshots", lambda: shutil.rmtree(self.snapshot(NAME, self.commit)), "interrupted"),
+                 ("no snapshots", lambda: shutil.rmtree(os.path.join(self.repo(NAME), "snapshots")), "interrupted")]
+        for name, break_it, reason in cases:
+            break_it()
+            with self.subTest(name):
+                document = self.run_json("verify", NAME, "--json", code=1)
+                self.assertEqual(document["error"]["type"], "verification_failed")
+                self.assertFalse(document["data"]["verified"])
+                self.assertIn(reason, document["data"]["models"][0]["unhealthy"])
+                done = self.run_program("verify", NAME)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("unhealthy: ", done.stdout.decode())
 
     def test_a_missing_and_an_added_file_are_named(self):
         os.remove(os.path.join(self.snapshot(NAME, self.commit), "README.md"))
@@ -78,7 +96,7 @@ class Verify(HubTest):
         with open(lock, "w") as file:
             json.dump(document, file)
         out, err = self.pull("--locked", lock, code=1)
-        self.assertIn("is not what the lock file fixes", err)
+        self.assertIn("does not match the lock file", err)
         self.states("--lock", lock, code=1)
 
     def test_a_broken_lock_file_is_refused_by_place(self):

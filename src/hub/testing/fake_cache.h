@@ -82,7 +82,7 @@ class FakeCache : public ::testing::Test {
   fs::path root_, hub_, workspaces_;
 
  private:
-  static constexpr std::array kVariables = {"HF_HOME", "HF_HUB_CACHE", "MLXK_WORKSPACE_HOME"};
+  static constexpr std::array kVariables = {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "MLXK_WORKSPACE_HOME"};
   std::array<std::optional<std::string>, kVariables.size()> saved_;
 };
 

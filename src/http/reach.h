@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+struct sockaddr;
+
+namespace mlxk {
+
+/// How far an address reaches: this machine (127.0.0.0/8, ::1, and the unspecified address, which means it), this link
+/// (169.254.0.0/16, fe80::/10; cloud machines answer there with their credentials), or further.
+enum class Reach { loopback, link_local, further };
+
+Reach reach_of(const sockaddr& address);
+
+/// The same for a host that is written as an address, in any form that the resolver reads as one, or as "localhost";
+/// `further` for every other name, which is not looked up.
+Reach reach_of_host(std::string host);
+
+}  // namespace mlxk
