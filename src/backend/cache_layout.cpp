@@ -1,6 +1,5 @@
 #include "backend/cache_layout.h"
 
-#include <mlx/allocator.h>
 #include <mlx/ops.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/allocate.h"
 
 namespace mlxk {
 
@@ -24,7 +24,7 @@ mx::array in_order(const mx::array& x) {
 mx::array empty_array(const mx::Shape& shape, mx::Dtype type) {
   size_t bytes = mx::size_of(type);
   for (const auto length : shape) bytes *= static_cast<size_t>(length);
-  return mx::array(mx::allocator::malloc(bytes), shape, type);
+  return mx::array(allocate(bytes), shape, type);
 }
 
 }  // namespace

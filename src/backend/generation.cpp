@@ -78,15 +78,14 @@ class MlxSequence : public Sequence {
 };
 
 /// Null where it could not forget what it guessed.
-std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const Model& first,
-                                        const TextModelOptions& options) {
+std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const Model& first, const LoadOptions& options) {
   auto drafter = std::make_unique<Drafter>(std::move(model), first, options.draft_tokens, options.draft_always);
   return drafter->longest_text() > 0 ? std::move(drafter) : nullptr;
 }
 
 class MlxTextModel : public TextModel {
  public:
-  MlxTextModel(std::unique_ptr<Model> model, const TextModelOptions& options, const std::string& identity,
+  MlxTextModel(std::unique_ptr<Model> model, const LoadOptions& options, const std::string& identity,
                const std::function<std::unique_ptr<Model>()>& make_draft)
       : model_(std::move(model)),
         facts_{.model_type = model_->model_type(),
@@ -227,7 +226,7 @@ class MlxTextModel : public TextModel {
 
 }  // namespace
 
-std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const TextModelOptions& options,
+std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const LoadOptions& options,
                                            const std::string& identity,
                                            const std::function<std::unique_ptr<Model>()>& make_draft) {
   return std::make_unique<MlxTextModel>(std::move(model), options, identity, make_draft);

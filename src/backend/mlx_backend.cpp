@@ -1,5 +1,6 @@
 #include "backend/mlx_backend.h"
 
+#include <fmt/format.h>
 #include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
 #include <mlx/memory.h>
@@ -15,6 +16,7 @@
 
 #include "backend/generation.h"
 #include "backend/prefix_files.h"
+#include "backend/speech/transcriber.h"
 #include "base/error.h"
 #include "convert/convert.h"
 #include "cpu/features.h"
@@ -61,16 +63,22 @@ DeviceFacts MlxBackend::device() {
   return {mx::metal::is_available() ? "metal" : "cuda", mx::version(), ""};
 }
 
-std::unique_ptr<TextModel> MlxBackend::load_text(const std::filesystem::path& model_dir,
-                                                 const TextModelOptions& options, const ProgressSink& progress) {
-  const auto read = [&](const std::filesystem::path& folder) {
-    return load_model(folder, [&](int64_t done, int64_t total) {
-      if (progress) progress("loading", done, total);
-    });
+std::unique_ptr<EngineModel> MlxBackend::load(ModelKind kind, const std::filesystem::path& model_dir,
+                                              const LoadOptions& options, const ProgressSink& progress) {
+  const LoadProgress loading = [&](int64_t done, int64_t total) {
+    if (progress) progress("loading", done, total);
   };
-  std::function<std::unique_ptr<Model>()> read_draft;
-  if (!options.draft_dir.empty()) read_draft = [&] { return read(options.draft_dir); };
-  return make_text_model(read(model_dir), options, prefix_identity(model_dir), read_draft);
+  switch (kind) {
+    case ModelKind::text:
+    case ModelKind::vision: {
+      std::function<std::unique_ptr<Model>()> read_draft;
+      if (!options.draft_dir.empty()) read_draft = [&] { return load_model(options.draft_dir, loading); };
+      return make_text_model(load_model(model_dir, loading), options, prefix_identity(model_dir), read_draft);
+    }
+    case ModelKind::speech: return make_speech_model(load_speech_net(model_dir, loading));
+    case ModelKind::embedding: break;
+  }
+  throw Error(ErrorKind::unsupported, fmt::format("this engine has no {} models", name_of(kind)));
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {
@@ -80,6 +88,12 @@ ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressS
 void MlxBackend::rest() {
   mx::clear_cache();
   give_freed_blocks_back();
+}
+
+std::unique_ptr<TextModel> load_text(MlxBackend& backend, const std::filesystem::path& model_dir,
+                                     const LoadOptions& options) {
+  auto model = backend.load(ModelKind::text, model_dir, options, {});
+  return std::unique_ptr<TextModel>(&dynamic_cast<TextModel&>(*model.release()));
 }
 
 }  // namespace mlxk

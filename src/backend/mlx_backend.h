@@ -9,12 +9,14 @@ class MlxBackend : public Backend {
  public:
   MlxBackend();
   DeviceFacts device() override;
-  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
-                                       const ProgressSink& progress) override;
-  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& model_dir,
-                                           const ProgressSink& progress) override;
+  std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& model_dir, const LoadOptions& options,
+                                    const ProgressSink& progress) override;
   ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;
   void rest() override;
 };
+
+/// A text model by MlxBackend::load, where no worker stands between (benchmarks, tests).
+std::unique_ptr<TextModel> load_text(MlxBackend& backend, const std::filesystem::path& model_dir,
+                                     const LoadOptions& options = {});
 
 }  // namespace mlxk

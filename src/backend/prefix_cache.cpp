@@ -12,7 +12,7 @@ namespace mlxk {
 
 namespace {
 
-std::unique_ptr<PrefixFiles> open_files(const TextModelOptions& options, const std::string& identity) {
+std::unique_ptr<PrefixFiles> open_files(const LoadOptions& options, const std::string& identity) {
   if (options.prefix_cache_dir.empty() || options.prefix_cache_bytes == 0 || options.prefix_cache_disk_bytes == 0) {
     return nullptr;
   }
@@ -30,7 +30,7 @@ std::span<const int32_t> all_but_last(const std::vector<int32_t>& prompt) {
 
 }  // namespace
 
-PrefixCache::PrefixCache(const CacheLayout& layout, const TextModelOptions& options, const std::string& identity)
+PrefixCache::PrefixCache(const CacheLayout& layout, const LoadOptions& options, const std::string& identity)
     : layout_(layout),
       budget_(options.prefix_cache_bytes),
       files_(open_files(options, identity)),

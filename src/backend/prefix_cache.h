@@ -17,7 +17,7 @@ class PrefixCache {
  public:
   /// Of a model whose caches are as in `layout`, which must outlive it; `identity` tells it from others on disk. A
   /// folder that cannot be used is warned of and left alone.
-  PrefixCache(const CacheLayout& layout, const TextModelOptions& options, const std::string& identity);
+  PrefixCache(const CacheLayout& layout, const LoadOptions& options, const std::string& identity);
 
   /// Whether anything is kept at all.
   bool on() const { return budget_ > 0; }

@@ -97,13 +97,13 @@ class Prefixes : public testing::TestWithParam<Case> {
     if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
   }
   static std::unique_ptr<TextModel> model(uint64_t budget) {
-    TextModelOptions options;
+    LoadOptions options;
     options.prefix_cache_bytes = budget;
     return make_text_model(std::make_unique<SmallModel>(GetParam().kind.make, GetParam().has_state), options);
   }
   static std::unique_ptr<TextModel> model_on_disk(const fs::path& dir, const std::string& identity,
                                                   uint64_t disk_bytes) {
-    TextModelOptions options;
+    LoadOptions options;
     options.prefix_cache_bytes = kPlenty;
     options.prefix_cache_dir = dir;
     options.prefix_cache_disk_bytes = disk_bytes;
@@ -328,7 +328,7 @@ TEST_P(TrainedPrefixes, AnswersAreThoseWithoutAnythingKept) {
   const char* models = std::getenv("MLXK_TEST_MODELS");
   const auto folder = fs::path(models ? models : "") / GetParam();
   if (!models || !fs::exists(folder)) GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
-  TextModelOptions options;
+  LoadOptions options;
   options.prefix_cache_bytes = kPlenty;
   Pair pair{make_text_model(load_model(folder, {}), options), make_text_model(load_model(folder, {}))};
   const auto prompt = words(650, 40000, 1);

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/side_file.h"
 #include "cpu/features.h"
 #include "hub/digest.h"
 #include "kernels/cpu_op.h"
@@ -72,10 +73,11 @@ uint64_t head_sum(Header header, std::span<const int32_t> tokens) {
   return checksum(std::as_bytes(tokens), checksum(std::as_bytes(std::span(&header, 1))));
 }
 
-/// An open file; closed at the end.
+/// An open file; closed at the end. O_NONBLOCK: opening a FIFO that somebody planted must not hang.
 class File {
  public:
-  File(const fs::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600)) {}
+  File(const fs::path& path, int flags)
+      : fd_(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600)) {}
   ~File() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -207,6 +209,7 @@ std::string prefix_identity(const fs::path& model_dir) {
   std::vector<fs::path> files;
   std::error_code error;
   for (fs::directory_iterator it(model_dir, error), end; !error && it != end; it.increment(error)) {
+    if (is_side_file(it->path().filename().string())) continue;
     if (it->path().extension() == ".safetensors" || it->path().filename() == "config.json") files.push_back(it->path());
   }
   std::sort(files.begin(), files.end());
@@ -230,6 +233,7 @@ struct PrefixFiles::Writer {
   std::vector<std::string> used;  // files to be marked so
   uint64_t waiting_bytes = 0, total = 0;
   bool busy = false, closed = false;
+  mutable std::atomic<bool> warned = false;
   std::thread thread;
 
   void run() {
@@ -271,7 +275,11 @@ struct PrefixFiles::Writer {
     const auto space = fs::space(folder, error);
     Header header{};
     const uint64_t bytes = sizeof(header) + piece.tokens.size() * sizeof(int32_t) + piece.bytes->size;
-    if (error || space.available < kLeftFree + bytes || bytes > budget) return 0;
+    if (bytes > budget) return 0;
+    if (error || space.available < kLeftFree + bytes) {
+      warn(error ? "cannot be written to" : "is on a disk with less than a gigabyte left");
+      return 0;
+    }
     std::memcpy(header.magic, kMagic, sizeof(kMagic));
     std::memcpy(header.identity, identity.data(), sizeof(header.identity));
     std::memcpy(header.scope, piece.scope.data(), sizeof(header.scope));
@@ -293,8 +301,14 @@ struct PrefixFiles::Writer {
     if (whole) fs::rename(part, path, error);
     if (whole && !error) return bytes;
     fs::remove(part, error);
-    log::limited(log::Level::warn, "prefix files", fmt::format("[prefix cache] cannot write to {}", folder.string()));
+    warn("cannot be written to");
     return 0;
+  }
+
+  /// Once: a disk that is full or read-only mostly stays so.
+  void warn(const char* why) const {
+    if (warned.exchange(true)) return;
+    log::warn(fmt::format("[prefix cache] {} {}: prompts are kept in memory only", folder.string(), why));
   }
 };
 

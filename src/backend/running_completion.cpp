@@ -120,8 +120,13 @@ void RunningCompletion::take(const Sample& sample, const std::function<void(cons
   ended_ = last || std::find(eos.begin(), eos.end(), token) != eos.end();
   if (std::find(eos.begin(), eos.end(), token) != eos.end()) return sink(done(FinishReason::stop));
   sink(sample.event());
-  if (request_.constraint && !request_.constraint->accept(token)) {
-    return fail(fmt::format("token {} breaks the grammar", token), sink);
+  try {
+    if (request_.constraint && !request_.constraint->accept(token)) {
+      return fail(fmt::format("token {} breaks the grammar", token), sink);
+    }
+  } catch (const Error& e) {  // beyond a limit of the grammar's: this request's fault alone
+    ended_ = true;
+    return sink(FailedEvent{e.kind(), e.what()});
   }
   if (last) sink(done(FinishReason::length));
 }

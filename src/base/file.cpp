@@ -52,6 +52,12 @@ std::string read_file(const fs::path& path, uint64_t limit) {
   return content;
 }
 
+void check_nesting(const fs::recursive_directory_iterator& it) {
+  if (it.depth() < kMaxNesting) return;
+  throw Error(ErrorKind::bad_model, fmt::format("{} lies {} folders deep; at most {} are looked at",
+                                                it->path().string(), it.depth(), kMaxNesting));
+}
+
 void write_file_atomic(const fs::path& path, std::string_view content) {
   std::string temporary = path.string() + ".tmp.XXXXXX";
   Descriptor fd{mkstemp(temporary.data())};

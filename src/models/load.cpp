@@ -1,7 +1,6 @@
 #include "models/load.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -9,6 +8,7 @@
 #include "json/json.h"
 #include "models/registry.h"
 #include "models/weight_files.h"
+#include "probe/built_in.h"
 #include "probe/limits.h"
 
 namespace mlxk {
@@ -38,35 +38,35 @@ void read_ahead(const std::vector<std::shared_ptr<const MappedFile>>& files, con
   }
 }
 
-/// What config.json says of a model in `dir`; throws unsupported where nothing in `built_in` makes its model_type.
-template <class Maker>
+/// The configuration of a model in `dir`; throws unsupported where `find` knows no maker of its model_type.
+template <class Net>
 struct Opened {
-  Opened(const std::filesystem::path& dir, Maker (*find)(std::string_view),
-         const std::vector<std::string_view>& built_in) {
+  Opened(const std::filesystem::path& dir, Maker<Net> (*find)(std::string_view), ModelKind kind) {
     json = read_json(dir / "config.json");
     if (!json.is_object()) throw Error(ErrorKind::bad_model, "[config] config.json must be an object");
     check_config(json);
     type = Config(json, "config").text_or("model_type", "");
     make = find(type);
     if (make) return;
-    throw Error(ErrorKind::unsupported, fmt::format("[config] model_type '{}' is not built in", type),
-                fmt::format("built in are {}", fmt::join(built_in, ", ")));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("[config] model_type '{}' {}", type, built_in().refusal(kind, type)));
   }
 
   Json json;
   std::string type;
-  Maker make;
+  Maker<Net> make;
 };
 
 /// The model of `config`, with the weights in `dir` brought into memory.
-template <class Maker>
-auto make_with_weights(const std::filesystem::path& dir, const Config& config, Maker make,
-                       const LoadProgress& progress) {
+template <class Net>
+std::unique_ptr<Net> make_with_weights(const std::filesystem::path& dir, const Config& config, Maker<Net> make,
+                                       const LoadProgress& progress) {
   QuantizationConfig quantization(config);
   auto [tensors, files] = open_weights(weight_files(dir));
   Weights weights(std::move(tensors), std::move(quantization));
   auto model = make(config, weights);
   weights.check();
+  weights.quantization().check();
   read_ahead(files, progress);
   const uint64_t bytes = weights.evaluate(files.empty() ? progress : LoadProgress());
   model->set_weights(bytes, std::move(files));
@@ -76,12 +76,12 @@ auto make_with_weights(const std::filesystem::path& dir, const Config& config, M
 }  // namespace
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress) {
-  Opened opened(dir, find_maker, built_in_models());
+  Opened opened(dir, find_maker, ModelKind::text);
   return make_with_weights(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
 }
 
 std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, const LoadProgress& progress) {
-  Opened opened(dir, find_speech_maker, built_in_speech_models());
+  Opened opened(dir, find_speech_maker, ModelKind::speech);
   // Conversions by transformers keep this in a file of its own.
   const auto generation = dir / "generation_config.json";
   if (!opened.json.contains("alignment_heads") && std::filesystem::exists(generation)) {

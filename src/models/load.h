@@ -4,8 +4,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <string_view>
-#include <vector>
 
 #include "models/audio/speech_net.h"
 #include "models/model.h"
@@ -16,17 +14,10 @@ namespace mlxk {
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
 /// Reads config.json and the weight files in `dir`, each header validated first. Throws unsupported for an unknown
-/// model_type (the hint lists the known ones), bad_model naming key or tensor. On the worker thread.
+/// model_type (naming its nearest relatives), bad_model naming key or tensor. On the worker thread.
 std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress = {});
 
 /// The same for a speech model.
 std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, const LoadProgress& progress = {});
-
-/// Whether config.json's `model_type` is a text model's in models.inc.
-bool is_built_in(std::string_view model_type);
-
-/// The names in models.inc, sorted.
-std::vector<std::string_view> built_in_models();
-std::vector<std::string_view> built_in_speech_models();
 
 }  // namespace mlxk

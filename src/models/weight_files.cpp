@@ -2,15 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <set>
-
+#include "kernels/allocate.h"
 #include "mlx/allocator.h"
 #include "mlx/device.h"
 #include "mlx/io.h"
 #include "mlx/ops.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_index.h"
+#include "probe/weight_set.h"
 #include "tensor_archive/npz_file.h"
 
 namespace mlxk {
@@ -18,10 +17,6 @@ namespace mlxk {
 namespace fs = std::filesystem;
 
 namespace {
-
-// How weight files are called, the first kind that there is: MLX's examples (Whisper) have the last two.
-constexpr std::pair<const char*, const char*> kWeightNames[] = {
-    {"model", ".safetensors"}, {"weights", ".safetensors"}, {"weights", ".npz"}};
 
 mx::Dtype mlx_type(const fs::path& file, const TensorEntry& entry) {
   switch (entry.dtype) {
@@ -50,7 +45,7 @@ mx::Dtype mlx_type(const fs::path& file, const TensorEntry& entry) {
 /// How far behind a buffer's address libmlx's CPU allocator puts the data.
 std::ptrdiff_t buffer_offset() {
   static const std::ptrdiff_t offset = [] {
-    mx::allocator::Data sample = mx::allocator::malloc(1);
+    mx::allocator::Data sample = allocate(1);
     mx::allocator::Buffer buffer = sample.buffer();
     return static_cast<std::byte*>(buffer.raw_ptr()) - static_cast<std::byte*>(buffer.ptr());
   }();
@@ -98,26 +93,13 @@ void add_npz(const fs::path& path, std::vector<std::shared_ptr<const MappedFile>
 }  // namespace
 
 std::vector<fs::path> weight_files(const fs::path& dir) {
-  std::vector<fs::path> files;
-  fs::path index_path = dir / "model.safetensors.index.json";
-  if (fs::exists(index_path)) {
-    WeightIndex index = read_weight_index(index_path);
-    check_weight_index(index, dir);
-    std::set<std::string> shards;
-    for (const auto& [tensor, shard] : index.shard_of) shards.insert(shard);
-    for (const auto& shard : shards) files.push_back(dir / shard);
-    return files;
-  }
-  for (const auto& [stem, extension] : kWeightNames) {
-    std::error_code failed;
-    for (const auto& entry : fs::directory_iterator(dir, failed)) {
-      std::string name = entry.path().filename().string();
-      if (name.rfind(stem, 0) == 0 && entry.path().extension() == extension) files.push_back(entry.path());
-    }
-    std::sort(files.begin(), files.end());
-    if (!files.empty()) return files;
-  }
-  throw Error(ErrorKind::not_found, fmt::format("[weights] no model*.safetensors in {}", dir.string()));
+  const ModelFiles files(dir);
+  if (files.has(kWeightIndexName)) check_weight_index(read_weight_index(dir / kWeightIndexName), dir);
+  std::vector<fs::path> paths;
+  for (const ModelFile* file : weight_set(files)) paths.push_back(dir / file->path);
+  if (paths.empty())
+    throw Error(ErrorKind::not_found, fmt::format("[weights] no model*.safetensors in {}", dir.string()));
+  return paths;
 }
 
 WeightFiles open_weights(const std::vector<fs::path>& files) {

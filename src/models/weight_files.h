@@ -9,9 +9,8 @@
 
 namespace mlxk {
 
-/// The weight files of the model in `dir`: those that model.safetensors.index.json names, or every model*.safetensors,
-/// or else weights*.safetensors, or weights*.npz. Throws bad_model when the index names a path outside the folder,
-/// not_found when there is none.
+/// The weight files of the model in `dir` (weight_set()). Throws bad_model when the index names a path outside the
+/// folder or does not fit its shards, not_found when there is none.
 std::vector<std::filesystem::path> weight_files(const std::filesystem::path& dir);
 
 struct WeightFiles {

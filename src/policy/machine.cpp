@@ -1,6 +1,8 @@
 #include "policy/machine.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -123,13 +125,23 @@ Memory system_memory(const fs::path& root) {
 }
 #endif
 
+Memory address_space() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
+  uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const uint64_t used = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return {limit.rlim_cur, limit.rlim_cur > used ? limit.rlim_cur - used : 1};  // 1: known to have no room
+}
+
 Machine read_machine(const MachineSources& sources) {
   Machine machine;
   if (sources.gpu) {
     machine = {sources.gpu->total, sources.gpu->free, "GPU"};
   } else {
     const Memory system = system_memory(sources.root), cgroup = cgroup_memory(sources.root);
-    machine = {tighter(system.total, cgroup.total), tighter(system.free, cgroup.free), "system"};
+    machine = {tighter(tighter(system.total, cgroup.total), sources.address_space.total),
+               tighter(tighter(system.free, cgroup.free), sources.address_space.free), "system"};
   }
   if (sources.limit) {
     const auto limit = parse_bytes(*sources.limit);
@@ -147,6 +159,7 @@ Machine this_machine() {
   MachineSources sources;
   if (std::string_view(MLXK_BACKEND) == "cuda") sources.gpu = nvml_memory();
   if (const char* limit = std::getenv("MLXK_MEMORY_LIMIT")) sources.limit = limit;
+  sources.address_space = address_space();
   return read_machine(sources);
 }
 

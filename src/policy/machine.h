@@ -20,6 +20,7 @@ struct MachineSources {
   std::filesystem::path root = "/";  // proc/ and sys/ lie below it
   std::optional<Memory> gpu;         // of the first GPU, when the build runs there
   std::optional<std::string> limit;  // MLXK_MEMORY_LIMIT
+  Memory address_space;              // by RLIMIT_AS; 0: no limit
 };
 
 /// The machine that `sources` describe; throws usage for a bad limit.
@@ -27,6 +28,9 @@ Machine read_machine(const MachineSources& sources);
 
 /// RAM and what of it is available, by /proc/meminfo (sysctl on macOS).
 Memory system_memory(const std::filesystem::path& root);
+
+/// The address space that this process may have by RLIMIT_AS (`ulimit -v`), and what of it is left; 0: no limit.
+Memory address_space();
 
 /// The tightest memory limit of this process's cgroup and its parents, v1 or v2, and the least room below one; 0: none.
 Memory cgroup_memory(const std::filesystem::path& root);

@@ -1,9 +1,6 @@
 #include "policy/policy.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <algorithm>
 
 namespace mlxk {
 
@@ -14,9 +11,10 @@ constexpr int kBadRequest = 400, kInternalError = 500, kNotImplemented = 501, kI
 /// One engine as the table sees it.
 struct Engine {
   Route route;
-  std::string_view word;     // "Vision models": how messages name its models
+  std::string_view word;     // "Vision": how messages name its models
   const Runnable& runnable;  // what Probe says of the model
-  const std::vector<std::string_view>& built;
+  ModelKind kind;
+  const BuiltIn& built;
 };
 
 Decision block(int status, std::string type, std::string message) {
@@ -53,12 +51,10 @@ Decision allow(const ModelInfo& model, const Machine& machine, Route route) {
 
 /// Rows 0b, 1c, 2 and 3: the architecture is built in, and Probe found nothing against it.
 std::optional<Decision> not_runnable(const ModelInfo& model, const Engine& engine) {
-  const auto& built = engine.built;
-  if (!model.model_type.empty() && std::find(built.begin(), built.end(), model.model_type) == built.end()) {
-    const std::string list = built.empty() ? "none" : fmt::format("{}", fmt::join(built, ", "));
+  if (!model.model_type.empty() && !engine.built.has(engine.kind, model.model_type)) {
     return block(kNotImplemented, "missing_dependency",
-                 fmt::format("{} of architecture '{}' are not built in (model '{}'). Built in: {}.", engine.word,
-                             model.model_type, model.ref.name, list));
+                 fmt::format("{} model type '{}' of '{}' {}.", engine.word, model.model_type, model.ref.name,
+                             engine.built.refusal(engine.kind, model.model_type)));
   }
   if (!engine.runnable.ok) {
     return block(model.healthy ? kNotImplemented : kInternalError, "runtime_incompatible",
@@ -71,7 +67,7 @@ std::optional<Decision> not_runnable(const ModelInfo& model, const Engine& engin
 Decision decide_media(const ModelInfo& model, const Machine& machine, const Engine& engine, std::string_view why) {
   if (auto refused = not_runnable(model, engine)) return *refused;
   if (const std::string over = over_memory(model, machine); !over.empty()) {
-    return block(kInsufficientStorage, "insufficient_memory", fmt::format("{} {} {}", over, engine.word, why));
+    return block(kInsufficientStorage, "insufficient_memory", fmt::format("{} {} models {}", over, engine.word, why));
   }
   return allow(model, machine, engine.route);
 }
@@ -79,10 +75,7 @@ Decision decide_media(const ModelInfo& model, const Machine& machine, const Engi
 /// A text prompt alone: the text engine or nothing, also for a model that could see or hear.
 Decision decide_text(const ModelInfo& model, const Machine& machine, Context context, const Engine& engine) {
   if (model.is_embedding) {
-    return mismatch(model, context == Context::cli
-                               ? "is an embedding model — `mlxk run` does not support embeddings; use "
-                                 "`mlxk embed` instead."
-                               : "is an embedding model; use /v1/embeddings instead.");
+    return mismatch(model, "is an embedding model: it generates no text, and embeddings are not built in yet.");
   }
   if (model.audio_backend == AudioBackend::stt) {
     return mismatch(model, context == Context::cli
@@ -100,27 +93,14 @@ Decision decide_text(const ModelInfo& model, const Machine& machine, Context con
 
 }  // namespace
 
-const BuiltIn& built_in() {
-  static const BuiltIn names{{
-#define MLXK_TEXT_MODEL(name) #name,
-#include "models/models.inc"
-                             },
-                             {},
-                             {
-#define MLXK_SPEECH_MODEL(name) #name,
-#include "models/models.inc"
-                             }};
-  return names;
-}
-
 bool fits_memory(uint64_t bytes, const Machine& machine) {
   return machine.memory_bytes == 0 || bytes <= machine.memory_bytes / 10 * 7;
 }
 
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request, const BuiltIn& built) {
-  const Engine text{Route::text, "Text models", model.text, built.text};
-  const Engine vision{Route::vision, "Vision models", model.vision, built.vision};
-  const Engine speech{Route::speech, "Speech models", model.audio, built.speech};
+  const Engine text{Route::text, "Text", model.text, ModelKind::text, built};
+  const Engine vision{Route::vision, "Vision", model.vision, ModelKind::vision, built};
+  const Engine speech{Route::speech, "Speech", model.audio, ModelKind::speech, built};
   const bool images = request.has_images, audio = request.has_audio;
 
   // 0a–0d. Audio is never dropped in silence, not beside images either.

@@ -3,9 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "probe/built_in.h"
 #include "probe/model_info.h"
 
 namespace mlxk {
@@ -34,14 +33,6 @@ struct Decision {
   std::string error_type;  // capability_mismatch, missing_dependency, …
   std::string message;     // for warn and block
 };
-
-/// The architectures (config.json's model_type) that this build can run, by engine; sorted.
-struct BuiltIn {
-  std::vector<std::string_view> text, vision, speech;
-};
-
-/// The names of models.inc; loads no engine.
-const BuiltIn& built_in();
 
 /// Pure: the table of docs/architecture.md, first match wins.
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request,

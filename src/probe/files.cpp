@@ -3,12 +3,22 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "base/side_file.h"
 
 namespace mlxk {
 
 namespace {
 constexpr size_t kMaxFiles = 100'000;
+
+/// Whether a file's name says that a download of it was under way. A temporary copy beside the whole file does not.
+bool is_unfinished(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (name.starts_with("._")) return false;
+  if (name.find("partial") != name.npos) return true;
+  std::error_code error;
+  return path.extension() == ".tmp" && !fs::exists(fs::path(path).replace_extension(), error);
 }
+}  // namespace
 
 std::string_view ModelFile::name() const {
   const size_t slash = path.rfind('/');
@@ -21,10 +31,13 @@ ModelFiles::ModelFiles(fs::path folder) : folder_(std::move(folder)) {
   for (const fs::recursive_directory_iterator end; !error && it != end && files_.size() < kMaxFiles;
        it.increment(error)) {
     std::error_code entry_error;
-    if (!it->is_regular_file(entry_error)) {
+    const std::string name = it->path().filename().string();
+    const bool regular = it->is_regular_file(entry_error);
+    if (regular) unfinished_ = unfinished_ || is_unfinished(it->path());
+    if (is_side_file(name) || !regular) {
       // A workspace's own cache and version control are not the model's.
-      const std::string name = it->path().filename().string();
-      if (name == ".git" || name == ".hf_cache") it.disable_recursion_pending();
+      const bool skipped = is_side_file(name) || name == ".git" || name == ".hf_cache" || it.depth() + 1 >= kMaxNesting;
+      if (!regular && skipped) it.disable_recursion_pending();
       continue;
     }
     const uint64_t size = it->file_size(entry_error);

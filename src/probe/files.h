@@ -18,11 +18,12 @@ struct ModelFile {
   bool top_level() const { return path.find('/') == std::string::npos; }
 };
 
-/// What lies in a model's folder, looked up once: names and sizes, no content.
+/// What lies in a model's folder, looked up once: names and sizes, no content. Side files (base/side_file.h) are left
+/// out.
 class ModelFiles {
  public:
-  /// Walks `folder` without following links to folders; stops at 100,000 files. A broken link is no file. Never throws
-  /// for what it finds; an unreadable folder is empty.
+  /// Walks `folder` without following links to folders; stops at 100,000 files and 64 levels. A broken link is no file.
+  /// Never throws for what it finds; an unreadable folder is empty.
   explicit ModelFiles(std::filesystem::path folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -34,10 +35,13 @@ class ModelFiles {
   /// Whether a file of that name lies anywhere.
   bool has_anywhere(std::string_view name) const;
   uint64_t total_bytes() const;
+  /// Whether a file is there under the name of an unfinished download ("x.partial", or "x.tmp" without an x).
+  bool has_unfinished() const { return unfinished_; }
 
  private:
   std::filesystem::path folder_;
   std::vector<ModelFile> files_;
+  bool unfinished_ = false;
 };
 
 /// Weights by their name: *.safetensors, *.bin, *.gguf.

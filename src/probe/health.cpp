@@ -12,8 +12,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "probe/config_reader.h"
+#include "probe/json_scan.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_index.h"
+#include "probe/weight_set.h"
 
 namespace mlxk {
 
@@ -21,7 +23,7 @@ namespace {
 
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 constexpr std::string_view kPointerMark = "version https://git-lfs.github.com/spec/v1";
-constexpr std::array kWeightIndexes = {"model.safetensors.index.json", "pytorch_model.bin.index.json"};
+constexpr std::array kWeightIndexes = {kWeightIndexName, "pytorch_model.bin.index.json"};
 
 /// A problem, or nothing.
 using Problem = std::optional<std::string>;
@@ -140,11 +142,15 @@ std::optional<std::pair<int, int>> shard_numbers(std::string_view name) {
 }
 
 Problem check_unindexed(const ModelInfo& info, const ModelFiles& files) {
-  std::vector<const ModelFile*> weights, nested;
-  for (const auto& file : files.all()) {
-    // Whisper models of the first MLX format have no other weights.
-    const bool npz = info.audio_backend == AudioBackend::stt && file.path == "weights.npz";
-    if (npz || is_weight_file(file)) (file.top_level() ? weights : nested).push_back(&file);
+  // What is loaded counts; where nothing of that is there, whatever weights there are.
+  std::vector<const ModelFile*> weights = weight_set(files), nested;
+  // Whisper models of the first MLX format have no other weights; elsewhere an .npz is not a model's.
+  if (info.audio_backend != AudioBackend::stt)
+    std::erase_if(weights, [](const ModelFile* file) { return has_extension(*file, ".npz"); });
+  if (weights.empty()) {
+    for (const auto& file : files.all()) {
+      if (is_weight_file(file)) (file.top_level() ? weights : nested).push_back(&file);
+    }
   }
   if (weights.empty()) weights = nested;
 
@@ -165,29 +171,28 @@ Problem check_unindexed(const ModelInfo& info, const ModelFiles& files) {
   }
   if (!empty_shards.empty()) return fmt::format("Empty shards: {}", list_of(empty_shards));
   if (weights.empty()) return "No model weights found";
-  for (const auto& file : files.all()) {
-    if (has_extension(file, ".partial") || has_extension(file, ".tmp") || contains(file.name(), "partial")) {
-      return "Partial download marker detected";
-    }
-  }
+  if (files.has_unfinished()) return "Partial download marker detected";
   if (!empty_files.empty()) return fmt::format("Empty weight files: {}", list_of(empty_files));
   const bool sharded = std::any_of(weights.begin(), weights.end(), [](const ModelFile* file) {
     return has_extension(*file, ".safetensors") && shard_numbers(file->name());
   });
   if (sharded && *totals.begin() > 1) return "Safetensors index missing for sharded model";
-  std::vector<const ModelFile*> all;
-  for (const auto& file : files.all()) all.push_back(&file);
-  if (auto pointers = find_lfs_pointers(files, all)) return pointers;
+  std::vector<const ModelFile*> needed = weights;
+  for (const auto& file : files.all()) {
+    if (!is_weight_file(file)) needed.push_back(&file);
+  }
+  if (auto pointers = find_lfs_pointers(files, needed)) return pointers;
   return find_bad_header(files, weights);
 }
 
-/// A JSON file beside the weights: fine when absent.
-Problem check_json(const ModelFiles& files, std::string_view name, std::string_view broken, std::string_view wrong) {
+/// A JSON file beside the weights: fine when absent, and empty where `may_be_empty` says so.
+Problem check_json(const ModelFiles& files, std::string_view name, std::string_view broken, std::string_view wrong,
+                   bool may_be_empty) {
   if (!files.has(name)) return std::nullopt;
   try {
     const fs::path path = files.folder() / name;
     const Json value = parse_json(read_file(path, kMaxConfigBytes), path.string());
-    if (value.is_object() && !value.empty()) return std::nullopt;
+    if (value.is_object() && (may_be_empty || !value.empty())) return std::nullopt;
     return fmt::format("{} {}", name, wrong);
   } catch (const Error&) {
     return fmt::format("{} {}", name, broken);
@@ -200,12 +205,17 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
       return "Vision model missing preprocessor_config.json or processor_config.json";
     }
     for (const char* name : {"preprocessor_config.json", "processor_config.json"}) {
-      if (auto problem = check_json(files, name, "invalid JSON", "invalid")) return problem;
+      if (auto problem = check_json(files, name, "invalid JSON", "invalid", false)) return problem;
     }
   }
+  // What every run reads.
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json"}) {
+    if (auto problem = check_json(files, name, "contains invalid JSON", "exists but invalid", true)) return problem;
+  }
+  if (files.has("tokenizer.json") && !is_whole_json_object(files.folder() / "tokenizer.json")) {
+    return "tokenizer.json contains invalid JSON";
+  }
   if (!files.has("tokenizer_config.json")) return std::nullopt;
-  if (auto problem = check_json(files, "tokenizer_config.json", "contains invalid JSON", "exists but invalid"))
-    return problem;
   // SentencePiece and tiktoken models carry their vocabulary in a file of their own.
   const bool vocabulary = files.has("tokenizer.json") || files.has("tokenizer.model") ||
                           std::any_of(files.all().begin(), files.all().end(),
@@ -244,6 +254,7 @@ Health check_files(const ModelInfo& info, const ModelFiles& files) {
   };
   for (const char* index : kWeightIndexes) {
     const char* extension = index == kWeightIndexes[0] ? ".safetensors" : ".bin";
+    if (index != kWeightIndexes[0] && !weight_set(files).empty()) break;  // those are loaded instead
     if (files.has(index) && any(extension)) {
       return verdict(check_indexed(files, index, extension), "Multi-file model complete");
     }

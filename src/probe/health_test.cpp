@@ -54,9 +54,9 @@ TEST_F(HealthOf, Configurations) {
 
 TEST_F(HealthOf, RepositoriesWithoutASnapshot) {
   fs::remove_all(hub_ / "models--o--m/snapshots");
-  EXPECT_EQ(reason(), "No snapshots directory found");
+  EXPECT_EQ(reason(), "No snapshots found: a download was interrupted; `mlxk pull` continues it");
   fs::create_directories(hub_ / "models--o--m/snapshots");
-  EXPECT_EQ(reason(), "No snapshots found");
+  EXPECT_EQ(reason(), "No snapshots found: a download was interrupted; `mlxk pull` continues it");
   EXPECT_EQ(probe_model({"x", root_ / "gone", "", false}).health_reason, "Model path does not exist");
   fs::create_directories(root_ / "bare");
   EXPECT_EQ(probe_model({"x", root_ / "bare", "", false}).health_reason, "No config.json found in workspace");
@@ -128,6 +128,54 @@ TEST_F(HealthOf, SingleWeightFiles) {
   EXPECT_EQ(reason(), "Partial download marker detected");
 }
 
+TEST_F(HealthOf, SideFilesAreNeverWeightsOrConfiguration) {
+  const std::string apple_double("\0\5\x16\7\0\2\0\0Mac OS X", 16);
+  const auto litter = [&](const std::string& name) {
+    put("._" + name, apple_double);
+    put(name + "~", "{");
+    put(name + ".tmp", "{");
+  };
+  put("model.safetensors", tiny_safetensors());
+  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json"}) {
+    put(std::string("._") + name, apple_double);
+  }
+  litter("config.json");
+  litter("model.safetensors");
+  put("._model-00001-of-00002.safetensors", apple_double);
+  put(".DS_Store", apple_double);
+  put("Thumbs.db", "x");
+  put("desktop.ini", "[x]");
+  put("__MACOSX/._model.safetensors", apple_double);
+  EXPECT_EQ(reason(), "Model is healthy");
+  fs::remove(folder_ / "model.safetensors");
+  EXPECT_EQ(reason(), "No model weights found") << "nor do they stand in for weights";
+  put("model.safetensors", tiny_safetensors());
+  put("other.safetensors.tmp", "x");
+  EXPECT_EQ(reason(), "Partial download marker detected") << "there is no other.safetensors";
+}
+
+TEST_F(HealthOf, OfTwoSetsOfWeightsTheOneThatIsLoadedCounts) {
+  put("model.safetensors", tiny_safetensors());
+  put("consolidated-00001-of-00003.safetensors", kPointer);
+  put("pytorch_model-00001-of-00002.bin", "");
+  put("pytorch_model.bin.index.json", R"({"weight_map":{"a":"pytorch_model-00002-of-00002.bin"}})");
+  put("model.Q4_K_M.gguf", "");
+  EXPECT_EQ(reason(), "Model is healthy");
+  const ModelInfo info = probe_model({"x", folder_, "", false});
+  EXPECT_EQ(info.weight_bytes, tiny_safetensors().size());
+  put("model.safetensors", "");
+  EXPECT_EQ(reason(), "Empty weight files: model.safetensors") << "what is not loaded does not replace it";
+}
+
+TEST_F(HealthOf, FoldersThatLieTooDeepAreNotLookedAt) {
+  put("model.safetensors", tiny_safetensors());
+  fs::path deep = folder_;
+  for (int i = 0; i < 1200; ++i) deep /= "d";
+  std::error_code error;
+  fs::create_directories(deep, error);
+  EXPECT_EQ(reason(), "Model is healthy");
+}
+
 TEST_F(HealthOf, TruncatedSafetensorsNameTheFile) {
   const std::string whole = tiny_safetensors();
   put("model.safetensors", whole.substr(0, whole.size() - 3));
@@ -145,6 +193,33 @@ TEST_F(HealthOf, Tokenizers) {
   EXPECT_EQ(reason(), "tokenizer_config.json present but tokenizer.json missing");
   put("tokenizer.model", "spm");
   EXPECT_EQ(reason(), "Model is healthy") << "SentencePiece alone is enough";
+  put("tokenizer_config.json", "{}");
+  EXPECT_EQ(reason(), "Model is healthy") << "an empty object is an object";
+  for (const std::string broken : {"", "{", "[]", "null", R"({"a":1)", R"({"a":"x)", R"({"a":[1})", R"({"a":1}})",
+                                   R"({"a":1} {)", "{\"a\":\"\n\"}", "\0{}"}) {
+    put("tokenizer.json", broken);
+    EXPECT_EQ(reason(), "tokenizer.json contains invalid JSON") << broken;
+  }
+  put("tokenizer.json", R"( {"a\"}":[{"b":"]"},1.5e3,null]} )");
+  EXPECT_EQ(reason(), "Model is healthy");
+  for (const char* name : {"special_tokens_map.json", "generation_config.json"}) {
+    put(name, "{}");
+    EXPECT_EQ(reason(), "Model is healthy") << "what every run reads";
+    put(name, "{");
+    EXPECT_EQ(reason(), std::string(name) + " contains invalid JSON");
+    fs::remove(folder_ / name);
+  }
+}
+
+TEST_F(HealthOf, ReasonsNameFilesByTheirPlaceInTheFolder) {
+  put("model.safetensors", tiny_safetensors().substr(0, 40));
+  EXPECT_EQ(reason().find(root_.string()), std::string::npos) << reason();
+  EXPECT_TRUE(reason().starts_with("model.safetensors: ")) << reason();
+  put("model.safetensors.index.json", "{");
+  EXPECT_EQ(reason().find(root_.string()), std::string::npos) << reason();
+  fs::remove(folder_ / "model.safetensors.index.json");
+  put("config.json", std::string(100'000, '['));
+  EXPECT_EQ(reason().find(root_.string()), std::string::npos) << reason();
 }
 
 TEST_F(HealthOf, VisionModelsNeedTheirProcessor) {

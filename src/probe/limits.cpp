@@ -188,6 +188,18 @@ class Checker {
   }
 };
 
+/// Other tools' packings (awq, gptq, bitsandbytes …) are not read. MLX's own stands under `quantization`, which counts
+/// where both are there.
+void check_quant_method(const Json& config) {
+  const auto own = config.find("quantization"), other = config.find("quantization_config");
+  if ((own != config.end() && own->is_object()) || other == config.end() || !other->is_object()) return;
+  const auto method = other->find("quant_method");
+  if (method == other->end() || method->is_null() || *method == "mlx") return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("config.json: quantization_config.quant_method is {}, which is not built in", show(*method)),
+              "use a model in MLX format, or convert the one that it was made from");
+}
+
 }  // namespace
 
 void check_config(const Json& config) {
@@ -199,6 +211,7 @@ void check_config(const Json& config) {
                     show(*file)));
   }
   Checker().object(config, "", 1);
+  check_quant_method(config);
 }
 
 std::vector<std::string> config_notes(const Json& config) {

@@ -127,7 +127,8 @@ Json config_metadata(const ModelInfo& info, const Json& config) {
           {"vocab_size", number("vocab_size")},
           {"hidden_size", number("hidden_size")},
           {"num_attention_heads", number("num_attention_heads")},
-          {"num_hidden_layers", number("num_hidden_layers")}};
+          {"num_hidden_layers", number("num_hidden_layers")},
+          {"weight_bytes", info.weight_bytes}};
 }
 
 Json file_list(const ModelRef& ref) {

@@ -52,7 +52,7 @@ TEST_F(ModelEntries, AnUnhealthyModelGivesItsReason) {
   EXPECT_EQ(object["hash"], nullptr);
   EXPECT_EQ(object["health"], "unhealthy");
   EXPECT_EQ(object["runtime_compatible"], false);
-  EXPECT_EQ(object["reason"], "No snapshots directory found");
+  EXPECT_EQ(object["reason"], "No snapshots found: a download was interrupted; `mlxk pull` continues it");
 }
 
 TEST_F(ModelEntries, MetadataComesFromTheTextPartToo) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/model_kind.h"
 #include "hub/resolve.h"
 
 namespace mlxk {
@@ -30,7 +31,7 @@ struct ModelInfo {
   bool translates_to_english = false;
   AudioBackend audio_backend = AudioBackend::none;
   int64_t context_length = 0;  // 0: unknown
-  uint64_t weight_bytes = 0;   // sum of the weight files
+  uint64_t weight_bytes = 0;   // of the weight files that are loaded
   uint64_t size_bytes = 0;     // of all files
   std::string quantization;    // config's object as JSON text; empty: none
   bool config_valid = false;
@@ -39,6 +40,9 @@ struct ModelInfo {
   Runnable text, vision, audio, embedding;
   /// The first problem of the modality that the model is for; empty when it runs.
   std::string reason;
+
+  /// What the engine loads it as.
+  ModelKind load_kind() const;
 };
 
 /// Reads config.json, tokenizer and processor files and safetensors headers of `ref`; throws only io. Problems are

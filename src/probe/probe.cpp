@@ -11,6 +11,7 @@
 #include "probe/limits.h"
 #include "probe/model_info.h"
 #include "probe/runnable.h"
+#include "probe/weight_set.h"
 
 namespace mlxk {
 
@@ -31,8 +32,11 @@ int64_t context_length(const Json& config) {
   return 0;
 }
 
+/// Bytes of the weights that are loaded; where there are none of those, of what weights there are.
 uint64_t weight_bytes(const ModelFiles& files) {
-  uint64_t top = 0, nested = 0;
+  uint64_t loaded = 0, top = 0, nested = 0;
+  for (const ModelFile* file : weight_set(files)) loaded += file->size;
+  if (loaded != 0) return loaded;
   for (const auto& file : files.all()) {
     if (is_weight_file(file)) (file.top_level() ? top : nested) += file.size;
   }
@@ -61,7 +65,14 @@ std::string missing_snapshot(const ModelRef& ref) {
   std::error_code error;
   if (!fs::is_directory(ref.path, error)) return "Model path does not exist";
   if (!ref.cached || !ref.revision.empty()) return {};
-  return fs::exists(ref.path / "snapshots", error) ? "No snapshots found" : "No snapshots directory found";
+  return "No snapshots found: a download was interrupted; `mlxk pull` continues it";
+}
+
+/// `text` with the model's files by their paths in its folder.
+std::string without_folder(std::string text, const fs::path& folder) {
+  const std::string prefix = folder.string() + "/";
+  for (size_t at = 0; (at = text.find(prefix, at)) != text.npos;) text.erase(at, prefix.size());
+  return text;
 }
 
 void refuse(ModelInfo& info, const std::string& reason) {
@@ -104,15 +115,21 @@ ModelInfo probe_model(const ModelRef& ref) {
     }
   }
   info.healthy = health.ok;
-  info.health_reason = health.reason;
+  info.health_reason = without_folder(health.reason, ref.path);
   if (!info.healthy) {
     refuse(info, info.health_reason);
   } else if (!unsupported.empty()) {
-    refuse(info, unsupported);
+    refuse(info, without_folder(unsupported, ref.path));
   } else {
     judge_runnable(info, files);
   }
   return info;
+}
+
+ModelKind ModelInfo::load_kind() const {
+  if (audio_backend == AudioBackend::stt) return ModelKind::speech;
+  if (is_embedding) return ModelKind::embedding;
+  return vision.ok ? ModelKind::vision : ModelKind::text;
 }
 
 }  // namespace mlxk

@@ -189,12 +189,12 @@ TEST_F(Probe, SaysWhyAModelCannotRun) {
   const ModelInfo unknown = probe("o/a", R"({"model_type":"falcon_h9"})");
   EXPECT_TRUE(unknown.healthy);
   EXPECT_FALSE(unknown.text.ok);
-  EXPECT_TRUE(unknown.reason.starts_with("model type 'falcon_h9' is not built in (built in: ")) << unknown.reason;
+  EXPECT_TRUE(unknown.reason.starts_with("text model type 'falcon_h9' is not built in")) << unknown.reason;
   EXPECT_EQ(probe("o/b", R"({"hidden_size":64})").reason, "config.json missing model_type field");
   EXPECT_EQ(probe("o/c", R"({"model_type":"voxtral","audio_config":{"a":1}})").reason,
-            "model type 'voxtral' is not built in (built in: whisper)");
+            "speech model type 'voxtral' is not built in; `mlxk list --architectures` lists what is");
   EXPECT_EQ(probe("o/d", R"({"model_type":"bert"})").reason,
-            "embedding for model type 'bert' is not built in (built in: none)");
+            "embedding model type 'bert' is not built in; `mlxk list --architectures` lists what is");
 
   const fs::path gguf = hub_ / "models--o--g/snapshots" / testing::kHashA;
   write(gguf / "config.json", R"({"model_type":"llama"})");
@@ -210,7 +210,8 @@ TEST_F(Probe, RunsTheTextPartOfAVisionModel) {
                                {{"preprocessor_config.json", R"({"size":1})"}});
   EXPECT_TRUE(info.text.ok);
   EXPECT_FALSE(info.vision.ok);
-  EXPECT_EQ(info.vision.reason, "vision for model type 'gemma3' is not built in (built in: none)");
+  EXPECT_EQ(info.vision.reason,
+            "vision model type 'gemma3' is not built in; `mlxk list --architectures` lists what is");
   EXPECT_EQ(info.reason, "");
 }
 

@@ -1,10 +1,10 @@
 #include "probe/runnable.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
+#include "probe/built_in.h"
 #include "probe/config_reader.h"
 
 namespace mlxk {
@@ -41,43 +41,21 @@ Runnable judge_format(const ModelInfo& info, const ModelFiles& files) {
   return {true, ""};
 }
 
-/// Whether `model_type` is one of a kind that is built in.
-Runnable judge_type(const ModelInfo& info, const std::vector<std::string>& known) {
+/// Whether the model_type is built in as `kind`.
+Runnable judge_type(const ModelInfo& info, ModelKind kind) {
   if (info.model_type.empty()) return {false, "config.json missing model_type field"};
-  if (std::find(known.begin(), known.end(), info.model_type) == known.end()) {
-    return {false,
-            fmt::format("model type '{}' is not built in (built in: {})", info.model_type, fmt::join(known, ", "))};
-  }
-  return {true, ""};
+  if (built_in().has(kind, info.model_type)) return {true, ""};
+  return {false, fmt::format("{} model type '{}' {}", name_of(kind), info.model_type,
+                             built_in().refusal(kind, info.model_type))};
 }
 
 Runnable judge_text(const ModelInfo& info, const ModelFiles& files) {
   if (has_only_legacy_names(files))
     return {false, "Legacy format not supported: the weights are not called model*.safetensors"};
-  return judge_type(info, built_in_text_models());
-}
-
-Runnable not_built_in(const char* what, const ModelInfo& info) {
-  return {false, fmt::format("{} for model type '{}' is not built in (built in: none)", what, info.model_type)};
+  return judge_type(info, ModelKind::text);
 }
 
 }  // namespace
-
-const std::vector<std::string>& built_in_text_models() {
-  static const std::vector<std::string> names = {
-#define MLXK_TEXT_MODEL(name) #name,
-#include "models/models.inc"
-  };
-  return names;
-}
-
-const std::vector<std::string>& built_in_speech_models() {
-  static const std::vector<std::string> names = {
-#define MLXK_SPEECH_MODEL(name) #name,
-#include "models/models.inc"
-  };
-  return names;
-}
 
 void judge_runnable(ModelInfo& info, const ModelFiles& files) {
   const Runnable format = judge_format(info, files);
@@ -87,12 +65,11 @@ void judge_runnable(ModelInfo& info, const ModelFiles& files) {
     return format.ok ? judge() : format;
   };
   info.text = unless(speaks, "the model generates no text", [&] { return judge_text(info, files); });
-  info.vision = unless(info.is_vision, "no vision capability detected", [&] { return not_built_in("vision", info); });
-  info.audio = unless(info.is_audio, "no audio capability detected", [&] {
-    return info.audio_backend == AudioBackend::stt ? judge_type(info, built_in_speech_models())
-                                                   : not_built_in("audio", info);
-  });
-  info.embedding = unless(info.is_embedding, "not an embedding model", [&] { return not_built_in("embedding", info); });
+  const auto judge = [&](ModelKind kind) { return [&info, kind] { return judge_type(info, kind); }; };
+  const ModelKind hears = info.audio_backend == AudioBackend::stt ? ModelKind::speech : ModelKind::vision;
+  info.vision = unless(info.is_vision, "no vision capability detected", judge(ModelKind::vision));
+  info.audio = unless(info.is_audio, "no audio capability detected", judge(hears));
+  info.embedding = unless(info.is_embedding, "not an embedding model", judge(ModelKind::embedding));
 
   // A model runs when something it is for runs; a vision model's text part counts.
   if (info.is_embedding) {

@@ -35,6 +35,7 @@ constexpr std::array kDtypes = {
 };
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
+constexpr size_t kMaxTensors = 100'000;
 constexpr size_t kMaxDims = 32;
 constexpr uint64_t kMaxDim = (uint64_t{1} << 31) - 1;  // MLX keeps a dimension in 32 bits
 
@@ -62,6 +63,7 @@ class HeaderSax : public StrictSax {
       if (in_metadata_ && had_metadata_) fail("\"__metadata__\" stands there twice");
       had_metadata_ |= in_metadata_;
       if (!in_metadata_) {
+        if (header.tensors.size() == kMaxTensors) fail(fmt::format("more than {} tensors", kMaxTensors));
         header.tensors.push_back({std::move(name)});
         seen_ = {};
         offsets_ = 0;

@@ -54,6 +54,14 @@ class SafetensorsFile : public ::testing::Test {
   fs::path dir_, path_;
 };
 
+TEST(SafetensorsHeader, RefusesMoreThanAHundredThousandTensors) {
+  std::string json = "{";
+  for (int i = 0; i <= 100'000; ++i) {
+    json += fmt::format(R"({}"{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", i > 0 ? "," : "", i);
+  }
+  EXPECT_THAT(parse_refusal(json + "}", 0), HasSubstr("more than 100000 tensors"));
+}
+
 TEST(SafetensorsHeader, ReadsTensorsInTheOrderOfTheirOffsets) {
   const SafetensorsHeader header = parse_safetensors_header(
       R"({"__metadata__":{"format":"mlx"},"b":{"dtype":"F32","shape":[],"data_offsets":[12,16]},)"
@@ -158,12 +166,12 @@ TEST(SafetensorsHeader, NamesAreShownWithoutControlCharacters) {
 
 TEST(SafetensorsHeader, ManyTinyTensorsTakeSecondsNotMinutes) {
   std::string json = "{";
-  for (int i = 0; i < 200'000; ++i) {
+  for (int i = 0; i < 100'000; ++i) {
     json += fmt::format(R"("t{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}},)", i, i, i + 1);
   }
   json.back() = '}';
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(parse_safetensors_header(json, 200'000, "m").tensors.size(), 200'000u);
+  EXPECT_EQ(parse_safetensors_header(json, 100'000, "m").tensors.size(), 100'000u);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 

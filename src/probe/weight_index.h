@@ -7,7 +7,9 @@
 
 namespace mlxk {
 
-/// model.safetensors.index.json: which shard holds which tensor.
+constexpr const char* kWeightIndexName = "model.safetensors.index.json";
+
+/// What that file says: which shard holds which tensor.
 struct WeightIndex {
   std::map<std::string, std::string> shard_of;  // tensor name → file name within the model's folder
 };

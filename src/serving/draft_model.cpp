@@ -57,7 +57,7 @@ ModelInfo find_draft(const std::string& spec, const ModelInfo& target, const Mac
   return draft;
 }
 
-void log_speculation(const std::string& model, const TextModelOptions& options, const ModelFacts& facts) {
+void log_speculation(const std::string& model, const LoadOptions& options, const ModelFacts& facts) {
   const bool drafts = !options.draft_dir.empty();
   if (!drafts && options.prompt_lookup == PromptLookup::off) return;
   const auto level = drafts || options.prompt_lookup == PromptLookup::on ? log::Level::warn : log::Level::info;

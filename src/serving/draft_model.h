@@ -13,6 +13,6 @@ namespace mlxk {
 ModelInfo find_draft(const std::string& spec, const ModelInfo& target, const Machine& machine, Context context);
 
 /// Logs once, when `model` was loaded, where the guesses that `options` ask for cannot be had.
-void log_speculation(const std::string& model, const TextModelOptions& options, const ModelFacts& facts);
+void log_speculation(const std::string& model, const LoadOptions& options, const ModelFacts& facts);
 
 }  // namespace mlxk

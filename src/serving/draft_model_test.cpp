@@ -14,13 +14,13 @@ namespace {
 
 /// Keeps what it was to load.
 struct Recording : testing::FakeBackend {
-  using Loads = std::map<std::string, TextModelOptions>;
+  using Loads = std::map<std::string, LoadOptions>;
   Recording(std::shared_ptr<testing::FakeCounters> counters, Loads& loads)
       : FakeBackend(std::move(counters)), loads(loads) {}
-  std::unique_ptr<TextModel> load_text(const std::filesystem::path& folder, const TextModelOptions& options,
-                                       const ProgressSink& progress) override {
+  std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& folder, const LoadOptions& options,
+                                    const ProgressSink& progress) override {
     loads[folder.string()] = options;
-    return FakeBackend::load_text(folder, options, progress);
+    return FakeBackend::load(kind, folder, options, progress);
   }
   Loads& loads;
 };

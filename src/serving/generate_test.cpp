@@ -27,7 +27,7 @@ class GenerateTest : public ::testing::Test {
 
   std::shared_ptr<testing::FakeCounters> counters_ = std::make_shared<testing::FakeCounters>();
   Worker worker_{[this] { return std::make_unique<testing::FakeBackend>(counters_); }};
-  std::shared_ptr<const ModelHandle> model_ = worker_.load_text("present");
+  std::shared_ptr<const ModelHandle> model_ = worker_.load(ModelKind::text, "present");
   std::shared_ptr<const Tokenizer> tokenizer_ =
       testing::small_tokenizer({"zero ", "one ", "two ", "three ", "four "}, {});
   std::string shown_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "hub/cache.h"
 #include "hub/environment.h"
 #include "hub/workspace.h"
@@ -12,8 +13,6 @@
 namespace mlxk {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr size_t kMaxNameBytes = 512;   // of what clients say; org/name is at most 96 + 96
 constexpr size_t kMaxShownBytes = 128;  // of it in a message
@@ -48,6 +47,25 @@ std::string name_below_home(const fs::path& folder) {
   return inside.lexically_relative(root).string();
 }
 
+std::string one_line(std::string text) {
+  for (size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at)) text.replace(at, 1, ", ");
+  return text;
+}
+
+/// Whether no file of the workspace is a link that leads out of the home.
+bool keeps_to_home(const fs::path& folder) {
+  const auto home = workspace_home();
+  if (!home) return false;
+  const fs::path root = resolved(*home);
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it.depth() + 1 >= kMaxNesting) it.disable_recursion_pending();
+    if (it->is_symlink(ignored) && !is_within(resolved(it->path()), root)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void throw_unknown_model(std::string_view spec) {
@@ -55,8 +73,8 @@ void throw_unknown_model(std::string_view spec) {
   for (char& c : shown) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  throw Error(ErrorKind::not_found,
-              fmt::format("Model not found in cache: {}{}", shown, spec.size() > kMaxShownBytes ? "…" : ""));
+  throw Error(ErrorKind::not_found, fmt::format("Model not found in cache: {}{}; GET /v1/models lists what there is",
+                                                shown, spec.size() > kMaxShownBytes ? "…" : ""));
 }
 
 ModelNames::ModelNames(std::string pinned) : pinned_(std::move(pinned)) {
@@ -64,20 +82,26 @@ ModelNames::ModelNames(std::string pinned) : pinned_(std::move(pinned)) {
 }
 
 ModelRef ModelNames::resolve(std::string_view spec) const {
-  if (has_pinned() && (spec == pinned_ || spec == id_of(pinned_ref_))) return pinned_ref_;
+  const bool pinned = spec == pinned_ || "./" + std::string(spec) == pinned_ || spec == id_of(pinned_ref_);
+  if (has_pinned() && pinned) return pinned_ref_;
   if (!can_be_name(spec)) throw_unknown_model(spec);
   ModelRef ref;
   try {
     ref = resolve_model(spec);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::not_found || error.kind() == ErrorKind::invalid) throw_unknown_model(spec);
+    // Clients show the message alone.
+    if (error.kind() == ErrorKind::ambiguous)
+      throw Error(error.kind(), fmt::format("{}: {}", error.what(), one_line(error.hint())));
     throw;
   }
   if (!may_list(ref)) throw_unknown_model(spec);
   return ref;
 }
 
-bool ModelNames::may_list(const ModelRef& ref) { return ref.cached || !name_below_home(ref.path).empty(); }
+bool ModelNames::may_list(const ModelRef& ref) {
+  return ref.cached || (!name_below_home(ref.path).empty() && keeps_to_home(ref.path));
+}
 
 std::string ModelNames::id_of(const ModelRef& ref) {
   if (ref.cached) return ref.name;

@@ -16,7 +16,7 @@ class ModelNames {
 
   /// The model that a client means. not_found for every path but the pinned one (without a look at the file system),
   /// for what no model can be called, for a workspace whose links lead out of the home, and for what is not there;
-  /// ambiguous listing the matches in the hint.
+  /// ambiguous listing the matches.
   ModelRef resolve(std::string_view spec) const;
   /// Whether a model of the listing can be asked for.
   static bool may_list(const ModelRef& ref);

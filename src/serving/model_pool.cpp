@@ -17,6 +17,7 @@
 #include "serving/admission.h"
 #include "serving/draft_model.h"
 #include "serving/memory_room.h"
+#include "serving/model_loader.h"
 #include "serving/model_names.h"
 
 namespace mlxk {
@@ -44,20 +45,6 @@ struct Slot {
 using SlotPtr = std::shared_ptr<Slot>;
 using Lock = std::unique_lock<std::mutex>;
 
-bool is_speech(const ModelInfo& info) { return info.audio_backend == AudioBackend::stt; }
-
-/// What of a text model is made without its weights; of a speech model nothing.
-struct TextParts {
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<const ChatTemplate> chat_template;
-};
-
-TextParts load_text_parts(const std::filesystem::path& folder) {
-  TextParts parts;
-  parts.tokenizer = Tokenizer::load(folder);
-  parts.chat_template = ChatTemplate::load(folder, *parts.tokenizer);
-  return parts;
-}
 }  // namespace
 
 class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
@@ -275,14 +262,13 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     try {
       lock.unlock();
       // What can fail without weights fails before anybody makes room.
-      TextParts text;
-      if (!is_speech(slot->info)) text = load_text_parts(slot->info.ref.path);
+      const auto loader = open_model(slot->info);
       lock.lock();
       turns_.push_back(slot.get());
       while (turns_.front() != slot.get()) wait(lock, deadline, slot);
       const bool unloaded = make_room(lock, slot, deadline);
       lock.unlock();
-      auto model = read(*slot, unloaded, std::move(text));
+      auto model = read(*slot, unloaded, *loader);
       lock.lock();
       slot->model = std::move(model);
       slot->phase = Slot::Phase::ready;
@@ -298,31 +284,18 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     if (slot->failure) std::rethrow_exception(slot->failure);
   }
 
-  std::shared_ptr<const ServedModel> read(const Slot& slot, bool unloaded, TextParts text) {
+  std::shared_ptr<const ServedModel> read(const Slot& slot, bool unloaded, ModelLoader& loader) {
     if (unloaded && !wait_for_release(slot.info, options_.machine, options_.release_wait)) {
       log::warn(fmt::format("Memory release timeout: loading '{}' with {:.1f} GB free", slot.name(),
                             static_cast<double>(options_.machine().free_bytes) / (uint64_t{1} << 30)));
     }
     const auto start = Clock::now();
-    auto model = is_speech(slot.info) ? read_speech(slot) : read_text(slot, std::move(text));
+    LoadOptions options = options_.text;
+    if (slot.pinned && draft_) options.draft_dir = draft_->ref.path;
+    auto model = loader.read(worker_, options, stop_when_closing());
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     log::info(fmt::format("{} model: {}", unloaded ? "Switched to" : "Loaded", slot.name()), {{"seconds", seconds}});
     return model;
-  }
-
-  std::shared_ptr<const ServedModel> read_text(const Slot& slot, TextParts text) {
-    TextModelOptions options = options_.text;
-    if (slot.pinned && draft_) options.draft_dir = draft_->ref.path;
-    auto handle = worker_.load_text(slot.info.ref.path, stop_when_closing(), options);
-    log_speculation(slot.name(), options, handle->facts());
-    return std::make_shared<const ServedText>(slot.info, std::move(text.tokenizer), std::move(text.chat_template),
-                                              std::move(handle));
-  }
-
-  std::shared_ptr<const ServedModel> read_speech(const Slot& slot) {
-    auto handle = worker_.load_speech(slot.info.ref.path, stop_when_closing());
-    auto vocabulary = SpeechVocabulary::load(slot.info.ref.path, handle->facts().vocab_size);
-    return std::make_shared<const ServedSpeech>(slot.info, std::move(vocabulary), std::move(handle));
   }
 
   ProgressSink stop_when_closing() {

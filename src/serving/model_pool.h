@@ -21,7 +21,7 @@ struct PoolOptions {
   std::chrono::milliseconds release_wait{10'000};  // for memory to come back after an unloading
   std::chrono::milliseconds room_wait{60'000};     // of a request for a model whose room others use
   std::chrono::milliseconds turn{5'000};  // how long a model still takes requests while another waits for its room
-  TextModelOptions text;
+  LoadOptions text;
   std::string draft;  // of the pinned model; may be a path; empty: none
   std::function<Machine()> machine = this_machine;
 };

@@ -28,7 +28,9 @@ constexpr const char* kTokenizer = R"({"version":"1.0","added_tokens":[],"decode
 /// Has speech models too.
 struct HearingBackend : testing::FakeBackend {
   using FakeBackend::FakeBackend;
-  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path&, const ProgressSink& progress) override {
+  std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& folder, const LoadOptions& options,
+                                    const ProgressSink& progress) override {
+    if (kind != ModelKind::speech) return FakeBackend::load(kind, folder, options, progress);
     progress("weights", 1, 1);
     return std::make_unique<testing::FakeSpeechModel>();
   }
@@ -150,6 +152,11 @@ TEST_F(ModelPoolTest, SeveralMatchesAreNamed) {
   add("Alpha");
   add("Alphabet");
   EXPECT_EQ(refusal("alph"), ErrorKind::ambiguous);
+  try {
+    ModelNames("").resolve("alph");
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "Multiple models match 'alph': mlx-community/Alpha, mlx-community/Alphabet");
+  }
 }
 
 #ifdef __linux__
@@ -180,6 +187,17 @@ TEST_F(ModelPoolTest, AWorkspaceIsKnownByItsNameUnlessItLeavesItsHome) {
   EXPECT_EQ(model->info().ref.name, "mine");
   EXPECT_EQ(pool().acquire("alias", {}).get(), model.get());
   EXPECT_EQ(refusal("link"), ErrorKind::not_found);
+  ASSERT_EQ(pool().list().size(), 1u);
+  EXPECT_EQ(pool().list()[0].id, "mine");
+}
+
+TEST_F(ModelPoolTest, AWorkspaceWhoseFilesLinkOutOfTheHomeIsNotServed) {
+  make_runnable(add_workspace("mine"));
+  make_runnable(add_workspace("leaky"));
+  testing::write(root_ / "secret", "{}");
+  fs::create_symlink(root_ / "secret", workspaces_ / "leaky" / "added_tokens.json");
+  fs::create_symlink(workspaces_ / "mine" / "config.json", workspaces_ / "mine" / "again.json");
+  EXPECT_EQ(refusal("leaky"), ErrorKind::not_found);
   ASSERT_EQ(pool().list().size(), 1u);
   EXPECT_EQ(pool().list()[0].id, "mine");
 }

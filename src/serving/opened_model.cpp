@@ -12,7 +12,7 @@
 namespace mlxk {
 
 OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend,
-                         TextModelOptions options, const std::string& draft)
+                         LoadOptions options, const std::string& draft)
     : info_(probe_model(resolve_model(spec))), options_(std::move(options)) {
   const Decision decision = admit_text(info_, this_machine(), request);
   if (decision.kind == Decision::Kind::warn) fmt::print(stderr, "Warning: {}\n", decision.message);
@@ -25,11 +25,11 @@ OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, M
 }
 
 OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, const std::filesystem::path& dir,
-                                      const TextModelOptions& options, const std::atomic<bool>& unwanted) {
+                                      const LoadOptions& options, const std::atomic<bool>& unwanted) {
   const auto start = std::chrono::steady_clock::now();
   auto worker = std::make_unique<Worker>(make_backend);
-  auto handle = worker->load_text(
-      dir,
+  auto handle = worker->load(
+      ModelKind::text, dir,
       [&unwanted](const std::string&, int64_t, int64_t) {
         if (unwanted) throw Error(ErrorKind::cancelled, "the model is not wanted any more");
       },

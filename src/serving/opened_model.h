@@ -24,8 +24,8 @@ class OpenedModel {
 
   /// Resolve, Probe, Policy; tokenizer and template. Throws not_found, ambiguous, what Policy blocks, bad_model.
   /// A warning of Policy goes to stderr. `draft`: the draft model's name or folder, as find_draft; empty: none.
-  OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend,
-              TextModelOptions options = {}, const std::string& draft = {});
+  OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend, LoadOptions options = {},
+              const std::string& draft = {});
 
   const ModelInfo& info() const { return info_; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
@@ -51,11 +51,11 @@ class OpenedModel {
     std::future<Loaded> result;  // destroyed before the flag, waits
   };
 
-  static Loaded load(const MakeBackend& make_backend, const std::filesystem::path& dir, const TextModelOptions& options,
+  static Loaded load(const MakeBackend& make_backend, const std::filesystem::path& dir, const LoadOptions& options,
                      const std::atomic<bool>& unwanted);
 
   ModelInfo info_;
-  TextModelOptions options_;
+  LoadOptions options_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
   std::unique_ptr<Worker> worker_;

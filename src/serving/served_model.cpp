@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "chat/generic_tools.h"
 
 namespace mlxk {
 
@@ -20,8 +21,18 @@ ServedText::ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenize
                        std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle)
     : ServedModel(std::move(info), std::move(handle)),
       tokenizer_(std::move(tokenizer)),
-      template_(std::move(chat_template)),
-      tool_format_(template_ ? detect_tool_format(template_->source(), *tokenizer_) : nullptr) {}
+      template_(std::move(chat_template)) {
+  if (!template_) return;
+  tool_format_ = detect_tool_format(template_->tools_source(), *tokenizer_);
+  tool_support_ = tool_format_ ? ToolSupport::native : ToolSupport::generic;
+  if (tool_format_) return;
+  tool_format_ = &generic_tool_format();
+  takes_system_message_ = mlxk::takes_system_message(*template_);
+}
+
+void ServedText::write_generic_tools(Json& messages, RenderOptions& options) const {
+  mlxk::write_generic_tools(messages, options, takes_system_message_);
+}
 
 const GrammarCompiler& ServedText::grammars() const {
   const std::lock_guard lock(mutex_);

@@ -7,6 +7,7 @@
 
 #include "chat/tools.h"
 #include "probe/model_info.h"
+#include "serving/tool_support.h"
 #include "speech/vocabulary.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/grammar.h"
@@ -39,14 +40,21 @@ class ServedText : public ServedModel {
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   const ChatTemplate* chat_template() const { return template_.get(); }  // null: none
-  const ToolFormat* tool_format() const { return tool_format_; }         // null: calls no tools
+  /// How it calls tools; by `tool_format`, which is null for none.
+  ToolSupport tool_support() const { return tool_support_; }
+  const ToolFormat* tool_format() const { return tool_format_; }
+  /// Of generic support: `messages` with options.tools described in them, as the template gets them (then without
+  /// tools).
+  void write_generic_tools(Json& messages, RenderOptions& options) const;
   /// Made at the first call (some 0.2 s at 50k tokens); throws unsupported.
   const GrammarCompiler& grammars() const;
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
+  ToolSupport tool_support_ = ToolSupport::none;
   const ToolFormat* tool_format_ = nullptr;
+  bool takes_system_message_ = false;  // known only where tools are generic
   mutable std::mutex mutex_;
   mutable std::unique_ptr<const GrammarCompiler> grammars_;
 };

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/model_kind.h"
 #include "worker/request.h"
 #include "worker/speech.h"
 
@@ -35,15 +36,15 @@ struct ModelFacts {
 /// Whether tokens are guessed by what the text so far says: never, wherever it says something, or where it gains.
 enum class PromptLookup { off, on, automatic };
 
-/// How a text model is loaded.
-struct TextModelOptions {
+/// How a model is loaded. Only text models look at these.
+struct LoadOptions {
   uint64_t prefix_cache_bytes = 0;         // keys and values of past prompts kept in memory; 0: none
   std::filesystem::path prefix_cache_dir;  // where they are kept on disk too; empty: nowhere
   uint64_t prefix_cache_disk_bytes = 0;
   PromptLookup prompt_lookup = PromptLookup::off;
   std::filesystem::path
       draft_dir;         // a smaller model of the same vocabulary that guesses tokens where that gains; empty: none
-  int draft_tokens = 4;  // that it guesses at a time, at most; at least 1
+  int draft_tokens = 4;  // most tokens it guesses at a time; at least 1
   bool draft_always = false;  // also where it gains nothing
 };
 
@@ -99,6 +100,7 @@ class SpeechModel : public EngineModel {
  public:
   /// Throws invalid naming the field.
   virtual void check(const SpeechRequest& request) const = 0;
+  int64_t cached_tokens(const SpeechRequest& /*request*/) const { return 0; }
   virtual std::unique_ptr<Sequence> start(SpeechRequest request) = 0;
 };
 
@@ -140,15 +142,11 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceFacts device() = 0;
-  /// Loads and validates the weights in `model_dir`; throws bad_model, unsupported or memory. Other models are stepped
-  /// in `progress`: it is called between two evaluations, outside of any PhaseScope.
-  virtual std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions& options,
-                                               const ProgressSink& progress) = 0;
-  /// The same for a speech model; unsupported where the backend has none.
-  virtual std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path& /*model_dir*/,
-                                                   const ProgressSink& /*progress*/) {
-    throw Error(ErrorKind::unsupported, "this engine has no speech models");
-  }
+  /// Loads and validates the weights in `model_dir`: a TextModel for text and vision, a SpeechModel for speech. Throws
+  /// bad_model, memory, or unsupported also for a kind that the backend does not have. Other models are stepped in
+  /// `progress`: it is called between two evaluations, outside of any PhaseScope.
+  virtual std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& model_dir,
+                                            const LoadOptions& options, const ProgressSink& progress) = 0;
   virtual ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) = 0;
   /// Nothing was asked for a while: gives memory back that it keeps for the next request.
   virtual void rest() {}

@@ -38,7 +38,7 @@ EngineLoop::EngineLoop(std::unique_ptr<Backend> backend, WorkerLimits limits, Ma
   if (limits_.max_running == 0) throw Error(ErrorKind::invalid, "at least 1 request must be able to run, got 0");
 }
 
-uint64_t EngineLoop::add_model(LoadedModel model) {
+uint64_t EngineLoop::add_model(std::unique_ptr<EngineModel> model) {
   models_[++last_id_].loaded = std::move(model);
   return last_id_;
 }
@@ -107,11 +107,11 @@ void EngineLoop::cancel_all() {
 void EngineLoop::arrive(Job job) {
   try {
     const Model& model = model_of(job);
-    job.work->check(model.loaded);
-    const int64_t context = model.loaded.model->facts().context_length;
+    job.work->check(*model.loaded);
+    const int64_t context = model.loaded->facts().context_length;
     const int64_t longest = context > 0 ? std::min(context, kMaxTokens) : kMaxTokens;
     job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
-    job.kv_bytes = model.loaded.model->kv_bytes(job.prompt_tokens + job.max_tokens);
+    job.kv_bytes = model.loaded->kv_bytes(job.prompt_tokens + job.max_tokens);
     if (job.kv_bytes > limits_.kv_bytes) {
       throw Error(
           ErrorKind::invalid,
@@ -177,7 +177,7 @@ bool EngineLoop::start(Job job) {
   Model& model = model_of(job);
   try {
     check_deadline(job, 0);
-    auto sequence = job.work->start(model.loaded);
+    auto sequence = job.work->start(*model.loaded);
     const auto now = Clock::now();
     model.running.push_back({std::move(job), std::move(sequence), Progress(now), now});
     return true;
@@ -193,8 +193,7 @@ void EngineLoop::step(Model& model) {
     std::vector<Sequence*> sequences;
     for (const Running& one : running) sequences.push_back(one.sequence.get());
     try {
-      model.loaded.model->step(sequences,
-                               [&](size_t index, const Event& event) { give(model, running[index], event); });
+      model.loaded->step(sequences, [&](size_t index, const Event& event) { give(model, running[index], event); });
     } catch (const std::exception& e) {
       // A failed evaluation may belong to any array in flight on this model: nobody's caches can be trusted any more.
       const FailedEvent failure = failure_of(e);
@@ -208,7 +207,7 @@ void EngineLoop::step(Model& model) {
   const auto now = Clock::now();
   const bool rests = running.empty();
   if (now - model.cache_seen < kCacheFactsAge && rests == model.rested) return;
-  model.cache = model.loaded.model->cache_facts();
+  model.cache = model.loaded->cache_facts();
   model.cache_seen = now;
   model.rested = rests;
 }
@@ -272,7 +271,7 @@ void EngineLoop::check_deadline(const Job& job, double wait) {
     needed += static_cast<double>(tokens) / per_second;
     parts += fmt::format("{}{} {} tokens at {:.1f} a second", parts.empty() ? "" : ", ", tokens, what, per_second);
   };
-  add(job.prompt_tokens - job.work->cached_tokens(model.loaded), model.pace.prefill_tokens_per_s(), "prompt");
+  add(job.prompt_tokens - job.work->cached_tokens(*model.loaded), model.pace.prefill_tokens_per_s(), "prompt");
   if (job.max_tokens_named) add(job.max_tokens, model.pace.decode_tokens_per_s(), "answer");
   const double left = seconds(*job.deadline - Clock::now());
   if (left <= 0 || needed <= left) return;  // what has passed already is told as that

@@ -21,7 +21,7 @@ class EngineLoop {
   EngineLoop(std::unique_ptr<Backend> backend, WorkerLimits limits, Mailbox& mailbox);
 
   Backend& backend() { return *backend_; }
-  uint64_t add_model(LoadedModel model);
+  uint64_t add_model(std::unique_ptr<EngineModel> model);
   /// Whether a request runs or waits.
   bool busy() const;
   /// Unloads models and takes in requests as other threads asked.
@@ -45,7 +45,7 @@ class EngineLoop {
     bool ended = false;
   };
   struct Model {
-    LoadedModel loaded;
+    std::unique_ptr<EngineModel> loaded;
     std::vector<Running> running;  // in the order of their starts; they refer to the model
     ThroughputEstimate pace;
     CacheFacts cache;

@@ -13,24 +13,16 @@ namespace mlxk {
 
 class ModelHandle;
 
-/// A model on the worker thread: what steps it, and what kind of requests it takes.
-struct LoadedModel {
-  std::unique_ptr<EngineModel> model;
-  TextModel* text = nullptr;  // the same, where it is one
-  SpeechModel* speech = nullptr;
-};
-
-/// What a request asks of its model; knows which kind of model that must be. Made anywhere, called on the worker
-/// thread.
+/// A request as its model takes it; knows which kind of model that must be. Made anywhere, called on the worker thread.
 class Work {
  public:
   virtual ~Work() = default;
-  /// Throws invalid naming the field; called once, before it waits.
-  virtual void check(const LoadedModel& model) const = 0;
-  /// Of its prompt, how many tokens a cache would give if it began now.
-  virtual int64_t cached_tokens(const LoadedModel& model) const = 0;
-  /// Begins it; called once at most.
-  virtual std::unique_ptr<Sequence> start(const LoadedModel& model) = 0;
+  /// Throws invalid naming the field, also for a model of another kind; called once, before the request waits.
+  virtual void check(const EngineModel& model) const = 0;
+  /// The prompt tokens that a cache would give if the request began now.
+  virtual int64_t cached_tokens(const EngineModel& model) const = 0;
+  /// Begins the request; called once at most.
+  virtual std::unique_ptr<Sequence> start(EngineModel& model) = 0;
 };
 
 /// A request between submit and its last event, as waiting, stepping and ending see it.

@@ -37,7 +37,7 @@ class Scheduling : public ::testing::Test {
   void begin(const WorkerLimits& limits) {
     const auto make = [counters = counters_] { return std::make_unique<FakeBackend>(counters); };
     worker_ = std::make_unique<Worker>(make, limits);
-    model_ = worker_->load_text("m");
+    model_ = worker_->load(ModelKind::text, "m");
   }
   Ticket submit(Recorder& recorder, GenerateRequest request) {
     return worker_->submit(model_, std::move(request), recorder.sink());
@@ -68,7 +68,7 @@ TEST_F(Scheduling, NoMoreRunAtOnceThanTheLimitSaysAndTheOthersFollow) {
 
 TEST_F(Scheduling, ALimitIsOfEachModelAlone) {
   begin({.max_running = 1});
-  const auto other = worker_->load_text("n");
+  const auto other = worker_->load(ModelKind::text, "n");
   Recorder endless, elsewhere;
   const Ticket ticket = submit(endless, ask(testing::kEndless));
   endless.wait_for_tokens(1);
@@ -349,7 +349,7 @@ TEST_F(Scheduling, RequestsGoOnWhileAModelIsLoaded) {
   std::vector<size_t> tokens;
   Recorder joining;
   bool joined = false;
-  const auto other = worker_->load_text("pieces", [&](const std::string&, int64_t done, int64_t) {
+  const auto other = worker_->load(ModelKind::text, "pieces", [&](const std::string&, int64_t done, int64_t) {
     tokens.push_back(running.tokens().size());
     if (done == 2) submit(joining, ask(1, 1));
     joined = joining.count() > 0;  // requests join meanwhile, too
@@ -364,7 +364,7 @@ TEST_F(Scheduling, AFailedLoadLeavesTheOthersServing) {
   Recorder running;
   submit(running, ask(testing::kEndless));
   running.wait_for_tokens(1);
-  EXPECT_THROW(worker_->load_text("broken"), Error);
+  EXPECT_THROW(worker_->load(ModelKind::text, "broken"), Error);
   EXPECT_FALSE(worker_->status().loading);
   running.wait_for_tokens(running.tokens().size() + 3);
   EXPECT_EQ(counters_->models, 1);
@@ -377,7 +377,7 @@ TEST_F(Scheduling, WhatWasLetGoOfIsUnloadedBeforeTheNextLoad) {
     submit(recorder, ask(1, 1));
     model_.reset();  // the request alone holds it, until its last event
     recorder.last();
-    model_ = worker_->load_text("next");
+    model_ = worker_->load(ModelKind::text, "next");
     ASSERT_EQ(counters_->models_at_load, 0) << "round " << round;
   }
 }

@@ -11,36 +11,26 @@ namespace mlxk {
 
 namespace {
 
-/// A completion, of a text model.
-class TextWork : public Work {
+/// A request of one kind of model.
+template <class Model, class Request>
+class ModelWork : public Work {
  public:
-  explicit TextWork(GenerateRequest request) : request_(std::move(request)) {}
-  void check(const LoadedModel& model) const override {
-    if (!model.text) throw Error(ErrorKind::invalid, "the model completes no text");
-    model.text->check(request_);
+  ModelWork(Request request, const char* refusal) : request_(std::move(request)), refusal_(refusal) {}
+  void check(const EngineModel& model) const override {
+    const auto* own = dynamic_cast<const Model*>(&model);
+    if (!own) throw Error(ErrorKind::invalid, refusal_);
+    own->check(request_);
   }
-  int64_t cached_tokens(const LoadedModel& model) const override { return model.text->cached_tokens(request_); }
-  std::unique_ptr<Sequence> start(const LoadedModel& model) override { return model.text->start(std::move(request_)); }
-
- private:
-  GenerateRequest request_;
-};
-
-/// A window of sound, of a speech model.
-class SpeechWork : public Work {
- public:
-  explicit SpeechWork(SpeechRequest request) : request_(std::move(request)) {}
-  void check(const LoadedModel& model) const override {
-    if (!model.speech) throw Error(ErrorKind::invalid, "the model does not transcribe");
-    model.speech->check(request_);
+  int64_t cached_tokens(const EngineModel& model) const override {
+    return dynamic_cast<const Model&>(model).cached_tokens(request_);
   }
-  int64_t cached_tokens(const LoadedModel&) const override { return 0; }
-  std::unique_ptr<Sequence> start(const LoadedModel& model) override {
-    return model.speech->start(std::move(request_));
+  std::unique_ptr<Sequence> start(EngineModel& model) override {
+    return dynamic_cast<Model&>(model).start(std::move(request_));
   }
 
  private:
-  SpeechRequest request_;
+  Request request_;
+  const char* refusal_;  // of a model of another kind
 };
 
 /// Turns until the mailbox is closed and empty.
@@ -105,25 +95,14 @@ DeviceFacts Worker::device() {
   return mailbox_->call<DeviceFacts>([](EngineLoop& loop) { return loop.backend().device(); });
 }
 
-std::shared_ptr<const ModelHandle> Worker::load_text(const std::filesystem::path& model_dir, ProgressSink progress,
-                                                     const TextModelOptions& options) {
+std::shared_ptr<const ModelHandle> Worker::load(ModelKind kind, const std::filesystem::path& model_dir,
+                                                ProgressSink progress, const LoadOptions& options) {
   return mailbox_->call<std::shared_ptr<const ModelHandle>>([&, mailbox = mailbox_](EngineLoop& loop) {
-    std::unique_ptr<TextModel> model;
+    std::unique_ptr<EngineModel> model;
     loop.run_long(model_dir, progress, true,
-                  [&](const ProgressSink& told) { model = loop.backend().load_text(model_dir, options, told); });
-    TextModel& text = *model;
-    return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), &text}), text.facts(), mailbox);
-  });
-}
-
-std::shared_ptr<const ModelHandle> Worker::load_speech(const std::filesystem::path& model_dir, ProgressSink progress) {
-  return mailbox_->call<std::shared_ptr<const ModelHandle>>([&, mailbox = mailbox_](EngineLoop& loop) {
-    std::unique_ptr<SpeechModel> model;
-    loop.run_long(model_dir, progress, true,
-                  [&](const ProgressSink& told) { model = loop.backend().load_speech(model_dir, told); });
-    SpeechModel& speech = *model;
-    return std::make_shared<const ModelHandle>(loop.add_model({std::move(model), nullptr, &speech}), speech.facts(),
-                                               mailbox);
+                  [&](const ProgressSink& told) { model = loop.backend().load(kind, model_dir, options, told); });
+    ModelFacts facts = model->facts();
+    return std::make_shared<const ModelHandle>(loop.add_model(std::move(model)), std::move(facts), mailbox);
   });
 }
 
@@ -145,7 +124,7 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, GenerateRequest 
   job.prompt_tokens = static_cast<int64_t>(request.prompt.size());
   job.max_tokens = request.max_tokens;
   job.max_tokens_named = request.max_tokens_named;
-  job.work = std::make_unique<TextWork>(std::move(request));
+  job.work = std::make_unique<ModelWork<TextModel, GenerateRequest>>(std::move(request), "the model generates no text");
   return submit(std::move(job), std::move(sink));
 }
 
@@ -156,7 +135,8 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, SpeechRequest re
   job.deadline = request.deadline;
   job.max_tokens = job.model->facts().context_length;
   job.max_tokens_named = false;
-  job.work = std::make_unique<SpeechWork>(std::move(request));
+  job.work =
+      std::make_unique<ModelWork<SpeechModel, SpeechRequest>>(std::move(request), "the model does not transcribe");
   return submit(std::move(job), std::move(sink));
 }
 

@@ -58,10 +58,8 @@ class Worker {
   DeviceFacts device();
   /// Waits for the load; throws the backend's Error. `progress` is called on the worker thread; the requests on other
   /// models go on between two of its calls.
-  std::shared_ptr<const ModelHandle> load_text(const std::filesystem::path& model_dir, ProgressSink progress = {},
-                                               const TextModelOptions& options = {});
-  /// The same for a speech model.
-  std::shared_ptr<const ModelHandle> load_speech(const std::filesystem::path& model_dir, ProgressSink progress = {});
+  std::shared_ptr<const ModelHandle> load(ModelKind kind, const std::filesystem::path& model_dir,
+                                          ProgressSink progress = {}, const LoadOptions& options = {});
   /// Waits for the conversion, as does everybody else; throws the backend's Error.
   ConvertReport convert(const ConvertOptions& options, ProgressSink progress = {});
   /// Queues a request; its events reach `sink` on the worker thread, a failure to start too. It waits where the limits

@@ -37,7 +37,7 @@ class WorkerTest : public ::testing::Test {
 };
 
 TEST_F(WorkerTest, AnswersWithPrefillTokensAndDoneInOrder) {
-  const auto model = worker_->load_text("somewhere");
+  const auto model = worker_->load(ModelKind::text, "somewhere");
   EXPECT_EQ(model->facts().vocab_size, 100);
   Recorder recorder;
   worker_->submit(model, ask(7), recorder.sink());
@@ -51,7 +51,7 @@ TEST_F(WorkerTest, AnswersWithPrefillTokensAndDoneInOrder) {
 
 TEST_F(WorkerTest, HandsTheBackendsErrorsToTheCaller) {
   try {
-    worker_->load_text("absent");
+    worker_->load(ModelKind::text, "absent");
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::not_found);
@@ -66,7 +66,7 @@ TEST(Worker, ThrowsWhatMakingTheBackendThrows) {
 }
 
 TEST_F(WorkerTest, ARequestThatCannotStartFailsAlone) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   Recorder bad, good;
   worker_->submit(model, ask(testing::kFailToStart), bad.sink());
   worker_->submit(model, ask(1), good.sink());
@@ -78,7 +78,7 @@ TEST_F(WorkerTest, ARequestThatCannotStartFailsAlone) {
 }
 
 TEST_F(WorkerTest, ACancelledRequestEndsWhileOthersGoOn) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   Recorder endless, other;
   Ticket ticket = worker_->submit(model, ask(testing::kEndless), endless.sink());
   worker_->submit(model, ask(testing::kEndless), other.sink());
@@ -92,8 +92,8 @@ TEST_F(WorkerTest, ACancelledRequestEndsWhileOthersGoOn) {
 }
 
 TEST_F(WorkerTest, AFailedStepFailsAllOnThatModelAndDropsThem) {
-  const auto model = worker_->load_text("m");
-  const auto untouched = worker_->load_text("n");
+  const auto model = worker_->load(ModelKind::text, "m");
+  const auto untouched = worker_->load(ModelKind::text, "n");
   Recorder endless, elsewhere, broken;
   worker_->submit(model, ask(testing::kEndless), endless.sink());
   worker_->submit(untouched, ask(testing::kEndless), elsewhere.sink());
@@ -110,7 +110,7 @@ TEST_F(WorkerTest, AFailedStepFailsAllOnThatModelAndDropsThem) {
 }
 
 TEST_F(WorkerTest, AFailedEventEndsThatRequestOnly) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   Recorder alone, other;
   worker_->submit(model, ask(testing::kEndless), other.sink());
   worker_->submit(model, ask(testing::kFailAlone), alone.sink());
@@ -119,7 +119,7 @@ TEST_F(WorkerTest, AFailedEventEndsThatRequestOnly) {
 }
 
 TEST_F(WorkerTest, AModelsRequestsAreSteppedTogetherAndJoinAndLeaveWithoutDisturbingEachOther) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   std::vector<Recorder> recorders(6);
   std::vector<Ticket> tickets;
   while_held(*worker_, [&] {
@@ -141,7 +141,7 @@ TEST_F(WorkerTest, AModelsRequestsAreSteppedTogetherAndJoinAndLeaveWithoutDistur
 }
 
 TEST_F(WorkerTest, ARequestThatEndsInAStepThatThenFailsHasEndedOnce) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   Recorder before, broken, behind;
   while_held(*worker_, [&] {
     worker_->submit(model, ask(1, 2), before.sink());  // Done in the third step, as the next one fails
@@ -155,7 +155,7 @@ TEST_F(WorkerTest, ARequestThatEndsInAStepThatThenFailsHasEndedOnce) {
 }
 
 TEST_F(WorkerTest, CancellingAllOfThemAtOnceLeavesNone) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   std::vector<Recorder> recorders(5);
   std::vector<Ticket> tickets;
   for (auto& recorder : recorders) tickets.push_back(worker_->submit(model, ask(testing::kEndless), recorder.sink()));
@@ -168,7 +168,7 @@ TEST_F(WorkerTest, CancellingAllOfThemAtOnceLeavesNone) {
 }
 
 TEST_F(WorkerTest, TheDestructorCancelsWhatRuns) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   Recorder running, queued;
   worker_->submit(model, ask(testing::kEndless), running.sink());
   running.wait_for_tokens(2);
@@ -179,7 +179,7 @@ TEST_F(WorkerTest, TheDestructorCancelsWhatRuns) {
 }
 
 TEST_F(WorkerTest, AModelIsUnloadedOnceItsLastHandleAndRequestAreGone) {
-  auto model = worker_->load_text("m");
+  auto model = worker_->load(ModelKind::text, "m");
   Recorder recorder;
   Ticket ticket = worker_->submit(model, ask(testing::kEndless), recorder.sink());
   recorder.wait_for_tokens(1);
@@ -194,7 +194,7 @@ TEST_F(WorkerTest, AModelIsUnloadedOnceItsLastHandleAndRequestAreGone) {
 }
 
 TEST_F(WorkerTest, AHandleMayOutliveTheWorker) {
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   worker_.reset();
   EXPECT_EQ(model->facts().model_type, "fake");
   EXPECT_EQ(counters_->models, 0);
@@ -207,7 +207,7 @@ TEST_F(WorkerTest, RestsOnceWhenNothingIsAskedForAndNotWhileItWorks) {
     while (counters_->rests < count) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   };
   rests(1);
-  const auto model = worker_->load_text("m");
+  const auto model = worker_->load(ModelKind::text, "m");
   rests(2);
   Recorder recorder;
   Ticket ticket = worker_->submit(model, ask(testing::kEndless), recorder.sink());
@@ -226,7 +226,7 @@ TEST_F(WorkerTest, ManyThreadsLoadSubmitAndCancel) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 30; ++i) {
-        const auto model = worker_->load_text("m");  // each with an address that was another's a moment ago
+        const auto model = worker_->load(ModelKind::text, "m");  // each with an address that was another's a moment ago
         Recorder full, cancelled;
         worker_->submit(model, ask(t, 4), full.sink());
         Ticket ticket = worker_->submit(model, ask(testing::kEndless), cancelled.sink());

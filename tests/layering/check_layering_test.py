@@ -16,7 +16,7 @@ CLEAN = {
     "src/models/CMakeLists.txt": "mlxk_library(NAME models DEPS kernels)",
     "src/models/models.inc": "",
     "src/policy/CMakeLists.txt": "mlxk_library(NAME policy\n  DEPS json  # an arrow\n  TEST_DEPS probe)",
-    "src/policy/policy.cpp": '#include "policy/policy.h"\n#include "base/error.h"\n#include "models/models.inc"\n',
+    "src/policy/policy.cpp": '#include "policy/policy.h"\n#include "base/error.h"\n',
     "src/policy/policy.h": "",
     "src/policy/policy_test.cpp": '#include "probe/probe.h"\n',
     "src/probe/CMakeLists.txt": "mlxk_library(NAME probe DEPS base)",

@@ -52,7 +52,7 @@ TEST_P(TokenParity, GreedyTokensAreMlxLms) {
   if (!std::filesystem::exists(dir / "config.json")) GTEST_SKIP() << dir << " is not there";
 
   MlxBackend backend;
-  const auto model = backend.load_text(dir, {}, {});
+  const auto model = load_text(backend, dir);
   for (const Json& one : golden.at("cases")) {
     SCOPED_TRACE(one.at("name").get<std::string>());
     const auto want = one.at("token_ids").get<std::vector<int32_t>>();

@@ -135,9 +135,10 @@ class FakeBackend : public Backend {
     guard_.check();
     return {"fake", "0"};
   }
-  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions&,
-                                       const ProgressSink& progress) override {
+  std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& model_dir, const LoadOptions&,
+                                    const ProgressSink& progress) override {
     guard_.check();
+    if (kind != ModelKind::text) throw Error(ErrorKind::unsupported, "this engine has text models alone");
     if (model_dir == "absent") throw Error(ErrorKind::not_found, "no such folder", "look elsewhere");
     guard_.counters->models_at_load = guard_.counters->models.load();
     const int64_t pieces = model_dir == "pieces" ? 5 : 1;

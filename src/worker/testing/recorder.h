@@ -76,7 +76,7 @@ inline FinishReason reason_of(const Event& event) { return std::get<DoneEvent>(e
 inline void while_held(Worker& worker, const std::function<void()>& body) {
   std::promise<void> held, go;
   std::thread loading([&] {
-    worker.load_text("held", [&](const std::string&, int64_t, int64_t) {
+    worker.load(ModelKind::text, "held", [&](const std::string&, int64_t, int64_t) {
       held.set_value();
       go.get_future().wait();
     });

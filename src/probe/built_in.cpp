@@ -1,0 +1,42 @@
+#include "probe/built_in.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/nearest.h"
+
+namespace mlxk {
+
+bool BuiltIn::has(ModelKind kind, std::string_view model_type) const {
+  return std::any_of(rows_.begin(), rows_.end(), [&](const Row& row) {
+    const bool sees_and_reads = kind == ModelKind::text && row.kind == ModelKind::vision;
+    return row.model_type == model_type && (row.kind == kind || sees_and_reads);
+  });
+}
+
+std::vector<std::string_view> BuiltIn::of(ModelKind kind) const {
+  std::vector<std::string_view> names;
+  for (const Row& row : rows_) {
+    if (row.kind == kind) names.push_back(row.model_type);
+  }
+  return names;
+}
+
+std::string BuiltIn::refusal(ModelKind kind, std::string_view model_type) const {
+  constexpr size_t kShown = 3;
+  const auto like = nearest(model_type, of(kind), kShown);
+  const std::string hint = like.empty() ? "" : fmt::format(" (nearest: {})", fmt::join(like, ", "));
+  return fmt::format("is not built in{}; `mlxk list --architectures` lists what is", hint);
+}
+
+const BuiltIn& built_in() {
+  static const BuiltIn all({
+#define MLXK_MODEL(kind, name) {ModelKind::kind, #name},
+#include "models/models.inc"
+  });
+  return all;
+}
+
+}  // namespace mlxk
