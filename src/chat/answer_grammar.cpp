@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "chat/closed_schema.h"
 #include "chat/free_text.h"
 #include "chat/tools/tool_format.h"
 #include "chat/tools/typed_value.h"
@@ -40,6 +41,7 @@ Json schema_of(const AnswerGrammar& grammar) {
       throw Error(ErrorKind::invalid, error.what());
     }
     check_keys(schema, "json_schema");
+    schema = closed_schema(schema);
   }
   if (schema.is_object() && !schema.contains("x-guidance")) {
     schema["x-guidance"] = {{"whitespace_pattern", "[ \\n]{1,20}"}, {"coerce_one_of", true}};
@@ -83,7 +85,12 @@ class AnswerConstraint : public TokenConstraint {
     }
     if (held_) return held_->accept(token);
     if (is_end(token)) return true;
-    if (const auto marker = text->accept(token)) held_ = &behind_text[*marker];
+    const auto marker = text->accept(token);
+    if (!marker) return true;
+    held_ = &behind_text[std::min(*marker, behind_text.size() - 1)];
+    for (const int32_t begun : text->beginning()) {
+      if (!held_->accept(begun)) return false;  // a beginning is part of its grammar
+    }
     return true;
   }
 
@@ -135,14 +142,12 @@ std::vector<ToolFunction> functions(const ToolOptions& tools) {
     const Json name = function.value("name", Json());
     if (!name.is_string() || name.get_ref<const std::string&>().empty()) bad("has no name");
     ToolFunction one{name.get<std::string>(), Json::object(), false};
-    const Json strict = function.value("strict", Json());
-    one.strict = strict == true;
+    one.strict = function.value("strict", Json()) == true;
     const Json parameters = function.value("parameters", Json());
-    if (parameters.is_object() && strict != false) one.parameters = parameters;
     if (!parameters.is_null() && !parameters.is_object()) bad(one.name + ": parameters must be an object");
-    if (parameters.is_null())
-      one.parameters = {{"type", "object"}, {"properties", Json::object()}, {"additionalProperties", false}};
-    check_keys(one.parameters, "tools");
+    check_keys(parameters, "tools");
+    one.parameters = parameters.is_null() ? Json{{"properties", Json::object()}} : parameters;
+    one.parameters = closed_schema(one.parameters);
     if (!one.parameters.contains("type")) one.parameters["type"] = "object";
     if (tools.choice != Choice::named || one.name == tools.name) all.push_back(std::move(one));
   }
@@ -276,11 +281,16 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
     } else if (!may_call && blanks.empty()) {
       constraint->hold(plain_grammar(compiler, grammar));
     } else if (may_call && !must_call && grammar.kind == Kind::none) {
-      const std::vector<std::string> openings = format->openings();
-      constraint->text.emplace(compiler, openings);
+      std::vector<std::string> openings = format->openings(), beginnings;
+      for (const ToolFunction& function : called) {
+        if (format->bare()) beginnings.push_back(format->bare_beginning(function.name));
+      }
+      constraint->text.emplace(compiler, openings, beginnings);
+      if (format->bare()) openings.emplace_back();
       for (const std::string& opening : openings) {
         AnswerText answer(*tokenizer, format, reasoning);
-        constraint->behind_text.push_back(answer.compile(compiler, answer.calls(called, tools, opening)));
+        const std::string before = opening.empty() ? "/[ \\t\\r\\n]+/? " : "";
+        constraint->behind_text.push_back(answer.compile(compiler, before + answer.calls(called, tools, opening)));
       }
     } else {
       AnswerText answer(*tokenizer, format, reasoning);

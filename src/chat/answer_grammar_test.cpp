@@ -64,6 +64,9 @@ const std::vector<std::string> kSpecial = {"<think>",
                                            "<|close|>",
                                            "<|sep|>",
                                            "<|START_ACTION|>",
+                                           "<|tools_prefix|>",
+                                           "<|tools_suffix|>",
+                                           "]<]minimax[>[",
                                            "<|END_ACTION|>"};
 
 const ReasoningFormat kNoReasoning;
@@ -193,6 +196,21 @@ TEST_F(AnswerGrammarTest, HoldsCallsToTheirToolsOnceTheyBegin) {
   EXPECT_TRUE(allows(*constraint, *tokenizer_->token_to_id(">")));
 }
 
+TEST_F(AnswerGrammarTest, HoldsACallThatBeginsTheAnswerWithoutAMarker) {
+  const auto answer = [&](const std::string& text) {
+    return written(constrain({}, weather(), &llama3_format()), text);
+  };
+  const std::string call = R"({"name": "weather", "parameters": {"city": "Ulm"}})";
+  EXPECT_EQ(answer(call), ".");
+  EXPECT_EQ(answer("\n\n" + call + R"(; {"name": "now", "parameters": {}})"), ".");
+  EXPECT_EQ(answer(R"({"name": "weather", "parameters": {"town": 1}})"), "town\": 1}}");
+  EXPECT_EQ(answer(R"({"name": "weather", "city")"), "city\"");
+  EXPECT_EQ(answer(R"({"name": "Ulm", "people": 1})"), ".");  // other JSON is an answer
+  EXPECT_EQ(answer("So: " + call + " and " + call), ".");     // behind text it is no call
+  const auto first = constrain({}, weather(), &llama3_format());
+  EXPECT_EQ(rest(*another_constraint(first), call), ".");
+}
+
 TEST_F(AnswerGrammarTest, MakesTheModelCallWhereItMust) {
   const ToolFormat* format = &json_tools_format();
   const std::string call = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
@@ -278,6 +296,21 @@ TEST_F(AnswerGrammarTest, WritesEveryFamilysCallsAndTheSplitterReadsThem) {
        "<|START_ACTION|>[{\"tool_name\": \"weather\", \"parameters\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
        "\"n\"}}]<|END_ACTION|>",
        ""},
+      {&apertus_format(),
+       "<|tools_prefix|>[{\"weather\": {\"city\": \"Ulm\", \"days\": 2, \"note\": \"n\"}}]<|tools_suffix|>", ""},
+      {&apriel_format(),
+       "<tool_calls>[{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}}]</tool_calls>",
+       ""},
+      {&minimax_m1_format(),
+       "<tool_calls>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}}\n</tool_calls>",
+       ""},
+      {&minimax_m3_format(),
+       "]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"weather\">]<]minimax[>[<city>Ulm"
+       "]<]minimax[>[</city>]<]minimax[>[<days>2]<]minimax[>[</days>]<]minimax[>[<note>n]<]minimax[>[</note>"
+       "]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
+       ""},
       {&pythonic_format(), "<|tool_call_start|>[weather(city=\"Ulm\", days=2, note=\"n\")]<|tool_call_end|>", ""},
       {&gemma4_format(), "<|tool_call>call:weather{city:<|\"|>Ulm<|\"|>,days:2,note:<|\"|>n<|\"|>}<tool_call|>", ""},
       {&function_gemma_format(),
@@ -339,10 +372,91 @@ TEST_F(AnswerGrammarTest, HoldsAStrictSchemaInFullOrRefusesIt) {
   EXPECT_NE(constrain({}, tools, &json_tools_format()), nullptr);
   function["strict"] = true;
   EXPECT_THROW(constrain({}, tools, &json_tools_format()), Error);
-  ToolOptions loose = weather(Choice::required);
-  loose.tools[0]["function"]["strict"] = false;
+}
+
+TEST_F(AnswerGrammarTest, HoldsArgumentsWhateverStrictSays) {
   const std::string call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"town\": 3}}\n</tool_call>";
-  EXPECT_EQ(written(constrain({}, loose, &json_tools_format()), call), ".");
+  for (const Json& strict : {Json(), Json(true), Json(false)}) {
+    ToolOptions tools = weather(Choice::required);
+    tools.tools[0]["function"]["strict"] = strict;
+    EXPECT_EQ(written(constrain({}, tools, &json_tools_format()), call), "town\": 3}}\n</tool_call>") << strict;
+  }
+}
+
+TEST_F(AnswerGrammarTest, ClosesObjectsThatNothingOpens) {
+  const std::string person = R"("type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}})";
+  const auto answer = [&](const std::string& schema, const std::string& text) {
+    return written(constrain({Kind::json_schema, schema}), text);
+  };
+  const std::string closed = "{" + person + "}", open = "{" + person + R"(, "additionalProperties": true})";
+  EXPECT_EQ(answer(closed, R"({"a": 1, "b": 2})"), ".");
+  EXPECT_EQ(answer(closed, R"({"b": 2})"), ".");
+  EXPECT_EQ(answer(closed, "{}"), ".");
+  EXPECT_EQ(answer(closed, R"({"b": 2, "a": 1})"), R"(, "a": 1})");  // in the order of the schema
+  EXPECT_EQ(answer(closed, R"({"a": 1, "c": 3})"), R"(c": 3})");
+  EXPECT_EQ(answer(open, R"({"a": 1, "c": 3})"), ".");
+  EXPECT_EQ(answer("{" + person + R"(, "additionalProperties": {"type": "null"}})", R"({"c": null})"), ".");
+  EXPECT_EQ(answer(R"({"type": "object"})", R"({"c": 3})"), ".");
+  // wherever objects stand
+  const std::string defs = R"(, "$defs": {"p": )" + closed + "}}";
+  for (const std::string& schema :
+       {R"({"type": "object", "properties": {"x": )" + closed + "}}",
+        R"({"type": "object", "properties": {"x": {"anyOf": [{"type": "null"}, )" + closed + "]}}}",
+        R"({"type": "object", "properties": {"x": {"$ref": "#/$defs/p"}})" + defs,
+        R"({"type": "object", "properties": {"x": {"allOf": [{"$ref": "#/$defs/p"}]}})" + defs,
+        R"({"type": "object", "additionalProperties": )" + closed + "}"}) {
+    EXPECT_EQ(answer(schema, R"({"x": {"a": 1}})"), ".") << schema;
+    EXPECT_EQ(answer(schema, R"({"x": {"a": 1, "c": 3}})"), R"(c": 3}})") << schema;
+  }
+  EXPECT_EQ(answer(R"({"type": "array", "items": )" + closed + "}", R"([{"a": 1}, {"c": 3}])"), R"(c": 3}])");
+}
+
+TEST_F(AnswerGrammarTest, ClosesAnObjectOfSeveralSchemasForAllOfThem) {
+  const auto answer = [&](const std::string& schema, const std::string& text) {
+    return written(constrain({Kind::json_schema, schema}), text);
+  };
+  const std::string all = R"({"allOf": [{"$ref": "#/$defs/a"}, {"properties": {"b": {"type": "integer"}}}],
+      "$defs": {"a": {"type": "object", "properties": {"a": {"type": "integer"}, "next": {"$ref": "#/$defs/a"}}}}})";
+  EXPECT_EQ(answer(all, R"({"a": 1, "b": 2})"), ".");
+  EXPECT_EQ(answer(all, R"({"a": 1, "c": 2})"), R"(c": 2})");
+  EXPECT_EQ(answer(all, R"({"next": {"a": 1}, "b": 2})"), ".");
+  EXPECT_EQ(answer(all, R"({"next": {"b": 1}})"), R"(b": 1}})");
+  const std::string beside = R"({"$ref": "#/$defs/a", "required": ["a", "b"], "properties": {"b": {"type": "null"}},
+      "$defs": {"a": {"type": "object", "properties": {"a": {"type": "integer"}}}}})";
+  EXPECT_EQ(answer(beside, R"({"a": 1, "b": null})"), ".");
+  EXPECT_EQ(answer(beside, R"({"a": 1, "b": null, "c": 1})"), R"(, "c": 1})");
+  const std::string any = R"({"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"],
+      "anyOf": [{"properties": {"a": {"type": "integer"}}, "required": ["a"]}, {"$ref": "#/$defs/b"}],
+      "$defs": {"b": {"properties": {"b": {"type": "integer"}}, "required": ["b"]}}})";
+  EXPECT_EQ(answer(any, R"({"kind": "x", "a": 1})"), ".");
+  EXPECT_EQ(answer(any, R"({"kind": "x", "b": 1})"), ".");
+  EXPECT_EQ(answer(any, R"({"kind": "x", "a": 1, "b": 1})"), R"(, "b": 1})");
+  EXPECT_EQ(answer(any, R"({"kind": "x", "c": 1})"), R"(c": 1})");
+  const std::string required = R"({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["b"]})";
+  EXPECT_EQ(answer(required, R"({"b": 1})"), ".");
+  EXPECT_EQ(answer(R"({"properties": {"a": {"type": "null"}}, "required": ["a"], "unevaluatedProperties": false})",
+                   R"({"a": null, "b": 1})"),
+            R"(, "b": 1})");
+  const std::string many = R"({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"],
+      "minProperties": 2})";
+  EXPECT_EQ(answer(many, R"({"a": null, "b": 1})"), ".");
+}
+
+TEST_F(AnswerGrammarTest, ClosesArgumentsToo) {
+  ToolOptions tools = weather(Choice::required);
+  tools.tools = Json::parse(R"([{"type": "function", "function": {"name": "f", "parameters": {"type": "object",
+      "properties": {"to": {"$ref": "#/$defs/p"}},
+      "$defs": {"p": {"type": "object", "properties": {"x": {"type": "integer"}}}}}}}])");
+  const auto call = [&](const std::string& arguments) {
+    return written(constrain({}, tools, &json_tools_format()),
+                   "<tool_call>\n{\"name\": \"f\", \"arguments\": " + arguments + "}\n</tool_call>");
+  };
+  EXPECT_EQ(call(R"({"to": {"x": 1}})"), ".");
+  EXPECT_EQ(call("{}"), ".");
+  EXPECT_EQ(call(R"({"type": "integer"})").substr(0, 4), "ype\"");
+  EXPECT_EQ(call(R"({"to": {"y": 1}})").substr(0, 2), "y\"");
+  tools.tools[0]["function"]["parameters"]["additionalProperties"] = true;
+  EXPECT_EQ(call(R"({"type": "integer"})"), ".");
 }
 
 TEST_F(AnswerGrammarTest, OneForAnotherAnswerHoldsTheSameAndGoesOnByItself) {

@@ -19,8 +19,12 @@ void set_bit(std::span<uint32_t> mask, int32_t id, bool on) {
   mask[word] = on ? mask[word] | bit : mask[word] & ~bit;
 }
 
-FreeText::FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers)
-    : tokenizer_(*compiler.tokenizer()), markers_(std::move(markers)) {
+FreeText::FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers,
+                   std::vector<std::string> beginnings)
+    : tokenizer_(*compiler.tokenizer()),
+      markers_(std::move(markers)),
+      beginnings_(std::move(beginnings)),
+      beginning_(!beginnings_.empty()) {
   for (const std::string& marker : markers_) {
     longest_ = std::max(longest_, marker.size());
     const auto id = tokenizer_.token_to_id(marker);
@@ -32,6 +36,27 @@ FreeText::FreeText(const GrammarCompiler& compiler, std::vector<std::string> mar
       all.insert(all.end(), tokens.begin(), tokens.end());
     }
   }
+  for (const std::string& beginning : beginnings_) {
+    for (size_t begun = 1; begun < beginning.size(); ++begun) {
+      const auto tokens = compiler.tokens_beyond(std::string_view(beginning).substr(begun), false);
+      if (tokens.empty()) continue;
+      auto& all = crossing_beginning_[beginning.substr(0, begun)];
+      all.insert(all.end(), tokens.begin(), tokens.end());
+    }
+  }
+}
+
+std::optional<size_t> FreeText::accept_beginning(int32_t token, const std::string& text) {
+  begun_tokens_.push_back(token);
+  begun_ += text;
+  begun_.erase(0, std::min(begun_.find_first_not_of(" \t\r\n"), begun_.size()));
+  const auto complete = std::find(beginnings_.begin(), beginnings_.end(), begun_);
+  beginning_ = complete == beginnings_.end() &&
+               std::any_of(beginnings_.begin(), beginnings_.end(),
+                           [&](const std::string& one) { return one.compare(0, begun_.size(), begun_) == 0; });
+  if (complete != beginnings_.end()) return markers_.size() + static_cast<size_t>(complete - beginnings_.begin());
+  if (!beginning_) begun_tokens_.clear();
+  return std::nullopt;
 }
 
 void FreeText::allowed(std::span<uint32_t> mask) const {
@@ -42,10 +67,19 @@ void FreeText::allowed(std::span<uint32_t> mask) const {
     if (!live) continue;
     for (const int32_t id : tokens) set_bit(mask, id, false);
   }
+  if (!beginning_) return;
+  if (const auto found = crossing_beginning_.find(begun_); found != crossing_beginning_.end()) {
+    for (const int32_t id : found->second) set_bit(mask, id, false);
+  }
 }
 
 std::optional<size_t> FreeText::accept(int32_t token) {
-  tail_ += tokenizer_.is_special(token) ? tokenizer_.id_to_token(token).value_or("") : tokenizer_.token_bytes(token);
+  const std::string text =
+      tokenizer_.is_special(token) ? tokenizer_.id_to_token(token).value_or("") : tokenizer_.token_bytes(token);
+  if (beginning_) {
+    if (const auto begun = accept_beginning(token, text)) return begun;
+  }
+  tail_ += text;
   std::optional<size_t> found;
   for (size_t i = 0; i < markers_.size() && !found; ++i) {
     const std::string& marker = markers_[i];

@@ -15,21 +15,31 @@ namespace mlxk {
 /// follows begins with a token of its own.
 class FreeText {
  public:
-  /// The compiler's tokenizer outlives it.
-  FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers);
+  /// `beginnings` are markers that count only where the text begins with them, blanks aside. The compiler's tokenizer
+  /// outlives it.
+  FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers, std::vector<std::string> beginnings = {});
 
   /// Sets the bits of all tokens that may come.
   void allowed(std::span<uint32_t> mask) const;
-  /// Takes a token; the index of the marker that it completes.
+  /// Takes a token; the index of the marker that it completes, that of a beginning counted behind the markers'.
   std::optional<size_t> accept(int32_t token);
+  /// The tokens of the beginning that the text has become; empty where it has become none.
+  std::vector<int32_t> beginning() const { return beginning_ ? std::vector<int32_t>() : begun_tokens_; }
 
  private:
+  std::optional<size_t> accept_beginning(int32_t token, const std::string& text);
+
   const Tokenizer& tokenizer_;
-  std::vector<std::string> markers_;
+  std::vector<std::string> markers_, beginnings_;
   size_t longest_ = 0;
   std::string tail_;  // of the text, what may begin a marker
-  std::map<std::string, std::vector<int32_t>>
-      crossing_;  // where the text ends with the key: tokens that complete a marker and go on
+  /// Tokens that complete a marker and go on, where the text ends with the key.
+  std::map<std::string, std::vector<int32_t>> crossing_;
+  /// The same of beginnings, where the text is the key.
+  std::map<std::string, std::vector<int32_t>> crossing_beginning_;
+  bool beginning_;     // the text may become a beginning
+  std::string begun_;  // it, without the blanks before it
+  std::vector<int32_t> begun_tokens_;
 };
 
 /// Sets the bits of ids below `count`, clears the others.

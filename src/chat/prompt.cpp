@@ -12,16 +12,17 @@ namespace {
 /// U+FDD0 is no character: no text has it, and no template changes it.
 constexpr std::string_view kMark = "\xef\xb7\x90";
 
-/// Cuts the special tokens that a user or a tool wrote in two by a mark: what they say is text, and ends no turn.
+/// Cuts the special tokens that a user, a tool or another unknown role wrote in two by a mark: what they say is text,
+/// and ends no turn.
 class ControlCutter {
  public:
-  explicit ControlCutter(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  ControlCutter(const Tokenizer& tokenizer, size_t max_tokens) : tokenizer_(tokenizer), max_tokens_(max_tokens) {}
 
   /// `messages` with the marks; the same where there was nothing to cut.
   Json cut(Json messages) {
     for (Json& message : messages) {
       const auto role = message.find("role"), content = message.find("content");
-      if (role == message.end() || content == message.end() || (*role != "user" && *role != "tool")) continue;
+      if (role == message.end() || content == message.end() || *role == "system" || *role == "assistant") continue;
       if (content->is_string()) *content = cut(content->get<std::string>());
       if (!content->is_array()) continue;
       for (Json& part : *content) {
@@ -35,13 +36,13 @@ class ControlCutter {
 
   /// The ids of a rendered prompt; takes the marks out of it.
   std::vector<int32_t> encode(std::string& text) const {
-    if (!cut_) return tokenizer_.encode(text, false);
+    if (!cut_) return tokenizer_.encode(text, false, max_tokens_);
     std::vector<int32_t> ids;
     std::string plain;
     for (size_t begin = 0; begin <= text.size();) {
       const size_t end = std::min(text.find(kMark, begin), text.size());
       const std::string_view piece = std::string_view(text).substr(begin, end - begin);
-      const auto piece_ids = tokenizer_.encode(piece, false);
+      const auto piece_ids = tokenizer_.encode(piece, false, max_tokens_ - ids.size());
       ids.insert(ids.end(), piece_ids.begin(), piece_ids.end());
       plain += piece;
       begin = end + kMark.size();
@@ -53,7 +54,7 @@ class ControlCutter {
  private:
   std::string cut(std::string text) {
     std::set<int32_t> written;
-    for (const int32_t id : tokenizer_.encode(text, false)) {
+    for (const int32_t id : tokenizer_.encode(text, false, max_tokens_)) {
       if (tokenizer_.is_special(id)) written.insert(id);
     }
     for (const int32_t id : written) {
@@ -82,6 +83,7 @@ class ControlCutter {
   }
 
   const Tokenizer& tokenizer_;
+  const size_t max_tokens_;
   bool cut_ = false;
 };
 
@@ -99,21 +101,21 @@ std::string plain_conversation(const Json& messages) {
 }
 
 Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
-                   const Tokenizer& tokenizer) {
+                   const Tokenizer& tokenizer, size_t max_tokens) {
   if (messages.empty()) throw Error(ErrorKind::invalid, "[prompt] no messages");
-  if (!chat_template) return raw_prompt(plain_conversation(messages), tokenizer);
-  ControlCutter cutter(tokenizer);
+  if (!chat_template) return raw_prompt(plain_conversation(messages), tokenizer, max_tokens);
+  ControlCutter cutter(tokenizer, max_tokens);
   Prompt prompt{chat_template->render(cutter.cut(messages), options), {}};
   // The template wrote the special tokens itself.
   prompt.ids = cutter.encode(prompt.text);
   return prompt;
 }
 
-Prompt raw_prompt(std::string text, const Tokenizer& tokenizer) {
+Prompt raw_prompt(std::string text, const Tokenizer& tokenizer, size_t max_tokens) {
   const std::string& bos = tokenizer.bos_token();
   const bool begun = !bos.empty() && text.compare(0, bos.size(), bos) == 0;
   Prompt prompt{std::move(text), {}};
-  prompt.ids = tokenizer.encode(prompt.text, !begun);
+  prompt.ids = tokenizer.encode(prompt.text, !begun, max_tokens);
   return prompt;
 }
 

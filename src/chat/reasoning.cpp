@@ -140,6 +140,11 @@ void ReasoningSplitter::on_marker(size_t marker, std::vector<Part>& parts) {
     trims_ = true;
   } else if (inside && text == format_.open && segment_empty_) {
     // the model repeats the tag that the prompt ends with
+  } else if (state_ == State::start && text == format_.close) {
+    begin(Part::Kind::answer);  // no reasoning
+    trims_ = true;
+  } else if (state_ == State::body && reasoned_ && (text == format_.answer_open || text == format_.answer_close)) {
+    // they stand around the answer
   } else {
     on_text(text, parts);  // a tag in the middle of an answer is its text
   }

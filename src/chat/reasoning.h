@@ -13,9 +13,10 @@ namespace mlxk {
 /// How a model marks its reasoning.
 struct ReasoningFormat {
   enum class Kind { none, tags, harmony } kind = Kind::none;
-  std::string open, close;    // tags only: "<think>", "</think>"
-  bool prompt_opens = false;  // the prompt ends with the opening tag, so the output starts inside
-  bool calls = false;         // harmony: messages to functions are tool calls, not reasoning
+  std::string open, close;                          // tags only: "<think>", "</think>"
+  bool prompt_opens = false;                        // the prompt ends with the opening tag, so the output starts inside
+  bool calls = false;                               // harmony: messages to functions are tool calls, not reasoning
+  std::string answer_open = {}, answer_close = {};  // tags only: may stand around the answer behind the reasoning
 
   /// The control tokens of the format; none of them ends the answer.
   std::vector<std::string> markers() const;

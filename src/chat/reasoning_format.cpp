@@ -6,8 +6,12 @@ namespace mlxk {
 namespace {
 struct Tags {
   std::string_view open, close;
+  std::string_view answer_open = "", answer_close = "";  // only where the template has answer_close
 };
 constexpr Tags kTags[] = {
+    {"<think>", "</think>", "<response>", "</response>"},                                    // Granite 3.3
+    {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", "", "[END FINAL RESPONSE]"},  // Apriel 1.5
+    {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"},                              // Apriel 1.6
     {"<think>", "</think>"},              // Qwen3, DeepSeek R1, QwQ, SmolLM3, GLM …
     {"<|channel>thought", "<channel|>"},  // Gemma 4
     {"<|think:start|>", "<|think:end|>"},
@@ -33,7 +37,13 @@ bool ends_inside(std::string_view prompt, std::string_view open) {
 std::vector<std::string> ReasoningFormat::markers() const {
   switch (kind) {
     case Kind::none: return {};
-    case Kind::tags: return {open, close};
+    case Kind::tags: {
+      std::vector<std::string> all = {open, close};
+      for (const std::string& tag : {answer_open, answer_close}) {
+        if (!tag.empty()) all.push_back(tag);
+      }
+      return all;
+    }
     case Kind::harmony: return {std::begin(kHarmony), std::end(kHarmony)};
   }
   return {};
@@ -46,14 +56,19 @@ ReasoningFormat detect_reasoning(std::string_view template_source, const Tokeniz
   if (in_vocabulary("<|channel|>") && in_vocabulary("<|message|>"))
     return {ReasoningFormat::Kind::harmony, "", "", false};
   const auto tags = [&](const Tags& row) {
-    return ReasoningFormat{ReasoningFormat::Kind::tags, std::string(row.open), std::string(row.close),
+    ReasoningFormat format{ReasoningFormat::Kind::tags, std::string(row.open), std::string(row.close),
                            ends_inside(prompt, row.open)};
+    format.answer_open = row.answer_open;
+    format.answer_close = row.answer_close;
+    return format;
   };
+  const auto fits = [&](const Tags& row) { return row.answer_close.empty() || in_template(row.answer_close); };
   for (const Tags& row : kTags) {
+    if (!fits(row)) continue;
     if (in_vocabulary(row.close) && (in_vocabulary(row.open) || in_template(row.open))) return tags(row);
   }
   for (const Tags& row : kTags) {
-    if (in_template(row.close)) return tags(row);
+    if (fits(row) && in_template(row.close)) return tags(row);
   }
   return {};
 }

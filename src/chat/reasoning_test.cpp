@@ -71,6 +71,22 @@ TEST(ReasoningSplitter, ReadsGemmaChannels) {
   EXPECT_EQ(split(kGemma, "<|channel>thought\nLet me see.\n<channel|>Blue."), "|R:Let me see.|A:Blue.");
 }
 
+TEST(ReasoningSplitter, DropsAClosingTagThatBeginsTheAnswer) {
+  EXPECT_EQ(split(kThink, "</think>\n\nBlue."), "|A:Blue.");
+}
+
+TEST(ReasoningSplitter, DropsTheTagsAroundTheAnswer) {
+  ReasoningFormat format = kThink;
+  format.answer_open = "<response>";
+  format.answer_close = "</response>";
+  EXPECT_EQ(split(format, "<think>Hm.</think><response>Blue.</response>"), "|R:Hm.|A:Blue.");
+  EXPECT_EQ(split(format, "<think>Hm.</think>\n<response>\nBlue.\n</response>\n"), "|R:Hm.|A:Blue.\n\n");
+  EXPECT_EQ(split(format, "An element <response> of XML"), "|A:An element <response> of XML");
+  const ReasoningFormat steps = {ReasoningFormat::Kind::tags, "Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]",
+                                 true};
+  EXPECT_EQ(split(steps, "One.\nTwo.\n[BEGIN FINAL RESPONSE]\nBlue."), "|R:One.\nTwo.|A:Blue.");
+}
+
 TEST(ReasoningSplitter, ReadsHarmonyChannels) {
   EXPECT_EQ(split(kHarmony,
                   "<|channel|>analysis<|message|>User asks 2+2.<|end|><|start|>assistant<|channel|>final<|message|>4"
@@ -96,7 +112,7 @@ TEST(PartFormatter, WritesEachHeadingOnce) {
 class Vocabulary : public Tokenizer {
  public:
   explicit Vocabulary(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {}
-  std::vector<int32_t> encode(std::string_view, bool) const override { return {}; }
+  std::vector<int32_t> encode(std::string_view, bool, size_t) const override { return {}; }
   std::string decode(std::span<const int32_t>, bool) const override { return {}; }
   std::optional<int32_t> token_to_id(std::string_view token) const override {
     for (size_t i = 0; i < tokens_.size(); ++i) {
@@ -130,6 +146,12 @@ TEST(DetectReasoning, KnowsTheFormatFromVocabularyAndTemplate) {
   EXPECT_EQ(detect_reasoning("'<|channel>thought\\n'", Vocabulary({"<|channel>", "<channel|>"}), "").close,
             "<channel|>");
   EXPECT_EQ(detect_reasoning("{{ '[THINK]' }}{{ '[/THINK]' }}", Vocabulary({}), "").open, "[THINK]");
+  const auto apriel = detect_reasoning("… [BEGIN FINAL RESPONSE] ... [END FINAL RESPONSE]", Vocabulary({}), "");
+  EXPECT_EQ(apriel.close, "[BEGIN FINAL RESPONSE]");
+  EXPECT_EQ(apriel.answer_close, "[END FINAL RESPONSE]");
+  const auto granite = detect_reasoning("<think></think> and <response></response>", Vocabulary({}), "");
+  EXPECT_EQ(granite.answer_open, "<response>");
+  EXPECT_EQ(detect_reasoning("", qwen, "").answer_open, "");
   EXPECT_EQ(detect_reasoning("a plain template", Vocabulary({"<|im_end|>"}), "").kind, ReasoningFormat::Kind::none);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,8 +29,15 @@ struct ToolOptions {
 /// program.
 class ToolFormat;
 
-/// Recognised from the chat template's source, then from the vocabulary; null when the model calls no tools.
+/// Whether a vocabulary has a token.
+using HasToken = std::function<bool(std::string_view token)>;
+
+/// Recognised from the chat template's source, then from the vocabulary; null when the template knows no tools.
+const ToolFormat* detect_tool_format(std::string_view template_source, const HasToken& has_token);
 const ToolFormat* detect_tool_format(std::string_view template_source, const Tokenizer& tokenizer);
+
+/// The family in which models whose template knows no tools call them: see chat/generic_tools.h.
+const ToolFormat& generic_tool_format();
 
 /// The family's name, as the table has it: "json_tools".
 std::string_view tool_format_name(const ToolFormat& format);

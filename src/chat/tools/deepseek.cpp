@@ -22,8 +22,8 @@ class Deepseek : public ToolFormat {
  public:
   std::string_view name() const override { return "deepseek"; }
   bool in_template(std::string_view source) const override { return contains(source, "<｜tool▁calls▁begin｜>"); }
-  bool in_vocabulary(const Tokenizer& tokenizer) const override {
-    return tokenizer.token_to_id("<｜tool▁calls▁begin｜>") && tokenizer.token_to_id("<｜tool▁sep｜>");
+  bool in_vocabulary(const HasToken& has) const override {
+    return has("<｜tool▁calls▁begin｜>") && has("<｜tool▁sep｜>");
   }
   std::vector<std::string> openings() const override { return {"<｜tool▁calls▁begin｜>"}; }
   std::vector<std::string> marks() const override {

@@ -18,9 +18,7 @@ class DeepseekDsml : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "deepseek_dsml"; }
   bool in_template(std::string_view source) const override { return contains(source, "｜DSML｜"); }
-  bool in_vocabulary(const Tokenizer& tokenizer) const override {
-    return tokenizer.token_to_id("｜DSML｜").has_value();
-  }
+  bool in_vocabulary(const HasToken& has) const override { return has("｜DSML｜"); }
   std::vector<std::string> openings() const override { return {"<｜DSML｜tool_calls>", "<｜DSML｜function_calls>"}; }
 
  protected:

@@ -9,9 +9,8 @@ class Harmony : public ToolFormat {
  public:
   std::string_view name() const override { return "harmony"; }
   bool in_template(std::string_view source) const override { return contains(source, "<|channel|>commentary"); }
-  bool in_vocabulary(const Tokenizer& tokenizer) const override {
-    return tokenizer.token_to_id("<|channel|>") && tokenizer.token_to_id("<|message|>") &&
-           tokenizer.token_to_id("<|call|>");
+  bool in_vocabulary(const HasToken& has) const override {
+    return has("<|channel|>") && has("<|message|>") && has("<|call|>");
   }
   std::vector<std::string> openings() const override { return {}; }
   std::vector<std::string> marks() const override {

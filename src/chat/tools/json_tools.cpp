@@ -1,4 +1,4 @@
-// <tool_call>{"name": "f", "arguments": {…}}</tool_call>: Hermes, Qwen2.5, Qwen3, Granite 4 and many others.
+// <tool_call>{"name": "f", "arguments": {…}}</tool_call>: Hermes, Qwen2.5, Qwen3, Granite 4, Reka and many others.
 #include "chat/tools/json_calls.h"
 #include "chat/tools/tool_format.h"
 #include "chat/tools/tool_formats.h"
@@ -10,7 +10,8 @@ class JsonTools : public ToolFormat {
  public:
   std::string_view name() const override { return "json_tools"; }
   bool in_template(std::string_view source) const override {
-    return contains(source, "<tool_call>") && contains(source, "tool_call.name");
+    return contains(source, "<tool_call>") &&
+           (contains(source, "tool_call.name") || contains(source, "tool_call.get(\"name\""));
   }
   std::vector<std::string> openings() const override { return {"<tool_call>"}; }
   std::vector<std::string> marks() const override { return {"</tool_call>"}; }

@@ -20,9 +20,9 @@ class KimiK3 : public TaggedToolFormat {
  public:
   std::string_view name() const override { return "kimi_k3"; }
   bool in_template(std::string_view source) const override { return contains(source, "<|open|>tools<|sep|>"); }
-  bool in_vocabulary(const Tokenizer& tokenizer) const override {
+  bool in_vocabulary(const HasToken& has) const override {
     for (const char* token : {"<|open|>", "<|close|>", "<|sep|>", "<|end_of_msg|>"}) {
-      if (!tokenizer.token_to_id(token)) return false;
+      if (!has(token)) return false;
     }
     return true;
   }

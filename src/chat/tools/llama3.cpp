@@ -1,6 +1,7 @@
 // {"name": "f", "parameters": {…}} as the whole answer, with or without <|python_tag|>: Llama 3.1 to 3.3.
 #include "chat/tools/json_calls.h"
 #include "chat/tools/tool_formats.h"
+#include "chat/tools/typed_value.h"
 
 namespace mlxk {
 
@@ -14,6 +15,7 @@ class Llama3 : public ToolFormat {
   }
   std::vector<std::string> openings() const override { return {"<|python_tag|>"}; }
   bool bare() const override { return true; }
+  std::string bare_beginning(std::string_view name) const override { return "{\"name\": " + json_text(Json(name)); }
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view) const override {
     JsonCallsFormat format;
     format.known = &tools;  // other JSON is an answer

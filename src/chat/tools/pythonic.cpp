@@ -72,8 +72,8 @@ class Pythonic : public ToolFormat {
   bool in_template(std::string_view source) const override {
     return contains(source, "<|tool_list_start|>") || contains(source, "<|tool_call_start|>");
   }
-  bool in_vocabulary(const Tokenizer& tokenizer) const override {
-    return tokenizer.token_to_id("<|tool_call_start|>") && tokenizer.token_to_id("<|tool_call_end|>");
+  bool in_vocabulary(const HasToken& has) const override {
+    return has("<|tool_call_start|>") && has("<|tool_call_end|>");
   }
   std::vector<std::string> openings() const override { return {"<|tool_call_start|>"}; }
   std::vector<std::string> marks() const override { return {"<|tool_call_end|>"}; }

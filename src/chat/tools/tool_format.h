@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/tools.h"
 #include "chat/tools/call_reader.h"
 #include "chat/tools/grammar_text.h"
 #include "chat/tools/tool_table.h"
@@ -28,7 +29,7 @@ class ToolFormat {
   /// Whether a chat template with this source writes such calls.
   virtual bool in_template(std::string_view source) const = 0;
   /// Whether a vocabulary is of a model that writes such calls, where the template does not tell.
-  virtual bool in_vocabulary(const Tokenizer& /*tokenizer*/) const { return false; }
+  virtual bool in_vocabulary(const HasToken& /*has*/) const { return false; }
   /// What begins a section of calls; empty where the first character of the answer may (bare JSON).
   virtual std::vector<std::string> openings() const = 0;
   /// What else may be special tokens that belong to the format.
@@ -42,6 +43,8 @@ class ToolFormat {
   virtual std::string written_opening() const { return openings().front(); }
   /// Whether an answer that begins with '{' may be a call: read by reader() with an empty opening.
   virtual bool bare() const { return false; }
+  /// How a call of `name` begins such an answer, as call_grammar with an empty opening has it.
+  virtual std::string bare_beginning(std::string_view /*name*/) const { return ""; }
 };
 
 }  // namespace mlxk

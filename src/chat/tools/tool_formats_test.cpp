@@ -65,6 +65,11 @@ TEST(ToolFormats, ReadWhatMlxLmReads) {
 TEST(ToolFormats, AreChosenAsMlxLmChooses) {
   const auto tokenizer = testing::small_tokenizer({"a"}, {});
   const std::map<std::string, std::string> beyond = {{"ByteDance-Seed-OSS.jinja", "qwen3_coder"},
+                                                     {"Apertus-8B-Instruct.jinja", "apertus"},
+                                                     {"Apriel-1.6-15b-Thinker-fixed.jinja", "apriel"},
+                                                     {"unsloth-Apriel-1.5.jinja", "apriel"},
+                                                     {"MiniMax-M1.jinja", "minimax_m1"},
+                                                     {"Reka-Edge.jinja", "json_tools"},
                                                      {"CohereForAI-c4ai-command-r-plus-tool_use.jinja", "cohere"},
                                                      {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", "deepseek"},
                                                      {"deepseek-ai-DeepSeek-V3.1.jinja", "deepseek"},
@@ -77,9 +82,11 @@ TEST(ToolFormats, AreChosenAsMlxLmChooses) {
   for (const auto& [name, chosen] : goldens["templates"].items()) {
     const ToolFormat* format = detect_tool_format(read(kData / "templates" / name), *tokenizer);
     const auto more = beyond.find(name);
-    const std::string expected = chosen.is_string()     ? chosen.get<std::string>()
-                                 : more != beyond.end() ? more->second
-                                                        : "";
+    // mlx-lm takes MiniMax M3's calls, which are elements, for JSON.
+    const std::string expected = name == "MiniMax-M3.jinja" ? "minimax_m3"
+                                 : chosen.is_string()       ? chosen.get<std::string>()
+                                 : more != beyond.end()     ? more->second
+                                                            : "";
     EXPECT_EQ(format ? format->name() : "", expected) << name;
   }
 }
@@ -132,6 +139,24 @@ TEST(ToolFormats, ReadTheFamiliesThatMlxLmDoesNot) {
       {"granite", R"(<|tool_call|>[{"name": "weather", "arguments": {"city": "Ulm"}}])",
        R"(|C:weather{"city": "Ulm"})"},
       {"mistral", R"([TOOL_CALLS]weather[CALL_ID]abcdefghi[ARGS]{"days": 1})", R"(|C:weather{"days": 1})"},
+      {"apertus", R"(So.<|tools_prefix|>[{"weather": {"city": "Ulm"}}, {"now": {}}]<|tools_suffix|>)",
+       R"(|T:So.|C:weather{"city":"Ulm"}|C:now{})"},
+      {"apertus", R"(<|tools_prefix|>[{"now": {}}])", "|C:now{}"},
+      {"apriel",
+       "let me\n<tool_calls>[{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}, \"id\": \"1\"}, {\"name\": "
+       "\"now\", \"arguments\": {}, \"id\": \"2\"}]</tool_calls>",
+       R"(|T:let me|C:weather{"city": "Ulm"}|C:now{})"},
+      {"minimax_m1",
+       "<tool_calls>\n{\"name\": \"weather\", \"arguments\": {\"days\": 1}}\n{\"name\": \"now\", \"arguments\": {}}\n"
+       "</tool_calls>",
+       R"(|C:weather{"days": 1}|C:now{})"},
+      {"minimax_m3",
+       "let me]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"weather\">]<]minimax[>[<city>5"
+       "]<]minimax[>[</city>]<]minimax[>[<days>2]<]minimax[>[</days>]<]minimax[>[<l>]<]minimax[>[<item>1"
+       "]<]minimax[>[</item>]<]minimax[>[<item>a]<]minimax[>[</item>]<]minimax[>[</l>]<]minimax[>[<o>"
+       "]<]minimax[>[<k>true]<]minimax[>[</k>]<]minimax[>[</o>]<]minimax[>[</invoke>\n]<]minimax[>[<invoke "
+       "name=\"now\">]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
+       R"(|T:let me|C:weather{"city":"5","days":2,"l":[1,"a"],"o":{"k":true}}|C:now{})"},
       {"qwen3_coder", "<seed:tool_call>\n<function=now>\n</function>\n</seed:tool_call>", "|C:now{}"},
   };
   for (const Sample& sample : samples) {
@@ -169,6 +194,11 @@ TEST(ToolFormats, GiveWhatIsNoCallBackAsText) {
       {"longcat", "<longcat_tool_call>", nullptr},
       {"kimi_k3", "<|open|>tools<|sep|><|open|>call index=\"1\"<|sep|>", nullptr},
       {"minicpm5", "<function name=\"two words\"></function>", nullptr},
+      {"apertus", "<|tools_prefix|>[{\"now\": 1}]<|tools_suffix|>", nullptr},
+      {"apertus", "<|tools_prefix|>{\"now\": {}}<|tools_suffix|>", nullptr},
+      {"apriel", "<tool_calls>none</tool_calls>", nullptr},
+      {"minimax_m3", "]<]minimax[>[<tool_call>]<]minimax[>[</tool_call>", nullptr},
+      {"minimax_m3", "]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"now\">text]<]minimax[>[</invoke>", nullptr},
   };
   for (const Sample& sample : samples) {
     EXPECT_EQ(testing::split_calls(format_named(sample.format), sample.text, options),
@@ -179,9 +209,13 @@ TEST(ToolFormats, GiveWhatIsNoCallBackAsText) {
 TEST(ToolFormats, NestingIsBounded) {
   const ToolOptions options = weather_tools();
   const std::string deep(100'000, '['), braces = "call:now{a:" + std::string(100'000, '{');
+  std::string elements;
+  for (int i = 0; i < 10'000; ++i) elements += "]<]minimax[>[<a>";
   for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
            {"pythonic", "<|tool_call_start|>[now(a=" + deep},
            {"gemma4", "<|tool_call>" + braces},
+           {"apertus", "<|tools_prefix|>" + deep + "<|tools_suffix|>"},
+           {"minimax_m3", "]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"now\">" + elements},
            {"json_tools", "<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": " + deep},
            {"glm47", "<tool_call>now<arg_key>a</arg_key><arg_value>" + deep + "</arg_value></tool_call>"}}) {
     ToolCallSplitter splitter(&format_named(name), options);

@@ -19,8 +19,10 @@ const Json* ToolTable::find(std::string_view name) const {
   return nullptr;
 }
 
+const Json* ToolTable::parameters(std::string_view function) const { return member(find(function), "parameters"); }
+
 const Json* ToolTable::parameter(std::string_view function, std::string_view name) const {
-  return member(member(member(find(function), "parameters"), "properties"), name);
+  return member(member(parameters(function), "properties"), name);
 }
 
 }  // namespace mlxk
