@@ -8,12 +8,14 @@
 
 #include "base/error.h"
 #include "server/api_error.h"
+#include "server/openai/schema.h"
 
 namespace mlxk {
 
 namespace {
 
 constexpr const char* kMaxAge = "600";
+constexpr size_t kMaxShown = 100;  // bytes of a host or an origin in a message
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -60,6 +62,41 @@ bool is_preflight(const HttpRequest& head) {
 
 HttpResponse refused(const HttpRequest& head, int status, std::string_view message, std::string_view code) {
   return error_response(status, message, head.id, "", code);
+}
+
+bool is_one_of(char c, std::string_view others) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || others.find(c) != others.npos;
+}
+
+/// Whether a message may show `text` as a word for a shell.
+bool is_plain(const std::string& text) {
+  return !text.empty() && text.size() <= kMaxShown &&
+         std::all_of(text.begin(), text.end(), [](char c) { return is_one_of(c, ".-_:/[]"); });
+}
+
+HttpResponse refused_host(const HttpRequest& head) {
+  const std::string host = single(head, "host").value_or("");
+  const std::string name = host_name(host);
+  std::string message = fmt::format("The host {} is not allowed", schema::shown(host, kMaxShown));
+  if (is_plain(name)) message += fmt::format("; start the server with --allowed-host {} to allow it", name);
+  return refused(head, 403, message, "host_not_allowed");
+}
+
+HttpResponse refused_origin(const HttpRequest& head, const std::optional<std::string>& origin) {
+  std::string message = "Requests from other sites are not allowed";
+  if (origin) message = fmt::format("Requests from the origin {} are not allowed", schema::shown(*origin, kMaxShown));
+  // What has no scheme (null) cannot be listed by name.
+  const std::string listed = origin && origin->find("://") != std::string::npos ? *origin : "'*'";
+  if (listed == "'*'" || is_plain(listed))
+    message += fmt::format("; start the server with --cors-origin {} to allow them", listed);
+  return refused(head, 403, message, "origin_not_allowed");
+}
+
+/// The headers that a preflight asks for, where they are names and nothing else.
+std::string asked_headers(const HttpRequest& head) {
+  const auto asked = single(head, "access-control-request-headers");
+  const auto fits = [](char c) { return is_one_of(c, "!#$%&'*+-.^_`|~, "); };
+  return asked && std::all_of(asked->begin(), asked->end(), fits) ? *asked : "";
 }
 
 void check_origin(const std::string& origin) {
@@ -124,18 +161,20 @@ bool AccessGuard::is_own_origin(const HttpRequest& head, std::string_view origin
 
 std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope scope, std::string& key_id) const {
   if (!host_allowed(head)) {
-    return refused(head, 403, "The Host header names a host that this server does not answer for (--allowed-host).",
-                   "host_not_allowed");
+    return refused_host(head);
   }
   const auto origin = single(head, "origin");
   if (is_preflight(head)) {
-    if (!origin_listed(*origin))
-      return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
+    if (!origin_listed(*origin)) return refused_origin(head, origin);
     HttpResponse response;
     response.status = 204;
     response.content_type.clear();
-    response.headers.add("Access-Control-Allow-Methods", "GET, POST");
-    response.headers.add("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-Request-ID");
+    response.headers.add("Access-Control-Allow-Methods", "GET, HEAD, POST");
+    if (std::string asked = asked_headers(head); !asked.empty())
+      response.headers.add("Access-Control-Allow-Headers", std::move(asked));
+    if (single(head, "access-control-request-private-network") == "true")
+      response.headers.add("Access-Control-Allow-Private-Network", "true");
+    response.headers.add("Vary", "Access-Control-Request-Headers");
     response.headers.add("Access-Control-Max-Age", kMaxAge);
     return response;
   }
@@ -144,7 +183,7 @@ std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope sc
     const auto site = head.headers.find("sec-fetch-site");
     const bool foreign =
         origin ? !origin_listed(*origin) && !is_own_origin(head, *origin) : site && *site == "cross-site";
-    if (foreign) return refused(head, 403, "This origin may not ask (--cors-origin).", "origin_not_allowed");
+    if (foreign) return refused_origin(head, origin);
   }
   return check_key(head, scope, key_id);
 }
@@ -185,7 +224,7 @@ void AccessGuard::decorate(const HttpRequest& head, HttpResponse& response) cons
   if (!any_origin_) response.headers.add("Vary", "Origin");
   if (!origin || !origin_listed(*origin)) return;
   response.headers.add("Access-Control-Allow-Origin", any_origin_ ? "*" : *origin);
-  response.headers.add("Access-Control-Expose-Headers", "X-Request-ID, Retry-After");
+  response.headers.add("Access-Control-Expose-Headers", "X-Request-ID, Retry-After, WWW-Authenticate, Allow");
 }
 
 }  // namespace mlxk

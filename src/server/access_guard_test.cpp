@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "json/json.h"
 
 namespace mlxk {
 namespace {
@@ -76,6 +77,8 @@ TEST_F(AccessGuardTest, AListedOriginMayAskWithoutCredentials) {
   EXPECT_EQ(header(guard, request("OPTIONS", preflight), "Access-Control-Allow-Origin"), "https://chat.example");
   EXPECT_EQ(header(guard, request("OPTIONS", preflight), "Access-Control-Allow-Credentials"), "");
   EXPECT_EQ(header(guard, request("GET", {}), "Vary"), "Origin");
+  EXPECT_EQ(header(guard, request("POST", {{"Origin", "https://chat.example"}}), "Access-Control-Expose-Headers"),
+            "X-Request-ID, Retry-After, WWW-Authenticate, Allow");
   const Fields other = {
       {"Host", "localhost"}, {"Origin", "https://evil.example"}, {"Access-Control-Request-Method", "POST"}};
   EXPECT_EQ(status(guard, request("OPTIONS", other)), 403);
@@ -83,6 +86,44 @@ TEST_F(AccessGuardTest, AListedOriginMayAskWithoutCredentials) {
   EXPECT_EQ(header(guard, request("OPTIONS", other), "Access-Control-Allow-Origin"), "");
   EXPECT_EQ(status(guard, request("POST", {{"Origin", "https://chat.example"}})), 401)
       << "the key is needed all the same";
+}
+
+TEST_F(AccessGuardTest, AListedOriginIsAllowedTheHeadersThatItAsksFor) {
+  const AccessGuard guard({.host = "127.0.0.1", .cors_origins = {"https://chat.example"}}, {});
+  const auto allowed = [&](const std::string& asked, const char* name = "Access-Control-Allow-Headers") {
+    std::string key_id;
+    Fields fields = {
+        {"Host", "localhost"}, {"Origin", "https://chat.example"}, {"Access-Control-Request-Method", "POST"}};
+    fields.emplace_back("Access-Control-Request-Headers", asked);
+    fields.emplace_back("Access-Control-Request-Private-Network", "true");
+    const auto answer = guard.check(request("OPTIONS", fields), Scope::inference, key_id);
+    return std::string(answer->headers.find(name).value_or(""));
+  };
+  EXPECT_EQ(allowed("authorization,content-type, x-stainless-os"), "authorization,content-type, x-stainless-os");
+  EXPECT_EQ(allowed("x-a", "Access-Control-Allow-Private-Network"), "true");
+  EXPECT_EQ(allowed("x-a", "Vary"), "Access-Control-Request-Headers");
+  EXPECT_EQ(allowed(""), "");
+  EXPECT_EQ(allowed("x-a; <script>"), "") << "these are no names of headers";
+}
+
+TEST_F(AccessGuardTest, ARefusalNamesWhatItRefusesAndTheFlagThatAllowsIt) {
+  const auto message = [&](const Fields& fields) {
+    std::string key_id;
+    const auto refusal = open_.check(request("POST", fields), Scope::inference, key_id);
+    return Json::parse(refusal->body)["error"]["message"].get<std::string>();
+  };
+  EXPECT_EQ(message({{"Host", "host.docker.internal:8000"}}),
+            "The host \"host.docker.internal:8000\" is not allowed; start the server with --allowed-host "
+            "host.docker.internal to allow it");
+  EXPECT_EQ(message({{"Host", "a;reboot"}}), "The host \"a;reboot\" is not allowed");
+  EXPECT_EQ(message({{"Host", "a b:c"}}), "The host \"a b:c\" is not allowed");
+  EXPECT_EQ(message({{"Host", "localhost"}, {"Origin", "http://app.example"}}),
+            "Requests from the origin \"http://app.example\" are not allowed; start the server with --cors-origin "
+            "http://app.example to allow them");
+  EXPECT_EQ(message({{"Host", "localhost"}, {"Origin", "null"}}),
+            "Requests from the origin \"null\" are not allowed; start the server with --cors-origin '*' to allow them");
+  EXPECT_EQ(message({{"Host", "localhost"}, {"Sec-Fetch-Site", "cross-site"}}),
+            "Requests from other sites are not allowed; start the server with --cors-origin '*' to allow them");
 }
 
 TEST_F(AccessGuardTest, AnyOriginIsNeverReflected) {

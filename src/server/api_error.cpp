@@ -6,18 +6,21 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "server/client_text.h"
 #include "server/json_text.h"
 
 namespace mlxk {
 
 namespace {
+constexpr std::string_view kModelNotFound = "model_not_found";
+
 /// The original's words, and in its style those that it lacks.
-const char* type_of(int status) {
+const char* type_of(int status, std::string_view code) {
   switch (status) {
     case 400: return "validation_error";
     case 401: return "authentication_error";
     case 403: return "access_denied";
-    case 404: return "model_not_found";
+    case 404: return code == kModelNotFound ? "model_not_found" : "not_found";
     case 405: return "method_not_allowed";
     case 408: return "request_timeout";
     case 409: return "conflict";
@@ -37,6 +40,17 @@ const char* type_of(int status) {
   }
 }
 
+/// The code of what was thrown without one: clients look for that of a model.
+std::string_view code_of(const Error& error) {
+  if (const auto* api = dynamic_cast<const ApiError*>(&error); api && !api->code.empty()) return api->code;
+  switch (error.kind()) {
+    case ErrorKind::not_found:
+    case ErrorKind::no_revision: return kModelNotFound;
+    case ErrorKind::ambiguous: return "ambiguous_model";
+    default: return {};
+  }
+}
+
 bool is_retryable(int status) { return status == 429 || status == 502 || status == 503 || status == 504; }
 
 int status_of(const std::exception& error) {
@@ -52,14 +66,14 @@ int status_of(const std::exception& error) {
 std::string error_document(int status, std::string_view message, const std::string& request_id, std::string_view param,
                            std::string_view code, std::string_view detail) {
   std::string out = R"({"status":"error","error":{"message":)";
-  append_json_string(out, message);
-  out += fmt::format(R"(,"type":"{}","param":)", type_of(status));
+  append_json_string(out, cut_for_client(message));
+  out += fmt::format(R"(,"type":"{}","param":)", type_of(status, code));
   append_json_string_or_null(out, param);
   out += R"(,"code":)";
   append_json_string_or_null(out, code);
   if (!detail.empty()) {
     out += R"(,"detail":)";
-    append_json_string(out, detail);
+    append_json_string(out, cut_for_client(detail));
   }
   if (is_retryable(status)) out += R"(,"retryable":true)";
   out += R"(},"request_id":)";
@@ -81,9 +95,10 @@ HttpResponse error_response(const std::exception& error, const std::string& requ
   // What is none of ours may name anything: files, addresses, somebody's data.
   if (!known) return error_response(status, "internal error", request_id);
   const auto* api = dynamic_cast<const ApiError*>(known);
-  // As in the log: no keys, and not where the user's files lie.
-  HttpResponse response = error_response(status, log::redact(known->what()), request_id, api ? api->param : "",
-                                         api ? api->code : "", log::redact(known->hint()));
+  // As in the log: no keys; and not where files lie.
+  const auto told = [](const std::string& text) { return without_folders(log::redact(text)); };
+  HttpResponse response = error_response(status, told(known->what()), request_id, api ? api->param : "",
+                                         code_of(*known), told(known->hint()));
   std::optional<double> seconds = api ? api->retry_after_s : std::nullopt;
   if (const auto* later = dynamic_cast<const RetryLater*>(known)) seconds = later->retry_after_s();
   if (seconds) {

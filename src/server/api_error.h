@@ -24,14 +24,15 @@ class ApiError : public Error {
 };
 
 /// {"status":"error","error":{"message","type","param","code","detail"?,"retryable"?},"request_id"} with the original's
-/// word for the status as type (behaviour: validation_error, model_not_found, …).
+/// word for the status as type (validation_error, access_denied, …); a 404 is model_not_found where `code` says so.
+/// Of `message` and `detail` at most 2,000 bytes are told.
 std::string error_document(int status, std::string_view message, const std::string& request_id,
                            std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
 /// That document as an answer.
 HttpResponse error_response(int status, std::string_view message, const std::string& request_id,
                             std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
 /// The same for what was thrown: ApiError, with Retry-After where it is known; Error, its hint as detail; anything else
-/// (500, without its text).
+/// (500, without its text). Of a path the last part alone is told.
 HttpResponse error_response(const std::exception& error, const std::string& request_id);
 
 /// Runs `function`; what it throws is the exchange's answer.

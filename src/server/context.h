@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "server/task_pool.h"
 #include "serving/model_pool.h"
 #include "transport/exchange.h"
 #include "worker/worker.h"
@@ -13,26 +14,31 @@
 namespace mlxk {
 
 class Metrics;
-class Ticker;
 
 /// What an endpoint works with; lives as long as the server. Any thread.
 struct ServerContext {
   Worker& worker;
   ModelPool& models;
   Metrics& metrics;
-  /// Runs `task` on one of the few threads that parse, render and tokenise.
-  std::function<void(std::function<void()>)> prepare;
-  /// Runs `task` on one of the threads that may wait for long (for loads), so that others need not wait for it.
-  std::function<void(std::function<void()>)> wait;
+  TaskPool& preparation;  // threads that parse, render and tokenise
+  TaskPool& waiting;      // threads that may wait for long (for loads), so that others need not wait for them
+  TaskPool& brief;        // threads for what is short: documents about models, letting go of one
   /// Runs `task` on one of the threads that transcribe, so that recordings hold up nobody else; throws ApiError 429
   /// when too many wait for one already.
   std::function<void(std::function<void()>)> hear;
   Ticker& ticker;  // for comments on streams that wait
   const std::atomic<bool>& draining;
-  int64_t default_max_tokens = 0;                 // --max-tokens; 0: by the model's context
-  bool inline_reasoning = false;                  // MLXK2_INLINE_REASONING=1
-  uint64_t audio_limit = uint64_t{50} << 20;      // bytes of a recording
-  std::chrono::duration<double> stuck_after{60};  // a generation loop that has not turned for so long is dead
+  int64_t default_max_tokens = 0;                         // --max-tokens; 0: by the model's context
+  bool inline_reasoning = false;                          // MLXK2_INLINE_REASONING=1
+  bool generic_tools = true;                              // false: --no-generic-tools
+  uint64_t audio_limit = uint64_t{50} << 20;              // bytes of a recording
+  std::chrono::duration<double> stuck_after{60};          // a generation loop that has not turned for so long is dead
+  std::chrono::duration<double> preparation_timeout{50};  // of one request; it ends as a 504
+
+  /// What this server makes of a model's support.
+  ToolSupport tool_support(ToolSupport model) const {
+    return model == ToolSupport::generic && !generic_tools ? ToolSupport::none : model;
+  }
 };
 
 /// A request on its way through an endpoint.
@@ -41,6 +47,7 @@ struct ApiCall {
   std::shared_ptr<Exchange> exchange;
   std::string key_id;  // of the API key; empty without keys. The scope of cached prefixes
   std::string name;    // what stands for {id} in the route's pattern
+  TaskTurn turn;       // among those that are prepared
   std::chrono::steady_clock::time_point arrived = std::chrono::steady_clock::now();
 };
 

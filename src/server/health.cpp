@@ -82,6 +82,10 @@ HttpResponse show_health(ServerContext& context, const ApiCall& call) {
     return error_response(503, fmt::format("the generation loop has not turned for {:.0f} s", status.since_turn_s),
                           call.exchange->request_id(), "", "stuck");
   }
+  if (const double seconds = context.preparation.longest().count(); seconds > context.stuck_after.count()) {
+    return error_response(503, fmt::format("a request has been prepared for {:.0f} s", seconds),
+                          call.exchange->request_id(), "", "stuck");
+  }
   HttpResponse response;
   response.body = fmt::format(
       R"({{"status":"healthy","service":"mlx-knife-server-2.0","version":"{}","running":{},"waiting":{},"since_turn_s":{:.3f}}})",

@@ -1,7 +1,11 @@
 #include "server/routes.h"
 
+#include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "server/health.h"
 #include "server/openai/endpoints.h"
@@ -17,6 +21,7 @@ constexpr const char* kNoSpeech = "Speaking is not built into this server.";
 constexpr const char* kNoImages = "Images are not built into this server.";
 
 constexpr ApiRoute kRoutes[] = {
+    {"GET", "/", Scope::inference, 0, Immediate{show_welcome}},
     {"GET", "/health", Scope::inference, 0, Immediate{show_health}},
     {"GET", "/ready", Scope::inference, 0, Immediate{show_ready}},
     {"GET", "/metrics", Scope::inference, 0, Immediate{show_metrics}},
@@ -47,6 +52,20 @@ std::optional<std::string_view> match(std::string_view pattern, std::string_view
   if (path.size() <= brace || path.substr(0, brace) != pattern.substr(0, brace)) return std::nullopt;
   return path.substr(brace);
 }
+/// How many bytes must be changed, added or left out to make `b` of `a`.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t k = 0; k < b.size(); ++k) {
+      const size_t changed = diagonal + (a[i] == b[k] ? 0 : 1);
+      diagonal = row[k + 1];
+      row[k + 1] = std::min({changed, row[k] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
 }  // namespace
 
 std::span<const ApiRoute> routes() { return kRoutes; }
@@ -66,6 +85,27 @@ RouteMatch match_route(std::string_view method, std::string_view path) {
     result.allowed += std::string_view(route.method) == "GET" ? "GET, HEAD" : route.method;
   }
   return result;
+}
+
+std::string similar_path(std::string_view path) {
+  constexpr std::string_view kVersion = "/v1";
+  constexpr size_t kLongest = 64;
+  while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  if (path.size() <= 1 || path.size() > kLongest) return {};
+  std::string best;
+  size_t least = path.size() / 3 + 1;
+  for (const ApiRoute& route : kRoutes) {
+    const std::string_view pattern = route.pattern;
+    if (pattern.size() <= 1 || pattern.find('{') != pattern.npos) continue;
+    size_t distance = edit_distance(path, pattern);
+    if (pattern.starts_with(kVersion)) distance = std::min(distance, edit_distance(path, pattern.substr(3)));
+    if (pattern.starts_with(path) && pattern[path.size()] == '/') distance = 1;
+    if (distance < least) {
+      least = distance;
+      best = pattern;
+    }
+  }
+  return best;
 }
 
 }  // namespace mlxk

@@ -16,7 +16,7 @@ namespace mlxk {
 struct Immediate {
   HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
 };
-/// Answers with a whole document, on a preparation thread.
+/// Answers with a whole document, which is short work, on a thread for such.
 struct Prepared {
   HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
 };
@@ -58,5 +58,8 @@ struct RouteMatch {
 
 /// HEAD is GET without a body.
 RouteMatch match_route(std::string_view method, std::string_view path);
+
+/// The path of a route that is spelled much like `path`, also without its /v1 or with more behind it; empty: none is.
+std::string similar_path(std::string_view path);
 
 }  // namespace mlxk

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "base/stop.h"
 #include "server/api_error.h"
+#include "server/openai/prepare.h"
+#include "server/openai/schema.h"
 #include "server/routes.h"
 
 namespace mlxk {
@@ -58,7 +61,10 @@ class GuardedExchange : public Exchange {
   HttpResponse decoration_;  // its headers are added to any answer
 };
 
+constexpr size_t kMaxShownPath = 200;
 constexpr int kWaitingThreads = 4;  // loads follow each other anyway
+constexpr int kBriefThreads = 2;
+constexpr size_t kLargeBody = 1 << 20;  // bytes of a request that may take long to prepare
 constexpr const char* kTooManyRecordings = "Too many recordings wait already.";
 constexpr double kRecordingsRetryAfter = 5;
 }  // namespace
@@ -69,24 +75,28 @@ Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOpti
       context_{worker,
                models,
                metrics_,
-               [this](std::function<void()> task) { preparation_.run(std::move(task)); },
-               [this](std::function<void()> task) { waiting_.run(std::move(task)); },
+               preparation_,
+               waiting_,
+               brief_,
                [this](std::function<void()> task) { hear(std::move(task)); },
                ticker_,
                draining_,
                options_.default_max_tokens,
                options_.inline_reasoning,
+               options_.generic_tools,
                options_.audio_limit,
-               options_.stuck_after},
+               options_.stuck_after,
+               options_.preparation_timeout},
       ticker_(options_.keep_alive),
       upload_room_(std::make_shared<SpoolRoom>(options_.upload_room)),
       hearing_(options_.transcription_threads),
       waiting_(kWaitingThreads),
-      preparation_(options_.preparation_threads) {}
+      preparation_(options_.preparation_threads),
+      brief_(kBriefThreads) {}
 
 Server::~Server() {
   // While all else is there, for their tasks use it, the pools among them.
-  for (TaskPool* pool : {&hearing_, &waiting_, &preparation_}) pool->close();
+  for (TaskPool* pool : {&hearing_, &waiting_, &preparation_, &brief_}) pool->close();
 }
 
 void Server::hear(std::function<void()> task) {
@@ -102,8 +112,11 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
   std::string key_id;
   if (auto refusal = guard_.check(head, match.route ? match.route->scope : Scope::inference, key_id)) return refusal;
   if (!match.route && match.allowed.empty()) {
-    return error_response(404, fmt::format("There is no {} {} here.", head.method, head.path), head.id, "",
-                          "unknown_route");
+    std::string message =
+        fmt::format("There is no {} {} here", head.method, log::redact(schema::shown(head.path, kMaxShownPath)));
+    const std::string similar = similar_path(head.path);
+    message += similar.empty() ? "; GET /openapi.json lists what there is" : "; did you mean " + similar + "?";
+    return error_response(404, message, head.id, "", "unknown_route");
   }
   if (!match.route) {
     HttpResponse response =
@@ -165,12 +178,18 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   if (!match.route) return;  // refused by plan() already
   if (auto refusal = guard_.check(request, match.route->scope, call.key_id))
     return exchange->respond(std::move(*refusal));
+  // Without keys clients are told apart by where they call from.
+  const std::string host = request.remote.substr(0, request.remote.rfind(':'));
+  call.turn = {call.key_id.empty() ? host : call.key_id, request.body.size() > kLargeBody};
   call.request = std::move(request);
-  const auto later = [&](const std::function<void(std::function<void()>)>& run, auto&& answer) {
-    run([call = std::make_shared<ApiCall>(std::move(call)), answer] {
-      if (call->exchange->closed()) return;
-      answer_errors(*call->exchange, [&] { answer(*call); });
-    });
+  const auto later = [&](TaskPool& pool, auto&& answer) {
+    TaskTurn turn = call.turn;
+    pool.run(
+        [call = std::make_shared<ApiCall>(std::move(call)), answer] {
+          if (call->exchange->closed()) return;
+          answer_errors(*call->exchange, [&] { answer(*call); });
+        },
+        std::move(turn));
   };
   const auto document = [this](auto route) {
     return [this, route](ApiCall& call) { call.exchange->respond(route.answer(context_, call)); };
@@ -179,14 +198,17 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
                  [&](const Immediate& route) {
                    answer_errors(*exchange, [&] { exchange->respond(route.answer(context_, call)); });
                  },
-                 [&](const Prepared& route) { later(context_.prepare, document(route)); },
-                 [&](const Waiting& route) { later(context_.wait, document(route)); },
+                 [&](const Prepared& route) { later(brief_, document(route)); },
+                 [&](const Waiting& route) { later(waiting_, document(route)); },
                  [&](const Streamed& route) {
-                   later(context_.prepare, [this, route](ApiCall& call) { route.begin(context_, call); });
+                   later(preparation_, [this, route](ApiCall& call) {
+                     const StopScope scope(preparation_check(context_, call.exchange));
+                     route.begin(context_, call);
+                   });
                  },
                  [&](const Uploaded& route) {
                    auto form = std::static_pointer_cast<UploadForm>(call.request.sink);
-                   later(context_.prepare,
+                   later(preparation_,
                          [this, route, form = std::move(form)](ApiCall& call) { route.begin(context_, call, form); });
                  },
                  [](const Unbuilt&) {},

@@ -19,9 +19,12 @@ namespace mlxk {
 struct ServerOptions {
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
   bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
+  bool generic_tools = true;       // false: --no-generic-tools
   /// A step takes milliseconds; a part of a prompt, on a slow machine with a large model, some seconds.
   std::chrono::duration<double> stuck_after{60};
-  int preparation_threads = 2;
+  /// Rendering, tokenising and compiling of one request; more is answered 504.
+  std::chrono::duration<double> preparation_timeout{50};
+  int preparation_threads = 4;
   size_t max_preparing = 1024;    // requests that wait for a preparation thread or a load; more are answered 429
   int transcription_threads = 4;  // recordings that are transcribed at once
   size_t max_recordings = 32;     // that wait for that; more are answered 429
@@ -59,7 +62,7 @@ class Server : public RequestHandler {
   ServerContext context_;
   Ticker ticker_;
   std::shared_ptr<SpoolRoom> upload_room_;
-  TaskPool hearing_, waiting_, preparation_;
+  TaskPool hearing_, waiting_, preparation_, brief_;
 };
 
 }  // namespace mlxk

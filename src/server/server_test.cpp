@@ -1,5 +1,7 @@
 #include "server/server.h"
 
+#include <fstream>
+
 #include "server/routes.h"
 #include "server/testing/test_server.h"
 
@@ -13,6 +15,7 @@ class ServerTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() { models_ = std::make_unique<testing::TinyModels>(); }
   static void TearDownTestSuite() { models_.reset(); }
+  static std::filesystem::path folder(const char* model) { return models_->home() / "workspaces" / model; }
 
  private:
   inline static std::unique_ptr<testing::TinyModels> models_;
@@ -34,6 +37,36 @@ TEST_F(ServerTest, answers_an_unknown_route_in_the_envelope) {
   const auto exchange = server.ask("GET", "/v2/\"nothing\"");
   EXPECT_EQ(exchange->status(), 404);
   EXPECT_EQ(error_of(*exchange)["code"], "unknown_route");
+  EXPECT_EQ(error_of(*exchange)["type"], "not_found");
+  EXPECT_EQ(error_of(*exchange)["message"],
+            "There is no GET \"/v2/\"nothing\"\" here; GET /openapi.json lists what there is");
+  EXPECT_EQ(error_of(*server.ask("POST", "/chat/completions", "{}"))["message"],
+            "There is no POST \"/chat/completions\" here; did you mean /v1/chat/completions?");
+}
+
+TEST(Routes, know_what_is_spelled_alike) {
+  for (const auto& [path, similar] :
+       std::vector<std::pair<std::string, std::string>>{{"/v1//chat/completions", "/v1/chat/completions"},
+                                                        {"/v1/v1/chat/completions", "/v1/chat/completions"},
+                                                        {"/v1/chat", "/v1/chat/completions"},
+                                                        {"/v1/completion/", "/v1/completions"},
+                                                        {"/models", "/v1/models"},
+                                                        {"/openapi.jsn", "/openapi.json"},
+                                                        {"/", ""},
+                                                        {"/v1/responses", ""},
+                                                        {"/v1/messages", ""},
+                                                        {"/api/tags", ""},
+                                                        {"/" + std::string(10'000, 'x'), ""}}) {
+    EXPECT_EQ(similar_path(path), similar) << path;
+  }
+}
+
+TEST_F(ServerTest, tells_a_person_with_a_browser_what_it_is) {
+  TestServer server;
+  const auto exchange = server.ask("GET", "/");
+  EXPECT_EQ(exchange->status(), 200);
+  EXPECT_EQ(exchange->head().content_type, "text/plain; charset=utf-8");
+  EXPECT_EQ(exchange->body(), "mlxk " MLXK_VERSION ": an OpenAI API at /v1, described by /openapi.json\n");
 }
 
 TEST_F(ServerTest, names_the_methods_of_a_path) {
@@ -140,6 +173,44 @@ TEST_F(ServerTest, bounds_the_requests_that_wait_to_be_prepared) {
   EXPECT_EQ(server.ask("GET", "/health")->status(), 200);
 }
 
+TEST_F(ServerTest, refuses_megabytes_by_their_length) {
+  TestServer server;
+  const std::string digits(20 << 20, '7');
+  const auto prompt = server.ask("POST", "/v1/completions", Json{{"model", "tiny"}, {"prompt", digits}}.dump());
+  EXPECT_EQ(prompt->status(), 400);
+  EXPECT_EQ(error_of(*prompt)["code"], "context_length_exceeded");
+  const auto chat =
+      server.ask("POST", "/v1/chat/completions", Json{{"model", "tiny"}, {"messages", user(digits)}}.dump());
+  EXPECT_EQ(chat->status(), 400);
+  EXPECT_EQ(error_of(*chat)["code"], "context_length_exceeded");
+  EXPECT_EQ(error_of(*chat)["param"], "messages");
+}
+
+/// Two lists of sixty levels whose halves are the same, compared: that takes as long as a render may.
+TEST_F(ServerTest, goes_on_beside_requests_that_are_prepared_slowly) {
+  std::ofstream(folder("other") / "chat_template.jinja")
+      << "{% if messages[0].content != 'slow' %}{{ messages[0].content }}{% else %}"
+         "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}"
+         "{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}{% endif %}";
+  TestServer server({}, {.stuck_after = std::chrono::milliseconds(200)});
+  const std::string slow = Json{{"model", "other"}, {"messages", user("slow")}}.dump();
+  server.post("/v1/chat/completions", {{"model", "other"}, {"messages", user("!say abc")}});
+  const auto first = server.start("POST", "/v1/chat/completions", slow);
+  const auto second = server.start("POST", "/v1/chat/completions", slow);
+  int health = 0;
+  while (first->heads() == 0 && health != 503) health = server.ask("GET", "/health")->status();
+  EXPECT_EQ(health, 503) << "nobody was told";
+  EXPECT_EQ(server.ask("GET", "/v1/models")->status(), 200);
+  server.post("/v1/chat/completions", {{"model", "tiny"}, {"messages", user("!say abc")}});
+  EXPECT_EQ(first->heads(), 0);
+  for (const auto& exchange : {first, second}) {
+    EXPECT_TRUE(exchange->wait() || exchange->wait());
+    EXPECT_EQ(exchange->status(), 400) << exchange->body();
+  }
+  while (server.ask("GET", "/health")->status() != 200) std::this_thread::yield();
+  std::filesystem::remove(folder("other") / "chat_template.jinja");
+}
+
 TEST_F(ServerTest, answers_to_a_model_that_is_not_there) {
   TestServer server;
   for (const char* name : {"nothing", "org/nothing", "/etc", "../tiny", "./tiny"}) {
@@ -147,6 +218,9 @@ TEST_F(ServerTest, answers_to_a_model_that_is_not_there) {
         server.ask("POST", "/v1/chat/completions", Json{{"model", name}, {"messages", user("x")}}.dump());
     EXPECT_EQ(exchange->status(), 404) << name << exchange->body();
     EXPECT_EQ(error_of(*exchange)["type"], "model_not_found");
+    EXPECT_EQ(error_of(*exchange)["code"], "model_not_found");
+    EXPECT_EQ(error_of(*exchange)["message"],
+              std::string("Model not found in cache: ") + name + "; GET /v1/models lists what there is");
   }
 }
 

@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -154,7 +155,11 @@ def link_model(source, folder, chat_template=None):
     os.makedirs(folder)
     for name in os.listdir(source):
         if os.path.isfile(os.path.join(source, name)):
-            os.symlink(os.path.join(os.path.realpath(source), name), os.path.join(folder, name))
+            file = os.path.join(os.path.realpath(source), name)
+            try:
+                os.link(os.path.realpath(file), os.path.join(folder, name))  # a symbolic link out of the home is not served
+            except OSError:
+                shutil.copy(file, os.path.join(folder, name))
     if chat_template:
         with open(chat_template, encoding="utf-8") as file:
             text = file.read()

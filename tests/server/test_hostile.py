@@ -52,7 +52,7 @@ class Fields(HostileTest):
         self.check_fields(COMPLETIONS, "CompletionRequest", {"model": "tiny", "prompt": "abc"})
 
     def test_lists_that_are_too_long(self):
-        for more, field in (({"stop": ["x"] * 100_000}, "stop"), ({"stop": [""]}, "stop"), ({"stop": ""}, "stop"), ({"stop": "x" * 100_000}, "stop"),
+        for more, field in (({"stop": ["x"] * 100_000}, "stop"), ({"stop": "x" * 100_000}, "stop"),
                             ({"logit_bias": {str(i): 1 for i in range(100_000)}}, "logit_bias"),
                             ({"logit_bias": {"-1": 1}}, "logit_bias"), ({"logit_bias": {"1e3": 1}}, "logit_bias"),
                             ({"logit_bias": {"99999999999999999999": 1}}, "logit_bias"), ({"logit_bias": {"5": 101}}, "logit_bias"),

@@ -271,9 +271,56 @@ class Tools(OpenAITest):
         self.assertTrue(answer.choices[0].message.content)
         self.assertFalse(answer.choices[0].message.tool_calls)
 
-    def test_tools_without_a_template_for_them_are_refused(self):
-        error = self.refused(self.chat, tools=[WEATHER], tool_choice="required")
-        self.assertIn("tools", str(error.param or error))
+    def test_a_template_without_tools_gets_the_generic_form(self):
+        """The default model in an agent's loop: a call, its result, an answer; whole and streamed."""
+        question = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "The weather in Paris?"}]
+        ask = dict(tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=80)
+        answer = self.chat(question, **ask).choices[0]
+        self.assertEqual(answer.finish_reason, "tool_calls")
+        call = answer.message.tool_calls[0]
+        self.assert_call(call)
+        name, arguments = "", ""
+        for chunk in self.chat(question, stream=True, **ask):
+            for piece in chunk.choices[0].delta.tool_calls or []:
+                name += piece.function.name or ""
+                arguments += piece.function.arguments or ""
+        self.assertEqual((name, arguments), (call.function.name, call.function.arguments))
+        after = self.chat([*question, answer.message.model_dump(),
+                           {"role": "tool", "tool_call_id": call.id, "content": "18 degrees, sunny"}],
+                          tools=[WEATHER], tool_choice="none", max_tokens=20).choices[0]
+        self.assertTrue(after.message.content)
+        self.assertFalse(after.message.tool_calls)
+
+    def test_a_plain_question_beside_tools_is_answered_in_words(self):
+        answer = self.chat([{"role": "user", "content": "What is the capital of France?"}], tools=[WEATHER],
+                           max_tokens=40).choices[0]
+        self.assertFalse(answer.message.tool_calls)
+        self.assertIn("Paris", answer.message.content)
+
+
+class History(OpenAITest):
+    def test_what_was_broken_before_ends_no_conversation(self):
+        call = {"id": "a", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Par'}}
+        for broken in ([{"role": "assistant", "content": None, "tool_calls": [call]},
+                        {"role": "tool", "tool_call_id": "a", "content": "18"}],
+                       [{"role": "assistant", "tool_calls": [{**call, "id": None}]}, {"role": "tool", "content": {"celsius": 18}}],
+                       [{"role": "assistant", "content": None, "function_call": {"name": "get_weather", "arguments": "{"}},
+                        {"role": "function", "name": "get_weather", "content": "18"}],
+                       [{"role": "assistant", "content": None}], [{"role": "assistant", "content": ""}],
+                       [{"role": "assistant"}], [{"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}]}],
+                       [{"role": "narrator", "content": "It rains."}], [{"role": "user", "content": [{"type": "odd", "odd": 1}]}]):
+            for model in ("smollm2", "with-tools"):
+                body = {"model": model, "messages": [*QUESTION, *broken, *QUESTION], "max_tokens": 2, "temperature": 0}
+                status, _, answer = self.server.post("/v1/chat/completions", body)
+                self.assertEqual(status, 200, (broken, answer))
+
+    def test_an_unknown_role_writes_no_special_tokens(self):
+        def tokens(role):
+            return self.chat([{"role": role, "content": "a<|im_end|>b"}, *QUESTION], max_tokens=1).usage.prompt_tokens
+
+        plain = len(self.server.post("/tokenize", {"model": "smollm2", "content": "a<|im_end|>b"})[2]["tokens"])
+        self.assertGreater(tokens("narrator") - tokens("assistant"), 0)
+        self.assertLess(plain, 5)
 
 
 class Completions(OpenAITest):
@@ -310,7 +357,7 @@ class Completions(OpenAITest):
 
 class Refusals(OpenAITest):
     def test_bad_values_name_their_field(self):
-        cases = {"temperature": -1, "top_p": 2, "n": 0, "max_tokens": 0, "presence_penalty": 3, "frequency_penalty": -3,
+        cases = {"temperature": -1, "top_p": 2, "n": 0, "max_tokens": -2, "presence_penalty": 3, "frequency_penalty": -3,
                  "stop": ["a"] * 2000, "top_logprobs": 21, "logit_bias": {"99999999": 1}, "seed": 1.5, "stream": 1, "tools": {}}
         for field, value in cases.items():
             error = self.refused(self.client.chat.completions.create, model="smollm2", messages=QUESTION,
@@ -318,9 +365,9 @@ class Refusals(OpenAITest):
             self.assertIn(field, error.param or "", field)
 
     def test_messages_are_checked(self):
-        for messages, where in (([], "messages"), ([{"role": "alien", "content": "x"}], "messages[0].role"),
+        for messages, where in (([], "messages"), ([{"role": "<|im_end|>", "content": "x"}], "messages[0].role"),
                                 ([{"role": "user", "content": 5}], "messages[0].content"),
-                                ([{"role": "user", "content": [{"type": "nonsense"}]}], "messages[0].content[0]")):
+                                ([{"role": "user", "content": [{"type": "file"}]}], "messages[0].content[0]")):
             error = self.refused(self.client.chat.completions.create, model="smollm2", messages=messages)
             self.assertIn(where, error.param or "", messages)
 

@@ -104,6 +104,18 @@ class Settings(OperationTest):
             done = self.run_program("serve", "--config", path, timeout=20)
             self.assertEqual(done.returncode, 1, done.stderr)
 
+    def test_a_folder_that_cannot_be_ends_the_start(self):
+        file = os.path.join(self.home, "file")
+        with open(file, "w", encoding="ascii"):
+            pass
+        for options, env, named in (((), {"TMPDIR": "/nowhere/at/all"}, "/nowhere/at/all"), ((), {"TMPDIR": file}, file),
+                                    (("--prefix-cache-dir", file), {}, file),
+                                    (("--prefix-cache-dir", file + "/below"), {}, file + "/below")):
+            result = subprocess.run([*self.words(), *options], env={**self.env, **env}, cwd=self.home, stdin=subprocess.DEVNULL,
+                                    capture_output=True, timeout=60)
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertIn(named, result.stderr.decode())
+
     def test_a_flags_variable_may_say_no(self):
         server = self.serve(env={"MLXK2_LOG_JSON": "0", "MLXK2_RELOAD": "1", "MLXK2_VISION_CHUNK_SIZE": "3"})
         self.assertIn("[INFO] Starting", server.log())
@@ -189,10 +201,11 @@ class End(OperationTest):
         env = self.workspaces("smol")
         server = self.serve("--model", "smol", env=env)
         server.post(CHAT, chat("smol", "Hi", 2))
-        idle = socket.create_connection(("127.0.0.1", server.port))
-        self.addCleanup(idle.close)
-        idle.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        idle.recv(65536)
+        idle, kept = (socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(2))
+        for connection in (idle, kept):
+            self.addCleanup(connection.close)
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            connection.recv(65536)
         events, begun = [], threading.Event()
 
         def read_stream():
@@ -208,11 +221,17 @@ class End(OperationTest):
         self.assertTrue(begun.wait(60))
         server.process.send_signal(signal.SIGTERM)
         self.wait_until(lambda: "Shutting down" in server.log(), "no word of a drain")
-        try:
-            status = server.post(CHAT, chat("smol", "Hi"), timeout=5)[0]
-        except OSError:
-            status = 503  # it does not even listen
-        self.assertEqual(status, 503)
+        status, headers, answer = server.post(CHAT, chat("smol", "Hi"), timeout=5)
+        self.assertEqual((status, answer["error"]["type"]), (503, "server_shutdown"))
+        self.assertIn("Retry-After", headers)
+        self.assertEqual(server.get("/ready")[0], 503)
+        kept.sendall(b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = b""
+        while piece := kept.recv(65536):
+            answer += piece
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), answer)
+        self.assertIn(b"Retry-After: ", answer)
+        self.assertIn(b"Connection: close", answer)
         thread.join(60)
         self.assertIn(b"data: [DONE]", b"".join(events))
         self.assertIn(b'"finish_reason":"length"', b"".join(events))

@@ -74,7 +74,7 @@ class Transcribe : public testing::Test {
     const fs::path folder = fs::path(models ? models : "") / "whisper-base-mlx";
     if (!models || !fs::exists(folder)) return;
     worker_ = std::make_unique<Worker>([] { return std::make_unique<MlxBackend>(); });
-    model_ = worker_->load_speech(folder);
+    model_ = worker_->load(ModelKind::speech, folder);
     vocabulary_ = SpeechVocabulary::load(folder, model_->facts().vocab_size);
     goldens_ = read_json(kData / "goldens.json");
   }

@@ -54,6 +54,7 @@ class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
     AnswerChoice choice;
     std::string echo;
     std::vector<int32_t> prompt;  // kept for its scores
+    bool prompt_only;
     Ticket ticket;
     std::optional<DoneEvent> done;
   };
@@ -84,12 +85,13 @@ AnswerSession::AnswerSession(ServerContext& context, std::shared_ptr<Exchange> e
   }
   rows_.reserve(plan_.choices.size());
   for (ChoicePlan& one : plan_.choices) {
-    rows_.push_back(
-        {AnswerChoice(plan_.head.tokenizer, std::move(one.completion), plan_.head.logprobs, plan_.inline_reasoning),
-         std::move(one.echo),
-         one.request.prompt_logprobs ? one.request.prompt : std::vector<int32_t>{},
-         {},
-         {}});
+    rows_.push_back({AnswerChoice(plan_.head.tokenizer, std::move(one.completion), plan_.head.logprobs,
+                                  plan_.inline_reasoning, std::move(one.ends)),
+                     std::move(one.echo),
+                     one.request.prompt_logprobs ? one.request.prompt : std::vector<int32_t>{},
+                     one.prompt_only,
+                     {},
+                     {}});
   }
 }
 
@@ -146,12 +148,18 @@ void AnswerSession::take(size_t choice, const Event& event) {
   if (const auto* prompt = std::get_if<PromptEvent>(&event)) return echo(choice, prompt->tokens);
   if (const auto* token = std::get_if<TokenEvent>(&event)) {
     if (!row.echo.empty()) echo(choice, {});
+    if (row.prompt_only) return;
     const bool stopped = row.choice.stopped();
     add(choice, row.choice.push(*token));
     if (!stopped && row.choice.stopped()) row.ticket.cancel();
   } else if (const auto* done = std::get_if<DoneEvent>(&event)) {
     if (!row.echo.empty()) echo(choice, {});
-    close(choice, *done);
+    DoneEvent end = *done;
+    if (row.prompt_only) {
+      end.usage.completion_tokens = 0;
+      if (end.reason == FinishReason::stop) end.reason = FinishReason::length;
+    }
+    close(choice, end);
   }
 }
 
@@ -270,7 +278,7 @@ void AnswerSession::end() {
   rows_.clear();
   document_.reset();
   // With the last request of a model that was unloaded goes its tokenizer: that takes time.
-  context_.prepare(
+  context_.brief.run(
       [model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(plan_.head.tokenizer, nullptr)] {});
 }
 

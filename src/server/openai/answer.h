@@ -16,7 +16,9 @@ namespace mlxk {
 struct ChoicePlan {
   GenerateRequest request;
   Completion completion;
-  std::string echo;  // the prompt's text, where it is to come first
+  std::string echo;           // the prompt's text, where it is to come first
+  std::vector<int32_t> ends;  // as AnswerChoice; the engine does not know them
+  bool prompt_only = false;   // the engine's one token is dropped
 };
 
 /// An answer that is ready to be generated.

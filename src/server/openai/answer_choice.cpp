@@ -1,5 +1,6 @@
 #include "server/openai/answer_choice.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/openai/logprobs.h"
@@ -7,11 +8,12 @@
 namespace mlxk {
 
 AnswerChoice::AnswerChoice(std::shared_ptr<const Tokenizer> tokenizer, Completion completion, bool logprobs,
-                           bool inline_reasoning)
+                           bool inline_reasoning, std::vector<int32_t> ends)
     : tokenizer_(std::move(tokenizer)),
       completion_(std::move(completion)),
       logprobs_(logprobs),
-      inline_reasoning_(inline_reasoning) {}
+      inline_reasoning_(inline_reasoning),
+      ends_(std::move(ends)) {}
 
 AnswerDelta AnswerChoice::delta_of(std::vector<Part> parts) {
   AnswerDelta delta;
@@ -38,6 +40,7 @@ AnswerDelta AnswerChoice::echo(std::string text, std::vector<ScoredToken> scores
 AnswerDelta AnswerChoice::push(const TokenEvent& event) {
   if (stopped()) return {};
   ++tokens_;
+  if (std::find(ends_.begin(), ends_.end(), event.token) != ends_.end()) return end(event);
   AnswerDelta delta = delta_of(completion_.push(event.token));
   if (logprobs_ && !tokenizer_->is_special(event.token)) {
     const std::string bytes = tokenizer_->token_bytes(event.token);
@@ -46,6 +49,16 @@ AnswerDelta AnswerChoice::push(const TokenEvent& event) {
     pushed_bytes_ += static_cast<int64_t>(bytes.size());
   }
   attach_scores(delta);
+  // A harness counts tokens: also those without a text have their score.
+  if (!ends_.empty() && tokenizer_->is_special(event.token)) delta.scores.push_back({event, text_offset_});
+  return delta;
+}
+
+AnswerDelta AnswerChoice::end(const TokenEvent& event) {
+  AnswerDelta delta = delta_of(completion_.finish());
+  ended_ = true;
+  attach_scores(delta);
+  delta.scores.push_back({event, text_offset_});
   return delta;
 }
 

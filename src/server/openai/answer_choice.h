@@ -15,7 +15,9 @@ namespace mlxk {
 class AnswerChoice {
  public:
   /// `logprobs`: deltas carry scores. `inline_reasoning`: reasoning is written into the content, as the original does.
-  AnswerChoice(std::shared_ptr<const Tokenizer> tokenizer, Completion completion, bool logprobs, bool inline_reasoning);
+  /// `ends`: tokens that end the answer, without a text; where there are any, special tokens have scores too.
+  AnswerChoice(std::shared_ptr<const Tokenizer> tokenizer, Completion completion, bool logprobs, bool inline_reasoning,
+               std::vector<int32_t> ends = {});
 
   /// The prompt's text and, where they are asked for, its scores, before anything else (echo).
   AnswerDelta echo(std::string text, std::vector<ScoredToken> scores);
@@ -24,8 +26,8 @@ class AnswerChoice {
   /// What was held back when the engine ends. Call once.
   AnswerDelta finish(const DoneEvent& done);
 
-  /// Whether a stop string came: the engine need not go on.
-  bool stopped() const { return completion_.stopped(); }
+  /// Whether a stop string or an end came: the engine need not go on.
+  bool stopped() const { return ended_ || completion_.stopped(); }
   bool finished() const { return finish_reason_ != nullptr; }
   /// "stop", "length" or "tool_calls"; null until finished, and where the engine was stopped by something else.
   const char* finish_reason() const { return finish_reason_; }
@@ -34,6 +36,7 @@ class AnswerChoice {
   int64_t reasoning_tokens() const { return completion_.reasoning_tokens(); }
 
  private:
+  AnswerDelta end(const TokenEvent& event);
   AnswerDelta delta_of(std::vector<Part> parts);
   /// Gives the scores that wait to `delta`, if its text is theirs.
   void attach_scores(AnswerDelta& delta);
@@ -42,6 +45,8 @@ class AnswerChoice {
   Completion completion_;
   PartFormatter formatter_{true};
   bool logprobs_, inline_reasoning_;
+  std::vector<int32_t> ends_;
+  bool ended_ = false;                          // by one of them
   std::vector<ScoredToken> held_scores_;        // of tokens whose text was not shown yet
   int64_t text_offset_ = 0;                     // characters of the tokens so far
   int64_t pushed_bytes_ = 0, shown_bytes_ = 0;  // of tokens and of content, since content began

@@ -18,7 +18,7 @@ void append_usage(std::string& out, const AnswerUsage& usage) {
       usage.reasoning_tokens);
 }
 
-std::string random_id(std::string_view prefix) {
+std::string random_id(std::string_view prefix, int letters) {
   static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   thread_local std::mt19937_64 engine{[] {
     std::random_device device;
@@ -27,7 +27,7 @@ std::string random_id(std::string_view prefix) {
   }()};
   std::uniform_int_distribution<size_t> letter(0, kAlphabet.size() - 1);
   std::string id(prefix);
-  for (int i = 0; i < 24; ++i) id += kAlphabet[letter(engine)];
+  for (int i = 0; i < letters; ++i) id += kAlphabet[letter(engine)];
   return id;
 }
 
@@ -42,7 +42,7 @@ void AnswerDocument::add(int choice, AnswerDelta delta) {
     const auto index = static_cast<size_t>(call.index);
     if (index >= to.calls.size()) to.calls.resize(index + 1);
     Call& one = to.calls[index];
-    if (one.id.empty()) one.id = random_id("call_");
+    if (one.id.empty()) one.id = random_id("", kCallIdLetters);
     one.name += call.name;
     one.arguments += call.arguments;
   }

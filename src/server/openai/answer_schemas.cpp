@@ -114,6 +114,7 @@ Json model() {
                   {"context_length", nullable(integer(1, INT64_MAX))},
                   {"model_type", string()},
                   {"capabilities", list(string())},
+                  {"tools", one_of({"native", "generic", "none"})},
                   {"quantization", nullable(object())},
                   {"size_bytes", with(count(), {{"description", "Of all its files"}})},
                   {"weight_bytes", count()},

@@ -91,7 +91,7 @@ void AnswerStream::append_calls(const std::vector<ToolCallDelta>& calls) {
     fmt::format_to(std::back_inserter(out_), R"({}{{"index":{})", comma, call.index);
     if (!call.name.empty()) {
       out_ += R"(,"id":)";
-      append_json_string(out_, random_id("call_"));
+      append_json_string(out_, random_id("", kCallIdLetters));
       out_ += R"(,"type":"function")";
     }
     out_ += R"(,"function":{)";

@@ -129,7 +129,7 @@ TEST_F(AnswerTest, a_stream_says_what_the_whole_answer_says) {
     Json calls = message.value("tool_calls", Json::array()), streamed_calls = stream.calls;
     ASSERT_EQ(calls.size(), streamed_calls.size());
     for (size_t i = 0; i < calls.size(); ++i) {
-      EXPECT_EQ(calls[i]["id"].get<std::string>().rfind("call_", 0), 0u);
+      EXPECT_EQ(calls[i]["id"].get<std::string>().size(), 9u) << "as Mistral's templates want it";
       calls[i].erase("id");
       streamed_calls[i].erase("id");
     }
@@ -249,6 +249,27 @@ TEST_F(AnswerTest, echo_puts_the_prompt_first) {
   whole["model"] = "tiny";
   EXPECT_EQ(server_.post("/v1/completions", whole)["choices"][0]["text"], "!say bb");
   EXPECT_EQ(assemble(streamed("/v1/completions", body))[0].content, "!say bb");
+}
+
+TEST_F(AnswerTest, no_tokens_are_an_answer_too) {
+  const Json body = {{"prompt", "!say b"}, {"max_tokens", 0}};
+  Json whole = body;
+  whole["model"] = "tiny";
+  const Json answer = server_.post("/v1/completions", whole);
+  EXPECT_EQ(answer["choices"][0]["text"], "");
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 0);
+  EXPECT_EQ(assemble(streamed("/v1/completions", body))[0].content, "");
+  const Json said = chat({{"messages", user("!say b")}, {"max_tokens", 0}});
+  EXPECT_EQ(said["choices"][0]["message"]["content"], "");
+  EXPECT_EQ(said["choices"][0]["finish_reason"], "length");
+}
+
+TEST_F(AnswerTest, a_stop_token_ends_an_answer) {
+  const Json body = {{"model", "tiny"}, {"prompt", "!say abc"}, {"stop_token_ids", {'c'}}};
+  const Json choice = server_.post("/v1/completions", body)["choices"][0];
+  EXPECT_EQ(choice["text"], "ab");
+  EXPECT_EQ(choice["finish_reason"], "stop");
 }
 
 TEST_F(AnswerTest, a_prompt_longer_than_the_context_is_refused_before_the_engine_sees_it) {

@@ -69,7 +69,9 @@ class AnswerDocument {
 /// Appends {"prompt_tokens", "completion_tokens", "total_tokens", …}.
 void append_usage(std::string& out, const AnswerUsage& usage);
 
-/// A fresh "call_…", "chatcmpl-…", …: `prefix` and 24 random letters and digits. Any thread.
-std::string random_id(std::string_view prefix);
+/// A fresh "chatcmpl-…", "cmpl-…", …: `prefix` and random letters and digits. Any thread.
+std::string random_id(std::string_view prefix, int letters = 24);
+/// Of a tool call's id, without a prefix: Mistral's templates take no other.
+inline constexpr int kCallIdLetters = 9;
 
 }  // namespace mlxk

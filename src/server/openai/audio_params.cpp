@@ -58,10 +58,23 @@ void read_clip_list(const Json& value, P& params) {
   params.options.clips = std::move(*clips);
 }
 
+/// "auto", or OpenAI's voice activity detection, whose numbers are checked and mean nothing here.
+Json chunking_schema() {
+  return any_of({one_of({"auto"}), object({{"type", one_of({"server_vad"})},
+                                           {"prefix_padding_ms", integer(0, 1'000'000)},
+                                           {"silence_duration_ms", integer(0, 1'000'000)},
+                                           {"threshold", number(0, 1)}},
+                                          {"type"})});
+}
+
 std::vector<Field<P>> make_fields() {
-  const auto refused = [](const char* name, const char* reason) {
-    return Field<P>{name, Use::refused, unsupported(reason), reason};
+  const auto refused = [](const char* name, const char* reason, const Json& harmless = Json::array()) {
+    return Field<P>{name, Use::refused, unsupported(reason, harmless), reason};
   };
+  const auto ignored = [](const char* name, Json schema, const char* text) {
+    return Field<P>{name, Use::without_effect, std::move(schema), text};
+  };
+  const char* beams = "a transcript's own fields are temperature, best_of and beam_size";
   return {
       {"file", Use::honoured, with(text(), {{"format", "binary"}}),
        "The recording: WAV, FLAC, MP3, Ogg, WebM, MP4, M4A or AAC", nullptr, true},
@@ -94,15 +107,29 @@ std::vector<Field<P>> make_fields() {
       {"clip_timestamps", Use::honoured, text(1, 4096), "Seconds START,END,…: only these parts", read_clip_list},
       {"vad", Use::honoured, with(boolean(), {{"default", false}}), "Leaves out what is no voice before it is decoded",
        [](const Json& v, P& p) { p.options.only_voice = v; }},
-      {"chunking_strategy", Use::honoured, one_of({"auto"}), "The same as vad",
+      {"chunking_strategy", Use::honoured, chunking_schema(), "The same as vad, by thresholds of our own",
        [](const Json&, P& p) { p.options.only_voice = true; }},
       {"deadline_ms", Use::honoured, integer(1, 86'400'000),
        "Time for the whole answer, from when the recording is there",
        [](const Json& v, P& p) { p.deadline_ms = v.get<int64_t>(); }},
-      {"user", Use::without_effect, text(), "An end user of the client's"},
+      ignored("user", text(), "An end user of the client's"),
+      ignored("stream_include_usage", boolean(), "The last event has the usage"),
+      ignored("stream_continuous_usage_stats", boolean(), "The last event has the usage"),
       refused("include", "scores of single tokens are not kept; verbose_json has avg_logprob"),
       refused("known_speaker_names", "speakers are not told apart"),
       refused("known_speaker_references", "speakers are not told apart"),
+      refused("to_language", "translations are English"),
+      refused("n", "a recording has one transcript", Json::array({1})),
+      refused("top_p", beams, Json::array({1})),
+      refused("top_k", beams, Json::array({0, -1})),
+      refused("min_p", beams, Json::array({0})),
+      refused("frequency_penalty", beams, Json::array({0})),
+      refused("presence_penalty", beams, Json::array({0})),
+      refused("repetition_penalty", beams, Json::array({1})),
+      refused("use_beam_search", "use beam_size", Json::array({false})),
+      refused("length_penalty", beams, Json::array({1})),
+      refused("max_completion_tokens", "a transcript is as long as what is said"),
+      refused("vllm_xargs", "there are no extensions"),
   };
 }
 
@@ -112,16 +139,22 @@ const Field<P>* find_field(const std::string& name) {
   return found == fields.end() ? nullptr : &*found;
 }
 
+Json number_or_text(const std::string& text) {
+  const Json number = text.size() <= 32 ? Json::parse(text, nullptr, false) : Json();
+  return number.is_number() ? number : Json(text);
+}
+
 /// A form's text as what `schema` wants, where it can be read so.
-Json typed(const std::string& text, const Json& schema) {
+Json typed(const std::string& text, const Json& schema, const std::string& name) {
+  if (schema.contains("anyOf") && text.starts_with('{')) return parse_object(text, name);
   const std::string type = schema.value("type", "");
+  if (schema.contains("enum") && type.empty() && text.size() <= 32) {
+    const Json value = Json::parse(text == "True" ? "true" : text == "False" ? "false" : text, nullptr, false);
+    return value.is_discarded() ? Json(text) : value;
+  }
   if (type == "boolean" && (text == "true" || text == "True" || text == "1")) return true;
   if (type == "boolean" && (text == "false" || text == "False" || text == "0")) return false;
-  if ((type == "integer" || type == "number") && text.size() <= 32) {
-    const Json number = Json::parse(text, nullptr, false);
-    if (number.is_number()) return number;
-  }
-  return text;
+  return type == "integer" || type == "number" ? number_or_text(text) : Json(text);
 }
 
 /// The fields of a form as a JSON object.
@@ -133,12 +166,19 @@ Json body_of(const std::vector<std::pair<std::string, std::string>>& fields) {
     const Field<P>* field = find_field(name);
     if (field && field->schema.value("type", "") == "array") {
       if (!body.contains(name)) body[name] = Json::array();
-      body[name].push_back(typed(value, field->schema["items"]));
+      body[name].push_back(typed(value, field->schema["items"], name));
       continue;
     }
     if (value.empty()) continue;
+    // An object comes key by key: chunking_strategy[type]=server_vad.
+    if (field && bracket != std::string::npos && given_name.ends_with(']') && given_name.size() > bracket + 2) {
+      if (!body.contains(name)) body[name] = Json::object();
+      if (!body[name].is_object()) refuse_field(name, name + " is given twice");
+      body[name][given_name.substr(bracket + 1, given_name.size() - bracket - 2)] = number_or_text(value);
+      continue;
+    }
     if (field && bracket == std::string::npos && body.contains(name)) refuse_field(name, name + " is given twice");
-    body[name] = field ? typed(value, field->schema) : Json(value);
+    body[name] = field ? typed(value, field->schema, name) : Json(value);
   }
   return body;
 }

@@ -154,7 +154,11 @@ TEST_F(AudioTest, RefusesByName) {
   EXPECT_EQ(with("beam_size", "65"), "400 \"beam_size\"");
   EXPECT_EQ(with("stream", "maybe"), "400 \"stream\"");
   EXPECT_EQ(with("include[]", "logprobs"), "400 \"include\"");
-  EXPECT_EQ(with("chunking_strategy[type]", "server_vad"), "400 \"chunking_strategy\"");
+  EXPECT_EQ(with("chunking_strategy", "sometimes"), "400 \"chunking_strategy\"");
+  EXPECT_EQ(with("chunking_strategy[type]", "semantic"), "400 \"chunking_strategy.type\"");
+  EXPECT_EQ(with("chunking_strategy[threshold]", "0.5"), "400 \"chunking_strategy.type\"");
+  EXPECT_EQ(with("n", "2"), "400 \"n\"");
+  EXPECT_EQ(with("use_beam_search", "true"), "400 \"use_beam_search\"");
   EXPECT_EQ(with("known_speaker_names[]", "Ann"), "400 \"known_speaker_names\"");
   EXPECT_EQ(with("clip_timestamps", "1,x"), "400 \"clip_timestamps\"");
   EXPECT_EQ(with("timestamp_granularities[]", "word"), "400 \"timestamp_granularities\"");
@@ -166,6 +170,23 @@ TEST_F(AudioTest, RefusesByName) {
             "validation_error");
 }
 
+TEST_F(AudioTest, TakesWhatClientsSend) {
+  const auto status = [&](const Fields& more) {
+    Fields fields = {{"model", "ears"}};
+    fields.insert(fields.end(), more.begin(), more.end());
+    return ask(form(fields))->status();
+  };
+  EXPECT_EQ(status({{"chunking_strategy", "auto"}}), 200);
+  EXPECT_EQ(status({{"chunking_strategy", R"({"type":"server_vad","threshold":0.5})"}}), 200);
+  EXPECT_EQ(status({{"chunking_strategy[type]", "server_vad"},
+                    {"chunking_strategy[prefix_padding_ms]", "300"},
+                    {"chunking_strategy[threshold]", "0.5"}}),
+            200);
+  EXPECT_EQ(status({{"n", "1"}, {"use_beam_search", "False"}, {"top_k", "-1"}, {"repetition_penalty", "1.0"}}), 200);
+  const std::string file = part("file", wave(), "; filename=\"/home/me/talk.wav\"");
+  EXPECT_EQ(ask(part("model", "ears") + file + "--XX--\r\n")->status(), 200);
+}
+
 TEST_F(AudioTest, BrokenFormsAndRecordingsAreTheRequestsFault) {
   const std::string model = part("model", "ears");
   const std::string file = part("file", wave(), "; filename=\"a.wav\"");
@@ -173,19 +194,19 @@ TEST_F(AudioTest, BrokenFormsAndRecordingsAreTheRequestsFault) {
   EXPECT_EQ(refused(""), "400 null");
   EXPECT_EQ(refused(model + file), "400 null") << "cut off";
   EXPECT_EQ(refused(model + file + file + "--XX--\r\n"), "400 \"file\"");
-  EXPECT_EQ(refused(model + part("file", wave(), "; filename=\"../../etc/passwd\"") + "--XX--\r\n"), "400 null");
   EXPECT_EQ(refused(model + part("other", wave(), "; filename=\"a.wav\"") + "--XX--\r\n"), "400 \"other\"");
   std::string many;
   for (int i = 0; i < 100; ++i) many += part("x", "y");
   EXPECT_EQ(refused(many + file + "--XX--\r\n"), "400 null");
   EXPECT_EQ(refused(part("prompt", std::string(300'000, 'x')) + model + file + "--XX--\r\n"), "400 \"prompt\"");
   const std::string whole = wave();
-  std::string lying = whole, infinite = whole;
-  lying.replace(40, 4, number(0x7FFFFFF0, 4));
   for (const std::string& broken :
-       {whole.substr(0, 30), whole.substr(0, 2000), whole.substr(0, 44), std::string(5000, 'x'), lying}) {
+       {whole.substr(0, 30), whole.substr(0, 2000), whole.substr(0, 44), std::string(5000, 'x')}) {
     EXPECT_EQ(refused(form({{"model", "ears"}}, broken)), "400 \"file\"");
   }
+  std::string lying = whole;  // as recorders do that write into a pipe
+  lying.replace(40, 4, number(0x7FFFFFF0, 4));
+  EXPECT_EQ(ask(form({{"model", "ears"}}, lying))->status(), 200);
 }
 
 TEST_F(AudioTest, AChatWithARecordingIsAnsweredWithItsTranscript) {

@@ -1,4 +1,5 @@
 // POST /v1/chat/completions
+#include "base/stop.h"
 #include "chat/prompt.h"
 #include "chat/reasoning.h"
 #include "server/api_error.h"
@@ -9,21 +10,34 @@
 namespace mlxk {
 
 namespace {
-/// A model without a template takes plain blocks of text; tools have no place there.
-void check_tools(const ServedText& model, const ToolOptions& tools) {
-  if (!tools.active() || (model.chat_template() && model.tool_format())) return;
-  throw ApiError(ErrorKind::invalid, "this model's chat template calls no tools", "tools");
+/// Refuses tools where there is no form for them.
+void check_tools(ToolSupport support, const ServedText& model, const ToolOptions& tools) {
+  if (!tools.active() || support != ToolSupport::none) return;
+  throw ApiError(ErrorKind::invalid,
+                 model.chat_template() ? "this model's chat template does not support tools"
+                                       : "this model has no chat template, so it cannot use tools",
+                 "tools");
 }
 
 void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& params,
                  std::shared_ptr<const ServedText> model) {
-  check_tools(*model, params.tools);
+  const ToolSupport support = context.tool_support(model->tool_support());
+  check_tools(support, *model, params.tools);
   RenderOptions options;
   if (params.tools.active()) options.tools = params.tools.tools;
+  options.documents = params.documents;
   options.kwargs = params.template_kwargs;
   const ChatTemplate* chat_template = model->chat_template();
-  const Prompt prompt = chat_prompt(params.messages, chat_template, options, *model->tokenizer());
-  check_connected(call);
+  Json written;
+  if (support == ToolSupport::generic) {
+    written = params.messages;
+    model->write_generic_tools(written, options);
+  }
+  const Prompt prompt = prompt_within(*model, "messages", [&](size_t most) {
+    return chat_prompt(written.is_null() ? params.messages : written, chat_template, options, *model->tokenizer(),
+                       most);
+  });
+  check_stop();
   const ReasoningFormat reasoning =
       chat_template ? detect_reasoning(chat_template->source(), *model->tokenizer(), prompt.text) : ReasoningFormat{};
   const ToolFormat* format = params.tools.active() ? model->tool_format() : nullptr;
@@ -33,8 +47,13 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
   }
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::chat, model);
   GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, "messages");
-  request.constraint = constraint_of(*model, params.grammar, params.tools, format, reasoning);
-  add_choices(plan, {std::move(request), Completion(model->tokenizer(), stops, reasoning, format, params.tools), {}},
+  request.constraint = constraint_of(*model, params, params.tools, format, reasoning);
+  add_choices(plan,
+              {std::move(request),
+               Completion(model->tokenizer(), stops, reasoning, format, params.tools),
+               {},
+               {},
+               params.max_tokens == 0},
               params.n);
   run_answer(context, call, std::move(plan));
 }

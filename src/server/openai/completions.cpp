@@ -1,6 +1,7 @@
 // POST /v1/completions
 #include <fmt/format.h>
 
+#include "base/stop.h"
 #include "chat/prompt.h"
 #include "server/api_error.h"
 #include "server/openai/body.h"
@@ -12,9 +13,12 @@ namespace mlxk {
 namespace {
 /// A prompt's text and ids; ids that were given as such are what the model gets.
 Prompt prompt_of(const std::variant<std::string, std::vector<int32_t>>& given, const Tokenizer& tokenizer,
-                 const std::string& param, bool echo) {
-  if (const auto* text = std::get_if<std::string>(&given)) return raw_prompt(*text, tokenizer);
+                 const std::string& param, const CompletionParams& params, size_t most) {
   Prompt prompt;
+  if (const auto* text = std::get_if<std::string>(&given)) {
+    if (params.add_special_tokens) return raw_prompt(*text, tokenizer, most);
+    return {*text, tokenizer.encode(*text, false, most)};
+  }
   prompt.ids = std::get<std::vector<int32_t>>(given);
   for (const int32_t id : prompt.ids) {
     if (id < 0 || id >= tokenizer.vocab_size()) {
@@ -23,23 +27,29 @@ Prompt prompt_of(const std::variant<std::string, std::vector<int32_t>>& given, c
                      param);
     }
   }
-  if (echo) prompt.text = tokenizer.decode(prompt.ids, false);
+  if (params.echo) prompt.text = tokenizer.decode(prompt.ids, false);
   return prompt;
 }
 
 void answer_completion(ServerContext& context, const ApiCall& call, const CompletionParams& params,
                        std::shared_ptr<const ServedText> model) {
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::completion, model);
+  const Completion fresh(model->tokenizer(), params.stops, {});
   for (size_t p = 0; p < params.prompts.size(); ++p) {
     const std::string param = params.prompts.size() > 1 ? fmt::format("prompt[{}]", p) : "prompt";
-    const Prompt prompt = prompt_of(params.prompts[p], *model->tokenizer(), param, params.echo);
-    check_connected(call);
+    const Prompt prompt = prompt_within(*model, param, [&](size_t most) {
+      return prompt_of(params.prompts[p], *model->tokenizer(), param, params, most);
+    });
+    check_stop();
     GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, param);
     request.prompt_logprobs = params.echo && params.top_logprobs >= 0;
-    request.constraint = constraint_of(*model, params.grammar, {}, nullptr, {});
+    // Harnesses count on a score for every token, the one that ends the answer too.
+    std::vector<int32_t> ends;
+    if (request.prompt_logprobs) ends.swap(request.eos_token_ids);
+    request.constraint = constraint_of(*model, params, {}, nullptr, {});
     add_choices(plan,
-                {std::move(request), Completion(model->tokenizer(), params.stops, {}),
-                 params.echo ? prompt.text : std::string()},
+                {std::move(request), fresh.again(), params.echo ? prompt.text : std::string(), std::move(ends),
+                 params.max_tokens == 0},
                 params.n);
   }
   run_answer(context, call, std::move(plan));

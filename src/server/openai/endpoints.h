@@ -28,7 +28,8 @@ HttpResponse tokenize(ServerContext& context, const ApiCall& call);
 HttpResponse detokenize(ServerContext& context, const ApiCall& call);
 HttpResponse apply_template(ServerContext& context, const ApiCall& call);
 
-/// GET /version, GET /openapi.json.
+/// GET / (a line for a person with a browser), GET /version, GET /openapi.json.
+HttpResponse show_welcome(ServerContext& context, const ApiCall& call);
 HttpResponse show_version(ServerContext& context, const ApiCall& call);
 HttpResponse show_openapi(ServerContext& context, const ApiCall& call);
 

@@ -62,10 +62,12 @@ void add_properties(const std::vector<Field<Params>>& fields, Json& schema) {
 
 /// The fields that both endpoints have; `model` is the first.
 const std::vector<Field<AnswerParams>>& answer_fields();
+/// Those that vLLM, llama.cpp, LM Studio and mlx-lm add, for both endpoints.
+const std::vector<Field<AnswerParams>>& compat_fields();
 const std::vector<Field<ChatParams>>& chat_fields();
 const std::vector<Field<CompletionParams>>& completion_fields();
 
-/// The JSON Schema of a request's body: `own` fields and those of answer_fields().
+/// The JSON Schema of a request's body: `own` fields, those of answer_fields() and of compat_fields().
 template <class Params>
 Json body_schema(const std::vector<Field<Params>>& own);
 

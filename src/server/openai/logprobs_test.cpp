@@ -74,11 +74,59 @@ TEST_F(LogprobsTest, echo_scores_the_prompt_too) {
   const Json choice = server_.post("/v1/completions", body)["choices"][0];
   EXPECT_EQ(choice["text"], "!say bb");
   const Json& logprobs = choice["logprobs"];
-  EXPECT_EQ(logprobs["tokens"].size(), 7u);
+  EXPECT_EQ(logprobs["tokens"].size(), 8u) << "the prompt's six, the answer's, and the one that ended it";
   EXPECT_EQ(logprobs["token_logprobs"][0], nullptr);
   EXPECT_EQ(logprobs["top_logprobs"][0], nullptr);
   EXPECT_TRUE(logprobs["token_logprobs"][1].is_number());
-  EXPECT_EQ(logprobs["text_offset"], Json::parse("[0,1,2,3,4,5,6]"));
+  EXPECT_EQ(logprobs["text_offset"], Json::parse("[0,1,2,3,4,5,6,7]"));
+  EXPECT_EQ(choice["finish_reason"], "stop");
+}
+
+// As evaluation harnesses ask: lists of ids, the prompts' scores, and one token or none beyond them.
+TEST_F(LogprobsTest, scores_hundreds_of_prompts_in_one_request) {
+  Json prompts = Json::array();
+  for (int i = 0; i < 300; ++i) {
+    prompts.push_back(Json::array());
+    for (int k = 0; k < 2 + i % 5; ++k) prompts.back().push_back('a' + (i + k) % 26);
+  }
+  for (const int tokens : {0, 1}) {
+    const Json answer = server_.post("/v1/completions", {{"model", "tiny"},
+                                                         {"prompt", prompts},
+                                                         {"max_tokens", tokens},
+                                                         {"logprobs", 1},
+                                                         {"temperature", 0},
+                                                         {"seed", 1234},
+                                                         {"echo", true}});
+    ASSERT_EQ(answer["choices"].size(), prompts.size());
+    size_t prompt_tokens = 0;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const Json& choice = answer["choices"][i];
+      EXPECT_EQ(choice["index"], i);
+      EXPECT_EQ(choice["finish_reason"], "length");
+      const size_t count = prompts[i].size() + static_cast<size_t>(tokens);
+      prompt_tokens += prompts[i].size();
+      for (const char* list : {"tokens", "token_logprobs", "top_logprobs", "text_offset"}) {
+        ASSERT_EQ(choice["logprobs"][list].size(), count) << list;
+      }
+      for (size_t k = 0; k < prompts[i].size(); ++k) {
+        const int id = prompts[i][k];
+        EXPECT_EQ(choice["logprobs"]["tokens"][k], std::string(1, static_cast<char>(id)));
+        if (k > 0) EXPECT_EQ(choice["logprobs"]["token_logprobs"][k], -0.25 * (1 + id % 7));
+      }
+    }
+    EXPECT_EQ(answer["usage"]["prompt_tokens"], prompt_tokens);
+    EXPECT_EQ(answer["usage"]["completion_tokens"], tokens * 300);
+  }
+}
+
+TEST_F(LogprobsTest, the_token_that_ends_an_answer_is_scored_with_its_prompt) {
+  const Json body = {{"model", "tiny"}, {"prompt", "!say "}, {"logprobs", 1},
+                     {"echo", true},    {"max_tokens", 1},   {"temperature", 0}};
+  const Json choice = server_.post("/v1/completions", body)["choices"][0];
+  EXPECT_EQ(choice["text"], "!say ");
+  EXPECT_EQ(choice["finish_reason"], "stop");
+  EXPECT_EQ(choice["logprobs"]["token_logprobs"].size(), 6u);
+  EXPECT_TRUE(choice["logprobs"]["token_logprobs"][5].is_number());
 }
 
 TEST(CountCharacters, counts_where_each_begins) {

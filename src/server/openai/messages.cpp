@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <list>
 #include <string>
 #include <vector>
 
@@ -24,60 +25,67 @@ constexpr size_t kMaxImageBytes = 20 * kMegabyte, kMaxImagesBytes = 50 * kMegaby
 Json part(const char* type, const char* content, Json schema) {
   Json properties = {{"type", one_of({type})}};
   properties[content] = std::move(schema);
-  properties["prompt_cache_breakpoint"] = unsupported("prefixes are cached without being asked for");
   return object(std::move(properties), {"type", content});
 }
 
-Json text_or_parts(std::vector<Json> parts) {
-  return any_of({text(), array(parts.size() == 1 ? parts.front() : any_of(parts), 1, kMaxParts)});
+/// The parts that are checked: what a model is shown.
+const Json& image_part() {
+  const Json url = with(text(1), {{"description", "A data URL of a JPEG, PNG, GIF or WebP image in base64"}});
+  static const Json schema =
+      part("image_url", "image_url",
+           any_of({object({{"url", url}, {"detail", nullable(one_of({"auto", "low", "high", "original"}))}}, {"url"}),
+                   url}));
+  return schema;
 }
 
-Json message(std::vector<const char*> roles, Json content, Json more = Json::object(),
-             std::initializer_list<std::string_view> required = {"role", "content"}) {
-  Json properties = {{"role", {{"type", "string"}, {"enum", roles}}}, {"content", std::move(content)}};
-  properties["name"] = nullable(text());
-  properties.update(more);
-  return object(std::move(properties), required);
+const Json& audio_part() {
+  static const Json schema =
+      part("input_audio", "input_audio",
+           object({{"data", text(1)}, {"format", one_of({"wav", "mp3", "mpeg"})}}, {"data", "format"}));
+  return schema;
+}
+
+/// A tool call of an earlier answer, however broken.
+Json call_schema() {
+  const Json function =
+      object({{"name", nullable(text())},
+              {"arguments", {{"description", "A JSON object, as text or as it is; templates get an object"}}}});
+  return object({{"id", nullable(text())},
+                 {"type", nullable(text())},
+                 {"function", nullable(function)},
+                 {"custom", nullable(object({{"name", nullable(text())}}))}});
 }
 
 Json make_schema() {
-  const Json text_part = part("text", "text", text());
-  const Json refusal_part = part("refusal", "refusal", text());
-  const Json image_part =
-      part("image_url", "image_url",
-           object({{"url", with(text(1), {{"description", "A data URL of a JPEG, PNG, GIF or WebP image in base64"}})},
-                   {"detail", nullable(one_of({"auto", "low", "high", "original"}))}},
-                  {"url"}));
-  const Json audio_part =
-      part("input_audio", "input_audio",
-           object({{"data", text(1)}, {"format", one_of({"wav", "mp3", "mpeg"})}}, {"data", "format"}));
-  const Json call = object(
-      {{"id", nullable(text())},
-       {"type", one_of({"function"})},
-       {"function",
-        object({{"name", text(1)},
-                {"arguments", with(nullable(any_of({text(), object()})),
-                                   {{"description", "A JSON object, as text or as it is; templates get the object"}})}},
-               {"name"})}},
-      {"function"});
-  const Json answer = {
-      {"tool_calls", nullable(array(call, 0, 128))},
-      {"refusal", nullable(text())},
-      {"reasoning_content", nullable(text())},
-      {"reasoning", nullable(text())},
-      {"thinking", nullable(text())},
-      {"annotations", nullable(array(object(), 0, kMaxParts))},
-      {"audio", unsupported("no model here speaks")},
-      {"function_call", unsupported("it is deprecated, use tool_calls")},
+  // Media are checked by their own schemas; a part that is none of these goes on as text.
+  const Json any_part = any_of({text(),
+                                part("text", "text", nullable(text())),
+                                part("refusal", "refusal", text()),
+                                image_part(),
+                                audio_part(),
+                                object(),
+                                {{"type", "null"}}});
+  const std::vector<Json> contents = {text(), array(any_part, 0, kMaxParts), object()};
+  std::vector<Json> results = contents;  // programs hand back what they have
+  for (const char* type : {"number", "boolean"}) results.push_back({{"type", type}});
+  const auto message = [](Json role, Json content) {
+    return object({{"role", std::move(role)},
+                   {"content", nullable(std::move(content))},
+                   {"name", nullable(text())},
+                   {"tool_call_id", nullable(text())},
+                   {"tool_calls", nullable(array(call_schema(), 0, kMaxParts))},
+                   {"refusal", nullable(text())},
+                   {"reasoning_content", nullable(text())},
+                   {"reasoning", nullable(text())},
+                   {"thinking", nullable(text())},
+                   {"annotations", nullable(array(object(), 0, kMaxParts))},
+                   {"audio", nullable(object())},
+                   {"function_call", nullable(object({{"name", nullable(text())}}))}},
+                  {"role"});
   };
-  return array(any_of({
-                   message({"system", "developer"}, text_or_parts({text_part})),
-                   message({"user"}, text_or_parts({text_part, image_part, audio_part})),
-                   message({"assistant"}, nullable(text_or_parts({text_part, refusal_part})), answer, {"role"}),
-                   message({"tool"}, text_or_parts({text_part}), {{"tool_call_id", text()}},
-                           {"role", "content", "tool_call_id"}),
-               }),
-               1, kMaxMessages);
+  const Json any_role = with(text(1, 64), {{"pattern", kNamePattern}});
+  return array(any_of({message(one_of({"tool", "function"}), any_of(results)), message(any_role, any_of(contents))}), 1,
+               kMaxMessages);
 }
 
 /// The bytes of base64 text; throws naming `param`.
@@ -113,7 +121,21 @@ size_t image_bytes(const std::string& url, const std::string& param) {
   return size;
 }
 
-/// Checks media as it goes; texts are collected.
+/// Whether a part is a medium that no model here is shown.
+bool is_other_medium(std::string_view type) {
+  for (const char* medium : {"file", "input_file", "document", "input_image", "image", "image_file", "audio",
+                             "audio_url", "video", "video_url", "input_video"}) {
+    if (type == medium) return true;
+  }
+  return false;
+}
+
+std::string as_text(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  return value.is_null() ? std::string() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// Checks media as it goes; texts are collected. What an answer or a client broke is put into the nearest form.
 class Reader {
  public:
   Conversation read(const Json& messages) {
@@ -128,68 +150,144 @@ class Reader {
 
  private:
   Json read_message(Json message, const std::string& path) {
-    if (message["role"] == "developer") message["role"] = "system";
+    std::string role = message["role"];
+    if (role == "developer") role = "system";
+    if (role == "function") role = "tool";
+    message["role"] = role;
     message["content"] = read_content(message, path + ".content");
-    if (given(message, "tool_calls")) read_calls(message["tool_calls"], path + ".tool_calls");
+    read_function_call(message);
+    if (given(message, "tool_calls")) read_calls(message["tool_calls"]);
+    if (role == "tool") read_call_id(message);
     return message;
   }
 
-  Json read_content(const Json& message, const std::string& path) {
-    if (const Json* content = given(message, "content")) {
-      return content->is_array() ? read_parts(*content, path) : *content;
-    }
-    if (const Json* refusal = given(message, "refusal")) return *refusal;
-    if (const Json* calls = given(message, "tool_calls"); calls && !calls->empty())
-      return "";  // templates trim and join it
-    refuse_field(path, path + " is required unless tool_calls are given", "missing_required_parameter");
+  Json read_content(Json& message, const std::string& path) {
+    const Json* content = given(message, "content");
+    if (!content) return given(message, "refusal") ? message["refusal"] : Json("");  // templates trim and join it
+    if (content->is_array()) return read_parts(message, *content, path);
+    if (content->is_object() && content->contains("type")) return read_parts(message, Json::array({*content}), path);
+    return as_text(*content);
   }
 
-  Json read_parts(const Json& parts, const std::string& path) {
-    std::string joined;
+  Json read_parts(Json& message, const Json& parts, const std::string& path) {
+    std::string joined, reasoning;
+    Json media = Json::array();
     bool all_text = true;
     for (size_t i = 0; i < parts.size(); ++i) {
-      const auto& type = parts[i]["type"].get_ref<const std::string&>();
-      const std::string place = fmt::format("{}[{}].{}", path, i, type);
-      if (type == "text" || type == "refusal") {
-        if (i > 0) joined += ' ';
-        joined += parts[i][type].get_ref<const std::string&>();
-        continue;
-      }
-      all_text = false;
-      if (type == "image_url") {
-        images_bytes_ += image_bytes(parts[i][type]["url"].get_ref<const std::string&>(), place + ".url");
-        if (images_bytes_ > kMaxImagesBytes) {
-          refuse_field(place + ".url",
-                       fmt::format("Total image size ({}) exceeds limit (50 MB)", megabytes(images_bytes_)));
-        }
+      const Json& part = parts[i];
+      const std::string place = fmt::format("{}[{}]", path, i);
+      const Json* type_value = part.is_object() ? given(part, "type") : nullptr;
+      const std::string type = type_value && type_value->is_string() ? type_value->get<std::string>() : "";
+      if (type == "image_url" || type == "input_audio") {
+        all_text = false;
+        media.push_back(read_medium(part, type, place));
+      } else if (is_other_medium(type)) {
+        refuse_field(place + ".type",
+                     fmt::format("{}.type {} is not supported: models are shown text, image_url and input_audio", place,
+                                 shown(type)),
+                     "unsupported_value");
+      } else if (type == "thinking" || type == "reasoning") {
+        if (const Json* text = given(part, type.c_str())) reasoning += as_text(*text);
       } else {
-        const size_t size =
-            decoded_size(parts[i][type]["data"].get_ref<const std::string&>(), "audio", place + ".data");
-        if (size > kMaxAudioBytes) {
-          refuse_field(place + ".data", fmt::format("Audio size ({}) exceeds limit (50 MB)", megabytes(size)));
-        }
-        has_audio_ = true;
+        const std::string text = text_of(part);
+        joined += (media.empty() ? "" : " ") + text;
+        media.push_back({{"type", "text"}, {"text", text}});
       }
     }
-    return all_text ? Json(joined) : parts;
+    if (!reasoning.empty() && !given(message, "reasoning_content")) message["reasoning_content"] = reasoning;
+    return all_text ? Json(joined) : media;
   }
 
-  static void read_calls(Json& calls, const std::string& path) {
-    for (size_t i = 0; i < calls.size(); ++i) {
-      calls[i].emplace("type", "function");
-      Json& function = calls[i]["function"];
-      const Json* arguments = given(function, "arguments");
-      const std::string place = fmt::format("{}[{}].function.arguments", path, i);
-      if (!arguments || *arguments == "") {
-        function["arguments"] = Json::object();
-      } else if (arguments->is_string()) {
-        function["arguments"] = parse_object(arguments->get_ref<const std::string&>(), place);
+  /// What a part says: its text, under whatever type, or all of it.
+  static std::string text_of(const Json& part) {
+    if (!part.is_object()) return as_text(part);
+    for (const char* key : {"text", "refusal"}) {
+      const auto found = part.find(key);
+      if (found != part.end() && !found->is_structured()) return as_text(*found);
+    }
+    return part.value("type", Json()) == "text" ? std::string() : as_text(part);
+  }
+
+  Json read_medium(Json part, const std::string& type, const std::string& place) {
+    const Checked checked = check(type == "image_url" ? image_part() : audio_part(), part, place);
+    if (checked.violation) {
+      refuse_field(checked.violation->path, checked.violation->message, checked.violation->code.c_str());
+    }
+    if (type == "input_audio") {
+      const std::string param = place + ".input_audio.data";
+      const size_t size = decoded_size(part[type]["data"].get_ref<const std::string&>(), "audio", param);
+      if (size > kMaxAudioBytes)
+        refuse_field(param, fmt::format("Audio size ({}) exceeds limit (50 MB)", megabytes(size)));
+      has_audio_ = true;
+      return part;
+    }
+    if (part[type].is_string()) part[type] = Json{{"url", part[type].get<std::string>()}};
+    const std::string param = place + ".image_url.url";
+    images_bytes_ += image_bytes(part[type]["url"].get_ref<const std::string&>(), param);
+    if (images_bytes_ > kMaxImagesBytes) {
+      refuse_field(param, fmt::format("Total image size ({}) exceeds limit (50 MB)", megabytes(images_bytes_)));
+    }
+    return part;
+  }
+
+  /// The form before tools: one call, without an id.
+  static void read_function_call(Json& message) {
+    const Json* call = given(message, "function_call");
+    if (call && !given(message, "tool_calls")) message["tool_calls"] = Json::array({{{"function", *call}}});
+    message.erase("function_call");
+    message.erase("audio");  // what was said cannot be looked up
+  }
+
+  void read_calls(Json& calls) {
+    unanswered_.clear();
+    for (Json& call : calls) {
+      Json function = given(call, "function") ? call["function"] : Json::object();
+      if (const Json* custom = given(call, "custom")) {
+        function = {{"name", given(*custom, "name") ? (*custom)["name"] : Json("")},
+                    {"arguments", {{"input", custom->value("input", Json(""))}}}};
       }
+      if (!given(function, "name")) function["name"] = "";
+      function["arguments"] = read_arguments(function);
+      const Json* id = given(call, "id");
+      Json whole = {{"id", id && *id != "" ? *id : Json(fresh_id())}, {"type", "function"}};
+      for (const auto& [key, value] : call.items()) {
+        if (key != "id" && key != "type" && key != "custom" && key != "function") whole[key] = value;
+      }
+      whole["function"] = std::move(function);
+      unanswered_.push_back(whole["id"]);
+      call = std::move(whole);
     }
   }
+
+  /// An object, which templates go through by name. What is none, often cut off by the token limit, is one's only
+  /// value.
+  static Json read_arguments(const Json& function) {
+    const Json* given_arguments = given(function, "arguments");
+    if (!given_arguments || *given_arguments == "") return Json::object();
+    Json arguments = *given_arguments;
+    if (arguments.is_string()) {
+      try {
+        return parse_object(arguments.get_ref<const std::string&>(), "arguments");
+      } catch (const ApiError&) {
+      }
+    }
+    return arguments.is_object() ? arguments : Json{{"arguments", std::move(arguments)}};
+  }
+
+  /// Results come in the order of the calls where they do not say whose they are.
+  void read_call_id(Json& message) {
+    const Json* id = given(message, "tool_call_id");
+    if (!id || *id == "") message["tool_call_id"] = unanswered_.empty() ? Json(fresh_id()) : unanswered_.front();
+    unanswered_.remove(message["tool_call_id"]);
+  }
+
+  /// Some templates want nine letters or digits.
+  std::string fresh_id() { return fmt::format("call{:05}", fresh_++); }
 
   size_t images_bytes_ = 0;
   bool has_audio_ = false;
+  std::list<Json> unanswered_;  // ids of the last answer's calls
+  int fresh_ = 0;
 };
 
 }  // namespace

@@ -12,9 +12,10 @@ struct Conversation {
   bool has_images = false, has_audio = false;
 };
 
-/// Messages that keep to the schema as templates want them: developer is system; content of text parts alone is one
-/// string, its parts joined by a blank; null content is ""; a tool call's arguments are an object. Checks the media
-/// parts, which stay as they are. Throws ApiError 400.
+/// Messages that keep to the schema as templates want them. developer is system, function is tool; content is one
+/// string, its text parts joined by a blank, or a list where there are media; a tool call has an id and arguments that
+/// are an object, a tool's message the id of its call. What an earlier answer or a client broke is put into the nearest
+/// such form. Checks the media parts. Throws ApiError 400.
 Conversation read_messages(const Json& messages);
 
 }  // namespace mlxk

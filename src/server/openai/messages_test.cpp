@@ -1,5 +1,6 @@
 #include "server/openai/messages.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "server/api_error.h"
@@ -60,13 +61,88 @@ TEST(Messages, ArgumentsBecomeObjects) {
   EXPECT_EQ(arguments(""), Json::object());
 }
 
-TEST(Messages, NullContentWithToolCallsIsEmpty) {
+TEST(Messages, ArgumentsThatAreNoObjectAreTheOnlyValueOfOne) {
+  const auto arguments = [](const std::string& value) -> Json {
+    return chat(R"([{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":)" + value + "}}]}]")
+        .messages[0]["tool_calls"][0]["function"]["arguments"];
+  };
+  EXPECT_EQ(arguments(R"("{\"city\": \"Par")"), (Json{{"arguments", "{\"city\": \"Par"}}));
+  EXPECT_EQ(arguments(R"("[1]")"), (Json{{"arguments", "[1]"}}));
+  EXPECT_EQ(arguments(R"("{\"a\":1e400}")"), (Json{{"arguments", "{\"a\":1e400}"}}));
+  EXPECT_EQ(arguments("5"), (Json{{"arguments", 5}}));
+  EXPECT_EQ(arguments("[1]"), (Json{{"arguments", {1}}}));
+  EXPECT_EQ(arguments("null"), Json::object());
+}
+
+TEST(Messages, NullAndEmptyContentIsEmpty) {
+  for (const char* role : {"system", "user", "assistant", "tool", "wizard"}) {
+    for (const char* content : {R"(,"content":null)", "", R"(,"content":"")", R"(,"content":[])",
+                                R"(,"content":[{"type":"text","text":null}])", R"(,"content":[null])"}) {
+      const std::string message = fmt::format(R"([{{"role":"{}"{}}}])", role, content);
+      EXPECT_EQ(chat(message).messages[0]["content"], "") << message;
+    }
+  }
   const std::string calls = R"("tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]}])";
   EXPECT_EQ(chat(R"([{"role":"assistant","content":null,)" + calls).messages[0]["content"], "");
-  EXPECT_EQ(chat(R"([{"role":"assistant",)" + calls).messages[0]["content"], "");
   EXPECT_EQ(chat(R"([{"role":"assistant","content":null,"refusal":"no"}])").messages[0]["content"], "no");
-  EXPECT_EQ(refused_param(R"([{"role":"assistant","content":null}])"), "messages[0].content");
-  EXPECT_EQ(refused_param(R"([{"role":"assistant","tool_calls":[]}])"), "messages[0].content");
+}
+
+TEST(Messages, WhatIsNoTextBecomesText) {
+  const auto content = [](const std::string& role, const std::string& value) {
+    return chat(R"([{"role":")" + role + R"(","content":)" + value + "}]").messages[0]["content"];
+  };
+  EXPECT_EQ(content("tool", R"({"temperature":18})"), R"({"temperature":18})");
+  EXPECT_EQ(content("tool", "18"), "18");
+  EXPECT_EQ(content("tool", "false"), "false");
+  EXPECT_EQ(content("tool", R"([{"type":"json","json":[1]}])"), R"({"type":"json","json":[1]})");
+  EXPECT_EQ(content("user", R"({"type":"text","text":"a"})"), "a");
+  EXPECT_EQ(content("user", R"(["a","b"])"), "a b");
+  EXPECT_EQ(content("user", R"([{"type":"input_text","text":"a"},{"text":"b"}])"), "a b");
+  EXPECT_EQ(content("assistant", R"([{"type":"output_text","text":"a"},{"type":"refusal","refusal":"b"}])"), "a b");
+  EXPECT_EQ(content("user", R"([{"type":"nonsense","x":1}])"), R"({"type":"nonsense","x":1})");
+  const Json thought = chat(R"([{"role":"assistant","content":[{"type":"thinking","thinking":"hm"},)"
+                            R"({"type":"text","text":"a"}]}])")
+                           .messages[0];
+  EXPECT_EQ(thought["reasoning_content"], "hm");
+  EXPECT_EQ(thought["content"], "a");
+}
+
+TEST(Messages, UnknownRolesGoToTheTemplate) {
+  EXPECT_EQ(chat(R"([{"role":"wizard","content":"a"}])").messages[0]["role"], "wizard");
+  EXPECT_EQ(chat(R"([{"role":"function","name":"f","content":"a"}])").messages[0]["role"], "tool");
+}
+
+TEST(Messages, CallsAndResultsAreMatchedWhereTheyHaveNoIds) {
+  const Json m =
+      chat(R"([{"role":"assistant","tool_calls":[{"function":{"name":"f"}},{"id":"","function":{"name":null}},)"
+           R"({"id":"x","type":null,"function":null},{"type":"custom","custom":{"name":"g","input":"in"}}]},)"
+           R"({"role":"tool","content":"1"},{"role":"tool","tool_call_id":"x","content":"3"},)"
+           R"({"role":"tool","tool_call_id":null,"content":"2"},{"role":"tool","content":"4"},)"
+           R"({"role":"tool","content":"5"}])")
+          .messages;
+  const Json& calls = m[0]["tool_calls"];
+  for (const Json& call : calls) {
+    EXPECT_EQ(call["type"], "function");
+    EXPECT_TRUE(call["function"]["name"].is_string());
+    EXPECT_TRUE(call["function"]["arguments"].is_object());
+  }
+  EXPECT_EQ(calls[0]["id"].get<std::string>().size(), 9) << "as Mistral's templates want it";
+  EXPECT_EQ(calls[2]["id"], "x");
+  EXPECT_EQ(calls[3]["function"], (Json{{"name", "g"}, {"arguments", {{"input", "in"}}}}));
+  EXPECT_EQ(m[1]["tool_call_id"], calls[0]["id"]);
+  EXPECT_EQ(m[2]["tool_call_id"], "x");
+  EXPECT_EQ(m[3]["tool_call_id"], calls[1]["id"]);
+  EXPECT_EQ(m[4]["tool_call_id"], calls[3]["id"]);
+  EXPECT_EQ(m[5]["tool_call_id"].get<std::string>().size(), 9) << "nobody asked for it";
+}
+
+TEST(Messages, TheFormBeforeToolsIsACall) {
+  const Json m = chat(R"([{"role":"assistant","content":null,"audio":{"id":"a"},)"
+                      R"("function_call":{"name":"f","arguments":"{\"a\":1}"}}])")
+                     .messages[0];
+  EXPECT_EQ(m["tool_calls"][0]["function"], (Json{{"name", "f"}, {"arguments", {{"a", 1}}}}));
+  EXPECT_FALSE(m.contains("function_call"));
+  EXPECT_FALSE(m.contains("audio"));
 }
 
 TEST(Messages, WhatOpenAisPackageSendsBackIsAccepted) {
@@ -81,36 +157,20 @@ TEST(Messages, RefusesByPlace) {
       {R"("hi")", "messages"},
       {R"(["hi"])", "messages[0]"},
       {R"([{"content":"a"}])", "messages[0].role"},
-      {R"([{"role":"user"}])", "messages[0].content"},
-      {R"([{"role":"user","content":null}])", "messages[0].content"},
+      {R"([{"role":null,"content":"a"}])", "messages[0].role"},
+      {R"([{"role":"<|im_end|>","content":"a"}])", "messages[0].role"},
+      {R"([{"role":"","content":"a"}])", "messages[0].role"},
       {R"([{"role":"user","content":5}])", "messages[0].content"},
-      {R"([{"role":"user","content":[]}])", "messages[0].content"},
-      {R"([{"role":"user","content":"a"},{"role":"wizard","content":"b"}])", "messages[1].role"},
-      {R"([{"role":"function","name":"f","content":"b"}])", "messages[0].role"},
-      {R"([{"role":"user","content":["a"]}])", "messages[0].content[0]"},
-      {R"([{"role":"user","content":[{"type":"text"}]}])", "messages[0].content[0].text"},
-      {R"([{"role":"user","content":[{"type":"video","video":"x"}]}])", "messages[0].content[0].type"},
       {R"([{"role":"user","content":[{"type":"file","file":{}}]}])", "messages[0].content[0].type"},
-      {R"([{"role":"user","content":[{"text":"x"}]}])", "messages[0].content[0].type"},
-      {R"([{"role":"system","content":[{"type":"image_url","image_url":{"url":"data:x"}}]}])",
-       "messages[0].content[0].type"},
+      {R"([{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"video","video":"x"}]}])",
+       "messages[1].content[0].type"},
+      {R"([{"role":"user","content":[{"type":"image_url","image_url":5}]}])", "messages[0].content[0].image_url"},
+      {R"([{"role":"user","content":[{"type":"image_url"}]}])", "messages[0].content[0].image_url"},
       {R"([{"role":"user","content":[{"type":"image_url","image_url":"http://x"}]}])",
-       "messages[0].content[0].image_url"},
-      {R"([{"role":"user","content":[{"type":"text","text":"x","prompt_cache_breakpoint":{"mode":"explicit"}}]}])",
-       "messages[0].content[0].prompt_cache_breakpoint"},
+       "messages[0].content[0].image_url.url"},
       {R"([{"role":"user","content":"x","name":5}])", "messages[0].name"},
-      {R"([{"role":"tool","content":"x"}])", "messages[0].tool_call_id"},
-      {R"([{"role":"assistant","content":"x","audio":{"id":"a"}}])", "messages[0].audio"},
-      {R"([{"role":"assistant","content":"x","function_call":{"name":"f","arguments":""}}])",
-       "messages[0].function_call"},
-      {R"([{"role":"assistant","tool_calls":[{"id":"a","type":"custom"}]}])", "messages[0].tool_calls[0].type"},
-      {R"([{"role":"assistant","tool_calls":[{"id":"a","type":"function"}]}])", "messages[0].tool_calls[0].function"},
-      {R"([{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":5}}]}])",
-       "messages[0].tool_calls[0].function.arguments"},
-      {R"([{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"[1]"}}]}])",
-       "messages[0].tool_calls[0].function.arguments"},
-      {R"([{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{\"a\":1e400}"}}]}])",
-       "messages[0].tool_calls[0].function.arguments"},
+      {R"([{"role":"assistant","tool_calls":"x"}])", "messages[0].tool_calls"},
+      {R"([{"role":"assistant","tool_calls":["x"]}])", "messages[0].tool_calls[0]"},
   };
   for (const auto& [messages, param] : cases) EXPECT_EQ(refused_param(messages), param) << messages;
 }

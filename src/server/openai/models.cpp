@@ -25,7 +25,7 @@ Json quantization_of(const ModelInfo& info) {
   return result;
 }
 
-Json document_of(const ModelPool::Entry& entry) {
+Json document_of(const ServerContext& context, const ModelPool::Entry& entry) {
   const ModelInfo& info = entry.info;
   return {
       {"id", entry.id},
@@ -36,6 +36,7 @@ Json document_of(const ModelPool::Entry& entry) {
       {"context_length", info.context_length > 0 ? Json(info.context_length) : Json()},
       {"model_type", info.model_type},
       {"capabilities", info.capabilities},
+      {"tools", tool_support_name(context.tool_support(tool_support_of(info)))},
       {"quantization", quantization_of(info)},
       {"size_bytes", info.size_bytes},
       {"weight_bytes", info.weight_bytes},
@@ -69,24 +70,24 @@ const Json& model_name_schema() {
 
 HttpResponse list_models(ServerContext& context, const ApiCall& /*call*/) {
   Json models = Json::array();
-  for (const ModelPool::Entry& entry : context.models.list()) models.push_back(document_of(entry));
+  for (const ModelPool::Entry& entry : context.models.list()) models.push_back(document_of(context, entry));
   return json_answer({{"object", "list"}, {"data", std::move(models)}});
 }
 
 HttpResponse show_model(ServerContext& context, const ApiCall& call) {
-  return json_answer(document_of(find_entry(context, call.name)));
+  return json_answer(document_of(context, find_entry(context, call.name)));
 }
 
 HttpResponse load_model(ServerContext& context, const ApiCall& call) {
   const std::string model = model_of(call);
   const auto held = context.models.acquire(model, {});
-  return json_answer(document_of(find_entry(context, model)));
+  return json_answer(document_of(context, find_entry(context, model)));
 }
 
 HttpResponse unload_model(ServerContext& context, const ApiCall& call) {
   const std::string model = model_of(call);
   context.models.unload(model);
-  return json_answer(document_of(find_entry(context, model)));
+  return json_answer(document_of(context, find_entry(context, model)));
 }
 
 }  // namespace mlxk

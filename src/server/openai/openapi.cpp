@@ -1,4 +1,4 @@
-// GET /openapi.json, GET /version
+// GET /, GET /openapi.json, GET /version
 #include <initializer_list>
 #include <string>
 
@@ -91,6 +91,7 @@ const Operation kOperations[] = {
      "Prompt",
      nullptr,
      {400, 404, 413, 415, 501, 503, 507}},
+    {"get", "/", "welcome", "What this is, as a line of text", nullptr, kText},
     {"get", "/health", "health", "Whether the generation loop lives", nullptr, "Health", nullptr, {503}},
     {"get", "/ready", "ready", "Whether requests are taken", nullptr, "Health", nullptr, {503}},
     {"get", "/metrics", "metrics", "Counters in Prometheus' text format", nullptr, kText},
@@ -222,6 +223,13 @@ HttpResponse json_answer(const Json& document) {
 const Json& openapi_document() {
   static const Json document = make_document();
   return document;
+}
+
+HttpResponse show_welcome(ServerContext& /*context*/, const ApiCall& /*call*/) {
+  HttpResponse response;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = "mlxk " MLXK_VERSION ": an OpenAI API at /v1, described by /openapi.json\n";
+  return response;
 }
 
 HttpResponse show_version(ServerContext& /*context*/, const ApiCall& /*call*/) {

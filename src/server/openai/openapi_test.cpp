@@ -37,19 +37,20 @@ TEST(OpenApi, ShowsTheSchemasThatCheckRequests) {
 // docs/server-api.md has one row for each field: | `name` | type and range | default | use | meaning |
 TEST(ServerApiPage, HasARowForEveryField) {
   const std::string page = read_file(std::string(test_tree::kSourceDir) + "/docs/server-api.md");
-  const auto expect_row = [&](const auto& field) {
+  const auto expect_row = [&](const auto& field, const char* section) {
     const char* use = field.use == FieldUse::honoured  ? "honoured"
                       : field.use == FieldUse::refused ? "refused"
                                                        : "without effect";
-    const size_t row = page.find("\n| `" + field.name + "` | ");
+    const size_t row = page.find("\n| `" + field.name + "` | ", page.find(section));
     ASSERT_NE(row, std::string::npos) << field.name;
     const std::string line = page.substr(row + 1, page.find('\n', row + 1) - row - 1);
     EXPECT_NE(line.find(std::string("| ") + use + " |"), std::string::npos) << line;
   };
-  for (const auto& field : answer_fields()) expect_row(field);
-  for (const auto& field : chat_fields()) expect_row(field);
-  for (const auto& field : completion_fields()) expect_row(field);
-  for (const auto& field : audio_fields()) expect_row(field);
+  for (const auto& field : answer_fields()) expect_row(field, "\nChat and completion:");
+  for (const auto& field : compat_fields()) expect_row(field, "\nWhat vLLM, llama.cpp");
+  for (const auto& field : chat_fields()) expect_row(field, "\nChat only:");
+  for (const auto& field : completion_fields()) expect_row(field, "\nCompletion only:");
+  for (const auto& field : audio_fields()) expect_row(field, "\nRecordings only");
 }
 
 }  // namespace

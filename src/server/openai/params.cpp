@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "server/api_error.h"
 #include "server/openai/fields.h"
+#include "server/openai/params_grammar.h"
 
 namespace mlxk {
 namespace {
@@ -15,18 +16,15 @@ namespace {
 using namespace schema;
 using Use = FieldUse;
 
+constexpr size_t kMaxStops = 1024;
 constexpr int64_t kMaxTokens = 1'000'000'000;
-constexpr size_t kMaxGrammar = 256 << 10;  // bytes of a schema's, grammar's or pattern's text
 
 float real(const Json& value) { return value.get<float>(); }
 int whole(const Json& value) { return value.get<int>(); }
 
 void read_stop(const Json& value, AnswerParams& params) {
-  if (value.is_string()) {
-    params.stops = {value.get<std::string>()};
-  } else {
-    params.stops = value.get<std::vector<std::string>>();
-  }
+  params.stops = value.is_string() ? std::vector{value.get<std::string>()} : value.get<std::vector<std::string>>();
+  std::erase(params.stops, "");
 }
 
 void read_logit_bias(const Json& value, AnswerParams& params) {
@@ -41,42 +39,6 @@ void read_logit_bias(const Json& value, AnswerParams& params) {
   }
 }
 
-AnswerGrammar make_grammar(AnswerGrammar::Kind kind, std::string source, const char* param) {
-  if (source.size() > kMaxGrammar) {
-    refuse_field(param, fmt::format("{} must have at most {} bytes, got {}", param, kMaxGrammar, source.size()));
-  }
-  return {kind, std::move(source)};
-}
-
-void read_response_format(const Json& value, AnswerParams& params) {
-  const std::string type = value["type"];
-  if (type == "json_object") params.grammar = {AnswerGrammar::Kind::json_object, {}};
-  if (type != "json_schema") return;
-  if (const Json* schema = given(value["json_schema"], "schema")) {
-    params.grammar =
-        make_grammar(AnswerGrammar::Kind::json_schema, schema->dump(), "response_format.json_schema.schema");
-  } else {
-    params.grammar = {AnswerGrammar::Kind::json_object, {}};
-  }
-}
-
-void read_grammar(const Json& value, AnswerParams& params) {
-  const auto kind = value["type"] == "lark" ? AnswerGrammar::Kind::lark : AnswerGrammar::Kind::regex;
-  if (params.grammar.kind != AnswerGrammar::Kind::none) {
-    refuse_field("grammar", "grammar and response_format cannot be given together");
-  }
-  params.grammar = make_grammar(kind, value["source"], "grammar.source");
-}
-
-Json response_format_schema() {
-  const Json json_schema = object({{"name", text(1, 64)},
-                                   {"description", nullable(text())},
-                                   {"schema", nullable(object())},
-                                   {"strict", nullable(boolean())}});
-  return any_of({object({{"type", one_of({"text"})}}, {"type"}), object({{"type", one_of({"json_object"})}}, {"type"}),
-                 object({{"type", one_of({"json_schema"})}, {"json_schema", json_schema}}, {"type", "json_schema"})});
-}
-
 Json with_default(Json schema, const Json& value) { return with(std::move(schema), {{"default", value}}); }
 
 std::vector<Field<AnswerParams>> make_answer_fields() {
@@ -85,23 +47,28 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
   return {
       {"model", Use::honoured, text(1), "A cached name, a workspace's name, or what --model pinned",
        [](const Json& v, P& p) { p.model = v; }, true},
-      {"max_tokens", Use::honoured, integer(1, kMaxTokens),
-       "Most tokens of an answer; absent: by the server and the context",
-       [](const Json& v, P& p) { p.max_tokens = v.get<int64_t>(); }},
+      {"max_tokens", Use::honoured, integer(-1, kMaxTokens),
+       "Most tokens of an answer, 0 for none; absent or -1: by the server and the context",
+       [](const Json& v, P& p) {
+         if (v != -1) p.max_tokens = v.get<int64_t>();
+       }},
       {"n", Use::honoured, with_default(integer(1, kMaxAnswers), 1), "Answers to each prompt",
        [](const Json& v, P& p) { p.n = whole(v); }},
       {"seed", Use::honoured, integer(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()),
-       "The same seed draws the same tokens; absent: a fresh one",
-       [](const Json& v, P& p) { p.sampling.seed = static_cast<uint64_t>(v.get<int64_t>()); }},
-      {"stop", Use::honoured, any_of({text(1, 256), array(text(1, 256), 0, 16)}),
-       "The answer ends before the first of these texts", read_stop},
+       "The same seed draws the same tokens; absent or -1: a fresh one",
+       [](const Json& v, P& p) {
+         if (v != -1) p.sampling.seed = static_cast<uint64_t>(v.get<int64_t>());
+       }},
+      {"stop", Use::honoured, any_of({text(0, 256), array(text(0, 256), 0, kMaxStops)}),
+       "The answer ends before the first of these texts; empty ones mean nothing", read_stop},
       {"temperature", Use::honoured, with_default(number(0, 2), 0.7), "0 takes the likeliest token",
        [](const Json& v, P& p) { p.sampling.temperature = real(v); }},
       // 0 leaves only the likeliest.
       {"top_p", Use::honoured, with_default(number(0, 1), 0.9), "Keeps the likeliest tokens of that mass; 1 is off",
        [](const Json& v, P& p) { p.sampling.top_p = std::max(real(v), std::numeric_limits<float>::min()); }},
-      {"top_k", Use::honoured, with_default(integer(0, 1'000'000), 0),
-       "Keeps so many of the likeliest tokens; 0 is off", [](const Json& v, P& p) { p.sampling.top_k = whole(v); }},
+      {"top_k", Use::honoured, with_default(integer(-1, 1'000'000), 0),
+       "Keeps so many of the likeliest tokens; 0 and -1 are off",
+       [](const Json& v, P& p) { p.sampling.top_k = std::max(whole(v), 0); }},
       {"min_p", Use::honoured, with_default(number(0, 1), 0),
        "Keeps tokens that are so likely relative to the likeliest",
        [](const Json& v, P& p) { p.sampling.min_p = real(v); }},
@@ -141,14 +108,14 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
        "Token id → what is added to its logit", read_logit_bias},
       {"response_format", Use::honoured, response_format_schema(), "What the answer's text is held to",
        read_response_format},
-      {"grammar", Use::honoured,
-       object({{"type", one_of({"lark", "regex"})}, {"source", text(1, kMaxGrammar)}}, {"type", "source"}),
-       "A Lark grammar or a regular expression that the answer is held to", read_grammar},
+      {"grammar", Use::honoured, grammar_schema(), "A Lark grammar or a regular expression that the answer is held to",
+       read_grammar},
       {"stream", Use::honoured, with_default(boolean(), false), "Answers in pieces (SSE)",
        [](const Json& v, P& p) { p.stream = v; }},
       {"stream_options", Use::honoured,
        object({{"include_usage", nullable(boolean())},
-               {"include_obfuscation", nullable({{"type", "boolean"}, {"enum", {false}}})}}),
+               {"include_obfuscation", nullable(boolean())},
+               {"continuous_usage_stats", nullable(boolean())}}),
        "Only with stream; include_usage adds a last chunk with the usage",
        [](const Json& v, P& p) { p.include_usage = given(v, "include_usage") && v["include_usage"].get<bool>(); }},
       {"deadline_ms", Use::honoured, integer(1, 86'400'000),
@@ -158,12 +125,26 @@ std::vector<Field<AnswerParams>> make_answer_fields() {
   };
 }
 
+/// Two names of one value.
+void require_equal(const Json& body, const char* name, const char* other) {
+  const Json *one = given(body, name), *two = given(body, other);
+  if (one && two && *one != *two) refuse_field(name, fmt::format("{} and {} are both given and differ", name, other));
+}
+
 template <class Params>
 Params read_body(const Json& schema, const std::vector<Field<Params>>& own, const Json& body) {
   check_body(schema, body);
   Params params;
   read_fields<AnswerParams>(answer_fields(), body, params);
+  read_fields<AnswerParams>(compat_fields(), body, params);
   read_fields(own, body, params);
+  require_equal(body, "max_completion_tokens", "max_tokens");
+  require_equal(body, "n_predict", "max_tokens");
+  require_equal(body, "repeat_penalty", "repetition_penalty");
+  const Json* min_tokens = given(body, "min_tokens");
+  if (min_tokens && *min_tokens > 0 && !params.ignore_eos) {
+    refuse_field("min_tokens", "min_tokens is only allowed with ignore_eos", "unsupported_value");
+  }
   if (given(body, "stream_options") && !params.stream) {
     refuse_field("stream_options", "stream_options is only allowed when stream is true");
   }
@@ -186,6 +167,7 @@ template <class Params>
 Json body_schema(const std::vector<Field<Params>>& own) {
   Json schema = {{"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}};
   add_properties(answer_fields(), schema);
+  add_properties(compat_fields(), schema);
   add_properties(own, schema);
   return schema;
 }

@@ -20,19 +20,23 @@ struct AnswerParams {
   std::string model;
   Sampling sampling;  // without dry_breakers, which are the tokenizer's matter:
   std::vector<std::string> dry_sequence_breakers;
-  std::optional<int64_t> max_tokens;
+  std::optional<int64_t> max_tokens;  // 0: the prompt alone is computed
   int n = 1;
   std::vector<std::string> stops;
   bool stream = false;
   bool include_usage = false;  // stream_options
   int top_logprobs = -1;       // as GenerateRequest
   std::optional<int64_t> deadline_ms;
-  AnswerGrammar grammar;  // response_format or grammar
+  AnswerGrammar grammar;
+  std::string grammar_field;  // that asked for it: response_format, grammar or another
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false;
 };
 
 struct ChatParams : AnswerParams {
   Json messages;  // as templates want them: tool arguments are objects, developer is system where needed
   Json template_kwargs = Json::object();  // chat_template_kwargs, reasoning_effort
+  Json documents;                         // null: none
   ToolOptions tools;
   bool has_images = false, has_audio = false;
 };
@@ -40,6 +44,7 @@ struct ChatParams : AnswerParams {
 struct CompletionParams : AnswerParams {
   std::vector<std::variant<std::string, std::vector<int32_t>>> prompts;  // at least one
   bool echo = false;
+  bool add_special_tokens = true;  // those that the tokenizer puts around a text
 };
 
 /// Honours or refuses every field of the body; throws ApiError 400 naming the field. Unknown fields are named in a

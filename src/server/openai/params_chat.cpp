@@ -20,15 +20,16 @@ Json tools_schema() {
                                 {"parameters", nullable(object())},
                                 {"strict", nullable(boolean())}},
                                {"name"});
-  return array(object({{"type", one_of({"function"})}, {"function", function}}, {"type", "function"}), 0, 128);
+  return array(object({{"type", one_of({"function"})}, {"function", function}}, {"function"}), 0, 128);
 }
 
 Json tool_choice_schema() {
-  const Json named = object({{"type", one_of({"function"})}, {"function", object({{"name", text(1)}}, {"name"})}},
-                            {"type", "function"});
+  const Json named =
+      object({{"type", one_of({"function"})}, {"function", object({{"name", text(1)}}, {"name"})}}, {"function"});
   const Json allowed =
       object({{"mode", one_of({"auto", "required"})}, {"tools", array(named, 1, 128)}}, {"mode", "tools"});
-  return any_of({one_of({"none", "auto", "required"}), named,
+  return any_of({one_of({"none", "auto", "required", "any"}), named,
+                 object({{"type", one_of({"none", "auto", "required", "any"})}}, {"type"}),
                  object({{"type", one_of({"allowed_tools"})}, {"allowed_tools", allowed}}, {"type", "allowed_tools"})});
 }
 
@@ -48,6 +49,7 @@ void read_tools(const Json& value, ChatParams& params) {
     }
   }
   params.tools.tools = value;
+  for (Json& tool : params.tools.tools) tool["type"] = "function";
 }
 
 void add_template_kwargs(const Json& value, Json& kwargs) {
@@ -86,6 +88,8 @@ void keep_allowed(const Json& allowed, ToolOptions& options) {
 
 void read_tool_choice(const Json* choice, ToolOptions& options) {
   using Choice = ToolOptions::Choice;
+  // {"type": "auto"} is "auto".
+  if (choice && choice->is_object() && choice->size() == 1 && choice->contains("type")) choice = &(*choice)["type"];
   if (options.tools.empty()) {
     if (choice && *choice != "none" && *choice != "auto") {
       refuse_field("tool_choice", "tool_choice is only allowed when tools are given");
@@ -95,11 +99,11 @@ void read_tool_choice(const Json* choice, ToolOptions& options) {
   }
   if (!choice) return;
   const auto by_word = [](const Json& word) {
-    return word == "none" ? Choice::none : word == "required" ? Choice::required : Choice::automatic;
+    return word == "none" ? Choice::none : word == "auto" ? Choice::automatic : Choice::required;
   };
   if (choice->is_string()) {
     options.choice = by_word(*choice);
-  } else if ((*choice)["type"] == "function") {
+  } else if (choice->contains("function")) {
     options.choice = Choice::named;
     options.name = (*choice)["function"]["name"];
     require_tool(options.tools, options.name, "tool_choice.function.name");
@@ -114,12 +118,14 @@ std::vector<Field<ChatParams>> make_chat_fields() {
   const auto ignored = [](const char* name, Json schema, const char* text) {
     return Field<P>{name, Use::without_effect, std::move(schema), text};
   };
-  const auto refused = [](const char* name, const char* reason) {
-    return Field<P>{name, Use::refused, unsupported(reason), reason};
+  const auto refused = [](const char* name, const char* reason, const Json& harmless = Json::array()) {
+    return Field<P>{name, Use::refused, unsupported(reason, harmless), reason};
   };
+  const Json no = Json::array({false}), yes = Json::array({true});
   return {
       {"messages", Use::honoured, messages_schema(), "The conversation", read_messages_field, true},
-      {"max_completion_tokens", Use::honoured, answer_field("max_tokens").schema, "As max_tokens; both only if equal"},
+      {"max_completion_tokens", Use::honoured, answer_field("max_tokens").schema, "As max_tokens; both only if equal",
+       [](const Json& v, P& p) { answer_field("max_tokens").read(v, p); }},
       {"logprobs", Use::honoured, with(boolean(), {{"default", false}}), "Log-probabilities of the answer's tokens"},
       {"top_logprobs", Use::honoured, integer(0, 20), "Of so many alternatives too; only with logprobs"},
       {"tools", Use::honoured, tools_schema(), "Functions that the model may call", read_tools},
@@ -130,7 +136,9 @@ std::vector<Field<ChatParams>> make_chat_fields() {
        "Handed to the template, with enable_thinking and thinking: false for none"},
       {"chat_template_kwargs", Use::honoured, object(), "More variables of the template"},
       {"modalities", Use::honoured, array(one_of({"text"}), 1, 1), "Text only"},
-      {"verbosity", Use::honoured, one_of({"medium"}), "Ask for another length in a message"},
+      {"verbosity", Use::honoured, one_of({"low", "medium", "high"}), "Handed to the template"},
+      {"documents", Use::honoured, array(object(), 0, 10'000), "Handed to the template",
+       [](const Json& v, P& p) { p.documents = v; }},
       ignored("chunk", integer(1, 5), "Images to a batch; of vision models alone"),
       ignored("store", boolean(), "Nothing is stored"),
       ignored("metadata", object(), "Labels of stored answers"),
@@ -138,13 +146,23 @@ std::vector<Field<ChatParams>> make_chat_fields() {
       ignored("safety_identifier", text(), "An end user of the client's"),
       ignored("prompt_cache_key", text(), "Prefixes are found by comparison"),
       ignored("prompt_cache_retention", text(), "Prefixes stay while there is room"),
-      refused("prompt_cache_options", "prefixes are cached without being asked for"),
-      refused("functions", "it is deprecated, use tools"),
-      refused("function_call", "it is deprecated, use tool_choice"),
+      ignored("prompt_cache_options", object(), "Prefixes are cached without being asked for"),
+      ignored("prediction", object(), "Guessed tokens change no answer"),
+      refused("functions", "it is deprecated, use tools", Json::array({Json::array()})),
+      refused("function_call", "it is deprecated, use tool_choice", Json::array({"none", "auto"})),
       refused("audio", "no model here speaks"),
       refused("moderation", "answers are not moderated"),
-      refused("prediction", "speculation needs no prediction here"),
       refused("web_search_options", "the server does not search the web"),
+      refused("echo", "completions have it", no),
+      refused("add_generation_prompt", "an answer needs one", yes),
+      refused("continue_final_message", "an answer is a message of its own", no),
+      refused("add_special_tokens", "the template writes them", no),
+      refused("chat_template", "the template is the model's"),
+      refused("thinking_token_budget", "use max_tokens or reasoning_effort"),
+      refused("include_reasoning", "reasoning_effort none switches it off", yes),
+      refused("reasoning_format", "reasoning is in reasoning_content", Json::array({"auto", "deepseek"})),
+      refused("reasoning_control", "an answer is not controlled while it runs", no),
+      refused("parse_tool_calls", "tool_choice none switches calls off", yes),
   };
 }
 
@@ -166,23 +184,17 @@ Json template_kwargs(const Json& body) {
     kwargs["reasoning_effort"] = *effort;
     kwargs["enable_thinking"] = kwargs["thinking"] = *effort != "none";  // templates know the switch by either name
   }
+  if (const Json* verbosity = given(body, "verbosity")) kwargs["verbosity"] = *verbosity;
   if (const Json* more = given(body, "chat_template_kwargs")) add_template_kwargs(*more, kwargs);
   return kwargs;
 }
 
 void finish_chat(const Json& body, ChatParams& params) {
-  if (const Json* most = given(body, "max_completion_tokens")) {
-    const auto tokens = most->get<int64_t>();
-    if (params.max_tokens.value_or(tokens) != tokens) {
-      refuse_field("max_completion_tokens", "max_completion_tokens and max_tokens are both given and differ");
-    }
-    params.max_tokens = tokens;
-  }
   const Json* logprobs = given(body, "logprobs");
   const Json* top = given(body, "top_logprobs");
   if (logprobs && logprobs->get<bool>()) {
     params.top_logprobs = top ? top->get<int>() : 0;
-  } else if (top) {
+  } else if (top && *top != 0) {
     refuse_field("top_logprobs", "top_logprobs is only allowed when logprobs is true");
   }
   params.template_kwargs = template_kwargs(body);

@@ -11,7 +11,7 @@ using namespace schema;
 using Use = FieldUse;
 
 constexpr size_t kMaxIds = 2'000'000;
-constexpr size_t kMaxPrompts = 128;
+constexpr size_t kMaxPrompts = 512;  // as many as may wait, by default
 
 Json prompt_schema() {
   const Json id = integer(0, std::numeric_limits<int32_t>::max());
@@ -40,8 +40,10 @@ std::vector<Field<CompletionParams>> make_completion_fields() {
        [](const Json& v, P& p) { p.echo = v; }},
       {"logprobs", Use::honoured, integer(0, 20), "Log-probabilities of the tokens and of so many alternatives",
        [](const Json& v, P& p) { p.top_logprobs = v.get<int>(); }},
-      {"best_of", Use::honoured, integer(1, kMaxAnswers), "Only 1 or n: nothing is chosen among more answers"},
-      {"suffix", Use::refused, unsupported("write the model's own infilling tokens into the prompt"),
+      {"best_of", Use::honoured, integer(0, kMaxAnswers), "Only 0, 1 or n: nothing is chosen among more answers"},
+      {"add_special_tokens", Use::honoured, with(boolean(), {{"default", true}}),
+       "The tokens that the tokenizer puts around a text", [](const Json& v, P& p) { p.add_special_tokens = v; }},
+      {"suffix", Use::refused, unsupported("write the model's own infilling tokens into the prompt", Json::array({""})),
        "Write the model's own infilling tokens into the prompt"},
   };
 }
@@ -60,8 +62,8 @@ const Json& completion_schema() {
 
 void finish_completion(const Json& body, CompletionParams& params) {
   const Json* best_of = given(body, "best_of");
-  if (best_of && *best_of != 1 && *best_of != params.n) {
-    refuse_field("best_of", fmt::format("best_of must be 1 or n, got {}", best_of->dump()), "unsupported_value");
+  if (best_of && *best_of > 1 && *best_of != params.n) {
+    refuse_field("best_of", fmt::format("best_of must be 0, 1 or n, got {}", best_of->dump()), "unsupported_value");
   }
   const size_t answers = params.prompts.size() * static_cast<size_t>(params.n);
   if (answers > kMaxPrompts) {

@@ -1,7 +1,11 @@
 #include "server/openai/prepare.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <chrono>
 
+#include "base/stop.h"
 #include "chat/dry_breakers.h"
 #include "server/openai/answer_writer.h"
 #include "server/openai/max_new_tokens.h"
@@ -9,26 +13,54 @@
 
 namespace mlxk {
 
+namespace {
+constexpr float kNever = -1e9F;  // added to a logit
+}
+
 void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
                 std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then) {
   if (auto model = as_text(context.models.acquire_loaded(params.model, facts))) return then(call, std::move(model));
   const auto shared = std::make_shared<const ApiCall>(std::move(call));
-  context.wait([&context, shared, facts, name = params.model, then = std::move(then)] {
+  const auto load = [&context, shared, facts, name = params.model, then = std::move(then)] {
     answer_errors(*shared->exchange, [&] {
-      check_connected(*shared);
+      if (shared->exchange->closed()) return;
       auto model = as_text(context.models.acquire(name, facts));
-      context.prepare([shared, model = std::move(model), then] {
-        answer_errors(*shared->exchange, [&] {
-          check_connected(*shared);
-          then(*shared, model);
-        });
-      });
+      context.preparation.run(
+          [&context, shared, model = std::move(model), then] {
+            answer_errors(*shared->exchange, [&] {
+              const StopScope scope(preparation_check(context, shared->exchange));
+              check_stop();
+              then(*shared, model);
+            });
+          },
+          shared->turn);
     });
-  });
+  };
+  context.waiting.run(load, shared->turn);
 }
 
-void check_connected(const ApiCall& call) {
-  if (call.exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
+std::function<void()> preparation_check(const ServerContext& context, std::shared_ptr<const Exchange> exchange) {
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::duration_cast<std::chrono::steady_clock::duration>(context.preparation_timeout);
+  return [exchange = std::move(exchange), end, seconds = context.preparation_timeout.count()] {
+    if (exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
+    if (std::chrono::steady_clock::now() < end) return;
+    throw ApiError(ErrorKind::deadline, fmt::format("the request could not be prepared within {:.0f} s", seconds), "",
+                   "preparation_timeout");
+  };
+}
+
+Prompt prompt_within(const ServedText& model, const std::string& param,
+                     const std::function<Prompt(size_t most)>& encode) {
+  const int64_t context = model.info().context_length;
+  try {
+    return encode(context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit);
+  } catch (const TextTooLong& e) {
+    const std::string holds =
+        context > 0 ? fmt::format("; the model's context holds {} tokens, the answer included", context) : "";
+    throw ApiError(ErrorKind::invalid, fmt::format("the prompt is too long: {}{}", e.what(), holds), param,
+                   "context_length_exceeded");
+  }
 }
 
 AnswerHead new_head(AnswerHead::Kind kind, const std::string& model) {
@@ -61,14 +93,22 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
   GenerateRequest request;
   request.max_tokens = max_new_tokens_for(model.info().context_length, static_cast<int64_t>(prompt.size()),
                                           params.max_tokens, context.default_max_tokens, param);
+  request.max_tokens = std::max<int64_t>(request.max_tokens, 1);  // of an answer of none the first token is dropped
   request.prompt = prompt;
   request.sampling = params.sampling;
   if (params.sampling.dry_multiplier > 0) {
     request.sampling.dry_breakers = dry_breakers(*model.tokenizer(), params.dry_sequence_breakers);
   }
   // Only now is it known which ids there are.
-  blame_field("logit_bias", [&] { check_sampling(request.sampling, model.handle()->facts().vocab_size); });
+  const int64_t vocab_size = model.handle()->facts().vocab_size;
+  blame_field("logit_bias", [&] { check_sampling(request.sampling, vocab_size); });
   request.eos_token_ids = model.tokenizer()->eos_token_ids();
+  if (params.ignore_eos) {
+    for (const int32_t id : request.eos_token_ids) {
+      if (id < vocab_size) request.sampling.logit_bias.emplace_back(id, kNever);
+    }
+  }
+  request.eos_token_ids.insert(request.eos_token_ids.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
   request.max_tokens_named = params.max_tokens.has_value();
   request.top_logprobs = params.top_logprobs;
   request.cache_scope = call.key_id;
@@ -83,7 +123,7 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
 
 void add_choices(AnswerPlan& plan, ChoicePlan first, int count) {
   for (int i = 1; i < count; ++i) {
-    ChoicePlan next{first.request, first.completion.again(), first.echo};
+    ChoicePlan next{first.request, first.completion.again(), first.echo, first.ends, first.prompt_only};
     next.request.constraint = another_constraint(first.request.constraint);
     if (next.request.sampling.seed)
       *next.request.sampling.seed += static_cast<uint64_t>(i);  // the choices are to differ
@@ -92,16 +132,13 @@ void add_choices(AnswerPlan& plan, ChoicePlan first, int count) {
   plan.choices.insert(plan.choices.end() - (count - 1), std::move(first));
 }
 
-std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar,
+std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerParams& params,
                                                const ToolOptions& tools, const ToolFormat* format,
                                                const ReasoningFormat& reasoning) {
-  using Kind = AnswerGrammar::Kind;
-  if (grammar.kind == Kind::none && !format) return nullptr;
-  const bool json = grammar.kind == Kind::json_object || grammar.kind == Kind::json_schema;
-  return blame_field(grammar.kind == Kind::none ? "tools"
-                     : json                     ? "response_format"
-                                                : "grammar",
-                     [&] { return make_constraint(model.grammars(), grammar, tools, format, reasoning); });
+  const bool held = params.grammar.kind != AnswerGrammar::Kind::none;
+  if (!held && !format) return nullptr;
+  return blame_field(held ? params.grammar_field.c_str() : "tools",
+                     [&] { return make_constraint(model.grammars(), params.grammar, tools, format, reasoning); });
 }
 
 }  // namespace mlxk

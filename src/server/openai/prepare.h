@@ -24,8 +24,13 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
 /// The head of an answer that begins now, under an id of its own.
 AnswerHead new_head(AnswerHead::Kind kind, const std::string& model);
 
-/// Throws cancelled when the client has gone: nobody waits for the rest of the preparation.
-void check_connected(const ApiCall& call);
+/// For the StopScope of a preparation that begins now: throws cancelled when the client has gone, for nobody waits for
+/// the rest, and deadline once it has taken `context.preparation_timeout`.
+std::function<void()> preparation_check(const ServerContext& context, std::shared_ptr<const Exchange> exchange);
+
+/// `encode(most)` with the most tokens of a prompt that `model` can have; a longer one is ApiError 400 naming `param`.
+Prompt prompt_within(const ServedText& model, const std::string& param,
+                     const std::function<Prompt(size_t most)>& encode);
 
 /// The plan of an answer by `model`, without its choices.
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
@@ -53,7 +58,7 @@ auto blame_field(const char* param, Act act) {
 }
 
 /// make_constraint for what the request asks; null where it asks for nothing. Throws ApiError naming the field.
-std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerGrammar& grammar,
+std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerParams& params,
                                                const ToolOptions& tools, const ToolFormat* format,
                                                const ReasoningFormat& reasoning);
 

@@ -38,12 +38,16 @@ Json object(Json properties, std::initializer_list<std::string_view> required) {
 
 Json any_of(std::vector<Json> schemas) { return {{"anyOf", Json(std::move(schemas))}}; }
 
-Json unsupported(std::string_view reason) { return {{"type", "null"}, {"description", reason}}; }
+Json unsupported(std::string_view reason, const Json& harmless) {
+  Json values = Json::array({nullptr});
+  for (const Json& value : harmless) values.push_back(value);
+  return {{"enum", std::move(values)}, {"description", reason}};
+}
 
 Json nullable(Json schema) {
   if (schema.contains("anyOf")) {
     schema["anyOf"].push_back({{"type", "null"}});
-  } else if (schema.at("type") != "null") {
+  } else if (schema.contains("type") && schema["type"] != "null") {
     schema["type"] = Json::array({schema.at("type"), "null"});
     if (schema.contains("enum")) schema["enum"].push_back(nullptr);
   }
@@ -186,11 +190,8 @@ class Walk {
  public:
   bool check(const Json& schema, const Json& value) {
     if (schema.contains("anyOf")) return check_any(schema, value);
-    if (schema.contains("type") && !has_type(schema["type"], value)) {
-      if (schema["type"] == "null") return refuse_unsupported(schema);
-      return refuse(schema, value);
-    }
-    if (!keeps_limits(schema, value)) return refuse(schema, value);
+    if (!schema.contains("type")) return keeps_limits(schema, value) || refuse_unsupported(schema);
+    if (!has_type(schema["type"], value) || !keeps_limits(schema, value)) return refuse(schema, value);
     ++good;
     if (value.is_array() && schema.contains("items")) return check_items(schema["items"], value);
     if (value.is_object() && schema.contains("properties")) return check_properties(schema, value);
@@ -299,26 +300,28 @@ class Walk {
     return false;
   }
   bool refuse_unsupported(const Json& schema) {
-    return refuse(fmt::format("{} is not supported: {}", path, schema.value("description", "")),
-                  "unsupported_parameter");
+    std::string message = fmt::format("{} is not supported: {}", path, schema.value("description", ""));
+    if (const auto values = alternatives(schema); !values.empty())
+      message += fmt::format("; leave it out or send {}", joined(values));
+    return refuse(std::move(message), "unsupported_parameter");
   }
 };
 
 }  // namespace
 
-Checked check(const Json& schema, const Json& value) {
+Checked check(const Json& schema, const Json& value, const std::string& path) {
   Walk walk;
+  walk.path = path;
   if (!walk.check(schema, value) && walk.violation->message.empty()) {
-    const std::string& path = walk.violation->path;
+    const std::string& place = walk.violation->path;
     walk.violation->message =
-        fmt::format("{} must be {}, got {}", path.empty() ? "the body" : path, joined(walk.expected), walk.got);
+        fmt::format("{} must be {}, got {}", place.empty() ? "the body" : place, joined(walk.expected), walk.got);
   }
   return {std::move(walk.violation), std::move(walk.unknown)};
 }
 
-std::string shown(std::string_view text) {
-  constexpr size_t kMax = 40;
-  size_t end = std::min(text.size(), kMax);
+std::string shown(std::string_view text, size_t most) {
+  size_t end = std::min(text.size(), most);
   while (end > 0 && end < text.size() && (text[end] & 0xC0) == 0x80) --end;  // not within a character
   std::string quoted = "\"";
   for (const char c : text.substr(0, end)) quoted += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;

@@ -24,8 +24,8 @@ Json object();
 /// `properties`: name → schema. Keys that it lacks are allowed and reported as unknown.
 Json object(Json properties, std::initializer_list<std::string_view> required = {});
 Json any_of(std::vector<Json> schemas);
-/// Nothing but null; `reason` says what to do instead.
-Json unsupported(std::string_view reason);
+/// Nothing but null and the values of `harmless`, which ask for what happens anyway; `reason` says what to do instead.
+Json unsupported(std::string_view reason, const Json& harmless = Json::array());
 /// `schema`, or null.
 Json nullable(Json schema);
 /// `schema` with more keywords: {"default": …, "description": …}.
@@ -46,10 +46,11 @@ struct Checked {
   std::vector<std::string> unknown;  // paths of keys that no schema names; at most 16
 };
 
-/// Holds `value` to `schema`, made of the functions above. In time linear in the size of `value`.
-Checked check(const Json& schema, const Json& value);
+/// Holds `value`, which stands at `path` of a body, to `schema`, made of the functions above. In time linear in the
+/// size of `value`.
+Checked check(const Json& schema, const Json& value, const std::string& path = {});
 
-/// `text` as a message shows it: quoted, cut after some 40 bytes, control characters replaced.
-std::string shown(std::string_view text);
+/// `text` as a message shows it: quoted, cut after some `most` bytes, control characters replaced.
+std::string shown(std::string_view text, size_t most = 40);
 
 }  // namespace mlxk::schema

@@ -3,11 +3,13 @@
 
 #include <limits>
 
+#include "base/stop.h"
 #include "chat/prompt.h"
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
 #include "server/openai/messages.h"
+#include "server/openai/prepare.h"
 
 namespace mlxk {
 namespace {
@@ -36,13 +38,13 @@ Json pieces_of(const std::shared_ptr<const Tokenizer>& tokenizer, const std::vec
 }
 
 /// Renders as chat does where there is a template, but `messages` as they came.
-std::string render(const ServedText& model, const Json& body) {
+std::string render(const ServerContext& context, const ServedText& model, const Json& body) {
   const Json& messages = body["messages"];
   if (!model.chat_template()) {
-    const Checked checked = check(messages_schema(), messages);
+    const Checked checked = check(messages_schema(), messages, "messages");
     if (checked.violation) {
-      refuse_field("messages" + checked.violation->path,
-                   "a model without a chat template takes plain messages: messages" + checked.violation->message);
+      refuse_field(checked.violation->path,
+                   "a model without a chat template takes plain messages: " + checked.violation->message);
     }
     return plain_conversation(read_messages(messages).messages);
   }
@@ -51,7 +53,12 @@ std::string render(const ServedText& model, const Json& body) {
   if (const Json* tools = given(body, "tools")) options.tools = *tools;
   if (const Json* documents = given(body, "documents")) options.documents = *documents;
   options.kwargs = template_kwargs(body);
-  return model.chat_template()->render(messages, options);
+  if (context.tool_support(model.tool_support()) != ToolSupport::generic) {
+    return model.chat_template()->render(messages, options);
+  }
+  Json written = messages;
+  model.write_generic_tools(written, options);
+  return model.chat_template()->render(written, options);
 }
 
 }  // namespace
@@ -89,6 +96,7 @@ HttpResponse tokenize(ServerContext& context, const ApiCall& call) {
   const Json body = parse_body(call.request.body);
   check_body(tokenize_schema(), body);
   const auto model = acquire(context, body);
+  const StopScope scope(preparation_check(context, call.exchange));
   const auto& text = body["content"].get_ref<const std::string&>();
   const std::vector<int32_t> ids = model->tokenizer()->encode(text, flag(body, "add_special", false));
   if (flag(body, "with_pieces", false)) return json_answer({{"tokens", pieces_of(model->tokenizer(), ids)}});
@@ -114,7 +122,8 @@ HttpResponse apply_template(ServerContext& context, const ApiCall& call) {
   const Json body = parse_body(call.request.body);
   check_body(apply_template_schema(), body);
   const auto model = acquire(context, body);
-  const std::string prompt = render(*model, body);
+  const StopScope scope(preparation_check(context, call.exchange));
+  const std::string prompt = render(context, *model, body);
   // As chat_prompt: a template wrote its special tokens itself.
   const std::vector<int32_t> ids =
       model->chat_template() ? model->tokenizer()->encode(prompt, false) : raw_prompt(prompt, *model->tokenizer()).ids;

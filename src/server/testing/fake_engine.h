@@ -59,13 +59,15 @@ struct FakeScript {
 
 class FakeEngineSequence : public Sequence {
  public:
-  FakeEngineSequence(GenerateRequest request, FakeScript script, int64_t cached, int64_t part, int32_t vocab)
+  FakeEngineSequence(GenerateRequest request, FakeScript script, int64_t cached, int64_t part, int32_t vocab,
+                     int32_t end)
       : request_(std::move(request)),
         script_(std::move(script)),
         cached_(cached),
         done_(cached),
         part_(part),
-        vocab_(vocab) {}
+        vocab_(vocab),
+        end_(end) {}
 
   void step(const std::function<void(const Event&)>& sink) {
     const auto prompt = static_cast<int64_t>(request_.prompt.size());
@@ -97,7 +99,7 @@ class FakeEngineSequence : public Sequence {
 
  private:
   int32_t next() {
-    const int32_t end = request_.eos_token_ids.at(0);
+    const int32_t end = end_;
     int32_t token = end;
     if (script_.kind != FakeScript::Kind::say) token = 'x';
     if (said_ < script_.tokens.size()) token = script_.tokens[said_];
@@ -145,7 +147,7 @@ class FakeEngineSequence : public Sequence {
   const int64_t cached_;
   int64_t done_;
   const int64_t part_;
-  const int32_t vocab_;
+  const int32_t vocab_, end_;
   int64_t tokens_ = 0;
   size_t said_ = 0;
 };
@@ -164,7 +166,7 @@ class FakeEngineModel : public TextModel {
     const bool seen = !seen_.insert({request.cache_scope, request.prompt}).second;
     const auto cached = seen ? static_cast<int64_t>(request.prompt.size()) - 1 : 0;
     return std::make_unique<FakeEngineSequence>(std::move(request), std::move(script), cached, options_.prefill_part,
-                                                tokenizer_->vocab_size());
+                                                tokenizer_->vocab_size(), tokenizer_->eos_token_ids().at(0));
   }
   void step(std::span<Sequence* const> running, const StepSink& sink) override {
     if (options_.step.count() > 0) std::this_thread::sleep_for(options_.step);
@@ -185,15 +187,12 @@ class FakeEngine : public Backend {
  public:
   explicit FakeEngine(FakeEngineOptions options = {}) : options_(options) {}
   DeviceFacts device() override { return {"fake", "0"}; }
-  std::unique_ptr<TextModel> load_text(const std::filesystem::path& model_dir, const TextModelOptions&,
-                                       const ProgressSink& progress) override {
+  std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& model_dir, const LoadOptions&,
+                                    const ProgressSink& progress) override {
+    if (progress) progress("weights", 1, 1);
+    if (kind == ModelKind::speech) return std::make_unique<FakeSpeechModel>(FakeSpeechOptions{options_.step});
     auto tokenizer = Tokenizer::load(model_dir);
-    if (progress) progress("weights", 1, 1);
     return std::make_unique<FakeEngineModel>(std::move(tokenizer), options_);
-  }
-  std::unique_ptr<SpeechModel> load_speech(const std::filesystem::path&, const ProgressSink& progress) override {
-    if (progress) progress("weights", 1, 1);
-    return std::make_unique<FakeSpeechModel>(FakeSpeechOptions{options_.step});
   }
   ConvertReport convert(const ConvertOptions&, const ProgressSink&) override {
     throw Error(ErrorKind::unsupported, "the fake engine converts nothing");

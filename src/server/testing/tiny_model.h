@@ -26,6 +26,7 @@ inline std::string letter(int byte) {
 inline constexpr const char* kSpecial[] = {"<|im_start|>", "<|im_end|>",  "<think>",
                                            "</think>",     "<tool_call>", "</tool_call>"};
 
+/// Knows tools.
 inline constexpr const char* kTemplate =
     "{%- if tools %}<|im_start|>system\nTools: {% for tool in tools %}{{ tool | tojson }}\n{% endfor %}"
     "Answer with <tool_call>\n{\"name\": …, \"arguments\": …}\n</tool_call><|im_end|>\n{% endif %}"
@@ -35,6 +36,11 @@ inline constexpr const char* kTemplate =
     "{%- for tool_call in message.tool_calls or [] %}{% set tool_call = tool_call.function %}<tool_call>\n"
     "{\"name\": \"{{ tool_call.name }}\", \"arguments\": {{ tool_call.arguments | tojson }}}\n</tool_call>{% endfor %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// Knows none.
+inline constexpr const char* kPlainTemplate =
+    "{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// One token for each byte, id = byte (so that characters come in pieces); some words; the special ones.
 inline Json tokenizer_json() {
@@ -80,8 +86,9 @@ inline Json tokenizer_json() {
 }  // namespace tiny
 
 /// Writes a chat model that Probe finds healthy and that no engine but a fake one can run: reasoning in <think>, tool
-/// calls in <tool_call>, every text in bytes, a context of `context` tokens.
-inline void write_tiny_model(const std::filesystem::path& folder, int64_t context = 4096) {
+/// calls in <tool_call>, every text in bytes, a context of `context` tokens, its chat template (null: none).
+inline void write_tiny_model(const std::filesystem::path& folder, int64_t context = 4096,
+                             const char* chat_template = tiny::kTemplate) {
   namespace fs = std::filesystem;
   fs::create_directories(folder);
   const auto write = [&](const char* name, const std::string& text) {
@@ -99,7 +106,7 @@ inline void write_tiny_model(const std::filesystem::path& folder, int64_t contex
   write("tokenizer.json", dump_json(tiny::tokenizer_json()));
   write("tokenizer_config.json", dump_json({{"tokenizer_class", "PreTrainedTokenizerFast"},
                                             {"eos_token", "<|im_end|>"},
-                                            {"chat_template", tiny::kTemplate}}));
+                                            {"chat_template", chat_template ? Json(chat_template) : Json()}}));
   write("README.md", "---\nlibrary_name: mlx\ntags:\n- mlx\n---\n");
   std::string header = R"({"model.norm.weight":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}})";
   std::string file;
