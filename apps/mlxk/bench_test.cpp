@@ -13,7 +13,7 @@ class BenchTest : public ::testing::Test {
  protected:
   std::shared_ptr<testing::FakeCounters> counters_ = std::make_shared<testing::FakeCounters>();
   Worker worker_{[this] { return std::make_unique<testing::FakeBackend>(counters_); }};
-  std::shared_ptr<const ModelHandle> model_ = worker_.load_text("present");
+  std::shared_ptr<const ModelHandle> model_ = worker_.load(ModelKind::text, "present");
 };
 
 TEST_F(BenchTest, MeasuresEveryRequestOfABatch) {

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <filesystem>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "interrupt.h"
@@ -15,15 +16,19 @@ namespace mlxk {
 
 namespace {
 constexpr const char* kHelp =
-    "  /help           this help\n"
+    "  /help           show this help\n"
     "  /system [TEXT]  show or set the system prompt\n"
-    "  /save FILE      write the conversation as Markdown, or as JSON for *.json\n"
+    "  /save FILE      write the conversation as Markdown, or as JSON to *.json\n"
     "  /clear          forget the conversation\n"
     "  /regenerate     answer the last message again\n"
-    "  /stats          tokens and speed\n"
+    "  /stats          show tokens and speed\n"
     "  /exit           leave (also exit, quit, q, Ctrl-D)\n"
-    "A backslash at the end continues a line; \"\"\" begins and ends a block of lines; // begins a message with /.\n"
-    "Ctrl-C stops an answer, twice leaves.\n";
+    "\n"
+    "  A \\ at the end of a line continues the message on the next line.\n"
+    "  A line that starts with \"\"\" begins a block of lines, which \"\"\" ends.\n"
+    "  Type // to send a message that starts with /.\n"
+    "  Up brings back earlier messages, Ctrl-R searches them.\n"
+    "  Ctrl-C stops an answer or clears the line; on an empty line, twice leaves.\n";
 
 std::string trimmed(const std::string& text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
@@ -44,15 +49,24 @@ Json ChatSession::messages() const {
 }
 
 int ChatSession::run() {
-  io_.out("Starting interactive chat. Type 'exit' or 'quit' to end.\n\n");
+  io_.out("Starting interactive chat. Type 'exit' or 'quit' to end.\n");
+  io_.out("/help lists the commands.\n\n");
   std::string input;
+  bool asked_to_leave = false;
   while (true) {
     clear_interrupt();
     const auto result = read_message(io_.lines, "You: ", input);
     if (result == LineSource::Result::interrupted) {
-      io_.out("\nChat interrupted. Goodbye!\n");
-      return error_kind_info(ErrorKind::cancelled).exit_code;
+      if (asked_to_leave) {
+        io_.out("Chat interrupted. Goodbye!\n");
+        return error_kind_info(ErrorKind::cancelled).exit_code;
+      }
+      io_.out("Press Ctrl-C again to leave.\n");
+      asked_to_leave = true;
+      continue;
     }
+    asked_to_leave = false;
+    if (result == LineSource::Result::cleared) continue;
     if (result == LineSource::Result::end) {
       io_.out("\nGoodbye!\n");
       return 0;
@@ -128,14 +142,14 @@ ChatSession::Next ChatSession::command(const std::string& line) {
     }
   } else {
     throw Error(ErrorKind::invalid, fmt::format("unknown command {}", word),
-                "/help lists them; // begins a message with /");
+                "/help lists the commands (type // to send a message that starts with /)");
   }
   return Next::go_on;
 }
 
 void ChatSession::stats() const {
-  io_.out(fmt::format("{} answers, {} prompt tokens, {} answer tokens\n", answers_, total_.prompt_tokens,
-                      total_.completion_tokens));
+  io_.out(fmt::format("{}, {}, {}\n", counted(answers_, "answer"), counted(total_.prompt_tokens, "prompt token"),
+                      counted(total_.completion_tokens, "answer token")));
   if (answers_ == 0) return;
   io_.out(fmt::format("last: {} + {} tokens, first after {:.2f}s, {:.1f} tokens/s\n", last_.usage.prompt_tokens,
                       last_.usage.completion_tokens, last_.timings.first_token_s, last_.tokens_per_second()));

@@ -41,7 +41,8 @@ TEST(ChatSession, KeepsTheConversationAndEndsAtEndOfInput) {
   ASSERT_EQ(talk.asked.size(), 2u);
   EXPECT_EQ(talk.asked[1], Json::parse(R"([{"role":"system","content":"be brief"},{"role":"user","content":"one"},
       {"role":"assistant","content":"reply 1"},{"role":"user","content":"two"}])"));
-  EXPECT_NE(talk.out.find("Starting interactive chat. Type 'exit' or 'quit' to end.\n\n"), std::string::npos);
+  EXPECT_NE(talk.out.find("Starting interactive chat. Type 'exit' or 'quit' to end.\n/help lists the commands.\n\n"),
+            std::string::npos);
   EXPECT_NE(talk.out.find("Goodbye!"), std::string::npos);
 }
 
@@ -96,6 +97,77 @@ TEST(ChatSession, SavesTheConversationOnce) {
   EXPECT_NE(talk.err.find("exists"), std::string::npos);
   EXPECT_NE(talk.err.find("/save needs a file name"), std::string::npos);
   fs::remove(file);
+}
+
+/// Keys that a person pressed, one after the other.
+struct Keys : LineSource {
+  std::vector<std::pair<Result, std::string>> keys;
+  std::vector<std::string> remembered;
+  size_t at = 0;
+  Result read(const std::string&, std::string& line) override {
+    if (at == keys.size()) return Result::end;
+    line = keys[at].second;
+    return keys[at++].first;
+  }
+  void remember(const std::string& message) override { remembered.push_back(message); }
+};
+
+struct Typed {
+  Keys keys;
+  std::string out;
+  std::vector<std::string> asked;
+  int code = -1;
+
+  explicit Typed(std::vector<std::pair<LineSource::Result, std::string>> all) {
+    keys.keys = std::move(all);
+    ChatIo io{keys, [&](const std::string& text) { out += text; }, [](const std::string&) {},
+              [&](const Json& messages) {
+                asked.push_back(messages.back()["content"]);
+                return GeneratedAnswer{};
+              }};
+    code = ChatSession(std::move(io), "").run();
+  }
+};
+
+using Result = LineSource::Result;
+
+TEST(ChatSession, ALineThatWasClearedIsForgotten) {
+  const Typed typed({{Result::cleared, ""}, {Result::line, "a \\"}, {Result::interrupted, ""}, {Result::line, "b"}});
+  EXPECT_EQ(typed.asked, std::vector<std::string>{"b"});
+  EXPECT_EQ(typed.code, 0);
+}
+
+TEST(ChatSession, LeavesAtTheSecondInterruptOfAnEmptyLine) {
+  const Typed once({{Result::interrupted, ""},
+                    {Result::line, "a"},
+                    {Result::interrupted, ""},
+                    {Result::cleared, ""},
+                    {Result::interrupted, ""},
+                    {Result::line, "b"}});
+  EXPECT_EQ(once.asked, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(once.code, 0);
+  EXPECT_NE(once.out.find("Press Ctrl-C again to leave."), std::string::npos);
+  const Typed twice({{Result::interrupted, ""}, {Result::interrupted, ""}, {Result::line, "never"}});
+  EXPECT_TRUE(twice.asked.empty());
+  EXPECT_EQ(twice.code, 130);
+}
+
+TEST(ChatSession, RemembersAMessageOfSeveralLinesAsOne) {
+  const Typed typed({{Result::line, "a \\"},
+                     {Result::line, "b"},
+                     {Result::line, "\"\"\"c"},
+                     {Result::line, "d\"\"\""},
+                     {Result::line, "/stats"}});
+  EXPECT_EQ(typed.keys.remembered, (std::vector<std::string>{"a \nb", "c\nd", "/stats"}));
+}
+
+TEST(ChatSession, HelpIsNoWiderThanATerminal) {
+  const Talk talk("/help\n");
+  for (size_t at = 0; at < talk.out.size();) {
+    const size_t end = std::min(talk.out.find('\n', at), talk.out.size());
+    EXPECT_LE(end - at, 79u) << talk.out.substr(at, end - at);
+    at = end + 1;
+  }
 }
 
 TEST(HistoryPath, FollowsTheStateFolder) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <sstream>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "bench_plot.h"
@@ -14,9 +15,11 @@
 #include "interrupt.h"
 #include "json/api.h"
 #include "machine_facts.h"
+#include "model_argument.h"
 #include "output.h"
 #include "probe/files.h"
 #include "probe/safetensors_header.h"
+#include "probe/weight_set.h"
 #include "serving/opened_model.h"
 #include "table.h"
 #include "threads_option.h"
@@ -42,8 +45,9 @@ std::vector<int64_t> read_numbers(const Args& args, const char* option, int64_t 
     const bool digits = !word.empty() && word.size() < 10 && word.find_first_not_of("0123456789") == std::string::npos;
     const int64_t number = digits ? std::stoll(word) : 0;
     if (number < 1 || number > most) {
-      throw Error(ErrorKind::usage, fmt::format("argument {}: numbers in [1, {}] with commas between them, got '{}'",
-                                                option, most, args.text(option)));
+      throw Error(ErrorKind::usage,
+                  fmt::format("argument {}: must be numbers from 1 to {} separated by commas, got '{}'", option, most,
+                              args.text(option)));
     }
     numbers.push_back(number);
   }
@@ -72,9 +76,9 @@ uint64_t step_bytes(const ModelInfo& model) {
   uint64_t all = 0, embedding = 0;
   bool has_head = false;
   const ModelFiles files(model.ref.path);
-  for (const auto& file : files.all()) {
-    if (!file.top_level() || !has_extension(file, ".safetensors")) continue;
-    for (const auto& tensor : read_safetensors_header(model.ref.path / file.path).tensors) {
+  for (const ModelFile* file : weight_set(files)) {
+    if (!has_extension(*file, ".safetensors")) continue;
+    for (const auto& tensor : read_safetensors_header(model.ref.path / file->path).tensors) {
       const auto holds = [&](const char* part) { return tensor.name.find(part) != std::string::npos; };
       if (holds("experts.") || holds("switch_mlp")) return 0;
       has_head = has_head || holds("lm_head.");
@@ -165,9 +169,21 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
   return {point, figure_of(prefill), figure_of(decode), figure_of(first), peak};
 }
 
+/// The model that was named, else the default one, which a line on stderr then names.
+std::string bench_model(const Args& args) {
+  if (const std::string word = args.word("model"); !word.empty()) return runnable_argument(word);
+  const std::string model = default_model();
+  if (model.empty()) {
+    throw Error(ErrorKind::usage, "bench needs a model: there is no default one",
+                "`./quickstart` makes it, MLXK_DEFAULT_MODEL names another, `mlxk list` shows what is there");
+  }
+  fmt::print(stderr, "Model: {}\n", printable(model));
+  return runnable_argument(model);
+}
+
 int run(const Args& args) {
   const int threads = apply_threads(args);
-  OpenedModel model(args.word("model"), {}, open_engine);
+  OpenedModel model(bench_model(args), {}, open_engine);
   const auto points = read_points(args, model.info());
   const int64_t runs = args.integer("--runs");
   const uint64_t bytes = step_bytes(model.info());
@@ -202,8 +218,8 @@ int run(const Args& args) {
                                             {"mlx_version", device.mlx_version}}}}));
     return 0;
   }
-  print_line(fmt::format("{}\n{} generated tokens, {} runs after a warm-up: median (spread)\n", name,
-                         points.front().generate, runs));
+  print_line(fmt::format("{}\n{} generated tokens, {} after a warm-up: median (spread)\n", name,
+                         points.front().generate, counted(runs, "run")));
   print_line(results_table(results, bytes, bandwidth));
   print_line(fmt::format("{}; {} of {} cores, which read {:.1f} GB/s; {}libmlx {} ({}); loaded in {:.2f} s",
                          machine.cpu.empty() ? "unknown CPU" : machine.cpu, threads, machine.cores, bandwidth / 1e9,
@@ -217,11 +233,11 @@ extern const Command kBenchCommand;
 const Command kBenchCommand = {
     .name = "bench",
     .help = "measure how fast a model runs on this machine",
-    .positionals = {{"model", PositionalKind::required, "name, part of a name, name@revision, or folder"}},
+    .positionals = {{"model", PositionalKind::optional, std::string(kModelHelp) + "; default: as `mlxk list` says"}},
     .options = {{.name = "--prompt",
                  .kind = OptionKind::text,
                  .metavar = "LIST",
-                 .help = "tokens of a prompt, with commas between several",
+                 .help = "prompt lengths in tokens, separated by commas",
                  .default_value = "512"},
                 {.name = "--generate",
                  .kind = OptionKind::integer,
@@ -233,12 +249,12 @@ const Command kBenchCommand = {
                 {.name = "--batch",
                  .kind = OptionKind::text,
                  .metavar = "LIST",
-                 .help = "requests at once, with commas between several",
+                 .help = "requests at once, separated by commas",
                  .default_value = "1"},
                 {.name = "--runs",
                  .kind = OptionKind::integer,
                  .metavar = "N",
-                 .help = "measured runs of each point, after one that warms up",
+                 .help = "measured runs of each combination, after a warm-up",
                  .default_value = "5",
                  .min = 1,
                  .max = 1000},
@@ -246,7 +262,8 @@ const Command kBenchCommand = {
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
                 json_option()},
     .run = run,
-    .environment = {{"MLXK_CPU_ISA", "instruction set of the CPU kernels: the best, unless named"}},
+    .environment = {{"MLXK_DEFAULT_MODEL", "the model where none is named: else what quickstart made"},
+                    {"MLXK_CPU_ISA", "instruction set of the CPU kernels; default: the best"}},
 };
 
 }  // namespace mlxk

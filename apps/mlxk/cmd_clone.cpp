@@ -98,7 +98,7 @@ CommandFailure failure(const Error& error, const Report& report) {
   switch (error.kind()) {
     case ErrorKind::cancelled:
       return {error.kind(), "UserCancelledError", "interrupted", report.data("cancelled", "interrupted"),
-              fmt::format("what has come is kept beside {}: the same command goes on with it", report.target.string())};
+              fmt::format("what was downloaded is kept beside {}; run it again to continue", report.target.string())};
     case ErrorKind::denied:
       return {error.kind(), "access_denied", message, report.data("pull_failed", message), error.hint()};
     case ErrorKind::network:
@@ -145,15 +145,15 @@ int run(const Args& args) {
 extern const Command kCloneCommand;
 const Command kCloneCommand = {
     .name = "clone",
-    .help = "make a workspace from a model of the hub",
+    .help = "create a workspace from a model on the hub",
     .positionals = {{"model", PositionalKind::required,
                      "org/name, or a name in mlx-community; @revision for a branch, tag or commit"},
                     {"target_dir", PositionalKind::optional,
-                     "a folder that is not there, or empty; a bare name lies in MLXK_WORKSPACE_HOME"}},
-    .options = {{.name = "--branch", .kind = OptionKind::text, .metavar = "B", .help = "that branch, tag or commit"},
-                {.name = "--no-health-check", .help = "do not look whether the files are whole"},
+                     "a new or empty folder; a bare name goes into MLXK_WORKSPACE_HOME"}},
+    .options = {{.name = "--branch", .kind = OptionKind::text, .metavar = "B", .help = "this branch, tag or commit"},
+                {.name = "--no-health-check", .help = "skip the file check"},
                 {.name = "--quiet", .help = "no progress, one short line"},
-                {.name = "--force-resume", .help = "accepted: an interrupted clone always goes on"},
+                {.name = "--force-resume", .help = "accepted; an interrupted clone always continues"},
                 json_option()},
     .run = run,
     .environment = {{"MLXK_WORKSPACE_HOME", "the folder of workspaces"},

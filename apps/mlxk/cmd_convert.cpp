@@ -1,11 +1,8 @@
 // `mlxk convert SOURCE TARGET`: flags, the call, the printing.
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <cstdio>
 
 #include "base/error.h"
+#include "convert_progress.h"
 #include "convert_request.h"
 #include "engine/open.h"
 #include "hub/workspace.h"
@@ -20,25 +17,6 @@ namespace mlxk {
 
 namespace {
 namespace fs = std::filesystem;
-
-/// A line that is written over, on a terminal only; Ctrl-C ends the conversion, which removes what it wrote.
-class Progress {
- public:
-  void operator()(const std::string& what, int64_t done, int64_t total) {
-    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
-    if (!terminal_) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (done < total && now - shown_ < std::chrono::milliseconds(100)) return;
-    shown_ = now;
-    fmt::print(stderr, "\r{:3}% {:.60}\x1b[K{}", total > 0 ? done * 100 / total : 100, printable(what),
-               done >= total ? "\r\x1b[K" : "");
-    std::fflush(stderr);
-  }
-
- private:
-  bool terminal_ = isatty(STDERR_FILENO) != 0;
-  std::chrono::steady_clock::time_point shown_;
-};
 
 /// The failure as scripts know it: of the target, of health, or of the operating system.
 CommandFailure failure(const Error& error) {
@@ -71,8 +49,9 @@ int convert(const ConvertOptions& options, bool json) {
   {
     const InterruptGuard guard;
     Worker worker(open_engine);
-    report = worker.convert(options, [progress = Progress()](const std::string& what, int64_t done,
-                                                             int64_t total) mutable { progress(what, done, total); });
+    report =
+        worker.convert(options, [progress = ConvertProgress()](const std::string& what, int64_t done,
+                                                               int64_t total) mutable { progress(what, done, total); });
   }
   const auto sentinel = read_sentinel(options.target).value_or(Json::object());
   auto data = common_data(options, sentinel);
@@ -117,7 +96,7 @@ int repair(const ConvertRequest& request, bool json) {
                            .target = options.target,
                            .index_only = request.task == ConvertRequest::Task::repair_index,
                            .check_health = options.check_health},
-                          Progress());
+                          ConvertProgress());
   }
   const auto sentinel = read_sentinel(options.target).value_or(Json::object());
   auto data = common_data(options, sentinel);
@@ -166,29 +145,31 @@ const Command kConvertCommand = {
     .options = {{.name = "--quantize",
                  .kind = OptionKind::text,
                  .metavar = "BITS",
-                 .help = "2, 3, 4, 5, 6 or 8 bits, or a recipe: mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6"},
+                 .help = "2, 3, 4, 5, 6 or 8 bits, or a recipe: mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6",
+                 .choices = {"2", "3", "4", "5", "6", "8", "mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"}},
                 {.name = "--q-group-size",
                  .kind = OptionKind::integer,
                  .metavar = "N",
-                 .help = "elements that share a scale: 32, 64 or 128; by default the mode's own",
+                 .help = "elements that share a scale: 32, 64 or 128; default: the mode's own",
                  .min = 16,
                  .max = 128},
                 {.name = "--q-mode",
                  .kind = OptionKind::text,
                  .metavar = "MODE",
                  .help = "affine, mxfp4, mxfp8 or nvfp4",
-                 .default_value = "affine"},
+                 .default_value = "affine",
+                 .choices = {"affine", "mxfp4", "mxfp8", "nvfp4"}},
                 {.name = "--dequantize", .help = "unpack a quantised model"},
                 {.name = "--dtype",
                  .kind = OptionKind::text,
                  .metavar = "TYPE",
-                 .help =
-                     "float16, bfloat16 or float32 for what is not quantised; by default config.json's torch_dtype"},
-                {.name = "--repair-index", .help = "copy the model with its shards' index written anew"},
+                 .help = "float16, bfloat16 or float32 for what is not quantised; default: config.json's torch_dtype",
+                 .choices = {"float16", "bfloat16", "float32"}},
+                {.name = "--repair-index", .help = "copy the model and rewrite the index of its shards"},
                 {.name = "--repair",
                  .help = "copy the model and repair index, end-of-sequence tokens and preprocessor values"},
                 {.name = "--check",
-                 .help = "measure how far the logits are from the source's, and write it into README.md"},
+                 .help = "measure how far the logits are from the source's, and note it in README.md"},
                 {.name = "--max-kl",
                  .kind = OptionKind::number,
                  .metavar = "X",
@@ -197,14 +178,14 @@ const Command kConvertCommand = {
                 {.name = "--max-shard-mb",
                  .kind = OptionKind::integer,
                  .metavar = "N",
-                 .help = "size of a weight file at most",
+                 .help = "largest size of a weight file",
                  .default_value = "5120",
                  .min = 1,
                  .max = 1 << 20},
-                {.name = "--skip-health", .help = "do not check the result"},
+                {.name = "--skip-health", .help = "skip the check of the result"},
                 json_option()},
     .run = run,
-    .environment = {{"MLXK_WORKSPACE_HOME", "folder of workspaces, where bare names lie"}},
+    .environment = {{"MLXK_WORKSPACE_HOME", "folder of workspaces, where bare names go"}},
 };
 
 }  // namespace mlxk

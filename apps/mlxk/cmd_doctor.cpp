@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "command.h"
 #include "engine/open.h"
@@ -17,6 +18,7 @@
 #include "model_text.h"
 #include "output.h"
 #include "policy/machine.h"
+#include "probe/model_info.h"
 #include "table.h"
 #include "worker/worker.h"
 
@@ -78,11 +80,11 @@ void check_cache(Report& report) {
   const fs::path cache = hub_cache_dir();
   std::error_code error;
   if (!fs::exists(cache, error)) {
-    report.warn("cache", fmt::format("{} is not there yet", cache.string()), "the first pull makes it");
+    report.warn("cache", fmt::format("{} does not exist yet", cache.string()), "the first pull creates it");
     return;
   }
   if (!fs::is_directory(cache, error)) {
-    report.fail("cache", fmt::format("{} is no folder", cache.string()), "set HF_HOME or HF_HUB_CACHE to one");
+    report.fail("cache", fmt::format("{} is not a folder", cache.string()), "set HF_HOME or HF_HUB_CACHE to one");
     return;
   }
   if (access(cache.c_str(), R_OK | X_OK) != 0) {
@@ -91,14 +93,14 @@ void check_cache(Report& report) {
   }
   const auto repos = cached_repos(cache);
   if (access(cache.c_str(), W_OK) != 0) {
-    report.warn("cache", fmt::format("{} is read-only, {} models", cache.string(), repos.size()),
+    report.warn("cache", fmt::format("{} is read-only, {}", cache.string(), counted(repos.size(), "model")),
                 "models run, but pull and rm do not work");
   } else {
-    report.ok("cache", fmt::format("{}, {} models", cache.string(), repos.size()));
+    report.ok("cache", fmt::format("{} in {}", counted(repos.size(), "model"), cache.string()));
   }
   const auto space = fs::space(cache, error);
   if (!error && space.available < kLittleSpace) {
-    report.warn("disk", fmt::format("{} free", human_size(space.available)), "mlxk du shows what takes the room");
+    report.warn("disk", fmt::format("{} free", human_size(space.available)), "`mlxk du` shows what takes the space");
   } else if (!error) {
     report.ok("disk", fmt::format("{} free", human_size(space.available)));
   }
@@ -117,16 +119,30 @@ void check_cache(Report& report) {
   for (const auto& name : downloading) report.ok("downloads", fmt::format("{} is being downloaded", name));
   if (prunable)
     report.warn("unused", fmt::format("{} in unfinished downloads and unused blobs", human_size(prunable)),
-                "mlxk prune frees it");
+                "`mlxk prune` frees them");
+}
+
+void check_models(Report& report) {
+  size_t all = 0, unhealthy = 0;
+  for (const auto& ref : list_models()) {
+    ++all;
+    if (!probe_model(ref).healthy) ++unhealthy;
+  }
+  if (unhealthy > 0) {
+    report.warn("models", fmt::format("{} of {} unhealthy", unhealthy, counted(all, "model")),
+                "`mlxk health` says which and why");
+  } else {
+    report.ok("models", all == 0 ? "none yet" : counted(all, "model") + ", none unhealthy");
+  }
 }
 
 void check_workspaces(Report& report) {
   const char* set = std::getenv("MLXK_WORKSPACE_HOME");
   if (!set || !*set) return;
   if (const auto home = workspace_home()) {
-    report.ok("workspaces", fmt::format("{}, {} of them", home->string(), workspaces_in(*home).size()));
+    report.ok("workspaces", fmt::format("{} in {}", counted(workspaces_in(*home).size(), "workspace"), home->string()));
   } else {
-    report.warn("workspaces", fmt::format("MLXK_WORKSPACE_HOME={} is no folder", set), "it is ignored");
+    report.warn("workspaces", fmt::format("MLXK_WORKSPACE_HOME={} is not a folder", set), "it is ignored");
   }
 }
 
@@ -147,6 +163,7 @@ int run(const Args& args) {
   check_machine(report);
   check_engine(report);
   check_cache(report);
+  check_models(report);
   check_workspaces(report);
   check_hub(report);
   if (args.has("--json")) {

@@ -4,7 +4,9 @@
 #include <set>
 
 #include "command.h"
+#include "gguf/gguf.h"
 #include "json/api.h"
+#include "model_argument.h"
 #include "output.h"
 #include "probe/model_entry.h"
 #include "table.h"
@@ -27,16 +29,35 @@ std::vector<ModelRef> select(const std::string& spec) {
     return workspaces;
   }
   try {
-    return {resolve_model(spec)};
+    return {resolve_model(model_argument(spec))};
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::not_found) throw;
     return {};  // nothing there is nothing unhealthy
   }
 }
 
+/// A GGUF file by its header: whole and consistent, or not.
+ModelInfo probe_gguf(const std::string& file) {
+  ModelInfo info;
+  info.ref = {file, file, "", false};
+  try {
+    GgufFile::open(file);
+    info.healthy = true;
+    info.health_reason = "GGUF file is healthy";
+  } catch (const Error& e) {
+    info.health_reason = e.what();
+  }
+  return info;
+}
+
 int run(const Args& args) {
   std::vector<ModelInfo> models;
-  for (const auto& ref : select(args.word("model"))) models.push_back(probe_model(ref));
+  const std::string word = args.word("model");
+  if (is_gguf_argument(word)) {
+    models.push_back(probe_gguf(word));
+  } else {
+    for (const auto& ref : select(word)) models.push_back(probe_model(ref));
+  }
   const Json data = health_data(models);
   if (args.has("--json")) {
     print_json(success_envelope("health", data));
@@ -62,7 +83,7 @@ extern const Command kHealthCommand;
 const Command kHealthCommand = {
     .name = "health",
     .help = "check the files of one model or of all",
-    .positionals = {{"model", PositionalKind::optional, "a model; all when absent"}},
+    .positionals = {{"model", PositionalKind::optional, "a model or a .gguf file; default: all models"}},
     .options = {json_option()},
     .run = run,
 };

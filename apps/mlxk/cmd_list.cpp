@@ -1,20 +1,26 @@
 // `mlxk list [PATTERN]`: the models on this disk.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <atomic>
 #include <future>
 #include <thread>
 
+#include "base/counted.h"
 #include "command.h"
 #include "json/api.h"
+#include "model_argument.h"
 #include "model_text.h"
 #include "output.h"
+#include "probe/built_in.h"
 #include "table.h"
 
 namespace mlxk {
 
 namespace {
 
-constexpr size_t kMaxReason = 57, kReasonWidth = 26;
+constexpr size_t kMaxReason = 57, kReasonWidth = 26, kArchitecturesWidth = 80;
 
 std::string reason_cell(const std::string& reason) {
   if (reason.empty()) return "-";
@@ -74,7 +80,48 @@ std::vector<ModelEntry> describe_all(const std::vector<ModelRef>& refs) {
   return models;
 }
 
+/// Below the table: what is not in it, what to do where it is empty, and the default model.
+void print_notes(const Args& args, const std::vector<ModelEntry>& models) {
+  const bool pattern = !args.word("pattern").empty();
+  const auto hidden = static_cast<uint64_t>(
+      std::count_if(models.begin(), models.end(), [](const auto& entry) { return !is_usable(entry.info); }));
+  if (models.empty() && pattern) {
+    print_line(fmt::format("\nNo model matches '{}'.", printable(args.word("pattern"))));
+  } else if (models.empty()) {
+    print_line("\nNo models yet: `mlxk search WORDS` finds some, `mlxk pull ORG/NAME` downloads one.");
+  } else if (hidden == models.size() && !args.has("--all")) {
+    print_line(fmt::format("\n{} broken or not runnable here: `mlxk list --all --health` shows {}.",
+                           counted(hidden, "model"), hidden == 1 ? "it" : "them"));
+  }
+  if (pattern) return;
+  if (const std::string model = default_model(); !model.empty()) {
+    print_line(fmt::format("\nDefault model (of bench): {}", printable(model)));
+  }
+}
+
+/// What this build can run, by kind.
+void print_architectures(bool json) {
+  Json kinds = Json::object();
+  std::vector<TableRow> rows;
+  for (const ModelKind kind : kModelKinds) {
+    const auto names = built_in().of(kind);
+    kinds[std::string(name_of(kind))] = names;
+    const std::string list = names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+    rows.push_back({std::string(name_of(kind)), wrap_words(list, kArchitecturesWidth)});
+  }
+  if (json) {
+    print_json(success_envelope("list", {{"architectures", std::move(kinds)}}));
+    return;
+  }
+  const std::string text = render_table({"Kind", "config.json's model_type"}, rows);
+  print_line(std::string_view(text).substr(0, text.size() - 1));
+}
+
 int run(const Args& args) {
+  if (args.has("--architectures")) {
+    print_architectures(args.has("--json"));
+    return 0;
+  }
   const std::vector<ModelEntry> models = describe_all(list_models(args.word("pattern")));
   if (args.has("--json")) {
     Json objects = Json::array();
@@ -85,6 +132,7 @@ int run(const Args& args) {
   }
   const std::string text = table(models, args.has("--all"), args.has("--verbose"), args.has("--health"));
   print_line(std::string_view(text).substr(0, text.size() - 1));
+  print_notes(args, models);
   return 0;
 }
 
@@ -95,12 +143,13 @@ const Command kListCommand = {
     .name = "list",
     .help = "list the models in the cache and in the workspace home",
     .positionals = {{"pattern", PositionalKind::optional, "part of a name, or the path of workspaces"}},
-    .options = {{.name = "--all", .help = "also models that are broken or cannot run"},
+    .options = {{.name = "--all", .help = "include models that are broken or cannot run"},
                 {.name = "--health", .help = "add the state of the files and whether the model runs"},
+                {.name = "--architectures", .help = "list the model types that this build can run, by kind"},
                 {.name = "--verbose", .help = "full names and more columns"},
                 json_option()},
     .run = run,
-    .environment = {{"HF_HOME, HF_HUB_CACHE", "where the Hugging Face cache lies"},
+    .environment = {{"HF_HOME, HF_HUB_CACHE", "where the Hugging Face cache is"},
                     {"MLXK_WORKSPACE_HOME", "the folder of workspaces"}},
 };
 

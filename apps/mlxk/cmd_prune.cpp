@@ -1,10 +1,13 @@
-// `mlxk prune [PATTERN]`: free what no model uses: blobs without a snapshot, unfinished downloads, killed removals.
+// `mlxk prune [PATTERN]`: free space that no model uses: blobs without a snapshot, unfinished downloads, killed
+// removals, imports of GGUF files that are gone.
 #include <fmt/format.h>
 
 #include <optional>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "command.h"
+#include "gguf_import.h"
 #include "hub/locks.h"
 #include "hub/removal.h"
 #include "hub/resolve.h"
@@ -57,6 +60,7 @@ int run(const Args& args) {
   const std::string pattern = args.word("pattern");
   Prune prune(args.has("--dry-run"));
   if (pattern.empty()) {
+    for (const auto& path : orphaned_imports()) prune.take(path, "import");
     for (const auto& path : leftovers(hub_cache_dir())) prune.take(path, "removal");
   }
   for (const auto& repo : cached_repos(hub_cache_dir())) {
@@ -82,8 +86,8 @@ int run(const Args& args) {
   for (const Json& name : data["skipped"]) {
     print_line(fmt::format("skipped    {} is being downloaded", printable(name.get<std::string>())));
   }
-  print_line(fmt::format("prune: {} {} in {} files", args.has("--dry-run") ? "would free" : "freed",
-                         human_size(data["bytes"].get<uint64_t>()), data["removed"].size()));
+  print_line(fmt::format("prune: {} {} in {}", args.has("--dry-run") ? "would free" : "freed",
+                         human_size(data["bytes"].get<uint64_t>()), counted(data["removed"].size(), "file")));
   return 0;
 }
 
@@ -92,9 +96,9 @@ int run(const Args& args) {
 extern const Command kPruneCommand;
 const Command kPruneCommand = {
     .name = "prune",
-    .help = "free what no model uses: blobs without a snapshot, unfinished downloads",
-    .positionals = {{"pattern", PositionalKind::optional, "part of a name; every model when absent"}},
-    .options = {{.name = "--dry-run", .help = "only say what would go"}, json_option()},
+    .help = "free space that no model uses: unreferenced blobs, unfinished downloads, imports of lost GGUF files",
+    .positionals = {{"pattern", PositionalKind::optional, "part of a name; default: all models"}},
+    .options = {{.name = "--dry-run", .help = "only show what would be removed"}, json_option()},
     .run = run,
 };
 

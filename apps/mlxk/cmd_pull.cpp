@@ -1,9 +1,7 @@
 // `mlxk pull MODEL[@REVISION]`: download a model from the hub into the Hugging Face cache.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <iostream>
-
+#include "base/counted.h"
 #include "command.h"
 #include "hub/lock_file.h"
 #include "hub/pull.h"
@@ -55,21 +53,6 @@ struct Report {
   }
 };
 
-/// Whether the user wants a broken model taken up again; throws where nobody can be asked.
-bool confirm_resume(const Report& report, const std::string& message) {
-  if (!isatty(STDIN_FILENO)) {
-    throw CommandFailure(ErrorKind::invalid, "requires_confirmation", message,
-                         report.data("requires_confirmation", message));
-  }
-  fmt::print(stderr, "{}\nResume download? [Y/n]: ", printable(message));
-  std::string answer;
-  if (!std::getline(std::cin, answer)) {
-    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
-    return false;
-  }
-  return answer.empty() || answer == "y" || answer == "Y" || answer == "yes" || answer == "Yes";
-}
-
 /// `plan` carried out, with progress on stderr.
 PullResult download(const Args& args, const HubClient& hub, const PullPlan& plan) {
   PullProgress progress(progress_style(args.has("--json")));
@@ -104,8 +87,8 @@ int pull_locked(const Args& args, Report& report) {
     const PullResult result = download(args, hub, plan);
     for (const auto& file : verify_files(result.snapshot, locked.files, {})) {
       if (file.state == VerifiedFile::State::ok || file.state == VerifiedFile::State::unrecorded) continue;
-      throw Error(ErrorKind::bad_model, fmt::format("{} of {} is not what the lock file fixes: {}", file.path,
-                                                    locked.name, file.reason.empty() ? "missing" : file.reason));
+      throw Error(ErrorKind::bad_model, fmt::format("{} of {} does not match the lock file: {}", file.path, locked.name,
+                                                    file.reason.empty() ? "missing" : file.reason));
     }
     if (!args.has("--json"))
       print_line(fmt::format("pull: {} — as locked, in {}", locked.name, result.snapshot.string()));
@@ -117,7 +100,7 @@ int pull_locked(const Args& args, Report& report) {
   if (pulled.empty()) throw Error(ErrorKind::not_found, fmt::format("the lock file has no model {}", wanted));
   report.extra["models"] = pulled;
   if (args.has("--json"))
-    print_json(success_envelope("pull", report.data("success", fmt::format("{} models as locked", pulled.size()))));
+    print_json(success_envelope("pull", report.data("success", counted(pulled.size(), "model") + " as locked")));
   return 0;
 }
 
@@ -135,12 +118,8 @@ int pull(const Args& args, Report& report) {
     if (!state.commit.empty()) report.extra["commit_hash"] = state.commit;
     if (state.whole)
       return report.done("already_exists", fmt::format("Model {} already exists in cache", report.model), json);
-    if (state.present) {
-      const std::string message =
-          fmt::format("{}. Use --force-resume to attempt resume or 'mlxk rm' to delete.", state.reason);
-      if (json) return report.done("requires_confirmation", message, true);
-      if (!confirm_resume(report, message))
-        return report.done("requires_confirmation", "the partial download is kept", false);
+    if (state.present && !json) {
+      fmt::print(stderr, "{}: {}; completing it\n", printable(report.model), printable(state.reason));
     }
   }
 
@@ -168,8 +147,7 @@ int run(const Args& args) {
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::usage) throw;
     if (error.kind() == ErrorKind::cancelled) {
-      throw report.failure(
-          Error(error.kind(), "interrupted", "what has come is kept: pull again with --force-resume to go on"));
+      throw report.failure(Error(error.kind(), "interrupted", "what was downloaded is kept; run it again to continue"));
     }
     throw report.failure(error);
   }
@@ -183,35 +161,37 @@ const Command kPullCommand = {
     .help = "download a model from the hub",
     .positionals = {{"model", PositionalKind::optional,
                      "org/name, or a name in mlx-community; @revision for a branch, tag or commit"}},
-    .options =
-        {{.name = "--force-resume", .help = "also when it is there: complete what is partial, fetch what is newer"},
-         {.name = "--include",
-          .kind = OptionKind::repeated,
-          .metavar = "GLOB",
-          .help = "only files whose path matches; may be given several times"},
-         {.name = "--exclude", .kind = OptionKind::repeated, .metavar = "GLOB", .help = "no files whose path matches"},
-         {.name = "--locked",
-          .kind = OptionKind::text,
-          .metavar = "FILE",
-          .help = "what a lock file (verify --write-lock) fixes, and nothing else"},
-         {.name = "--dry-run", .help = "only tell what would be downloaded, and whether it fits disk and memory"},
-         {.name = "--connections",
-          .kind = OptionKind::integer,
-          .metavar = "N",
-          .help = "files and ranges fetched at once",
-          .default_value = "8",
-          .min = 1,
-          .max = 64},
-         json_option()},
+    .options = {{.name = "--force-resume", .help = "even if cached: finish partial files, fetch a newer revision"},
+                {.name = "--include",
+                 .kind = OptionKind::repeated,
+                 .metavar = "GLOB",
+                 .help = "only files whose path matches; repeatable"},
+                {.name = "--exclude",
+                 .kind = OptionKind::repeated,
+                 .metavar = "GLOB",
+                 .help = "skip files whose path matches; repeatable"},
+                {.name = "--locked",
+                 .kind = OptionKind::text,
+                 .metavar = "FILE",
+                 .help = "only what this lock file (of verify --write-lock) lists"},
+                {.name = "--dry-run",
+                 .help = "only show what would be downloaded, and whether it fits on the disk and in memory"},
+                {.name = "--connections",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "files and ranges fetched at once",
+                 .default_value = "8",
+                 .min = 1,
+                 .max = 64},
+                json_option()},
     .run = run,
     .environment = {{"HF_TOKEN", "token for private and gated models; else the token file of the Hugging Face tools"},
-                    {"HF_ENDPOINT", "address of the hub, of a mirror for example"},
-                    {"HF_HOME, HF_HUB_CACHE", "where the cache lies"},
+                    {"HF_ENDPOINT", "address of the hub or of a mirror"},
+                    {"HF_HOME, HF_HUB_CACHE", "where the cache is"},
                     {"HF_HUB_OFFLINE", "1: make no connection"},
-                    {"HF_HUB_DOWNLOAD_TIMEOUT",
-                     "seconds after which a transfer that stands still is taken up anew (10)"},
-                    {"HF_HUB_ETAG_TIMEOUT", "seconds that the hub has for an answer (10)"},
-                    {"MLXK_PULL_TRIES", "how often a request that brings nothing is tried (8)"},
+                    {"HF_HUB_DOWNLOAD_TIMEOUT", "seconds without data before a stalled transfer is restarted (10)"},
+                    {"HF_HUB_ETAG_TIMEOUT", "seconds to wait for the hub's answer (10)"},
+                    {"MLXK_PULL_TRIES", "attempts for a request that yields no data (8)"},
                     {"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "proxies"}},
 };
 

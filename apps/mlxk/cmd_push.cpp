@@ -1,6 +1,7 @@
 // `mlxk push FOLDER ORG/NAME`: upload a workspace to the hub, as one commit.
 #include <fmt/format.h>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "command.h"
 #include "hub/push.h"
@@ -45,7 +46,7 @@ fs::path find_folder(const std::string& word, const Json& data) {
   if (matches.size() == 1) return matches.front();
   if (matches.empty()) {
     throw CommandFailure(ErrorKind::not_found, "workspace_not_found",
-                         fmt::format("Workspace not found or not a directory: {}", word), data);
+                         fmt::format("No workspace found matching: {}", word), data);
   }
   std::string lines;
   for (const auto& match : matches) lines += match + "\n";
@@ -177,7 +178,7 @@ int push(const Args& args, Json& data) {
                {"no_changes", false},
                {"created_repo", result.created_repo},
                {"change_summary", summary},
-               {"message", fmt::format("Committed {} files ({}).", uploaded, counts(summary))}});
+               {"message", fmt::format("Committed {} ({}).", counted(uploaded, "file"), counts(summary))}});
   return answer(args, data, fmt::format("commit {} ({})", result.commit.substr(0, 7), counts(summary)));
 }
 
@@ -203,19 +204,19 @@ const Command kPushCommand = {
     .positionals = {{"local_dir", PositionalKind::required, "a workspace"},
                     {"repo_id", PositionalKind::required, "org/name on the hub"}},
     .options =
-        {{.name = "--private", .help = "a repository that --create makes is private"},
-         {.name = "--public", .help = "a repository that --create makes is public"},
-         {.name = "--create", .help = "make the repository and the branch where they are not there"},
+        {{.name = "--private", .help = "--create makes a private repository"},
+         {.name = "--public", .help = "--create makes a public repository"},
+         {.name = "--create", .help = "create the repository and the branch if they do not exist"},
          {.name = "--branch", .kind = OptionKind::text, .metavar = "B", .help = "the branch", .default_value = "main"},
          {.name = "--commit",
           .kind = OptionKind::text,
           .metavar = "MSG",
-          .help = "what the commit says",
+          .help = "commit message",
           .default_value = "mlx-knife push"},
-         {.name = "--delete", .help = "also remove files of the branch that the workspace does not have"},
-         {.name = "--check-only", .help = "look at the workspace; asks nobody"},
-         {.name = "--dry-run", .help = "only tell what would change"},
-         {.name = "--verbose", .help = "also the commit's address"},
+         {.name = "--delete", .help = "also remove files of the branch that are not in the workspace"},
+         {.name = "--check-only", .help = "check the workspace without contacting the hub"},
+         {.name = "--dry-run", .help = "only show what would change"},
+         {.name = "--verbose", .help = "also print the commit's address"},
          json_option()},
     .run = run,
     .environment = {{"HF_TOKEN", "a token with write access"}, {"HF_ENDPOINT", "address of the hub"}},

@@ -1,12 +1,14 @@
 // `mlxk rm MODEL`: remove a cached model, or one snapshot of it.
 #include <fmt/format.h>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "command.h"
 #include "hub/locks.h"
 #include "hub/removal.h"
 #include "hub/resolve.h"
 #include "json/api.h"
+#include "model_argument.h"
 #include "model_text.h"
 #include "output.h"
 #include "table.h"
@@ -38,7 +40,8 @@ int answer(const Json& data, bool json) {
   }
   print_line(fmt::format("rm: {} — {}: {}", printable(data["model"].get<std::string>()),
                          data["action"].get<std::string>(), printable(data["message"].get<std::string>())));
-  print_line(fmt::format("  {} files, {}", data["files"].get<uint64_t>(), human_size(data["bytes"].get<uint64_t>())));
+  print_line(fmt::format("  {}, {}", counted(data["files"].get<uint64_t>(), "file"),
+                         human_size(data["bytes"].get<uint64_t>())));
   return 0;
 }
 
@@ -49,13 +52,16 @@ ModelRef resolve(const std::string& spec) {
                          fmt::format("there is no cache at {}", hub_cache_dir().string()));
   }
   try {
-    ModelRef ref = resolve_model(spec);
+    ModelRef ref = resolve_model(model_argument(spec));
     if (ref.cached) return ref;
     throw CommandFailure(ErrorKind::invalid, "workspace_model",
                          fmt::format("Cannot delete workspace model. Use: rm -rf {}", ref.path.string()));
   } catch (const CommandFailure&) {
     throw;
   } catch (const Error& e) {
+    if (e.kind() == ErrorKind::not_found) {
+      throw Error(e.kind(), fmt::format("No models found matching '{}'", spec), e.hint());
+    }
     if (e.kind() != ErrorKind::ambiguous) throw;
     throw CommandFailure(e.kind(), "ambiguous_match", e.what(),
                          {{"model", spec},
@@ -96,7 +102,8 @@ int run(const Args& args) {
     data["requires_confirmation"] = !exact;
     data["action"] = !exact ? "requires_confirmation" : snapshot.empty() ? "delete_model" : "delete_hash";
     data["message"] = exact ? fmt::format("Would delete '{}'", what)
-                            : fmt::format("Would delete '{}' (matched from '{}')", what, spec);
+                            : fmt::format("Would delete '{}' (matched from '{}'); to delete it, write the whole name{}",
+                                          what, spec, expanded ? " or add --force" : "");
     return answer(data, json);
   }
   if (const auto held = held_locks(lock_files(repo.path)); !held.empty()) {
@@ -126,10 +133,8 @@ const Command kRmCommand = {
     .name = "rm",
     .help = "remove a model from the cache, or with MODEL@REVISION one snapshot of it",
     .positionals = {{"model", PositionalKind::required, "the whole name of a cached model"}},
-    .options = {{.name = "--force",
-                 .help = "also while it is being downloaded, and by a short name",
-                 .short_name = 'f'},
-                {.name = "--dry-run", .help = "only say what would go"},
+    .options = {{.name = "--force", .help = "even during a download, and by a short name", .short_name = 'f'},
+                {.name = "--dry-run", .help = "only show what would be removed"},
                 json_option()},
     .run = run,
 };

@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "json/api.h"
 #include "markdown.h"
+#include "model_argument.h"
 #include "output.h"
 #include "prompt_input.h"
 #include "run.h"
@@ -29,7 +30,7 @@ const double kInfinity = std::numeric_limits<double>::infinity();
 std::vector<Option> run_options() {
   using Kind = OptionKind;
   std::vector<Option> options = {
-      {"--prompt", Kind::text, "TEXT", "the prompt, where positional words are unhandy; `-` is stdin, `@FILE` a file"},
+      {"--prompt", Kind::text, "TEXT", "the prompt, instead of positional words; `-` is stdin, `@FILE` a file"},
       {"--system", Kind::text, "TEXT", "system prompt"},
       {"--image", Kind::many, "FILE", "images for a vision model"},
       {.name = "--chunk",
@@ -43,40 +44,40 @@ std::vector<Option> run_options() {
       {.name = "--max-tokens",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "longest answer; by default what the context leaves",
+       .help = "longest answer; default: what the context leaves",
        .min = 1},
       {.name = "--temperature",
        .kind = Kind::number,
        .metavar = "T",
-       .help = "0 takes the likeliest token",
+       .help = "0: always the most likely token",
        .default_value = "0.7",
        .min = 0,
        .max = 100},
       {.name = "--top-p",
        .kind = Kind::number,
        .metavar = "P",
-       .help = "nucleus; 1 switches it off",
+       .help = "nucleus sampling; 1: off",
        .default_value = "0.9",
        .min = 0,
        .max = 1},
       {.name = "--top-k",
        .kind = Kind::integer,
        .metavar = "K",
-       .help = "the K likeliest tokens; 0 switches it off",
+       .help = "only the K most likely tokens; 0: off",
        .default_value = "0",
        .min = 0,
        .max = 1e9},
       {.name = "--min-p",
        .kind = Kind::number,
        .metavar = "P",
-       .help = "tokens at least P times as likely as the likeliest; 0 switches it off",
+       .help = "only tokens at least P times as likely as the most likely one; 0: off",
        .default_value = "0",
        .min = 0,
        .max = 1},
       {.name = "--repetition-penalty",
        .kind = Kind::number,
        .metavar = "R",
-       .help = "over the last 20 tokens; 1 switches it off",
+       .help = "over the last 20 tokens; 1: off",
        .default_value = "1.1",
        .min = 0,
        .max = 100},
@@ -86,13 +87,13 @@ std::vector<Option> run_options() {
        .help = "makes sampling repeatable",
        .min = 0,
        .max = kInfinity},
-      {"--stop", Kind::repeated, "TEXT", "end the answer before TEXT; may be given several times"},
-      {"--no-stream", Kind::flag, "", "print the answer when it is complete"},
-      {"--no-chat-template", Kind::flag, "", "give the prompt to the model as it stands"},
+      {"--stop", Kind::repeated, "TEXT", "end the answer before TEXT; repeatable"},
+      {"--no-stream", Kind::flag, "", "print the answer only when it is complete"},
+      {"--no-chat-template", Kind::flag, "", "pass the prompt to the model unchanged"},
       {"--no-reasoning", Kind::flag, "", "print the answer without its reasoning"},
-      {"--hide-reasoning", Kind::flag, "", "the same"},
+      {"--hide-reasoning", Kind::flag, "", "the same as --no-reasoning"},
       threads_option(),
-      {"--verbose", Kind::flag, "", "load time, token counts and speed on stderr"},
+      {"--verbose", Kind::flag, "", "print load time, token counts and speed on stderr"},
       json_option(),
   };
   const std::vector<Option> speech = speech_options();
@@ -113,11 +114,19 @@ std::optional<std::string> given_prompt(const Args& args) {
   return read_prompt(given, args.words("prompt"), std::cin);
 }
 
+/// The prompt of a text: also what a pipe or a file on stdin gives where the command line has none.
+std::optional<std::string> text_prompt(const Args& args) {
+  if (auto prompt = given_prompt(args)) return prompt;
+  if (args.has("--image") || isatty(STDIN_FILENO) || std::cin.peek() == EOF) return std::nullopt;
+  auto prompt = read_prompt("-", {}, std::cin);
+  if (prompt && prompt->ends_with('\n')) prompt->pop_back();  // that `echo` wrote
+  return prompt;
+}
+
 RunOptions read_options(const Args& args) {
   RunOptions options;
-  options.model = args.word("model");
   options.facts.has_images = args.has("--image");
-  options.prompt = given_prompt(args);
+  options.prompt = text_prompt(args);
   if (!options.prompt && options.facts.has_images) options.prompt = "Describe the image.";
   options.system = read_system(args);
   options.stops = args.list("--stop");
@@ -145,8 +154,7 @@ void check_images(const Args& args) {
   for (const std::string& path : args.list("--image")) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(path, error)) {
-      throw Error(ErrorKind::io, fmt::format("Image not found: {}", path),
-                  "a prompt stands before the files, or behind --prompt");
+      throw Error(ErrorKind::io, fmt::format("Image not found: {}", path), misplaced_prompt_hint(path));
     }
     if (std::filesystem::file_size(path, error) > kImageBytes) {
       throw Error(ErrorKind::invalid, fmt::format("Image too large (>{}MB): {}", kImageBytes >> 20, path));
@@ -171,10 +179,10 @@ int run_audio(const Args& args) {
   return run_speech(run);
 }
 
-Json run_data(const RunOptions& options, const OpenedModel& model, const GeneratedAnswer& answer,
+Json run_data(const Args& args, const RunOptions& options, const OpenedModel& model, const GeneratedAnswer& answer,
               const std::string& response) {
   return {
-      {"model", options.model},
+      {"model", args.word("model")},
       {"prompt", *options.prompt},
       {"response", response},
       {"finish_reason", finish_reason_name(answer.reason)},
@@ -189,12 +197,17 @@ int run(const Args& args) {
   check_translation(args);
   if (args.has("--audio")) return run_audio(args);
   check_images(args);
-  const RunOptions options = read_options(args);
+  RunOptions options = read_options(args);
   const bool json = args.has("--json");
   if (!options.prompt && json) {
     throw Error(ErrorKind::invalid, "Interactive mode not compatible with JSON output");
   }
+  if (!options.prompt && !isatty(STDIN_FILENO)) {
+    throw Error(ErrorKind::invalid, "there is no prompt: none on the command line, and stdin is empty",
+                "a chat needs a terminal");
+  }
   apply_threads(args);
+  options.model = runnable_argument(args.word("model"));
   OpenedModel model(options.model, options.facts, open_engine, options.text, options.draft);
   // Never freed: taking a vocabulary apart, string by string, would be a tenth of a short answer's time.
   static const auto* const tokenizer = new std::shared_ptr(model.tokenizer());
@@ -214,7 +227,7 @@ int run(const Args& args) {
     std::fflush(stdout);
   });
   if (json) {
-    print_json(success_envelope("run", run_data(options, model, answer, text)));
+    print_json(success_envelope("run", run_data(args, options, model, answer, text)));
   } else {
     print_line(options.stream ? "" : text);
   }
@@ -228,14 +241,14 @@ extern const Command kRunCommand;
 const Command kRunCommand = {
     .name = "run",
     .help = "ask a model, once or in a chat (no prompt)",
-    .positionals = {{"model", PositionalKind::required, "name, part of a name, name@revision, or folder"},
+    .positionals = {{"model", PositionalKind::required, kModelHelp},
                     {"prompt", PositionalKind::rest, "words of the prompt; `-` is all of stdin, `@FILE` a file"}},
     .options = run_options(),
     .run = run,
-    .environment = {{"HF_HOME", "where the cache of models lies (~/.cache/huggingface)"},
+    .environment = {{"HF_HOME", "where the cache of models is (~/.cache/huggingface)"},
                     {"MLXK_WORKSPACE_HOME", "folder of workspaces"},
                     {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
-                    {"MLXK2_AUDIO_SEGMENTS", "1: a table of segments behind a transcript"},
+                    {"MLXK2_AUDIO_SEGMENTS", "1: append a table of segments to a transcript"},
                     {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}},
     .error_type = "execution_error",
     .bare_errors = true,

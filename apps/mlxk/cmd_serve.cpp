@@ -1,21 +1,19 @@
 // `mlxk serve`: the options, the start document, and the service files; serve.cpp runs.
-#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
-#ifdef __APPLE__
-#include <mach-o/dyld.h>
-#endif
-
 #include "base/error.h"
 #include "command.h"
+#include "hub/environment.h"
 #include "hub/resolve.h"
 #include "json/json.h"
+#include "model_argument.h"
 #include "output.h"
 #include "serve.h"
 #include "serve_options.h"
 #include "service_unit.h"
+#include "this_program.h"
 #include "threads_option.h"
 
 namespace mlxk {
@@ -37,17 +35,6 @@ void print_start(const ServeOptions& options, const std::string& address, int po
   std::fflush(stdout);
 }
 
-std::filesystem::path this_program() {
-#ifdef __APPLE__
-  char path[PATH_MAX];
-  uint32_t size = sizeof path;
-  if (_NSGetExecutablePath(path, &size) != 0) throw Error(ErrorKind::io, "cannot tell where this program is");
-  return std::filesystem::canonical(path);
-#else
-  return std::filesystem::read_symlink("/proc/self/exe");
-#endif
-}
-
 bool is_path_option(const std::string& name) {
   return name == "--config" || name == "--api-key-file" || name == "--tls-cert" || name == "--tls-key" ||
          name == "--unix-socket" || name == "--prefix-cache-dir";
@@ -62,10 +49,11 @@ std::vector<std::string> service_arguments(const Args& args) {
     if (values == args.given.end() || installs) continue;
     for (const std::string& value : values->second) {
       words.push_back(option.name);
-      const bool path = is_path_option(option.name) ||
-                        ((option.name == "--model" || option.name == "--draft-model") && is_path_spec(value));
-      if (option.kind != OptionKind::flag)
-        words.push_back(path ? std::filesystem::absolute(value).lexically_normal().string() : value);
+      if (option.kind == OptionKind::flag) continue;
+      const bool model = option.name == "--model" || option.name == "--draft-model";
+      const std::string word = model ? runnable_argument(value) : value;
+      const bool path = is_path_option(option.name) || (model && is_path_spec(word));
+      words.push_back(path ? std::filesystem::absolute(word).lexically_normal().string() : word);
     }
   }
   return words;
@@ -75,10 +63,15 @@ std::vector<std::string> service_arguments(const Args& args) {
 Service make_service(const Args& args, const ServeOptions& options) {
   Service service;
   service.program = this_program();
+  if (service.program.empty()) throw Error(ErrorKind::io, "cannot tell where this program is");
   service.arguments = service_arguments(args);
   service.system = args.has("--system");
   if (const char* user = std::getenv("SUDO_USER"); user && std::string_view(user) != "root") service.user = user;
-  for (const char* name : {"HF_HOME", "HF_HUB_CACHE", "MLXK_WORKSPACE_HOME", "MLXK_MEMORY_LIMIT", "MLXK_THREADS"}) {
+  for (const char* name :
+       {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "MLXK_WORKSPACE_HOME"}) {
+    if (const auto path = environment_path(name)) service.environment.emplace_back(name, path->string());
+  }
+  for (const char* name : {"MLXK_MEMORY_LIMIT", "MLXK_THREADS"}) {
     if (const char* value = std::getenv(name); value && *value) service.environment.emplace_back(name, value);
   }
   const auto& cache = options.pool.text.prefix_cache_dir;
@@ -118,14 +111,14 @@ int run(const Args& given) {
 extern const Command kServeCommand;
 const Command kServeCommand = {
     .name = "serve",
-    .help = "answer OpenAI's API over HTTP",
+    .help = "serve models over HTTP with OpenAI's API",
     .options = serve_options(),
     .run = run,
     .aliases = {"server"},
-    .environment = {{"MLXK_API_KEY", "a key that clients must have: key, name:key or name:key:scopes"},
-                    {"MLXK_API_KEYS", "several of them, separated by blanks"},
-                    {"MLXK2_INLINE_REASONING", "1: reasoning stands in the answers' content"},
-                    {"HF_HOME", "where the cache of models lies (~/.cache/huggingface)"},
+    .environment = {{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
+                    {"MLXK_API_KEYS", "several API keys, separated by blanks"},
+                    {"MLXK2_INLINE_REASONING", "1: put reasoning into the answers' content"},
+                    {"HF_HOME", "where the cache of models is (~/.cache/huggingface)"},
                     {"MLXK_WORKSPACE_HOME", "folder of workspaces"},
                     {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}},
     .bare_errors = true,

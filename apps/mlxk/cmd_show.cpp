@@ -1,11 +1,13 @@
-// `mlxk show MODEL`: what is known of one model.
+// `mlxk show MODEL`: what is known about one model.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "command.h"
 #include "json/api.h"
+#include "model_argument.h"
 #include "model_text.h"
 #include "output.h"
+#include "serving/tool_support.h"
 #include "table.h"
 
 namespace mlxk {
@@ -56,8 +58,10 @@ void print_text(const Shown& shown) {
   print_line(fmt::format("Framework: {}", info.framework));
   print_line(fmt::format("Type: {}", type_text(info)));
   print_line(fmt::format("Capabilities: {}", or_dash(fmt::format("{}", fmt::join(info.capabilities, ", ")))));
+  print_line(fmt::format("Tools: {}", plain(shown.data["model"]["tools"])));
   print_line(fmt::format("Quantization: {}", quantization_text(shown.data["model"]["quantization"])));
   print_line(fmt::format("Size: {}", human_size(info.size_bytes)));
+  if (info.weight_bytes > 0) print_line(fmt::format("Weights: {}", human_size(info.weight_bytes)));
   print_line(fmt::format("Modified: {}", time_ago(shown.entry.modified, std::time(nullptr))));
   print_line(fmt::format("Health: {}", health));
   if (!info.reason.empty()) print_line(fmt::format("Reason: {}", printable(info.reason)));
@@ -80,12 +84,13 @@ void print_text(const Shown& shown) {
 }
 
 int run(const Args& args) {
-  const ModelRef ref = resolve_model(args.word("model"));
+  const ModelRef ref = resolve_model(runnable_argument(args.word("model")));
   if (args.has("--recalc-hash")) recalculate_content_hash(ref.path);
   Shown shown{describe_model(ref), read_config_of(ref), Json::object()};
   const Json metadata = shown.config.is_null() ? Json(nullptr) : config_metadata(shown.entry.info, shown.config);
   const bool files = args.has("--files"), config = args.has("--config") && !files;
   shown.data["model"] = show_object(shown.entry, shown.config);
+  shown.data["model"]["tools"] = tool_support_name(tool_support_of(shown.entry.info));
   shown.data["runtime"] = runtime_data(shown.entry.info);
   shown.data["workspace_metadata"] = shown.entry.sentinel.value_or(Json(nullptr));
   shown.data["metadata"] = files || config ? Json(nullptr) : metadata;
@@ -105,11 +110,11 @@ int run(const Args& args) {
 extern const Command kShowCommand;
 const Command kShowCommand = {
     .name = "show",
-    .help = "show what is known of a model",
-    .positionals = {{"model", PositionalKind::required, "a model"}},
+    .help = "show what is known about a model",
+    .positionals = {{"model", PositionalKind::required, "a model or a .gguf file"}},
     .options = {{.name = "--files", .help = "list its files"},
                 {.name = "--config", .help = "print its configuration"},
-                {.name = "--recalc-hash", .help = "hash a managed workspace anew and store that"},
+                {.name = "--recalc-hash", .help = "recompute and store a managed workspace's hash"},
                 json_option()},
     .run = run,
 };

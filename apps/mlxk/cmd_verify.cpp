@@ -3,13 +3,16 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "command.h"
 #include "hub/lock_file.h"
 #include "hub/verify.h"
 #include "interrupt.h"
 #include "json/api.h"
+#include "model_argument.h"
 #include "model_text.h"
 #include "output.h"
+#include "probe/model_info.h"
 #include "progress_line.h"
 #include "table.h"
 
@@ -33,16 +36,21 @@ const char* word_of(State state) {
 struct Verdict {
   std::string model, revision, against;  // "cache", "hub", "lock", "workspace"
   std::vector<VerifiedFile> files;
+  std::string unhealthy;  // why `health` calls the model so; empty: it does not
 
   size_t count(State state) const {
     return static_cast<size_t>(
         std::count_if(files.begin(), files.end(), [&](const auto& file) { return file.state == state; }));
   }
-  bool good() const { return count(State::wrong) + count(State::missing) == 0; }
+  bool matches() const { return count(State::wrong) + count(State::missing) == 0; }
+  bool good() const { return matches() && unhealthy.empty(); }
 };
 
 Verdict verify(const ModelRef& ref, bool hub, const LockedModel* locked, ProgressLine& line) {
-  Verdict verdict{ref.name, ref.revision, "cache", {}};
+  Verdict verdict{ref.name, ref.revision, "cache", {}, {}};
+  const ModelInfo info = probe_model(ref);
+  if (!info.healthy) verdict.unhealthy = info.health_reason;
+  if (ref.cached && ref.revision.empty()) return verdict;  // no snapshot, so there is no file to look at
   const auto progress = [&](const std::string& path, uint64_t done, uint64_t total) { line.show(path, done, total); };
   if (locked) {
     verdict.against = "lock";
@@ -77,10 +85,16 @@ Json data_of(const std::vector<Verdict>& verdicts) {
                       {"revision", verdict.revision.empty() ? Json() : Json(verdict.revision)},
                       {"against", verdict.against},
                       {"verified", verdict.good()},
+                      {"unhealthy", verdict.unhealthy.empty() ? Json() : Json(verdict.unhealthy)},
                       {"files", files}});
     good = good && verdict.good();
   }
   return {{"verified", good}, {"models", models}};
+}
+
+/// "the recorded hashes", "the hub", "the lock file"
+const char* standard_of(const Verdict& verdict) {
+  return verdict.against == "hub" ? "the hub" : verdict.against == "lock" ? "the lock file" : "the recorded hashes";
 }
 
 void print_verdict(const Verdict& verdict) {
@@ -89,20 +103,26 @@ void print_verdict(const Verdict& verdict) {
     const std::string reason = file.reason.empty() ? "" : " (" + file.reason + ")";
     print_line(fmt::format("  {:<10} {}{}", word_of(file.state), printable(file.path), printable(reason)));
   }
-  std::string text = fmt::format("{} ok", verdict.count(State::ok));
+  std::string text =
+      verdict.matches() ? counted(verdict.count(State::ok), "file") : fmt::format("{} ok", verdict.count(State::ok));
   for (const State state : {State::wrong, State::missing, State::unrecorded}) {
     if (const size_t count = verdict.count(state)) text += fmt::format(", {} {}", count, word_of(state));
   }
-  print_line(fmt::format("verify: {}{} — {} by the {}: {}", printable(verdict.model),
-                         verdict.revision.empty() ? "" : "@" + verdict.revision.substr(0, 7),
-                         verdict.good() ? "whole" : "NOT as it should be", verdict.against, text));
+  std::string line = fmt::format("verify: {}{} — ", verdict.model,
+                                 verdict.revision.empty() ? "" : "@" + verdict.revision.substr(0, 7));
+  if (!verdict.unhealthy.empty()) line += fmt::format("unhealthy: {}", verdict.unhealthy);
+  if (!verdict.unhealthy.empty() && !verdict.files.empty()) line += "; ";
+  if (verdict.unhealthy.empty() || !verdict.files.empty()) {
+    line += fmt::format("{} {}: {}", verdict.matches() ? "matches" : "does not match", standard_of(verdict), text);
+  }
+  print_line(printable(line));
 }
 
 /// The models asked for, each with its entry of the lock file, if that is used.
 std::vector<std::pair<ModelRef, const LockedModel*>> select(const std::string& word,
                                                             const std::vector<LockedModel>& locked, bool by_lock) {
   std::vector<std::pair<ModelRef, const LockedModel*>> chosen;
-  if (!by_lock) return {{resolve_model(word), nullptr}};
+  if (!by_lock) return {{resolve_model(model_argument(word)), nullptr}};
   const std::string wanted = word.empty() ? "" : resolve_model(word).name;
   for (const auto& model : locked) {
     if (word.empty() || model.name == wanted)
@@ -143,7 +163,9 @@ int run(const Args& args) {
     for (const auto& verdict : verdicts) print_verdict(verdict);
     return good ? 0 : 1;
   }
-  if (!good) throw CommandFailure(ErrorKind::bad_model, "verification_failed", "a file is not what it should be", data);
+  if (!good)
+    throw CommandFailure(ErrorKind::bad_model, "verification_failed",
+                         "the model is unhealthy, or a file does not match", data);
   print_json(success_envelope("verify", data));
   return 0;
 }
@@ -154,13 +176,13 @@ extern const Command kVerifyCommand;
 const Command kVerifyCommand = {
     .name = "verify",
     .help = "read every file of a model and compare it with its recorded hash",
-    .positionals = {{"model", PositionalKind::optional, "a model; all of the lock file when absent"}},
+    .positionals = {{"model", PositionalKind::optional, "a model; default: all of the lock file"}},
     .options = {{.name = "--hub", .help = "compare with what the hub has at that revision"},
                 {.name = "--lock", .kind = OptionKind::text, .metavar = "FILE", .help = "compare with a lock file"},
                 {.name = "--write-lock",
                  .kind = OptionKind::text,
                  .metavar = "FILE",
-                 .help = "record name, revision and hashes there, for pull --locked"},
+                 .help = "record name, revision and hashes in FILE, for pull --locked"},
                 json_option()},
     .run = run,
 };

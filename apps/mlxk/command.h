@@ -30,9 +30,10 @@ struct Option {
   char short_name = 0;        // 'f' for -f
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  std::string implied;  // OptionKind::optional only
-  bool in_file = true;  // whether a config file may set it
-  bool whole = false;   // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
+  std::string implied;               // OptionKind::optional only
+  bool in_file = true;               // whether a config file may set it
+  std::vector<std::string> choices;  // of the value, as completions offer them; empty: anything
+  bool whole = false;  // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
 };
 
 enum class PositionalKind { required, optional, rest };
@@ -40,6 +41,7 @@ struct Positional {
   std::string name;  // as written in help: "model"
   PositionalKind kind = PositionalKind::required;
   std::string help;
+  std::vector<std::string> choices;  // as of an option
 };
 
 /// A variable of the environment that the command heeds, for --help and the man page.
@@ -88,6 +90,9 @@ struct Command {
 const std::vector<const Command*>& command_table();
 /// The command of that name or alias, or null.
 const Command* find_command(std::string_view name);
+
+/// What the help says of a positional that names a model to be opened.
+inline constexpr const char* kModelHelp = "name, part of a name, name@revision, folder, or .gguf file";
 
 /// The row `--json` that nearly every command has.
 Option json_option();

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/side_file.h"
 #include "drift_text.h"
 #include "hub/cache.h"
 #include "hub/resolve.h"
@@ -58,7 +59,7 @@ void read_quantize(const std::string& word, ConvertOptions& options) {
 bool holds_safetensors(const fs::path& folder) {
   std::error_code failed;
   for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed)) {
-    if (it->path().extension() == ".safetensors") return true;
+    if (it->path().extension() == ".safetensors" && !is_side_file(it->path().filename().string())) return true;
   }
   return false;
 }
@@ -82,7 +83,8 @@ void read_modes(const Args& args, ConvertRequest& request) {
   }
   const bool says = quantize || dequantize || index || repair || args.has("--dtype");
   if (!says && holds_safetensors(request.options.source)) {
-    throw bad_flag("Must specify conversion mode (--repair-index or --quantize N)");
+    throw bad_flag(
+        "Must specify conversion mode (--repair-index or --quantize N; also --dequantize, --dtype TYPE, --repair)");
   }
   if (index) request.task = ConvertRequest::Task::repair_index;
   if (repair) request.task = ConvertRequest::Task::repair;

@@ -71,7 +71,8 @@ TEST_F(Inspect, ListAsJsonIsNeverFilteredByHealth) {
 TEST_F(Inspect, HealthCountsAndASingleModelHasNoSummary) {
   EXPECT_TRUE(output_of({"health"}).starts_with("Summary: total 4, healthy 3, unhealthy 1\nhealthy   mine — "));
   EXPECT_EQ(output_of({"health", "Llama"}), "healthy   mlx-community/Llama-Instruct — Model is healthy\n");
-  EXPECT_EQ(output_of({"health", "org/partial"}), "unhealthy org/partial — No snapshots found\n");
+  EXPECT_EQ(output_of({"health", "org/partial"}),
+            "unhealthy org/partial — No snapshots found: a download was interrupted; `mlxk pull` continues it\n");
   EXPECT_EQ(data_of({"health", "absent"})["summary"]["total"], 0);
   EXPECT_THROW(output_of({"health", "org/"}), Error);
 }
@@ -85,17 +86,32 @@ TEST_F(Inspect, ShowDescribesACachedModel) {
   const std::string text = output_of({"show", "Llama-Instruct"});
   EXPECT_TRUE(
       text.starts_with("Model: mlx-community/Llama-Instruct@aaaaaaa\nFramework: MLX\nType: chat\n"
-                       "Capabilities: text-generation, chat\nQuantization: 4-bit (group_size=64)\n"))
+                       "Capabilities: text-generation, chat\nTools: none\nQuantization: 4-bit (group_size=64)\n"))
       << text;
   EXPECT_TRUE(holds(text, "\nMetadata:\n  model_type: llama\n")) << text;
   EXPECT_TRUE(holds(output_of({"show", "Llama", "--files"}), "  - config.json (config, "));
-  EXPECT_TRUE(
-      holds(output_of({"show", "unknown"}), "Health: healthy (files OK, runtime incompatible)\nReason: model type"));
+  EXPECT_TRUE(holds(output_of({"show", "unknown"}),
+                    "Health: healthy (files OK, runtime incompatible)\nReason: text model type"));
   const Json data = data_of({"show", "Llama", "--config"});
   EXPECT_EQ(data["config"]["model_type"], "llama");
   EXPECT_EQ(data["metadata"], nullptr);
   EXPECT_EQ(data["workspace_metadata"], nullptr);
   EXPECT_EQ(data["model"]["quantization"]["bits"], 4);
+}
+
+TEST_F(Inspect, ShowSaysHowAModelCallsTools) {
+  EXPECT_EQ(data_of({"show", "unknown"})["model"]["tools"], "none");
+  const auto with_template = [&](const std::string& source) {
+    testing::write(workspaces_ / "mine/tokenizer_config.json", dump_json({{"chat_template", source}}));
+    return data_of({"show", "mine"})["model"]["tools"].get<std::string>();
+  };
+  EXPECT_EQ(with_template("{{ messages[0].content }}"), "generic");
+  EXPECT_EQ(with_template("<tool_call>{{ tool_call.name }}"), "native");
+  EXPECT_TRUE(holds(output_of({"show", "mine"}), "\nTools: native\n"));
+  // Where the template does not tell, the vocabulary does.
+  testing::write(workspaces_ / "mine/tokenizer.json", R"({"added_tokens":[{"content":"<|tool_call_start|>"},
+      {"content":"<|tool_call_end|>"}]})");
+  EXPECT_EQ(with_template("{{ messages[0].content }}"), "native");
 }
 
 TEST_F(Inspect, ShowHashesAManagedWorkspaceAnew) {

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "suggestion.h"
 
 namespace mlxk {
 
@@ -31,6 +32,18 @@ std::string expand_prefix(const std::string& word, const std::vector<std::string
     throw Error(ErrorKind::usage, fmt::format("ambiguous option: {} could match {}", name, fmt::join(matches, ", ")));
   }
   return matches.empty() ? word : matches.front() + word.substr(name.size());
+}
+
+std::vector<std::string> option_names(const Command& command) {
+  std::vector<std::string> names = {"--help"};
+  for (const Option& option : command.options) names.push_back(option.name);
+  return names;
+}
+
+[[noreturn]] void unknown_option(const std::string& word, const std::vector<std::string>& known) {
+  const std::string meant = nearest(word, known);
+  throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}", word),
+              meant.empty() ? "" : fmt::format("Did you mean {}?", meant));
 }
 
 CLI::Option* add_option(CLI::App& app, const Option& option) {
@@ -65,15 +78,18 @@ Prepared prepare(const Command& command, const std::vector<std::string>& words) 
     if (!option.whole) names.push_back(option.name);
   }
   Prepared prepared;
-  bool value_expected = false;
+  const Option* value_expected = nullptr;  // its value is the next word
   for (size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "--" && !value_expected) {
       prepared.plain.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
       break;
     }
+    const bool wants_number =
+        value_expected && (value_expected->kind == OptionKind::integer || value_expected->kind == OptionKind::number);
+    if (wants_number && find_option(command, words[i].substr(0, words[i].find('=')))) break;  // no number looks so
     if (value_expected) {
       prepared.words.push_back(words[i]);
-      value_expected = false;
+      value_expected = nullptr;
       continue;
     }
     const std::string word = is_long_option(words[i]) ? expand_prefix(words[i], names) : words[i];
@@ -88,8 +104,12 @@ Prepared prepare(const Command& command, const std::vector<std::string>& words) 
       continue;
     }
     prepared.words.push_back(word);
-    value_expected = option && equals == std::string::npos && option->kind != OptionKind::flag &&
-                     option->kind != OptionKind::optional;
+    const bool takes_value = option && option->kind != OptionKind::flag && option->kind != OptionKind::optional;
+    value_expected = takes_value && equals == std::string::npos ? option : nullptr;
+  }
+  if (value_expected) {
+    throw Error(ErrorKind::usage,
+                fmt::format("argument {}: needs a value, {}", value_expected->name, value_expected->metavar));
   }
   return prepared;
 }
@@ -122,8 +142,7 @@ static Args parse_command(const Command& command, const std::vector<std::string>
   std::vector<std::string> rest;
   for (const std::string& word : app.remaining()) {
     if (word.size() > 1 && word[0] == '-' && !is_negative_number(word)) {
-      throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}",
-                                                word.substr(0, word.find('='))));  // its value may be a secret
+      unknown_option(word.substr(0, word.find('=')), option_names(command));  // its value may be a secret
     }
     rest.push_back(word);
   }
@@ -147,6 +166,19 @@ static Args parse_command(const Command& command, const std::vector<std::string>
   return args;
 }
 
+const Command& known_command(const std::string& word) {
+  if (const Command* command = find_command(word)) return *command;
+  if (const std::string meant = suggested_command(word); !meant.empty()) {
+    throw Error(ErrorKind::usage, fmt::format("unknown command: '{}'", word),
+                fmt::format("Did you mean `mlxk {}`? `mlxk help` lists the commands.", meant));
+  }
+  std::vector<std::string> names;
+  for (const Command* command : command_table()) {
+    if (!command->hidden) names.push_back(command->name);
+  }
+  throw Error(ErrorKind::usage, fmt::format("unknown command: '{}' (choose from {})", word, fmt::join(names, ", ")));
+}
+
 CommandLine parse_command_line(const std::vector<std::string>& words) {
   CommandLine line;
   size_t i = 0;
@@ -159,19 +191,11 @@ CommandLine parse_command_line(const std::vector<std::string>& words) {
     } else if (word == "--json") {
       line.json = true;
     } else {
-      throw Error(ErrorKind::usage, fmt::format("unrecognized argument: {}", words[i]));
+      unknown_option(words[i], {"--help", "--version", "--json"});
     }
   }
   if (i == words.size() || line.help || line.version) return line;
-  line.command = find_command(words[i]);
-  if (!line.command) {
-    std::vector<std::string> names;
-    for (const Command* command : command_table()) {
-      if (!command->hidden) names.push_back(command->name);
-    }
-    throw Error(ErrorKind::usage,
-                fmt::format("unknown command: '{}' (choose from {})", words[i], fmt::join(names, ", ")));
-  }
+  line.command = &known_command(words[i]);
   line.args =
       parse_command(*line.command, {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, line.help);
   if (line.json) line.args.given.emplace("--json", std::vector<std::string>{""});

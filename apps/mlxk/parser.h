@@ -20,4 +20,7 @@ struct CommandLine {
 /// prefixes of long options, `--` ends the options. Throws usage; the message names the argument.
 CommandLine parse_command_line(const std::vector<std::string>& words);
 
+/// The command of that name or alias; throws usage, with what may be meant, where there is none.
+const Command& known_command(const std::string& word);
+
 }  // namespace mlxk

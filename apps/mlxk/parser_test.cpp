@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 #include <set>
 
 #include "base/error.h"
 #include "help.h"
+#include "table.h"
 
 namespace mlxk {
 namespace {
@@ -81,6 +83,38 @@ TEST(Parser, NamesWhatIsMissingOrTooMuch) {
   EXPECT_TRUE(parse({"run", "--help"}).help);
 }
 
+std::string hint_of(const Words& words) {
+  try {
+    parse(words);
+  } catch (const Error& error) {
+    return error.hint();
+  }
+  return "accepted";
+}
+
+TEST(Parser, SaysThatAValueIsMissing) {
+  EXPECT_EQ(refusal({"run", "m", "hi", "--temperature"}), "argument --temperature: needs a value, T");
+  EXPECT_EQ(refusal({"run", "m", "--temperature", "--json"}), "argument --temperature: needs a value, T");
+  EXPECT_EQ(refusal({"run", "m", "--audio"}), "argument --audio: needs a value, FILE");
+}
+
+TEST(Parser, SuggestsWhatWasMeant) {
+  for (const auto& [word, command] : std::map<std::string, std::string>{{"lst", "list"},
+                                                                        {"ls", "list"},
+                                                                        {"sarch", "search"},
+                                                                        {"serv", "serve"},
+                                                                        {"delete", "rm"},
+                                                                        {"helth", "health"},
+                                                                        {"quantize", "convert"},
+                                                                        {"chat", "run"}}) {
+    EXPECT_EQ(hint_of({word}), "Did you mean `mlxk " + command + "`? `mlxk help` lists the commands.") << word;
+  }
+  EXPECT_EQ(hint_of({"run", "m", "--temprature", "1"}), "Did you mean --temperature?");
+  EXPECT_EQ(hint_of({"--vesion"}), "Did you mean --version?");
+  EXPECT_EQ(hint_of({"run", "m", "--wholly-unlike-any"}), "");
+  EXPECT_EQ(hint_of({"frobnicate"}), "");
+}
+
 TEST(Parser, TakesAVariableForAnAbsentOption) {
   setenv("MLXK2_VISION_CHUNK_SIZE", "3", 1);
   EXPECT_EQ(parse({"run", "m"}).args.integer("--chunk"), 3);
@@ -102,6 +136,26 @@ TEST(CommandTable, HasDistinctNamesAndOptions) {
       EXPECT_EQ(option.metavar.empty(), option.kind == OptionKind::flag) << option.name;
     }
   }
+}
+
+TEST(Help, IsNoWiderThanATerminalOfAHundredColumns) {
+  for (const Command* command : command_table()) {
+    const std::string text = help_text(command);
+    for (size_t at = 0; at < text.size();) {
+      const size_t end = std::min(text.find('\n', at), text.size());
+      EXPECT_LE(text_width(text.substr(at, end - at)), 100u) << text.substr(at, end - at);
+      at = end + 1;
+    }
+  }
+}
+
+TEST(Help, ManualHasItsSections) {
+  const std::string page = man_page();
+  for (const char* heading :
+       {"NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES"}) {
+    EXPECT_NE(page.find(std::string(".SH ") + heading + "\n"), std::string::npos) << heading;
+  }
+  EXPECT_GT(page.find(".B HF_TOKEN"), page.find(".SH ENVIRONMENT")) << "a variable is no option";
 }
 
 TEST(Help, CompletionsAndManualNameEveryOption) {

@@ -51,6 +51,11 @@ void check_text(std::string_view text, std::string_view place) {
                                               static_cast<unsigned char>(text[where]), where));
 }
 
+std::string misplaced_prompt_hint(std::string_view word) {
+  const bool file = word.find_first_of("/.") != word.npos && word.find(' ') == word.npos;
+  return file ? "" : "--image and --audio take every word after them: put the prompt before them, or use --prompt TEXT";
+}
+
 std::optional<std::string> read_prompt(const std::optional<std::string>& prompt_option,
                                        const std::vector<std::string>& words, std::istream& input) {
   const bool pipe = prompt_option == "-" || std::find(words.begin(), words.end(), "-") != words.end();

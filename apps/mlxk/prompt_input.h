@@ -14,6 +14,10 @@ namespace mlxk {
 std::optional<std::string> read_prompt(const std::optional<std::string>& prompt_option,
                                        const std::vector<std::string>& words, std::istream& input);
 
+/// The hint for a file of --image or --audio that is not there: where a prompt goes, if `word` looks like one; else
+/// empty.
+std::string misplaced_prompt_hint(std::string_view word);
+
 /// Throws invalid naming `place` and the offset unless `text` is UTF-8 without NUL.
 void check_text(std::string_view text, std::string_view place);
 

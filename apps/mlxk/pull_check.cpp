@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "hub/cache.h"
 #include "hub/snapshot_writer.h"
@@ -24,12 +25,23 @@ uint64_t weight_bytes(const PullPlan& plan) {
   return bytes;
 }
 
-size_t count_missing(const CachedRepo& repo, const std::string& commit) {
-  const auto files = recorded_tree(repo.path, commit);
-  return static_cast<size_t>(std::count_if(files.begin(), files.end(), [&](const HubFile& file) {
+/// How the files of a snapshot differ from its recorded listing; nothing where there is none.
+struct Difference {
+  size_t missing = 0, wrong_size = 0;
+};
+
+Difference difference_of(const CachedRepo& repo, const std::string& commit) {
+  Difference difference;
+  for (const auto& file : recorded_tree(repo.path, commit)) {
     std::error_code error;
-    return !fs::exists(repo.path / "snapshots" / commit / file.path, error);
-  }));
+    const uint64_t size = fs::file_size(repo.path / "snapshots" / commit / file.path, error);
+    if (error) {
+      ++difference.missing;
+    } else if (size != file.size) {
+      ++difference.wrong_size;
+    }
+  }
+  return difference;
 }
 
 }  // namespace
@@ -49,13 +61,15 @@ CachedState look_up(const std::string& name, const std::string& revision, const 
   }
   if (!state.present) return state;
   if (state.commit.empty()) {
-    state.reason = "No snapshots found";
+    state.reason = "a download was interrupted";
+    state.partial = true;
     return state;
   }
   const ModelInfo info = probe_model({name, repo.path / "snapshots" / state.commit, state.commit, true});
-  const size_t missing = info.healthy ? count_missing(repo, state.commit) : 0;
+  const auto [missing, wrong_size] = difference_of(repo, state.commit);
   state.whole = info.healthy && missing == 0;
-  state.reason = missing == 0 ? info.health_reason : fmt::format("{} of its files are missing", missing);
+  state.partial = missing > 0 && wrong_size == 0;
+  state.reason = state.partial ? fmt::format("{} missing", counted(missing, "file")) : info.health_reason;
   return state;
 }
 
@@ -90,8 +104,8 @@ std::string dry_run_text(const PullPlan& plan) {
   const Machine machine = this_machine();
   const uint64_t weights = weight_bytes(plan);
   std::string text = render_table({"File", "Size", "Cached"}, rows);
-  text += fmt::format("Total: {} files, {}; {} to download\n", plan.files.size(), human_size(plan.total_bytes),
-                      human_size(plan.missing_bytes));
+  text += fmt::format("Total: {}, {}; {} to download\n", counted(plan.files.size(), "file"),
+                      human_size(plan.total_bytes), human_size(plan.missing_bytes));
   text += fmt::format("Disk: {} ({})\n", plan.fits_disk() ? "fits" : "does not fit",
                       plan.free_bytes == 0 ? "free space unknown" : human_size(plan.free_bytes) + " free");
   text += fmt::format(

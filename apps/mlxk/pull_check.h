@@ -11,6 +11,7 @@ namespace mlxk {
 struct CachedState {
   bool present = false;  // something of it, at the revision asked for
   bool whole = false;    // healthy, and no file of a recorded listing is missing
+  bool partial = false;  // it only lacks files: a pull was interrupted, or was of a part
   std::string reason;    // why it is not whole
   std::string commit;    // of the snapshot; empty: none
 };

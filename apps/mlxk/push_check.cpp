@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/side_file.h"
 
 namespace mlxk {
 
@@ -23,17 +24,19 @@ struct File {
 
 std::vector<File> files_of(const fs::path& folder) {
   std::vector<File> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+  for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {
+    check_nesting(it);
     std::error_code error;
-    if (!entry.is_regular_file(error)) continue;
-    files.push_back({entry.path().lexically_relative(folder).generic_string(), entry.path().filename().string(),
-                     entry.file_size(error)});
+    if (!it->is_regular_file(error)) continue;
+    files.push_back(
+        {it->path().lexically_relative(folder).generic_string(), it->path().filename().string(), it->file_size(error)});
   }
   std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.path < b.path; });
   return files;
 }
 
 bool is_weights(const File& file) {
+  if (is_side_file(file.name)) return false;
   return file.name.ends_with(".safetensors") || file.name.ends_with(".gguf") || file.name == "pytorch_model.bin";
 }
 
@@ -113,8 +116,9 @@ class Check {
 
   Json check_index() {
     Json missing = Json::array();
-    const auto index = std::find_if(files_.begin(), files_.end(),
-                                    [](const File& file) { return file.name.ends_with(".safetensors.index.json"); });
+    const auto index = std::find_if(files_.begin(), files_.end(), [](const File& file) {
+      return file.name.ends_with(".safetensors.index.json") && !is_side_file(file.name);
+    });
     if (index == files_.end()) return {{"has_index", false}, {"missing", missing}};
     std::set<std::string> shards;
     try {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "chat/reasoning.h"
 #include "interrupt.h"
 
@@ -47,8 +48,13 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   const ChatTemplate* chat_template = options.use_template ? model.chat_template() : nullptr;
   // A lone prompt to a model without template goes in as it stands, as text to be continued.
   const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty();
-  Prompt prompt = raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer)
-                      : chat_prompt(messages, chat_template, {}, *tokenizer);
+  const int64_t context = model.info().context_length;
+  const size_t most = context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit;
+  const StopScope scope([] {
+    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
+  });
+  Prompt prompt = raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer, most)
+                      : chat_prompt(messages, chat_template, {}, *tokenizer, most);
   if (prompt.ids.empty()) {
     throw Error(ErrorKind::invalid,
                 raw ? "the prompt has no tokens" : "the prompt has no tokens: the model's chat template writes nothing",

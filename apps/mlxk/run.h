@@ -13,7 +13,7 @@ namespace mlxk {
 
 /// What `mlxk run` was asked to do.
 struct RunOptions {
-  std::string model;
+  std::string model;                  // a spec for resolve_model
   std::optional<std::string> prompt;  // absent: interactive chat
   std::string system;
   std::vector<std::string> stops;
@@ -23,7 +23,7 @@ struct RunOptions {
   bool show_reasoning = true;
   bool stream = true;
   bool verbose = false;
-  TextModelOptions text;
+  LoadOptions text;
   std::string draft;  // the draft model's name or folder; empty: none
   RequestFacts facts;
 };

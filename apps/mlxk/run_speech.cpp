@@ -17,6 +17,7 @@
 #include "json/api.h"
 #include "markdown.h"
 #include "media/audio.h"
+#include "model_argument.h"
 #include "output.h"
 #include "progress_line.h"
 #include "serving/admission.h"
@@ -40,7 +41,7 @@ struct Loaded {
 };
 
 ModelInfo admitted(const SpeechRun& run) {
-  ModelInfo info = probe_model(resolve_model(run.model));
+  ModelInfo info = probe_model(resolve_model(runnable_argument(run.model)));
   const Decision decision = admit(info, this_machine(), {.has_audio = true});
   if (decision.route != Route::speech) {
     throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a speech model", info.ref.name));
@@ -56,7 +57,7 @@ Loaded load(const fs::path& model) {
   const auto start = Clock::now();
   Loaded loaded;
   loaded.worker = std::make_unique<Worker>(open_engine);
-  loaded.handle = loaded.worker->load_speech(model);
+  loaded.handle = loaded.worker->load(ModelKind::speech, model);
   loaded.vocabulary = SpeechVocabulary::load(model, loaded.handle->facts().vocab_size);
   loaded.seconds = seconds_since(start);
   return loaded;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "prompt_input.h"
 #include "run_speech.h"
 #include "speech/languages.h"
 
@@ -35,8 +36,7 @@ void check_files(const SpeechRun& run) {
     } else {
       std::error_code error;
       if (!fs::is_regular_file(file, error)) {
-        throw Error(ErrorKind::io, fmt::format("Audio file not found: {}", file),
-                    "a prompt stands before the files, or behind --prompt");
+        throw Error(ErrorKind::io, fmt::format("Audio file not found: {}", file), misplaced_prompt_hint(file));
       }
       if (fs::file_size(file, error) > run.limit) {
         throw Error(ErrorKind::invalid, fmt::format("Audio file too large (>{}MB): {}", run.limit >> 20, file),
@@ -78,10 +78,11 @@ std::vector<Option> speech_options() {
        .kind = Kind::text,
        .metavar = "NAME",
        .help = "of a transcript: text, json, verbose_json, srt, vtt, tsv, lrc",
-       .default_value = "text"},
-      {"--word-timestamps", Kind::flag, "", "times of words, in verbose_json"},
-      {"--output", Kind::text, "DIR", "write each recording's transcript to a file there"},
-      {"--language", Kind::text, "CODE", "language of the audio; by default it is detected"},
+       .default_value = "text",
+       .choices = {"text", "json", "verbose_json", "srt", "vtt", "tsv", "lrc"}},
+      {"--word-timestamps", Kind::flag, "", "word timestamps, in verbose_json"},
+      {"--output", Kind::text, "DIR", "write each recording's transcript to a file in DIR"},
+      {"--language", Kind::text, "CODE", "language of the audio; default: detected"},
       {.name = "--translate",
        .kind = Kind::optional,
        .metavar = "LANG",
@@ -90,36 +91,36 @@ std::vector<Option> speech_options() {
       {.name = "--hotwords",
        .kind = Kind::text,
        .metavar = "WORDS",
-       .help = "names and terms that may be heard",
+       .help = "names and terms that may occur",
        .whole = true},
-      {"--carry-initial-prompt", Kind::flag, "", "the prompt stands before every window, not only the first"},
+      {"--carry-initial-prompt", Kind::flag, "", "put the prompt before every window, not only the first"},
       {.name = "--hallucination-silence-threshold",
        .kind = Kind::number,
        .metavar = "S",
-       .help = "skip silence longer than S seconds around doubtful words, and decode again behind it",
+       .help = "skip silence longer than S seconds around doubtful words, and decode again after it",
        .min = 0,
        .max = 30,
        .whole = true},
       {.name = "--beam-size",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "beam search; 0 takes the likeliest token",
+       .help = "beams of a beam search; 0: greedy",
        .default_value = "0",
        .min = 0,
        .max = 64},
       {.name = "--best-of",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "texts drawn where the temperature is not 0",
+       .help = "candidates sampled above temperature 0",
        .default_value = "1",
        .min = 1,
        .max = 64},
       {.name = "--clip-timestamps",
        .kind = Kind::text,
        .metavar = "LIST",
-       .help = "seconds START,END,…: only these parts",
+       .help = "only these parts, in seconds: START,END,…",
        .whole = true},
-      {"--vad", Kind::flag, "", "leave out what is no voice before it is decoded: long pauses cost no time"},
+      {"--vad", Kind::flag, "", "skip what is not speech before decoding: long pauses cost no time"},
       audio_limit_option(true),
   };
 }

@@ -5,11 +5,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <filesystem>
+#include <optional>
 #include <thread>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "engine/open.h"
@@ -22,8 +27,9 @@ namespace mlxk {
 
 namespace {
 
-constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102;  // what threads post, beside signals
+constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102, kTakenApart = 103;  // what threads post, beside signals
 constexpr std::chrono::hours kLong{1};
+constexpr std::chrono::seconds kTakingApart{10};
 constexpr std::chrono::milliseconds kSamePress{100};  // timeout(1) signals the process and its group: one wish
 
 /// A connection is a descriptor; the soft limit is often 1024.
@@ -70,6 +76,7 @@ ServerOptions server_options(const ServeOptions& options) {
   ServerOptions made;
   made.default_max_tokens = options.max_tokens;
   const char* inline_reasoning = std::getenv("MLXK2_INLINE_REASONING");
+  made.generic_tools = options.generic_tools;
   made.inline_reasoning = inline_reasoning && std::string_view(inline_reasoning) == "1";
   made.transcription_threads = options.transcriptions;
   made.max_recordings = options.max_recordings;
@@ -118,6 +125,29 @@ class Preload {
   std::exception_ptr failure_;
 };
 
+/// Throws io for a folder that is of no use, which a request would notice too late.
+void check_folders(const ServeOptions& options) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path temporary = fs::temp_directory_path(error);
+  std::string file = (temporary / "mlxk-XXXXXX").string();
+  const int descriptor = error ? -1 : mkstemp(file.data());
+  if (descriptor < 0) {
+    const char* named = std::getenv("TMPDIR");
+    throw Error(ErrorKind::io,
+                fmt::format("the folder for temporary files, {}, cannot be used: {}", named ? named : "/tmp",
+                            error ? error.message() : std::strerror(errno)),
+                "set TMPDIR to a folder that can be written to");
+  }
+  close(descriptor);
+  unlink(file.c_str());
+  const fs::path& cache = options.pool.text.prefix_cache_dir;
+  if (cache.empty()) return;
+  fs::create_directories(cache, error);
+  if (!error && !fs::is_directory(cache, error) && !error) error = std::make_error_code(std::errc::not_a_directory);
+  if (error) throw Error(ErrorKind::io, fmt::format("--prefix-cache-dir {}: {}", cache.string(), error.message()));
+}
+
 void reload_keys(const ServeOptions& options, AccessGuard& guard) {
   try {
     KeyRing keys = read_keys_for(options);
@@ -134,9 +164,33 @@ void reload_keys(const ServeOptions& options, AccessGuard& guard) {
   std::_Exit(128 + signal);
 }
 
+/// While it lives the process ends at the next signal, or when the server is not taken apart in time: a thread that
+/// does not come back holds up nothing.
+class LastSeconds {
+ public:
+  LastSeconds(const ServeOptions& options, SignalPipe& signals)
+      : signals_(signals), thread_([&options, &signals] {
+          const int note = signals.next(kTakingApart);
+          if (note == SIGINT || note == SIGTERM) leave_at_once(options, note);
+          if (note == kTakenApart) return;
+          log::warn("Leaving: something still runs");
+          std::_Exit(0);
+        }) {}
+  ~LastSeconds() {
+    signals_.post(kTakenApart);
+    thread_.join();
+  }
+  LastSeconds(const LastSeconds&) = delete;
+  LastSeconds& operator=(const LastSeconds&) = delete;
+
+ private:
+  SignalPipe& signals_;
+  std::thread thread_;
+};
+
 /// Refuses what is new and waits for what runs.
 void drain(const ServeOptions& options, Server& server, HttpServer& http, SignalPipe& signals) {
-  log::info(fmt::format("Shutting down: waiting for {} answers (again to leave at once)", http.active()));
+  log::info(fmt::format("Shutting down: waiting for {} (again to stop at once)", counted(http.active(), "answer")));
   server.drain();
   bool complete = false;
   std::thread waiting([&] {
@@ -150,16 +204,18 @@ void drain(const ServeOptions& options, Server& server, HttpServer& http, Signal
     if (again && std::chrono::steady_clock::now() - began > kSamePress) leave_at_once(options, note);
   }
   waiting.join();
-  if (!complete) log::warn(fmt::format("{} answers were not complete in time", http.active()));
+  if (!complete) log::warn(fmt::format("{} not complete in time", counted(http.active(), "answer")));
 }
 
 }  // namespace
 
 int serve(const ServeOptions& options, const std::function<void(const std::string&, int)>& started) {
+  check_folders(options);
   raise_descriptor_limit();
   AccessGuard guard(options.access, read_keys_for(options));
   const ModelNames known(options.pool.pinned);  // an unknown model is told before the engine starts
   SignalPipe signals;
+  std::optional<LastSeconds> last;  // outlives what is taken apart
   Worker worker(open_engine, options.limits);
   ModelPool pool(worker, options.pool);
   Server server(worker, pool, guard, server_options(options));
@@ -173,6 +229,7 @@ int serve(const ServeOptions& options, const std::function<void(const std::strin
     if (note == kNotLoaded) preload.rethrow();
     if (note != SIGINT && note != SIGTERM) continue;
     drain(options, server, http, signals);
+    last.emplace(options, signals);
     pool.stop();
     log::info("Server stopped");
     return 0;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "config_file.h"
 #include "hub/resolve.h"
+#include "model_argument.h"
 #include "policy/policy.h"
 #include "run_speech.h"
 #include "speculation_options.h"
@@ -89,8 +90,8 @@ TransportOptions read_transport(const Args& args) {
   return transport;
 }
 
-TextModelOptions read_model_options(const Args& args, const Machine& machine) {
-  TextModelOptions text;
+LoadOptions read_model_options(const Args& args, const Machine& machine) {
+  LoadOptions text;
   text.prefix_cache_bytes = args.has("--prefix-cache") ? parse_size("--prefix-cache", args.text("--prefix-cache"))
                                                        : default_prefix_bytes(machine);
   text.prefix_cache_dir = args.text("--prefix-cache-dir");
@@ -109,7 +110,7 @@ std::vector<Option> serve_options() {
       {.name = "--model",
        .kind = Kind::text,
        .metavar = "MODEL",
-       .help = "load this one at once and keep it; may be a folder",
+       .help = "load this model at startup and keep it; may be a folder or a .gguf file",
        .env = "MLXK2_PRELOAD_MODEL"},
       {.name = "--host",
        .kind = Kind::text,
@@ -131,36 +132,37 @@ std::vector<Option> serve_options() {
       {.name = "--max-tokens",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "tokens of an answer where the request says nothing; by default half of the model's context",
+       .help = "default limit of an answer's tokens; default: half of the model's context",
        .env = "MLXK2_MAX_TOKENS",
        .min = 1,
        .max = kInfinity},
       {.name = "--api-key-file",
        .kind = Kind::text,
        .metavar = "FILE",
-       .help = "keys that clients must have: lines of key, name:key or name:key:scopes (inference,admin)",
+       .help = "file of API keys: lines of key, name:key or name:key:scopes (inference,admin)",
        .env = "MLXK_API_KEY_FILE",
        .whole = true},
-      {.name = "--allow-unauthenticated", .help = "listen beyond this machine without keys"},
+      {.name = "--allow-unauthenticated", .help = "allow other addresses without API keys"},
       {.name = "--allowed-host",
        .kind = Kind::repeated,
        .metavar = "NAME",
-       .help = "a name that clients may call this server by; *: any. Addresses and localhost always may"},
+       .help = "a host name that clients may use for this server; *: any. Addresses and localhost are always allowed"},
       {.name = "--cors-origin",
        .kind = Kind::repeated,
        .metavar = "ORIGIN",
-       .help = "web pages of this origin (https://example.org) may ask; none by default"},
+       .help = "allow requests from web pages of this origin (https://example.org); default: none"},
+      {.name = "--no-generic-tools", .help = "refuse tools where the model's chat template does not support them"},
       {.name = "--max-running",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "requests that a model answers at once",
+       .help = "requests that a model answers at the same time",
        .default_value = "64",
        .min = 1,
        .max = 4096},
       {.name = "--max-waiting",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "requests that wait; more are answered 429",
+       .help = "requests that may wait; more get 429",
        .default_value = "512",
        .min = 0,
        .max = 1e6},
@@ -168,33 +170,33 @@ std::vector<Option> serve_options() {
       {.name = "--max-transcriptions",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "recordings that are transcribed at once",
+       .help = "recordings transcribed at the same time",
        .default_value = "4",
        .min = 1,
        .max = 256},
       {.name = "--max-recordings",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "recordings that wait for that; more are answered 429",
+       .help = "recordings that may wait; more get 429",
        .default_value = "32",
        .min = 0,
        .max = 1e6},
       {.name = "--kv-memory",
        .kind = Kind::text,
        .metavar = "SIZE",
-       .help = "memory for keys and values of running requests (4G); by default a quarter of the machine's"},
+       .help = "memory for keys and values of running requests (4G); default: a quarter of the machine's"},
       {.name = "--prefix-cache",
        .kind = Kind::text,
        .metavar = "SIZE",
-       .help = "memory for beginnings of prompts that come again, a model; by default a sixteenth of the machine's, at "
-               "most 2G; 0: none"},
-      {.name = "--prefix-cache-dir", .kind = Kind::text, .metavar = "DIR", .help = "keep them in this folder, too"},
+       .help = "memory per model for reusable prompt prefixes; default: a sixteenth of the machine's, at most 2G; "
+               "0: none"},
+      {.name = "--prefix-cache-dir", .kind = Kind::text, .metavar = "DIR", .help = "also keep them in this folder"},
       {.name = "--prefix-cache-disk",
        .kind = Kind::text,
        .metavar = "SIZE",
-       .help = "most bytes in that folder",
+       .help = "size limit of that folder",
        .default_value = "8G"},
-      seconds("--idle-timeout", "free a model that nobody used for so long; 0: never", "0"),
+      seconds("--idle-timeout", "unload a model that was unused for this long; 0: never", "0"),
       {.name = "--max-models",
        .kind = Kind::integer,
        .metavar = "N",
@@ -202,12 +204,12 @@ std::vector<Option> serve_options() {
        .default_value = "0",
        .min = 0,
        .max = 1000},
-      seconds("--drain-timeout", "after SIGTERM or Ctrl-C, wait so long for answers under way", "30"),
-      seconds("--room-timeout", "a request waits so long for the room of a model that others use", "60"),
-      seconds("--header-timeout", "for a request's head", "10"),
-      seconds("--body-timeout", "for a request's body", "300"),
-      seconds("--write-timeout", "for a client that takes nothing of its answer", "30"),
-      seconds("--keep-alive-timeout", "for a connection without a request", "60"),
+      seconds("--drain-timeout", "after SIGTERM or Ctrl-C, longest wait for answers in progress", "30"),
+      seconds("--room-timeout", "longest wait of a request for memory that a model in use takes", "60"),
+      seconds("--header-timeout", "longest wait for a request's head", "10"),
+      seconds("--body-timeout", "longest wait for a request's body", "300"),
+      seconds("--write-timeout", "longest wait for a client that does not read its answer", "30"),
+      seconds("--keep-alive-timeout", "longest time a connection may be idle", "60"),
       {.name = "--max-connections",
        .kind = Kind::integer,
        .metavar = "N",
@@ -221,13 +223,14 @@ std::vector<Option> serve_options() {
        .metavar = "LEVEL",
        .help = "debug, info, warning, error or off",
        .default_value = "info",
-       .env = "MLXK2_LOG_LEVEL"},
+       .env = "MLXK2_LOG_LEVEL",
+       .choices = {"debug", "info", "warning", "error", "off"}},
       {.name = "--log-json", .help = "log lines are JSON objects", .env = "MLXK2_LOG_JSON"},
       {.name = "--verbose", .help = "the same as --log-level debug"},
       {.name = "--config",
        .kind = Kind::text,
        .metavar = "FILE",
-       .help = "TOML file of these options (port = 8000); flags and variables go before it",
+       .help = "TOML file of these options (port = 8000); flags and variables take precedence",
        .env = "MLXK_CONFIG",
        .in_file = false},
       {.name = "--chunk",
@@ -236,13 +239,13 @@ std::vector<Option> serve_options() {
        .help = "images per call",
        .default_value = "1",
        .env = "MLXK2_VISION_CHUNK_SIZE"},
-      {.name = "--reload", .help = "accepted, without effect", .env = "MLXK2_RELOAD"},
+      {.name = "--reload", .help = "accepted; has no effect", .env = "MLXK2_RELOAD"},
       {.name = "--install-service",
-       .help = "write a systemd or launchd service with these options, and how to start it",
+       .help = "write a systemd or launchd service with these options, and print how to start it",
        .in_file = false},
       {.name = "--uninstall-service", .help = "remove that service", .in_file = false},
-      {.name = "--user", .help = "the service of this user (the default)", .in_file = false},
-      {.name = "--system", .help = "the service of the system", .in_file = false},
+      {.name = "--user", .help = "a service of this user (the default)", .in_file = false},
+      {.name = "--system", .help = "a service of the system", .in_file = false},
       {.name = "--json", .help = "print one JSON document on stdout when the server starts", .in_file = false},
   };
   const auto behind =
@@ -286,7 +289,7 @@ ServeOptions read_serve_options(Args& args) {
   const Machine machine = this_machine();
   ServeOptions options;
   options.transport = read_transport(args);
-  options.pool.pinned = args.text("--model");
+  options.pool.pinned = runnable_argument(args.text("--model"));
   options.pool.idle_timeout = duration(args, "--idle-timeout");
   options.pool.max_models = static_cast<size_t>(args.integer("--max-models"));
   options.pool.room_wait = duration(args, "--room-timeout");
@@ -304,6 +307,7 @@ ServeOptions read_serve_options(Args& args) {
   options.key_file = args.text("--api-key-file");
   options.allow_unauthenticated = args.has("--allow-unauthenticated");
   if (args.has("--max-tokens")) options.max_tokens = args.integer("--max-tokens");
+  options.generic_tools = !args.has("--no-generic-tools");
   options.audio_limit = read_audio_limit(args);
   options.transcriptions = static_cast<int>(args.integer("--max-transcriptions"));
   options.max_recordings = static_cast<size_t>(args.integer("--max-recordings"));

@@ -20,6 +20,7 @@ struct ServeOptions {
   std::string key_file;
   bool allow_unauthenticated = false;
   int64_t max_tokens = 0;     // 0: by the model's context
+  bool generic_tools = true;  // false: --no-generic-tools
   uint64_t audio_limit = 0;   // bytes of a recording
   int transcriptions = 0;     // at once
   size_t max_recordings = 0;  // that wait for that

@@ -90,8 +90,11 @@ std::string systemd_unit(const Service& service) {
       "RestrictRealtime=yes\n"
       "RestrictSUIDSGID=yes\n"
       "LockPersonality=yes\n"
-      "SystemCallArchitectures=native\n";
-  if (service.system) {  // a user's manager has no capabilities to drop: with these its unit would not start
+      "SystemCallArchitectures=native\n"
+      "SystemCallFilter=@system-service\n"
+      "SystemCallErrorNumber=EPERM\n"
+      "MemoryMax=90%\n";  // of the machine: what outgrows that ends here, and not somewhere else
+  if (service.system) {   // a user's manager has no capabilities to drop: with these its unit would not start
     unit +=
         "ProtectHome=read-only\n"
         "PrivateTmp=yes\n"
@@ -102,6 +105,7 @@ std::string systemd_unit(const Service& service) {
         "ProtectClock=yes\n"
         "CapabilityBoundingSet=\n"
         "AmbientCapabilities=\n";
+    if (std::string_view(MLXK_BACKEND) == "cpu") unit += "PrivateDevices=yes\n";  // a GPU is a device
   }
   return unit + fmt::format("\n[Install]\nWantedBy={}\n", service.system ? "multi-user.target" : "default.target");
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model_argument.h"
 
 namespace mlxk {
 
@@ -11,24 +12,25 @@ std::vector<Option> speculation_options() {
       {.name = "--prompt-lookup",
        .kind = OptionKind::text,
        .metavar = "on|off|auto",
-       .help = "guess tokens by what the text said before; the answers stay the same",
-       .default_value = "auto"},
+       .help = "guess tokens from the text so far; answers stay the same",
+       .default_value = "auto",
+       .choices = {"on", "off", "auto"}},
       {.name = "--draft-model",
        .kind = OptionKind::text,
        .metavar = "MODEL",
        .help =
-           "a smaller model of the same vocabulary that guesses tokens where that gains; the answers stay the same"},
+           "a smaller model with the same vocabulary that guesses tokens where that is faster; answers stay the same"},
       {.name = "--draft-tokens",
        .kind = OptionKind::integer,
        .metavar = "N",
-       .help = "that it guesses at a time, at most",
+       .help = "most tokens it guesses at a time",
        .default_value = "4",
        .min = 1,
        .max = 16},
   };
 }
 
-std::string read_speculation(const Args& args, TextModelOptions& text) {
+std::string read_speculation(const Args& args, LoadOptions& text) {
   const std::string lookup = args.text("--prompt-lookup");
   if (lookup != "on" && lookup != "off" && lookup != "auto") {
     throw Error(ErrorKind::usage, fmt::format("argument --prompt-lookup: one of on, off, auto; got '{}'", lookup));
@@ -43,7 +45,7 @@ std::string read_speculation(const Args& args, TextModelOptions& text) {
     throw Error(ErrorKind::usage, "argument --draft-model: must not be empty");
   }
   text.draft_tokens = static_cast<int>(args.integer("--draft-tokens"));
-  return args.text("--draft-model");
+  return runnable_argument(args.text("--draft-model"));
 }
 
 }  // namespace mlxk

@@ -12,6 +12,6 @@ namespace mlxk {
 std::vector<Option> speculation_options();
 
 /// What they say, into `text`; returns the draft model's name or folder, empty for none. Throws usage.
-std::string read_speculation(const Args& args, TextModelOptions& text);
+std::string read_speculation(const Args& args, LoadOptions& text);
 
 }  // namespace mlxk

@@ -11,7 +11,7 @@ Option threads_option() {
   return {.name = "--threads",
           .kind = OptionKind::integer,
           .metavar = "N",
-          .help = "threads of the CPU engine; by default the cores that the process may use",
+          .help = "threads of the CPU engine; default: the cores that the process may use",
           .env = "MLXK_THREADS",
           .min = 1,
           .max = kMaxThreads};

@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
   const auto number = [&](int i, int fallback) { return i < argc ? std::atoi(argv[i]) : fallback; };
   if (argc < 3) return 2;
   const std::string what = word(2, "");
-  TextModelOptions options;
+  LoadOptions options;
   options.prefix_cache_bytes = uint64_t{2} << 30;
   if (what == "prefix" && argc > 4) {
     options.prefix_cache_dir = argv[4];
@@ -134,7 +134,7 @@ int main(int argc, char** argv) {
   if (std::getenv("NO_PREFIX_CACHE")) options = {};
   Worker worker([] { return std::make_unique<MlxBackend>(); });
   if (what == "clients") {
-    const auto model = worker.load_text(argv[1], {}, options);
+    const auto model = worker.load(ModelKind::text, argv[1], {}, options);
     Load load(worker, model);
     const auto clients = static_cast<size_t>(number(3, 16));
     const int requests = number(4, 64), shortest = number(5, 100), longest = number(6, 500), answer = number(7, 128);
@@ -147,7 +147,7 @@ int main(int argc, char** argv) {
     load.wait_below(1);
     report(load, "clients", 0, load.sent());
   } else if (what == "beside") {
-    const auto model = worker.load_text(argv[1], {}, options);
+    const auto model = worker.load(ModelKind::text, argv[1], {}, options);
     Load load(worker, model);
     for (unsigned i = 0; i < 8; ++i) load.send(load.request(50, i, 400));
     load.wait_below(9);
@@ -160,7 +160,7 @@ int main(int argc, char** argv) {
     const int length = number(3, 2000);
     std::vector<double> times;
     for (int round = 0; round < (argc > 4 ? 2 : 1); ++round) {
-      const auto model = worker.load_text(argv[1], {}, options);
+      const auto model = worker.load(ModelKind::text, argv[1], {}, options);
       Load load(worker, model);
       if (round == 0) {
         load.send(load.request(500, 7, 4));  // warms up

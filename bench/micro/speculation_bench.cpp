@@ -128,7 +128,7 @@ int main(int argc, char** argv) {
   const int draft_tokens = std::stoi(word("DRAFT_TOKENS", "4"));
   const int64_t burst = std::stoi(word("BURST", "32")), rest = std::stoi(word("REST_MS", "20"));
   const float temperature = std::stof(word("TEMPERATURE", "0"));
-  const std::map<std::string, TextModelOptions> known{
+  const std::map<std::string, LoadOptions> known{
       {"off", {}},
       {"again", {}},
       {"on", {.prompt_lookup = PromptLookup::on}},
@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
   std::vector<Setting> settings;
   std::istringstream list(names);
   for (std::string name; std::getline(list, name, ',');)
-    settings.push_back({name, backend.load_text(argv[1], known.at(name), {})});
+    settings.push_back({name, load_text(backend, argv[1], known.at(name))});
   const int rounds = argc > 5 ? std::atoi(argv[5]) : 3;
   const auto middle = [](std::vector<double>& all, double share) {
     std::sort(all.begin(), all.end());

@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
   }
   const double start = now();
   Worker worker([] { return std::make_unique<MlxBackend>(); });
-  auto model = worker.load_speech(argv[1]);
+  auto model = worker.load(ModelKind::speech, argv[1]);
   const auto vocabulary = SpeechVocabulary::load(argv[1], model->facts().vocab_size);
   std::printf("loaded in %.3f s\n", now() - start);
   TranscribeOptions options;

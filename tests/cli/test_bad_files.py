@@ -65,7 +65,7 @@ class BadFiles(ProgramTest):
         for config, words in ((b'{"model_type": ', "config.json contains invalid JSON"),
                               (b"", "config.json is empty or invalid"),
                               ({**CONFIG, "model_type": None}, "config.json missing model_type field"),
-                              ({**CONFIG, "model_type": "frobnitz"}, "'frobnitz' are not built in"),
+                              ({**CONFIG, "model_type": "frobnitz"}, "'frobnitz' of"),
                               ({**CONFIG, "hidden_size": -1}, "hidden_size must be a whole number in [1, 16777216], got -1"),
                               ({**CONFIG, "num_hidden_layers": 10**9}, "num_hidden_layers must be a whole number"),
                               ({**CONFIG, "rope_theta": float("inf")}, "rope_theta must be a number in (0, 1e+15], got inf")):

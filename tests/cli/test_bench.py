@@ -41,8 +41,8 @@ class Figures(ProgramTest):
         self.assertEqual(len(xml.etree.ElementTree.parse(plot).findall(".//{*}rect")), 1 + 2 * len(points))
 
     def test_refuses_lists_that_are_none_and_prompts_past_the_context(self):
-        for words, message in ((("--batch", "1,x"), "argument --batch: numbers in [1, 1024]"),
-                               (("--prompt", "0"), "argument --prompt: numbers in [1, "),
+        for words, message in ((("--batch", "1,x"), "argument --batch: must be numbers from 1 to 1024 separated by commas"),
+                               (("--prompt", "0"), "argument --prompt: must be numbers from 1 to "),
                                (("--prompt", "9999999"), "exceed the context of")):
             done = self.run_program("bench", MODEL, *words)
             self.assertNotEqual(done.returncode, 0)

@@ -96,17 +96,17 @@ class Refusals(ConvertTest):
     def test_flags(self):
         source = self.model()
         cases = [
-            ([], "Must specify conversion mode (--repair-index or --quantize N)"),
+            ([], "Must specify conversion mode (--repair-index or --quantize N; also --dequantize, --dtype TYPE, --repair)"),
             (["--quantize", "7"], "--quantize must be 2, 3, 4, 5, 6, or 8 (got 7)"),
             (["--quantize", "4x"], "--quantize must be 2, 3, 4, 5, 6, or 8 (got 4x)"),
             (["--quantize", "mixed_9"], "--quantize must be mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6 (got mixed_9)"),
             (["--quantize", "4", "--repair-index"], "--repair-index and --quantize are mutually exclusive"),
             (["--quantize", "4", "--dequantize"], "--quantize and --dequantize are mutually exclusive"),
             (["--dequantize", "--q-group-size", "32"], "--q-group-size needs --quantize BITS"),
-            (["--quantize", "4", "--q-group-size", "48"], "[convert] affine has groups of 64, 32, 128, got 48"),
-            (["--quantize", "8", "--q-mode", "mxfp4"], "[convert] mxfp4 has 4 bits, got 8"),
-            (["--quantize", "mixed_3_6", "--q-mode", "mxfp4"], "[convert] mixed_3_6 is affine, got mode mxfp4"),
-            (["--quantize", "4", "--dtype", "int8"], "[convert] dtype must be float16, bfloat16 or float32, got int8"),
+            (["--quantize", "4", "--q-group-size", "48"], "--q-group-size must be 32, 64 or 128 with --q-mode affine (got 48)"),
+            (["--quantize", "8", "--q-mode", "mxfp4"], "--quantize must be 4 with --q-mode mxfp4 (got 8)"),
+            (["--quantize", "mixed_3_6", "--q-mode", "mxfp4"], "--q-mode must be affine with --quantize mixed_3_6 (got mxfp4)"),
+            (["--quantize", "4", "--dtype", "int8"], "--dtype must be float16, bfloat16 or float32 (got int8)"),
         ]
         for flags, message in cases:
             with self.subTest(flags=flags):

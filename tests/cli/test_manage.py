@@ -69,13 +69,16 @@ class Rm(Cache):
         data = self.run_json("rm", "model-on", "--json")["data"]
         self.assertEqual(data["action"], "requires_confirmation")
         self.assertTrue(data["requires_confirmation"])
-        self.assertEqual(data["message"], "Would delete 'org/model-one' (matched from 'model-on')")
+        self.assertEqual(data["message"], "Would delete 'org/model-one' (matched from 'model-on'); to delete it, write the whole name")
+        self.assertIn("write the whole name", self.run_program("rm", "model-on", "--dry-run").stdout.decode())
         self.assertEqual(self.run_json("rm", "--force", "model-on", "--json", code=1)["error"]["type"], "ValidationError")
         self.assertTrue(os.path.exists(self.folder("org/model-one")))
 
     def test_force_takes_the_short_name_of_mlx_community(self):
         self.add_model("mlx-community/m")
-        self.assertEqual(self.run_json("rm", "m", "--json")["data"]["action"], "requires_confirmation")
+        data = self.run_json("rm", "m", "--json")["data"]
+        self.assertEqual(data["action"], "requires_confirmation")
+        self.assertTrue(data["message"].endswith("write the whole name or add --force"), data["message"])
         self.assertEqual(self.run_json("rm", "m", "-f", "--json")["data"]["action"], "deleted")
         self.assertFalse(os.path.exists(self.folder("mlx-community/m")))
 
@@ -166,7 +169,8 @@ class Doctor(Cache):
         self.assertIn("lots", checks["memory"]["message"])
         self.assertEqual(checks["workspaces"]["status"], "warning")
         self.assertEqual(checks["unused"]["message"], "5B in unfinished downloads and unused blobs")
-        self.assertIn("1 models", checks["cache"]["message"])
+        self.assertIn("1 model in ", checks["cache"]["message"])
+        self.assertEqual((checks["models"]["status"], checks["models"]["message"]), ("warning", "1 of 1 model unhealthy"))
 
     def test_a_cache_that_is_a_file_is_an_error(self):
         path = self.write("file", b"")

@@ -29,6 +29,12 @@ class Refusals(ProgramTest):
         self.assertEqual(self.refused("m", "--audio", "x.wav", "--prompt", "p"), "Audio file not found: x.wav")
         self.assertEqual(self.refused("m", "@x.txt"), "Prompt file not found: x.txt")
 
+    def test_a_prompt_among_the_files_is_told_where_to_go(self):
+        for option in ("--image", "--audio"):
+            done = self.run_program("run", "m", option, "describe it")
+            self.assertIn("put the prompt before them", done.stderr.decode())
+            self.assertEqual(self.run_program("run", "m", option, "nope.wav").stderr.count(b"\n"), 1)
+
     def test_large_and_many_files(self):
         image = self.write("big.jpg", b"\0" * (10 * 1024 * 1024 + 1))
         self.assertEqual(self.refused("m", "--prompt", "p", "--image", image), f"Image too large (>10MB): {image}")

@@ -1,17 +1,15 @@
 """`mlxk run` with a real model: MLXK_TEST_MODEL names a workspace (SmolLM2-135M-Instruct or better)."""
+import json
 import os
-import pty
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import termios
-import time
 import unittest
 
 import tiny_models
 from program import MODEL, PROGRAM, ProgramTest
+from terminal import Terminal
 
 if not os.path.isfile(os.path.join(MODEL, "config.json")):
     print("no model: MLXK_TEST_MODEL is not set")
@@ -87,22 +85,24 @@ class Answers(ProgramTest):
     def test_weights_that_are_cut_off_in_use_are_an_error(self):
         folder = os.path.join(self.home, "cut")
         shutil.copytree(MODEL, folder)
-        chat = subprocess.Popen([PROGRAM, "run", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, env=self.env)
-        self.assertIn(b"Starting interactive chat", chat.stdout.readline())  # the model is loaded
+        chat = Terminal([PROGRAM, "run", folder], {**self.env, "TERM": "xterm"}, self.home)
+        chat.read_until("You: ")  # the model is loaded
         os.truncate(os.path.join(folder, "model.safetensors"), 4096)
-        _, err = chat.communicate(QUESTION.encode() + b"\n", timeout=60)
-        self.assertIn("model.safetensors was shortened", err.decode())
-        self.assertGreaterEqual(chat.returncode, 0, "killed by a signal")
+        chat.send(QUESTION + "\r")
+        chat.read_until("model.safetensors was shortened")
+        chat.send("exit\r")
+        self.assertEqual(chat.wait(), 0, "killed by a signal")
 
-    def test_chat_over_a_pipe(self):
-        done = self.run_program("run", MODEL, *GREEDY, stdin=f"{QUESTION}\n/stats\n".encode())
-        self.assertEqual(done.returncode, 0, done.stderr)
-        text = done.stdout.decode()
-        self.assertIn("Starting interactive chat. Type 'exit' or 'quit' to end.\n\n", text)
-        self.assertIn("Paris", text)
-        self.assertIn("1 answers", text)
-        self.assertNotIn("\033", text)
+    def test_a_pipe_is_the_prompt(self):
+        done = self.run_program("run", MODEL, *GREEDY, stdin=f"{QUESTION}\n".encode())
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.stdout.decode(), self.answer(QUESTION))
+        self.assertEqual(self.run_json("run", MODEL, *GREEDY, "--json", stdin=QUESTION.encode())["data"]["prompt"], QUESTION)
+
+    def test_an_empty_pipe_is_no_prompt(self):
+        done = self.run_program("run", MODEL, *GREEDY)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn("there is no prompt", done.stderr.decode())
 
     def test_closed_pipe_ends_silently(self):
         reader, writer = os.pipe()
@@ -113,60 +113,9 @@ class Answers(ProgramTest):
         self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE, b""))
 
 
-class Terminal:
-    """The program on a pseudo terminal."""
-
-    def __init__(self, args, env, cwd):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(cwd)
-            os.execve(args[0], args, env)
-        self.text = ""
-
-    def read_until(self, word, seconds=120, start=0):
-        end = time.monotonic() + seconds
-        while word not in self.text[start:]:
-            if time.monotonic() > end:
-                raise AssertionError(f"no {word!r} in {self.text!r}")
-            if select.select([self.fd], [], [], 0.2)[0]:
-                try:
-                    piece = os.read(self.fd, 65536)
-                except OSError:
-                    piece = b""
-                if not piece:
-                    break
-                self.text += piece.decode("utf-8", "replace")
-        return self.text
-
-    def send(self, text):
-        """Types in the line editor: its prompt shows before it has taken the terminal over, and a key in between is lost."""
-        end = time.monotonic() + 60
-        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
-            if time.monotonic() > end:
-                raise AssertionError(f"no line editor: {self.text!r}")
-            time.sleep(0.01)
-        os.write(self.fd, text.encode())
-
-    def wait(self, seconds=60):
-        end = time.monotonic() + seconds
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
-            if time.monotonic() > end:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                raise AssertionError(f"did not end: {self.text!r}")
-            if select.select([self.fd], [], [], 0.1)[0]:
-                try:
-                    os.read(self.fd, 65536)
-                except OSError:
-                    time.sleep(0.1)
-
-
 class Chat(ProgramTest):
-    def start(self, *args):
-        terminal = Terminal([PROGRAM, "run", MODEL, "--temperature", "0", *args], {**self.env, "TERM": "xterm"}, self.home)
+    def start(self, *args, **env):
+        terminal = Terminal([PROGRAM, "run", MODEL, "--temperature", "0", *args], {**self.env, "TERM": "xterm", **env}, self.home)
         terminal.read_until("You: ")
         return terminal
 
@@ -191,11 +140,59 @@ class Chat(ProgramTest):
         terminal.send("exit\r")
         self.assertEqual(terminal.wait(), 0)
 
-    def test_interrupt_at_the_prompt_leaves(self):
-        terminal = self.start()
+    def ask(self, terminal, keys):
+        """Sends a message and waits for the next prompt."""
+        start = len(terminal.text)
+        terminal.send(keys)
+        terminal.read_until("Assistant: ", start=start)
+        terminal.read_until("You: ", start=terminal.text.index("Assistant: ", start))
+
+    def saved(self, terminal, name):
+        """The messages of the user, by /save."""
+        terminal.send(f"/save {name}\r")
+        terminal.read_until("Saved to " + name)
+        with open(os.path.join(self.home, name), encoding="utf-8") as file:
+            return [message["content"] for message in json.load(file) if message["role"] == "user"]
+
+    def test_interrupts_at_the_prompt_clear_the_line_then_leave(self):
+        terminal = self.start("--max-tokens", "2")
+        terminal.send("not this")
+        terminal.read_until("not this")
+        os.write(terminal.fd, b"\x03")
+        terminal.read_until("^C")
+        self.ask(terminal, "but this\r")
+        self.assertEqual(self.saved(terminal, "c.json"), ["but this"])
+        start = len(terminal.text)
         terminal.send("\x03")
-        terminal.read_until("Chat interrupted. Goodbye!")
+        terminal.read_until("Press Ctrl-C again to leave.", start=start)
+        terminal.send("\x03")
+        terminal.read_until("Chat interrupted. Goodbye!", start=start)
         self.assertEqual(terminal.wait(), 130)
+
+    def test_letters_survive_without_a_utf8_locale(self):
+        for locale in ("C", "POSIX", "nowhere.ISO-8859-1"):
+            with self.subTest(locale):
+                terminal = self.start("--max-tokens", "2", LC_ALL=locale)
+                self.ask(terminal, "café 日本 x\r")
+                self.assertEqual(self.saved(terminal, f"{locale}.json"), ["café 日本 x"])
+                terminal.send("exit\r")
+                self.assertEqual(terminal.wait(), 0)
+
+    def test_up_brings_back_a_message_of_several_lines(self):
+        terminal = self.start("--max-tokens", "2")
+        self.ask(terminal, "one \\\rtwo\r")
+        self.ask(terminal, "\"\"\"three\rfour\r\"\"\"\r")
+        self.ask(terminal, "\x1b[A\x1b[A\r")
+        terminal.send("\x1b[A\x1b[A five\r")
+        terminal.read_until("You: ", start=len(terminal.text))
+        self.assertEqual(self.saved(terminal, "c.json"), ["one \ntwo", "three\nfour", "one \ntwo", "three\nfour five"])
+        terminal.send("exit\r")
+        self.assertEqual(terminal.wait(), 0)
+        again = self.start("--max-tokens", "2")  # also by the file
+        self.ask(again, "\x1b[A\x1b[A\x1b[A\r")
+        self.assertEqual(self.saved(again, "d.json"), ["three\nfour five"])
+        again.send("exit\r")
+        self.assertEqual(again.wait(), 0)
 
 
 class Interrupt(ProgramTest):

@@ -75,7 +75,9 @@ class RefusedServe(ProgramTest):
         with open(unit, encoding="utf-8") as file:
             text = file.read()
         self.assertIn('"serve" "--port" "9000" "--prefix-cache-dir" "%s/cache"' % self.home, text)
-        self.assertIn("NoNewPrivileges=yes", text)
+        for line in ("NoNewPrivileges=yes", "SystemCallFilter=@system-service", "MemoryMax=90%"):
+            self.assertIn(line + "\n", text)
+        self.assertIn('Environment="HF_HOME=%s/hf"' % self.home, text)
         self.assertIn("unset MLXK_API_KEY", self.refused("--install-service", env={"MLXK_API_KEY": "a-secret-key"}))
         self.assertEqual(self.run_program("serve", "--uninstall-service").returncode, 0)
         self.assertFalse(os.path.exists(unit))
