@@ -149,6 +149,10 @@ Mlp make_mlp(const BlockConfig& c, int layer, const WeightPath& path, std::optio
                           c.residual_multiplier};
 }
 
+mx::array run(const Mlp& mlp, const mx::array& x) {
+  return std::visit([&](const auto& m) { return m(x); }, mlp);
+}
+
 class Block : public DecoderLayer {
  public:
   Block(const BlockConfig& c, int layer, const WeightPath& path)
@@ -159,9 +163,8 @@ class Block : public DecoderLayer {
         window_(c.windows[static_cast<size_t>(layer)]) {}
 
   mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
-    const auto mlp = [&](const mx::array& h) { return std::visit([&](const auto& m) { return m(h); }, mlp_); };
-    if (parallel_) return attention_(x, caches.attention(), in, mlp(x));
-    return mlp(attention_(x, caches.attention(), in));
+    if (parallel_) return attention_(x, caches.attention(), in, run(mlp_, x));
+    return run(mlp_, attention_(x, caches.attention(), in));
   }
 
   std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override { return attention_cache(rows, window_); }
@@ -177,6 +180,21 @@ class Block : public DecoderLayer {
   Mlp mlp_;
   bool parallel_;
   int window_;
+};
+
+class MixerBlock : public DecoderLayer {
+ public:
+  MixerBlock(std::unique_ptr<DecoderLayer> mixer, Mlp mlp) : mixer_(std::move(mixer)), mlp_(std::move(mlp)) {}
+
+  mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
+    return run(mlp_, (*mixer_)(x, caches, in));
+  }
+
+  std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override { return mixer_->make_caches(rows); }
+
+ private:
+  std::unique_ptr<DecoderLayer> mixer_;
+  Mlp mlp_;
 };
 
 }  // namespace
@@ -212,8 +230,8 @@ BlockConfig read_block(const Config& config, const BlockOptions& o) {
   }
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const LayerType type = c.layer_types[static_cast<size_t>(layer)];
-    if (type != LayerType::full && type != LayerType::sliding) {
-      throw config.bad("layer_types", "must hold full_attention and sliding_attention");
+    if (type != LayerType::full && type != LayerType::sliding && type != o.mixer) {
+      throw config.bad("layer_types", fmt::format("has a type at {} that {} layers do not have", layer, c.model_type));
     }
     c.windows.push_back(c.window(layer));
   }
@@ -239,8 +257,18 @@ void sanitize_block(BlockConfig& c, Weights& weights, const std::string& root) {
   });
 }
 
+SelfAttention make_block_attention(const BlockConfig& c, int layer, const WeightPath& path) {
+  return make_attention(c, layer, path, optional_norm(c, path, c.options.names.attention_norm));
+}
+
 std::unique_ptr<DecoderLayer> make_block(const BlockConfig& c, int layer, const WeightPath& path) {
   return std::make_unique<Block>(c, layer, path);
+}
+
+std::unique_ptr<DecoderLayer> make_block(const BlockConfig& c, int layer, const WeightPath& path,
+                                         std::unique_ptr<DecoderLayer> mixer) {
+  return std::make_unique<MixerBlock>(std::move(mixer),
+                                      make_mlp(c, layer, path, optional_norm(c, path, c.options.names.mlp_norm)));
 }
 
 Decoder::Parts block_parts(const BlockConfig& c, const WeightPath& root) {

@@ -81,13 +81,14 @@ struct BlockOptions {
   bool head_may_be_absent = false;  // an untied model without a head uses its embeddings
   double theta = 10000;             // without rope_theta
   bool rope = true;
-  bool traditional = false;     // rope of neighbouring pairs
-  double partial_rotary = 1;    // without partial_rotary_factor
-  int no_rope_interval = 0;     // every n-th layer is without rope, unless no_rope_layers says otherwise
-  bool granite_scales = false;  // embedding_multiplier and its like
-  bool minicpm_scales = false;  // scale_emb and its like
-  bool query_scale = false;     // queries grow with their position (llama 4)
-  bool mixture = false;         // layers of experts beside plain ones
+  bool traditional = false;           // rope of neighbouring pairs
+  double partial_rotary = 1;          // without partial_rotary_factor
+  int no_rope_interval = 0;           // every n-th layer is without rope, unless no_rope_layers says otherwise
+  bool granite_scales = false;        // embedding_multiplier and its like
+  bool minicpm_scales = false;        // scale_emb and its like
+  bool query_scale = false;           // queries grow with their position (llama 4)
+  LayerType mixer = LayerType::full;  // layers of this type have a mixer of the model's own in the place of attention
+  bool mixture = false;               // layers of experts beside plain ones
   MixtureDefaults experts = {};
 };
 
@@ -113,8 +114,14 @@ BlockConfig read_block(const Config& config, const BlockOptions& options);
 /// use, stacks experts that lie one by one. May make `c` tied. Call once before the layers are made.
 void sanitize_block(BlockConfig& c, Weights& weights, const std::string& root = {});
 
-/// One layer at `path` (names.layers / its number).
+/// The attention of a layer at `path` (names.layers / its number), with its norms and residual.
+SelfAttention make_block_attention(const BlockConfig& c, int layer, const WeightPath& path);
+
+/// One layer at `path`.
 std::unique_ptr<DecoderLayer> make_block(const BlockConfig& c, int layer, const WeightPath& path);
+/// The same with `mixer`, which norms and adds the residual, in the place of attention.
+std::unique_ptr<DecoderLayer> make_block(const BlockConfig& c, int layer, const WeightPath& path,
+                                         std::unique_ptr<DecoderLayer> mixer);
 
 /// Everything but the layers, below `root`.
 Decoder::Parts block_parts(const BlockConfig& c, const WeightPath& root);

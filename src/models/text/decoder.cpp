@@ -100,6 +100,12 @@ std::vector<std::unique_ptr<Cache>> attention_cache(int rows, int window) {
   return one;
 }
 
+std::vector<std::unique_ptr<Cache>> recurrent_cache(int rows, int arrays) {
+  std::vector<std::unique_ptr<Cache>> one;
+  one.push_back(std::make_unique<RecurrentCache>(rows, arrays));
+  return one;
+}
+
 Decoder::Decoder(ModelShape shape, Parts parts, mx::Dtype type)
     : Model(std::move(shape)), parts_(std::move(parts)), type_(type) {
   size_t count = 0;

@@ -79,6 +79,8 @@ class DecoderLayer {
 
 /// A KVCache, or with a window a RotatingKVCache, as the one cache of a layer.
 std::vector<std::unique_ptr<Cache>> attention_cache(int rows, int window = 0);
+/// A RecurrentCache of so many arrays as the one cache of a layer.
+std::vector<std::unique_ptr<Cache>> recurrent_cache(int rows, int arrays);
 
 /// A decoder of text: embeds, runs its layers, norms, and multiplies with the head.
 class Decoder : public Model {
