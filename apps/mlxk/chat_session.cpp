@@ -15,6 +15,7 @@
 namespace mlxk {
 
 namespace {
+constexpr const char* kInterrupted = "[Generation interrupted by user]\n";
 constexpr const char* kHelp =
     "  /help           show this help\n"
     "  /system [TEXT]  show or set the system prompt\n"
@@ -88,6 +89,10 @@ ChatSession::Next ChatSession::handle(const std::string& input) {
     turns_.push_back({{"role", "user"}, {"content", line[0] == '/' ? line.substr(1) : input}});
     answer();
   } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled) {  // before the answer began
+      io_.err(kInterrupted);
+      return Next::go_on;
+    }
     io_.err(fmt::format("[ERROR] {}\n", error.what()));
     if (!error.hint().empty()) io_.err(error.hint() + "\n");
   }
@@ -104,7 +109,7 @@ void ChatSession::answer() {
     throw;
   }
   io_.out("\n\n");
-  if (last_.reason == FinishReason::cancelled) io_.err("[Generation interrupted by user]\n");
+  if (last_.reason == FinishReason::cancelled) io_.err(kInterrupted);
   turns_.push_back({{"role", "assistant"}, {"content", last_.answer}});
   ++answers_;
   total_.prompt_tokens += last_.usage.prompt_tokens;

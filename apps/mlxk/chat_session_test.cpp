@@ -17,14 +17,15 @@ struct Talk {
   std::vector<Json> asked;
   int code = -1;
 
-  explicit Talk(const std::string& input, const std::string& system = "", int fail_at = -1) {
+  explicit Talk(const std::string& input, const std::string& system = "", int fail_at = -1,
+                const Error& failure = Error(ErrorKind::invalid, "too long")) {
     std::istringstream stream(input);
     const auto lines = make_plain_lines(stream);
     ChatIo io{*lines, [&](const std::string& text) { out += text; }, [&](const std::string& text) { err += text; },
               [&](const Json& messages) {
                 asked.push_back(messages);
                 const int number = static_cast<int>(asked.size());
-                if (number == fail_at) throw Error(ErrorKind::invalid, "too long");
+                if (number == fail_at) throw failure;
                 GeneratedAnswer answer;
                 answer.answer = "reply " + std::to_string(number);
                 answer.reasoning = "thoughts";
@@ -70,6 +71,13 @@ TEST(ChatSession, GoesOnAfterAnError) {
   ASSERT_EQ(talk.asked.size(), 3u);
   EXPECT_EQ(talk.asked[1].size(), 1u) << "a message without an answer stays in the conversation";
   EXPECT_EQ(talk.asked[2].back()["content"], "three");
+}
+
+TEST(ChatSession, GoesOnAfterAnInterruptBeforeTheAnswer) {
+  const Talk talk("one\ntwo\n", "", 1, Error(ErrorKind::cancelled, "interrupted"));
+  EXPECT_EQ(talk.err, "[Generation interrupted by user]\n");
+  ASSERT_EQ(talk.asked.size(), 2u);
+  EXPECT_EQ(talk.asked[1].size(), 1u);
 }
 
 TEST(ChatSession, RegeneratesClearsAndSetsTheSystemPrompt) {

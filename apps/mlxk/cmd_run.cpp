@@ -215,9 +215,9 @@ int run(const Args& args) {
   if (!options.prompt) return run_chat(model, options);
   PartFormatter formatter(options.show_reasoning);
   std::string text;
+  const InterruptGuard guard;
   PreparedRun prepared = prepare_run(model, options, first_messages(options));
   load_for_run(model, options);
-  const InterruptGuard guard;
   const GeneratedAnswer answer = run_prepared(model, options, std::move(prepared), [&](const std::vector<Part>& parts) {
     const std::string piece = formatter.format(parts);
     text += piece;

@@ -58,7 +58,7 @@ void print_text(const Shown& shown) {
   print_line(fmt::format("Framework: {}", info.framework));
   print_line(fmt::format("Type: {}", type_text(info)));
   print_line(fmt::format("Capabilities: {}", or_dash(fmt::format("{}", fmt::join(info.capabilities, ", ")))));
-  print_line(fmt::format("Tools: {}", plain(shown.data["model"]["tools"])));
+  print_line(fmt::format("Tools: {}", plain(shown.data["tools"])));
   print_line(fmt::format("Quantization: {}", quantization_text(shown.data["model"]["quantization"])));
   print_line(fmt::format("Size: {}", human_size(info.size_bytes)));
   if (info.weight_bytes > 0) print_line(fmt::format("Weights: {}", human_size(info.weight_bytes)));
@@ -90,7 +90,7 @@ int run(const Args& args) {
   const Json metadata = shown.config.is_null() ? Json(nullptr) : config_metadata(shown.entry.info, shown.config);
   const bool files = args.has("--files"), config = args.has("--config") && !files;
   shown.data["model"] = show_object(shown.entry, shown.config);
-  shown.data["model"]["tools"] = tool_support_name(tool_support_of(shown.entry.info));
+  shown.data["tools"] = tool_support_name(tool_support_of(shown.entry.info));
   shown.data["runtime"] = runtime_data(shown.entry.info);
   shown.data["workspace_metadata"] = shown.entry.sentinel.value_or(Json(nullptr));
   shown.data["metadata"] = files || config ? Json(nullptr) : metadata;

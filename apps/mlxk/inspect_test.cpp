@@ -100,10 +100,10 @@ TEST_F(Inspect, ShowDescribesACachedModel) {
 }
 
 TEST_F(Inspect, ShowSaysHowAModelCallsTools) {
-  EXPECT_EQ(data_of({"show", "unknown"})["model"]["tools"], "none");
+  EXPECT_EQ(data_of({"show", "unknown"})["tools"], "none");
   const auto with_template = [&](const std::string& source) {
     testing::write(workspaces_ / "mine/tokenizer_config.json", dump_json({{"chat_template", source}}));
-    return data_of({"show", "mine"})["model"]["tools"].get<std::string>();
+    return data_of({"show", "mine"})["tools"].get<std::string>();
   };
   EXPECT_EQ(with_template("{{ messages[0].content }}"), "generic");
   EXPECT_EQ(with_template("<tool_call>{{ tool_call.name }}"), "native");

@@ -10,8 +10,8 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <new>
 
+#include "base/out_of_memory.h"
 #include "help.h"
 #include "json/api.h"
 #include "output.h"
@@ -68,10 +68,11 @@ int guarded(const std::vector<std::string>& words) {
     return code;
   } catch (const Error& error) {
     return report_error(error, line.command, json);
-  } catch (const std::bad_alloc&) {
-    return report_error(Error(ErrorKind::memory, "out of memory"), line.command, json);
   } catch (const std::exception& error) {
-    return report_error(Error(ErrorKind::internal, error.what()), line.command, json);
+    const bool memory = is_out_of_memory(error);
+    return report_error(memory ? Error(ErrorKind::memory, fmt::format("out of memory or threads: {}", error.what()))
+                               : Error(ErrorKind::internal, error.what()),
+                        line.command, json);
   }
 }
 }  // namespace

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <string>
 
 #include "base/error.h"
 #include "base/stop.h"
@@ -13,6 +15,7 @@ namespace mlxk {
 
 namespace {
 constexpr int64_t kUnknownContextTokens = 4096;
+constexpr const char* kShortenHint = "shorten the prompt or take a model with a longer context";
 
 /// Room for the answer; throws when the prompt leaves none.
 int64_t max_new_tokens_for(const OpenedModel& model, const RunOptions& options, int64_t prompt_tokens) {
@@ -21,11 +24,28 @@ int64_t max_new_tokens_for(const OpenedModel& model, const RunOptions& options, 
     throw Error(ErrorKind::invalid,
                 fmt::format("the prompt has {} tokens; the context of '{}' holds {}, the answer included",
                             prompt_tokens, model.info().ref.name, context),
-                "shorten the prompt or take a model with a longer context");
+                kShortenHint);
   }
   const int64_t room = context > 0 ? context - prompt_tokens : kUnknownContextTokens;
   if (!options.max_tokens) return room;
   return context > 0 ? std::min(*options.max_tokens, room) : *options.max_tokens;
+}
+
+void stop_when_interrupted() {
+  if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
+}
+
+/// `encode`'s prompt of at most so many tokens as the context holds; throws when it has more.
+Prompt prompt_within(const OpenedModel& model, const std::function<Prompt(size_t most)>& encode) {
+  const int64_t context = model.info().context_length;
+  try {
+    return encode(context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit);
+  } catch (const TextTooLong& e) {
+    const std::string holds =
+        context > 0 ? fmt::format("; the context of '{}' holds {}, the answer included", model.info().ref.name, context)
+                    : "";
+    throw Error(ErrorKind::invalid, fmt::format("the prompt is too long: {}{}", e.what(), holds), kShortenHint);
+  }
 }
 
 void report(const OpenedModel& model, const PreparedRun& run) {
@@ -48,13 +68,11 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   const ChatTemplate* chat_template = options.use_template ? model.chat_template() : nullptr;
   // A lone prompt to a model without template goes in as it stands, as text to be continued.
   const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty();
-  const int64_t context = model.info().context_length;
-  const size_t most = context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit;
-  const StopScope scope([] {
-    if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
+  const StopScope scope(stop_when_interrupted);
+  Prompt prompt = prompt_within(model, [&](size_t most) {
+    return raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer, most)
+               : chat_prompt(messages, chat_template, {}, *tokenizer, most);
   });
-  Prompt prompt = raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer, most)
-                      : chat_prompt(messages, chat_template, {}, *tokenizer, most);
   if (prompt.ids.empty()) {
     throw Error(ErrorKind::invalid,
                 raw ? "the prompt has no tokens" : "the prompt has no tokens: the model's chat template writes nothing",
@@ -74,6 +92,7 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
 
 void load_for_run(OpenedModel& model, const RunOptions& options) {
   if (model.handle()) return;
+  const StopScope scope(stop_when_interrupted);
   model.load();
   if (options.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.load_seconds());
 }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "engine/open.h"
 #include "hub/resolve.h"
 #include "interrupt.h"
@@ -49,7 +50,7 @@ ModelInfo admitted(const SpeechRun& run) {
   if (run.options.translate && !info.translates_to_english) {
     throw Error(ErrorKind::unsupported, fmt::format("Model '{}' does not support speech translation", info.ref.name));
   }
-  if (decision.kind == Decision::Kind::warn) fmt::print(stderr, "Warning: {}\n", decision.message);
+  if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
   return info;
 }
 

@@ -18,8 +18,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "engine/open.h"
+#include "policy/machine.h"
 #include "server/keys.h"
 #include "server/server.h"
+#include "serving/memory_room.h"
 #include "serving/model_names.h"
 #include "signal_pipe.h"
 
@@ -30,6 +32,8 @@ namespace {
 constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102, kTakenApart = 103;  // what threads post, beside signals
 constexpr std::chrono::hours kLong{1};
 constexpr std::chrono::seconds kTakingApart{10};
+// The program, its threads, the engine, and the stack that a chat template is rendered on (rust/src/confined.rs).
+constexpr uint64_t kOwnAddressSpace = 680'000'000;
 constexpr std::chrono::milliseconds kSamePress{100};  // timeout(1) signals the process and its group: one wish
 
 /// A connection is a descriptor; the soft limit is often 1024.
@@ -125,6 +129,21 @@ class Preload {
   std::exception_ptr failure_;
 };
 
+/// Throws memory where the limit on the address space leaves no room for the server and its model: then hardly a
+/// request could be prepared.
+void check_address_space(const ModelNames& names) {
+  const Memory space = address_space();
+  if (space.total == 0) return;
+  const uint64_t weights = names.has_pinned() ? weights_of(probe_model(names.pinned())) : 0;
+  const uint64_t needed = kOwnAddressSpace + weights;
+  if (space.total >= needed) return;
+  throw Error(ErrorKind::memory,
+              fmt::format("the server needs {} MB of address space, {} MB of them for the model's weights; "
+                          "the limit of this process is {} MB",
+                          needed / 1'000'000, weights / 1'000'000, space.total / 1'000'000),
+              "raise the limit (ulimit -v)");
+}
+
 /// Throws io for a folder that is of no use, which a request would notice too late.
 void check_folders(const ServeOptions& options) {
   namespace fs = std::filesystem;
@@ -170,7 +189,8 @@ class LastSeconds {
  public:
   LastSeconds(const ServeOptions& options, SignalPipe& signals)
       : signals_(signals), thread_([&options, &signals] {
-          const int note = signals.next(kTakingApart);
+          int note = signals.next(kTakingApart);
+          while (note == SIGHUP || note == kLoaded || note == kNotLoaded) note = signals.next(kTakingApart);
           if (note == SIGINT || note == SIGTERM) leave_at_once(options, note);
           if (note == kTakenApart) return;
           log::warn("Leaving: something still runs");
@@ -214,6 +234,7 @@ int serve(const ServeOptions& options, const std::function<void(const std::strin
   raise_descriptor_limit();
   AccessGuard guard(options.access, read_keys_for(options));
   const ModelNames known(options.pool.pinned);  // an unknown model is told before the engine starts
+  check_address_space(known);
   SignalPipe signals;
   std::optional<LastSeconds> last;  // outlives what is taken apart
   Worker worker(open_engine, options.limits);

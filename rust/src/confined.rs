@@ -184,7 +184,7 @@ pub fn run<T: Send + 'static>(
         inner.signal.set(DONE);
     });
     if let Err(e) = started {
-        return Outcome::Finished(Err(Failure(MEMORY, format!("no thread to run on: {e}"))));
+        return Outcome::Finished(Err(Failure(MEMORY, format!("no thread could be started with a stack of {} MB: {e}", STACK >> 20))));
     }
     let mut looks = 0;
     loop {

@@ -95,7 +95,7 @@ impl Tok {
     /// The ids of `text`, at most `most`; else the failure TOO_LONG.
     fn encode(&self, text: &str, special: bool, most: usize, stop: StopCheck) -> Result<Vec<u32>, Failure> {
         if text.len() / self.longest_token.max(1) > most {
-            let text = format!("{} bytes are more than {most} tokens can be", text.len());
+            let text = format!("{} bytes do not fit into {most} tokens", text.len());
             return Err(Failure(TOO_LONG, text));
         }
         let pipeline = Pipeline {

@@ -1,6 +1,7 @@
 // Prompts that begin with what is kept of others, against each alone without anything kept: the same tokens and the
 // same bits of their log-probabilities.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -235,6 +236,30 @@ TEST_P(Prefixes, ADamagedFileIsComputedAgain) {
   EXPECT_GT(files, 2);
   Pair second{model_on_disk(folder.path(), identity, kPlenty), model(0)};
   EXPECT_LT(second.ask_for(prompt), 199);
+}
+
+TEST_P(Prefixes, FifosAndLinksAmongTheFilesHoldUpNothing) {
+  const TemporaryFolder folder;
+  const std::string identity(64, 'a');
+  const auto prompt = words(200, SmallModel::kPoison, 1);
+  {
+    Pair{model_on_disk(folder.path(), identity, kPlenty), model(0)}.ask_for(prompt);
+  }
+  std::vector<fs::path> files;
+  for (const auto& file : fs::recursive_directory_iterator(folder.path())) {
+    if (file.is_regular_file()) files.push_back(file.path());
+  }
+  ASSERT_GT(files.size(), 1U);
+  for (size_t i = 0; i < files.size(); ++i) {
+    fs::remove(files[i]);
+    if (i % 2 == 0) {
+      ASSERT_EQ(mkfifo(files[i].c_str(), 0600), 0);
+    } else {
+      fs::create_symlink("/dev/zero", files[i]);
+    }
+  }
+  Pair second{model_on_disk(folder.path(), identity, kPlenty), model(0)};
+  EXPECT_EQ(second.ask_for(prompt), 0);
 }
 
 TEST_P(Prefixes, WhatDoesNotFitOnDiskMakesRoom) {

@@ -55,7 +55,8 @@ class Closer {
     Json result = close(root_, {}, Mode::close, 0);
     if (opened_.empty() || !result.is_object()) return result;
     Json& definitions = result["$defs"];
-    if (!definitions.is_object()) definitions = Json::object();
+    if (definitions.is_null()) definitions = Json::object();
+    if (!definitions.is_object()) return result;
     for (auto& [pointer, entry] : opened_) definitions[entry.first] = std::move(entry.second);
     return result;
   }
@@ -179,7 +180,8 @@ class Closer {
     }
     if (!closes) return result;
     Json& properties = result["properties"];
-    if (!properties.is_object()) properties = Json::object();
+    if (properties.is_null()) properties = Json::object();
+    if (!properties.is_object()) return result;  // no schema: it is refused as it stands
     for (const Names* names : {&all.names, &around}) {
       for (const std::string& name : *names) {
         if (!properties.contains(name)) properties[name] = true;

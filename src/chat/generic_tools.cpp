@@ -167,7 +167,9 @@ bool takes_system_message(const ChatTemplate& chat_template) {
   constexpr const char* kWord = "q7x3";
   try {
     const Json messages = {{{"role", "system"}, {"content", kWord}}, {{"role", "user"}, {"content", "Hello"}}};
-    return chat_template.render(messages, {}).find(kWord) != std::string::npos;
+    RenderOptions options;
+    options.tools_in_messages = true;
+    return chat_template.render(messages, options).find(kWord) != std::string::npos;
   } catch (const Error&) {
     return false;
   }
@@ -177,6 +179,7 @@ void write_generic_tools(Json& messages, RenderOptions& options, bool system_mes
   if (!messages.is_array()) return;
   messages = Rewriter().rewrite(messages);
   if (options.tools.is_array() && !options.tools.empty()) describe(options.tools, system_message, messages);
+  options.tools_in_messages = options.tools.is_array();
   options.tools = nullptr;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "base/out_of_memory.h"
 #include "server/client_text.h"
 #include "server/json_text.h"
 
@@ -59,7 +60,7 @@ int status_of(const std::exception& error) {
     const int status = error_kind_info(known->kind()).http_status;
     return status == 499 ? 503 : status;  // cancelled, but not by the client: it would read no answer
   }
-  return 500;
+  return is_out_of_memory(error) ? error_kind_info(ErrorKind::memory).http_status : 500;
 }
 }  // namespace
 
@@ -93,7 +94,7 @@ HttpResponse error_response(const std::exception& error, const std::string& requ
   const int status = status_of(error);
   const auto* known = dynamic_cast<const Error*>(&error);
   // What is none of ours may name anything: files, addresses, somebody's data.
-  if (!known) return error_response(status, "internal error", request_id);
+  if (!known) return error_response(status, status == 500 ? "internal error" : "out of memory", request_id);
   const auto* api = dynamic_cast<const ApiError*>(known);
   // As in the log: no keys; and not where files lie.
   const auto told = [](const std::string& text) { return without_folders(log::redact(text)); };

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
+#include <system_error>
+
 namespace mlxk {
 namespace {
 
@@ -33,6 +36,13 @@ TEST(ApiError, is_at_most_a_few_kilobytes_of_whole_characters) {
 
 TEST(ApiError, says_nothing_of_what_is_not_ours) {
   EXPECT_EQ(message_of(std::runtime_error("/srv/secret")), "internal error");
+}
+
+TEST(ApiError, tells_when_memory_or_threads_ran_out) {
+  const std::system_error no_thread(std::make_error_code(std::errc::resource_unavailable_try_again));
+  EXPECT_EQ(error_response(no_thread, "req-1").status, 507);
+  EXPECT_EQ(message_of(no_thread), "out of memory");
+  EXPECT_EQ(error_response(std::bad_alloc(), "req-1").status, 507);
 }
 
 }  // namespace

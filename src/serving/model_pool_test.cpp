@@ -269,7 +269,7 @@ TEST_F(ModelPoolTest, RequestsOfARunningModelEndBeforeItLeaves) {
     ready = true;
     return model;
   });
-  std::this_thread::sleep_for(50ms);
+  EXPECT_TRUE(soon([&] { return loaded().empty(); })) << "it takes no more requests";
   EXPECT_FALSE(ready);
   EXPECT_EQ(counters_->models, 1);
   running.reset();
@@ -336,15 +336,14 @@ TEST_F(ModelPoolTest, WhatIsDeletedOnDiskIsServedWhileItIsLoaded) {
 }
 
 TEST_F(ModelPoolTest, AnIdleModelIsFreedAndAPinnedOneIsNot) {
-  add("A");
-  add("B");
+  for (const char* name : {"A", "B", "C"}) add(name);
   PoolOptions options;
   options.idle_timeout = 30ms;
   options.pinned = "B";
   pool(options).acquire("B", {});
   auto model = pool().acquire("A", {});
-  std::this_thread::sleep_for(60ms);
-  EXPECT_EQ(loaded().size(), 2u) << "it is in use";
+  pool().acquire("C", {});
+  EXPECT_TRUE(soon([&] { return loaded() == Names{"mlx-community/B", "mlx-community/A"}; })) << "A is in use";
   model.reset();
   EXPECT_TRUE(soon([&] { return loaded() == Names{"mlx-community/B"}; }));
   EXPECT_TRUE(soon([&] { return counters_->models == 1; }));
@@ -352,10 +351,12 @@ TEST_F(ModelPoolTest, AnIdleModelIsFreedAndAPinnedOneIsNot) {
 
 TEST_F(ModelPoolTest, UnloadingFreesItOnceItsRequestsHaveEnded) {
   add("A");
+  add("B");
   auto model = pool().acquire("A", {});
+  pool().acquire("B", {});
   pool().unload("A");
-  std::this_thread::sleep_for(20ms);
-  EXPECT_EQ(counters_->models, 1);
+  pool().unload("B");
+  EXPECT_TRUE(soon([&] { return counters_->models == 1; })) << "B is freed, A is in use";
   model.reset();
   EXPECT_TRUE(soon([&] { return counters_->models == 0; }));
   EXPECT_TRUE(soon([&] { return loaded().empty(); }));
@@ -376,7 +377,7 @@ TEST_F(ModelPoolTest, StoppingRefusesWhoeverWaits) {
   add("B");
   const auto running = pool(one_model()).acquire("A", {});
   auto waiting = std::async(std::launch::async, [&] { return refusal("B"); });
-  std::this_thread::sleep_for(20ms);
+  EXPECT_TRUE(soon([&] { return loaded().empty(); })) << "it makes room";
   pool().stop();
   EXPECT_EQ(waiting.get(), ErrorKind::unavailable);
 }

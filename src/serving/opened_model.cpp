@@ -1,10 +1,10 @@
 #include "serving/opened_model.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/stop.h"
 #include "hub/resolve.h"
 #include "serving/admission.h"
 #include "serving/draft_model.h"
@@ -15,7 +15,7 @@ OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, M
                          LoadOptions options, const std::string& draft)
     : info_(probe_model(resolve_model(spec))), options_(std::move(options)) {
   const Decision decision = admit_text(info_, this_machine(), request);
-  if (decision.kind == Decision::Kind::warn) fmt::print(stderr, "Warning: {}\n", decision.message);
+  if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
   if (!draft.empty()) options_.draft_dir = find_draft(draft, info_, this_machine(), request.context).ref.path;
   loading_.result = std::async(std::launch::async, [this, make_backend = std::move(make_backend)] {
     return load(make_backend, info_.ref.path, options_, loading_.unwanted);
@@ -40,6 +40,7 @@ OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, const std
 
 void OpenedModel::load() {
   if (handle_) return;
+  while (loading_.result.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) check_stop();
   Loaded loaded = loading_.result.get();
   worker_ = std::move(loaded.worker);
   handle_ = std::move(loaded.handle);

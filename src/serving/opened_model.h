@@ -32,7 +32,7 @@ class OpenedModel {
   /// Null when the model has none.
   const ChatTemplate* chat_template() const { return template_.get(); }
 
-  /// Waits for the engine and the weights; throws the backend's Error.
+  /// Waits for the engine and the weights; throws the backend's Error. Asks check_stop().
   void load();
   Worker& worker() { return *worker_; }
   const std::shared_ptr<const ModelHandle>& handle() const { return handle_; }

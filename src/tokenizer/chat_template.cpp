@@ -93,7 +93,7 @@ class RustChatTemplate : public ChatTemplate {
   const Compiled& variant(const RenderOptions& options) const {
     const auto find = [&](const char* name) { return variants_.find(name); };
     auto it = variants_.end();
-    if (options.tools.is_array()) it = find("tool_use");
+    if (options.tools.is_array() || options.tools_in_messages) it = find("tool_use");
     if (it == variants_.end() && options.documents.is_array()) it = find("rag");
     if (it == variants_.end()) it = find("default");
     return it == variants_.end() ? variants_.begin()->second : it->second;

@@ -13,10 +13,11 @@ namespace mlxk {
 
 struct RenderOptions {
   bool add_generation_prompt = true;
-  Json tools = nullptr;          // array, or null
-  Json documents = nullptr;      // array, or null
-  Json kwargs = Json::object();  // further template variables: enable_thinking, reasoning_effort …
-  std::optional<int64_t> now;    // what strftime_now shows, seconds since 1970 in UTC; absent: the clock, local time
+  Json tools = nullptr;            // array, or null
+  bool tools_in_messages = false;  // the messages describe the tools: the variant for tools is rendered without `tools`
+  Json documents = nullptr;        // array, or null
+  Json kwargs = Json::object();    // further template variables: enable_thinking, reasoning_effort …
+  std::optional<int64_t> now;      // what strftime_now shows, seconds since 1970 in UTC; absent: the clock, local time
 };
 
 /// A model's Jinja chat template, rendered as transformers renders it. Immutable, any thread.

@@ -222,6 +222,9 @@ TEST_F(TemplateFolder, chooses_among_named_templates) {
   write("additional_chat_templates/tool_use.jinja", "more");
   EXPECT_EQ(rendered(), "jinja");
   EXPECT_EQ(rendered(with_tools), "more");
+  RenderOptions described;
+  described.tools_in_messages = true;
+  EXPECT_EQ(rendered(described), "more");
 }
 
 TEST_F(TemplateFolder, refuses_a_template_of_the_wrong_type) {

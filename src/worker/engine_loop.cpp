@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "base/out_of_memory.h"
 #include "worker/worker.h"
 
 namespace mlxk {
@@ -22,7 +23,9 @@ double seconds(Job::Clock::duration time) { return std::chrono::duration<double>
 
 FailedEvent failure_of(const std::exception& e) {
   const auto* error = dynamic_cast<const Error*>(&e);
-  return {error ? error->kind() : ErrorKind::internal, e.what()};
+  if (error) return {error->kind(), e.what()};
+  if (is_out_of_memory(e)) return {ErrorKind::memory, "out of memory"};
+  return {ErrorKind::internal, e.what()};
 }
 
 bool is_cancelled(const Job& job) { return job.cancelled->load(std::memory_order_relaxed); }

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import socket
 import struct
 import unittest
 
@@ -76,6 +77,40 @@ class BadFiles(ProgramTest):
         unhealthy = self.run_json("health", "./model", "--json")["data"]["unhealthy"]
         self.assertEqual([model["status"] for model in unhealthy], ["unhealthy"])
         self.assertTrue(message.endswith(unhealthy[0]["reason"]), message)
+
+
+class NoFiles(ProgramTest):
+    """FIFOs, devices and sockets in the places of a model's files: nothing waits for them."""
+
+    def plant(self, kind, path):
+        if os.path.lexists(path):
+            os.remove(path)
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "device":
+            os.symlink("/dev/zero", path)
+        else:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(path)
+
+    def test_none_is_waited_for(self):
+        files = {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": b"{}", "model.safetensors": safetensors(TENSORS)}
+        others = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "chat_template.jinja", "tokenizer.model",
+                  "model.safetensors.index.json", "preprocessor_config.json", ".mlxk_workspace.json", "x.safetensors", "README.md")
+        folder = os.path.join(self.home, "ws", "m")
+        for kind in ("fifo", "device", "socket"):
+            for name in (*files, *others):
+                shutil.rmtree(folder, ignore_errors=True)
+                for file, content in files.items():
+                    self.write(f"ws/m/{file}", content)
+                self.plant(kind, os.path.join(folder, name))
+                for words in (("health", folder), ("show", folder, "--files"), ("show", folder, "--recalc-hash"), ("verify", folder),
+                              ("run", folder, "Hi"), ("push", folder, "me/m", "--dry-run"),
+                              ("convert", folder, os.path.join(self.home, "out"), "--quantize", "8")):
+                    with self.subTest(kind=kind, name=name, command=words[0]):
+                        done = self.run_program(*words, timeout=60, env={"HF_ENDPOINT": "http://127.0.0.1:9"})
+                        self.assertIn(done.returncode, (0, 1), done.stderr)
+                        shutil.rmtree(os.path.join(self.home, "out"), ignore_errors=True)
 
 
 class MemoryLimit(ProgramTest):

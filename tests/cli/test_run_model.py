@@ -80,7 +80,7 @@ class Answers(ProgramTest):
     def test_prompt_longer_than_the_context_is_refused_before_loading(self):
         done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))
         self.assertEqual((done.returncode, done.stdout), (1, b""))
-        self.assertRegex(done.stderr.decode(), r"^Error: the prompt has \d+ tokens; the context of .* holds \d+")
+        self.assertRegex(done.stderr.decode(), r"^Error: the prompt is too long: 10485760 bytes do not fit into \d+ tokens; the context of .* holds \d+")
 
     def test_weights_that_are_cut_off_in_use_are_an_error(self):
         folder = os.path.join(self.home, "cut")
@@ -203,6 +203,32 @@ class Interrupt(ProgramTest):
         os.write(terminal.fd, b"\x03")
         terminal.read_until("[Generation interrupted by user]", seconds=60)
         self.assertEqual(terminal.wait(), 130)
+
+    @unittest.skipUnless(os.path.isdir("/proc/self"), "needs /proc")
+    def test_ends_the_preparation_of_a_prompt(self):
+        folder = os.path.join(self.home, "wide")
+        shutil.copytree(MODEL, folder)
+        path = os.path.join(folder, "config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**config, "max_position_embeddings": 16_000_000}, file)
+        process = subprocess.Popen([PROGRAM, "run", folder, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=self.env, cwd=self.home)
+        self.addCleanup(process.kill)
+        process.stdin.write(b"1234567 " * (15 << 17))
+        process.stdin.close()
+        while not self.catches(process.pid, signal.SIGINT):
+            self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(60), 130)
+        with process.stdout, process.stderr:
+            self.assertEqual((process.stdout.read(), process.stderr.read()), (b"", b"Error: interrupted\n"))
+
+    def catches(self, pid, number):
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            mask = next(line.split()[1] for line in file if line.startswith("SigCgt:"))
+        return int(mask, 16) >> (number - 1) & 1
 
 
 if __name__ == "__main__":

@@ -207,8 +207,9 @@ class RunningServe(ProgramTest):
                 self.assertTrue(answer.read().rstrip().endswith(b"data: [DONE]"))
             else:
                 self.wait_until_draining(port)
-                time.sleep(0.3)  # those that come within 0.1 s are one wish
-                self.server.send_signal(signal.SIGTERM)
+                while self.server.poll() is None:  # those that come within 0.1 s are one wish
+                    self.server.send_signal(signal.SIGTERM)
+                    time.sleep(0.02)
             _, err = self.server.communicate(timeout=60)
             self.assertEqual(self.server.returncode, code, err)
             self.assertEqual(b"completion_tokens=300" in err, signals == 1, err)

@@ -70,7 +70,8 @@ class Refusals(ProgramTest):
         for name, content, words in (("empty.wav", b"", "the file is empty"),
                                      ("text.mp3", b"hello " * 1000, "unknown audio format"),
                                      ("silent.wav", wave(), "error"),
-                                     ("header.wav", wave(b"\0" * 3200)[:20], "cut off")):
+                                     ("format.wav", wave(b"\0" * 3200)[:20], "it ends before its format"),
+                                     ("sound.wav", wave(b"\0" * 3200)[:40], "there is no sound in it")):
             message = self.refused(model, "--audio", self.write(name, content))
             self.assertTrue(message.startswith("Error: "), message)
             if words != "error":

@@ -145,7 +145,7 @@ class Choice(HubTest):
         commit = self.hub.add("org/model", model())
         self.pull("org/model", "--exclude", "README.md")
         _, err = self.pull("org/model")
-        self.assertIn("org/model: 1 of its files are missing; completing it\n", err)
+        self.assertIn("org/model: 1 file missing; completing it\n", err)
         self.assert_pulled("org/model", commit, model())
         self.assertIn("already exists", self.pull("org/model")[0])
 
@@ -202,7 +202,7 @@ class Broken(HubTest):
 
     def test_is_completed_without_being_asked(self):
         out, err = self.pull("org/model")
-        self.assertIn("org/model: config.json missing; completing it\n", err)
+        self.assertIn("org/model: 1 file missing; completing it\n", err)
         self.assertIn("Downloaded to", out)
         self.assert_pulled("org/model", self.commit, model())
 

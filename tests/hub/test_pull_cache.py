@@ -153,13 +153,18 @@ class Beside(HubTest):
         with open(os.path.join(self.locks, self.weights + ".lock"), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             process = self.start("pull", "org/model")
-            self.wait_until(lambda: len(self.blobs("org/model")) == 3)
-            time.sleep(0.3)
+            self.wait_until(lambda: len(self.blobs("org/model")) == 3 and self.has_open(process, lock.name))
             self.assertIsNone(process.poll())
             self.assertEqual(self.hub.requests("/blobs/"), [])
             fcntl.flock(lock, fcntl.LOCK_UN)
             self.assertEqual(process.wait(20), 0)
         self.assert_pulled("org/model", self.commit, self.files)
+
+    def has_open(self, process, path):
+        folder = f"/proc/{process.pid}/fd"
+        if not os.path.isdir(folder):
+            return True  # not to be known here
+        return any(os.path.realpath(os.path.join(folder, name)) == os.path.realpath(path) for name in os.listdir(folder))
 
     def test_waiting_can_be_interrupted(self):
         os.makedirs(self.locks)

@@ -121,7 +121,7 @@ class Load:
 
     async def bad(self, rng):
         body, wanted = rng.choice((
-            (b"{", 400), (b"[]", 400), (b'{"model":1}', 400), (chat(self.args.model, "x", 0), 400),
+            (b"{", 400), (b"[]", 400), (b'{"model":1}', 400), (chat(self.args.model, "x", -2), 400),
             (chat(self.args.model, "x", 4, n=-1), 400), (chat("nowhere/nothing", "x", 4), 404),
             (chat(self.args.model, "x", 4, response_format={"type": "json_schema", "json_schema": {
                 "name": "x", "schema": {"type": "nonsense"}}}), 400),

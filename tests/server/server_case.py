@@ -120,6 +120,11 @@ class ServerTest(ProgramTest):
             self.assertLess(time.monotonic(), end, what)
             time.sleep(0.02)
 
+    def signal_until_gone(self, server, number):
+        """The exit code. Signals that come within a tenth of a second of the first count as one."""
+        self.wait_until(lambda: server.process.poll() is not None or server.process.send_signal(number), "it does not end")
+        return server.process.returncode
+
     def serve(self, *options, env=None, ready=True, program=PROGRAM, command="serve"):
         """A started server; stopped when the test ends. `--port 0` unless options say another."""
         words = [program] + ([command] if command else [])

@@ -7,7 +7,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import time
 import unittest
 import warnings
 
@@ -316,12 +315,7 @@ class UnixSocket(AccessTest):
         self.addCleanup(client.close)
         client.connect(path)
         client.sendall(b"POST /tokenize HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
-        time.sleep(0.3)
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        if server.process.poll() is None:
-            server.process.send_signal(signal.SIGTERM)
-        self.assertIn(server.process.wait(10), (0, 128 + signal.SIGTERM))
+        self.assertIn(self.signal_until_gone(server, signal.SIGTERM), (0, 128 + signal.SIGTERM))
         self.assertFalse(os.path.exists(path))
 
 

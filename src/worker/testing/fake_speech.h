@@ -55,9 +55,10 @@ class FakeSpeechModel : public SpeechModel {
       if (!std::exchange(listened, true)) {
         task = request.next(SpeechEncoded{});
       } else if (const auto* detect = std::get_if<SpeechDetect>(&task)) {
-        std::vector<float> probabilities(detect->languages.size(), 0.001F);
-        probabilities.at(0) = 0.9F;
-        task = request.next(SpeechLanguages{std::move(probabilities)});
+        SpeechLanguages heard;
+        heard.probabilities.assign(detect->languages.size(), 0.001F);
+        heard.probabilities.at(0) = 0.9F;
+        task = request.next(std::move(heard));
       } else if (const auto* search = std::get_if<SpeechSearch>(&task)) {
         task = request.next(text(*search));
       } else if (const auto* align = std::get_if<SpeechAlign>(&task)) {

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <new>
+#include <system_error>
+
+namespace mlxk {
+
+/// Whether `error` says that memory was lacking, or the room for a thread.
+inline bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error)) return true;
+  const auto* failure = dynamic_cast<const std::system_error*>(&error);
+  return failure && (failure->code() == std::errc::not_enough_memory ||
+                     failure->code() == std::errc::resource_unavailable_try_again);
+}
+
+}  // namespace mlxk
