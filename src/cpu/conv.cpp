@@ -33,11 +33,7 @@ void for_each_tap(const ConvShape& s, const std::array<int64_t, 2>& out, int64_t
 void convolve_depthwise(const ConvShape& s, const MatrixView& weight, const float* x, float* y) {
   const auto out = s.out();
   const int64_t taps = s.kernel[0] * s.kernel[1];
-  static Scratch transposed;
-  float* w = transposed.floats(taps * s.channels);  // [taps, channels]
-  for (int64_t c = 0; c < s.channels; ++c) {
-    for (int64_t t = 0; t < taps; ++t) w[t * s.channels + c] = static_cast<const float*>(weight.data)[c * taps + t];
-  }
+  const auto* w = static_cast<const float*>(weight.data);
   parallel_for(s.batch * out[0] * out[1], grain_of(s.channels * taps), [&](int64_t begin, int64_t end, int) {
     for (int64_t at = begin; at < end; ++at) {
       float* to = y + at * s.channels;

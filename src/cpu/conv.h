@@ -22,9 +22,9 @@ struct ConvShape {
 };
 
 /// y = x convolved with `weight`, whose rows are the output channels, [kernel height, kernel width, channels / groups]
-/// each; not packed and float32 if the convolution is depthwise; its bias is added. float32 sums, the same bits for a
-/// position whatever is computed with it; in `encode` rounded as multiply() does there, else as in prefill. On all
-/// kernel threads; from one thread at a time. out() is at least one.
+/// each; if the convolution is depthwise, float32 [kernel height, kernel width, channels]; its bias is added. float32
+/// sums, the same bits for a position whatever is computed with it; in `encode` rounded as multiply() does there, else
+/// as in prefill. On all kernel threads; from one thread at a time. out() is at least one.
 void convolve(const ConvShape& shape, const MatrixView& weight, const float* x, float* y, Phase phase = Phase::prefill);
 
 }  // namespace mlxk

@@ -41,7 +41,7 @@ mx::array last_inputs(const mx::array& x, int n, const Positions& positions) {
     mx::Shape begin(x.ndim(), 0), end = x.shape();
     begin[1] = lengths.front();
     end[1] = lengths.front() + n;
-    return mx::slice(x, begin, end);
+    return mx::contiguous(mx::slice(x, begin, end));  // a copy: a view would keep all of x
   }
   std::vector<int> places;
   for (const int length : lengths) {

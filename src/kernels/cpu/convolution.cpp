@@ -54,8 +54,9 @@ Packed cpu_conv(const mx::array& weight, const std::optional<mx::array>& bias, c
   shape.dilation = sizes(options.dilation, 1, "the dilation");
   shape.groups = options.groups;
   const int columns = static_cast<int>(weight.size() / static_cast<size_t>(out));
-  const mx::array typed = shape.depthwise() ? mx::astype(weight, mx::float32) : weight;
-  MatrixWeights matrix{mx::contiguous(mx::reshape(typed, {out, columns})), {}, {}, bias, out, columns};
+  mx::array rows = mx::reshape(weight, {out, columns});
+  if (shape.depthwise()) rows = mx::transpose(mx::astype(rows, mx::float32));
+  MatrixWeights matrix{mx::contiguous(rows), {}, {}, bias, out, columns};
   mx::eval(matrix.weight, bias.value_or(matrix.weight));
   const MatrixView view = matrix_view(matrix);
   return std::make_shared<CpuConv>(std::move(matrix), view, shape);
