@@ -21,7 +21,7 @@ from mlx_lm import utils
 from mlx_lm.models.cache import make_prompt_cache
 
 import golden_cases
-from golden_cases.common import TRANSFORMERS, VOCAB
+from golden_cases.common import TRANSFORMERS, TRANSFORMERS_FILES, VOCAB
 
 PREFILL, TOTAL = 20, 32
 ROWS = [0, 7, 13, 19, 20, 25, 31]  # the positions whose logits are kept
@@ -103,6 +103,17 @@ def build(config, folder):
                     class_predicate=lambda p, m: overrides.get(p, True) if hasattr(m, "to_quantized") else False)
     shapes = {k: v.shape for k, v in tree_flatten(model.parameters())
               if not k.endswith("._freqs") and "rope" not in k}
+    return write(shapes, config, folder)
+
+
+def build_as_transformers(config, folder):
+    """The same with the tensors of transformers' class."""
+    model = transformers_model(config)
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    return write({k: v.shape for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}, config, folder)
+
+
+def write(shapes, config, folder):
     tensors = kinds(shapes, config)
     arrays = {}
     for name, t in tensors.items():
@@ -129,13 +140,18 @@ def logits(folder, tweak=None):
     return np.concatenate(rows)[ROWS]
 
 
+def transformers_model(config):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    auto = AutoModelForImageTextToText if "vision_config" in config else AutoModelForCausalLM
+    return auto.from_config(AutoConfig.for_model(**json.loads(json.dumps(config))), attn_implementation="eager",
+                            dtype=torch.float32)
+
+
 def logits_by_transformers(folder):
     import torch
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModelForCausalLM
-    config = json.loads((folder / "config.json").read_text())
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), attn_implementation="eager",
-                                             dtype=torch.float32)
+    model = transformers_model(json.loads((folder / "config.json").read_text()))
     missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.tie_weights()
@@ -156,8 +172,9 @@ def record(name, entry, target):
     config, oracle, tweak = entry if isinstance(entry, tuple) else (entry, None, None)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch) / name
-        tensors = build(oracle or config, folder)
-        rows = logits_by_transformers(folder) if tweak == TRANSFORMERS else logits(folder, tweak)
+        tensors = (build_as_transformers if tweak == TRANSFORMERS_FILES else build)(oracle or config, folder)
+        by_transformers = tweak in (TRANSFORMERS, TRANSFORMERS_FILES)
+        rows = logits_by_transformers(folder) if by_transformers else logits(folder, tweak)
     assert np.isfinite(rows).all(), name
     print(f"{name:24} |logits| {np.abs(rows).mean():8.3f} std {rows.std():8.3f}")
     mx.save_safetensors(str(target / f"{name}.safetensors"), {"logits": mx.array(rows.astype(np.float32))})

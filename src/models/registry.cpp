@@ -2,6 +2,8 @@
 
 #include <type_traits>
 
+#include "probe/built_in.h"
+
 namespace mlxk {
 namespace {
 
@@ -10,7 +12,7 @@ Maker<Net> find(std::string_view model_type) {
   Maker<Net> found = nullptr;
   const auto look = [&](std::string_view name, auto make) {
     if constexpr (std::is_same_v<decltype(make), Maker<Net>>) {
-      if (name == model_type) found = make;
+      if (same_type(name, model_type)) found = make;
     }
   };
 #define MLXK_MODEL(kind, name) look(#name, &make_##name);

@@ -12,7 +12,7 @@ namespace mlxk {
 bool BuiltIn::has(ModelKind kind, std::string_view model_type) const {
   return std::any_of(rows_.begin(), rows_.end(), [&](const Row& row) {
     const bool sees_and_reads = kind == ModelKind::text && row.kind == ModelKind::vision;
-    return row.model_type == model_type && (row.kind == kind || sees_and_reads);
+    return same_type(row.model_type, model_type) && (row.kind == kind || sees_and_reads);
   });
 }
 
@@ -29,6 +29,12 @@ std::string BuiltIn::refusal(ModelKind kind, std::string_view model_type) const 
   const auto like = nearest(model_type, of(kind), kShown);
   const std::string hint = like.empty() ? "" : fmt::format(" (nearest: {})", fmt::join(like, ", "));
   return fmt::format("is not built in{}; `mlxk list --architectures` lists what is", hint);
+}
+
+bool same_type(std::string_view a, std::string_view b) {
+  const auto plain = [](char c) { return c == '-' ? '_' : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char left, char right) { return plain(left) == plain(right); });
 }
 
 const BuiltIn& built_in() {

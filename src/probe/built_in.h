@@ -29,6 +29,9 @@ class BuiltIn {
   std::vector<Row> rows_;
 };
 
+/// Whether two spellings name one model_type: hyphens count as underscores.
+bool same_type(std::string_view a, std::string_view b);
+
 /// The rows of models.inc, sorted within each kind.
 const BuiltIn& built_in();
 

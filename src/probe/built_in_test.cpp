@@ -28,6 +28,12 @@ TEST(BuiltIn, AVisionModelAnswersTextsToo) {
   EXPECT_FALSE(rows.has(ModelKind::speech, "seer"));
 }
 
+TEST(BuiltIn, HyphensCountAsUnderscores) {
+  const BuiltIn rows({{ModelKind::text, "lfm2_vl"}});
+  EXPECT_TRUE(rows.has(ModelKind::text, "lfm2-vl"));
+  EXPECT_FALSE(rows.has(ModelKind::text, "lfm2-vl-2"));
+}
+
 TEST(BuiltIn, ARefusalNamesTheNearestAndWhereAllStand) {
   const BuiltIn rows({{ModelKind::text, "llama"}, {ModelKind::text, "qwen3"}, {ModelKind::text, "qwen3_moe"}});
   EXPECT_EQ(rows.refusal(ModelKind::text, "qwen3_vl"),

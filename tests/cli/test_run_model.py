@@ -1,8 +1,10 @@
 """`mlxk run` with a real model: MLXK_TEST_MODEL names a workspace (SmolLM2-135M-Instruct or better)."""
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import unittest
@@ -17,6 +19,31 @@ if not os.path.isfile(os.path.join(MODEL, "config.json")):
 
 QUESTION = "What is the capital of France?"
 GREEDY = ("--temperature", "0", "--max-tokens", "24")
+
+
+def write_as_multimodal(folder, prefix, head):
+    """The model's tensors as the language model of an Idefics 3, beside one of a vision tower."""
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors*", "config.json"))
+    def renamed(names):
+        return {re.sub("^model[.]", prefix, re.sub("^lm_head[.]", head, name)): value for name, value in names.items()}
+
+    with open(os.path.join(MODEL, "config.json")) as file:
+        text = json.load(file)
+    config = {"model_type": "idefics3", "vision_config": {"hidden_size": 8}}
+    for key in ("quantization", "quantization_config"):
+        if key in text:
+            config[key] = renamed(text.pop(key))
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump({**config, "text_config": text}, file)
+    with open(os.path.join(MODEL, "model.safetensors"), "rb") as file:
+        size, = struct.unpack("<Q", file.read(8))
+        header, data = json.loads(file.read(size)), file.read()
+    named = renamed(header)
+    named["model.vision_model.post_layernorm.weight"] = {
+        "dtype": "F32", "shape": [8], "data_offsets": [len(data), len(data) + 32]}
+    header = json.dumps(named).encode()
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header + data + bytes(32))
 
 
 class Answers(ProgramTest):
@@ -76,6 +103,19 @@ class Answers(ProgramTest):
         done = self.run_program("run", MODEL, "hi", "--draft-model", folder)
         self.assertEqual((done.returncode, done.stdout), (1, b""))
         self.assertIn("has another vocabulary than", done.stderr.decode())
+
+    def test_a_multimodal_checkpoint_answers_text_as_its_language_model_does(self):
+        text = self.answer(QUESTION)
+        for prefix, head in (("language_model.model.", "language_model.lm_head."), ("model.text_model.", "lm_head.")):
+            folder = os.path.join(self.home, prefix.strip("."))
+            write_as_multimodal(folder, prefix, head)
+            facts = self.run_json("show", folder, "--json")["data"]["model"]
+            self.assertIn("vision", facts["capabilities"])
+            self.assertEqual(facts["context_length"], 8192)
+            done = self.run_program("run", folder, QUESTION, *GREEDY)
+            self.assertEqual((done.returncode, done.stdout.decode()), (0, text), done.stderr)
+            done = self.run_program("run", folder, QUESTION, "--image", self.write("cat.png", b"\x89PNG"))
+            self.assertNotEqual(done.returncode, 0)
 
     def test_prompt_longer_than_the_context_is_refused_before_loading(self):
         done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))

@@ -1,6 +1,7 @@
 """What the cases of all families are made of."""
 VOCAB = 128
 TRANSFORMERS = "transformers"  # in the place of a change: the reference where mlx-lm leaves something out
+TRANSFORMERS_FILES = "transformers' files"  # the same, and the tensors are named and shaped as in its own checkpoints
 
 BASE = dict(hidden_size=64, num_hidden_layers=2, intermediate_size=96, num_attention_heads=4, num_key_value_heads=2,
             rms_norm_eps=1e-5, vocab_size=VOCAB, max_position_embeddings=256)

@@ -246,7 +246,9 @@ void sanitize_block(BlockConfig& c, Weights& weights, const std::string& root) {
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     if (!c.mixes(layer)) continue;
     const std::string path = fmt::format("{}{}.{}.", base, n.layers, layer), experts = path + c.options.experts.experts;
-    stack_experts(weights, experts.substr(0, experts.rfind('.')), experts, c.mixture->experts);
+    const std::string prefix = experts.substr(0, experts.rfind('.'));
+    stack_experts(weights, prefix, experts, c.mixture->experts);
+    split_gate_up(weights, prefix + ".experts", experts, c.hidden_size);
   }
   const std::string head = base + n.head + ".";
   if (c.options.head_may_be_absent && !weights.has(head + "weight")) c.tie_word_embeddings = true;

@@ -133,4 +133,22 @@ void stack_experts(Weights& weights, const std::string& prefix, const std::strin
   }
 }
 
+void split_gate_up(Weights& weights, const std::string& from, const std::string& to, int hidden) {
+  if (!weights.has(from + ".gate_up_proj") || !weights.has(from + ".down_proj")) return;
+  mx::array both = weights.take_raw(from + ".gate_up_proj"), down = weights.take_raw(from + ".down_proj");
+  if (both.ndim() != 3 || down.ndim() != 3) return weights.note(from + " must hold stacks of matrices");
+  if (both.shape(2) != hidden || down.shape(1) != hidden) {
+    both = mx::swapaxes(both, 1, 2);
+    down = mx::swapaxes(down, 1, 2);
+  }
+  if (both.shape(1) % 2 != 0) return weights.note(from + ".gate_up_proj must have rows of gate and as many of up");
+  const std::vector<mx::array> halves = mx::split(both, 2, 1);
+  const auto put = [&](const char* part, const mx::array& x) {
+    weights.tensors().emplace(fmt::format("{}.{}.weight", to, part), mx::contiguous(x));
+  };
+  put("gate_proj", halves[0]);
+  put("up_proj", halves[1]);
+  put("down_proj", down);
+}
+
 }  // namespace mlxk

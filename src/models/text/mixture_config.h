@@ -52,4 +52,9 @@ void stack_experts(Weights& weights, const std::string& prefix, const std::strin
                    const std::vector<std::pair<std::string, std::string>>& parts = {
                        {"gate_proj", "gate_proj"}, {"up_proj", "up_proj"}, {"down_proj", "down_proj"}});
 
+/// Puts experts that a checkpoint holds in two stacks, `{from}.gate_up_proj` [experts, 2 * wide, hidden] and
+/// `{from}.down_proj` [experts, hidden, wide], or both with their last two axes swapped, in the three stacks
+/// `{to}.gate_proj.weight` and so on.
+void split_gate_up(Weights& weights, const std::string& from, const std::string& to, int hidden);
+
 }  // namespace mlxk

@@ -1,0 +1,35 @@
+// Multimodal models whose language model is a text model of its own, as transformers' classes of these names and mlx-lm
+// run them without images: three axes of positions (M-RoPE) that are all alike are plain positions.
+#include <fmt/format.h>
+
+#include "models/registry.h"
+#include "models/text/language_model.h"
+#include "models/text/mixture_config.h"
+
+namespace mlxk {
+
+#define MLXK_MULTIMODAL(name, type)                                            \
+  std::unique_ptr<Model> make_##name(const Config& config, Weights& weights) { \
+    return make_language_model(config, weights, type);                         \
+  }
+MLXK_MULTIMODAL(aya_vision, text_type(config, "cohere2"))
+MLXK_MULTIMODAL(idefics2, text_type(config, "mistral"))
+MLXK_MULTIMODAL(idefics3, text_type(config, "llama"))
+MLXK_MULTIMODAL(internvl, text_type(config, "qwen2"))
+MLXK_MULTIMODAL(internvl_chat, text_type(config, "qwen2"))
+MLXK_MULTIMODAL(lfm2_vl, text_type(config, "lfm2"))
+MLXK_MULTIMODAL(llava, text_type(config, "llama"))
+MLXK_MULTIMODAL(llava_next, text_type(config, "llama"))
+MLXK_MULTIMODAL(llava_onevision, text_type(config, "qwen2"))
+MLXK_MULTIMODAL(mistral3, text_type(config, "mistral"))
+MLXK_MULTIMODAL(paligemma, text_type(config, "gemma"))
+MLXK_MULTIMODAL(phi3_v, "phi3")
+MLXK_MULTIMODAL(pixtral, text_type(config, "mistral"))
+MLXK_MULTIMODAL(qwen2_vl, "qwen2")
+MLXK_MULTIMODAL(qwen2_5_vl, "qwen2")
+MLXK_MULTIMODAL(qwen3_vl, "qwen3")
+MLXK_MULTIMODAL(qwen3_vl_moe, "qwen3_moe")
+MLXK_MULTIMODAL(smolvlm, text_type(config, "llama"))
+#undef MLXK_MULTIMODAL
+
+}  // namespace mlxk
