@@ -1,0 +1,40 @@
+#pragma once
+
+#include "nn/cache/recurrent_cache.h"
+#include "nn/norm.h"
+#include "nn/positions.h"
+#include "nn/weights.h"
+
+namespace mlxk {
+
+/// The gated delta rule (https://arxiv.org/abs/2412.06464): each head has a state S [value_dim, key_dim], to which a
+/// token with a unit key k and a unit query q does
+///   S ← S · decay, then S ← S + beta · (v − S k) kᵀ, and gives S q / √key_dim,
+/// with decay = exp(−exp(A_log) · softplus(a + dt_bias)) and beta = sigmoid(b).
+class GatedDelta {
+ public:
+  struct Dims {
+    int key_heads, value_heads, key_dim, value_dim;  // each key head serves value_heads / key_heads neighbours
+    bool by_channel = false;  // a decay for each number of a key (Kimi Delta Attention), else for each head
+  };
+  /// A call's tokens as the projections and the convolution give them.
+  struct Inputs {
+    mx::array q, k;  // [B, L, key_heads * key_dim]
+    mx::array v;     // [B, L, value_heads * value_dim]
+    mx::array a;     // [B, L, value_heads], by_channel [B, L, value_heads * key_dim]
+    mx::array b;     // [B, L, value_heads]
+  };
+
+  /// Takes `A_log` [value_heads] and `dt_bias`, of as many numbers as a token's `a`, at `path`.
+  GatedDelta(const WeightPath& path, const Dims& dims);
+  /// Returns [B, L, value_heads * value_dim]. State `index` of `cache`, [B, value_heads, value_dim, key_dim] float32,
+  /// becomes what it is after the tokens of each row that count.
+  mx::array operator()(const Inputs& in, RecurrentCache& cache, int index, const Positions& positions) const;
+
+ private:
+  Dims dims_;
+  mx::array rate_, dt_bias_;  // −exp(A_log) and dt_bias, [value_heads] or [value_heads, 1] and [value_heads, key_dim]
+  RmsNorm unit_;              // keys and queries times √key_dim
+};
+
+}  // namespace mlxk
