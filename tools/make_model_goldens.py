@@ -11,6 +11,7 @@ import importlib
 import json
 import pathlib
 import pkgutil
+import shutil
 import sys
 import tempfile
 
@@ -68,7 +69,7 @@ def kinds(shapes, config):
     """The kind of every tensor; the scales of an affine layer are divided by its range (see `divide`)."""
     out = {}
     for name, shape in shapes.items():
-        path, leaf = name.rsplit(".", 1)
+        path, _, leaf = name.rpartition(".")
         packed = path + ".scales" in shapes
         q = config.get("quantization", {})
         q = {**q, **q.get(path, {})} if packed else {}
@@ -107,10 +108,11 @@ def build(config, folder):
 
 
 def build_as_transformers(config, folder):
-    """The same with the tensors of transformers' class."""
-    model = transformers_model(config)
-    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
-    return write({k: v.shape for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}, config, folder)
+    """The same with the tensors that transformers saves."""
+    transformers_model(config).save_pretrained(folder)
+    shapes = {name: array.shape for name, array in sorted(mx.load(str(folder / "model.safetensors")).items())}
+    shutil.rmtree(folder)
+    return write(shapes, config, folder)
 
 
 def write(shapes, config, folder):
@@ -140,21 +142,24 @@ def logits(folder, tweak=None):
     return np.concatenate(rows)[ROWS]
 
 
+def transformers_class(config):
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    return AutoModelForImageTextToText if "vision_config" in config else AutoModelForCausalLM
+
+
 def transformers_model(config):
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-    auto = AutoModelForImageTextToText if "vision_config" in config else AutoModelForCausalLM
-    return auto.from_config(AutoConfig.for_model(**json.loads(json.dumps(config))), attn_implementation="eager",
-                            dtype=torch.float32)
+    from transformers import AutoConfig
+    return transformers_class(config).from_config(AutoConfig.for_model(**json.loads(json.dumps(config))),
+                                                  dtype=torch.float32)
 
 
 def logits_by_transformers(folder):
     import torch
-    from safetensors.torch import load_file
-    model = transformers_model(json.loads((folder / "config.json").read_text()))
-    missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-    assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
-    model.tie_weights()
+    config = json.loads((folder / "config.json").read_text())
+    model, report = transformers_class(config).from_pretrained(folder, attn_implementation="eager", dtype=torch.float32,
+                                                               output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     ids = [(i * 37 + 11) % VOCAB for i in range(TOTAL)]
     with torch.no_grad():
         return model.eval()(torch.tensor([ids])).logits[0].numpy()[ROWS]

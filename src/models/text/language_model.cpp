@@ -107,11 +107,9 @@ Config keep_language_model(const Config& config, Weights& weights) {
   const Config text = config.object(key);
   Json json = text.json();
   if (!text.has("vocab_size") && config.has("vocab_size")) json["vocab_size"] = config.json()["vocab_size"];
-  // Some say it on top, some in text_config, and some leave it to the file.
-  const auto tied = [](const Config& c) { return c.flag_or("tie_word_embeddings", false); };
-  const bool is_said = text.has("tie_word_embeddings") || config.has("tie_word_embeddings");
-  const bool own = text.has("tie_word_embeddings") ? tied(text) : tied(config);
-  json["tie_word_embeddings"] = has_head ? own : tied(text) || tied(config) || !is_said;
+  // Some say it in text_config, some on top, and some leave it to the file.
+  const Config& says = text.has("tie_word_embeddings") ? text : config;
+  json["tie_word_embeddings"] = !has_head || says.flag_or("tie_word_embeddings", false);
   return Config(std::move(json), config.place() + " " + key);
 }
 
