@@ -92,7 +92,8 @@ class Grammars(HostileTest):
 
     def test_schemas(self):
         for schema in ({"type": "nonsense"}, {"type": 5}, {"$ref": "#/nowhere"}, {"$ref": "http://127.0.0.1:1/x.json"}, {"$ref": "file:///etc/passwd"},
-                       {"pattern": "(", "type": "string"}, {"properties": 5}, {"enum": []}, {"minimum": 5, "maximum": 1, "type": "integer"},
+                       {"pattern": "(", "type": "string"}, {"properties": 5}, {"properties": []}, {"properties": {"a": 5}},
+                       {"anyOf": [{"properties": 7}, {"type": "object"}]}, {"patternProperties": 5}, {"required": "a"}, {"enum": []}, {"minimum": 5, "maximum": 1, "type": "integer"},
                        {"enum": ["x" * 300_000]}):
             self.assert_bounded({**ask(), **self.schema(schema)}, refused=True)
         for schema in ({"$ref": "#"}, {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},

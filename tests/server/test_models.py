@@ -261,6 +261,22 @@ class Kept(ModelsTest):
         self.assertEqual(self.cached(server)[1], first)
         self.assertEqual(self.cached(server)[1], first)
 
+    def test_a_folder_that_cannot_be_written_to_is_warned_of_once(self):
+        self.link("a")
+        folder = os.path.join(self.home, "kept")
+        server = self.serve("--model", "a", "--prefix-cache-dir", folder)
+        self.wait_until(lambda: server.get("/ready")[0] == 200, "it does not load", seconds=60)
+        (inner,) = os.listdir(folder)
+        shutil.rmtree(os.path.join(folder, inner))
+        with open(os.path.join(folder, inner), "wb"):
+            pass
+        for number in range(3):
+            self.cached(server, f"{number}. {LONG}")
+        self.assertGreater(self.cached(server, f"0. {LONG}")[0], 300)
+        self.wait_until(lambda: "prompts are kept in memory only" in server.log(), "no warning")
+        server.stop()
+        self.assertEqual(server.log().count("prompts are kept in memory only"), 1)
+
     def test_two_servers_may_share_a_folder(self):
         """Both write, read and trim it: it holds half of these prompts."""
         self.link("a")

@@ -1,5 +1,6 @@
 """Log-likelihoods as evaluation harnesses ask for them. MLXK_TEST_MODEL names a workspace of SmolLM2; where MLXK_LM_EVAL
-names a Python that has lm_eval, lm-evaluation-harness asks too, and where it has mlx_lm, its scores are compared."""
+names a Python that has lm_eval, lm-evaluation-harness asks too; its scores are compared with those of mlx_lm, which the same
+Python has or that of MLXK_MLX_LM."""
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from server_case import MODEL, SharedServerTest, link_model
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "scoring")
 LM_EVAL = os.environ.get("MLXK_LM_EVAL", "")
+MLX_LM_PYTHON = os.environ.get("MLXK_MLX_LM", LM_EVAL)
 if not os.path.isfile(os.path.join(MODEL, "config.json")):
     print("no model")
     sys.exit(77)  # ctest's SKIP_RETURN_CODE
@@ -97,8 +99,8 @@ class ScoringTest(SharedServerTest):
                 file.write(task)
             subprocess.run([LM_EVAL, "-m", "lm_eval", "run", "--model", "local-completions", "--model_args",
                             f"model=smollm2,base_url={self.server.url}/v1/completions,tokenizer_backend=huggingface,"
-                            f"tokenizer={os.path.realpath(MODEL)},batch_size=40",
-                            "--tasks", "mlxk_capitals", "--include_path", folder, "--output_path", os.path.join(folder, "out"),
+                            f"tokenizer={os.path.realpath(MODEL)}",
+                            "--batch_size", "40", "--tasks", "mlxk_capitals", "--include_path", folder, "--output_path", os.path.join(folder, "out"),
                             "--log_samples"], check=True, timeout=600, cwd=folder,
                            env={**os.environ, "HF_HOME": folder, "HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"})
             found = [os.path.join(at, name) for at, _, names in os.walk(os.path.join(folder, "out")) for name in names
@@ -109,10 +111,10 @@ class ScoringTest(SharedServerTest):
         self.assertEqual(len(samples), 20)
         seen = [float(one[0][0]) for sample in samples for one in sample["resps"]]
         texts = self.texts()
-        wanted = subprocess.run([LM_EVAL, "-c", MLX_LM], input=json.dumps({"model": os.path.realpath(MODEL), "texts": texts}),
+        wanted = subprocess.run([MLX_LM_PYTHON, "-c", MLX_LM], input=json.dumps({"model": os.path.realpath(MODEL), "texts": texts}),
                                 capture_output=True, text=True, timeout=600)
         if "No module named 'mlx" in wanted.stderr:
-            self.skipTest("no mlx_lm beside lm_eval")
+            self.skipTest("no mlx_lm")
         self.assertEqual(wanted.returncode, 0, wanted.stderr)
         with open(os.path.join(MODEL, "config.json"), encoding="utf-8") as file:
             packed = "quantization" in json.load(file)
