@@ -35,6 +35,8 @@ def write_as_multimodal(folder, prefix, head):
             config[key] = renamed(text.pop(key))
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump({**config, "text_config": text}, file)
+    with open(os.path.join(folder, "preprocessor_config.json"), "w") as file:
+        json.dump({"image_processor_type": "Idefics3ImageProcessor"}, file)
     with open(os.path.join(MODEL, "model.safetensors"), "rb") as file:
         size, = struct.unpack("<Q", file.read(8))
         header, data = json.loads(file.read(size)), file.read()
@@ -109,13 +111,14 @@ class Answers(ProgramTest):
         for prefix, head in (("language_model.model.", "language_model.lm_head."), ("model.text_model.", "lm_head.")):
             folder = os.path.join(self.home, prefix.strip("."))
             write_as_multimodal(folder, prefix, head)
-            facts = self.run_json("show", folder, "--json")["data"]["model"]
-            self.assertIn("vision", facts["capabilities"])
-            self.assertEqual(facts["context_length"], 8192)
+            facts = self.run_json("show", folder, "--json")["data"]
+            self.assertIn("vision", facts["model"]["capabilities"])
+            self.assertEqual([facts["runtime"][kind]["runs"] for kind in ("text", "vision")], [True, False])
             done = self.run_program("run", folder, QUESTION, *GREEDY)
             self.assertEqual((done.returncode, done.stdout.decode()), (0, text), done.stderr)
             done = self.run_program("run", folder, QUESTION, "--image", self.write("cat.png", b"\x89PNG"))
-            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("Vision model type 'idefics3'", done.stderr.decode())
 
     def test_prompt_longer_than_the_context_is_refused_before_loading(self):
         done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))
