@@ -1,9 +1,10 @@
-# mlxk_library(NAME room DEPS rooms… LIBS third-party… [TEST_DEPS rooms…])
+# mlxk_library(NAME room DEPS rooms… LIBS third-party… [TEST_DEPS rooms…] [SEPARATE])
 #
 # A room is a folder: every *.cpp in it is the library mlxk_<room>, every *_test.cpp in it the test program
-# <room>_test (label: fast). DEPS are the room's arrows; tests/layering holds the #includes to them.
+# <room>_test (label: fast). DEPS are the room's arrows; tests/layering holds the #includes to them. With
+# MLXK_UNITY the sources of a folder are compiled as one unit, except those of a SEPARATE room.
 function(mlxk_library)
-  cmake_parse_arguments(arg "" "NAME;TEST_LABEL" "DEPS;LIBS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(arg "SEPARATE" "NAME;TEST_LABEL" "DEPS;LIBS;TEST_DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
@@ -13,6 +14,9 @@ function(mlxk_library)
   list(TRANSFORM deps PREPEND mlxk_)
   if(sources)
     add_library(${name} STATIC ${sources})
+    if(MLXK_UNITY AND NOT arg_SEPARATE)
+      mlxk_unity(${name} ${sources})
+    endif()
     target_link_libraries(${name} PUBLIC mlxk_options ${deps} ${arg_LIBS})
   else()
     add_library(${name} INTERFACE)
@@ -23,6 +27,20 @@ function(mlxk_library)
     list(TRANSFORM test_deps PREPEND mlxk_)
     mlxk_test(${arg_NAME}_test SOURCES ${tests} LIBS ${name} ${test_deps} LABEL ${arg_TEST_LABEL})
   endif()
+endfunction()
+
+# mlxk_unity(target files…): the files of a folder are one unit. A folder and not a number of files, so that a new file
+# never changes which names meet in one unit.
+function(mlxk_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # An unnamed namespace in an included file is none that several units see: there is one unit.
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+  foreach(file IN LISTS ARGN)
+    get_filename_component(folder ${file} DIRECTORY)
+    file(RELATIVE_PATH group ${CMAKE_SOURCE_DIR} ${folder})
+    string(REPLACE "/" "_" group ${group})
+    set_source_files_properties(${file} PROPERTIES UNITY_GROUP ${group})
+  endforeach()
 endfunction()
 
 if(MLXK_TESTS) # base/testing/test_paths.h
@@ -38,6 +56,8 @@ function(mlxk_test name)
     set(arg_LABEL fast)
   endif()
   add_executable(${name} ${arg_SOURCES})
+  # More of a test's time is the compiler's than its own.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} mlxk_test_paths GTest::gtest_main GTest::gmock)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${arg_LABEL} TIMEOUT 300)
 endfunction()

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/elapsed.h"
 #include "cpu/phase.h"
 
 namespace mlxk {
@@ -20,7 +21,7 @@ constexpr size_t kAtOnce = 8, kCatchUp = 128;
 constexpr double kLeastChance = 0.3;
 // What a completion begins with counts as much as a few of its own tokens; of these a twentieth is forgotten with each,
 // of all completions' hardly anything.
-constexpr double kAssumed = 0.7, kAssumedWeight = 4, kMemory = 0.95, kLongMemory = 0.995;
+constexpr double kAssumed = 0.7, kAssumedWeight = 4, kTextMemory = 0.95, kLongMemory = 0.995;
 // What guesses cost is known after so many.
 constexpr int kTrials = 3;
 // Where it gains nothing, it is tried again after so many tokens, then after twice as many, and in a new text of so
@@ -29,8 +30,6 @@ constexpr size_t kRetryAfter = 256, kRetryTexts = 8;
 // Of the time of an answer, of which more than this many tokens are not counted on, so much may go into catching up.
 constexpr int64_t kExpectedAnswer = 256;
 constexpr double kMaxCatchUp = 0.15;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 Sampling greedily() {
   Sampling sampling;
@@ -212,7 +211,7 @@ void Drafter::guess(std::span<Row> rows, int count) {
 }
 
 void Drafter::learn(const RunningCompletion& one, bool right) {
-  state_of(one).tally.add(right, kMemory);
+  state_of(one).tally.add(right, kTextMemory);
   all_.add(right, kLongMemory);
 }
 

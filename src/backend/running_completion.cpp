@@ -9,18 +9,11 @@
 #include <utility>
 
 #include "backend/prompt_scores.h"
+#include "base/elapsed.h"
 #include "base/error.h"
 #include "cpu/phase.h"
 
 namespace mlxk {
-
-namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-}  // namespace
 
 RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
     : request_(std::move(request)),

@@ -123,7 +123,7 @@ void append_escaped(std::string& out, std::string_view text, bool json) {
   }
 }
 
-std::string in_quotes(std::string_view text) {
+std::string json_quoted(std::string_view text) {
   std::string out = "\"";
   append_escaped(out, text, true);
   return out + '"';
@@ -133,7 +133,7 @@ std::string value_text(const Field& field, bool json) {
   if (const auto* text = std::get_if<std::string>(&field.value)) {
     const std::string shown = redact(*text);
     const bool plain = !shown.empty() && shown.find_first_of(" \"=\\") == shown.npos;
-    if (json || !plain) return in_quotes(shown);
+    if (json || !plain) return json_quoted(shown);
     std::string out;
     append_escaped(out, shown, false);
     return out;
@@ -189,8 +189,8 @@ std::string format_line(Level level, std::string_view text, Fields fields, bool 
   const std::string shown = redact(text);
   std::string line;
   if (json) {
-    line = fmt::format("{{\"ts\":{:.6f},\"level\":\"{}\",\"msg\":{}", ts, level_name(level), in_quotes(shown));
-    for (const Field& field : fields) line += fmt::format(",{}:{}", in_quotes(field.name), value_text(field, true));
+    line = fmt::format("{{\"ts\":{:.6f},\"level\":\"{}\",\"msg\":{}", ts, level_name(level), json_quoted(shown));
+    for (const Field& field : fields) line += fmt::format(",{}:{}", json_quoted(field.name), value_text(field, true));
     return line + '}';
   }
   line = fmt::format("[{}] ", level_name(level));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -32,12 +33,6 @@ bool is_map(std::string_view key) {
 }
 /// Schemas of which one holds, for the same value.
 bool is_choice(std::string_view key) { return is_one_of(key, {"anyOf", "oneOf", "then", "else"}); }
-
-const Json* member(const Json& schema, const char* key) {
-  if (!schema.is_object()) return nullptr;
-  const auto found = schema.find(key);
-  return found == schema.end() ? nullptr : &*found;
-}
 
 /// What a schema says about one object, with everything that it refers to for the same value.
 struct Keys {
@@ -96,10 +91,10 @@ class Closer {
   void collect(const Json& schema, bool choices, Keys& keys, std::set<const Json*>& seen) {
     if (!schema.is_object() || !seen.insert(&schema).second) return;
     work(1);
-    const Json* properties = member(schema, "properties");
-    const Json* unevaluated = member(schema, "unevaluatedProperties");
-    const bool decides = member(schema, "additionalProperties") || (unevaluated && *unevaluated != false);
-    const Json* required = member(schema, "required");
+    const Json* properties = find_member(&schema, "properties");
+    const Json* unevaluated = find_member(&schema, "unevaluatedProperties");
+    const bool decides = find_member(&schema, "additionalProperties") || (unevaluated && *unevaluated != false);
+    const Json* required = find_member(&schema, "required");
     if (properties || required || decides) ++keys.sources;
     keys.decided = keys.decided || decides;
     if (properties && properties->is_object()) {
@@ -110,7 +105,7 @@ class Closer {
         if (name.is_string()) add(name.get<std::string>(), keys);
       }
     }
-    if (const Json* reference = member(schema, "$ref")) {
+    if (const Json* reference = find_member(&schema, "$ref")) {
       if (const Json* meant = target(*reference)) collect(*meant, choices, keys, seen);
     }
     for (const auto& [key, value] : schema.items()) {
@@ -155,8 +150,8 @@ class Closer {
     const bool tells = own.sources > 0 || !around.empty();  // of keys, apart from the choices
     const bool shared = tells && (all.sources > 1 || !around.empty());
     // Where several schemas tell of this object, this one is closed for all of them.
-    const bool closes = mode == Mode::close && tells && !all.decided && (shared || member(schema, "properties")) &&
-                        !too_few(schema, all, around);
+    const bool closes = mode == Mode::close && tells && !all.decided &&
+                        (shared || find_member(&schema, "properties")) && !too_few(schema, all, around);
     const Mode parts = mode == Mode::open || shared ? Mode::open : Mode::close;
     Json result = Json::object();
     for (const auto& [key, value] : schema.items()) {
@@ -193,7 +188,7 @@ class Closer {
 
   /// Whether the object must have more keys than are named: then others were meant to come.
   static bool too_few(const Json& schema, const Keys& keys, const Names& around) {
-    const Json* least = member(schema, "minProperties");
+    const Json* least = find_member(&schema, "minProperties");
     return least && least->is_number() && least->get<double>() > static_cast<double>(keys.names.size() + around.size());
   }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "chat/tools/typed_value.h"
+#include "json/member.h"
 
 namespace mlxk {
 
@@ -18,20 +19,13 @@ std::string role_of(const Json& message) {
   return role != message.end() && role->is_string() ? role->get<std::string>() : "";
 }
 
-const Json& member(const Json& object, const char* key) {
-  static const Json kNothing;
-  if (!object.is_object()) return kNothing;
-  const auto found = object.find(key);
-  return found == object.end() ? kNothing : *found;
-}
-
 /// A message's text; its text parts joined by a blank.
 std::string text_of(const Json& content) {
   if (content.is_string()) return content.get<std::string>();
   std::string text;
   if (!content.is_array()) return text;
   for (const Json& part : content) {
-    const Json& one = member(part, "text");
+    const Json& one = value_at(part, "text");
     if (one.is_string()) text += (text.empty() ? "" : " ") + one.get<std::string>();
   }
   return text;
@@ -63,12 +57,12 @@ std::string description(const Json& tools) {
 }
 
 std::string call_text(const Json& call) {
-  const Json& function = member(call, "function");
-  const Json& arguments = member(function, "arguments");
+  const Json& function = value_at(call, "function");
+  const Json& arguments = value_at(function, "arguments");
   const std::string written = arguments.is_string() ? arguments.get<std::string>()
                               : arguments.is_null() ? "{}"
                                                     : json_text(arguments);
-  return "<tool_call>\n{\"name\": " + json_text(member(function, "name")) + ", \"arguments\": " + written +
+  return "<tool_call>\n{\"name\": " + json_text(value_at(function, "name")) + ", \"arguments\": " + written +
          "}\n</tool_call>";
 }
 
@@ -78,13 +72,13 @@ class Rewriter {
   Json rewrite(const Json& messages) {
     for (const Json& message : messages) {
       const std::string role = role_of(message);
-      if (role == "assistant" && member(message, "tool_calls").is_array() && !message["tool_calls"].empty()) {
+      if (role == "assistant" && value_at(message, "tool_calls").is_array() && !message["tool_calls"].empty()) {
         add_calls(message);
       } else if (role == "tool") {
         add_result(message);
       } else if (role == "user" && in_results_) {
         Json behind = message;  // two turns of the user in a row would be refused by many templates
-        prepend(text_of(member(result_.back(), "content")), behind["content"]);
+        prepend(text_of(value_at(result_.back(), "content")), behind["content"]);
         result_.back() = std::move(behind);
         in_results_ = false;
       } else {
@@ -101,11 +95,11 @@ class Rewriter {
   }
 
   void add_calls(Json message) {
-    std::string text = text_of(member(message, "content"));
+    std::string text = text_of(value_at(message, "content"));
     for (const Json& call : message["tool_calls"]) {
       text += (text.empty() ? "" : "\n") + call_text(call);
-      const Json& id = member(call, "id");
-      if (id.is_string()) names_[id.get<std::string>()] = member(member(call, "function"), "name");
+      const Json& id = value_at(call, "id");
+      if (id.is_string()) names_[id.get<std::string>()] = value_at(value_at(call, "function"), "name");
     }
     message.erase("tool_calls");
     message["content"] = std::move(text);
@@ -114,11 +108,11 @@ class Rewriter {
 
   void add_result(const Json& message) {
     Json shown = Json::object();
-    const Json& id = member(message, "tool_call_id");
+    const Json& id = value_at(message, "tool_call_id");
     const auto called = id.is_string() ? names_.find(id.get<std::string>()) : names_.end();
-    const Json& name = called == names_.end() ? member(message, "name") : called->second;
+    const Json& name = called == names_.end() ? value_at(message, "name") : called->second;
     if (name.is_string()) shown["name"] = name;
-    shown["content"] = text_of(member(message, "content"));
+    shown["content"] = text_of(value_at(message, "content"));
     const std::string text = "<tool_response>\n" + json_text(shown) + "\n</tool_response>";
     if (in_results_) {
       auto& before = result_.back()["content"].get_ref<std::string&>();
@@ -139,7 +133,7 @@ void describe(const Json& tools, bool system_message, Json& messages) {
   const bool has_system =
       !messages.empty() && (role_of(messages[0]) == "system" || role_of(messages[0]) == "developer");
   if (has_system) {
-    const std::string own = text_of(member(messages[0], "content"));
+    const std::string own = text_of(value_at(messages[0], "content"));
     if (!own.empty()) text = own + "\n\n" + text;
   } else if (system_message) {  // in place of the template's own
     text = "You are a helpful assistant.\n\n" + text;

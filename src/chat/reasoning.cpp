@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "chat/blanks.h"
+
 namespace mlxk {
 
 namespace {
-constexpr const char* kBlanks = " \t\r\n";
 
 bool blank(std::string_view text) { return text.find_first_not_of(kBlanks) == std::string_view::npos; }
 

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "chat/blanks.h"
 #include "chat/tools/arguments_reader.h"
 #include "chat/tools/tool_format.h"
 
 namespace mlxk {
 
-namespace {
-constexpr const char* kBlanks = " \t\r\n";
-}
+namespace {}
 
 struct ToolCallSplitter::State {
   State(const ToolFormat* called, const ToolOptions& options)

@@ -16,7 +16,7 @@
 namespace mlxk {
 
 namespace {
-constexpr uint64_t kChunkElements = uint64_t{1} << 22;
+constexpr uint64_t kGgufChunkElements = uint64_t{1} << 22;
 
 /// What becomes of a tensor.
 enum class Way { cast, repack, requantise };
@@ -259,7 +259,7 @@ GgufWeightsResult write_gguf_weights(const GgufModel& model, const ConvertOption
     // Vectors are taken as one column, so that the un-permutation of rows reaches biases too.
     const bool vector = source.shape.size() == 1;
     const uint64_t rows = vector ? source.columns() : source.rows(), columns = vector ? 1 : source.columns();
-    const uint64_t step = std::max<uint64_t>(1, kChunkElements / columns);
+    const uint64_t step = std::max<uint64_t>(1, kGgufChunkElements / columns);
     for (uint64_t first = 0; first < rows; first += step) {
       write_rows(writer, plan, rows, columns, first, std::min(step, rows - first));
     }

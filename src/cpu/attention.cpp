@@ -21,7 +21,7 @@ constexpr int64_t kBlocksAThread = 2;
 
 /// Queries [first, first + count) of the heads that share a kv head: row r is query first + r % count of head r /
 /// count.
-struct Block {
+struct QueryBlock {
   int64_t b, kv_head, first, count, rows;
 };
 
@@ -50,12 +50,12 @@ Range seen_by(const AttentionProblem& p, int64_t b, int64_t i) {
           p.causal ? std::clamp<int64_t>(at + 1, 0, tokens) : tokens};
 }
 
-Range seen_by(const AttentionProblem& p, const Block& block) {
+Range seen_by(const AttentionProblem& p, const QueryBlock& block) {
   return {seen_by(p, block.b, block.first).begin, seen_by(p, block.b, block.first + block.count - 1).end};
 }
 
 /// What of the chunk the block sees.
-Range seen_in(const AttentionProblem& p, const Block& block, int64_t chunk) {
+Range seen_in(const AttentionProblem& p, const QueryBlock& block, int64_t chunk) {
   const Range seen = seen_by(p, block);
   Range part{std::max(seen.begin, chunk * kChunk), std::min(seen.end, (chunk + 1) * kChunk)};
   if (chunk * kChunk < p.keep) part.begin = chunk * kChunk;
@@ -118,8 +118,8 @@ void hide(const AttentionProblem& p, float* scores, int64_t begin, int64_t width
 }
 
 /// What a block sees in one chunk. `q` holds its scaled queries.
-void attend_chunk(const AttentionProblem& p, Phase phase, const Block& block, const float* q, int64_t chunk, int thread,
-                  const Part& out) {
+void attend_chunk(const AttentionProblem& p, Phase phase, const QueryBlock& block, const float* q, int64_t chunk,
+                  int thread, const Part& out) {
   const auto& kernels = cpu_kernels();
   const Range seen = seen_in(p, block, chunk);
   const int64_t group = p.heads / p.kv_heads, lanes = kernels.lanes, width = seen.end - seen.begin;
@@ -147,7 +147,7 @@ void attend_chunk(const AttentionProblem& p, Phase phase, const Block& block, co
 }
 
 /// The block's queries, scaled: [rows, head_dim].
-const float* scaled_queries(const AttentionProblem& p, const Block& block, int thread) {
+const float* scaled_queries(const AttentionProblem& p, const QueryBlock& block, int thread) {
   const int64_t group = p.heads / p.kv_heads;
   float* q = thread_scratch(3, thread).floats(block.rows * p.head_dim);
   for (int64_t r = 0; r < block.rows; ++r) {
@@ -160,7 +160,7 @@ const float* scaled_queries(const AttentionProblem& p, const Block& block, int t
 }
 
 /// Nothing seen yet but the sinks.
-void begin(const AttentionProblem& p, const Block& block, const Part& all) {
+void begin(const AttentionProblem& p, const QueryBlock& block, const Part& all) {
   const int64_t group = p.heads / p.kv_heads;
   for (int64_t r = 0; r < block.rows; ++r) {
     all.most[r] = p.sinks ? p.sinks[block.kv_head * group + r / block.count] : kNothingSeen;
@@ -169,14 +169,14 @@ void begin(const AttentionProblem& p, const Block& block, const Part& all) {
   std::fill_n(all.values, block.rows * p.value_dim, 0.0F);
 }
 
-void join(const AttentionProblem& p, const Block& block, const Part& all, const Part& part) {
+void join(const AttentionProblem& p, const QueryBlock& block, const Part& all, const Part& part) {
   for (int64_t r = 0; r < block.rows; ++r) {
     cpu_kernels().join_parts(all.most + r, all.sums + r, all.values + r * p.value_dim, part.most[r], part.sums[r],
                              part.values + r * p.value_dim, p.value_dim);
   }
 }
 
-void finish(const AttentionProblem& p, const Block& block, const Part& all) {
+void finish(const AttentionProblem& p, const QueryBlock& block, const Part& all) {
   const int64_t group = p.heads / p.kv_heads;
   for (int64_t r = 0; r < block.rows; ++r) {
     float* out = p.out.at(block.b, block.kv_head * group + r / block.count, block.first + r % block.count);
@@ -196,9 +196,9 @@ void attend(const AttentionProblem& p, Phase phase) {
     // The last queries see the most keys: they go first.
     const int64_t head = item % (p.batch * p.kv_heads), first = (blocks - 1 - item / (p.batch * p.kv_heads)) * count;
     const int64_t here = std::min(count, p.length - first);
-    return Block{head / p.kv_heads, head % p.kv_heads, first, here, here * group};
+    return QueryBlock{head / p.kv_heads, head % p.kv_heads, first, here, here * group};
   };
-  const auto sees = [&](const Block& block, int64_t chunk) {
+  const auto sees = [&](const QueryBlock& block, int64_t chunk) {
     const Range seen = seen_in(p, block, chunk);
     return seen.begin < seen.end;
   };
@@ -206,7 +206,7 @@ void attend(const AttentionProblem& p, Phase phase) {
   if (all_blocks >= kBlocksAThread * kernel_threads()) {
     parallel_for(all_blocks, 1, [&](int64_t item, int64_t last, int thread) {
       for (; item < last; ++item) {
-        const Block block = block_at(item);
+        const QueryBlock block = block_at(item);
         const float* q = scaled_queries(p, block, thread);
         const Part all = part_in(thread_scratch(4, thread).floats(floats), block.rows);
         const Part part = part_in(thread_scratch(5, thread).floats(floats), block.rows);
@@ -227,7 +227,7 @@ void attend(const AttentionProblem& p, Phase phase) {
   const int64_t cost = count * group * std::min(most, kChunk) * (p.head_dim + p.value_dim);
   parallel_for(all_blocks * chunks, grain_of(cost), [&](int64_t item, int64_t last, int thread) {
     for (; item < last; ++item) {
-      const Block block = block_at(item / chunks);
+      const QueryBlock block = block_at(item / chunks);
       if (!sees(block, item % chunks)) continue;
       const Part part = part_in(parts + item * floats, block.rows);
       attend_chunk(p, phase, block, scaled_queries(p, block, thread), item % chunks, thread, part);
@@ -235,7 +235,7 @@ void attend(const AttentionProblem& p, Phase phase) {
   });
   parallel_for(all_blocks, grain_of(count * group * chunks * p.value_dim), [&](int64_t item, int64_t last, int thread) {
     for (; item < last; ++item) {
-      const Block block = block_at(item);
+      const QueryBlock block = block_at(item);
       const Part all = part_in(thread_scratch(4, thread).floats(floats), block.rows);
       begin(p, block, all);
       for (int64_t chunk = 0; chunk < chunks; ++chunk) {

@@ -43,13 +43,13 @@ struct Groups {
 };
 
 /// Experts [first, last) and their pairs [begin, end) in Groups::order.
-struct Block {
+struct ExpertBlock {
   size_t first, last;
   int64_t begin, end;
 };
 
 /// The block that starts with expert `first`: as many whole experts as have kBlockRows pairs in all, at least one.
-Block block_from(const Groups& groups, size_t first) {
+ExpertBlock block_from(const Groups& groups, size_t first) {
   size_t last = first + 1;
   const size_t experts = groups.begin.size() - 1;
   while (last < experts && groups.begin[last + 1] - groups.begin[first] <= kBlockRows) ++last;
@@ -57,7 +57,7 @@ Block block_from(const Groups& groups, size_t first) {
 }
 
 /// rows[i] = x[the token of the block's pair i].
-void gather(const Groups& groups, const Block& block, const float* x, int64_t columns, int64_t k, float* rows) {
+void gather(const Groups& groups, const ExpertBlock& block, const float* x, int64_t columns, int64_t k, float* rows) {
   parallel_for(block.end - block.begin, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t token = groups.order[static_cast<size_t>(block.begin + i)] / k;
@@ -67,7 +67,7 @@ void gather(const Groups& groups, const Block& block, const float* x, int64_t co
 }
 
 /// The products of the block's experts, whose activations lie in the block's order; appended.
-void add_products(const ExpertStack& stack, const Groups& groups, const Block& block, float* y,
+void add_products(const ExpertStack& stack, const Groups& groups, const ExpertBlock& block, float* y,
                   std::vector<Product>& products) {
   for (size_t e = block.first; e < block.last; ++e) {
     const int64_t first = groups.begin[e] - block.begin, count = groups.begin[e + 1] - groups.begin[e];
@@ -155,7 +155,7 @@ void multiply_chosen(const ExpertStack& stack, const float* x, int64_t n, const 
   const Groups groups(ids, n * k, static_cast<int64_t>(stack.size()));
   std::vector<Product> products;
   for (size_t e = 0; e < stack.size();) {
-    const Block block = block_from(groups, e);
+    const ExpertBlock block = block_from(groups, e);
     e = block.last;
     const int64_t pairs = block.end - block.begin;
     float *from = gathered.floats(pairs * columns), *to = product.floats(pairs * rows);
@@ -179,7 +179,7 @@ void add_gated_experts(const GatedExperts& experts, const float* x, int64_t n, c
   const Groups groups(ids, n * k, static_cast<int64_t>(experts.gate.size()));
   std::vector<Product> products;
   for (size_t e = 0; e < experts.gate.size();) {
-    const Block block = block_from(groups, e);
+    const ExpertBlock block = block_from(groups, e);
     e = block.last;
     const int64_t pairs = block.end - block.begin;
     if (pairs == 0) continue;

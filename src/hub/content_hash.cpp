@@ -88,15 +88,15 @@ bool is_excluded(const std::string& name, bool folder, const std::vector<std::st
   });
 }
 
-struct Found {
+struct FoundEntry {
   HashedFile file;  // without sha
   bool is_link = false;
 };
 
 /// Every file and link of the workspace but the excluded, sorted by path; none when a folder cannot be read or is
 /// nested too deep.
-std::optional<std::vector<Found>> walk(const fs::path& root, const std::vector<std::string>& exclusions) {
-  std::vector<Found> found;
+std::optional<std::vector<FoundEntry>> walk(const fs::path& root, const std::vector<std::string>& exclusions) {
+  std::vector<FoundEntry> found;
   std::error_code error;
   fs::recursive_directory_iterator it(root, error);
   for (const fs::recursive_directory_iterator end; !error && it != end; it.increment(error)) {
@@ -123,7 +123,7 @@ std::optional<std::vector<Found>> walk(const fs::path& root, const std::vector<s
   return found;
 }
 
-Sha hash_found(const Found& found, const fs::path& root) {
+Sha hash_found(const FoundEntry& found, const fs::path& root) {
   const fs::path path = root / found.file.path;
   return found.is_link ? hash_link(path, root) : hash_file(path, found.file.size);
 }
@@ -223,7 +223,7 @@ std::optional<ContentHash> hash_content(const fs::path& workspace, const std::ve
   if (!found) return std::nullopt;
   ContentHash result;
   Sha256 all;
-  for (Found& entry : *found) {
+  for (FoundEntry& entry : *found) {
     Sha sha = hash_found(entry, root);
     if (!sha) return std::nullopt;
     entry.file.sha = *sha;
@@ -245,7 +245,7 @@ Cleanliness check_clean(const fs::path& workspace) {
   if (!found) return Cleanliness::unknown;
   if (found->size() != index->size()) return Cleanliness::modified;
   std::map<std::string, int64_t> moved;
-  for (const Found& entry : *found) {
+  for (const FoundEntry& entry : *found) {
     const auto known = index->find(entry.file.path);
     if (known == index->end() || known->second.size != entry.file.size) return Cleanliness::modified;
     if (known->second.mtime_ns == entry.file.mtime_ns) continue;

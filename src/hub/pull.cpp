@@ -65,7 +65,7 @@ std::vector<HubFile> distinct(const std::vector<HubFile>& files) {
   return contents;
 }
 
-void make_folder(const fs::path& path) {
+void make_cache_folder(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error) throw Error(ErrorKind::io, fmt::format("cannot write {}: {}", path.string(), error.message()));
@@ -137,8 +137,8 @@ PullResult run_pull(const HubClient& hub, const PullPlan& plan, const DownloadOp
   if (plan.missing_bytes == 0 && is_written(plan.repo_folder(), plan.repo, plan.files, plan.revision)) {
     return {plan.repo_folder() / "snapshots" / plan.repo.commit, 0};  // nothing to write, so the cache may be read-only
   }
-  make_folder(plan.repo_folder() / "blobs");
-  make_folder(plan.locks());
+  make_cache_folder(plan.repo_folder() / "blobs");
+  make_cache_folder(plan.locks());
   const PullMark mark(plan.locks());
   PullResult result;
   result.received_bytes = download_blobs(hub, plan.repo, plan.needed, plan.repo_folder(), plan.locks(), options);

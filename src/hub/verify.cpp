@@ -18,15 +18,15 @@ namespace mlxk {
 
 namespace {
 
-struct Found {
+struct FoundFile {
   fs::path path;
   uint64_t size;
 };
 
 /// The files below `folder` by relative path, links followed: that is how a model is read. A link that leads nowhere is
 /// not one, nor is a side file.
-std::map<std::string, Found> files_below(const fs::path& folder) {
-  std::map<std::string, Found> files;
+std::map<std::string, FoundFile> files_below(const fs::path& folder) {
+  std::map<std::string, FoundFile> files;
   for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {
     check_nesting(it);
     std::error_code error;
@@ -79,7 +79,7 @@ std::vector<HubFile> recorded_files(const ModelRef& cached) {
 
 std::vector<VerifiedFile> verify_files(const fs::path& folder, const std::vector<HubFile>& expected,
                                        const VerifyProgress& progress) {
-  const std::map<std::string, Found> files = files_below(folder);
+  const std::map<std::string, FoundFile> files = files_below(folder);
   uint64_t total = 0, done = 0;
   for (const auto& [path, found] : files) total += found.size;
   std::map<std::string, VerifiedFile> verified;

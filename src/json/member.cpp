@@ -2,11 +2,16 @@
 
 namespace mlxk {
 
+const Json* find_member(const Json* object, std::string_view key) {
+  if (!object || !object->is_object()) return nullptr;
+  const auto it = object->find(std::string(key));
+  return it == object->end() ? nullptr : &*it;
+}
+
 const Json& value_at(const Json& object, std::string_view key) {
   static const Json kNull;
-  if (!object.is_object()) return kNull;
-  const auto it = object.find(std::string(key));
-  return it == object.end() ? kNull : *it;
+  const Json* value = find_member(&object, key);
+  return value ? *value : kNull;
 }
 
 std::string string_at(const Json& object, std::string_view key) {

@@ -7,7 +7,8 @@
 namespace mlxk {
 
 constexpr int kSpeechRate = 16000;  // samples a second
-constexpr int kMelHop = 160;        // samples from one frame to the next
+constexpr double kFramesPerSecond = 100;
+constexpr int kMelHop = 160;  // samples from one frame to the next
 
 /// Whisper's features of sound at 16 kHz: the power of 25 ms around every 10 ms (periodic Hann window) in bands of
 /// Slaney's mel scale. Immutable; any thread.

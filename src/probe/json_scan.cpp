@@ -9,7 +9,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr size_t kMaxDepth = 256;
+constexpr size_t kMaxScanDepth = 256;
 
 /// Follows brackets and strings through pieces of text.
 class Scanner {
@@ -43,7 +43,7 @@ class Scanner {
     }
     if (c == '{' || c == '[') {
       open_ += c;
-      return open_.size() <= kMaxDepth;
+      return open_.size() <= kMaxScanDepth;
     }
     if (c == '}' || c == ']') {
       const bool pair = open_.back() == (c == '}' ? '{' : '[');

@@ -13,7 +13,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr size_t kMaxTensors = 1'000'000;  // of all shards together
+constexpr size_t kMaxIndexedTensors = 1'000'000;  // of all shards together
 
 /// Takes "weight_map" and passes over the rest ("metadata"), to a small depth.
 class IndexSax : public StrictSax {
@@ -50,7 +50,7 @@ class IndexSax : public StrictSax {
     if (!in_map_) return scalar();
     if (depth_ != 2) unexpected(shown(value));
     check_shard_name(value);
-    if (index.shard_of.size() == kMaxTensors) fail(fmt::format("more than {} tensors", kMaxTensors));
+    if (index.shard_of.size() == kMaxIndexedTensors) fail(fmt::format("more than {} tensors", kMaxIndexedTensors));
     if (!index.shard_of.emplace(key_, std::move(value)).second) fail(where() + " stands there twice");
     return true;
   }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kBlock = 256;
 constexpr size_t kMassBlock = 4096;  // single-precision sums stay short
-const float kInfinity = std::numeric_limits<float>::infinity();
+const float kInf = std::numeric_limits<float>::infinity();
 
 int64_t signed_size(size_t n) { return static_cast<int64_t>(n); }
 
@@ -55,7 +55,7 @@ void Selection::read(std::span<const float> row) {
   all_ = true;
   total_.reset();
   block_largest_.clear();
-  largest_ = -kInfinity;
+  largest_ = -kInf;
   float poison = 0;
   for (size_t begin = 0; begin < row.size(); begin += kBlock) {
     const float most = largest_of(row.subspan(begin, std::min(kBlock, row.size() - begin)));
@@ -128,9 +128,9 @@ void Selection::keep_min_p(float min_p, int min_tokens) {
 }
 
 void Selection::exclude_top_choices(float threshold, const std::vector<int32_t>& special) {
-  if (all_) keep_at_least(-kInfinity);
+  if (all_) keep_at_least(-kInf);
   const auto sum = static_cast<float>(weigh(logits_, largest_of(logits_), 1));
-  float least = kInfinity;
+  float least = kInf;
   for (const float weight : weights_) {
     if (weight / sum > threshold) least = std::min(least, weight / sum);
   }
@@ -184,7 +184,7 @@ void Selection::gather(float least, std::vector<int32_t>& ids, std::vector<float
       logits.resize(count + kBlock);
     }
     const size_t begin = block * kBlock, size = std::min(kBlock, row_.size() - begin);
-    const size_t added = select(row_.subspan(begin, size), nullptr, least, kInfinity, &logits[count], &ids[count]);
+    const size_t added = select(row_.subspan(begin, size), nullptr, least, kInf, &logits[count], &ids[count]);
     for (size_t i = count; i < count + added; ++i) ids[i] += static_cast<int32_t>(begin);
     count += added;
   }
@@ -198,7 +198,7 @@ void Selection::keep_at_least(float least) {
     all_ = false;
     return;
   }
-  const size_t count = select(logits_, ids_.data(), least, kInfinity, logits_.data(), ids_.data());
+  const size_t count = select(logits_, ids_.data(), least, kInf, logits_.data(), ids_.data());
   ids_.resize(count);
   logits_.resize(count);
 }
@@ -206,7 +206,7 @@ void Selection::keep_at_least(float least) {
 // The largest value of x such that what is at least as large weighs `need`; -inf where all of x does not. Without
 // weights each counts 1. Every round looks at some thresholds and goes on with what lies between two of them.
 float Selection::cutoff(std::span<const float> x, const float* weights, float largest, double need) {
-  float least = -kInfinity;  // all that is looked for is at least that
+  float least = -kInf;  // all that is looked for is at least that
   double range = 64;
   double above = 0;  // weighs what is larger than all of x
   while (true) {

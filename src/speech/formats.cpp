@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "speech/languages.h"
+#include "speech/stripped.h"
 
 namespace mlxk {
 
@@ -20,14 +21,9 @@ constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", 
 
 constexpr const char* kDoubts[] = {"", "repeats", "guess"};  // numbered as SpeechDoubt
 
-std::string stripped(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\n\r\f\v");
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\n\r\f\v") - begin + 1);
-}
-
 /// The segment's text on one line; without what a subtitle file takes for an arrow between times.
 std::string line_of(const SpeechSegment& segment, bool subtitle) {
-  std::string text = stripped(segment.text);
+  std::string text(stripped(segment.text));
   std::replace(text.begin(), text.end(), '\n', ' ');
   for (size_t at = 0; subtitle && (at = text.find("-->", at)) != std::string::npos;) text.replace(at, 3, "->");
   return text;
@@ -125,7 +121,7 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
 std::string format_transcript(TranscriptFormat format, const Transcript& transcript, bool translated) {
   const bool words = std::any_of(transcript.segments.begin(), transcript.segments.end(),
                                  [](const auto& s) { return !s.words.empty(); });
-  if (format == TranscriptFormat::text) return stripped(transcript.text) + "\n";
+  if (format == TranscriptFormat::text) return std::string(stripped(transcript.text)) + "\n";
   if (format == TranscriptFormat::json) return dump_json(transcript_json(transcript));
   if (format == TranscriptFormat::verbose_json) return dump_json(verbose_json(transcript, translated, true, words));
   std::string all = format_header(format);

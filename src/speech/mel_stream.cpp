@@ -159,12 +159,11 @@ std::vector<Heard10ms> MelStream::heard(int64_t first, int64_t count) const {
 bool MelStream::is_silence(int64_t first, int64_t count) const { return is_digital_silence(powers_of(first, count)); }
 
 double MelStream::time_of(double frame, bool end) const {
-  constexpr double kFramesASecond = 100;
   const auto after = std::partition_point(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
     return end ? static_cast<double>(piece.frame) < frame : static_cast<double>(piece.frame) <= frame;
   });
   const int64_t left_out = after == pieces_.begin() ? 0 : std::prev(after)->left_out();
-  return (frame + static_cast<double>(left_out)) / kFramesASecond;
+  return (frame + static_cast<double>(left_out)) / kFramesPerSecond;
 }
 
 }  // namespace mlxk

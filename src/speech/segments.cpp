@@ -1,12 +1,13 @@
 #include "speech/segments.h"
 
+#include "media/mel.h"
+
 namespace mlxk {
 
 namespace {
 
 constexpr double kStep = 0.02;  // seconds of a timestamp
 constexpr int64_t kFramesAStep = 2;
-constexpr double kFramesASecond = 100;
 
 }  // namespace
 
@@ -35,7 +36,7 @@ WindowCut cut_window(const SpeechVocabulary& vocabulary, std::span<const int32_t
     if (!cut.single_ending) cut.next = steps(begin - 1) * kFramesAStep;
     return cut;
   }
-  double duration = static_cast<double>(frames) / kFramesASecond;
+  double duration = static_cast<double>(frames) / kFramesPerSecond;
   for (size_t i = count; i-- > 0;) {
     if (!is_timestamp(i)) continue;
     if (tokens[i] != first) duration = static_cast<double>(steps(i)) * kStep;

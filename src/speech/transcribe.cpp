@@ -8,9 +8,11 @@
 #include <limits>
 
 #include "base/error.h"
+#include "media/mel.h"
 #include "speech/alignment.h"
 #include "speech/languages.h"
 #include "speech/mel_stream.h"
+#include "speech/stripped.h"
 #include "speech/unheard.h"
 #include "speech/window_plan.h"
 #include "speech/word_times.h"
@@ -19,15 +21,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr double kFramesASecond = 100;
-
 bool is_blank(const std::string& text) { return text.find_first_not_of(" \t\n\r\f\v") == std::string::npos; }
-
-std::string stripped(const std::string& text) {
-  if (is_blank(text)) return {};
-  const size_t begin = text.find_first_not_of(" \t\n\r\f\v");
-  return text.substr(begin, text.find_last_not_of(" \t\n\r\f\v") - begin + 1);
-}
 
 /// Frames [begin, end) that are wanted.
 struct Clip {
@@ -39,11 +33,11 @@ std::vector<Clip> clips_of(const TranscribeOptions& options) {
   std::vector<Clip> clips;
   int64_t last = 0;
   for (const auto& [begin, end] : options.clips) {
-    const auto first = static_cast<int64_t>(std::llround(begin * kFramesASecond));
-    const auto until = end ? static_cast<int64_t>(std::llround(*end * kFramesASecond)) : kToTheEnd;
+    const auto first = static_cast<int64_t>(std::llround(begin * kFramesPerSecond));
+    const auto until = end ? static_cast<int64_t>(std::llround(*end * kFramesPerSecond)) : kToTheEnd;
     if (begin < 0 || begin > 1e9 || (end && *end > 1e9) || first < last || until < first) {
       throw Error(ErrorKind::invalid, fmt::format("clip_timestamps must rise, got {} after {} s", begin,
-                                                  static_cast<double>(last) / kFramesASecond));
+                                                  static_cast<double>(last) / kFramesPerSecond));
     }
     clips.push_back({first, until});
     last = until;
@@ -94,8 +88,9 @@ class Transcription {
         throw Error(ErrorKind::invalid, "the model hears English only");
       language_ = 0;
     }
-    if (!options.initial_prompt.empty()) initial_ = vocabulary_.encode(" " + stripped(options.initial_prompt));
-    if (!options.hotwords.empty()) hotwords_ = vocabulary_.encode(" " + stripped(options.hotwords));
+    if (!options.initial_prompt.empty())
+      initial_ = vocabulary_.encode(" " + std::string(stripped(options.initial_prompt)));
+    if (!options.hotwords.empty()) hotwords_ = vocabulary_.encode(" " + std::string(stripped(options.hotwords)));
     context_ = initial_;
   }
 
@@ -171,7 +166,7 @@ class Transcription {
     // A language is that of who speaks first, not of the noise before.
     language_ = heard.language;
     const int64_t begin = seek_;
-    const double offset = static_cast<double>(begin) / kFramesASecond;
+    const double offset = static_cast<double>(begin) / kFramesPerSecond;
     std::vector<SpeechSegment> segments;
     for (const auto& cut : heard.cut.segments) {
       segments.push_back({0,
@@ -195,7 +190,7 @@ class Transcription {
 
   /// Gives the segments their words; false when nothing of the window counts.
   bool time(std::vector<SpeechSegment>& segments, const WindowOutcome& heard, int64_t begin, int64_t frames) {
-    const double offset = static_cast<double>(begin) / kFramesASecond;
+    const double offset = static_cast<double>(begin) / kFramesPerSecond;
     std::vector<int32_t> text;
     for (const auto& segment : segments) {
       std::copy_if(segment.tokens.begin(), segment.tokens.end(), std::back_inserter(text),
@@ -213,8 +208,8 @@ class Transcription {
       }
       return segments.empty() ? std::nullopt : std::optional(segments.back().end);
     };
-    const auto frame_of = [](double seconds) { return static_cast<int64_t>(std::llround(seconds * kFramesASecond)); };
-    const double window_end = offset + static_cast<double>(facts_.frames) / kFramesASecond;
+    const auto frame_of = [](double seconds) { return static_cast<int64_t>(std::llround(seconds * kFramesPerSecond)); };
+    const double window_end = offset + static_cast<double>(facts_.frames) / kFramesPerSecond;
     const auto end = last_end();
     const bool moves = !heard.cut.single_ending && end && *end > offset;
     if (moves) seek_ = frame_of(*end);
@@ -222,8 +217,8 @@ class Transcription {
       const double threshold = *options_.hallucination_silence_threshold;
       if (moves && window_end - *end <= threshold) seek_ = begin + frames;
       const auto verdict =
-          judge_window(segments, {offset, window_end, static_cast<double>(frames) / kFramesASecond,
-                                  static_cast<double>(mel_.frames()) / kFramesASecond, last_speech_, threshold});
+          judge_window(segments, {offset, window_end, static_cast<double>(frames) / kFramesPerSecond,
+                                  static_cast<double>(mel_.frames()) / kFramesPerSecond, last_speech_, threshold});
       if (verdict.seek) seek_ = verdict.skip ? begin + frame_of(*verdict.seek - offset) : frame_of(*verdict.seek);
       if (verdict.skip) return false;
       segments.resize(verdict.keep);
@@ -247,7 +242,7 @@ class Transcription {
   /// What was left out before it counts in its times; none passes the window's end, frame `last`.
   void place(SpeechSegment& segment, int64_t last) const {
     const auto recorded = [&](double& seconds, bool end) {
-      seconds = mel_.time_of(std::min(seconds * kFramesASecond, static_cast<double>(end ? last : last - 1)), end);
+      seconds = mel_.time_of(std::min(seconds * kFramesPerSecond, static_cast<double>(end ? last : last - 1)), end);
     };
     recorded(segment.start, false);
     recorded(segment.end, true);

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "media/mel.h"
+
 namespace mlxk {
 
 namespace {
 
-constexpr double kFramesASecond = 100;
 constexpr int64_t kBeside = 50;       // frames by which a segment's times may be wrong
 constexpr int64_t kUncovered = 50;    // frames of voice that may have no text
 constexpr int64_t kHeardAtLeast = 5;  // frames that are heard, or it was a click
@@ -33,8 +34,8 @@ std::vector<bool> unheard_segments(std::span<const SpeechSegment> segments, std:
                                    int64_t begin, int64_t end) {
   const auto count = static_cast<int64_t>(heard.size());
   const auto span_of = [&](const SpeechSegment& segment) {
-    const auto first = static_cast<int64_t>(std::floor(segment.start * kFramesASecond)) - begin - kBeside;
-    const auto last = static_cast<int64_t>(std::ceil(segment.end * kFramesASecond)) - begin + kBeside;
+    const auto first = static_cast<int64_t>(std::floor(segment.start * kFramesPerSecond)) - begin - kBeside;
+    const auto last = static_cast<int64_t>(std::ceil(segment.end * kFramesPerSecond)) - begin + kBeside;
     const int64_t from = std::clamp<int64_t>(first, 0, count);
     return std::pair(from, std::clamp<int64_t>(last, from, count));
   };

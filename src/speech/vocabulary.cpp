@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "speech/languages.h"
 #include "speech/rank_files.h"
+#include "speech/stripped.h"
 #include "tokenizer/tiktoken.h"
 
 namespace mlxk {
@@ -39,13 +40,6 @@ std::shared_ptr<const Tokenizer> own_tokenizer(bool multilingual) {
 }
 
 bool has_tokenizer(const std::filesystem::path& dir) { return std::filesystem::exists(dir / "tokenizer.json"); }
-
-std::string_view stripped(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\n\r\f\v";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
 
 /// Whether `text` occurs in ASCII's punctuation in that order, as openai's splitter asks (so nothing does, too).
 bool is_punctuation(std::string_view text) {

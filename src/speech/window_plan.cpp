@@ -3,18 +3,12 @@
 #include <algorithm>
 
 #include "speech/compression.h"
+#include "speech/stripped.h"
 #include "speech/unheard.h"
 
 namespace mlxk {
 
-namespace {
-
-std::string_view stripped(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\n\r\f\v");
-  return begin == text.npos ? std::string_view() : text.substr(begin, text.find_last_not_of(" \t\n\r\f\v") - begin + 1);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 WindowPlan::WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
                        std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames,

@@ -24,9 +24,9 @@ constexpr OpcodeName kRefused[] = {
     {'i', "INST"},    {'o', "OBJ"},     {'\x81', "NEWOBJ"}, {'\x92', "NEWOBJ_EX"},   {'\x82', "EXT1"},
     {'\x83', "EXT2"}, {'\x84', "EXT4"}, {'P', "PERSID"},    {'\x97', "NEXT_BUFFER"}, {'\x98', "READONLY_BUFFER"}};
 
-class Reader {
+class PickleReader {
  public:
-  Reader(std::span<const std::byte> bytes, std::span<const char* const> allowed, const std::string& place)
+  PickleReader(std::span<const std::byte> bytes, std::span<const char* const> allowed, const std::string& place)
       : text_(reinterpret_cast<const char*>(bytes.data()), bytes.size()), allowed_(allowed), place_(place) {}
 
   Pickle read() {
@@ -247,7 +247,7 @@ class Reader {
 }  // namespace
 
 Pickle read_pickle(std::span<const std::byte> pickle, std::span<const char* const> allowed, const std::string& place) {
-  return Reader(pickle, allowed, place).read();
+  return PickleReader(pickle, allowed, place).read();
 }
 
 }  // namespace mlxk

@@ -17,9 +17,9 @@ using Bytes = std::span<const std::byte>;
 constexpr uint64_t kMaxEntries = 100'000;
 constexpr uint32_t kWide = 0xffffffff;  // the value stands in a zip64 field
 
-class Reader {
+class ZipReader {
  public:
-  Reader(Bytes archive, const std::string& place) : archive_(archive), place_(place) {}
+  ZipReader(Bytes archive, const std::string& place) : archive_(archive), place_(place) {}
 
   /// A little-endian number at `at`.
   template <typename T>
@@ -50,7 +50,7 @@ struct Directory {
   uint64_t entries, offset;
 };
 
-Directory find_directory(const Reader& reader, Bytes archive) {
+Directory find_directory(const ZipReader& reader, Bytes archive) {
   constexpr uint64_t kEnd = 22, kLongestComment = 65535;
   if (archive.size() < kEnd) throw reader.broken("it is too short");
   const uint64_t last = archive.size() - kEnd, first = last > kLongestComment ? last - kLongestComment : 0;
@@ -69,7 +69,7 @@ Directory find_directory(const Reader& reader, Bytes archive) {
 }
 
 /// The 64-bit field number `index` among those of the extra field that are in use.
-uint64_t wide_field(const Reader& reader, Bytes extra, size_t index) {
+uint64_t wide_field(const ZipReader& reader, Bytes extra, size_t index) {
   for (size_t at = 0; at + 4 <= extra.size();) {
     uint16_t id, size;
     std::memcpy(&id, extra.data() + at, 2);
@@ -86,7 +86,7 @@ uint64_t wide_field(const Reader& reader, Bytes extra, size_t index) {
 }  // namespace
 
 ZipFile::ZipFile(Bytes archive, std::string place) : place_(std::move(place)) {
-  const Reader reader(archive, place_);
+  const ZipReader reader(archive, place_);
   const auto directory = find_directory(reader, archive);
   if (directory.entries > kMaxEntries) throw reader.broken(fmt::format("it has {} entries", directory.entries));
   uint64_t at = directory.offset;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "transport/control.h"
 
 namespace mlxk {
 namespace {
@@ -67,15 +68,8 @@ std::optional<Value> parse_value(std::string_view text) {
   return value;
 }
 
-bool has_control(std::string_view text) {
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
-  }
-  return false;
-}
-
 // For messages: short, and without control characters.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result = "\"";
   for (const char c : text.substr(0, 80)) result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
   return result + (text.size() > 80 ? "…\"" : "\"");
@@ -93,7 +87,7 @@ MultipartParser::MultipartParser(std::string_view content_type, PartSink& parts,
     : parts_(parts), limits_(limits) {
   const auto value = parse_value(content_type);
   if (!value || value->word != "multipart/form-data") {
-    throw Error(ErrorKind::usage, "[Content-Type] must be multipart/form-data, got " + quoted(content_type));
+    throw Error(ErrorKind::usage, "[Content-Type] must be multipart/form-data, got " + in_quotes(content_type));
   }
   const auto boundary = value->parameters.find("boundary");
   if (boundary == value->parameters.end() || boundary->second.empty()) {
@@ -102,7 +96,7 @@ MultipartParser::MultipartParser(std::string_view content_type, PartSink& parts,
   const std::string& mark = boundary->second;
   if (mark.size() > kMaxBoundary || mark.find_first_not_of(kBoundary) != std::string::npos || mark.back() == ' ') {
     throw Error(ErrorKind::usage,
-                "[Content-Type] boundary must be 1 to 70 of the characters allowed, got " + quoted(mark));
+                "[Content-Type] boundary must be 1 to 70 of the characters allowed, got " + in_quotes(mark));
   }
   delimiter_ = "\r\n--" + mark;
   buffer_ = "\r\n";  // the first boundary may stand at the very beginning
@@ -120,7 +114,7 @@ void MultipartParser::take(std::string_view bytes) {
 void MultipartParser::finish() {
   if (state_ == State::epilogue) return;
   if (count_ == 0)
-    throw Error(ErrorKind::usage, "[multipart] the body holds no boundary " + quoted(delimiter_.substr(4)));
+    throw Error(ErrorKind::usage, "[multipart] the body holds no boundary " + in_quotes(delimiter_.substr(4)));
   fail("ends before its boundary");
 }
 
@@ -197,22 +191,22 @@ PartHead MultipartParser::parse_headers(std::string_view text) const {
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos || colon == 0 ||
         line.substr(0, colon).find_first_not_of(kToken) != std::string_view::npos) {
-      fail("has a malformed header " + quoted(line));
+      fail("has a malformed header " + in_quotes(line));
     }
     const std::string name = lower(line.substr(0, colon));
     const std::string_view content = trim(line.substr(colon + 1));
-    if (has_control(content)) fail("has control characters in its header " + quoted(name));
+    if (has_control(content)) fail("has control characters in its header " + in_quotes(name));
     if (name == "content-type") {
       head.content_type = std::string(content);
     } else if (name == "content-transfer-encoding") {
       const std::string coding = lower(content);
       if (coding != "binary" && coding != "8bit" && coding != "7bit") {
-        fail("has an unknown transfer encoding " + quoted(coding));
+        fail("has an unknown transfer encoding " + in_quotes(coding));
       }
     } else if (name == "content-disposition") {
       const auto value = parse_value(content);
       if (disposed || !value || value->word != "form-data")
-        fail("has a malformed Content-Disposition " + quoted(content));
+        fail("has a malformed Content-Disposition " + in_quotes(content));
       disposed = true;
       const auto field = value->parameters.find("name");
       if (field == value->parameters.end() || field->second.empty()) fail("has no name");

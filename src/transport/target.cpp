@@ -4,6 +4,8 @@
 
 #include <optional>
 
+#include "transport/control.h"
+
 namespace mlxk {
 namespace {
 
@@ -53,13 +55,6 @@ bool is_utf8(std::string_view text) {
     i += length;
   }
   return true;
-}
-
-bool has_control(std::string_view text) {
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
-  }
-  return false;
 }
 
 bool has_dot_segment(std::string_view path) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "base/elapsed.h"
 #include "base/error.h"
 #include "base/out_of_memory.h"
 #include "worker/worker.h"
@@ -18,8 +19,6 @@ constexpr std::chrono::seconds kCacheFactsAge{1};
 constexpr double kShortestRetry = 1, kLongestRetry = 600;
 // A longer text has no model; keeps kv_bytes within its type.
 constexpr int64_t kMaxTokens = int64_t{1} << 31;
-
-double seconds(Job::Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 FailedEvent failure_of(const std::exception& e) {
   const auto* error = dynamic_cast<const Error*>(&e);

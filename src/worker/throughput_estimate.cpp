@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/elapsed.h"
+
 namespace mlxk {
 
 namespace {
@@ -10,8 +12,6 @@ namespace {
 constexpr double kMemory = 0.9;
 // A shorter prompt's time says little about a long one's.
 constexpr int64_t kShortestPrompt = 128;
-
-double seconds(std::chrono::steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 int64_t second_of(std::chrono::steady_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();

@@ -19,7 +19,7 @@ MAX_LINES = 600
 SOURCE_SUFFIXES = {".h", ".cpp", ".inc", ".rs", ".py", ".cmake", ".txt", ".sh", ""}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
-KEYWORDS = {"NAME", "DEPS", "LIBS", "TEST_DEPS", "TEST_LABEL"}
+KEYWORDS = {"NAME", "DEPS", "LIBS", "TEST_DEPS", "TEST_LABEL", "SEPARATE"}
 
 
 def read(path):

@@ -7,7 +7,7 @@
 namespace mlxk {
 
 namespace {
-constexpr int kMaxDepth = 64;
+constexpr int kMaxBraceDepth = 64;
 constexpr std::string_view kCall = "call:";
 
 class Braces {
@@ -64,7 +64,7 @@ std::optional<Json> Braces::list(int depth) {
 }
 
 std::optional<Json> Braces::value(int depth) {
-  if (depth > kMaxDepth) return std::nullopt;
+  if (depth > kMaxBraceDepth) return std::nullopt;
   if (take(quote_)) {
     auto text = until(quote_);
     return text ? std::optional<Json>(std::move(*text)) : std::nullopt;

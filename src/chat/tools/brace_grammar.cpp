@@ -5,7 +5,7 @@
 namespace mlxk {
 
 namespace {
-constexpr int kMaxDepth = 16;  // deeper, a schema's values are any
+constexpr int kMaxSchemaDepth = 16;  // deeper, a schema's values are any
 
 class BraceGrammar {
  public:
@@ -46,7 +46,7 @@ class BraceGrammar {
   std::string string() { return text_.literal(quote_) + text_.text_until(quote_); }
 
   std::string value(const Json& schema, int depth) {
-    if (!schema.is_object() || depth > kMaxDepth) return any();
+    if (!schema.is_object() || depth > kMaxSchemaDepth) return any();
     const auto has = [&](const char* key) {
       return schema.contains(key) && schema[key].is_array() && !schema[key].empty();
     };

@@ -7,7 +7,7 @@ namespace mlxk {
 
 namespace {
 /// "f<｜tool▁sep｜>" or "function<｜tool▁sep｜>f\n```json\n"
-std::optional<std::string> call_name(std::string_view head) {
+std::optional<std::string> deepseek_name(std::string_view head) {
   constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
   const size_t end = head.find(kSeparator);
   if (end == std::string_view::npos) return std::nullopt;
@@ -35,7 +35,7 @@ class Deepseek : public ToolFormat {
     format.call_close = "<｜tool▁call▁end｜>";
     format.section_close = "<｜tool▁calls▁end｜>";
     format.fence = "```";
-    format.name = call_name;
+    format.name = deepseek_name;
     return std::make_unique<HeadedCalls>(format);
   }
   CallSyntax syntax(std::string_view, const Tokenizer&) const override {

@@ -1,18 +1,13 @@
 #include "chat/tools/element_value.h"
 
 #include "chat/tools/typed_value.h"
+#include "json/member.h"
 
 namespace mlxk {
 
 namespace {
-constexpr int kMaxDepth = 64;
+constexpr int kMaxElementDepth = 64;
 constexpr int kMaxGrammarDepth = 16;  // deeper, values are any
-
-const Json* member(const Json* object, std::string_view key) {
-  if (!object || !object->is_object()) return nullptr;
-  const auto found = object->find(std::string(key));
-  return found == object->end() ? nullptr : &*found;
-}
 
 class Elements {
  public:
@@ -20,7 +15,7 @@ class Elements {
 
   /// What stands up to `</name>`; `elements`: no text may.
   std::optional<Json> value(std::string_view name, const Json* schema, bool elements, int depth) {
-    if (depth > kMaxDepth) return std::nullopt;
+    if (depth > kMaxElementDepth) return std::nullopt;
     const std::string close = std::string(mark_) + "</" + std::string(name) + ">";
     const size_t end = text_.find(mark_);
     if (end == std::string_view::npos) return std::nullopt;
@@ -28,7 +23,7 @@ class Elements {
     const bool leaf = text_.substr(end, close.size()) == close;
     if (leaf && !elements) {
       text_.remove_prefix(end + close.size());
-      const Json* type = member(schema, "type");
+      const Json* type = find_member(schema, "type");
       if (before.empty() && type && (*type == "object" || *type == "array"))
         return *type == "object" ? Json::object() : Json::array();
       return typed_value(before, schema, Untyped::value);
@@ -40,7 +35,8 @@ class Elements {
       if (!key) return std::nullopt;
       const bool item = !elements && *key == "item";
       auto inner =
-          value(*key, item ? member(schema, "items") : member(member(schema, "properties"), *key), false, depth + 1);
+          value(*key, item ? find_member(schema, "items") : find_member(find_member(schema, "properties"), *key), false,
+                depth + 1);
       if (!inner) return std::nullopt;
       if (item) {
         list.push_back(std::move(*inner));
@@ -99,7 +95,7 @@ class ElementsGrammar {
   std::string value(const Json& schema, const std::string& close, int depth) {
     if (!schema.is_object() || depth > kMaxGrammarDepth) return text_.text_until(close);
     const auto list = [&](const char* key) {
-      const Json* found = member(&schema, key);
+      const Json* found = find_member(&schema, key);
       return found && found->is_array() && !found->empty() ? found : nullptr;
     };
     if (const Json* values = list("enum")) {

@@ -5,7 +5,9 @@
 namespace mlxk {
 
 namespace {
-std::optional<std::vector<WholeCall>> parse(std::string_view text) { return brace_calls(text, "<escape>"); }
+std::optional<std::vector<WholeCall>> parse_function_gemma(std::string_view text) {
+  return brace_calls(text, "<escape>");
+}
 
 class FunctionGemma : public ToolFormat {
  public:
@@ -14,7 +16,7 @@ class FunctionGemma : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<start_function_call>"}; }
   std::vector<std::string> marks() const override { return {"<end_function_call>", "<escape>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
-    return std::make_unique<WholeCalls>("<end_function_call>", parse);
+    return std::make_unique<WholeCalls>("<end_function_call>", parse_function_gemma);
   }
   CallSyntax syntax(std::string_view, const Tokenizer&) const override {
     return {"", "", "<end_function_call>", false};

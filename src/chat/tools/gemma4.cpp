@@ -5,7 +5,7 @@
 namespace mlxk {
 
 namespace {
-std::optional<std::vector<WholeCall>> parse(std::string_view text) { return brace_calls(text, "<|\"|>"); }
+std::optional<std::vector<WholeCall>> parse_gemma4(std::string_view text) { return brace_calls(text, "<|\"|>"); }
 
 class Gemma4 : public ToolFormat {
  public:
@@ -16,7 +16,7 @@ class Gemma4 : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<|tool_call>"}; }
   std::vector<std::string> marks() const override { return {"<tool_call|>", "<|\"|>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
-    return std::make_unique<WholeCalls>("<tool_call|>", parse);
+    return std::make_unique<WholeCalls>("<tool_call|>", parse_gemma4);
   }
   CallSyntax syntax(std::string_view, const Tokenizer&) const override { return {"", "", "<tool_call|>", false}; }
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view) const override {

@@ -12,7 +12,7 @@
 namespace mlxk {
 
 namespace {
-constexpr size_t kMaxDepth = 64;
+constexpr size_t kMaxJsonDepth = 64;
 constexpr std::string_view kReplacement = "\\ufffd";
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -33,7 +33,7 @@ bool JsonStream::begin_value(char c, std::string& out) {
     is_key_ = false;
     place_ = Place::string;
   } else if (c == '{' || c == '[') {
-    if (open_.size() == kMaxDepth) return false;
+    if (open_.size() == kMaxJsonDepth) return false;
     open_ += c;
     pending_ += c;
     give(out);

@@ -7,7 +7,7 @@ namespace mlxk {
 
 namespace {
 /// "functions.f:0<|tool_call_argument_begin|>"
-std::optional<std::string> call_name(std::string_view head) {
+std::optional<std::string> kimi_k2_name(std::string_view head) {
   constexpr std::string_view kBegin = "<|tool_call_argument_begin|>", kPrefix = "functions.";
   const size_t end = head.find(kBegin);
   if (end == std::string_view::npos) return std::nullopt;
@@ -33,7 +33,7 @@ class KimiK2 : public ToolFormat {
     format.call_open = "<|tool_call_begin|>";
     format.call_close = "<|tool_call_end|>";
     format.section_close = "<|tool_calls_section_end|>";
-    format.name = call_name;
+    format.name = kimi_k2_name;
     return std::make_unique<HeadedCalls>(format);
   }
   CallSyntax syntax(std::string_view, const Tokenizer&) const override {

@@ -5,12 +5,12 @@
 namespace mlxk {
 
 namespace {
-std::string value_type(std::string_view tag) {
+std::string typed_by_tag(std::string_view tag) {
   const std::string type = attribute(tag, "type");
   return type.empty() ? "string" : type;
 }
 
-std::string written_type(const Json& schema) {
+std::string type_attribute(const Json& schema) {
   const Json type = schema.is_object() ? schema.value("type", Json()) : Json();
   if (wants_text(&schema, Untyped::text)) return " type=\"string\"";
   return " type=\"" + (type.is_string() ? type.get<std::string>() : "object") + "\"";
@@ -43,9 +43,9 @@ class KimiK3 : public TaggedToolFormat {
     format.name_attribute = "tool";
     format.key_attribute = "key";
     format.trim = TaggedCallsFormat::Trim::none;
-    format.type = value_type;
+    format.type = typed_by_tag;
     format.line = "";
-    format.written_type = written_type;
+    format.written_type = type_attribute;
     return format;
   }
 };

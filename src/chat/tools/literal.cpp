@@ -7,7 +7,7 @@
 namespace mlxk {
 
 namespace {
-constexpr int kMaxDepth = 64;
+constexpr int kMaxLiteralDepth = 64;
 
 void append_utf8(uint32_t c, std::string& out) {
   if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) c = 0xFFFD;
@@ -161,7 +161,7 @@ std::optional<Json> Literal::object(int depth) {
 
 std::optional<Json> Literal::value(int depth) {
   skip_blanks();
-  if (text_.empty() || depth > kMaxDepth) return std::nullopt;
+  if (text_.empty() || depth > kMaxLiteralDepth) return std::nullopt;
   const char c = text_[0];
   if (c == '"' || c == '\'') {
     auto text = string();

@@ -7,7 +7,7 @@ namespace mlxk {
 
 namespace {
 /// "f[ARGS]" or "f[CALL_ID]0123[ARGS]"
-std::optional<std::string> call_name(std::string_view head) {
+std::optional<std::string> mistral_name(std::string_view head) {
   constexpr std::string_view kArguments = "[ARGS]";
   const size_t end = head.find(kArguments);
   if (end == std::string_view::npos ||
@@ -30,7 +30,7 @@ class Mistral : public ToolFormat {
   std::vector<std::string> marks() const override { return {"[ARGS]", "[CALL_ID]"}; }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
     HeadedCallsFormat format;
-    format.name = call_name;
+    format.name = mistral_name;
     return std::make_unique<JsonOrOther>(JsonCallsFormat(), std::make_unique<HeadedCalls>(format));
   }
   CallSyntax syntax(std::string_view, const Tokenizer& tokenizer) const override {

@@ -45,7 +45,7 @@ std::optional<Json> value(std::string_view& text) {
   return Json(words);
 }
 
-std::optional<std::vector<WholeCall>> parse(std::string_view text) {
+std::optional<std::vector<WholeCall>> parse_pythonic(std::string_view text) {
   std::vector<WholeCall> calls;
   if (!take(text, '[')) return std::nullopt;
   do {
@@ -78,7 +78,7 @@ class Pythonic : public ToolFormat {
   std::vector<std::string> openings() const override { return {"<|tool_call_start|>"}; }
   std::vector<std::string> marks() const override { return {"<|tool_call_end|>"}; }
   std::unique_ptr<CallReader> reader(const ToolTable&, std::string_view) const override {
-    return std::make_unique<WholeCalls>("<|tool_call_end|>", parse);
+    return std::make_unique<WholeCalls>("<|tool_call_end|>", parse_pythonic);
   }
   CallSyntax syntax(std::string_view, const Tokenizer&) const override {
     return {"[", ", ", "]<|tool_call_end|>", true};

@@ -5,20 +5,14 @@
 #include <algorithm>
 #include <cctype>
 
+#include "chat/blanks.h"
 #include "chat/tools/headed_calls.h"
 
 namespace mlxk {
 
 namespace {
-constexpr size_t kMaxHead = 512;
-constexpr const char* kBlanks = " \t\r\n";
+constexpr size_t kMaxTag = 512;
 constexpr std::string_view kCdata = "<![CDATA[", kCdataEnd = "]]>";
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
 
 size_t trimmed_end(std::string_view text) {
   const size_t last = text.find_last_not_of(kBlanks);
@@ -76,12 +70,12 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-/// The text before `close`, both read; more or broken by what is there, at most kMaxHead of it.
+/// The text before `close`, both read; more or broken by what is there, at most kMaxTag of it.
 std::optional<CallReader::State> take_head(TextFeed& feed, std::string_view close, std::string& out) {
-  const std::string_view window = feed.rest().substr(0, kMaxHead);
+  const std::string_view window = feed.rest().substr(0, kMaxTag);
   const size_t end = window.find(close);
   if (end == std::string_view::npos) {
-    return window.size() < kMaxHead ? CallReader::State::more : CallReader::State::broken;
+    return window.size() < kMaxTag ? CallReader::State::more : CallReader::State::broken;
   }
   out = window.substr(0, end);
   feed.skip(end + close.size());
@@ -138,9 +132,9 @@ std::optional<CallReader::State> TaggedCalls::between(TextFeed& feed) {
 std::optional<CallReader::State> TaggedCalls::name(TextFeed& feed, CallSink& calls) {
   std::string head;
   if (format_.name_close.empty()) {  // the next tag stays
-    const std::string_view window = feed.rest().substr(0, kMaxHead);
+    const std::string_view window = feed.rest().substr(0, kMaxTag);
     const size_t end = window.find('<');
-    if (end == std::string_view::npos) return window.size() < kMaxHead ? State::more : State::broken;
+    if (end == std::string_view::npos) return window.size() < kMaxTag ? State::more : State::broken;
     head = window.substr(0, end);
     const auto open = feed.match(format_.parameter_open, end), close = feed.match(format_.call_close, end);
     const bool either = open == TextFeed::Match::yes || close == TextFeed::Match::yes;

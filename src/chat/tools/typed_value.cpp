@@ -5,21 +5,17 @@
 #include <cmath>
 #include <set>
 
+#include "chat/blanks.h"
+
 namespace mlxk {
 
 namespace {
-constexpr int kMaxDepth = 16;  // of a schema's alternatives
+constexpr int kMaxAlternatives = 16;  // of a schema's alternatives
 
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return out;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
 /// The schema's word for a type, of the words that models' tools use.
@@ -45,7 +41,7 @@ std::string type_of(const Json& value) {
 }
 
 void collect(const Json& schema, int depth, std::set<std::string>& types) {
-  if (!schema.is_object() || depth > kMaxDepth) return;
+  if (!schema.is_object() || depth > kMaxAlternatives) return;
   if (const auto type = schema.find("type"); type != schema.end()) {
     if (type->is_string()) types.insert(plain_type(type->get<std::string>()));
     if (type->is_array()) {

@@ -16,7 +16,7 @@ namespace {
 
 using namespace schema;
 
-constexpr size_t kMaxIds = 2'000'000;
+constexpr size_t kMaxListItems = 2'000'000;
 
 std::shared_ptr<const ServedText> acquire(ServerContext& context, const Json& body) {
   return as_text(context.models.acquire(body["model"], RequestFacts{Context::server, false, false}));
@@ -73,22 +73,23 @@ const Json& tokenize_schema() {
 }
 
 const Json& detokenize_schema() {
-  static const Json schema = object({{"model", answer_field("model").schema},
-                                     {"tokens", array(integer(0, std::numeric_limits<int32_t>::max()), 0, kMaxIds)}},
-                                    {"model", "tokens"});
+  static const Json schema =
+      object({{"model", answer_field("model").schema},
+              {"tokens", array(integer(0, std::numeric_limits<int32_t>::max()), 0, kMaxListItems)}},
+             {"model", "tokens"});
   return schema;
 }
 
 const Json& apply_template_schema() {
-  static const Json schema = object(
-      {{"model", answer_field("model").schema},
-       {"messages", with(array(Json::object(), 1, kMaxIds), {{"description", "Anything that the template takes"}})},
-       {"tools", nullable(array(Json::object(), 0, kMaxIds))},
-       {"documents", nullable(array(Json::object(), 0, kMaxIds))},
-       {"add_generation_prompt", nullable(with(boolean(), {{"default", true}}))},
-       {"reasoning_effort", nullable(text())},
-       {"chat_template_kwargs", nullable(object())}},
-      {"model", "messages"});
+  static const Json schema = object({{"model", answer_field("model").schema},
+                                     {"messages", with(array(Json::object(), 1, kMaxListItems),
+                                                       {{"description", "Anything that the template takes"}})},
+                                     {"tools", nullable(array(Json::object(), 0, kMaxListItems))},
+                                     {"documents", nullable(array(Json::object(), 0, kMaxListItems))},
+                                     {"add_generation_prompt", nullable(with(boolean(), {{"default", true}}))},
+                                     {"reasoning_effort", nullable(text())},
+                                     {"chat_template_kwargs", nullable(object())}},
+                                    {"model", "messages"});
   return schema;
 }
 

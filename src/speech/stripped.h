@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string_view>
+
+namespace mlxk {
+
+/// `text` without the blanks at its ends, as Python's str.strip of ASCII.
+inline std::string_view stripped(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\n\r\f\v";
+  const size_t begin = text.find_first_not_of(kBlanks);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
+}
+
+}  // namespace mlxk
