@@ -4,6 +4,9 @@ target_include_directories(mlxk_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 # GCC 12 sees uninitialised reads in std::variant and overlaps in std::string where there are none.
 target_compile_options(mlxk_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict>)
+if(MLXK_WERROR)
+  target_compile_options(mlxk_options INTERFACE -Werror)
+endif()
 target_compile_definitions(mlxk_options INTERFACE MLXK_VERSION="${MLXK_VERSION}")
 if(MLXK_SANITIZE)
   add_compile_options(-fsanitize=${MLXK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
