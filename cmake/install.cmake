@@ -13,6 +13,7 @@ else()
   # DT_RPATH, not DT_RUNPATH: it also serves the libraries that the bundled ones need (libedit's libbsd).
   target_link_options(mlxk PRIVATE -Wl,--disable-new-dtags)
 endif()
+install(CODE "set(CMAKE_INSTALL_DO_STRIP ON)")
 install(TARGETS mlxk RUNTIME_DEPENDENCY_SET mlxk_bundle RUNTIME DESTINATION bin)
 foreach(link mlxk2 mlxk-json mlx-run)
   install(CODE "file(CREATE_LINK mlxk \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/bin/${link}\" SYMBOLIC)")
