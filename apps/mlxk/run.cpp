@@ -2,14 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <functional>
 #include <string>
 
 #include "base/error.h"
 #include "base/stop.h"
-#include "chat/reasoning.h"
+#include "chat/prepared_chat.h"
 #include "interrupt.h"
+#include "serving/max_new_tokens.h"
 
 namespace mlxk {
 
@@ -17,26 +16,13 @@ namespace {
 constexpr int64_t kUnknownContextTokens = 4096;
 constexpr const char* kShortenHint = "shorten the prompt or take a model with a longer context";
 
-/// Room for the answer; throws when the prompt leaves none.
-int64_t max_new_tokens_for(const OpenedModel& model, const RunOptions& options, int64_t prompt_tokens) {
-  const int64_t context = model.info().context_length;
-  if (context > 0 && prompt_tokens >= context) {
-    throw Error(ErrorKind::invalid,
-                fmt::format("the prompt has {} tokens; the context of '{}' holds {}, the answer included",
-                            prompt_tokens, model.info().ref.name, context),
-                kShortenHint);
-  }
-  const int64_t room = context > 0 ? context - prompt_tokens : kUnknownContextTokens;
-  if (!options.max_tokens) return room;
-  return context > 0 ? std::min(*options.max_tokens, room) : *options.max_tokens;
-}
-
 void stop_when_interrupted() {
   if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
 }
 
-/// `encode`'s prompt of at most so many tokens as the context holds; throws when it has more.
-Prompt prompt_within(const OpenedModel& model, const std::function<Prompt(size_t most)>& encode) {
+/// `encode(most)` with the most tokens that the context holds; throws when the prompt has more.
+template <class Encode>
+auto prompt_within(const OpenedModel& model, Encode encode) {
   const int64_t context = model.info().context_length;
   try {
     return encode(context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit);
@@ -69,25 +55,26 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   // A lone prompt to a model without template goes in as it stands, as text to be continued.
   const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty();
   const StopScope scope(stop_when_interrupted);
-  Prompt prompt = prompt_within(model, [&](size_t most) {
-    return raw ? raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer, most)
-               : chat_prompt(messages, chat_template, {}, *tokenizer, most);
+  const PreparedChat chat = prompt_within(model, [&](size_t most) {
+    return raw ? PreparedChat{raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer, most), {}, {}}
+               : prepare_chat(messages, chat_template, {}, *tokenizer, most);
   });
-  if (prompt.ids.empty()) {
+  if (chat.prompt.ids.empty()) {
     throw Error(ErrorKind::invalid,
                 raw ? "the prompt has no tokens" : "the prompt has no tokens: the model's chat template writes nothing",
                 raw ? "" : "--no-chat-template sends the prompt as it is");
   }
+  const int64_t context = model.info().context_length;
   GenerateRequest request;
-  request.prompt = prompt.ids;
+  request.prompt = chat.prompt.ids;
   request.sampling = options.sampling;
-  request.max_tokens = max_new_tokens_for(model, options, static_cast<int64_t>(prompt.ids.size()));
+  request.max_tokens = max_new_tokens_for(context, static_cast<int64_t>(chat.prompt.ids.size()), options.max_tokens,
+                                          context > 0 ? context : kUnknownContextTokens);
   request.eos_token_ids = tokenizer->eos_token_ids();
   std::vector<std::string> stops = options.stops;
-  stops.insert(stops.end(), extra_stops.begin(), extra_stops.end());
-  const ReasoningFormat format =
-      chat_template ? detect_reasoning(chat_template->source(), *tokenizer, prompt.text) : ReasoningFormat{};
-  return {std::move(prompt), std::move(request), Completion(tokenizer, std::move(stops), format)};
+  const std::vector<std::string>& more_stops = chat.stops.empty() ? extra_stops : chat.stops;
+  stops.insert(stops.end(), more_stops.begin(), more_stops.end());
+  return {chat.prompt, std::move(request), Completion(tokenizer, std::move(stops), chat.reasoning)};
 }
 
 void load_for_run(OpenedModel& model, const RunOptions& options) {

@@ -64,42 +64,48 @@ int status_of(const std::exception& error) {
 }
 }  // namespace
 
-std::string error_document(int status, std::string_view message, const std::string& request_id, std::string_view param,
-                           std::string_view code, std::string_view detail) {
+std::string openai_error(const ErrorReport& report) {
   std::string out = R"({"status":"error","error":{"message":)";
-  append_json_string(out, cut_for_client(message));
-  out += fmt::format(R"(,"type":"{}","param":)", type_of(status, code));
-  append_json_string_or_null(out, param);
+  append_json_string(out, report.message);
+  out += fmt::format(R"(,"type":"{}","param":)", type_of(report.status, report.code));
+  append_json_string_or_null(out, report.param);
   out += R"(,"code":)";
-  append_json_string_or_null(out, code);
-  if (!detail.empty()) {
+  append_json_string_or_null(out, report.code);
+  if (!report.detail.empty()) {
     out += R"(,"detail":)";
-    append_json_string(out, cut_for_client(detail));
+    append_json_string(out, report.detail);
   }
-  if (is_retryable(status)) out += R"(,"retryable":true)";
+  if (report.retryable) out += R"(,"retryable":true)";
   out += R"(},"request_id":)";
-  append_json_string(out, request_id);
+  append_json_string(out, report.request_id);
   return out += '}';
 }
 
 HttpResponse error_response(int status, std::string_view message, const std::string& request_id, std::string_view param,
-                            std::string_view code, std::string_view detail) {
+                            std::string_view code, std::string_view detail, ErrorStyle style) {
   HttpResponse response;
   response.status = status;
-  response.body = error_document(status, message, request_id, param, code, detail);
+  response.body = style({.status = status,
+                         .message = std::string(cut_for_client(message)),
+                         .param = std::string(param),
+                         .code = std::string(code),
+                         .detail = std::string(cut_for_client(detail)),
+                         .request_id = request_id,
+                         .retryable = is_retryable(status)});
   return response;
 }
 
-HttpResponse error_response(const std::exception& error, const std::string& request_id) {
+HttpResponse error_response(const std::exception& error, const std::string& request_id, ErrorStyle style) {
   const int status = status_of(error);
   const auto* known = dynamic_cast<const Error*>(&error);
   // What is none of ours may name anything: files, addresses, somebody's data.
-  if (!known) return error_response(status, status == 500 ? "internal error" : "out of memory", request_id);
+  if (!known)
+    return error_response(status, status == 500 ? "internal error" : "out of memory", request_id, {}, {}, {}, style);
   const auto* api = dynamic_cast<const ApiError*>(known);
   // As in the log: no keys; and not where files lie.
   const auto told = [](const std::string& text) { return without_folders(log::redact(text)); };
   HttpResponse response = error_response(status, told(known->what()), request_id, api ? api->param : "",
-                                         code_of(*known), told(known->hint()));
+                                         code_of(*known), told(known->hint()), style);
   std::optional<double> seconds = api ? api->retry_after_s : std::nullopt;
   if (const auto* later = dynamic_cast<const RetryLater*>(known)) seconds = later->retry_after_s();
   if (seconds) {
@@ -109,12 +115,12 @@ HttpResponse error_response(const std::exception& error, const std::string& requ
   return response;
 }
 
-void answer_errors(Exchange& exchange, const std::function<void()>& function) {
+void answer_errors(Exchange& exchange, const std::function<void()>& function, ErrorStyle style) {
   try {
     function();
   } catch (const std::exception& e) {
     if (!dynamic_cast<const Error*>(&e)) log::error(fmt::format("request {}: {}", exchange.request_id(), e.what()));
-    exchange.respond(error_response(e, exchange.request_id()));
+    exchange.respond(error_response(e, exchange.request_id(), style));
   }
 }
 

@@ -23,19 +23,31 @@ class ApiError : public Error {
   std::optional<double> retry_after_s;
 };
 
-/// {"status":"error","error":{"message","type","param","code","detail"?,"retryable"?},"request_id"} with the original's
-/// word for the status as type (validation_error, access_denied, …); a 404 is model_not_found where `code` says so.
-/// Of `message` and `detail` at most 2,000 bytes are told.
-std::string error_document(int status, std::string_view message, const std::string& request_id,
-                           std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
-/// That document as an answer.
+/// What a client is told of an error. The texts are cut and cleaned already.
+struct ErrorReport {
+  int status;
+  std::string message, param, code, detail;  // but for `message` empty where there is none
+  std::string request_id;
+  bool retryable = false;
+};
+
+/// Spells an error's document as a protocol does; a route names its own.
+using ErrorStyle = std::string (*)(const ErrorReport& report);
+
+/// {"status":"error","error":{"message","type","param","code","detail"?,"retryable"?},"request_id"}: OpenAI's form with
+/// the original's word for the status as type (validation_error, access_denied, …).
+std::string openai_error(const ErrorReport& report);
+
+/// An error as an answer. Of `message` and `detail` at most 2,000 bytes are told.
 HttpResponse error_response(int status, std::string_view message, const std::string& request_id,
-                            std::string_view param = {}, std::string_view code = {}, std::string_view detail = {});
+                            std::string_view param = {}, std::string_view code = {}, std::string_view detail = {},
+                            ErrorStyle style = openai_error);
 /// The same for what was thrown: ApiError, with Retry-After where it is known; Error, its hint as detail; anything else
 /// (500, without its text). Of a path the last part alone is told.
-HttpResponse error_response(const std::exception& error, const std::string& request_id);
+HttpResponse error_response(const std::exception& error, const std::string& request_id,
+                            ErrorStyle style = openai_error);
 
 /// Runs `function`; what it throws is the exchange's answer.
-void answer_errors(Exchange& exchange, const std::function<void()>& function);
+void answer_errors(Exchange& exchange, const std::function<void()>& function, ErrorStyle style = openai_error);
 
 }  // namespace mlxk

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "server/api_error.h"
 #include "server/task_pool.h"
 #include "serving/model_pool.h"
 #include "transport/exchange.h"
@@ -45,9 +46,10 @@ struct ServerContext {
 struct ApiCall {
   HttpRequest request;
   std::shared_ptr<Exchange> exchange;
-  std::string key_id;  // of the API key; empty without keys. The scope of cached prefixes
-  std::string name;    // what stands for {id} in the route's pattern
-  TaskTurn turn;       // among those that are prepared
+  std::string key_id;                     // of the API key; empty without keys. The scope of cached prefixes
+  std::string name;                       // what stands for {id} in the route's pattern
+  TaskTurn turn;                          // among those that are prepared
+  ErrorStyle error_style = openai_error;  // of the route
   std::chrono::steady_clock::time_point arrived = std::chrono::steady_clock::now();
 };
 

@@ -44,6 +44,7 @@ struct ApiRoute {
   Scope scope;
   size_t body_limit;  // bytes; 0: no body. Of a form without its file
   std::variant<Immediate, Prepared, Waiting, Streamed, Uploaded, Unbuilt> handler;
+  ErrorStyle error_style = openai_error;
 };
 
 /// Every route of the server.

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "server/api_error.h"
-#include "server/openai/prepare.h"
 #include "server/openai/schema.h"
+#include "server/preparation.h"
 #include "server/routes.h"
 
 namespace mlxk {
@@ -30,8 +30,8 @@ std::string media_type(const HttpRequest& head) {
   return type;
 }
 
-HttpResponse too_many(const HttpRequest& head, const char* message) {
-  HttpResponse response = error_response(429, message, head.id, "", "queue_full");
+HttpResponse too_many(const HttpRequest& head, const char* message, ErrorStyle style) {
+  HttpResponse response = error_response(429, message, head.id, "", "queue_full", "", style);
   response.headers.add("Retry-After", "1");
   return response;
 }
@@ -125,29 +125,31 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
     response.headers.add("Allow", match.allowed);
     return response;
   }
+  const ErrorStyle style = match.route->error_style;
+  const auto refusal = [&](int status, std::string_view message, std::string_view code) {
+    return error_response(status, message, head.id, "", code, "", style);
+  };
   if (const auto* unbuilt = std::get_if<Unbuilt>(&match.route->handler)) {
-    return error_response(501, unbuilt->reason, head.id, "", "not_built");
+    return refusal(501, unbuilt->reason, "not_built");
   }
   if (std::holds_alternative<Immediate>(match.route->handler)) return std::nullopt;
   if (draining_) {
-    HttpResponse response = error_response(503, "Server is shutting down", head.id, "", "shutting_down");
+    HttpResponse response = refusal(503, "Server is shutting down", "shutting_down");
     response.headers.add("Retry-After", "5");
     return response;
   }
   const bool form = std::holds_alternative<Uploaded>(match.route->handler);
   const std::string type = media_type(head);
   if (form && type != "multipart/form-data") {
-    return error_response(415, "The body must be a form: Content-Type: multipart/form-data.", head.id, "",
-                          "unsupported_media_type");
+    return refusal(415, "The body must be a form: Content-Type: multipart/form-data.", "unsupported_media_type");
   }
   // A page in a browser can send text/plain anywhere, and a body without a type, without asking.
   if (!form && match.route->body_limit > 0 && type != "application/json") {
-    return error_response(415, "The body must be JSON: Content-Type: application/json.", head.id, "",
-                          "unsupported_media_type");
+    return refusal(415, "The body must be JSON: Content-Type: application/json.", "unsupported_media_type");
   }
-  if (form && hearing_.waiting() >= options_.max_recordings) return too_many(head, kTooManyRecordings);
+  if (form && hearing_.waiting() >= options_.max_recordings) return too_many(head, kTooManyRecordings, style);
   if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing)
-    return too_many(head, "Too many requests wait already.");
+    return too_many(head, "Too many requests wait already.", style);
   return std::nullopt;
 }
 
@@ -161,7 +163,7 @@ BodyPlan Server::plan(const HttpRequest& head) {
       plan.sink = std::make_shared<UploadForm>(*head.headers.find("content-type"), options_.audio_limit, upload_room_);
       plan.limit += options_.audio_limit;
     } catch (const Error& error) {
-      plan.refusal = error_response(error, head.id);
+      plan.refusal = error_response(error, head.id, match.route->error_style);
     }
   }
   if (plan.refusal) guard_.decorate(head, *plan.refusal);
@@ -176,6 +178,7 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
     exchange = std::make_shared<GuardedExchange>(exchange, std::move(decoration));
   ApiCall call{.exchange = exchange, .name = std::move(match.name)};
   if (!match.route) return;  // refused by plan() already
+  call.error_style = match.route->error_style;
   if (auto refusal = guard_.check(request, match.route->scope, call.key_id))
     return exchange->respond(std::move(*refusal));
   // Without keys clients are told apart by where they call from.
@@ -187,7 +190,7 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
     pool.run(
         [call = std::make_shared<ApiCall>(std::move(call)), answer] {
           if (call->exchange->closed()) return;
-          answer_errors(*call->exchange, [&] { answer(*call); });
+          answer_errors(*call->exchange, [&] { answer(*call); }, call->error_style);
         },
         std::move(turn));
   };
@@ -196,7 +199,7 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   };
   std::visit(Overloaded{
                  [&](const Immediate& route) {
-                   answer_errors(*exchange, [&] { exchange->respond(route.answer(context_, call)); });
+                   answer_errors(*exchange, [&] { exchange->respond(route.answer(context_, call)); }, call.error_style);
                  },
                  [&](const Prepared& route) { later(brief_, document(route)); },
                  [&](const Waiting& route) { later(waiting_, document(route)); },

@@ -4,7 +4,7 @@
 #include <random>
 
 #include "server/json_text.h"
-#include "server/openai/answer_writer.h"
+#include "server/openai/answer_writers.h"
 #include "server/openai/logprobs.h"
 
 namespace mlxk {
@@ -31,11 +31,54 @@ std::string random_id(std::string_view prefix, int letters) {
   return id;
 }
 
-AnswerDocument::AnswerDocument(AnswerHead head, int choices)
-    : head_(std::move(head)), choices_(static_cast<size_t>(choices)) {}
+std::string_view finish_reason_name(AnswerFinish finish) {
+  switch (finish) {
+    case AnswerFinish::stop: return "stop";
+    case AnswerFinish::length: return "length";
+    case AnswerFinish::tool_calls: return "tool_calls";
+  }
+  return "stop";
+}
+
+namespace {
+class AnswerDocument : public AnswerWriter {
+ public:
+  explicit AnswerDocument(AnswerHead head) : head_(std::move(head)) {}
+
+  HttpResponse head() const override { return {}; }
+  void open(int choice) override { at(choice); }
+  void add(int choice, AnswerDelta delta) override;
+  void close(int choice, AnswerFinish finish) override { at(choice).finish = finish; }
+  void end(const AnswerUsage& usage) override;
+  void fail(std::string_view) override {}  // the error is the whole answer then
+  void keep_alive() override {}
+
+ private:
+  struct Call {
+    std::string id, name, arguments;
+  };
+  struct Choice {
+    std::string content, reasoning;
+    std::vector<Call> calls;
+    std::vector<ScoredToken> scores;
+    AnswerFinish finish = AnswerFinish::stop;
+  };
+  Choice& at(int choice);
+  void append_chat_choice(std::string& out, const Choice& choice) const;
+  void append_completion_choice(std::string& out, const Choice& choice) const;
+
+  AnswerHead head_;
+  std::vector<Choice> choices_;
+};
+
+AnswerDocument::Choice& AnswerDocument::at(int choice) {
+  const auto index = static_cast<size_t>(choice);
+  if (index >= choices_.size()) choices_.resize(index + 1);
+  return choices_[index];
+}
 
 void AnswerDocument::add(int choice, AnswerDelta delta) {
-  Choice& to = choices_.at(static_cast<size_t>(choice));
+  Choice& to = at(choice);
   to.content += delta.content;
   to.reasoning += delta.reasoning;
   for (ToolCallDelta& call : delta.tool_calls) {
@@ -47,10 +90,6 @@ void AnswerDocument::add(int choice, AnswerDelta delta) {
     one.arguments += call.arguments;
   }
   std::move(delta.scores.begin(), delta.scores.end(), std::back_inserter(to.scores));
-}
-
-void AnswerDocument::close(int choice, const char* finish_reason) {
-  choices_.at(static_cast<size_t>(choice)).finish_reason = finish_reason;
 }
 
 void AnswerDocument::append_chat_choice(std::string& out, const Choice& choice) const {
@@ -103,9 +142,10 @@ void AnswerDocument::append_completion_choice(std::string& out, const Choice& ch
   }
 }
 
-std::string AnswerDocument::text(const AnswerUsage& usage) const {
+void AnswerDocument::end(const AnswerUsage& usage) {
   const bool chat = head_.kind == AnswerHead::Kind::chat;
-  std::string out = R"({"id":)";
+  std::string& out = out_;
+  out += R"({"id":)";
   append_json_string(out, head_.id);
   out += chat ? R"(,"object":"chat.completion","created":)" : R"(,"object":"text_completion","created":)";
   out += std::to_string(head_.created);
@@ -120,12 +160,17 @@ std::string AnswerDocument::text(const AnswerUsage& usage) const {
       append_completion_choice(out, choices_[i]);
     }
     out += R"(,"finish_reason":)";
-    append_json_string(out, choices_[i].finish_reason);
+    append_json_string(out, finish_reason_name(choices_[i].finish));
     out += '}';
   }
   out += R"(],"usage":)";
   append_usage(out, usage);
-  return out += '}';
+  out += '}';
+}
+}  // namespace
+
+std::unique_ptr<AnswerWriter> make_answer_document(AnswerHead head) {
+  return std::make_unique<AnswerDocument>(std::move(head));
 }
 
 }  // namespace mlxk

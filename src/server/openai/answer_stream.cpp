@@ -5,10 +5,33 @@
 
 #include "server/event_stream.h"
 #include "server/json_text.h"
-#include "server/openai/answer_writer.h"
+#include "server/openai/answer_writers.h"
 #include "server/openai/logprobs.h"
 
 namespace mlxk {
+
+namespace {
+class AnswerStream : public AnswerWriter {
+ public:
+  AnswerStream(AnswerHead head, bool include_usage);
+
+  HttpResponse head() const override { return stream_head({}); }
+  void open(int choice) override;
+  void add(int choice, AnswerDelta delta) override;
+  void close(int choice, AnswerFinish finish) override;
+  void end(const AnswerUsage& usage) override;
+  void fail(std::string_view error) override;
+  void keep_alive() override { out_ += kStreamComment; }
+
+ private:
+  void begin_chunk(int choice);
+  void end_chunk(std::string_view finish_reason);
+  void append_calls(const std::vector<ToolCallDelta>& calls);
+
+  AnswerHead head_;
+  std::string prefix_, suffix_;  // what every chunk begins and ends with
+  bool include_usage_;
+};
 
 AnswerStream::AnswerStream(AnswerHead head, bool include_usage)
     : head_(std::move(head)), include_usage_(include_usage) {
@@ -42,7 +65,7 @@ void AnswerStream::open(int choice) {
   end_chunk("");
 }
 
-void AnswerStream::add(int choice, const AnswerDelta& delta) {
+void AnswerStream::add(int choice, AnswerDelta delta) {
   if (delta.empty()) return;
   begin_chunk(choice);
   if (head_.kind == AnswerHead::Kind::completion) {
@@ -108,10 +131,10 @@ void AnswerStream::append_calls(const std::vector<ToolCallDelta>& calls) {
   out_ += ']';
 }
 
-void AnswerStream::close(int choice, const char* finish_reason) {
+void AnswerStream::close(int choice, AnswerFinish finish) {
   begin_chunk(choice);
   out_ += head_.kind == AnswerHead::Kind::chat ? R"(,"delta":{},"logprobs":null)" : R"(,"text":"","logprobs":null)";
-  end_chunk(finish_reason);
+  end_chunk(finish_reason_name(finish));
 }
 
 void AnswerStream::end(const AnswerUsage& usage) {
@@ -124,13 +147,15 @@ void AnswerStream::end(const AnswerUsage& usage) {
   out_ += kLastEvent;
 }
 
-void AnswerStream::fail(std::string_view document) {
-  out_ += event_of(document);
+void AnswerStream::fail(std::string_view error) {
+  out_ += event_of(error);
   out_ += kLastEvent;
 }
 
-void AnswerStream::comment() { out_ += kStreamComment; }
+}  // namespace
 
-std::string AnswerStream::take() { return std::exchange(out_, {}); }
+std::unique_ptr<AnswerWriter> make_answer_stream(AnswerHead head, bool include_usage) {
+  return std::make_unique<AnswerStream>(std::move(head), include_usage);
+}
 
 }  // namespace mlxk

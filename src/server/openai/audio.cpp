@@ -122,7 +122,7 @@ void transcribe_upload(ServerContext& context, ApiCall call, std::shared_ptr<Upl
   if (form->file().size() == 0) throw ApiError(ErrorKind::invalid, "Empty audio file", "file", "invalid_audio");
   check_model(context, params);
   const auto upload = std::make_shared<const Upload>(Upload{std::move(call), std::move(form), std::move(params)});
-  hear_later(context, upload->call.exchange, upload->params.stream,
+  hear_later(context, upload->call, upload->params.stream,
              [&context, upload](EventStream* stream) { answer(context, *upload, stream); });
 }
 

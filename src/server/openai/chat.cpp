@@ -1,11 +1,11 @@
 // POST /v1/chat/completions
 #include "base/stop.h"
-#include "chat/prompt.h"
-#include "chat/reasoning.h"
+#include "chat/prepared_chat.h"
 #include "server/api_error.h"
 #include "server/openai/body.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/prepare.h"
+#include "server/preparation.h"
 
 namespace mlxk {
 
@@ -33,24 +33,20 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
     written = params.messages;
     model->write_generic_tools(written, options);
   }
-  const Prompt prompt = prompt_within(*model, "messages", [&](size_t most) {
-    return chat_prompt(written.is_null() ? params.messages : written, chat_template, options, *model->tokenizer(),
-                       most);
+  const PreparedChat chat = prompt_within(*model, "messages", [&](size_t most) {
+    return prepare_chat(written.is_null() ? params.messages : written, chat_template, options, *model->tokenizer(),
+                        most);
   });
   check_stop();
-  const ReasoningFormat reasoning =
-      chat_template ? detect_reasoning(chat_template->source(), *model->tokenizer(), prompt.text) : ReasoningFormat{};
   const ToolFormat* format = params.tools.active() ? model->tool_format() : nullptr;
   std::vector<std::string> stops = params.stops;
-  if (!chat_template) {
-    for (std::string& stop : conversation_stop_strings()) stops.push_back(std::move(stop));
-  }
+  stops.insert(stops.end(), chat.stops.begin(), chat.stops.end());
   AnswerPlan plan = plan_answer(context, params, AnswerHead::Kind::chat, model);
-  GenerateRequest request = engine_request(context, call, params, *model, prompt.ids, "messages");
-  request.constraint = constraint_of(*model, params, params.tools, format, reasoning);
+  GenerateRequest request = engine_request(context, call, params, *model, chat.prompt.ids, "messages");
+  request.constraint = constraint_of(*model, params, params.tools, format, chat.reasoning);
   add_choices(plan,
               {std::move(request),
-               Completion(model->tokenizer(), stops, reasoning, format, params.tools),
+               Completion(model->tokenizer(), stops, chat.reasoning, format, params.tools),
                {},
                {},
                params.max_tokens == 0},
@@ -64,7 +60,7 @@ void chat_completions(ServerContext& context, ApiCall call) {
   const auto params = std::make_shared<ChatParams>(parse_chat(body));
   call.request.body.clear();
   if (params->has_audio) return transcribe_chat(context, std::move(call), body, std::move(*params));
-  with_model(context, std::move(call), *params, {Context::server, params->has_images, params->has_audio},
+  with_model(context, std::move(call), params->model, {Context::server, params->has_images, params->has_audio},
              [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_chat(context, call, *params, std::move(model));
              });

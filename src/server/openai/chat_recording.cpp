@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "server/api_error.h"
-#include "server/openai/answer_writer.h"
+#include "server/openai/answer_writers.h"
 #include "server/openai/fields.h"
 #include "server/openai/prepare.h"
 #include "server/openai/transcription.h"
@@ -74,27 +74,21 @@ void answer(ServerContext& context, const Request& request, EventStream* stream)
   const auto model = as_speech(
       context.models.acquire(request.params.model, RequestFacts{Context::server, request.params.has_images, true}));
   const AnswerHead head = new_head(AnswerHead::Kind::chat, request.params.model);
-  AnswerStream chunks(head, request.params.include_usage);
-  AnswerDocument document(head, 1);
-  if (stream) chunks.open(0);
+  const auto writer = stream ? make_answer_stream(head, request.params.include_usage) : make_answer_document(head);
+  if (stream) writer->open(0);
   TextSoFar so_far;
   const Transcript transcript =
       hear(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
         AnswerDelta delta;
         delta.content = so_far.add(segment);
-        if (!stream) return document.add(0, std::move(delta));
-        chunks.add(0, delta);
-        stream->send(chunks.take());
+        writer->add(0, std::move(delta));
+        if (stream) stream->send(writer->take());
       });
-  const AnswerUsage usage = transcript_usage(*model, request.options, transcript);
-  if (stream) {
-    chunks.close(0, "stop");
-    chunks.end(usage);
-    return stream->finish(chunks.take());
-  }
-  document.close(0, "stop");
-  HttpResponse response;
-  response.body = document.text(usage);
+  writer->close(0, AnswerFinish::stop);
+  writer->end(transcript_usage(*model, request.options, transcript));
+  if (stream) return stream->finish(writer->take());
+  HttpResponse response = writer->head();
+  response.body = writer->take();
   request.call.exchange->respond(std::move(response));
 }
 
@@ -114,10 +108,8 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
   params.messages = nullptr;
   request->params = std::move(params);
   request->call = std::move(call);
-  const std::shared_ptr<Exchange> exchange = request->call.exchange;
-  const bool streams = request->params.stream;
-  hear_later(context, exchange, streams,
-             [&context, request = std::shared_ptr<const Request>(std::move(request))](EventStream* stream) {
+  hear_later(context, request->call, request->params.stream,
+             [&context, request = std::shared_ptr<const Request>(request)](EventStream* stream) {
                answer(context, *request, stream);
              });
 }

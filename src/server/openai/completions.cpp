@@ -7,6 +7,7 @@
 #include "server/openai/body.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/prepare.h"
+#include "server/preparation.h"
 
 namespace mlxk {
 
@@ -59,7 +60,7 @@ void answer_completion(ServerContext& context, const ApiCall& call, const Comple
 void completions(ServerContext& context, ApiCall call) {
   const auto params = std::make_shared<const CompletionParams>(parse_completion(parse_object(call.request.body)));
   call.request.body.clear();
-  with_model(context, std::move(call), *params, {Context::server, false, false},
+  with_model(context, std::move(call), params->model, {Context::server, false, false},
              [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_completion(context, call, *params, std::move(model));
              });

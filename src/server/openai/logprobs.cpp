@@ -52,11 +52,6 @@ void append_top(std::string& out, const TokenEvent& event, const Tokenizer& toke
 }
 }  // namespace
 
-int64_t count_characters(std::string_view bytes) {
-  return std::count_if(bytes.begin(), bytes.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-}
-
 void append_chat_logprobs(std::string& out, std::span<const ScoredToken> scores, const Tokenizer& tokenizer) {
   for (size_t i = 0; i < scores.size(); ++i) {
     const TokenEvent& event = scores[i].event;

@@ -3,7 +3,8 @@
 #include <span>
 #include <string>
 
-#include "server/openai/answer_delta.h"
+#include "server/answer/answer_delta.h"
+#include "tokenizer/tokenizer.h"
 
 namespace mlxk {
 
@@ -12,8 +13,5 @@ void append_chat_logprobs(std::string& out, std::span<const ScoredToken> scores,
 
 /// Appends OpenAI's object of a completion's tokens, {"tokens","token_logprobs","top_logprobs","text_offset"}.
 void append_completion_logprobs(std::string& out, std::span<const ScoredToken> scores, const Tokenizer& tokenizer);
-
-/// The characters of `bytes`, counted where each begins.
-int64_t count_characters(std::string_view bytes);
 
 }  // namespace mlxk

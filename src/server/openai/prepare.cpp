@@ -5,62 +5,35 @@
 #include <algorithm>
 #include <chrono>
 
-#include "base/stop.h"
 #include "chat/dry_breakers.h"
-#include "server/openai/answer_writer.h"
-#include "server/openai/max_new_tokens.h"
+#include "server/openai/answer_writers.h"
+#include "serving/max_new_tokens.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
 
 namespace {
 constexpr float kNever = -1e9F;  // added to a logit
-}
+constexpr int64_t kUnknownContextTokens = 2048;
 
-void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
-                std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then) {
-  if (auto model = as_text(context.models.acquire_loaded(params.model, facts))) return then(call, std::move(model));
-  const auto shared = std::make_shared<const ApiCall>(std::move(call));
-  const auto load = [&context, shared, facts, name = params.model, then = std::move(then)] {
-    answer_errors(*shared->exchange, [&] {
-      if (shared->exchange->closed()) return;
-      auto model = as_text(context.models.acquire(name, facts));
-      context.preparation.run(
-          [&context, shared, model = std::move(model), then] {
-            answer_errors(*shared->exchange, [&] {
-              const StopScope scope(preparation_check(context, shared->exchange));
-              check_stop();
-              then(*shared, model);
-            });
-          },
-          shared->turn);
-    });
-  };
-  context.waiting.run(load, shared->turn);
-}
-
-std::function<void()> preparation_check(const ServerContext& context, std::shared_ptr<const Exchange> exchange) {
-  const auto end = std::chrono::steady_clock::now() +
-                   std::chrono::duration_cast<std::chrono::steady_clock::duration>(context.preparation_timeout);
-  return [exchange = std::move(exchange), end, seconds = context.preparation_timeout.count()] {
-    if (exchange->closed()) throw Error(ErrorKind::cancelled, "the client has gone");
-    if (std::chrono::steady_clock::now() < end) return;
-    throw ApiError(ErrorKind::deadline, fmt::format("the request could not be prepared within {:.0f} s", seconds), "",
-                   "preparation_timeout");
-  };
-}
-
-Prompt prompt_within(const ServedText& model, const std::string& param,
-                     const std::function<Prompt(size_t most)>& encode) {
-  const int64_t context = model.info().context_length;
+/// How many tokens an answer may have: of a request that does not say, the server's default, else half of the context.
+int64_t max_tokens_of(const ServerContext& context, const AnswerParams& params, int64_t context_length,
+                      size_t prompt_tokens, const std::string& param) {
+  int64_t fallback = context_length > 0 ? std::max<int64_t>(1, context_length / 2) : kUnknownContextTokens;
+  if (context.default_max_tokens > 0) fallback = context.default_max_tokens;
   try {
-    return encode(context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit);
-  } catch (const TextTooLong& e) {
-    const std::string holds =
-        context > 0 ? fmt::format("; the model's context holds {} tokens, the answer included", context) : "";
-    throw ApiError(ErrorKind::invalid, fmt::format("the prompt is too long: {}{}", e.what(), holds), param,
-                   "context_length_exceeded");
+    return max_new_tokens_for(context_length, static_cast<int64_t>(prompt_tokens), params.max_tokens, fallback);
+  } catch (const ContextFull& e) {
+    throw ApiError(ErrorKind::invalid, e.what(), param, "context_length_exceeded");
   }
+}
+}  // namespace
+
+ApiError prompt_too_long(const TextTooLong& error, int64_t context, const std::string& param) {
+  const std::string holds =
+      context > 0 ? fmt::format("; the model's context holds {} tokens, the answer included", context) : "";
+  return ApiError(ErrorKind::invalid, fmt::format("the prompt is too long: {}{}", error.what(), holds), param,
+                  "context_length_exceeded");
 }
 
 AnswerHead new_head(AnswerHead::Kind kind, const std::string& model) {
@@ -75,14 +48,16 @@ AnswerHead new_head(AnswerHead::Kind kind, const std::string& model) {
 
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
                        std::shared_ptr<const ServedText> model) {
+  AnswerHead head = new_head(kind, params.model);
+  head.logprobs = params.top_logprobs >= 0;
+  head.tokenizer = model->tokenizer();
   AnswerPlan plan;
-  plan.head = new_head(kind, params.model);
-  plan.head.logprobs = params.top_logprobs >= 0;
-  plan.head.tokenizer = model->tokenizer();
+  plan.logprobs = head.logprobs;
+  plan.writer =
+      params.stream ? make_answer_stream(std::move(head), params.include_usage) : make_answer_document(std::move(head));
   plan.model = std::move(model);
   plan.choices_per_prompt = params.n;
   plan.stream = params.stream;
-  plan.include_usage = params.include_usage;
   plan.inline_reasoning = context.inline_reasoning;
   return plan;
 }
@@ -91,8 +66,7 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
                                const ServedText& model, const std::vector<int32_t>& prompt, const std::string& param) {
   if (prompt.empty()) throw ApiError(ErrorKind::invalid, "the prompt has no tokens", param);
   GenerateRequest request;
-  request.max_tokens = max_new_tokens_for(model.info().context_length, static_cast<int64_t>(prompt.size()),
-                                          params.max_tokens, context.default_max_tokens, param);
+  request.max_tokens = max_tokens_of(context, params, model.info().context_length, prompt.size(), param);
   request.max_tokens = std::max<int64_t>(request.max_tokens, 1);  // of an answer of none the first token is dropped
   request.prompt = prompt;
   request.sampling = params.sampling;

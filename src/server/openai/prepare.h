@@ -5,17 +5,13 @@
 #include <string>
 
 #include "chat/prompt.h"
+#include "server/answer/answer.h"
 #include "server/api_error.h"
 #include "server/context.h"
-#include "server/openai/answer.h"
+#include "server/openai/answer_writers.h"
 #include "server/openai/params.h"
 
 namespace mlxk {
-
-/// Calls `then` with the model that `params` asks for: at once where it is loaded, else on a preparation thread once it
-/// is. What either throws is the answer.
-void with_model(ServerContext& context, ApiCall call, const AnswerParams& params, const RequestFacts& facts,
-                std::function<void(const ApiCall& call, std::shared_ptr<const ServedText> model)> then);
 
 /// A chat with a recording: a speech model answers `call` with its transcript. `params` are of `body`. Throws what the
 /// model, or a transcript, cannot do.
@@ -24,13 +20,19 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
 /// The head of an answer that begins now, under an id of its own.
 AnswerHead new_head(AnswerHead::Kind kind, const std::string& model);
 
-/// For the StopScope of a preparation that begins now: throws cancelled when the client has gone, for nobody waits for
-/// the rest, and deadline once it has taken `context.preparation_timeout`.
-std::function<void()> preparation_check(const ServerContext& context, std::shared_ptr<const Exchange> exchange);
+/// The refusal of a prompt that is longer than `context` tokens (0: unknown).
+ApiError prompt_too_long(const TextTooLong& error, int64_t context, const std::string& param);
 
 /// `encode(most)` with the most tokens of a prompt that `model` can have; a longer one is ApiError 400 naming `param`.
-Prompt prompt_within(const ServedText& model, const std::string& param,
-                     const std::function<Prompt(size_t most)>& encode);
+template <class Encode>
+auto prompt_within(const ServedText& model, const std::string& param, Encode encode) {
+  const int64_t context = model.info().context_length;
+  try {
+    return encode(context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit);
+  } catch (const TextTooLong& e) {
+    throw prompt_too_long(e, context, param);
+  }
+}
 
 /// The plan of an answer by `model`, without its choices.
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,

@@ -94,19 +94,22 @@ Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech&
   return transcript;
 }
 
-void hear_later(ServerContext& context, const std::shared_ptr<Exchange>& exchange, bool streams,
+void hear_later(ServerContext& context, const ApiCall& call, bool streams,
                 std::function<void(EventStream* stream)> work) {
-  const auto stream = streams ? std::make_shared<EventStream>(exchange) : nullptr;
-  context.hear([exchange, stream, work = std::move(work)] {
+  const auto stream = streams ? std::make_shared<EventStream>(call.exchange) : nullptr;
+  context.hear([exchange = call.exchange, style = call.error_style, stream, work = std::move(work)] {
     if (exchange->closed()) return;
-    answer_errors(*exchange, [&] {
-      try {
-        work(stream.get());
-      } catch (const std::exception& error) {
-        if (!stream) throw;
-        stream->fail(error_response(error, exchange->request_id()));
-      }
-    });
+    answer_errors(
+        *exchange,
+        [&] {
+          try {
+            work(stream.get());
+          } catch (const std::exception& error) {
+            if (!stream) throw;
+            stream->fail(error_response(error, exchange->request_id(), style));
+          }
+        },
+        style);
   });
   if (stream) stream->keep_alive(context.ticker);
 }

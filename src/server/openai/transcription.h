@@ -7,9 +7,9 @@
 #include <string>
 
 #include "media/byte_source.h"
+#include "server/answer/answer_delta.h"
 #include "server/context.h"
 #include "server/event_stream.h"
-#include "server/openai/answer_delta.h"
 #include "serving/served_model.h"
 #include "speech/options.h"
 #include "speech/transcript.h"
@@ -33,7 +33,7 @@ Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech&
 
 /// Runs `work` on a thread that transcribes; what it throws is the answer. With `streams` it gets the stream to write
 /// to, which is kept alive while it waits; else null. Throws ApiError 429 when too many wait.
-void hear_later(ServerContext& context, const std::shared_ptr<Exchange>& exchange, bool streams,
+void hear_later(ServerContext& context, const ApiCall& call, bool streams,
                 std::function<void(EventStream* stream)> work);
 
 /// What a transcript took in tokens: a prompt's, and one for each 20 ms of sound, as the encoder hears it; the text's.

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "chat/completion.h"
+#include "server/answer/answer_writer.h"
 #include "server/context.h"
-#include "server/openai/answer_delta.h"
 #include "serving/served_model.h"
 #include "worker/request.h"
 
@@ -23,11 +23,12 @@ struct ChoicePlan {
 
 /// An answer that is ready to be generated.
 struct AnswerPlan {
-  AnswerHead head;
+  std::unique_ptr<AnswerWriter> writer;
   std::shared_ptr<const ServedText> model;
   std::vector<ChoicePlan> choices;
   int choices_per_prompt = 1;  // they share their prompt, which is counted once
-  bool stream = false, include_usage = false;
+  bool stream = false;         // `writer` writes a stream
+  bool logprobs = false;
   bool inline_reasoning = false;
 };
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "chat/tools.h"
-#include "tokenizer/tokenizer.h"
 #include "worker/request.h"
 
 namespace mlxk {
@@ -31,14 +30,7 @@ struct AnswerUsage {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
 };
 
-/// What every document and chunk of an answer says.
-struct AnswerHead {
-  enum class Kind { chat, completion } kind = Kind::chat;
-  std::string id;     // "chatcmpl-…", "cmpl-…"
-  std::string model;  // as it was asked for
-  int64_t created = 0;
-  bool logprobs = false;
-  std::shared_ptr<const Tokenizer> tokenizer;  // spells tokens
-};
+/// How a choice ended, other than by a client that left or a server that ends.
+enum class AnswerFinish { stop, length, tool_calls };
 
 }  // namespace mlxk

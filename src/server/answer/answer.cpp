@@ -1,4 +1,4 @@
-#include "server/openai/answer.h"
+#include "server/answer/answer.h"
 
 #include <algorithm>
 #include <mutex>
@@ -6,12 +6,9 @@
 #include <utility>
 
 #include "base/log.h"
+#include "server/answer/answer_choice.h"
 #include "server/api_error.h"
-#include "server/event_stream.h"
 #include "server/metrics.h"
-#include "server/openai/answer_choice.h"
-#include "server/openai/answer_writer.h"
-#include "server/openai/logprobs.h"
 #include "server/task_pool.h"
 
 namespace mlxk {
@@ -29,7 +26,7 @@ ApiError api_error(const FailedEvent& failed) {
 /// One answer under way. The worker's thread queues events; all the rest happens in tasks of the exchange.
 class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
  public:
-  AnswerSession(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan);
+  AnswerSession(ServerContext& context, const ApiCall& call, AnswerPlan plan);
 
   void start();
 
@@ -61,10 +58,10 @@ class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
 
   ServerContext& context_;
   const std::shared_ptr<Exchange> exchange_;
+  const ErrorStyle error_style_;
   AnswerPlan plan_;
   std::vector<Row> rows_;
-  std::optional<AnswerStream> stream_;
-  std::optional<AnswerDocument> document_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
   bool streaming_ = false;  // the head was sent
   bool ended_ = false;
   bool quiet_ = true;  // nothing was sent since the last tick
@@ -76,17 +73,17 @@ class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
   bool started_ = false;  // the engine began
 };
 
-AnswerSession::AnswerSession(ServerContext& context, std::shared_ptr<Exchange> exchange, AnswerPlan plan)
-    : context_(context), exchange_(std::move(exchange)), plan_(std::move(plan)), open_rows_(plan_.choices.size()) {
-  if (plan_.stream) {
-    stream_.emplace(plan_.head, plan_.include_usage);
-  } else {
-    document_.emplace(plan_.head, static_cast<int>(plan_.choices.size()));
-  }
+AnswerSession::AnswerSession(ServerContext& context, const ApiCall& call, AnswerPlan plan)
+    : context_(context),
+      exchange_(call.exchange),
+      error_style_(call.error_style),
+      plan_(std::move(plan)),
+      tokenizer_(plan_.model->tokenizer()),
+      open_rows_(plan_.choices.size()) {
   rows_.reserve(plan_.choices.size());
   for (ChoicePlan& one : plan_.choices) {
-    rows_.push_back({AnswerChoice(plan_.head.tokenizer, std::move(one.completion), plan_.head.logprobs,
-                                  plan_.inline_reasoning, std::move(one.ends)),
+    rows_.push_back({AnswerChoice(tokenizer_, std::move(one.completion), plan_.logprobs, plan_.inline_reasoning,
+                                  std::move(one.ends)),
                      std::move(one.echo),
                      one.request.prompt_logprobs ? one.request.prompt : std::vector<int32_t>{},
                      one.prompt_only,
@@ -165,12 +162,8 @@ void AnswerSession::take(size_t choice, const Event& event) {
 
 void AnswerSession::add(size_t choice, AnswerDelta delta) {
   if (delta.empty()) return;
-  if (stream_) {
-    open_stream();
-    stream_->add(static_cast<int>(choice), delta);
-  } else {
-    document_->add(static_cast<int>(choice), std::move(delta));
-  }
+  open_stream();
+  plan_.writer->add(static_cast<int>(choice), std::move(delta));
 }
 
 void AnswerSession::echo(size_t choice, const std::vector<TokenEvent>& scored) {
@@ -181,8 +174,8 @@ void AnswerSession::echo(size_t choice, const std::vector<TokenEvent>& scored) {
     ScoredToken score{.event = {row.prompt[i]}, .text_offset = offset, .scored = i > 0 && i <= scored.size()};
     if (score.scored) score.event = scored[i - 1];
     // The beginning that the tokenizer put there stands in no text.
-    const bool shown = i > 0 || !plan_.head.tokenizer->is_special(row.prompt[i]);
-    if (shown) offset += count_characters(plan_.head.tokenizer->token_bytes(row.prompt[i]));
+    const bool shown = i > 0 || !tokenizer_->is_special(row.prompt[i]);
+    if (shown) offset += count_characters(tokenizer_->token_bytes(row.prompt[i]));
     scores.push_back(std::move(score));
   }
   row.prompt.clear();
@@ -190,10 +183,12 @@ void AnswerSession::echo(size_t choice, const std::vector<TokenEvent>& scored) {
 }
 
 void AnswerSession::open_stream() {
-  if (!stream_ || std::exchange(streaming_, true)) return;
-  for (size_t i = 0; i < rows_.size(); ++i) stream_->open(static_cast<int>(i));
+  if (!plan_.stream || std::exchange(streaming_, true)) return;
+  for (size_t i = 0; i < rows_.size(); ++i) plan_.writer->open(static_cast<int>(i));
   quiet_ = false;
-  exchange_->begin(stream_head(stream_->take()));
+  HttpResponse head = plan_.writer->head();
+  head.body = plan_.writer->take();
+  exchange_->begin(std::move(head));
 }
 
 void AnswerSession::close(size_t choice, const DoneEvent& done) {
@@ -203,12 +198,8 @@ void AnswerSession::close(size_t choice, const DoneEvent& done) {
   if (!row.choice.finish_reason()) {
     return fail(ApiError(ErrorKind::unavailable, "Server is shutting down", "", "shutting_down"));
   }
-  if (stream_) {
-    open_stream();
-    stream_->close(static_cast<int>(choice), row.choice.finish_reason());
-  } else {
-    document_->close(static_cast<int>(choice), row.choice.finish_reason());
-  }
+  open_stream();
+  plan_.writer->close(static_cast<int>(choice), *row.choice.finish_reason());
   if (--open_rows_ == 0) complete();
 }
 
@@ -234,22 +225,22 @@ void AnswerSession::complete() {
                        {"queued", timings.queued_s},
                        {"first_token", timings.first_token_s},
                        {"decode", timings.decode_s}});
-  if (stream_) {
-    stream_->end(usage);
+  plan_.writer->end(usage);
+  if (plan_.stream) {
     flush();
     exchange_->finish();
   } else {
-    HttpResponse response;
-    response.body = document_->text(usage);
+    HttpResponse response = plan_.writer->head();
+    response.body = plan_.writer->take();
     exchange_->respond(std::move(response));
   }
   end();
 }
 
 void AnswerSession::fail(const ApiError& error) {
-  const HttpResponse response = error_response(error, exchange_->request_id());
+  const HttpResponse response = error_response(error, exchange_->request_id(), error_style_);
   if (streaming_) {
-    stream_->fail(response.body);
+    plan_.writer->fail(response.body);
     flush();
     exchange_->finish();
   } else {
@@ -259,9 +250,9 @@ void AnswerSession::fail(const ApiError& error) {
 }
 
 void AnswerSession::flush() {
-  if (!stream_ || stream_->empty() || !streaming_) return;
+  if (!streaming_ || plan_.writer->empty()) return;
   quiet_ = false;
-  exchange_->send(stream_->take());
+  exchange_->send(plan_.writer->take());
 }
 
 void AnswerSession::cancel_all() {
@@ -276,10 +267,9 @@ void AnswerSession::end() {
     if (!row.done) row.ticket.cancel();
   }
   rows_.clear();
-  document_.reset();
+  plan_.writer.reset();
   // With the last request of a model that was unloaded goes its tokenizer: that takes time.
-  context_.brief.run(
-      [model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(plan_.head.tokenizer, nullptr)] {});
+  context_.brief.run([model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(tokenizer_, nullptr)] {});
 }
 
 bool AnswerSession::keep_alive() {
@@ -287,7 +277,7 @@ bool AnswerSession::keep_alive() {
     if (self->ended_) return;
     // A client that waits in the queue hears something, too.
     self->open_stream();
-    if (std::exchange(self->quiet_, true)) self->stream_->comment();
+    if (std::exchange(self->quiet_, true)) self->plan_.writer->keep_alive();
     self->flush();
     self->quiet_ = true;
   });
@@ -298,7 +288,7 @@ bool AnswerSession::keep_alive() {
 
 void run_answer(ServerContext& context, const ApiCall& call, AnswerPlan plan) {
   if (call.exchange->closed()) return;
-  std::make_shared<AnswerSession>(context, call.exchange, std::move(plan))->start();
+  std::make_shared<AnswerSession>(context, call, std::move(plan))->start();
 }
 
 }  // namespace mlxk

@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chat/completion.h"
-#include "server/openai/answer_delta.h"
+#include "server/answer/answer_delta.h"
+#include "tokenizer/tokenizer.h"
 #include "worker/request.h"
 
 namespace mlxk {
@@ -28,9 +31,8 @@ class AnswerChoice {
 
   /// Whether a stop string or an end came: the engine need not go on.
   bool stopped() const { return ended_ || completion_.stopped(); }
-  bool finished() const { return finish_reason_ != nullptr; }
-  /// "stop", "length" or "tool_calls"; null until finished, and where the engine was stopped by something else.
-  const char* finish_reason() const { return finish_reason_; }
+  /// None until finished, and where the engine was stopped by something else.
+  std::optional<AnswerFinish> finish_reason() const { return finish_reason_; }
   /// After finish(), without the prompt where several choices share it.
   const Usage& usage() const { return usage_; }
   int64_t reasoning_tokens() const { return completion_.reasoning_tokens(); }
@@ -52,8 +54,11 @@ class AnswerChoice {
   int64_t pushed_bytes_ = 0, shown_bytes_ = 0;  // of tokens and of content, since content began
   bool in_content_ = false;                     // what was shown last is content
   int64_t tokens_ = 0;
-  const char* finish_reason_ = nullptr;
+  std::optional<AnswerFinish> finish_reason_;
   Usage usage_;
 };
+
+/// The characters of `bytes`, counted where each begins.
+int64_t count_characters(std::string_view bytes);
 
 }  // namespace mlxk

@@ -1,9 +1,7 @@
-#include "server/openai/answer_choice.h"
+#include "server/answer/answer_choice.h"
 
 #include <algorithm>
 #include <utility>
-
-#include "server/openai/logprobs.h"
 
 namespace mlxk {
 
@@ -96,18 +94,25 @@ AnswerDelta AnswerChoice::finish(const DoneEvent& done) {
   usage_ = done.usage;
   if (stopped()) {
     usage_.completion_tokens = tokens_;  // the engine was some tokens ahead
-    finish_reason_ = completion_.tool_calls() > 0 ? "tool_calls" : "stop";
+    finish_reason_ = completion_.tool_calls() > 0 ? AnswerFinish::tool_calls : AnswerFinish::stop;
     return {};
   }
   AnswerDelta delta = delta_of(completion_.finish());
   attach_scores(delta);
   if (in_content_ && !held_scores_.empty()) delta.scores = std::exchange(held_scores_, {});
   switch (done.reason) {
-    case FinishReason::stop: finish_reason_ = completion_.tool_calls() > 0 ? "tool_calls" : "stop"; break;
-    case FinishReason::length: finish_reason_ = "length"; break;
+    case FinishReason::stop:
+      finish_reason_ = completion_.tool_calls() > 0 ? AnswerFinish::tool_calls : AnswerFinish::stop;
+      break;
+    case FinishReason::length: finish_reason_ = AnswerFinish::length; break;
     case FinishReason::cancelled: break;
   }
   return delta;
+}
+
+int64_t count_characters(std::string_view bytes) {
+  return std::count_if(bytes.begin(), bytes.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
 }  // namespace mlxk

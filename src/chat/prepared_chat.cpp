@@ -1,0 +1,19 @@
+#include "chat/prepared_chat.h"
+
+#include "chat/stop_strings.h"
+
+namespace mlxk {
+
+PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
+                          const Tokenizer& tokenizer, size_t max_tokens) {
+  PreparedChat prepared;
+  prepared.prompt = chat_prompt(messages, chat_template, options, tokenizer, max_tokens);
+  if (chat_template) {
+    prepared.reasoning = detect_reasoning(chat_template->source(), tokenizer, prepared.prompt.text);
+  } else {
+    for (std::string& stop : conversation_stop_strings()) prepared.stops.push_back(std::move(stop));
+  }
+  return prepared;
+}
+
+}  // namespace mlxk

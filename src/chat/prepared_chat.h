@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chat/prompt.h"
+#include "chat/reasoning.h"
+
+namespace mlxk {
+
+/// A conversation as a model takes it, and how its answer is read.
+struct PreparedChat {
+  Prompt prompt;
+  ReasoningFormat reasoning;
+  std::vector<std::string> stops;  // strings that end the answer, beside the request's own
+};
+
+/// As chat_prompt. Without a template the answer also ends where the next speaker would begin.
+PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
+                          const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit);
+
+}  // namespace mlxk
