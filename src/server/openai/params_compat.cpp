@@ -10,7 +10,6 @@ namespace {
 
 using namespace schema;
 using Use = FieldUse;
-using P = AnswerParams;
 
 constexpr int64_t kMaxInteger = std::numeric_limits<int64_t>::max();
 
@@ -19,7 +18,7 @@ Json any_number() { return {{"type", "number"}}; }
 Json ids() { return array(integer(0, std::numeric_limits<int32_t>::max()), 0, 1024); }
 
 /// llama.cpp's window of all three penalties: -1 is everything, 0 is off.
-void read_repeat_last_n(const Json& value, P& params) {
+void read_repeat_last_n(const Json& value, AnswerParams& params) {
   Sampling& s = params.sampling;
   const int last = value.get<int>();
   s.repetition_context_size = s.presence_context_size = s.frequency_context_size = std::max(last, 0);
@@ -28,7 +27,8 @@ void read_repeat_last_n(const Json& value, P& params) {
   s.presence_penalty = s.frequency_penalty = 0;
 }
 
-std::vector<Field<P>> make_fields() {
+std::vector<Field<AnswerParams>> make_compat_fields() {
+  using P = AnswerParams;
   const auto ignored = [](const char* name, Json schema, const char* text) {
     return Field<P>{name, Use::without_effect, std::move(schema), text};
   };
@@ -134,7 +134,7 @@ std::vector<Field<P>> make_fields() {
 }  // namespace
 
 const std::vector<Field<AnswerParams>>& compat_fields() {
-  static const auto fields = make_fields();
+  static const auto fields = make_compat_fields();
   return fields;
 }
 
