@@ -450,7 +450,9 @@ void expect_decided(const std::vector<Field<Params>>& fields, Parse parse) {
       const auto [param, message] = refusal([&] { parse(body); });
       EXPECT_EQ(param.substr(0, param.find_first_of(".[")), field.name) << body << message;
       EXPECT_NE(message.find(field.name), std::string::npos) << message;
-      if (field.use == FieldUse::refused) EXPECT_NE(message.find(" is not supported: "), std::string::npos) << message;
+      if (field.use == FieldUse::refused) {
+        EXPECT_NE(message.find(" is not supported: "), std::string::npos) << message;
+      }
     }
   }
 }
