@@ -24,7 +24,7 @@ def cases():
         "qwen3_next_interval": case("qwen3_next", mlp_only_layers=[], full_attention_interval=2, attention_bias=True,
                                     **dict(NEXT, norm_topk_prob=False, linear_num_key_heads=4, linear_conv_kernel_dim=2)),
         "qwen3_5": nested("qwen3_5", tie_word_embeddings=True),
-        "qwen3_5_flat": case("qwen3_5", **DELTA, rope_parameters=ROPE),
+        "qwen3_5_flat": case("qwen3_5", **dict(DELTA, linear_value_head_dim=16), rope_parameters=ROPE),
         "qwen3_5_moe": nested("qwen3_5_moe", intermediate_size=None, **MIXTURE),
         "quantized_qwen3_5_moe": dict(nested("qwen3_5_moe", intermediate_size=None, **wide,
                                              **dict(MIXTURE, shared_expert_intermediate_size=64)), quantization=packed),
