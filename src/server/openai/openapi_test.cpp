@@ -47,7 +47,7 @@ TEST(ServerApiPage, HasARowForEveryField) {
     EXPECT_NE(line.find(std::string("| ") + use + " |"), std::string::npos) << line;
   };
   for (const auto& field : answer_fields()) expect_row(field, "\nChat and completion:");
-  for (const auto& field : compat_fields()) expect_row(field, "\nWhat vLLM, llama.cpp");
+  for (const auto& field : compat_fields()) expect_row(field, "\nFields of vLLM, llama.cpp");
   for (const auto& field : chat_fields()) expect_row(field, "\nChat only:");
   for (const auto& field : completion_fields()) expect_row(field, "\nCompletion only:");
   for (const auto& field : audio_fields()) expect_row(field, "\nRecordings only");
