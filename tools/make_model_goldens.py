@@ -94,7 +94,7 @@ def build(config, folder):
     """Writes the model and returns its tensors' descriptions."""
     model_class, args_class = utils._get_classes(config=config)
     model = model_class(args_class.from_dict(json.loads(json.dumps(config))))
-    if config.get("tie_word_embeddings", True) and "gemma3" in config["model_type"]:
+    if config.get("tie_word_embeddings", True) and config["model_type"] in ("gemma3", "gemma3_text"):
         getattr(model, "language_model", model).sanitize({})
     if "quantization" in config:
         q = config["quantization"]

@@ -8,6 +8,8 @@ namespace mlxk {
 
 const AttentionMask& LayerMasks::of(const AttentionCache& cache, MaskRequest request) const {
   request.ranges.insert(request.ranges.end(), ranges_.begin(), ranges_.end());
+  const int tokens = *std::max_element(positions_.offsets.begin(), positions_.offsets.end()) + positions_.length;
+  if (tokens <= request.chunk) request.chunk = 0;  // the first one holds them all
   const CacheGeometry geometry = cache.geometry();
   for (const Made& made : made_) {
     if (made.geometry == geometry && made.request == request) return *made.mask;
@@ -16,7 +18,6 @@ const AttentionMask& LayerMasks::of(const AttentionCache& cache, MaskRequest req
   if (given_) {
     mask = {"array", given_, true};
   } else if (!request.is_plain() && cache.attends_in_slots(positions_)) {
-    const int tokens = *std::max_element(positions_.offsets.begin(), positions_.offsets.end()) + positions_.length;
     mask = {"array", mask_array(request, positions_, mx::reshape(mx::arange(tokens), {1, 1, 1, tokens})), true};
   } else {
     mask = cache.mask(positions_, request);

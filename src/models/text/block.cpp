@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "mlx/ops.h"
@@ -60,7 +61,7 @@ std::optional<Norm> optional_norm(const BlockConfig& c, const WeightPath& path, 
 std::optional<HeadNorm> head_norm(const BlockConfig& c, const WeightPath& attention, const char* name, QkNorm where,
                                   int heads) {
   const BlockOptions& o = c.options;
-  if (o.qk_norm != where) return std::nullopt;
+  if (o.qk_norm != where || !name) return std::nullopt;
   if (o.qk_norm_kind == NormKind::layer_by_head) {
     HeadNorm norm(LayerNorm(c.head_dim, c.norm_eps));
     norm.factor = (attention / name).take("weight", {heads, c.head_dim});
@@ -79,11 +80,15 @@ NormQkv make_qkv(const BlockConfig& c, const WeightPath& path, std::optional<Nor
   const auto linear = [&](const char* name, int out) {
     return Linear(attention / name, c.hidden_size, out, c.qkv_bias);
   };
+  const auto linear_if = [&](const char* name, int out) {
+    return name ? std::optional(linear(name, out)) : std::nullopt;
+  };
   const auto q_norm = head_norm(c, attention, n.q_norm, QkNorm::before_rope, c.num_attention_heads);
   const auto k_norm = head_norm(c, attention, n.k_norm, QkNorm::before_rope, c.num_key_value_heads);
   const auto block = [&](Linear q, std::optional<Linear> k, std::optional<Linear> v) {
     NormQkv block{std::move(norm), std::move(q), std::move(k), std::move(v), q_norm, k_norm, c.head_dim};
     block.gate_in_q = o.gate_in_q;
+    if (o.v_norm) block.v_norm = HeadNorm(RmsNorm(c.head_dim, c.norm_eps));
     if (n.attention_gate) {
       const WeightPath gate = attention / n.attention_gate;
       const auto found = path.weights().tensors().find((gate / "weight").path());
@@ -93,7 +98,7 @@ NormQkv make_qkv(const BlockConfig& c, const WeightPath& path, std::optional<Nor
     }
     return block;
   };
-  if (!n.qkv) return block(linear(n.q, own), linear(n.k, kv), linear(n.v, kv));
+  if (!n.qkv) return block(linear(n.q, own), linear_if(n.k, kv), linear_if(n.v, kv));
   Linear all = linear(n.qkv, own + 2 * kv);
   if (!o.qkv_by_groups) {
     std::vector<Linear> parts = all.split({own, kv, kv});
@@ -256,6 +261,16 @@ void sanitize_block(BlockConfig& c, Weights& weights, const std::string& root) {
   weights.drop([&](const std::string& name) {
     return name.find("rotary_emb.inv_freq") != std::string::npos || name.find("rope.inv_freq") != std::string::npos ||
            starts(name, base + "model.mtp_layers.") || (c.tie_word_embeddings && starts(name, head));
+  });
+}
+
+void drop_further_layers(const BlockConfig& c, Weights& weights, const std::string& root) {
+  const std::string layers = (root.empty() ? "" : root + ".") + c.options.names.layers + ".";
+  weights.drop([&](const std::string& name) {
+    int layer = 0;
+    return name.rfind(layers, 0) == 0 &&
+           std::from_chars(name.data() + layers.size(), name.data() + name.size(), layer).ec == std::errc() &&
+           layer >= c.num_hidden_layers;
   });
 }
 

@@ -48,6 +48,7 @@ struct BlockNames {
   const char* mlp_norm = "post_attention_layernorm";
   const char* mlp_post_norm = nullptr;
   const char* attention = "self_attn";
+  // No v: the values are the keys before their norm. No k: keys and values are in the cache that the layer shares.
   const char *q = "q_proj", *k = "k_proj", *v = "v_proj", *o = "o_proj";
   const char* qkv = nullptr;  // one matrix in their place
   const char *q_norm = "q_norm", *k_norm = "k_norm";
@@ -74,6 +75,7 @@ struct BlockOptions {
   NormKind qk_norm_kind = NormKind::rms;
   bool qk_norm_whole = false;         // of all heads side by side, else of each
   const char* qk_norm_key = nullptr;  // a flag that switches them off
+  bool v_norm = false;                // of each head's values, without a factor
   bool gated = true;                  // else the MLP is down(act(up(x)))
   bool parallel = false;              // attention and MLP read the same x
   const char* parallel_key = nullptr;
@@ -113,6 +115,9 @@ BlockConfig read_block(const Config& config, const BlockOptions& options);
 /// Puts a checkpoint's tensors right: drops buffers that old ones carry along and a head that a tied model does not
 /// use, stacks experts that lie one by one. May make `c` tied. Call once before the layers are made.
 void sanitize_block(BlockConfig& c, Weights& weights, const std::string& root = {});
+
+/// Drops the layers behind the last one, which predict further tokens.
+void drop_further_layers(const BlockConfig& c, Weights& weights, const std::string& root = {});
 
 /// The attention of a layer at `path` (names.layers / its number), with its norms and residual.
 SelfAttention make_block_attention(const BlockConfig& c, int layer, const WeightPath& path);

@@ -22,12 +22,6 @@ constexpr BlockOptions kGlm4Moe{.defaults = {.norm_eps = 1e-5, .tie_word_embeddi
 constexpr BlockOptions kDots1{
     .defaults = {.tie_word_embeddings = false}, .qk_norm = QkNorm::before_rope, .mixture = true, .experts = kRouter};
 
-/// The layers behind the last one predict further tokens.
-void drop_further_layers(const BlockConfig& c, Weights& weights) {
-  const std::string further = fmt::format("model.layers.{}.", c.num_hidden_layers);
-  weights.drop([&](const std::string& name) { return name.rfind(further, 0) == 0; });
-}
-
 }  // namespace
 
 std::unique_ptr<Model> make_glm4_moe(const Config& config, Weights& weights) {

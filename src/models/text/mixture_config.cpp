@@ -63,7 +63,7 @@ RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback)
 MixtureConfig MixtureConfig::read(const Config& config, int layers, const MixtureDefaults& defaults) {
   MixtureConfig m;
   m.defaults = defaults;
-  const char* experts = present(config, {"num_experts", "num_local_experts", "n_routed_experts"});
+  const char* experts = present(config, {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"});
   m.experts = static_cast<int>(config.integer(experts, 1, 65536));
   const char* wide = present(config, {"moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"});
   m.wide = static_cast<int>(config.integer(wide, 1, kWide));
@@ -81,7 +81,8 @@ MixtureConfig MixtureConfig::read(const Config& config, int layers, const Mixtur
   }
   m.layers = mixture_layers(config, layers);
   if (!defaults.shared) return m;
-  const char* shared = present(config, {"n_shared_experts", "num_shared_experts", "num_shared_expert"});
+  const char* shared =
+      present(config, {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
   m.shared_wide = config.has("shared_expert_intermediate_size")
                       ? integer_or(config, "shared_expert_intermediate_size", 0, 0, kWide)
                       : m.wide * integer_or(config, shared, 0, 0, 1024);
@@ -104,11 +105,14 @@ MixtureResidual MixtureConfig::make(const WeightPath& path, std::optional<Norm> 
   if (defaults.selection_bias) {
     block.router.selection_bias = mx::astype(path.take(defaults.selection_bias, {experts}), mx::float32);
   }
+  block.scales_input = defaults.scales_input;
   if (shared_wide == 0) return block;
-  const WeightPath own = path / defaults.shared;
-  block.shared = SharedExpert{{std::nullopt, Linear(own / "gate_proj", hidden, shared_wide),
-                               Linear(own / "up_proj", hidden, shared_wide),
-                               Linear(own / "down_proj", shared_wide, hidden), std::nullopt, activation}};
+  const auto linear = [&](const char* part, int in, int out) {
+    return Linear(path / defaults.shared / part, in, out, defaults.shared_bias);
+  };
+  block.shared =
+      SharedExpert{{std::nullopt, linear("gate_proj", hidden, shared_wide), linear("up_proj", hidden, shared_wide),
+                    linear("down_proj", shared_wide, hidden), std::nullopt, activation}};
   if (defaults.shared_gate) block.shared->gate = Linear(path / defaults.shared_gate, hidden, 1);
   return block;
 }

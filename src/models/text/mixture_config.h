@@ -17,6 +17,8 @@ struct MixtureDefaults {
   int group_best = 2;                                      // a group is as good as so many of its best experts
   bool expert_bias = false;
   bool router_bias = false;
+  bool shared_bias = false;
+  bool scales_input = false;  // the weight is multiplied onto what an expert reads
 
   // Paths below the layer; nullptr: the layers have none.
   const char* router = "mlp.gate";
@@ -28,7 +30,7 @@ struct MixtureDefaults {
 
 /// The layers of a decoder whose MLP is a mixture of experts.
 struct MixtureConfig {
-  /// Reads num_experts (or num_local_experts, n_routed_experts), num_experts_per_tok, moe_intermediate_size,
+  /// Reads num_experts (or num_local_experts, n_routed_experts, …), num_experts_per_tok, moe_intermediate_size,
   /// norm_topk_prob, scoring_func, n_group, topk_group, routed_scaling_factor, shared experts, and which of `layers`
   /// layers are mixtures (decoder_sparse_step, mlp_only_layers, first_k_dense_replace, moe_layer_freq). Throws
   /// bad_model naming the key.

@@ -1,0 +1,74 @@
+// Hunyuan (https://arxiv.org/abs/2411.02265): mixtures by a softmax over all experts beside a shared expert, norms of
+// queries and keys behind rope. mlx-lm does not normalise the chosen weights; here norm_topk_prob decides, which
+// Hunyuan-A13B sets. Attention that reuses the projections of the layer before (use_cla) is not built in.
+#include <fmt/format.h>
+
+#include "models/registry.h"
+#include "models/text/block.h"
+
+namespace mlxk {
+namespace {
+
+constexpr BlockOptions kHunyuan{.defaults = {.tie_word_embeddings = false},
+                                .names = {.q_norm = "query_layernorm", .k_norm = "key_layernorm"},
+                                .qkv_bias_key = "attention_bias",
+                                .out_bias_key = "attention_bias",
+                                .qk_norm = QkNorm::after_rope,
+                                .qk_norm_key = "use_qk_norm",
+                                .mixture = true,
+                                .experts = {.router = "mlp.gate.wg", .shared = "mlp.shared_mlp"}};
+
+/// What config.json says of a layer under `key`, which may be a list with an entry for each.
+int64_t of_layer(const Config& config, const char* key, int layer, int64_t fallback, int64_t high) {
+  const Json* list = config.find(key);
+  if (!list || !list->is_array()) return config.integer_or(key, fallback, 0, high);
+  const Json& value = static_cast<size_t>(layer) < list->size() ? (*list)[static_cast<size_t>(layer)] : Json();
+  if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > high) {
+    throw config.bad(key, fmt::format("must have a whole number up to {} for layer {}", high, layer));
+  }
+  return value.get<int64_t>();
+}
+
+BlockConfig read(const Config& config) {
+  Json json = config.json();
+  for (const char* key : {"n_group", "topk_group", "routed_scaling_factor"}) {
+    if (json.contains(key) && json[key].is_boolean()) json.erase(key);  // false: not used
+  }
+  // Lists are read layer by layer.
+  for (const char* key : {"moe_topk", "num_shared_expert", "moe_intermediate_size"}) {
+    if (json.contains(key) && json[key].is_array()) json[key] = 1;
+  }
+  BlockOptions options = kHunyuan;
+  options.mixture = config.integer_or("num_experts", 1, 1, 65536) > 1;
+  return read_block(Config(std::move(json), config.place()), options);
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_hunyuan(const Config& config, Weights& weights) {
+  if (config.flag_or("use_cla", false)) {
+    throw Error(ErrorKind::unsupported, fmt::format("[{}] use_cla is not built in", config.place()));
+  }
+  BlockConfig c = read(config);
+  sanitize_block(c, weights);
+  const WeightPath root(weights);
+  Decoder::Parts parts = block_parts(c, root);
+  for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
+    BlockConfig own = c;
+    if (own.mixture) {
+      const auto of = [&](const char* key, int64_t fallback, int64_t high) {
+        return static_cast<int>(of_layer(config, key, layer, fallback, high));
+      };
+      own.mixture->rule.top_k = std::max(1, of("moe_topk", 1, c.mixture->experts));
+      own.mixture->wide = of("moe_intermediate_size", c.intermediate_size, 1 << 20);
+      const bool shared = config.flag_or("use_mixed_mlp_moe", false);
+      own.mixture->shared_wide = shared ? c.intermediate_size * of("num_shared_expert", 1, 1024) : 0;
+    }
+    parts.layers.push_back(make_block(own, layer, root / c.options.names.layers / layer));
+  }
+  ModelShape shape = shape_of(c);
+  shape.position_stable_tokens = c.ropes.front()->position_stable_tokens();
+  return std::make_unique<Decoder>(std::move(shape), std::move(parts), weights.activation_type());
+}
+
+}  // namespace mlxk

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/text/block.h"
+#include "nn/latent_attention.h"
+
+namespace mlxk {
+
+/// The attention of decoders with multi-head latent attention, whose tensors are named as DeepSeek's.
+struct LatentConfig {
+  /// Reads q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim and attention_bias. Throws
+  /// bad_model naming the key.
+  static LatentConfig read(const Config& config);
+
+  int q_lora_rank;  // 0: queries are projected straight
+  int kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+  bool attention_bias;
+  float norm_eps = 1e-6F;  // of the low-rank vectors, whatever the layers' own
+
+  /// The attention of a layer at `path` (names.layers / its number), with `c`'s norm, rope, scale and residual.
+  LatentAttention make(const BlockConfig& c, int layer, const WeightPath& path) const;
+  /// Puts `kv_b_proj` of an attention at `path` (the whole name), if it is there, apart as each head's `embed_q` and
+  /// `unembed_out`. What is packed is packed again with `repack`, as mlx-lm does for some; else embed_q is not packed.
+  void split_kv_b(const BlockConfig& c, Weights& weights, const std::string& path, bool repack) const;
+};
+
+/// A decoder of make_block's layers with that attention, below `root`; its tensors are put right already.
+std::unique_ptr<Model> make_latent_decoder(const BlockConfig& c, const LatentConfig& latent, const WeightPath& root);
+
+/// read_block of a configuration whose rope has the dimensions qk_rope_head_dim, and whose queries are scaled by
+/// 1 / sqrt(qk_nope_head_dim + qk_rope_head_dim) and by YaRN's factor.
+BlockConfig read_latent_block(const Config& config, const LatentConfig& latent, const BlockOptions& options);
+
+}  // namespace mlxk

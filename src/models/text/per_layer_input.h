@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "models/text/decoder.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+
+namespace mlxk {
+
+/// The per-layer embeddings of Gemma 3n and Gemma 4: each layer has a table of token vectors of its own.
+struct PerLayerEmbedding {
+  /// Takes its tensors at `path`; `vocab` is that of the table, unknown ids get the vector of id 0.
+  PerLayerEmbedding(const WeightPath& path, const DecoderConfig& c, int vocab, int dims);
+
+  /// What the layers get, one [B, L, dims] each: the tokens' own vectors and a projection of h, their first embedding.
+  std::vector<mx::array> operator()(const mx::array& h, const mx::array& ids) const;
+
+ private:
+  int layers_, dims_, vocab_, hidden_;
+  float multiplier_;
+  Embedding table_;
+  Linear projection_;
+  Norm norm_;
+};
+
+/// Where a layer takes that in: norm(projection(act(gate(x)) · input)).
+struct PerLayerInput {
+  PerLayerInput(const WeightPath& layer, const DecoderConfig& c, int dims);
+
+  mx::array operator()(const mx::array& x, const mx::array& input) const;
+
+ private:
+  Activation activation_;
+  Linear gate_, projection_;
+  Norm norm_;
+};
+
+/// `factor`, or where the table at `path` is of bfloat16 (or packed with such scales) the next number of that type,
+/// with which the references then multiply.
+float embedding_factor(double factor, const WeightPath& path);
+
+}  // namespace mlxk
