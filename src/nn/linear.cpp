@@ -71,7 +71,7 @@ mx::array Matrix::times(const mx::array& x) const {
 mx::array Matrix::rows_of(const mx::array& ids) const {
   const LayerOps& ops = layer_ops();
   if (ops.lookup && ops.takes(type)) {
-    if (auto found = ops.lookup(ids, weights())) return *found;
+    if (auto found = ops.lookup(ids, weights())) return mx::astype(*found, type);
   }
   mx::array rows = mx::take(weight, ids, 0);
   if (transposed) return mx::astype(rows, type);

@@ -106,7 +106,7 @@ int fill(Matrix* out, const CudaLayer& layer, const Arrays& ys, bool gated, int 
 void launch_qmv(CudaLaunches& launches, const CudaLayer& layer, const Step& step, const mx::array& x, Arrays& ys,
                 int n) {
   QmvParams p{};
-  p.tiles = fill(p.matrices, layer, ys, step.gated, 16);
+  p.tiles = fill(p.matrices, layer, ys, step.gated, step.gated ? 8 : 16);
   p.count = static_cast<int>(layer.matrices.size());
   p.gated = step.gated;
   p.activation = step.activation;

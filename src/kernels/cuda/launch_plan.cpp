@@ -25,7 +25,7 @@ std::vector<CudaDefine> CudaPacking::defines() const {
 }
 
 int CudaPacking::qmv_shared_bytes(int operands) const {
-  return operands * (columns * 2 + 16) + columns / step() * operands * 4;
+  return operands * (columns * 2 + 16) + columns / step() * operands * 8;
 }
 
 bool CudaPacking::suits_qmv(int n, int operands) const {

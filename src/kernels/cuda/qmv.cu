@@ -17,6 +17,8 @@
 #define THREADS (WARPS * 32)
 #define UNROLL (BITS == 4 ? 4 : BITS == 8 ? 2 : 1)
 #define PAIRED (EVEN && BITS == 4 && GROUP >= 64)
+#define BATCH (COLUMNS > 2 ? 1 : 2)
+#define SCALE_BYTES (MX ? 1 : SCALE_TYPE == F32 ? 4 : 2)
 #define WIDE_SCALES (EVEN && BITS == 4 && GROUP == 64 && SCALE_TYPE != F32)  // of a round, loaded at once
 
 struct Matrix {
@@ -32,7 +34,7 @@ struct Matrix {
 struct QmvParams {
   Matrix matrices[4];
   int count;       // of matrices
-  int gated;       // the first two: y = act(first) * second
+  int gated;       // the first two: y = act(first) * second; a tile is eight rows of each
   int activation;  // as CpuKernels::gated takes it
   int tiles;
   int columns;
@@ -45,6 +47,24 @@ struct QmvParams {
 struct Stage {
   u32 words[2][UNROLL][LANE_WORDS];  // PAIRED: of a pair of steps, four words on from the first one's
   u32 scales[2][UNROLL], biases[2][UNROLL];  // with WIDE_SCALES two in each of the first two words
+};
+
+// Eight elements as they lie in memory.
+struct Vector {
+  uint4 words[2];
+  template <int T>
+  DEVICE void load(const void* data, long long at) {
+    const uint4* const from = (const uint4*)((const typename Element<T>::type*)data + at);
+    words[0] = from[0];
+    if (T == F32) words[1] = from[1];
+  }
+  template <int T>
+  DEVICE void get(float* x) const {
+    const u32 all[8] = {words[0].x, words[0].y, words[0].z, words[0].w, words[1].x, words[1].y, words[1].z, words[1].w};
+    for (int i = 0; i < 8; ++i) {
+      x[i] = T == F32 ? __uint_as_float(all[i]) : to_float<T == F32 ? BF16 : T>((u16)(all[i / 2] >> (i % 2 * 16)));
+    }
+  }
 };
 
 DEVICE void load_words(const void* p, u32* words) {
@@ -64,114 +84,157 @@ DEVICE void load_words(const void* p, u32* words) {
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_constant__ QmvParams p) {
   extern __shared__ __align__(16) u8 shared[];
-  __shared__ float partial[2][2][WARPS][16][8];
+  __shared__ float partial[2][WARPS][16][8];
   __shared__ float squares[WARPS][ROWS];
+  __shared__ __align__(16) u8 zeros[UNROLL * STEP * 2];  // the operands of threads without any
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const int steps = p.columns / STEP, stride = p.columns * 2 + 16;  // a column's bytes; the pad spreads the banks
-  float* const sums = (float*)(shared + COLUMNS * stride);          // [steps, COLUMNS] of the activations
+  // Of the activations of a step, [steps, COLUMNS]: their sum, and what takes ZERO out of their products.
+  float2* const sums = (float2*)(shared + COLUMNS * stride);
   const int each = (steps + WARPS - 1) / WARPS, begin = warp * each, end = min(begin + each, steps);
-  const int rounds = (each + UNROLL - 1) / UNROLL, parts = p.gated ? 2 : 1;
+  const int rounds = (each + UNROLL - 1) / UNROLL, tile_rows = p.gated ? 8 : 16;
   const long long row_bytes = (long long)p.columns * BITS / 8, groups = p.columns / GROUP;
 
-  const auto matrix_of = [&](int tile, int part) -> const Matrix& {
-    if (p.gated) return p.matrices[part];
+  const auto matrix_of = [&](int tile, int half) -> const Matrix& {
+    if (p.gated) return p.matrices[half];
     int m = 0;
     while (m + 1 < p.count && tile >= p.matrices[m + 1].first_tile) ++m;
     return p.matrices[m];
   };
-  const auto load = [&](Stage& stage, int tile, int part, int round) {
-    const Matrix& m = matrix_of(tile, part);
-    const int first = begin + round * UNROLL;
+  // Where the rows of this thread lie of the tile that is loaded.
+  const u8 *weights_at[2], *scales_at[2], *biases_at[2];
+  const auto aim = [&](int tile) {
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const long long row = min((tile - m.first_tile) * 16 + half * 8 + g, m.rows - 1);
-      const u8* at = (const u8*)m.weight + row * row_bytes + t * LANE_WORDS * 4 * (PAIRED ? 2 : 1);
+      const Matrix& m = matrix_of(tile, half);
+      const long long row = min((tile - m.first_tile) * tile_rows + (p.gated ? 0 : half * 8) + g, m.rows - 1);
+      weights_at[half] = (const u8*)m.weight + row * row_bytes + t * LANE_WORDS * 4 * (PAIRED ? 2 : 1);
+      scales_at[half] = (const u8*)m.scales + row * groups * SCALE_BYTES;
+      biases_at[half] = m.biases ? (const u8*)m.biases + row * groups * SCALE_BYTES : nullptr;
+    }
+  };
+  const auto load = [&](Stage& stage, int round) {
+    const int first = begin + round * UNROLL;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const u8* const at = weights_at[half] + first * (STEP * BITS / 8);
+#pragma unroll
       for (int u = 0; u < UNROLL; ++u) {
         if (!EVEN && first + u >= end) break;
         if (!PAIRED) {
-          load_words(at + (first + u) * (STEP * BITS / 8), stage.words[half][u]);
+          load_words(at + u * (STEP * BITS / 8), stage.words[half][u]);
         } else if (u % 2 == 0) {
-          const uint4 w = stream128(at + (first + u) * (STEP * BITS / 8));
+          const uint4 w = stream128(at + u * (STEP * BITS / 8));
           stage.words[half][u][0] = w.x, stage.words[half][u][LANE_WORDS - 1] = w.y;
           stage.words[half][(u + 1) % UNROLL][0] = w.z, stage.words[half][(u + 1) % UNROLL][LANE_WORDS - 1] = w.w;
         }
         if (WIDE_SCALES) continue;
-        stage.scales[half][u] = raw_scale(m.scales, row * groups + (first + u) / (GROUP / STEP));
-        stage.biases[half][u] = raw_scale(m.biases, row * groups + (first + u) / (GROUP / STEP));
+        stage.scales[half][u] = raw_scale(scales_at[half], (first + u) / (GROUP / STEP));
+        stage.biases[half][u] = raw_scale(biases_at[half], (first + u) / (GROUP / STEP));
       }
       if (WIDE_SCALES) {
-        const uint2 s = stream64((const u16*)m.scales + row * groups + first);
-        const uint2 b = stream64((const u16*)m.biases + row * groups + first);
+        const uint2 s = stream64(scales_at[half] + first * 2), b = stream64(biases_at[half] + first * 2);
         stage.scales[half][0] = s.x, stage.scales[half][1] = s.y;
         stage.biases[half][0] = b.x, stage.biases[half][1] = b.y;
       }
     }
   };
 
-  // The block's work in turn: rounds of a part of a tile. The last round of a tile ends with its sums.
+  // The block's work in turn: rounds of a tile, of which the last one ends with its sums.
   struct Place {
-    int tile, part, round;
+    int tile, round;
   };
   const auto after = [&](Place at) {
-    if (++at.round == rounds) at.round = 0, ++at.part;
-    if (at.part == parts) at.part = 0, at.tile += gridDim.x;
+    if (++at.round == rounds) at.round = 0, at.tile += gridDim.x;
     return at;
   };
-  Place at{(int)blockIdx.x, 0, 0}, ahead = after(at);
+  Place at{(int)blockIdx.x, 0}, ahead = after(at);
   if (at.tile >= p.tiles) return;
   Stage even, odd;
-  load(even, at.tile, at.part, at.round);
-  if (ahead.tile < p.tiles) load(odd, ahead.tile, ahead.part, ahead.round);
+  aim(at.tile);
+  load(even, at.round);
+  if (ahead.tile != at.tile && ahead.tile < p.tiles) aim(ahead.tile);
+  if (ahead.tile < p.tiles) load(odd, ahead.round);
 
-  // The activations, normed, while the first weights are on their way.
+  if (PAIRED && threadIdx.x < sizeof(zeros) / 16) ((uint4*)zeros)[threadIdx.x] = uint4{0, 0, 0, 0};
+
+  // The activations, normed, while the first weights are on their way: BATCH vectors of eight a thread at a time, so that
+  // their loads wait for each other's no longer than once.
+  Vector held[ROWS][BATCH], factors[BATCH];
+  const auto fetch = [&](int base) {
+#pragma unroll
+    for (int b = 0; b < BATCH; ++b) {
+      const int c = base + b * THREADS + (int)threadIdx.x;
+      if (c >= p.columns / 8) continue;
+      for (int m = 0; m < ROWS; ++m) held[m][b].load<TYPE>(p.x, (long long)m * p.columns + c * 8);
+      if (p.norm) factors[b].load<NORM_TYPE>(p.norm, c * 8);
+    }
+  };
+  fetch(0);
+  const bool all_held = p.columns / 8 <= BATCH * THREADS;
   float scale_of_row[ROWS];
   for (int m = 0; m < ROWS; ++m) scale_of_row[m] = 1;
   if (p.norm) {
-    for (int m = 0; m < ROWS; ++m) {
-      float sum = 0;
-      for (int c = threadIdx.x; c < p.columns / 8; c += THREADS) {
-        float x[8];
-        load8<TYPE>(p.x, (long long)m * p.columns + c * 8, x);
-        for (int i = 0; i < 8; ++i) sum += x[i] * x[i];
+    float sum[ROWS];
+    for (int m = 0; m < ROWS; ++m) sum[m] = 0;
+    for (int base = 0; base < p.columns / 8; base += BATCH * THREADS) {
+      if (base > 0) fetch(base);
+#pragma unroll
+      for (int b = 0; b < BATCH; ++b) {
+        if (base + b * THREADS + (int)threadIdx.x >= p.columns / 8) continue;
+        for (int m = 0; m < ROWS; ++m) {
+          float x[8];
+          held[m][b].get<TYPE>(x);
+          for (int i = 0; i < 8; ++i) sum[m] += x[i] * x[i];
+        }
       }
-      sum = warp_sum(sum);
-      if (lane == 0) squares[warp][m] = sum;
+    }
+    for (int m = 0; m < ROWS; ++m) {
+      sum[m] = warp_sum(sum[m]);
+      if (lane == 0) squares[warp][m] = sum[m];
     }
     __syncthreads();
     for (int m = 0; m < ROWS; ++m) {
-      float sum = 0;
-      for (int w = 0; w < WARPS; ++w) sum += squares[w][m];
-      scale_of_row[m] = rsqrtf(sum / p.columns + p.eps);
+      float all = 0;
+      for (int w = 0; w < WARPS; ++w) all += squares[w][m];
+      scale_of_row[m] = rsqrtf(all / p.columns + p.eps);
     }
+    if (!all_held) fetch(0);
   }
-  for (int base = 0; base < p.columns / 8; base += THREADS) {
-    const int c = base + threadIdx.x;
-    const bool inside = c < p.columns / 8;
-    float factor[8];
-    if (p.norm && inside) load8<NORM_TYPE>(p.norm, c * 8, factor);
-    for (int m = 0; m < ROWS; ++m) {
-      float x[8];
-      if (inside) load8<TYPE>(p.x, (long long)m * p.columns + c * 8, x);
-      for (int i = 0; i < 8; ++i) {
-        if (!inside) x[i] = 0;
-        if (p.norm && inside) x[i] = to_float<TYPE>(from_float<TYPE>(x[i] * scale_of_row[m] * factor[i]));
-      }
-      for (int part = 0; part < PARTS; ++part) {
-        uint4 packed{pack_bf16(x[0], x[1]), pack_bf16(x[2], x[3]), pack_bf16(x[4], x[5]), pack_bf16(x[6], x[7])};
-        const u32 words[4] = {packed.x, packed.y, packed.z, packed.w};
-        float sum = 0;
-        for (int i = 0; i < 4; ++i) {
-          const float low = low_bf16(words[i]), high = high_bf16(words[i]);
-          sum += low + high;
-          x[2 * i] -= low;
-          x[2 * i + 1] -= high;
+  for (int base = 0; base < p.columns / 8; base += BATCH * THREADS) {
+    if (base > 0) fetch(base);
+#pragma unroll
+    for (int b = 0; b < BATCH; ++b) {
+      if (base + b * THREADS >= p.columns / 8) break;
+      const int c = base + b * THREADS + (int)threadIdx.x;
+      const bool inside = c < p.columns / 8;
+      float factor[8];
+      if (p.norm && inside) factors[b].get<NORM_TYPE>(factor);
+      for (int m = 0; m < ROWS; ++m) {
+        float x[8];
+        if (inside) held[m][b].get<TYPE>(x);
+        for (int i = 0; i < 8; ++i) {
+          if (!inside) x[i] = 0;
+          if (p.norm && inside) x[i] = to_float<TYPE>(from_float<TYPE>(x[i] * scale_of_row[m] * factor[i]));
         }
-        for (int step = 1; step < STEP / 8; step *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-        const int column = m * PARTS + part;
-        if (inside) {
-          u32 pairs[4];
-          in_weight_order(packed, pairs);
-          *(uint4*)(shared + column * stride + c * 16) = uint4{pairs[0], pairs[1], pairs[2], pairs[3]};
-          if (c % (STEP / 8) == 0) sums[c / (STEP / 8) * COLUMNS + column] = sum;
+        for (int part = 0; part < PARTS; ++part) {
+          uint4 packed{pack_bf16(x[0], x[1]), pack_bf16(x[2], x[3]), pack_bf16(x[4], x[5]), pack_bf16(x[6], x[7])};
+          const u32 words[4] = {packed.x, packed.y, packed.z, packed.w};
+          float sum = 0;
+          for (int i = 0; i < 4; ++i) {
+            const float low = low_bf16(words[i]), high = high_bf16(words[i]);
+            sum += low + high;
+            x[2 * i] -= low;
+            x[2 * i + 1] -= high;
+          }
+          for (int step = 1; step < STEP / 8; step *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+          const int column = m * PARTS + part;
+          if (inside) {
+            u32 pairs[4];
+            in_weight_order(packed, pairs);
+            *(uint4*)(shared + column * stride + c * 16) = uint4{pairs[0], pairs[1], pairs[2], pairs[3]};
+            if (c % (STEP / 8) == 0) sums[c / (STEP / 8) * COLUMNS + column] = float2{sum, -ZERO * sum};
+          }
         }
       }
     }
@@ -180,68 +243,68 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
 
   // Where this thread's operands are; of the columns of products 2t and 2t + 1, where the sums are.
   const bool has_own = !PAIRED || (g / 2 < COLUMNS && g % 2 == t / 2);
-  const u8* const own = has_own ? shared + (PAIRED ? g / 2 : min(g, COLUMNS - 1)) * stride +
-                                      t * LANE_WEIGHTS * 2 * (PAIRED ? 2 : 1)
-                                : shared;
+  const u8* const own = shared + (PAIRED ? min(g / 2, COLUMNS - 1) : min(g, COLUMNS - 1)) * stride +
+                        t * LANE_WEIGHTS * 2 * (PAIRED ? 2 : 1);
   const int left = min(PAIRED ? t : 2 * t, COLUMNS - 1), right = PAIRED ? left + COLUMNS : min(2 * t + 1, COLUMNS - 1);
   float y[4] = {0, 0, 0, 0};
   int buffer = 0;
   const auto multiply = [&](const Stage& stage) {
     const int first = begin + at.round * UNROLL;
-    const auto scale_at = [&](int half, int u) {
-      if (!WIDE_SCALES) return scale_of(stage.scales[half][u], stage.biases[half][u]);
-      const u32 s = stage.scales[half][u / 2] >> (u % 2 * 16), b = stage.biases[half][u / 2] >> (u % 2 * 16);
-      return scale_of(s & 0xffff, b & 0xffff);
+    const u8* const operands = has_own ? own + first * STEP * 2 : zeros;
+    const float2* const step_sums = sums + first * COLUMNS;
+    const auto number_at = [&](const u32* raw, int u) {
+      return WIDE_SCALES ? scale_number(raw[u / 2] >> (u % 2 * 16)) : scale_number(raw[u]);
     };
 #pragma unroll
     for (int u = 0; u < UNROLL; u += PAIRED ? 2 : 1) {
-      const int step = first + u;
-      if (!EVEN && step >= end) break;
-      float c[4] = {0, 0, 0, 0}, d[4] = {0, 0, 0, 0};  // two chains
+      if (!EVEN && first + u >= end) break;
+      const float2 a = step_sums[u * COLUMNS + left], b = step_sums[u * COLUMNS + right];
+      float c[4] = {a.y, b.y, a.y, b.y}, d[4] = {0, 0, 0, 0};  // two chains
+#pragma unroll
       for (int half_pair = 0; half_pair < (PAIRED ? 2 : 1); ++half_pair) {
         u32 top[PAIRS], bottom[PAIRS];
         unpack(stage.words[0][(u + half_pair) % UNROLL], top);
         unpack(stage.words[1][(u + half_pair) % UNROLL], bottom);
+#pragma unroll
         for (int i = 0; i < LANE_WEIGHTS / 8; ++i) {
-          uint4 x{0, 0, 0, 0};
-          if (has_own) x = *(const uint4*)(own + step * STEP * 2 + (half_pair * (LANE_WEIGHTS / 8) + i) * 16);
+          const uint4 x = *(const uint4*)(operands + u * STEP * 2 + (half_pair * (LANE_WEIGHTS / 8) + i) * 16);
           mma(c, top[4 * i], bottom[4 * i], top[4 * i + 1], bottom[4 * i + 1], x.x, x.y);
           mma(d, top[4 * i + 2], bottom[4 * i + 2], top[4 * i + 3], bottom[4 * i + 3], x.z, x.w);
         }
       }
-      const float a = sums[step * COLUMNS + left], b = sums[step * COLUMNS + right];
-      const Scale first_top = scale_at(0, u), first_bottom = scale_at(1, u);
-      if (PAIRED) {
-        const Scale second_top = scale_at(0, (u + 1) % UNROLL), second_bottom = scale_at(1, (u + 1) % UNROLL);
-        y[0] += first_top.scale * (c[0] + d[0]) + first_top.bias * a;
-        y[0] += second_top.scale * (c[1] + d[1]) + second_top.bias * b;
-        y[2] += first_bottom.scale * (c[2] + d[2]) + first_bottom.bias * a;
-        y[2] += second_bottom.scale * (c[3] + d[3]) + second_bottom.bias * b;
-      } else {
-        y[0] += first_top.scale * (c[0] + d[0]) + first_top.bias * a;
-        y[1] += first_top.scale * (c[1] + d[1]) + first_top.bias * b;
-        y[2] += first_bottom.scale * (c[2] + d[2]) + first_bottom.bias * a;
-        y[3] += first_bottom.scale * (c[3] + d[3]) + first_bottom.bias * b;
+      // Paired, the second column is the second step's.
+      const int v = PAIRED ? (u + 1) % UNROLL : u;
+      for (int half = 0; half < 2; ++half) {
+        float scale = 1, second = 1;
+        if (BITS != 16) {
+          scale = MX ? scale_of(stage.scales[half][u], 0).scale : number_at(stage.scales[half], u);
+          second = !PAIRED ? scale : number_at(stage.scales[half], v);
+        }
+        const float one = scale * (c[2 * half] + d[2 * half]), two = second * (c[2 * half + 1] + d[2 * half + 1]);
+        y[2 * half] += one;
+        y[PAIRED ? 2 * half : 2 * half + 1] += two;
+        if (BITS == 16 || MX) continue;
+        const float bias = number_at(stage.biases[half], u);
+        y[2 * half] += bias * a.x;
+        y[PAIRED ? 2 * half : 2 * half + 1] += (PAIRED ? number_at(stage.biases[half], v) : bias) * b.x;
       }
     }
   };
   const auto finish = [&](const Place& next) {
-    if (next.part != at.part || next.tile != at.tile) {  // the end of sixteen rows
-      for (int half = 0; half < 2; ++half) {
-        float* const to = partial[buffer][at.part][warp][g + 8 * half];
-        if (PAIRED) {
-          to[t] = y[2 * half];
-        } else {
-          *(float2*)(to + 2 * t) = float2{y[2 * half], y[2 * half + 1]};
-        }
-      }
-      y[0] = y[1] = y[2] = y[3] = 0;
-    }
     if (next.tile == at.tile) return;
+    for (int half = 0; half < 2; ++half) {
+      float* const to = partial[buffer][warp][g + 8 * half];
+      if (PAIRED) {
+        to[t] = y[2 * half];
+      } else {
+        *(float2*)(to + 2 * t) = float2{y[2 * half], y[2 * half + 1]};
+      }
+    }
+    y[0] = y[1] = y[2] = y[3] = 0;
     __syncthreads();  // the other buffer is free when all have come here again
     const Matrix& m = matrix_of(at.tile, 0);
-    for (int item = threadIdx.x; item < 16 * ROWS; item += THREADS) {
-      const int r = item % 16, n = item / 16, row = (at.tile - m.first_tile) * 16 + r;
+    for (int item = threadIdx.x; item < tile_rows * ROWS; item += THREADS) {
+      const int r = item % tile_rows, n = item / tile_rows, row = (at.tile - m.first_tile) * tile_rows + r;
       if (row >= m.rows) continue;
       const long long place = (long long)n * m.rows + row;
       float value = 0;
@@ -251,7 +314,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
       for (int i = 0; i < 2; ++i) {
         if (i == 1 && !p.gated) break;
         for (int w = 0; w < WARPS; ++w) {
-          for (int part = 0; part < PARTS; ++part) sum[i] += partial[buffer][i][w][r][n * PARTS + part];
+          for (int part = 0; part < PARTS; ++part) sum[i] += partial[buffer][w][r + 8 * i][n * PARTS + part];
         }
         const float* bias = p.gated ? p.matrices[i].bias : m.bias;
         if (bias) sum[i] += bias[row];
@@ -267,7 +330,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
     multiply(stage);
     const Place next = after(at);
     ahead = after(next);
-    if (ahead.tile < p.tiles) load(stage, ahead.tile, ahead.part, ahead.round);
+    if (ahead.tile < p.tiles) {
+      if (ahead.round == 0) aim(ahead.tile);
+      load(stage, ahead.round);
+    }
     finish(next);
     at = next;
     return at.tile < p.tiles;

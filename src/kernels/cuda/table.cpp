@@ -88,6 +88,13 @@ mx::array gated_mlp(const mx::array& x, Packed layer, const Activation& activati
   return add_residual(product(y, block.down->matrices[0]), multiplier, x);
 }
 
+std::optional<mx::array> lookup(const mx::array& ids, const MatrixWeights& table) {
+  const bool known = table.biases && (table.bits == 4 || table.bits == 8) &&
+                     (table.group == 32 || table.group == 64 || table.group == 128) &&
+                     cuda_type(table.scales->dtype()) >= 0;
+  return known ? std::optional(cuda_lookup(ids, table, table.scales->dtype())) : std::nullopt;
+}
+
 constexpr LayerOps kOps{
     .name = "cuda",
     .takes = [](mx::Dtype type) { return cuda_type(type) >= 0; },
@@ -98,6 +105,7 @@ constexpr LayerOps kOps{
     .gated_mlp = gated_mlp,
     .attends = cuda_attends,
     .attention_step = cuda_attention_step,
+    .lookup = lookup,
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ struct UnpackParams {
   const void* scales;
   const void* biases;
   void* y;
-  int columns;
+  int rows, columns;
 };
 
 /// Inputs: weight, scales, then biases where there are some, then ids where there are some.
@@ -23,12 +23,18 @@ mx::array unpack(const MatrixWeights& m, const std::optional<mx::array>& ids, mx
   if (ids) inputs.push_back(row_contiguous(*ids));
   const int scales = m.biases ? cuda_type(m.scales->dtype()) : 2;
   const CudaPacking packing{m.bits, m.group, !m.biases, scales, m.columns};
-  auto compute = [packing, by_ids = ids.has_value()](CudaLaunches& launches, const Arrays& in, Arrays& out) {
+  auto compute = [packing, all = m.rows, by_ids = ids.has_value()](CudaLaunches& launches, const Arrays& in,
+                                                                   Arrays& out) {
     const unsigned rows =
         packing.columns == 0 ? 0 : static_cast<unsigned>(out[0].size() / static_cast<size_t>(packing.columns));
     if (rows == 0) return;
-    const UnpackParams p{by_ids ? cuda_data(in.back()) : nullptr, cuda_data(in[0]),  cuda_data(in[1]),
-                         packing.mx ? nullptr : cuda_data(in[2]), cuda_data(out[0]), packing.columns};
+    const UnpackParams p{by_ids ? cuda_data(in.back()) : nullptr,
+                         cuda_data(in[0]),
+                         cuda_data(in[1]),
+                         packing.mx ? nullptr : cuda_data(in[2]),
+                         cuda_data(out[0]),
+                         all,
+                         packing.columns};
     auto defines = packing.defines();
     defines.emplace_back("TYPE", cuda_type(out[0].dtype()));
     auto* function =

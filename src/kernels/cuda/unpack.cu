@@ -8,13 +8,17 @@ struct UnpackParams {
   const void* scales;
   const void* biases;
   void* y;            // [gridDim.x, columns]
-  int columns;
+  int rows, columns;
 };
 
 extern "C" __global__ void __launch_bounds__(256) unpack_rows(const __grid_constant__ UnpackParams p) {
   const long long row = p.ids ? p.ids[blockIdx.x] : blockIdx.x;
   const int words = p.columns / PER_WORD, groups = p.columns / GROUP;
   Element<TYPE>::type* const y = (Element<TYPE>::type*)p.y + (long long)blockIdx.x * p.columns;
+  if (row < 0 || row >= p.rows) {  // there is none
+    for (int c = threadIdx.x; c < p.columns; c += 256) y[c] = from_float<TYPE>(__uint_as_float(0x7fc00000u));
+    return;
+  }
   for (int w = threadIdx.x; w < words; w += 256) {
     const u32 word = p.weight[row * words + w];
     const long long group = row * groups + w * PER_WORD / GROUP;
