@@ -1,6 +1,7 @@
 #include "backend/cache_layout.h"
 
 #include <mlx/ops.h>
+#include <mlx/transforms.h>
 
 #include <algorithm>
 #include <cstring>
@@ -8,6 +9,9 @@
 
 #include "base/error.h"
 #include "kernels/allocate.h"
+#include "kernels/cuda/cuda_blocks.h"
+#include "kernels/cuda/table.h"
+#include "kernels/device.h"
 
 namespace mlxk {
 
@@ -44,6 +48,10 @@ CacheLayout::CacheLayout(Model& model) : sample_(model.make_cache(1)) {
       layer.parts.push_back(std::move(part));
     }
     layers_.push_back(std::move(layer));
+  }
+  on_device_ = &layer_ops() == &cuda_layer_ops() && stateless_tokens() == std::numeric_limits<int>::max();
+  for (const Layer& layer : layers_) {
+    for (const Part& part : layer.parts) on_device_ = on_device_ && part.shape.size() == 4 && part.run % 16 == 0;
   }
 }
 
@@ -98,7 +106,19 @@ size_t CacheLayout::state_bytes(int tokens) const {
   return bytes;
 }
 
-void CacheLayout::save_tokens(const ModelCache& cache, int from, int to, std::byte* out) const {
+void CacheLayout::save_tokens(const ModelCache& cache, PrefixBytes& bytes, bool also_on_host) const {
+  const int from = bytes.from, to = bytes.from + bytes.tokens;
+  if (on_device_) {
+    std::vector<mx::array> all;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      for (const mx::array& array : cache[i].arrays()) all.push_back(in_order(array));
+    }
+    bytes.on_device = cuda_save_block(all, from, to);
+    mx::async_eval({*bytes.on_device});
+    if (also_on_host) cuda_read(*bytes.on_device, bytes.allocate());
+    return;
+  }
+  std::byte* out = bytes.allocate();
   for (size_t i = 0; i < layers_.size(); ++i) {
     const int tokens = within(layers_[i], from, to);
     if (tokens == 0) continue;
@@ -114,7 +134,8 @@ void CacheLayout::save_tokens(const ModelCache& cache, int from, int to, std::by
   }
 }
 
-void CacheLayout::save_state(const ModelCache& cache, std::byte* out) const {
+void CacheLayout::save_state(const ModelCache& cache, PrefixBytes& bytes) const {
+  std::byte* out = bytes.allocate();
   const int tokens = cache.positions().front();
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (tokens <= layers_[i].addressable) continue;
@@ -131,7 +152,34 @@ void CacheLayout::save_state(const ModelCache& cache, std::byte* out) const {
   }
 }
 
+void CacheLayout::restore_on_device(const PrefixMatch& match, ModelCache& cache) const {
+  std::vector<mx::array> blocks;
+  for (const auto& block : match.blocks) {  // what was read from a file is on the host
+    blocks.push_back(block->on_device ? *block->on_device
+                                      : mx::array(reinterpret_cast<const uint8_t*>(block->data.get()),
+                                                  {static_cast<int>(block->size)}, mx::uint8));
+  }
+  std::vector<mx::Shape> shapes;
+  std::vector<mx::Dtype> types;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    for (const Part& part : layers_[i].parts) {
+      shapes.push_back(part.shape);
+      shapes.back()[2] = cache[i].slots_for(match.usable);
+      types.push_back(part.type);
+    }
+  }
+  const auto all = cuda_restore_blocks(blocks, match.blocks.back()->tokens, match.usable, shapes, types);
+  mx::async_eval({all.front()});  // one operation
+  auto next = all.begin();
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const auto end = next + static_cast<std::ptrdiff_t>(layers_[i].parts.size());
+    cache[i].restore({next, end}, match.usable);
+    next = end;
+  }
+}
+
 void CacheLayout::restore(const PrefixMatch& match, ModelCache& cache) const {
+  if (on_device_) return restore_on_device(match, cache);
   const std::byte* state = match.state ? match.state->data.get() : nullptr;
   std::vector<const std::byte*> blocks;  // where in each the next part begins
   for (const auto& block : match.blocks) blocks.push_back(block->data.get());

@@ -31,10 +31,11 @@ class CacheLayout {
   /// Of tokens [from, to), and of the state after `tokens` tokens.
   size_t token_bytes(int from, int to) const;
   size_t state_bytes(int tokens) const;
-  /// Copies from an evaluated `cache` that has seen at least `to` tokens, and no more than the next change after
-  /// `from`; or `tokens` of them.
-  void save_tokens(const ModelCache& cache, int from, int to, std::byte* out) const;
-  void save_state(const ModelCache& cache, std::byte* out) const;
+  /// Copies the tokens that `bytes` names from an evaluated `cache` that has seen them all, and no more than the next
+  /// change after the first of them; on a device with memory of its own they stay there, unless something is a state,
+  /// and come to the host only where that is `also_on_host`. save_state: the state after all that was seen.
+  void save_tokens(const ModelCache& cache, PrefixBytes& bytes, bool also_on_host) const;
+  void save_state(const ModelCache& cache, PrefixBytes& bytes) const;
   /// Makes `cache`, one row, what it was after match.usable tokens.
   void restore(const PrefixMatch& match, ModelCache& cache) const;
 
@@ -54,9 +55,11 @@ class CacheLayout {
   };
 
   static int within(const Layer& layer, int from, int to);
+  void restore_on_device(const PrefixMatch& match, ModelCache& cache) const;
 
   std::vector<Layer> layers_;
   ModelCache sample_;  // has seen one token
+  bool on_device_ = false;
 };
 
 }  // namespace mlxk

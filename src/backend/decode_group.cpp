@@ -35,7 +35,7 @@ bool contains(const std::vector<std::shared_ptr<RunningCompletion>>& all, const 
 /// A completion in a step. `guesses` follow its input.
 struct DecodeGroup::Row {
   std::shared_ptr<RunningCompletion> completion;
-  std::optional<mx::array> input = {};  // int32 [1, 1], not computed yet; absent: its last token
+  std::optional<Sample> input = {};  // its token may not be computed yet; absent: the completion's last one
   std::vector<int32_t> guesses = {};
   bool drafted = false;               // the guesses are the draft model's
   std::optional<size_t> at = 0;       // the position whose token is to be chosen next; absent: there is none
@@ -107,7 +107,7 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::next_step(const Running& running
   for (size_t i = 0; in_flight_ && i < in_flight_->rows.size(); ++i) {
     const Row& row = in_flight_->rows[i];
     if (!row.sample || !row.completion->goes_on() || !contains(running, row.completion.get())) continue;
-    rows.push_back({row.completion, row.sample->token});
+    rows.push_back({row.completion, row.sample});
   }
   for (const auto& one : running) {
     if (one->ended() || (in_flight_ && in_flight_->has(one.get()))) continue;
@@ -123,14 +123,24 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::next_step(const Running& running
 std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
   size_t longest = 0;
   for (const Row& row : rows) longest = std::max(longest, row.guesses.size());
-  std::vector<mx::array> ids;
+  std::vector<Sample> chosen;  // of the rows that the last step had, which come first
+  std::vector<int32_t> tokens;
   std::vector<int> lengths;
   for (const Row& row : rows) {
-    std::vector<int32_t> tokens{row.completion->text().back()};
+    lengths.push_back(static_cast<int>(row.guesses.size()) + 1);
+    if (row.input) {
+      chosen.push_back(*row.input);
+      continue;
+    }
+    tokens.push_back(row.completion->text().back());
     tokens.insert(tokens.end(), row.guesses.begin(), row.guesses.end());
-    lengths.push_back(static_cast<int>(tokens.size()));
-    tokens.resize(longest + 1);
-    ids.push_back(row.input ? *row.input : mx::array(tokens.begin(), {1, static_cast<int>(tokens.size())}, mx::int32));
+    tokens.resize((lengths.size() - chosen.size()) * (longest + 1));
+  }
+  std::vector<mx::array> ids;
+  if (!chosen.empty()) ids.push_back(token_ids(chosen));
+  if (!tokens.empty()) {
+    const int length = static_cast<int>(longest) + 1;
+    ids.push_back(mx::array(tokens.begin(), {static_cast<int>(tokens.size()) / length, length}, mx::int32));
   }
   Inputs inputs{.ids = ids.size() == 1 ? ids.front() : mx::concatenate(ids, 0), .last_only = longest == 0};
   if (longest > 0) inputs.lengths = lengths;

@@ -58,11 +58,7 @@ mx::array likeliest(const mx::array& logits, const std::vector<int>& lengths, co
                       .row = static_cast<int>(i) * length + std::min(lengths[i], length) - 1,
                       .allowed = {}});
   }
-  std::vector<mx::array> chosen;
-  for (const Sample& sample : sample_rows(mx::reshape(logits, {rows * length, vocab}), std::move(wanted))) {
-    chosen.push_back(sample.token);
-  }
-  return chosen.size() == 1 ? chosen.front() : mx::concatenate(chosen, 0);
+  return token_ids(sample_rows(mx::reshape(logits, {rows * length, vocab}), std::move(wanted)));
 }
 
 }  // namespace

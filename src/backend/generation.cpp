@@ -11,16 +11,19 @@
 #include "backend/decode_group.h"
 #include "backend/prefix_cache.h"
 #include "base/error.h"
+#include "kernels/cpu_op.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
 
 namespace {
 
-// Long enough to keep the matrix products busy, short enough that cancelling and progress stay lively.
-constexpr int64_t kPrefillChunk = 512;
-// Others wait for their next token meanwhile.
-constexpr int64_t kPrefillChunkBesideOthers = 128;
+/// Tokens of a prompt that are computed at a time: enough to keep the matrix products busy, few enough that cancelling
+/// and progress stay lively. Beside others fewer, since those wait for their next token meanwhile.
+int64_t prefill_chunk(bool beside_others) {
+  if (cpu_is_default()) return beside_others ? 128 : 512;
+  return beside_others ? 512 : 2048;
+}
 
 // Tokens of kept prompts that are copied between two steps of the others.
 constexpr int64_t kMaxRestored = 2048;
@@ -185,8 +188,7 @@ class MlxTextModel : public TextModel {
       }
       sequence.looks_up = false;
       last_prefilled_ = of(running[i]).id;
-      completion.prefill(*model_, kept_, decoding_ ? kPrefillChunkBesideOthers : kPrefillChunk,
-                         [&](const Event& event) { sink(i, event); });
+      completion.prefill(*model_, kept_, prefill_chunk(decoding_), [&](const Event& event) { sink(i, event); });
       return;
     }
   }

@@ -73,10 +73,10 @@ void PrefixCache::save(const GenerateRequest& request, const ModelCache& cache, 
           tree_.insert(
               scope, tokens, to_the_token, layout_.first_saveable(seen),
               [&](int from, int to) { return layout_.token_bytes(from, to); },
-              [&](int from, int to, std::byte* out) { layout_.save_tokens(cache, from, to, out); }));
+              [&](PrefixBytes& bytes) { layout_.save_tokens(cache, bytes, files_ != nullptr); }));
     if (to_the_token && seen > layout_.stateless_tokens()) {
-      write(scope, tokens, tree_.insert_state(scope, tokens, layout_.state_bytes(seen), [&](std::byte* out) {
-        layout_.save_state(cache, out);
+      write(scope, tokens, tree_.insert_state(scope, tokens, layout_.state_bytes(seen), [&](PrefixBytes& bytes) {
+        layout_.save_state(cache, bytes);
       }));
     }
   } catch (const std::bad_alloc&) {

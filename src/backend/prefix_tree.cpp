@@ -67,11 +67,11 @@ PrefixMatch PrefixTree::find(const std::string& scope, Tokens prompt, int statel
     if (!load) return match;
     Entry* lost = nullptr;
     const auto need = [&](Entry* entry, std::shared_ptr<const PrefixBytes>& bytes) {
-      if (lost || bytes->data) return;
+      if (lost || bytes->is_here()) return;
       bytes = load(*bytes);
       if (!bytes) {
         lost = entry;
-      } else if (entry->parent->scope || entry->parent->bytes->data) {
+      } else if (entry->parent->scope || entry->parent->bytes->is_here()) {
         hold(*entry, bytes);
       }
     };
@@ -148,8 +148,7 @@ PrefixTree::Added PrefixTree::insert(const std::string& scope, Tokens tokens, bo
       if (begin < static_cast<size_t>(first)) break;
       const auto from = static_cast<int>(begin), to = static_cast<int>(begin + part.size());
       touch(path);  // none of these gives way to what follows it
-      block = fill_new(*node, scope, tokens.first(begin + part.size()), false, size(from, to),
-                       [&](std::byte* out) { fill(from, to, out); });
+      block = fill_new(*node, scope, tokens.first(begin + part.size()), false, size(from, to), fill);
       if (!block) break;
       added.push_back(block->bytes);
     }
@@ -175,8 +174,7 @@ PrefixTree::Entry* PrefixTree::block_before(Entry& root, Tokens tokens, std::vec
   return node;
 }
 
-PrefixTree::Added PrefixTree::insert_state(const std::string& scope, Tokens tokens, size_t size,
-                                           const std::function<void(std::byte* out)>& fill) {
+PrefixTree::Added PrefixTree::insert_state(const std::string& scope, Tokens tokens, size_t size, const Fill& fill) {
   Added added;
   if (tokens.empty()) return added;
   ++now_;
@@ -221,7 +219,7 @@ bool PrefixTree::insert_known(const std::string& scope, Tokens tokens, std::shar
 void PrefixTree::touch(const std::vector<Entry*>& path) {
   for (auto it = path.rbegin(); it != path.rend(); ++it) {
     (*it)->used = now_;
-    if ((*it)->bytes->data) entries_.splice(entries_.begin(), entries_, (*it)->place);
+    if ((*it)->bytes->is_here()) entries_.splice(entries_.begin(), entries_, (*it)->place);
   }
 }
 
@@ -257,22 +255,21 @@ PrefixTree::Entry* PrefixTree::add(Entry& parent, Tokens tokens, std::shared_ptr
   entry->bytes = std::move(bytes);
   Entry* added = entry.get();
   siblings.insert(std::move(entry));
-  if (!added->bytes->data) return added;
+  if (!added->bytes->is_here()) return added;
   added->place = entries_.insert(entries_.begin(), added);
   bytes_ += added->cost();
   return added;
 }
 
 PrefixTree::Entry* PrefixTree::fill_new(Entry& parent, const std::string& scope, Tokens all, bool is_state, size_t size,
-                                        const std::function<void(std::byte* out)>& fill) {
+                                        const Fill& fill) {
   auto bytes = std::make_shared<PrefixBytes>();
   bytes->from = parent.scope ? 0 : parent.bytes->from + parent.bytes->tokens;
   bytes->tokens = static_cast<int>(all.size()) - bytes->from;
   bytes->is_state = is_state;
   bytes->size = size;
   if (!make_room(Entry::cost_of(*bytes))) return nullptr;
-  bytes->data = std::make_unique_for_overwrite<std::byte[]>(size);
-  fill(bytes->data.get());
+  fill(*bytes);
   if (name_) bytes->file = name_(scope, all, bytes->from, is_state);
   return add(parent, all.subspan(static_cast<size_t>(bytes->from)), bytes);
 }
@@ -302,7 +299,7 @@ void PrefixTree::drop_data(Entry& entry) {
 void PrefixTree::remove(Entry& entry) {
   while (!entry.blocks.empty()) remove(**entry.blocks.begin());
   while (!entry.states.empty()) remove(**entry.states.begin());
-  if (entry.bytes->data) {
+  if (entry.bytes->is_here()) {
     bytes_ -= entry.cost();
     entries_.erase(entry.place);
   }

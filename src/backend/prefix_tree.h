@@ -1,5 +1,7 @@
 #pragma once
 
+#include <mlx/array.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +9,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -19,8 +22,17 @@ struct PrefixBytes {
   int from = 0, tokens = 0;  // of which
   bool is_state = false;
   size_t size = 0;
-  std::unique_ptr<std::byte[]> data;  // null: in its file only
-  std::string file;                   // where it is kept beyond memory; empty: nowhere
+  std::unique_ptr<std::byte[]> data;          // null: not in the host's memory
+  std::optional<mlx::core::array> on_device;  // the same bytes on a device with memory of its own
+  std::string file;                           // where it is kept beyond memory; empty: nowhere
+
+  /// Whether it is in memory, not in its file only.
+  bool is_here() const { return data || on_device; }
+  /// Room for `size` bytes in the host's memory.
+  std::byte* allocate() {
+    data = std::make_unique_for_overwrite<std::byte[]>(size);
+    return data.get();
+  }
 };
 
 /// The longest start of a prompt that is kept.
@@ -37,8 +49,8 @@ struct PrefixMatch {
 class PrefixTree {
  public:
   static constexpr int kBlock = 64;
-  /// Writes what is saved of tokens [from, to) to `out`.
-  using Fill = std::function<void(int from, int to, std::byte* out)>;
+  /// Puts what is saved of the tokens that `bytes` names into its data, or on the device.
+  using Fill = std::function<void(PrefixBytes& bytes)>;
   /// The bytes that it takes.
   using Size = std::function<size_t(int from, int to)>;
   /// What a file has, with its data; null where there is none any more.
@@ -63,8 +75,7 @@ class PrefixTree {
   Added insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first,
                const Size& size, const Fill& fill);
   /// Keeps a state of `size` bytes after all of `tokens`, whose blocks were inserted before.
-  Added insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size,
-                     const std::function<void(std::byte* out)>& fill);
+  Added insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size, const Fill& fill);
   /// Takes what a file has at the end of `tokens`; what precedes it was taken before, or it is of no use (false).
   bool insert_known(const std::string& scope, std::span<const int32_t> tokens,
                     std::shared_ptr<const PrefixBytes> bytes);
@@ -95,8 +106,7 @@ class PrefixTree {
   size_t length_at(size_t begin) const;
   void touch(const std::vector<Entry*>& path);
   bool make_room(uint64_t bytes);
-  Entry* fill_new(Entry& parent, const std::string& scope, Tokens all, bool is_state, size_t size,
-                  const std::function<void(std::byte* out)>& fill);
+  Entry* fill_new(Entry& parent, const std::string& scope, Tokens all, bool is_state, size_t size, const Fill& fill);
   void hold(Entry& entry, std::shared_ptr<const PrefixBytes> bytes);
   void drop_data(Entry& entry);
   void remove(Entry& entry);

@@ -19,8 +19,9 @@ void insert(PrefixTree& tree, const std::vector<int32_t>& all, const std::string
             int first = 0) {
   tree.insert(
       scope, all, to_the_token, first, [](int from, int to) { return static_cast<size_t>(to - from) * 8; },
-      [&](int from, int to, std::byte* out) {
-        for (int i = from; i < to; ++i, out += 8) {
+      [&](PrefixBytes& bytes) {
+        std::byte* out = bytes.allocate();
+        for (int i = bytes.from; i < bytes.from + bytes.tokens; ++i, out += 8) {
           const int32_t pair[] = {all[static_cast<size_t>(i)], i};
           std::memcpy(out, pair, 8);
         }
@@ -119,7 +120,7 @@ TEST(PrefixTree, WithoutAStateOnlyTheBeginningIsUsable) {
   insert(tree, tokens(300));
   EXPECT_EQ(tree.find("", tokens(300), 100).usable, 100);
   EXPECT_EQ(tree.find("", tokens(300), 100).known, 300);
-  auto state = [](std::byte* out) { std::memset(out, 7, 5); };
+  auto state = [](PrefixBytes& bytes) { std::memset(bytes.allocate(), 7, 5); };
   tree.insert_state("", tokens(170), 5, state);
   const auto match = tree.find("", tokens(300), 100);
   EXPECT_EQ(match.usable, 170);

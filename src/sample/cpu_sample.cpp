@@ -124,7 +124,7 @@ std::vector<Sample> cpu_sample(const mx::array& logits, std::vector<CpuStep> ste
   std::vector<Sample> samples;
   for (size_t i = 0; i < places.size(); ++i) {
     const auto first = out.begin() + static_cast<int64_t>(places[i].outputs);
-    Sample& sample = samples.emplace_back(Sample{first[kToken], first[kCheck], {}, {}, {}});
+    Sample& sample = samples.emplace_back(Sample{first[kToken], first[kCheck]});
     if (tops[i] >= 0) sample.logprob = first[kLogprob];
     if (tops[i] <= 0) continue;
     sample.top_tokens = first[kTopTokens];

@@ -23,6 +23,8 @@ class Penalties {
   Penalties(const Sampling& sampling, std::span<const int32_t> prompt);
   /// Logits [1, vocab] float32 with bias, then repetition, presence and frequency penalty and DRY applied, lazily.
   mlx::core::array apply(mlx::core::array logits) const;
+  /// Whether apply() gives the logits as they are.
+  bool none() const { return !active_ && !bias_ids_; }
   /// What penalise() looks at: int32 [1, n], n at least 1; absent where there is nothing.
   const std::optional<mlx::core::array>& history() const { return history_; }
   /// Appends a token, int32 [1, 1], evaluated or not.

@@ -11,6 +11,9 @@
 #include <memory>
 #include <random>
 
+#include "kernels/cuda/cuda_sample.h"
+#include "kernels/cuda/table.h"
+#include "kernels/device.h"
 #include "sample/cpu_sample.h"
 #include "sample/filters.h"
 
@@ -54,21 +57,23 @@ std::vector<uint32_t> allowed_bits(TokenConstraint& constraint, int vocab) {
 }
 
 std::vector<mx::array> Sample::arrays() const {
-  std::vector<mx::array> all{token, check};
+  std::vector<mx::array> all{tokens, checks};
   for (const auto& extra : {logprob, top_tokens, top_logprobs}) {
     if (extra) all.push_back(*extra);
   }
   return all;
 }
 
+mx::array Sample::token() const { return tokens.shape(0) == 1 ? tokens : mx::slice(tokens, {row, 0}, {row + 1, 1}); }
+
 bool Sample::finite() const {
   mx::eval(arrays());
-  return std::isfinite(check.data<float>()[0]);
+  return std::isfinite(checks.data<float>()[row]);
 }
 
 int32_t Sample::value() const {
   mx::eval(arrays());
-  return token.data<int32_t>()[0];
+  return tokens.data<int32_t>()[row];
 }
 
 TokenEvent Sample::event() const {
@@ -83,6 +88,18 @@ TokenEvent Sample::event() const {
     });
   }
   return event;
+}
+
+mx::array token_ids(std::span<const Sample> samples) {
+  const mx::array& first = samples.front().tokens;
+  bool are_all = static_cast<size_t>(first.shape(0)) == samples.size();
+  for (size_t i = 0; i < samples.size(); ++i) {
+    are_all = are_all && samples[i].tokens.id() == first.id() && samples[i].row == static_cast<int>(i);
+  }
+  if (are_all) return first;
+  std::vector<mx::array> each;
+  for (const Sample& sample : samples) each.push_back(sample.token());
+  return mx::concatenate(each, 0);
 }
 
 Sampler::Sampler(const Sampling& sampling, std::span<const int32_t> prompt, bool one_operation)
@@ -100,9 +117,13 @@ Sample Sampler::sample(const mx::array& logits, TokenConstraint* constraint, int
 
 std::vector<Sample> sample_rows(const mx::array& raw, std::vector<SamplerRow> rows) {
   const mx::array logits = raw.dtype() == mx::float32 ? raw : mx::astype(raw, mx::float32);
-  std::vector<Sample> samples;
+  const bool is_cuda = &layer_ops() == &cuda_layer_ops();
+  std::vector<std::optional<Sample>> samples(rows.size());
   std::vector<CpuStep> steps;
-  for (SamplerRow& wanted : rows) {
+  std::vector<CudaSampleRow> plain;
+  std::vector<size_t> of_steps, of_plain;  // whose they are
+  for (size_t i = 0; i < rows.size(); ++i) {
+    SamplerRow& wanted = rows[i];
     Sampler& sampler = *wanted.sampler;
     // A scatter does not check its indices.
     if (raw.ndim() != 2 || wanted.row >= raw.shape(0) || raw.shape(1) <= sampler.largest_id_) {
@@ -110,24 +131,53 @@ std::vector<Sample> sample_rows(const mx::array& raw, std::vector<SamplerRow> ro
                   fmt::format("[sampling] logits must be [more than {}, more than {}], got {} dims and {} values",
                               wanted.row, sampler.largest_id_, raw.ndim(), raw.size()));
     }
+    const Sampling& sampling = *sampler.sampling_;
+    if (is_cuda && sampler.is_plain(wanted)) {
+      const bool draws = sampling.temperature != 0;
+      if (draws) sampler.xtc_falls();
+      const float uniform = draws ? static_cast<float>(unit(sampler.random())) : 0;
+      plain.push_back({wanted.row, sampling.temperature, sampling.top_p, sampling.min_p, sampling.top_k, uniform});
+      of_plain.push_back(i);
+      continue;
+    }
     if (!sampler.one_operation_) {
       const mx::array row = mx::slice(logits, {wanted.row, 0}, {wanted.row + 1, logits.shape(1)});
-      samples.push_back(sampler.chain(row, wanted));
+      samples[i] = sampler.chain(row, wanted);
       continue;
     }
     CpuStep step{sampler.sampling_, wanted.row, sampler.penalties_.history()};
     step.constrained = wanted.allowed.has_value();
     if (wanted.allowed) step.allowed = std::move(*wanted.allowed);
-    if (sampler.sampling_->temperature != 0) {
+    if (sampling.temperature != 0) {
       step.xtc = sampler.xtc_falls();
       step.uniform = unit(sampler.random());
     }
     step.top_logprobs = wanted.top_logprobs;
     steps.push_back(std::move(step));
+    of_steps.push_back(i);
   }
-  if (samples.empty()) samples = cpu_sample(logits, std::move(steps));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i].sampler->penalties_.append(samples[i].token);
-  return samples;
+  if (!steps.empty()) {
+    std::vector<Sample> chosen = cpu_sample(logits, std::move(steps));
+    for (size_t i = 0; i < chosen.size(); ++i) samples[of_steps[i]] = std::move(chosen[i]);
+  }
+  if (!plain.empty()) {
+    const CudaSamples chosen = cuda_sample(raw, std::move(plain));
+    for (size_t i = 0; i < of_plain.size(); ++i) {
+      samples[of_plain[i]] = Sample{chosen.tokens, chosen.checks, static_cast<int>(i)};
+    }
+  }
+  std::vector<Sample> all;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    all.push_back(std::move(*samples[i]));
+    if (!rows[i].sampler->penalties_.none()) rows[i].sampler->penalties_.append(all.back().token());
+  }
+  return all;
+}
+
+/// Whether it is no more than cuda_sample does.
+bool Sampler::is_plain(const SamplerRow& wanted) const {
+  return !wanted.allowed && wanted.top_logprobs < 0 && penalties_.none() && sampling_->xtc_probability == 0 &&
+         (sampling_->min_p == 0 || sampling_->min_tokens_to_keep <= 1);
 }
 
 Sample Sampler::chain(mx::array logits, const SamplerRow& wanted) {
@@ -146,7 +196,7 @@ Sample Sampler::chain(mx::array logits, const SamplerRow& wanted) {
   }
   const mx::array chosen = greedy ? mx::argmax(logits, -1, /*keepdims=*/true) : draw(*logprobs);
   // A maximum and a logsumexp both hand a NaN on; both are -inf where nothing is allowed.
-  Sample result{mx::astype(chosen, mx::int32), total ? *total : mx::max(logits, -1, /*keepdims=*/true), {}, {}, {}};
+  Sample result{mx::astype(chosen, mx::int32), total ? *total : mx::max(logits, -1, /*keepdims=*/true)};
   if (top_logprobs >= 0) result.logprob = mx::take_along_axis(*logprobs, chosen, -1);
   if (top_logprobs > 0) {
     const int count = std::min(top_logprobs, vocab);

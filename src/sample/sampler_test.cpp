@@ -299,8 +299,8 @@ TEST_P(SamplerSteps, ANanAnywhereIsAnErrorAndItsTokenIsSafe) {
         Sampler sampler = sampler_for(sampling);
         const Sample sampled = sampler.sample(row(logits));
         EXPECT_FALSE(sampled.finite()) << bad << " at " << place << ", temperature " << sampling.temperature;
-        EXPECT_GE(sampled.token.data<int32_t>()[0], 0);
-        EXPECT_LT(sampled.token.data<int32_t>()[0], vocab);
+        EXPECT_GE(sampled.token().data<int32_t>()[0], 0);
+        EXPECT_LT(sampled.token().data<int32_t>()[0], vocab);
       }
     }
   }

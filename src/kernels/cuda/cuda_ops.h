@@ -42,13 +42,10 @@ mx::array cuda_gated(const mx::array& x, std::shared_ptr<const CudaLayer> layer,
 /// act(gate) * up of equal shapes [...], of a multiple of eight elements.
 mx::array cuda_activated(const mx::array& gate, const mx::array& up, int activation);
 
-/// The rows `ids` [...] int32 of a packed table (4 or 8 bits) → [..., columns] of `type`.
+/// The rows `ids` [...] int32 of a packed table (4 or 8 bits) → [..., columns] of `type`; NaN where there is none.
 mx::array cuda_lookup(const mx::array& ids, const MatrixWeights& table, mx::Dtype type);
 
 /// All of a packed matrix (4 or 8 bits) → [rows, columns] of `type`: for products with many rows.
 mx::array cuda_unpacked(const MatrixWeights& matrix, mx::Dtype type);
-
-/// The place of the largest of each row of logits [rows, columns] float32 → [rows, 1] int32, in the host's reach.
-mx::array cuda_argmax(const mx::array& logits);
 
 }  // namespace mlxk

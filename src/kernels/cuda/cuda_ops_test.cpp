@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/cuda/cuda_attention.h"
+#include "kernels/cuda/cuda_blocks.h"
+#include "kernels/cuda/cuda_sample.h"
 #include "kernels/cuda/table.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
@@ -182,22 +185,114 @@ TEST_F(CudaOps, RowsOfAPackedTable) {
     const auto ids = mx::array({3, 0, 49, 3}, {2, 2}, mx::int32);
     const auto exact = mx::take(unpacked(table), ids, 0);
     EXPECT_LT(relative_error(cuda_lookup(ids, table, mx::float32), exact), 1e-6) << bits;
+    const auto none = cuda_lookup(mx::array({50, -1}, {2}, mx::int32), table, mx::float32);
+    EXPECT_TRUE(mx::all(mx::isnan(none)).item<bool>()) << bits;
   }
 }
 
 TEST_F(CudaOps, TheFirstOfTheLargestIsChosen) {
-  for (const int columns : {1, 100, 5000, 128256}) {
-    auto logits = mx::random::normal({5, columns});
-    auto tokens = cuda_argmax(logits);
-    auto exact = mx::astype(mx::argmax(logits, -1, true), mx::int32);
-    EXPECT_TRUE(mx::array_equal(tokens, exact).item<bool>()) << columns;
+  for (const mx::Dtype type : {mx::float32, mx::bfloat16, mx::float16}) {
+    for (const int columns : {1, 100, 5000, 128256}) {
+      const auto logits = normal({5, columns}, type);
+      const auto chosen = cuda_sample(logits, {{0}, {1}, {2}, {3}, {4}});
+      const auto exact = mx::astype(mx::argmax(logits, -1, true), mx::int32);
+      EXPECT_TRUE(mx::array_equal(chosen.tokens, exact).item<bool>()) << columns;
+      EXPECT_TRUE(mx::array_equal(chosen.checks, mx::astype(mx::max(logits, -1, true), mx::float32)).item<bool>());
+    }
   }
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  auto odd = mx::array({-1.0F, 4.0F, nan, 4.0F, -2.0F, -1.0F, -1.0F, -3.0F}, {2, 4});
-  auto tokens = cuda_argmax(odd);
-  mx::eval(tokens);
-  EXPECT_EQ(tokens.data<int32_t>()[0], 1);
-  EXPECT_EQ(tokens.data<int32_t>()[1], 1);
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const auto odd = mx::array({-1.0F, 4.0F, nan, 4.0F, -2.0F, -1.0F, -1.0F, -3.0F, 0.0F, 0.0F, infinity, 0.0F, -infinity,
+                              -infinity, -infinity, -infinity},
+                             {4, 4});
+  for (const float temperature : {0.0F, 1.0F}) {
+    auto chosen = cuda_sample(odd, {{1}, {0, temperature}, {2, temperature}, {3, temperature}});
+    mx::eval(chosen.tokens);
+    EXPECT_EQ(chosen.tokens.data<int32_t>()[0], 1);
+    EXPECT_EQ(chosen.checks.data<float>()[0], -1);
+    for (int i = 1; i < 4; ++i) {
+      EXPECT_FALSE(std::isfinite(chosen.checks.data<float>()[i])) << i;
+      EXPECT_TRUE(chosen.tokens.data<int32_t>()[i] >= 0 && chosen.tokens.data<int32_t>()[i] < 4) << i;
+    }
+  }
+}
+
+/// How often each token comes, of draws at evenly spread numbers.
+std::vector<double> shares(const mx::array& logits, CudaSampleRow row, int draws) {
+  std::vector<CudaSampleRow> rows;
+  for (int i = 0; i < draws; ++i) {
+    row.uniform = (static_cast<float>(i) + 0.5F) / static_cast<float>(draws);
+    rows.push_back(row);
+  }
+  auto chosen = cuda_sample(logits, rows);
+  mx::eval(chosen.tokens);
+  std::vector<double> counts(static_cast<size_t>(logits.shape(1)));
+  for (int i = 0; i < draws; ++i) counts[static_cast<size_t>(chosen.tokens.data<int32_t>()[i])] += 1.0 / draws;
+  return counts;
+}
+
+TEST_F(CudaOps, DrawsFollowTheWeightsOfWhatIsKept) {
+  // Weights of 8, 4, 2, 1 and 1 parts of 16, each in a stretch of its own.
+  std::vector<float> values(3000, -30);
+  const int places[] = {2999, 5, 1500, 700, 0};
+  const double weights[] = {0.5, 0.25, 0.125, 0.0625, 0.0625};
+  for (int i = 0; i < 5; ++i) values[static_cast<size_t>(places[i])] = static_cast<float>(std::log(weights[i]));
+  const auto logits = mx::array(values.begin(), {1, 3000}, mx::float32);
+  const auto expect = [&](const CudaSampleRow& row, const std::vector<double>& kept) {
+    const auto got = shares(logits, row, 4000);
+    double all = 0;
+    for (const double weight : kept) all += weight;
+    for (size_t i = 0; i < 5; ++i) {
+      const double want = i < kept.size() ? kept[i] / all : 0;
+      EXPECT_NEAR(got[static_cast<size_t>(places[i])], want, 2e-3) << i << ", top_p " << row.top_p;
+    }
+  };
+  expect({0, 1}, {0.5, 0.25, 0.125, 0.0625, 0.0625});
+  expect({0, 0.5}, {0.25, 0.0625, 0.015625, 0.00390625, 0.00390625});
+  expect({0, 1, 0.7F}, {0.5, 0.25});
+  expect({0, 1, 0.76F}, {0.5, 0.25, 0.125});
+  expect({0, 1, 0.01F}, {0.5});
+  expect({0, 1, 1, 0.3F}, {0.5, 0.25});
+  expect({0, 1, 1, 0, 3}, {0.5, 0.25, 0.125});
+  expect({0, 1, 1, 0, 1}, {0.5});
+  expect({0, 2, 0.7F, 0.2F, 4}, {std::sqrt(0.5), 0.5});
+}
+
+TEST_F(CudaOps, BlocksGiveBackWhatTheySaved) {
+  // 50 buffers are more than a launch takes.
+  for (const auto& [count, tokens, kept] :
+       {std::tuple(3, 200, 200), std::tuple(50, 150, 100), std::tuple(1, 13000, 12900)}) {
+    std::vector<mx::array> buffers;
+    std::vector<mx::Shape> shapes;
+    std::vector<mx::Dtype> types;
+    for (int i = 0; i < count; ++i) {
+      const mx::Dtype type = i % 2 ? mx::float32 : mx::bfloat16;
+      buffers.push_back(normal({1, 1 + i % 3, tokens + 7, 8}, type));
+      shapes.push_back({1, 1 + i % 3, tokens + 70, 8});
+      types.push_back(type);
+    }
+    mx::eval(buffers);
+    std::vector<mx::array> blocks;
+    for (int from = 0; from < kept; from += kCudaBlockTokens) {
+      blocks.push_back(cuda_save_block(buffers, from, std::min(from + kCudaBlockTokens, tokens)));
+    }
+    const int last = std::min(kept / kCudaBlockTokens * kCudaBlockTokens + kCudaBlockTokens, tokens) -
+                     kept / kCudaBlockTokens * kCudaBlockTokens;
+    const auto restored = cuda_restore_blocks(blocks, last, kept, shapes, types);
+    for (int i = 0; i < count; ++i) {
+      const auto place = static_cast<size_t>(i);
+      const int heads = 1 + i % 3;
+      EXPECT_TRUE(mx::array_equal(mx::slice(restored[place], {0, 0, 0, 0}, {1, heads, kept, 8}),
+                                  mx::slice(buffers[place], {0, 0, 0, 0}, {1, heads, kept, 8}))
+                      .item<bool>())
+          << i << " of " << count;
+      const auto rest = mx::slice(restored[place], {0, 0, kept, 0}, {1, heads, tokens + 70, 8});
+      EXPECT_FALSE(mx::any(mx::not_equal(rest, mx::zeros({}, rest.dtype()))).item<bool>()) << i << " of " << count;
+    }
+    std::vector<char> bytes(blocks[0].nbytes());
+    cuda_read(blocks[0], bytes.data());
+    blocks[0].eval();
+    EXPECT_EQ(std::memcmp(bytes.data(), blocks[0].data<char>(), bytes.size()), 0);
+  }
 }
 
 /// Attention of one new token to buffers, by libmlx's operations in float32.

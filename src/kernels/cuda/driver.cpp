@@ -38,6 +38,7 @@ struct Driver {
   int (*mem_alloc_host)(void**, size_t) = library.get<int(void**, size_t)>("cuMemAllocHost_v2");
   int (*mem_free_host)(void*) = library.get<int(void*)>("cuMemFreeHost");
   int (*memset)(Address, unsigned char, size_t) = library.get<int(Address, unsigned char, size_t)>("cuMemsetD8_v2");
+  int (*memcpy_to_host)(void*, Address, size_t) = library.get<int(void*, Address, size_t)>("cuMemcpyDtoH_v2");
   int (*stream_synchronize)(void*) = library.get<int(void*)>("cuStreamSynchronize");
   int (*module_load)(void**, const void*) = library.get<int(void**, const void*)>("cuModuleLoadData");
   int (*module_get_function)(CUfunc_st**, void*,
@@ -118,6 +119,10 @@ void cuda_release(void* data, bool on_host) {
 
 void cuda_zero(void* data, size_t bytes) {
   check(driver().memset(reinterpret_cast<Address>(data), 0, bytes), "cuMemsetD8");
+}
+
+void cuda_copy_to_host(void* to, const void* from, size_t bytes) {
+  check(driver().memcpy_to_host(to, reinterpret_cast<Address>(from), bytes), "cuMemcpyDtoH");
 }
 
 std::string cuda_compile(const std::string& source, const std::vector<std::string>& options) {

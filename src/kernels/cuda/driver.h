@@ -25,6 +25,9 @@ void cuda_release(void* data, bool on_host);
 /// Sets device memory to zero, at once.
 void cuda_zero(void* data, size_t bytes);
 
+/// Copies what is on the device and computed already.
+void cuda_copy_to_host(void* to, const void* from, size_t bytes);
+
 /// The machine code of a source for the current device; throws Error(internal) with the compiler's log.
 std::string cuda_compile(const std::string& source, const std::vector<std::string>& options);
 /// What else machine code depends on: compiler and device.

@@ -25,8 +25,9 @@ extern const char* const qmv;
 extern const char* const qmm;
 extern const char* const rows;
 extern const char* const decode_attention;
-extern const char* const choose;
+extern const char* const sample;
 extern const char* const unpack;
+extern const char* const blocks;
 }  // namespace cuda_source
 
 }  // namespace mlxk
