@@ -81,6 +81,9 @@ void PrefixCache::save(const GenerateRequest& request, const ModelCache& cache, 
     }
   } catch (const std::bad_alloc&) {
     tree_.clear();  // memory is needed elsewhere
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::memory) throw;
+    tree_.clear();
   }
 }
 

@@ -29,6 +29,7 @@ VARIANTS = [
     ("rows", [], dict(TYPE=0, NORM_TYPE=2)),
     ("unpack", ["packed"], dict(AFFINE, BITS=4, GROUP=64, TYPE=2)),
     ("unpack", ["packed"], dict(MX=1, SCALE_TYPE=2, BITS=4, GROUP=32, TYPE=1)),
+    ("blocks", [], dict()),
     ("sample", [], dict(TYPE=2)),
     ("sample", [], dict(TYPE=0)),
     ("decode_attention", [], dict(TYPE=2, NORM_TYPE=2, HEAD_DIM=128, HEADS=4, TENSOR=1)),
