@@ -95,6 +95,42 @@ struct SampleRows {
   std::vector<float> uniform;                    // in [0, 1): what decides
 };
 
+/// What a recurrence over a call's tokens gives; of row b the first lengths[b] tokens count.
+struct Scanned {
+  mx::array y;      // [B, L, ...]; past a row's length it may be anything
+  mx::array state;  // after each row's tokens
+};
+
+/// The selective scan of Mamba (https://arxiv.org/abs/2312.00752): dt = softplus(dt + dt_bias) within [dt_min, dt_max],
+/// each head's state becomes exp(dt · a) h + dt · x bᵀ, and y = h c + skip · x.
+struct SelectiveScan {
+  mx::array x;     // [B, L, heads * dim]
+  mx::array dt;    // [B, L, heads]
+  mx::array b, c;  // [B, L, groups * states]; `heads / groups` heads beside each other share them
+  int groups;
+  mx::array a;                       // float32, below zero: [heads]; or [states, heads], where dim and groups are 1
+  mx::array skip;                    // [heads] float32
+  std::optional<mx::array> dt_bias;  // [heads] float32
+  float dt_min, dt_max;
+  std::optional<mx::array> state;  // [B, heads, dim, states]; or [B, states, heads]; absent: zeros
+  std::vector<int> lengths;
+};
+
+/// The delta rule of RWKV-7 (https://arxiv.org/abs/2503.14456): each head's state becomes
+/// h · diag(w) + v kᵀ + (h a) bᵀ, and y = h r.
+struct DeltaRule {
+  mx::array r, w, k, v, a, b;      // [B, L, heads, dim]
+  std::optional<mx::array> state;  // [B, heads, dim, dim]; absent: zeros
+  std::vector<int> lengths;
+};
+
+/// h = a · h + x, number by number, and y = h.
+struct LinearRecurrence {
+  mx::array a, x;                  // [B, L, ...]
+  std::optional<mx::array> state;  // [B, ...]; absent: zeros
+  std::vector<int> lengths;
+};
+
 struct LayerOps {
   const char* name = "none";
   /// Whether activations of that type are computed.
@@ -160,6 +196,10 @@ struct LayerOps {
   Packed (*pack_conv)(const mx::array& weight, const std::optional<mx::array>& bias,
                       const ConvOptions& options) = nullptr;
   mx::array (*conv)(const mx::array& x, Packed conv) = nullptr;
+  /// Recurrences, token by token: a row's bits do not depend on the pieces in which its tokens come.
+  Scanned (*selective_scan)(const SelectiveScan& scan) = nullptr;
+  Scanned (*delta_rule)(const DeltaRule& rule) = nullptr;
+  Scanned (*linear_recurrence)(const LinearRecurrence& recurrence) = nullptr;
   /// The next tokens of all rows: int32 [B].
   mx::array (*sample)(SampleRows rows) = nullptr;
 };

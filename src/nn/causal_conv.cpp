@@ -1,6 +1,6 @@
 #include "nn/causal_conv.h"
 
-#include <algorithm>
+#include <vector>
 
 #include "mlx/ops.h"
 
@@ -36,21 +36,19 @@ mx::array CausalConv1d::operator()(const mx::array& x, RecurrentCache& cache, in
 }
 
 mx::array last_inputs(const mx::array& x, int n, const Positions& positions) {
-  const std::vector<int>& lengths = positions.lengths;
-  if (std::count(lengths.begin(), lengths.end(), lengths.front()) == positions.rows()) {
-    mx::Shape begin(x.ndim(), 0), end = x.shape();
-    begin[1] = lengths.front();
-    end[1] = lengths.front() + n;
-    return mx::contiguous(mx::slice(x, begin, end));  // a copy: a view would keep all of x
+  if (positions.length == 1 && positions.lengths == std::vector<int>(positions.lengths.size(), 1)) {
+    mx::Shape begin(x.ndim(), 0);
+    begin[1] = 1;
+    return mx::slice(x, begin, x.shape());
   }
   std::vector<int> places;
-  for (const int length : lengths) {
+  for (const int length : positions.lengths) {
     for (int i = 0; i < n; ++i) places.push_back(length + i);
   }
   mx::Shape shape(x.ndim(), 1);
   shape[0] = positions.rows();
   shape[1] = n;
-  return mx::take_along_axis(x, mx::array(places.begin(), shape, mx::int32), 1);
+  return mx::take_along_axis(x, mx::array(places.begin(), shape, mx::int32), 1);  // a view would keep all of x
 }
 
 }  // namespace mlxk

@@ -63,6 +63,48 @@ struct I16Rows {
   int64_t stride, units;
 };
 
+/// The selective scan of one head: token by token its state h [dim, states], `before` the first of them, becomes
+/// exp(dt · a) h + dt · x bᵀ, and y is h c + skip · x. Token t's vectors stand t strides further.
+struct ScanHead {
+  const float* x;      // [dim]
+  const float* dt;     // [length], not negative
+  const float *b, *c;  // [states]
+  float a;             // below zero
+  float skip;
+  const float* before;  // may be h
+  float* h;
+  float* y;  // [dim]
+  int64_t x_stride, b_stride, c_stride, y_stride;
+  int64_t dim, states, length;
+};
+
+/// The same of at most `lanes` channels, each a head of one number that decays by itself for each state: a, before and
+/// h are [states, channels], rows `stride` apart. dt is softplus(dt + dt_bias) within [dt_min, dt_max].
+struct ScanChannels {
+  const float *x, *dt;   // [channels]
+  const float *b, *c;    // [states]
+  const float* a;        // below zero
+  const float* dt_bias;  // [channels]; null: zeros
+  const float* skip;     // [channels]
+  float dt_min, dt_max;
+  const float* before;  // may be h
+  float* h;
+  float* y;  // [channels]
+  int64_t stride;
+  int64_t x_stride, dt_stride, b_stride, c_stride, y_stride;
+  int64_t channels, states, length;
+};
+
+/// The delta rule of one head: token by token its state h [dim, dim], `before` the first of them, becomes h · diag(w) +
+/// v kᵀ + (h a) bᵀ, and y is h r. Token t's vectors [dim] stand t strides further.
+struct DeltaHead {
+  const float *r, *w, *k, *v, *a, *b;
+  const float* before;  // may be h
+  float* h;
+  float* y;
+  int64_t stride, dim, length;
+};
+
 /// Thresholds that row_masses looks at in one pass.
 constexpr int kThresholds = 8;
 
@@ -156,6 +198,11 @@ struct CpuKernels {
   void (*activate)(const float* x, int64_t n, int activation, float* y);
   /// y += x.
   void (*add)(const float* x, float scale, int64_t n, float* y);
+
+  /// A head's tokens, one after the other: the same bits in whatever pieces they come.
+  void (*scan_head)(const ScanHead* head);
+  void (*scan_channels)(const ScanChannels* channels);
+  void (*delta_head)(const DeltaHead* head);
 
   /// The largest of x; NaN when one is a NaN.
   float (*row_largest)(const float* x, int64_t n);

@@ -9,6 +9,7 @@
 #include "kernels/cpu/mixture.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/scan.h"
 
 namespace mlxk {
 namespace {
@@ -64,6 +65,9 @@ constexpr LayerOps kOps{
     .norm = norm,
     .pack_conv = cpu_conv,
     .conv = cpu_convolved,
+    .selective_scan = cpu_selective_scan,
+    .delta_rule = cpu_delta_rule,
+    .linear_recurrence = cpu_linear_recurrence,
 };
 
 }  // namespace
