@@ -8,12 +8,12 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/testing/test_paths.h"
 #include "json/json.h"
 #include "kernels/device.h"
 #include "mlx/io.h"
 #include "mlx/ops.h"
 #include "models/load.h"
+#include "models/testing/golden_model.h"
 
 namespace mlxk {
 namespace {
@@ -24,66 +24,11 @@ constexpr int kPrefill = 20, kTotal = 32, kVocab = 128;
 constexpr int kRows[] = {0, 7, 13, 19, 20, 25, 31};
 constexpr float kTolerance = 1e-3F;
 
-std::vector<uint32_t> mixed_bits(const std::string& name, size_t count) {
-  uint32_t seed = 2166136261U;
-  for (unsigned char byte : name) seed = (seed ^ byte) * 16777619U;
-  std::vector<uint32_t> bits(count);
-  for (size_t i = 0; i < count; ++i) {
-    uint32_t x = static_cast<uint32_t>(i) * 2654435761U + seed;
-    x ^= x >> 16;
-    x *= 0x7FEB352DU;
-    x ^= x >> 15;
-    x *= 0x846CA68BU;
-    x ^= x >> 16;
-    bits[i] = x;
-  }
-  return bits;
-}
-
-mx::array tensor(const std::string& name, const Json& description) {
-  std::string kind = description["kind"];
-  mx::Shape shape;
-  size_t count = 1;
-  for (int size : description["shape"]) {
-    shape.push_back(size);
-    count *= size;
-  }
-  std::vector<uint32_t> bits = mixed_bits(name, count);
-  if (kind == "packed8") {
-    for (auto& x : bits) x &= 0xBFBFBFBFU;
-  }
-  if (kind == "packed" || kind == "packed8") return mx::array(bits.begin(), shape, mx::uint32);
-  if (kind == "e8m0" || kind == "e4m3") {
-    std::vector<uint8_t> bytes;
-    for (uint32_t x : bits) bytes.push_back(kind == "e8m0" ? 122 + x % 3 : 0x20 + x % 8);
-    return mx::array(bytes.begin(), shape, mx::uint8);
-  }
-  float divide = description.value("divide", 1.0F);
-  std::vector<float> values;
-  for (uint32_t x : bits) {
-    float unit = static_cast<float>(x >> 16) / 65536.0F - 0.5F;
-    if (kind == "norm") values.push_back(1.0F + unit * 0.5F);
-    if (kind == "float") values.push_back(unit * 0.5F);
-    if (kind == "bias") values.push_back(unit * 0.05F - 0.2F);
-    if (kind == "scale") values.push_back((unit + 1.0F) * 0.4F / divide);
-  }
-  return mx::array(values.begin(), shape, mx::float32);
-}
-
-const fs::path kCases = fs::path(test_tree::kTestData) / "models";
-
-/// The case's "config" and "tensors" (name → shape and kind).
-Json golden_case(const std::string& name) { return read_json(kCases / (name + ".json")); }
+using golden::golden_case;
+using golden::kCases;
 
 fs::path write_model(const std::string& name) {
-  const Json test_case = golden_case(name);
-  fs::path folder = fs::path(testing::TempDir()) / ("mlxk_tiny_" + name);
-  fs::create_directories(folder);
-  std::unordered_map<std::string, mx::array> tensors;
-  for (const auto& [key, description] : test_case["tensors"].items()) tensors.emplace(key, tensor(key, description));
-  mx::save_safetensors((folder / "model.safetensors").string(), tensors);
-  std::ofstream(folder / "config.json") << test_case["config"].dump();
-  return folder;
+  return golden::write_model(name, fs::path(testing::TempDir()) / ("mlxk_tiny_" + name));
 }
 
 std::vector<int> prompt() {
