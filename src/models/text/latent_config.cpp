@@ -80,6 +80,10 @@ LatentAttention LatentConfig::make(const BlockConfig& c, int layer, const Weight
            c.residual_multiplier}};
 }
 
+std::unique_ptr<DecoderLayer> LatentConfig::mixer(const BlockConfig& c, int layer, const WeightPath& path) const {
+  return std::make_unique<LatentMixer>(make(c, layer, path));
+}
+
 void LatentConfig::split_kv_b(const BlockConfig& c, Weights& weights, const std::string& path, bool repack) const {
   const std::string whole = path + ".kv_b_proj";
   if (!weights.has(whole + ".weight")) return;
@@ -142,7 +146,7 @@ std::unique_ptr<Model> make_latent_decoder(const BlockConfig& c, const LatentCon
   ModelShape shape = shape_of(c);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const WeightPath path = root / c.options.names.layers / layer;
-    parts.layers.push_back(make_block(c, layer, path, std::make_unique<LatentMixer>(latent.make(c, layer, path))));
+    parts.layers.push_back(make_block(c, layer, path, latent.mixer(c, layer, path)));
     const auto& rope = c.ropes[static_cast<size_t>(layer)];
     if (rope) shape.position_stable_tokens = std::min(shape.position_stable_tokens, rope->position_stable_tokens());
   }

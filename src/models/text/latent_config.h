@@ -21,6 +21,8 @@ struct LatentConfig {
 
   /// The attention of a layer at `path` (names.layers / its number), with `c`'s norm, rope, scale and residual.
   LatentAttention make(const BlockConfig& c, int layer, const WeightPath& path) const;
+  /// The same as a mixer of make_block, with its cache.
+  std::unique_ptr<DecoderLayer> mixer(const BlockConfig& c, int layer, const WeightPath& path) const;
   /// Puts `kv_b_proj` of an attention at `path` (the whole name), if it is there, apart as each head's `embed_q` and
   /// `unembed_out`. What is packed is packed again with `repack`, as mlx-lm does for some; else embed_q is not packed.
   void split_kv_b(const BlockConfig& c, Weights& weights, const std::string& path, bool repack) const;
