@@ -11,7 +11,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
-#include <optional>
+#include <semaphore>
 #include <thread>
 
 #include "base/counted.h"
@@ -183,48 +183,56 @@ void reload_keys(const ServeOptions& options, AccessGuard& guard) {
   std::_Exit(128 + signal);
 }
 
-/// While it lives the process ends at the next signal, or when the server is not taken apart in time: a thread that
-/// does not come back holds up nothing.
-class LastSeconds {
+/// Watches over the end: from begin() on another signal ends the process, and so does a thread that does not come back
+/// when the server is taken apart. Its own thread starts with the server: at the end there may be no memory for one.
+class Ending {
  public:
-  LastSeconds(const ServeOptions& options, SignalPipe& signals)
-      : signals_(signals), thread_([&options, &signals] {
-          int note = signals.next(kTakingApart);
-          while (note == SIGHUP || note == kLoaded || note == kNotLoaded) note = signals.next(kTakingApart);
-          if (note == SIGINT || note == SIGTERM) leave_at_once(options, note);
-          if (note == kTakenApart) return;
-          log::warn("Leaving: something still runs");
-          std::_Exit(0);
+  Ending(const ServeOptions& options, SignalPipe& signals)
+      : signals_(signals), thread_([this, &options] {
+          begun_.acquire();
+          watch(options);
         }) {}
-  ~LastSeconds() {
+  ~Ending() {
     signals_.post(kTakenApart);
+    begun_.release();
     thread_.join();
   }
-  LastSeconds(const LastSeconds&) = delete;
-  LastSeconds& operator=(const LastSeconds&) = delete;
+  Ending(const Ending&) = delete;
+  Ending& operator=(const Ending&) = delete;
+  /// From now on it reads the signals.
+  void begin() { begun_.release(); }
+  /// The answers are complete, or their time is over.
+  void drained() { signals_.post(kDrained); }
 
  private:
+  void watch(const ServeOptions& options) {
+    const auto began = std::chrono::steady_clock::now();
+    std::chrono::milliseconds patience = kLong;
+    for (int note = 0; note != kTakenApart;) {
+      note = signals_.next(patience);
+      const bool again = note == SIGINT || note == SIGTERM;
+      if (again && std::chrono::steady_clock::now() - began > kSamePress) leave_at_once(options, note);
+      if (note == 0 && patience == kTakingApart) {
+        log::warn("Leaving: something still runs");
+        std::_Exit(0);
+      }
+      if (note == kDrained) patience = kTakingApart;
+    }
+  }
+
   SignalPipe& signals_;
+  std::counting_semaphore<2> begun_{0};
   std::thread thread_;
 };
 
 /// Refuses what is new and waits for what runs.
-void drain(const ServeOptions& options, Server& server, HttpServer& http, SignalPipe& signals) {
+void drain(const ServeOptions& options, Server& server, HttpServer& http, Ending& ending) {
   log::info(fmt::format("Shutting down: waiting for {} (again to stop at once)", counted(http.active(), "answer")));
   server.drain();
-  bool complete = false;
-  std::thread waiting([&] {
-    complete = http.drain(options.drain_timeout);
-    signals.post(kDrained);
-  });
-  const auto began = std::chrono::steady_clock::now();
-  for (int note = 0; note != kDrained;) {
-    note = signals.next(kLong);
-    const bool again = note == SIGINT || note == SIGTERM;
-    if (again && std::chrono::steady_clock::now() - began > kSamePress) leave_at_once(options, note);
-  }
-  waiting.join();
-  if (!complete) log::warn(fmt::format("{} not complete in time", counted(http.active(), "answer")));
+  ending.begin();
+  if (!http.drain(options.drain_timeout))
+    log::warn(fmt::format("{} not complete in time", counted(http.active(), "answer")));
+  ending.drained();
 }
 
 }  // namespace
@@ -236,7 +244,7 @@ int serve(const ServeOptions& options, const std::function<void(const std::strin
   const ModelNames known(options.pool.pinned);  // an unknown model is told before the engine starts
   check_address_space(known);
   SignalPipe signals;
-  std::optional<LastSeconds> last;  // outlives what is taken apart
+  Ending ending(options, signals);  // outlives what is taken apart
   Worker worker(open_engine, options.limits);
   ModelPool pool(worker, options.pool);
   Server server(worker, pool, guard, server_options(options));
@@ -249,8 +257,7 @@ int serve(const ServeOptions& options, const std::function<void(const std::strin
     if (note == SIGHUP) reload_keys(options, guard);
     if (note == kNotLoaded) preload.rethrow();
     if (note != SIGINT && note != SIGTERM) continue;
-    drain(options, server, http, signals);
-    last.emplace(options, signals);
+    drain(options, server, http, ending);
     pool.stop();
     log::info("Server stopped");
     return 0;

@@ -93,6 +93,16 @@ class NoFiles(ProgramTest):
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(path)
 
+    def test_none_is_a_model(self):
+        for kind in ("fifo", "device", "socket"):
+            for name in ("plain", "x.gguf", "x.safetensors"):
+                path = os.path.join(self.home, name)
+                self.plant(kind, path)
+                for words in (("show", path), ("run", path, "Hi"), ("verify", path), ("serve", "--model", path, "--port", "0")):
+                    with self.subTest(kind=kind, name=name, command=words[0]):
+                        done = self.run_program(*words, timeout=60)
+                        self.assertEqual((done.returncode, done.stdout), (1, b""), done.stderr)
+
     def test_none_is_waited_for(self):
         files = {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": b"{}", "model.safetensors": safetensors(TENSORS)}
         others = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "chat_template.jinja", "tokenizer.model",

@@ -1,10 +1,11 @@
 """A server with little address space: it works, or it says what it lacks; no signal ever ends it."""
+import json
 import os
 import resource
 import subprocess
 import unittest
 
-from server_case import MODEL, PROGRAM, Server, ServerTest, needs_engine
+from server_case import MODEL, PROGRAM, Server, ServerTest, link_model, needs_engine
 
 SANITIZED = os.environ.get("MLXK_SANITIZE")
 
@@ -13,12 +14,12 @@ SANITIZED = os.environ.get("MLXK_SANITIZE")
 @unittest.skipIf(SANITIZED, "a sanitizer takes address space of its own")
 @unittest.skipUnless(os.path.exists(os.path.join(MODEL, "config.json")), "no model")
 class AddressSpace(ServerTest):
-    def limited(self, megabytes, *options):
+    def limited(self, megabytes, *options, model=MODEL):
         """A server within so many MB; None when it ended by itself, as it may: with 1 and the memory in its message."""
         def limit():
             resource.setrlimit(resource.RLIMIT_AS, (megabytes * 1_000_000,) * 2)
 
-        command = [PROGRAM, "serve", "--model", MODEL, "--port", "0", "--log-level", "info", *options]
+        command = [PROGRAM, "serve", "--model", model, "--port", "0", "--log-level", "info", *options]
         process = subprocess.Popen(command, env=self.env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, preexec_fn=limit)
         server = Server.__new__(Server)
@@ -49,8 +50,30 @@ class AddressSpace(ServerTest):
                 self.assertEqual(status, 200, answer)
                 status, _, answer = server.post("/v1/completions", large, timeout=300)
                 self.assertIn(status, (503, 507), answer)
-                self.wait_until(lambda: server.post("/v1/chat/completions", question, timeout=60)[0] == 200, "its memory is not given back")
+                status, _, answer = server.post("/v1/chat/completions", question, timeout=60)
+                self.assertIn(status, (200, 503, 507), answer)
                 self.assertEqual(server.stop(), 0, server.log())
+
+    def test_a_prompt_is_prepared_within_the_memory_or_refused(self):
+        folder = os.path.join(self.home, "wide")
+        link_model(MODEL, folder)
+        path = os.path.join(folder, "config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        os.remove(path)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**config, "max_position_embeddings": 16_000_000}, file)
+        server = self.limited(1000, model=folder)
+
+        def ask(text):
+            body = {"model": folder, "messages": [{"role": "user", "content": text}], "max_tokens": 2}
+            return server.post("/v1/chat/completions", body, timeout=120)[0]
+
+        self.assertEqual(ask("Hi"), 200)
+        for text in ("7" * 14_000_000, "word " * 2_800_000):
+            self.assertIn(ask(text), (503, 507))
+        self.assertEqual(ask("Hi"), 200)
+        self.assertEqual(server.stop(), 0, server.log())
 
 
 if __name__ == "__main__":
