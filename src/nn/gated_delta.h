@@ -33,7 +33,7 @@ class GatedDelta {
 
  private:
   Dims dims_;
-  mx::array rate_, dt_bias_;  // −exp(A_log) and dt_bias, [value_heads] or [value_heads, 1] and [value_heads, key_dim]
+  mx::array rate_, dt_bias_;  // −exp(A_log) [value_heads, 1], and dt_bias [value_heads, 1 or key_dim]
   RmsNorm unit_;              // keys and queries times √key_dim
 };
 

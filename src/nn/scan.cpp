@@ -129,14 +129,17 @@ Scanned scan(const SelectiveScan& s) {
 }
 
 Scanned scan(const DeltaRule& rule) {
-  if (const LayerOps& ops = layer_ops(); ops.delta_rule && ops.takes(rule.r.dtype())) return ops.delta_rule(rule);
+  const bool square = rule.v.shape(3) == rule.r.shape(3);
+  if (const LayerOps& ops = layer_ops(); square && ops.delta_rule && ops.takes(rule.r.dtype())) {
+    return ops.delta_rule(rule);
+  }
   const auto whole = [&](const mx::array& v, float rest) {
     return within_lengths(mx::astype(v, mx::float32), rule.lengths, rest);
   };
   const mx::array r = whole(rule.r, 0), w = whole(rule.w, 1), k = whole(rule.k, 0), v = whole(rule.v, 0),
                   a = whole(rule.a, 0), b = whole(rule.b, 0);
   const int rows = r.shape(0), length = r.shape(1), heads = r.shape(2), dim = r.shape(3);
-  mx::array state = rule.state ? *rule.state : mx::zeros({rows, heads, dim, dim}, mx::float32);
+  mx::array state = rule.state ? *rule.state : mx::zeros({rows, heads, v.shape(3), dim}, mx::float32);
   const mx::array y = in_chunks(length, 1, [&](int from, int to) {
     const auto row = [&](const mx::array& x) { return mx::expand_dims(mx::squeeze(tokens(x, from, to), 1), -2); };
     const auto column = [&](const mx::array& x) { return mx::swapaxes(row(x), -1, -2); };
