@@ -16,6 +16,7 @@
 #include "json/api.h"
 #include "machine_facts.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "output.h"
 #include "probe/files.h"
 #include "probe/safetensors_header.h"
@@ -262,8 +263,8 @@ const Command kBenchCommand = {
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
                 json_option()},
     .run = run,
-    .environment = {{"MLXK_DEFAULT_MODEL", "the model where none is named: else what quickstart made"},
-                    {"MLXK_CPU_ISA", "instruction set of the CPU kernels; default: the best"}},
+    .environment = model_places({{"MLXK_DEFAULT_MODEL", "the model where none is named: else what quickstart made"},
+                                 {"MLXK_CPU_ISA", "instruction set of the CPU kernels; default: the best"}}),
 };
 
 }  // namespace mlxk

@@ -9,6 +9,7 @@
 #include "hub/resolve.h"
 #include "interrupt.h"
 #include "json/api.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "probe/model_info.h"
@@ -156,8 +157,7 @@ const Command kCloneCommand = {
                 {.name = "--force-resume", .help = "accepted; an interrupted clone always continues"},
                 json_option()},
     .run = run,
-    .environment = {{"MLXK_WORKSPACE_HOME", "the folder of workspaces"},
-                    {"HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE", "as for pull"}},
+    .environment = model_places({{"HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE", "as for pull"}}),
 };
 
 }  // namespace mlxk

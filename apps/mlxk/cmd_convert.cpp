@@ -8,6 +8,7 @@
 #include "hub/workspace.h"
 #include "interrupt.h"
 #include "json/api.h"
+#include "model_places.h"
 #include "output.h"
 #include "repair/repair.h"
 #include "table.h"
@@ -185,7 +186,7 @@ const Command kConvertCommand = {
                 {.name = "--skip-health", .help = "skip the check of the result"},
                 json_option()},
     .run = run,
-    .environment = {{"MLXK_WORKSPACE_HOME", "folder of workspaces, where bare names go"}},
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

@@ -15,6 +15,7 @@
 #include "hub/workspace.h"
 #include "json/api.h"
 #include "machine_facts.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "policy/machine.h"
@@ -189,6 +190,7 @@ const Command kDoctorCommand = {
     .help = "check the cache, its permissions, the device, the memory and the versions",
     .options = {json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

@@ -8,6 +8,7 @@
 #include "hub/removal.h"
 #include "hub/resolve.h"
 #include "json/api.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "table.h"
@@ -83,6 +84,7 @@ const Command kDuCommand = {
     .positionals = {{"pattern", PositionalKind::optional, "part of a name"}},
     .options = {json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

@@ -7,6 +7,7 @@
 #include "gguf/gguf.h"
 #include "json/api.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "output.h"
 #include "probe/model_entry.h"
 #include "table.h"
@@ -86,6 +87,7 @@ const Command kHealthCommand = {
     .positionals = {{"model", PositionalKind::optional, "a model or a .gguf file; default: all models"}},
     .options = {json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "json/api.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "probe/built_in.h"
@@ -149,8 +150,7 @@ const Command kListCommand = {
                 {.name = "--verbose", .help = "full names and more columns"},
                 json_option()},
     .run = run,
-    .environment = {{"HF_HOME, HF_HUB_CACHE", "where the Hugging Face cache is"},
-                    {"MLXK_WORKSPACE_HOME", "the folder of workspaces"}},
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

@@ -12,6 +12,7 @@
 #include "hub/removal.h"
 #include "hub/resolve.h"
 #include "json/api.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "table.h"
@@ -100,6 +101,7 @@ const Command kPruneCommand = {
     .positionals = {{"pattern", PositionalKind::optional, "part of a name; default: all models"}},
     .options = {{.name = "--dry-run", .help = "only show what would be removed"}, json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

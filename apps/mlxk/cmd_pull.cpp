@@ -9,6 +9,7 @@
 #include "hub/verify.h"
 #include "interrupt.h"
 #include "json/api.h"
+#include "model_places.h"
 #include "output.h"
 #include "pull_check.h"
 #include "pull_progress.h"
@@ -185,14 +186,14 @@ const Command kPullCommand = {
                  .max = 64},
                 json_option()},
     .run = run,
-    .environment = {{"HF_TOKEN", "token for private and gated models; else the token file of the Hugging Face tools"},
-                    {"HF_ENDPOINT", "address of the hub or of a mirror"},
-                    {"HF_HOME, HF_HUB_CACHE", "where the cache is"},
-                    {"HF_HUB_OFFLINE", "1: make no connection"},
-                    {"HF_HUB_DOWNLOAD_TIMEOUT", "seconds without data before a stalled transfer is restarted (10)"},
-                    {"HF_HUB_ETAG_TIMEOUT", "seconds to wait for the hub's answer (10)"},
-                    {"MLXK_PULL_TRIES", "attempts for a request that yields no data (8)"},
-                    {"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "proxies"}},
+    .environment =
+        model_places({{"HF_TOKEN", "token for private and gated models; else the token file of the Hugging Face tools"},
+                      {"HF_ENDPOINT", "address of the hub or of a mirror"},
+                      {"HF_HUB_OFFLINE", "1: make no connection"},
+                      {"HF_HUB_DOWNLOAD_TIMEOUT", "seconds without data before a stalled transfer is restarted (10)"},
+                      {"HF_HUB_ETAG_TIMEOUT", "seconds to wait for the hub's answer (10)"},
+                      {"MLXK_PULL_TRIES", "attempts for a request that yields no data (8)"},
+                      {"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "proxies"}}),
 };
 
 }  // namespace mlxk

@@ -9,6 +9,7 @@
 #include "hub/resolve.h"
 #include "json/api.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "table.h"
@@ -137,6 +138,7 @@ const Command kRmCommand = {
                 {.name = "--dry-run", .help = "only show what would be removed"},
                 json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

@@ -12,6 +12,7 @@
 #include "json/api.h"
 #include "markdown.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "output.h"
 #include "prompt_input.h"
 #include "run.h"
@@ -245,11 +246,9 @@ const Command kRunCommand = {
                     {"prompt", PositionalKind::rest, "words of the prompt; `-` is all of stdin, `@FILE` a file"}},
     .options = run_options(),
     .run = run,
-    .environment = {{"HF_HOME", "where the cache of models is (~/.cache/huggingface)"},
-                    {"MLXK_WORKSPACE_HOME", "folder of workspaces"},
-                    {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
-                    {"MLXK2_AUDIO_SEGMENTS", "1: append a table of segments to a transcript"},
-                    {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}},
+    .environment = model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
+                                 {"MLXK2_AUDIO_SEGMENTS", "1: append a table of segments to a transcript"},
+                                 {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}}),
     .error_type = "execution_error",
     .bare_errors = true,
 };

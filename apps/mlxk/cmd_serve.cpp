@@ -9,6 +9,7 @@
 #include "hub/resolve.h"
 #include "json/json.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "output.h"
 #include "serve.h"
 #include "serve_options.h"
@@ -115,12 +116,10 @@ const Command kServeCommand = {
     .options = serve_options(),
     .run = run,
     .aliases = {"server"},
-    .environment = {{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
-                    {"MLXK_API_KEYS", "several API keys, separated by blanks"},
-                    {"MLXK2_INLINE_REASONING", "1: put reasoning into the answers' content"},
-                    {"HF_HOME", "where the cache of models is (~/.cache/huggingface)"},
-                    {"MLXK_WORKSPACE_HOME", "folder of workspaces"},
-                    {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}},
+    .environment = model_places({{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
+                                 {"MLXK_API_KEYS", "several API keys, separated by blanks"},
+                                 {"MLXK2_INLINE_REASONING", "1: put reasoning into the answers' content"},
+                                 {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
     .bare_errors = true,
 };
 

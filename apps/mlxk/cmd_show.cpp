@@ -5,6 +5,7 @@
 #include "command.h"
 #include "json/api.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "serving/tool_support.h"
@@ -117,6 +118,7 @@ const Command kShowCommand = {
                 {.name = "--recalc-hash", .help = "recompute and store a managed workspace's hash"},
                 json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

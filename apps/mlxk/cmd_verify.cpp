@@ -10,6 +10,7 @@
 #include "interrupt.h"
 #include "json/api.h"
 #include "model_argument.h"
+#include "model_places.h"
 #include "model_text.h"
 #include "output.h"
 #include "probe/model_info.h"
@@ -185,6 +186,7 @@ const Command kVerifyCommand = {
                  .help = "record name, revision and hashes in FILE, for pull --locked"},
                 json_option()},
     .run = run,
+    .environment = model_places(),
 };
 
 }  // namespace mlxk

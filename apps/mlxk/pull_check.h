@@ -16,7 +16,7 @@ struct CachedState {
   std::string commit;    // of the snapshot; empty: none
 };
 
-/// Looks `name` up in `cache`; an empty `revision` means the default snapshot. Reads files, asks nobody.
+/// Looks `name` up in `cache`; an empty `revision` means the default snapshot. Reads files, without contacting the hub.
 CachedState look_up(const std::string& name, const std::string& revision, const std::filesystem::path& cache);
 
 /// What a dry run tells: every file with its size, what is missing, disk and memory.

@@ -44,6 +44,9 @@ bool is_gguf(const fs::path& path) {
 Source find_source(const fs::path& path) {
   if (!fs::exists(path)) throw Error(ErrorKind::not_found, fmt::format("{} does not exist", path.string()));
   if (!fs::is_directory(path)) {
+    if (!fs::is_regular_file(path)) {
+      throw Error(ErrorKind::io, fmt::format("{} is neither a file nor a folder", path.string()));
+    }
     const auto folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
     if (path.extension() == ".gguf") return {folder, path, {}};
     if (is_weights_name(path.filename().string()) && is_workspace(folder)) return {folder, {}, path};

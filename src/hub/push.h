@@ -15,7 +15,7 @@ namespace mlxk {
 struct PushRequest {
   std::filesystem::path folder;
   std::string repo, branch = "main", message = "mlx-knife push";
-  bool create = false;         // the repository and the branch, where they are not there
+  bool create = false;         // the repository and the branch, if they do not exist
   bool remove_absent = false;  // files of the branch that the folder does not have
 };
 

@@ -73,6 +73,14 @@ class Help(ProgramTest):
         self.assertIn("(default 0.7)", text)
         self.assertIn("MLXK2_ENABLE_PIPES", text)
 
+    def test_names_every_variable_that_says_where_models_are(self):
+        for command in ("list", "show", "health", "run", "serve", "pull", "clone", "convert", "rm", "du", "prune", "verify", "doctor",
+                        "bench"):
+            text = self.run_program(command, "--help").stdout.decode()
+            for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "MLXK_WORKSPACE_HOME"):
+                self.assertIn(name, text, command)
+            self.assertLessEqual(max(map(len, text.splitlines())), 100, command)
+
 
 class Misuse(ProgramTest):
     def test_no_command_as_json(self):
