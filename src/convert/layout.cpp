@@ -188,8 +188,9 @@ class Layout {
     Key key;
     for (size_t i = 0; i < parts.size(); ++i) {
       const auto word = std::find(kWords.begin(), kWords.end(), parts[i]);
-      int64_t rank = i > 0 && parts[i - 1] == "layers" ? index_of(parts[i]) : word - kWords.begin();
-      if (rank < 0 || (rank >= static_cast<int64_t>(kWords.size()) && parts[i - 1] != "layers")) throw no_place(name);
+      const bool numbered = i > 0 && parts[i - 1] == "layers";
+      int64_t rank = numbered ? index_of(parts[i]) : word - kWords.begin();
+      if (rank < 0 || (rank >= static_cast<int64_t>(kWords.size()) && !numbered)) throw no_place(name);
       if (parts[i] == "layers" && i + 1 < parts.size()) layers_.insert(index_of(parts[i + 1]));
       // Siblings that a family has in another order.
       const bool up_first = family_.up_before_down || (i > 0 && parts[i - 1] == "switch_mlp");

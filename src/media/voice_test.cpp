@@ -30,8 +30,8 @@ Sound sound(const Wave& wave) {
 
 Sound noise(double level) {
   std::mt19937 random(3);
-  std::normal_distribution<double> normal(0, level);
-  return sound([&](double) { return normal(random); });
+  std::normal_distribution<double> normal;
+  return sound([&](double) { return level * normal(random); });
 }
 
 double sine(double hertz, double t) { return std::sin(2 * M_PI * hertz * t); }
