@@ -158,8 +158,8 @@ std::vector<float> sound(int seconds, const Wave& wave) {
 
 std::vector<float> noise(int seconds, double level) {
   std::mt19937 random(5);
-  std::normal_distribution<double> normal(0, level);
-  return sound(seconds, [&](double) { return normal(random); });
+  std::normal_distribution<double> normal;
+  return sound(seconds, [&](double) { return level * normal(random); });
 }
 
 double chord(double t) {
