@@ -137,7 +137,7 @@ void attention(State& state) {
   constexpr int kHeads = 32, kKvHeads = 8, kHeadDim = 64;
   const auto length = static_cast<int>(state.range(0)), tokens = static_cast<int>(state.range(1));
   const auto random = [](int heads, int count) {
-    auto a = mx::random::normal({1, heads, count, kHeadDim});
+    auto a = mx::random::uniform(-1.0F, 1.0F, {1, heads, count, kHeadDim});
     mx::eval(a);
     return a;
   };

@@ -32,14 +32,14 @@ const ConvCase kConvolutions[] = {
 
 void convolution(State& state) {
   const ConvCase& c = kConvolutions[state.range(0)];
-  const auto x = made(mx::random::normal(c.x)), weight = made(mx::random::normal(c.weight));
+  const auto x = made(mx::random::uniform(-1.0F, 1.0F, c.x)), weight = made(mx::random::uniform(-1.0F, 1.0F, c.weight));
   const auto conv = cpu_conv(weight, std::nullopt, c.options);
   for (auto _ : state) mx::eval(cpu_convolved(x, conv));
   state.SetLabel(c.name);
 }
 void convolution_libmlx(State& state) {
   const ConvCase& c = kConvolutions[state.range(0)];
-  const auto x = made(mx::random::normal(c.x)), weight = made(mx::random::normal(c.weight));
+  const auto x = made(mx::random::uniform(-1.0F, 1.0F, c.x)), weight = made(mx::random::uniform(-1.0F, 1.0F, c.weight));
   for (auto _ : state)
     mx::eval(mx::conv2d(x, weight, c.options.stride, c.options.padding, c.options.dilation, c.options.groups));
   state.SetLabel(c.name);
@@ -53,7 +53,7 @@ struct Mixture {
 
   explicit Mixture(int bits) : bits(bits) {}
   MatrixWeights stack(int rows, int columns) const {
-    const auto w = mx::random::normal({kExperts, rows, columns});
+    const auto w = mx::random::uniform(-1.0F, 1.0F, {kExperts, rows, columns});
     if (bits == 16) return {made(mx::astype(w, mx::bfloat16)), {}, {}, {}, rows, columns};
     const auto parts = mx::quantize(w, kGroup, bits);
     mx::eval(parts);
@@ -66,9 +66,10 @@ struct Mixture {
 
 struct Tokens {
   explicit Tokens(int n)
-      : x(made(mx::random::normal({n, Mixture::kHidden}))),
-        ids(made(mx::slice(mx::astype(mx::argsort(mx::random::normal({n, Mixture::kExperts}), -1), mx::uint32), {0, 0},
-                           {n, Mixture::kChosen}))),
+      : x(made(mx::random::uniform(-1.0F, 1.0F, {n, Mixture::kHidden}))),
+        ids(made(
+            mx::slice(mx::astype(mx::argsort(mx::random::uniform(-1.0F, 1.0F, {n, Mixture::kExperts}), -1), mx::uint32),
+                      {0, 0}, {n, Mixture::kChosen}))),
         weights(made(mx::random::uniform({n, Mixture::kChosen}))) {}
   mx::array x, ids, weights;
 };
