@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The first word of a file as a number; 0 where there is none, as in "max".
+/// The first word of a file as a number; 0 if it is none, as in "max".
 double number_in(const fs::path& file) {
   double value = 0;
   std::ifstream(file) >> value;
@@ -51,7 +51,7 @@ int cgroup_cores(const fs::path& root) {
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
     if (controllers != ",," && controllers.find(",cpu,") == std::string::npos) continue;
     const fs::path top = root / "sys/fs/cgroup" / (controllers == ",," ? "" : "cpu");
-    // Inside a container the path is often not to be seen; the group's own files are then at the top.
+    // Inside a container the path is often hidden; the files of the group are then at the top.
     fs::path inner = fs::path(line.substr(second + 1)).relative_path();
     while (true) {
       const double cores = quota(inner.empty() ? top : top / inner);

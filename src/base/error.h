@@ -11,10 +11,10 @@ enum class ErrorKind {
   usage,        // the command line or a request is malformed
   invalid,      // a value is out of range or contradicts another
   not_found,    // no such model or file
-  no_revision,  // the model is there, that revision of it is not
+  no_revision,  // the model exists, the revision does not
   ambiguous,    // several models match
   unsupported,  // understood, but not built in
-  bad_model,    // a model's files are broken or lie
+  bad_model,    // a model's files are broken or contradict each other
   memory,       // does not fit
   denied,       // permission, gated repository
   network,      // the hub could not be reached
@@ -36,8 +36,8 @@ struct ErrorKindInfo {
 /// The row of `kind`.
 const ErrorKindInfo& error_kind_info(ErrorKind kind);
 
-/// The one exception of the project: a broken thing, with place and value in the message, and where it helps a hint
-/// that says what to do. Caught at three edges: command dispatcher, HTTP handler, worker.
+/// The one exception of the project. The message carries place and value; the hint, if there is one, says what to do.
+/// Caught at three edges: command dispatcher, HTTP handler, worker.
 class __attribute__((visibility("default"))) Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message, std::string hint = {})

@@ -28,7 +28,7 @@ struct Descriptor {
 }  // namespace
 
 std::string read_file(const fs::path& path, uint64_t limit) {
-  // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
+  // O_NONBLOCK: opening a planted FIFO must not hang.
   const Descriptor fd{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   struct stat info{};
   if (fd.value < 0 || fstat(fd.value, &info) != 0) fail("cannot read", path);

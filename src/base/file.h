@@ -13,11 +13,11 @@ namespace fs = std::filesystem;
 /// bytes.
 std::string read_file(const fs::path& path, uint64_t limit = uint64_t{256} << 20);
 
-/// How deep a model's folders may lie in each other. A walk keeps a descriptor open for each level.
+/// The largest depth of nested folders in a model. A walk keeps a descriptor open for each level.
 constexpr int kMaxNesting = 64;
 
-/// Throws bad_model when the entry at `it` lies deeper below the walk's root than kMaxNesting. For every step of a
-/// walk.
+/// Throws bad_model when the entry at `it` is more than kMaxNesting levels below the root of the walk; called at every
+/// step.
 void check_nesting(const fs::recursive_directory_iterator& it);
 
 /// Writes `content` to a temporary file beside `path`, flushes it and renames it into place; throws io.

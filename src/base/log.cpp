@@ -23,7 +23,7 @@ constexpr size_t kTokenLetters = 30;   // of a Hugging Face token behind "hf_"
 struct State {
   std::atomic<Level> level{Level::warn};
   std::atomic<bool> json{false};
-  std::mutex mutex;  // of what follows, and of stderr
+  std::mutex mutex;  // guards the members below, and stderr
   std::vector<std::string> secrets;
   struct Muted {
     std::chrono::steady_clock::time_point until;
@@ -99,7 +99,7 @@ size_t character_length(std::string_view text) {
   return length;
 }
 
-/// What a client sent may stand in a line: it must not end the line, move a cursor or break the JSON.
+/// Appends text that a client may have sent: it must not end the line, move a cursor or break the JSON.
 void append_escaped(std::string& out, std::string_view text, bool json) {
   while (!text.empty()) {
     const size_t length = character_length(text);

@@ -16,7 +16,7 @@
 namespace mlxk {
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
+  // O_NONBLOCK: opening a planted FIFO must not hang.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) throw Error(ErrorKind::io, fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
   struct stat info{};
@@ -52,7 +52,7 @@ void MappedFile::fetch(std::span<const std::byte> part) const {
   if (first >= last || madvise(reinterpret_cast<void*>(first), last - first, MADV_POPULATE_READ) == 0) return;
   if (errno == EFAULT) return guard_->trip();
 #endif
-  // Elsewhere, and on Linux before 5.14, by touching every page; the guard sees what cannot be read.
+  // Elsewhere, and on Linux before 5.14, by touching every page; the guard records those that cannot be read.
   for (uintptr_t at = first; at < last; at += page) static_cast<void>(*reinterpret_cast<const volatile std::byte*>(at));
 }
 

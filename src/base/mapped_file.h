@@ -10,8 +10,8 @@
 namespace mlxk {
 
 /// A regular file mapped read-only: its pages are those of the system's cache, shared with every other process. The
-/// bytes live as long as this object. What cannot be read, because somebody shortened the file meanwhile, reads as
-/// zeros, and check() says so.
+/// bytes live as long as this object. Bytes that cannot be read, because somebody shortened the file meanwhile, read as
+/// zeros, and check() reports them.
 class MappedFile {
  public:
   /// Throws io when it cannot be opened or is not a regular file.
@@ -20,11 +20,11 @@ class MappedFile {
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&&) = delete;
   std::span<const std::byte> bytes() const { return bytes_; }
-  /// Lets go of the memory behind the pages that lie wholly in `part`; a later look reads them from the file again.
+  /// Frees the memory of the pages that lie wholly in `part`; a later access reads them from the file again.
   void release(std::span<const std::byte> part) const;
   /// Reads the pages of `part` that are not in memory yet. Any thread.
   void fetch(std::span<const std::byte> part) const;
-  /// Throws io, naming the file, when some of it could not be read since it was mapped. Any thread.
+  /// Throws io, naming the file, when a page could not be read since the file was mapped. Any thread.
   void check() const;
 
  private:

@@ -8,7 +8,7 @@ namespace mlxk {
 
 namespace {
 
-/// Levenshtein's distance.
+/// The Levenshtein distance.
 size_t edits(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});

@@ -11,7 +11,7 @@
 
 namespace mlxk {
 
-/// What the signal handler knows of a mapping. Never freed but used again: the handler may run at any time.
+/// The signal handler's record of a mapping. Reused and never freed: the handler may run at any time.
 struct PageGuard::Range {
   std::atomic<uintptr_t> begin{0}, end{0};  // end 0: not in use
   std::atomic<bool> tripped{false};
@@ -24,7 +24,7 @@ std::atomic<PageGuard::Range*> first_range{nullptr};
 struct sigaction action_before{};
 uintptr_t page_size = 0;
 
-/// Does only what a handler may do: looks at atomics, and puts a page of zeros in the place of the one that is gone.
+/// Async-signal-safe: reads atomics and maps a page of zeros over the one that cannot be read.
 void on_bus_error(int signal, siginfo_t* info, void* context) {
   const int error = errno;
   const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
@@ -36,7 +36,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
     errno = error;
     return;
   }
-  // Not a mapping of ours: what would have happened without us.
+  // Not a mapping of ours: the handler that was installed before takes over.
   if (action_before.sa_flags & SA_SIGINFO) return action_before.sa_sigaction(signal, info, context);
   if (action_before.sa_handler != SIG_DFL && action_before.sa_handler != SIG_IGN)
     return action_before.sa_handler(signal);

@@ -5,15 +5,15 @@
 
 namespace mlxk {
 
-/// While it lives, a page of a file's mapping that cannot be read, because the file was shortened or its disk fails,
-/// reads as zeros and is remembered; without it the process would die of SIGBUS. Any thread.
+/// Guards the mapping of a file while it exists: a page that cannot be read, because the file was shortened or its disk
+/// fails, reads as zeros and is recorded. Without a guard the process would die of SIGBUS. Any thread.
 class PageGuard {
  public:
   explicit PageGuard(std::span<const std::byte> mapping);
   ~PageGuard();
   PageGuard(const PageGuard&) = delete;
   PageGuard& operator=(const PageGuard&) = delete;
-  /// Whether such a page was met.
+  /// Whether a page could not be read.
   bool tripped() const;
   void trip();
 

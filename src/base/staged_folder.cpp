@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 constexpr size_t kSuffix = 6;  // of mkdtemp
 
-/// What the hidden names for `target` begin with; cut, since a name has at most 255 bytes.
+/// The prefix of the hidden names for `target`; cut, since a name has at most 255 bytes.
 std::string prefix_for(const fs::path& target) {
   return fmt::format(".{}.mlxk-", target.filename().string().substr(0, 200));
 }
@@ -32,7 +32,7 @@ Error failure(const char* what, const fs::path& path, int code) {
           fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(code))};
 }
 
-/// The folder opened with its lock held; -1 when another process has it, or it is gone.
+/// Opens the folder and locks it; -1 when another process holds the lock, or the folder is gone.
 int lock_folder(const fs::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return -1;
@@ -48,7 +48,7 @@ int lock_folder(const fs::path& path) {
 void flush_folder(const fs::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
-  fsync(fd);  // not every file system knows this of a folder
+  fsync(fd);  // not every file system supports this for a folder
   close(fd);
 }
 
@@ -67,7 +67,7 @@ StagedFolder::StagedFolder(const fs::path& target, Existing existing) : existing
   if (!target_.has_filename()) target_ = target_.parent_path();
   std::error_code ignored;
   if (fs::is_directory(target_.parent_path(), ignored))
-    sweep();  // also what a run left that was killed at its very end
+    sweep();  // also the leftovers of a run that was killed at its very end
   if (fs::exists(fs::symlink_status(target_))) {
     if (existing == Existing::refused) {
       throw Error(ErrorKind::invalid, fmt::format("{} exists already", target_.string()));
@@ -91,7 +91,7 @@ void StagedFolder::make_outer() {
     lock_ = lock_folder(name);
     outer_ = name;
     if (lock_ >= 0) return;
-    // Another run took it for a dead one's before it was locked.
+    // Another run removed the folder before it was locked.
   }
   throw Error(ErrorKind::io, fmt::format("cannot lock a new folder in {}", target_.parent_path().string()));
 }

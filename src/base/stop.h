@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// While one lives, work on this thread that may take long asks `check` now and then; what that throws ends the work.
+/// While a scope exists, long work on this thread calls `check` now and then; an exception from `check` ends the work.
 /// An inner scope replaces an outer one.
 class StopScope {
  public:
@@ -19,7 +19,7 @@ class StopScope {
   const StopScope* outer_;
 };
 
-/// Asks the innermost StopScope of this thread; nothing without one.
+/// Calls the `check` of this thread's innermost StopScope; does nothing without one.
 void check_stop();
 
 }  // namespace mlxk

@@ -215,6 +215,7 @@ class GgufParser {
 
   void check_overlaps() {
     std::vector<const GgufTensor*> order;
+    order.reserve(file_.tensors_.size());
     for (const auto& tensor : file_.tensors_) order.push_back(&tensor);
     std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->data.data() < b->data.data(); });
     for (size_t i = 1; i < order.size(); ++i) {

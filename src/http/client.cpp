@@ -43,18 +43,18 @@ const char* environment(std::initializer_list<const char*> names) {
   return nullptr;
 }
 
-/// One hop on its way: what the callbacks of libcurl see.
+/// The hop in progress, as the callbacks of libcurl see it.
 struct Hop {
   const HttpCall& request;
   HttpReply& response;
-  bool followed;           // a redirect will be followed: its body is of no interest
+  bool followed;           // a redirect will be followed: its body is skipped
   bool head_seen = false;  // on_head has been called
   bool enough = false;     // a callback of the caller ended the transfer
   bool too_large = false;
   bool stalled = false;
   size_t header_bytes = 0;
   uint64_t sent = 0;      // of an upload
-  curl_off_t moved = -1;  // bytes in both directions, when last looked at
+  curl_off_t moved = -1;  // bytes in both directions, at the last check
   Clock::time_point moved_at = Clock::now();
   std::exception_ptr error{};
   Reach allowed = Reach::further;  // the hub's own
@@ -107,7 +107,8 @@ size_t on_header(char* data, size_t size, size_t count, void* user) {
   auto& hop = *static_cast<Hop*>(user);
   const std::string_view line(data, size * count);
   const bool go_on = hop.guarded([&] {
-    if ((hop.header_bytes += line.size()) > kMaxHeaderBytes) {
+    hop.header_bytes += line.size();
+    if (hop.header_bytes > kMaxHeaderBytes) {
       hop.too_large = true;
       return false;
     }
@@ -155,12 +156,21 @@ int on_progress(void* user, curl_off_t, curl_off_t down, curl_off_t, curl_off_t 
   return go_on ? 0 : 1;
 }
 
-/// Opens no socket to where a redirect must not lead. The address is the one that the name was resolved to.
+/// Opens no socket to an address that a redirect must not reach. The address is the resolved one.
 curl_socket_t on_socket(void* user, curlsocktype, curl_sockaddr* address) {
   auto& hop = *static_cast<Hop*>(user);
   const Reach reach = reach_of(*reinterpret_cast<const sockaddr*>(&address->addr));
   if (reach != Reach::further && reach != hop.allowed) {
     hop.forbidden = true;
+    return CURL_SOCKET_BAD;
+  }
+  return socket(address->family, address->socktype, address->protocol);
+}
+
+/// Opens no socket but to the public internet.
+curl_socket_t on_public_socket(void* user, curlsocktype, curl_sockaddr* address) {
+  if (!is_public(*reinterpret_cast<const sockaddr*>(&address->addr))) {
+    static_cast<Hop*>(user)->forbidden = true;
     return CURL_SOCKET_BAD;
   }
   return socket(address->family, address->socktype, address->protocol);
@@ -173,7 +183,7 @@ bool has_proxy() {
   return environment({"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}) != nullptr;
 }
 
-/// Whether trying again may help.
+/// Whether a retry may help.
 bool is_transient(CURLcode code) {
   switch (code) {
     case CURLE_UNSUPPORTED_PROTOCOL:
@@ -221,7 +231,7 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
     set(handle, CURLOPT_BUFFERSIZE, 512L << 10);
     set(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    // libcurl itself reads the lower-case name alone, and the user means the same with both.
+    // libcurl itself reads the lower-case name only; users expect both to work.
     if (const char* proxy = environment({"HTTP_PROXY"});
         proxy && request.url.starts_with("http:") && !environment({"http_proxy"})) {
       set(handle, CURLOPT_PROXY, proxy);
@@ -250,7 +260,7 @@ struct HttpClient::Impl {
   /// One request to `url`, into `response`; redirects are the caller's.
   void send_hop(const HttpCall& request, const std::string& url, bool is_home, HttpReply& response) {
     const bool safe = request.method == "GET" || request.method == "HEAD";
-    Hop hop{request, response, safe};
+    Hop hop{request, response, safe && !request.public_only};
     curl.easy_reset(handle);
     const auto set = curl.easy_setopt;
     set_connection(request);
@@ -271,6 +281,13 @@ struct HttpClient::Impl {
       set(handle, CURLOPT_OPENSOCKETDATA, &hop);
     }
 
+    if (request.public_only) {
+      set(handle, CURLOPT_PROXY, "");
+      set(handle, CURLOPT_OPENSOCKETFUNCTION, on_public_socket);
+      set(handle, CURLOPT_OPENSOCKETDATA, &hop);
+    }
+    if (request.max_seconds > 0) set(handle, CURLOPT_TIMEOUT, static_cast<long>(request.max_seconds));
+
     curl_slist* list = nullptr;
     const auto add = [&](const std::string& line) { list = curl.slist_append(list, line.c_str()); };
     add("User-Agent: mlxk/" MLXK_VERSION);
@@ -290,11 +307,13 @@ struct HttpClient::Impl {
     const std::string place = url_origin(url);
     if (response.cancelled) {
       response.failure = "interrupted";
+    } else if (hop.forbidden && request.public_only) {
+      response.failure = fmt::format("{} is no public address", place);
     } else if (hop.forbidden) {
       response.failure = fmt::format("a redirect leads to {}, which is on this machine or link", place);
     } else if (hop.stalled) {
       response.failure = fmt::format("{}: nothing came for {} s", place, request.stall_seconds);
-      response.transient = true;
+      response.transient = response.stalled = true;
     } else if (hop.too_large) {
       response.failure = fmt::format("the reply of {} is too large", place);
     } else {
@@ -303,14 +322,14 @@ struct HttpClient::Impl {
     }
   }
 
-  /// Of the address that the last request went to.
+  /// The reach of the address that the last request went to.
   Reach reach_of_peer() const {
     char* address = nullptr;
     const bool known = curl.easy_getinfo(handle, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address && *address;
     return known ? reach_of_host(address) : Reach::further;
   }
 
-  Reach home_ = Reach::further;  // of the origin that is asked, as against those that it redirects to
+  Reach home_ = Reach::further;  // of the requested origin, not of redirect targets
 
   HttpReply send(const HttpCall& request) {
     HttpReply response;
@@ -324,7 +343,7 @@ struct HttpClient::Impl {
       response.other_origin = origin != home;
       if (hop == 0) response.first_headers = response.headers;
       const bool safe = request.method == "GET" || request.method == "HEAD";
-      if (!response.failure.empty() || !safe || !is_redirect(response.status)) return response;
+      if (!response.failure.empty() || !safe || request.public_only || !is_redirect(response.status)) return response;
       const std::string next = resolve_url(url, header_value(response.headers, "Location"));
       const UrlOrigin target = parse_origin(next);
       if (const Reach reach = reach_of_host(target.host); reach != Reach::further && reach != home_ && target != home) {

@@ -17,7 +17,8 @@ CurlLibrary open_library() {
 #endif
   void* handle = nullptr;
   for (const char* name : kNames) {
-    if ((handle = dlopen(name, RTLD_NOW | RTLD_LOCAL))) break;  // never closed: it may keep threads of its own
+    handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);  // never closed: it may keep threads of its own
+    if (handle) break;
   }
   if (!handle) {
     throw Error(ErrorKind::unsupported, fmt::format("{} is not on this machine", kNames[0]),

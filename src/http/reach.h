@@ -12,8 +12,12 @@ enum class Reach { loopback, link_local, further };
 
 Reach reach_of(const sockaddr& address);
 
-/// The same for a host that is written as an address, in any form that the resolver reads as one, or as "localhost";
-/// `further` for every other name, which is not looked up.
+/// Whether an address is one of the public internet: not of this machine, its link, a private or shared network, nor
+/// for documentation, benchmarks, multicast or the future.
+bool is_public(const sockaddr& address);
+
+/// The reach of a host that is written as an address, in any form that the resolver accepts, or as "localhost";
+/// `further` for every other name: names are not looked up.
 Reach reach_of_host(std::string host);
 
 }  // namespace mlxk

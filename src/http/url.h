@@ -4,16 +4,16 @@
 
 namespace mlxk {
 
-/// The parts of an http or https address that decide who is talked to.
+/// The parts of an http or https URL that identify the server.
 struct UrlOrigin {
-  std::string scheme, host, port;  // lower case; the port also where it is the scheme's own
+  std::string scheme, host, port;  // lower case; the port is always set
   bool operator==(const UrlOrigin&) const = default;
 };
 
-/// The origin of `url`; its scheme is empty when that is no http or https address.
+/// Returns the origin of `url`; its scheme is empty if `url` is not http or https.
 UrlOrigin parse_origin(const std::string& url);
 
-/// `location`, which may be relative, as seen from `base`; empty when it cannot be read.
+/// Resolves `location`, which may be relative, against `base`; empty when it cannot be parsed.
 std::string resolve_url(const std::string& base, const std::string& location);
 
 }  // namespace mlxk

@@ -96,7 +96,7 @@ std::vector<std::string> snapshots(const CachedRepo& repo) {
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code entry_error;
     if (is_side_file(it->path().filename().string())) continue;
-    // Following the links of a thousand models would take longer than all else that `list` does.
+    // Following the links of a thousand models would take longer than everything else in `list`.
     if (linked || it->is_symlink(entry_error)) {
       if (!stays_inside(it->path(), repo)) continue;
     }

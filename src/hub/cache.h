@@ -20,20 +20,21 @@ bool is_within(const std::filesystem::path& path, const std::filesystem::path& f
 /// "org/name" → "models--org--name": mechanical, every "/" becomes "--".
 std::string repo_folder(std::string_view name);
 
-/// "models--org--name" → "org/name"; empty when `folder` is no model's. Malformed folders give odd names, never errors.
+/// "models--org--name" → "org/name"; empty if `folder` is not a model's. Malformed folders give odd names, never
+/// errors.
 std::string repo_name(std::string_view folder);
 
 /// Every model repository in `cache`, sorted by name; empty when there is no cache.
 std::vector<CachedRepo> cached_repos(const std::filesystem::path& cache);
 
-/// Names of the usable snapshot folders of `repo`, newest first. A link that leaves the repository and the cache is not
-/// one.
+/// Names of the usable snapshot folders of `repo`, newest first. A link that leaves the repository and the cache is
+/// skipped.
 std::vector<std::string> snapshots(const CachedRepo& repo);
 
-/// The snapshot meant when none is named: the one of refs/main, else the newest.
+/// The default snapshot: the one of refs/main, else the newest.
 std::optional<std::string> default_snapshot(const CachedRepo& repo);
 
-/// The snapshot that refs/<name> points at; empty when there is no such ref or it is not a plain name.
+/// The snapshot that refs/<name> points at; empty if there is no such ref or it is not a plain name.
 std::string read_ref(const CachedRepo& repo, std::string_view name);
 
 /// The snapshots that `revision` can mean: that of a branch or tag (refs/<revision>), the one of that name, or those

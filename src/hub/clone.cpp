@@ -13,20 +13,21 @@
 
 #include <cstring>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/side_file.h"
 #include "hub/cache.h"
 #include "hub/content_hash.h"
-#include "hub/digest.h"
 #include "hub/environment.h"
 #include "hub/workspace.h"
+#include "json/json.h"
 
 namespace mlxk {
 
 namespace {
 
-constexpr const char* kCacheMark = ".mlxk2_temp_cache_sentinel";  // nothing without it is removed
+constexpr const char* kCacheMark = ".mlxk2_temp_cache_sentinel";  // folders without it are never removed
 
 [[noreturn]] void fail(const fs::path& path, const std::error_code& error) {
   throw Error(ErrorKind::io, fmt::format("cannot write {}: {}", path.string(), error.message()));
@@ -38,7 +39,7 @@ void make_folders(const fs::path& path) {
   if (error) fail(path, error);
 }
 
-/// A copy that shares its blocks with `from` until one of them changes; false where the file system cannot.
+/// Makes a copy-on-write clone; false if the file system does not support it.
 bool clone_file(const fs::path& from, const fs::path& to) {
 #if defined(__APPLE__)
   return clonefile(from.c_str(), to.c_str(), 0) == 0;
@@ -87,11 +88,11 @@ fs::path clone_target(const std::string& word, const std::string& repo_name) {
 void check_clone_target(const fs::path& target, const fs::path& cache) {
   std::error_code error;
   if (is_within(fs::weakly_canonical(target, error), fs::weakly_canonical(cache, error))) {
-    throw Error(ErrorKind::invalid, fmt::format("Target directory '{}' lies in the cache", target.string()));
+    throw Error(ErrorKind::invalid, fmt::format("Target directory '{}' is in the cache", target.string()));
   }
   const fs::file_status status = fs::symlink_status(target, error);
   if (fs::exists(status) && !fs::is_directory(status)) {
-    throw Error(ErrorKind::invalid, fmt::format("Target '{}' exists and is no directory", target.string()));
+    throw Error(ErrorKind::invalid, fmt::format("Target '{}' exists and is not a directory", target.string()));
   }
   if (fs::exists(status) && !fs::is_empty(target, error)) {
     throw Error(ErrorKind::invalid, fmt::format("Target directory '{}' is not empty", target.string()));
@@ -101,7 +102,7 @@ void check_clone_target(const fs::path& target, const fs::path& cache) {
     throw Error(ErrorKind::invalid, fmt::format("Parent directory '{}' does not exist", parent.string()));
   }
   if (access(parent.c_str(), W_OK | X_OK) != 0) {
-    throw Error(ErrorKind::invalid, fmt::format("Parent directory '{}' cannot be written to", parent.string()));
+    throw Error(ErrorKind::invalid, fmt::format("Parent directory '{}' is not writable", parent.string()));
   }
 }
 
@@ -115,7 +116,7 @@ CloneCache::CloneCache(const std::string& spec, const fs::path& target) {
   std::error_code error;
   if (!fs::exists(path_ / kCacheMark, error))
     throw Error(ErrorKind::io, fmt::format("cannot write {}", path_.string()));
-  throw Error(ErrorKind::unavailable, fmt::format("another process clones to {}", target.string()));
+  throw Error(ErrorKind::unavailable, fmt::format("another process is cloning to {}", target.string()));
 }
 
 CloneCache::~CloneCache() {
@@ -141,7 +142,7 @@ void copy_snapshot(const fs::path& snapshot, const fs::path& staging, bool hard_
     }
     const fs::path real = fs::canonical(it->path(), error);
     if (error || !fs::is_regular_file(real) || !is_within(real, repo)) {
-      throw Error(ErrorKind::bad_model, fmt::format("{} leads to no file of its repository", it->path().string()));
+      throw Error(ErrorKind::bad_model, fmt::format("{} is a link to no file of its repository", it->path().string()));
     }
     copy_one(real, to, hard_links);
   }
@@ -157,7 +158,7 @@ void mark_cloned(const fs::path& folder, const std::string& repo, const std::str
   try {
     recalculate_content_hash(folder);
   } catch (const Error& e) {
-    if (e.kind() != ErrorKind::bad_model) throw;  // a broken weight file has no hash; health says what is wrong with it
+    if (e.kind() != ErrorKind::bad_model) throw;  // a broken weight file has no hash; health reports it
   }
 }
 

@@ -10,10 +10,11 @@
 #include <fstream>
 #include <map>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "hub/digest.h"
 #include "hub/workspace.h"
+#include "json/json.h"
 
 namespace mlxk {
 
@@ -22,7 +23,7 @@ namespace {
 constexpr uint64_t kMaxHashedBytes = uint64_t{1} << 30;  // larger files count by name and size
 constexpr uint64_t kMaxHeaderBytes = uint64_t{100} << 20;
 
-/// SHA-256 in the form that workspaces keep it.
+/// SHA-256 in the form of workspaces.
 class Sha256 {
  public:
   Sha256& add(std::string_view bytes) {
@@ -36,7 +37,7 @@ class Sha256 {
   Digest digest_{Digest::Kind::sha256};
 };
 
-/// Feeds `bytes` bytes of `in`; false when there are fewer.
+/// Adds `bytes` bytes of `in`; false if there are fewer.
 bool add_bytes(Sha256& hash, std::istream& in, uint64_t bytes) {
   std::vector<char> buffer(size_t{1} << 16);
   while (bytes > 0) {
@@ -72,7 +73,7 @@ Sha hash_file(const fs::path& path, uint64_t size) {
   return add_bytes(hash, in, size) ? Sha(hash.text()) : std::nullopt;
 }
 
-/// By what it points at, which must lie in the workspace; links are never followed.
+/// Hashes the target of a link, which must be in the workspace; links are never followed.
 Sha hash_link(const fs::path& path, const fs::path& root) {
   std::error_code error;
   const fs::path real = fs::weakly_canonical(path, error);
@@ -93,7 +94,7 @@ struct FoundEntry {
   bool is_link = false;
 };
 
-/// Every file and link of the workspace but the excluded, sorted by path; none when a folder cannot be read or is
+/// Every file and link of the workspace except the excluded ones, sorted by path; none if a folder is unreadable or
 /// nested too deep.
 std::optional<std::vector<FoundEntry>> walk(const fs::path& root, const std::vector<std::string>& exclusions) {
   std::vector<FoundEntry> found;
@@ -172,7 +173,7 @@ void heal_times(const fs::path& workspace, Json sentinel, const std::map<std::st
   try {
     write_sentinel(workspace, sentinel);
   } catch (const Error&) {
-    // A read-only workspace is rehashed each time; that is all.
+    // A read-only workspace is hashed again each time.
   }
 }
 

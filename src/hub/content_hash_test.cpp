@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "hub/testing/fake_cache.h"
 #include "hub/workspace.h"
+#include "json/json.h"
 
 namespace mlxk {
 namespace {

@@ -27,7 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 fs::path partial_path(const fs::path& blobs, const HubFile& file) { return blobs / (file.etag() + ".mlxk.incomplete"); }
 
-/// What older versions of huggingface_hub append to: its content is a prefix of the file.
+/// The partial file of older versions of huggingface_hub: its content is a prefix of the file.
 fs::path foreign_path(const fs::path& blobs, const HubFile& file) { return blobs / (file.etag() + ".incomplete"); }
 
 bool has_blob(const fs::path& blobs, const HubFile& file) {
@@ -36,8 +36,8 @@ bool has_blob(const fs::path& blobs, const HubFile& file) {
          !error;
 }
 
-/// One content on its way. Its fields but the atomics are guarded by the download's mutex, or belong to the one worker
-/// that opens or verifies it.
+/// The download of one content. Its fields, except the atomics, are guarded by the download's mutex or belong to the
+/// one worker that opens or verifies it.
 struct Job {
   const HubFile* file;
   /// opening: one worker locks, opens and begins it; ranged: any worker may take a piece; single: one gets it all.
@@ -48,7 +48,7 @@ struct Job {
   std::unique_ptr<PartialFile> partial;
   std::vector<bool> taken;  // pieces that a worker has or had
   size_t pieces_left = 0;
-  bool resumed = false;  // some of it is of an earlier process
+  bool resumed = false;  // an earlier process downloaded a part
   int bad_hashes = 0;
 };
 
@@ -101,7 +101,7 @@ class Download {
     if (cancelled()) throw Error(ErrorKind::cancelled, "interrupted");
   }
 
-  /// Looks ten times a second until all workers are done.
+  /// Reports ten times a second until all workers are done.
   void watch() {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -149,7 +149,7 @@ class Download {
     changed_.notify_all();
   }
 
-  /// What a worker does next: pieces of files begun go before new files. None: all is done, or over.
+  /// The next task of a worker: pieces of open files come before new files. None: finished or cancelled.
   std::optional<Task> take() {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -173,7 +173,8 @@ class Download {
   void open(HttpClient& http, Job& job) {
     const fs::path lock_path = locks_ / (job.file->etag() + ".lock");
     FileLock file_lock = wait_for_lock(lock_path, [&] {
-      if (!job.waiting.exchange(true)) note(fmt::format("{}: another process is at it; waiting", job.file->path));
+      if (!job.waiting.exchange(true))
+        note(fmt::format("{}: waiting for another process that downloads this file", job.file->path));
       return cancelled();
     });
     job.waiting = false;
@@ -191,7 +192,7 @@ class Download {
     begin(http, job);
   }
 
-  /// Starts with what is missing; what the first reply is decides whether others may help.
+  /// Starts with the missing bytes; the first reply decides whether other workers may help.
   void begin(HttpClient& http, Job& job) {
     {
       const std::lock_guard lock(mutex_);
@@ -223,7 +224,7 @@ class Download {
     changed_.notify_all();
   }
 
-  /// Gets `piece`, however often the connection breaks; the last one of a file verifies it.
+  /// Downloads `piece`, through broken connections; the worker of the last piece verifies the file.
   void receive(HttpClient& http, Job& job, size_t piece) {
     PartialFile& partial = *job.partial;
     Backoff backoff(hub_.settings().tries);
@@ -254,7 +255,8 @@ class Download {
         throw Error(ErrorKind::network, fmt::format("{}: {}", job.file->path, problem),
                     "what was downloaded is kept; run it again to continue");
       }
-      note(fmt::format("{}: {}; again in {:.1f} s", job.file->path, problem, static_cast<double>(wait.count()) / 1000));
+      note(fmt::format("{}: {}; retrying in {:.1f} s", job.file->path, problem,
+                       static_cast<double>(wait.count()) / 1000));
       if (retry_after(response).count() > 0) put_off(wait);
       wait_for(wait, [this] { return cancelled(); });
     }
@@ -274,17 +276,17 @@ class Download {
       job.partial->finish(blobs_ / file.etag());
       return finish(job, false);
     }
-    // What an earlier process left may be the fault of a machine that lost power; the hub gets a second chance too.
+    // Bytes of an earlier process may be damaged by a power loss; the hub gets a second chance too.
     const bool hopeless = !job.resumed && ++job.bad_hashes == 2;
     job.resumed = false;
     job.partial->reset();
     if (hopeless) {
       std::error_code ignored;
       fs::remove(partial_path(blobs_, file), ignored);
-      throw Error(ErrorKind::bad_model, fmt::format("{}: what comes is not what the hub lists: its {} differs",
+      throw Error(ErrorKind::bad_model, fmt::format("{}: the content is not the one that the hub lists: its {} differs",
                                                     file.path, file.sha256.empty() ? "git hash" : "SHA-256"));
     }
-    note(fmt::format("{}: its hash is not the one that the hub lists; once more from the start", file.path));
+    note(fmt::format("{}: its hash is not the one that the hub lists; downloading it again", file.path));
     begin(http, job);
   }
 
@@ -314,14 +316,14 @@ class Download {
     notes_.push_back(std::move(text));
   }
 
-  /// The hub asked for a pause: all workers take it.
+  /// Makes all workers pause, as the hub asked.
   void put_off(std::chrono::milliseconds wait) {
     const std::lock_guard lock(mutex_);
     const auto before = std::max(not_before_, Clock::now());
     not_before_ = std::max(not_before_, Clock::now() + wait);
     paused_ += not_before_ - before;
     if (paused_ > kLongestAskedWait) {
-      throw Error(ErrorKind::network, "the hub asks to wait again and again",
+      throw Error(ErrorKind::network, "the hub repeatedly asks to wait",
                   "what was downloaded is kept: pull again later");
     }
   }

@@ -13,13 +13,13 @@ std::filesystem::path home_folder();
 /// expanduser and expandvars: an unknown user or variable stays as it stands.
 std::string expand_path(std::string text);
 
-/// The path in environment variable `name`, expanded; none when unset or empty.
+/// The path in environment variable `name`, expanded; none if unset or empty.
 std::optional<std::filesystem::path> environment_path(const char* name);
 
 /// Whether environment variable `name` is 1, ON, YES or TRUE, in any case, as huggingface_hub reads it.
 bool environment_flag(const char* name);
 
-/// Where the Hugging Face tools keep their files: HF_HOME, else XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface.
+/// The folder of the Hugging Face tools: HF_HOME, else XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface.
 std::filesystem::path hf_home();
 
 }  // namespace mlxk

@@ -13,7 +13,7 @@ namespace mlxk {
 
 namespace {
 
-/// The number at the start of `text`, which is moved past it; false when there is none.
+/// Reads the number at the start of `text` and removes it; false if there is none.
 bool read_number(std::string_view& text, uint64_t& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{}) return false;
@@ -38,7 +38,7 @@ bool is_range(std::string_view text, uint64_t first, uint64_t size) {
   return text == "*" || (read_number(text, total) && total == size);
 }
 
-/// W/"abc" and "abc" → abc; empty unless it is a hash as the hub's are.
+/// W/"abc" and "abc" → abc; empty unless it is a hash like the hub's.
 std::string plain_etag(std::string_view etag) {
   skip(etag, "W/");
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') etag = etag.substr(1, etag.size() - 2);
@@ -58,22 +58,22 @@ bool FileStream::refuse(std::string problem) {
 
 bool FileStream::see_head(const HttpReply& response) {
   if (response.status != 200 && response.status != 206) return true;
-  // The hub's own word is on its redirect; what another host calls its copy says nothing.
+  // The hub's own ETag is on its redirect; that of another host is irrelevant.
   std::string etag = plain_etag(header_value(response.first_headers, "X-Linked-Etag"));
   if (etag.empty() && !response.redirected) etag = plain_etag(header_value(response.headers, "ETag"));
-  // One of another form is not the hub's: a mirror may have its own. The hash decides in the end.
+  // An ETag of another form is not the hub's: a mirror may have its own. The hash decides in the end.
   if (etag.size() == file_.etag().size() && etag != file_.etag())
     return refuse("the hub now has another content than it listed");
   const std::string encoding = header_value(response.headers, "Content-Encoding");
-  if (!encoding.empty() && encoding != "identity") return refuse(fmt::format("it comes encoded as {}", encoding));
+  if (!encoding.empty() && encoding != "identity") return refuse(fmt::format("the content is encoded as {}", encoding));
   if (response.status == 206) {
     const std::string range = header_value(response.headers, "Content-Range");
     if (!is_range(range, at_, file_.size))
-      return refuse(fmt::format("the range '{}' came instead of the one asked for", range));
+      return refuse(fmt::format("the server sent the range '{}' instead of the requested one", range));
   } else {
     const std::string length = header_value(response.headers, "Content-Length");
     if (!length.empty() && length != std::to_string(file_.size)) {
-      return refuse(fmt::format("{} bytes come where the hub listed {}", length, file_.size));
+      return refuse(fmt::format("the server sends {} bytes, the hub listed {}", length, file_.size));
     }
     whole_ = true;
     at_ = 0;
@@ -84,7 +84,8 @@ bool FileStream::see_head(const HttpReply& response) {
 
 bool FileStream::take(std::string_view data) {
   while (!data.empty()) {
-    if (at_ >= file_.size) return refuse(fmt::format("more comes than the {} bytes that the hub listed", file_.size));
+    if (at_ >= file_.size)
+      return refuse(fmt::format("the server sends more than the {} bytes that the hub listed", file_.size));
     const size_t piece = partial_.piece_of(at_);
     const bool ours = piece == piece_ || (whole_ && alone_);
     if (!ours && piece > piece_) return false;  // the piece is complete
@@ -119,10 +120,10 @@ HttpReply FileStream::receive(HttpClient& http, std::function<bool()> cancelled)
     throw Error(ErrorKind::network,
                 without_token(fmt::format("{}: {}", file_.path, response.failure), hub_.settings()));
   }
-  // Another host's refusal may be that of a link that has run out: the hub gives a new one.
+  // Another host may refuse because the link has expired: the hub issues a new one.
   if (response.ok() || response.other_origin || response.status == 416) return response;
   if (response.status == 404) {
-    throw Error(ErrorKind::network, fmt::format("{}: the hub lists it but does not have it", file_.path));
+    throw Error(ErrorKind::network, fmt::format("{}: the hub lists this file but does not have it", file_.path));
   }
   hub_.refuse(response, repo_.name, repo_.commit);
 }
@@ -137,7 +138,7 @@ std::string FileStream::problem(const HttpReply& response) const {
   if (!problem_.empty()) return problem_;
   if (!response.failure.empty()) return response.failure;
   if (!response.ok()) return fmt::format("{} answers {}{}", response.host, response.status, asked_wait(response));
-  return fmt::format("{} ended too early", response.host);
+  return fmt::format("{} closed the connection too early", response.host);
 }
 
 }  // namespace mlxk

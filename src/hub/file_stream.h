@@ -10,26 +10,26 @@
 
 namespace mlxk {
 
-/// One request for a piece of a file, its reply checked against the hub's listing and written into the partial file. A
-/// hub that ignores ranges sends the file from its start: bytes at hand are then passed over.
+/// One request for a piece of a file; the reply is checked against the hub's listing and written into the partial file.
+/// If the hub ignores ranges and sends the file from its start, known bytes are skipped.
 class FileStream {
  public:
-  /// `alone`: nobody else writes to this file, so that a reply with all of it may fill all pieces.
+  /// `alone`: no other stream writes to this file, so a reply with the whole file may fill all pieces.
   FileStream(const HubClient& hub, const HubRepo& repo, const HubFile& file, PartialFile& partial, size_t piece,
              bool alone);
 
-  std::function<void(bool)> on_ranges;     // a good reply came: whether it is the range asked for
-  std::function<void(uint64_t)> on_bytes;  // so many new bytes were written
+  std::function<void(bool)> on_ranges;     // called for a good reply: whether it is the requested range
+  std::function<void(uint64_t)> on_bytes;  // called with the number of new bytes written
 
-  /// Sends the request and takes what comes. Throws denied (the hub refuses the file), network (no use in trying
-  /// again), io.
+  /// Sends the request and writes the reply. Throws io, denied (the hub refuses the file), network (retries are
+  /// pointless).
   HttpReply receive(HttpClient& http, std::function<bool()> cancelled);
 
-  /// All that this stream is for is at hand.
+  /// Whether all bytes of the piece are there.
   bool complete() const;
-  /// New bytes that it brought.
+  /// The number of new bytes.
   uint64_t received() const { return received_; }
-  /// Why it is not complete, for people.
+  /// Why the piece is incomplete, for messages.
   std::string problem(const HttpReply& response) const;
 
  private:
@@ -44,7 +44,7 @@ class FileStream {
   size_t piece_;
   bool alone_;
   bool whole_ = false;  // the reply is the file from its start
-  uint64_t at_ = 0;     // where in the file the next byte belongs
+  uint64_t at_ = 0;     // the file offset of the next byte
   uint64_t received_ = 0;
   std::string problem_;
 };

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "hub/repo_id.h"
 #include "hub/retry.h"
+#include "json/json.h"
 #include "json/member.h"
 
 namespace mlxk {
@@ -28,7 +29,7 @@ std::string next_page(const HttpReply& response) {
   return {};
 }
 
-/// What a server said about its refusal, cut and without line ends.
+/// The text of a server's refusal, shortened and without line ends.
 std::string server_text(const HttpReply& response) {
   std::string text = header_value(response.headers, "X-Error-Message");
   for (char& c : text) {
@@ -48,7 +49,7 @@ bool hub_flag(const Json& entry, std::string_view key) {
 HubClient::HubClient(HubSettings settings, std::function<bool()> cancelled)
     : settings_(std::move(settings)), cancelled_(std::move(cancelled)), backoff_(settings_.tries) {
   if (settings_.offline) {
-    throw Error(ErrorKind::unavailable, "HF_HUB_OFFLINE is set: no connection to the hub is made",
+    throw Error(ErrorKind::unavailable, "HF_HUB_OFFLINE is set: connections to the hub are off",
                 "unset it to go online");
   }
 }
@@ -100,7 +101,7 @@ void HubClient::refuse(const HttpReply& response, const std::string& name, const
         anonymous ? fmt::format("accept the terms at {} with your account, make a token there and set HF_TOKEN", page)
                   : fmt::format("the account of this token has not been given access; ask for it at {}", page));
   }
-  // Without a token the hub does not tell a private repository from none; a bad token it calls by name.
+  // Without a token the hub answers alike for private and unknown repositories; it names a bad token.
   if (code == "RepoNotFound" || response.status == 404 || (response.status == 401 && code.empty() && said.empty())) {
     throw Error(
         ErrorKind::denied, fmt::format("Access denied or not found for '{}'.", name),
@@ -143,10 +144,11 @@ std::vector<HubFile> HubClient::tree(const HubRepo& repo) {
       check_tree(files);
       return files;
     }
-    if (url_origin(next) != url_origin(settings_.endpoint)) break;  // the token goes along: only to the hub itself
+    if (url_origin(next) != url_origin(settings_.endpoint)) break;  // the request has the token: only for the hub
     request.url = next;
   }
-  throw Error(ErrorKind::bad_model, fmt::format("the hub's list of files of {} leads astray", repo.name));
+  throw Error(ErrorKind::bad_model,
+              fmt::format("the hub's list of files of {} never ends or leaves the hub", repo.name));
 }
 
 void HubClient::check_access(const HubRepo& repo, const HubFile& file) {
@@ -170,7 +172,7 @@ Json HubClient::search(const std::string& query, const std::string& library, int
                 without_token(server_text(response), settings_));
   }
   Json found = parse_json(response.body, "the hub's answer to a search");
-  if (!found.is_array()) throw Error(ErrorKind::network, "the hub's answer to a search is no list");
+  if (!found.is_array()) throw Error(ErrorKind::network, "the hub's answer to a search is not a list");
   return found;
 }
 

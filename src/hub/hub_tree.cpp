@@ -1,4 +1,4 @@
-// The hub's listing of a repository's files, which may come from anybody.
+// The hub's listing of a repository's files, which may be hostile.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "hub/hub_client.h"
 #include "hub/repo_id.h"
+#include "json/json.h"
 #include "json/member.h"
 
 namespace mlxk {
@@ -59,7 +60,7 @@ std::string hash_of(const Json& entry, const char* key, size_t length, const std
 }  // namespace
 
 void read_tree_page(const Json& page, std::vector<HubFile>& files) {
-  if (!page.is_array()) throw Error(ErrorKind::bad_model, "the hub's listing of files is no list");
+  if (!page.is_array()) throw Error(ErrorKind::bad_model, "the hub's listing of files is not a list");
   for (const Json& entry : page) {
     if (!entry.is_object() || string_at(entry, "type") != "file") continue;  // folders show in their files' paths
     HubFile file;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint64_t kMaxBytes = uint64_t{4} << 20;
 
-/// What transformers and mlxk call a member that may hold a path.
+/// Whether `key` is a member that transformers or mlxk may set to a path.
 bool may_hold_path(std::string_view key) {
   constexpr std::array<std::string_view, 5> kEndings = {"name_or_path", "source_repo", "_file", "_path", "_dir"};
   return std::any_of(kEndings.begin(), kEndings.end(), [&](auto ending) { return key.ends_with(ending); });
@@ -24,7 +24,7 @@ bool is_local_path(std::string_view text) {
   return drive || text.starts_with("/") || text.starts_with("~/") || text.starts_with("./") || text.starts_with("../");
 }
 
-/// Removes them from `value` and all it holds; says whether there were any.
+/// Removes such members from `value` at any depth; returns whether there were any.
 bool remove_paths(Json& value) {
   bool removed = false;
   if (value.is_array()) {
@@ -52,7 +52,7 @@ std::optional<std::string> without_local_paths(const fs::path& path) {
     if (!document.is_object() || !remove_paths(document)) return std::nullopt;
     return dump_json(document);
   } catch (const Error&) {
-    return std::nullopt;  // no JSON: pushed as it is
+    return std::nullopt;  // not JSON: pushed unchanged
   }
 }
 

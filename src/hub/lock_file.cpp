@@ -23,7 +23,7 @@ constexpr int kVersion = 1;
 LockedModel read_model(const Json& entry, const fs::path& path, size_t number) {
   LockedModel model{string_at(entry, "name"), string_at(entry, "revision"), {}};
   check_repo_name(model.name);
-  if (!is_commit_hash(model.revision)) refuse(path, fmt::format("models[{}] names no commit", number));
+  if (!is_commit_hash(model.revision)) refuse(path, fmt::format("models[{}] has no commit", number));
   const auto files = entry.find("files");
   if (files == entry.end() || !files->is_array()) refuse(path, fmt::format("models[{}] has no files", number));
   for (const Json& item : *files) {

@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// A model as a lock file (mlxk.lock) fixes it: every file has size and SHA-256.
+/// A model in a lock file (mlxk.lock), with size and SHA-256 of every file.
 struct LockedModel {
   std::string name;      // "org/name"
   std::string revision;  // 40 hex
@@ -16,7 +16,7 @@ struct LockedModel {
 };
 
 /// Reads a lock file, {"lock_version":1,"models":[{"name","revision","files":[{"path","size","sha256"}]}]}; throws io,
-/// and invalid naming the entry that is none.
+/// and invalid naming the faulty entry.
 std::vector<LockedModel> read_lock_file(const std::filesystem::path& path);
 
 /// Adds `model` to the lock file, or replaces the entry of its name; throws as read_lock_file.

@@ -20,7 +20,7 @@ namespace mlxk {
 
 FileLock FileLock::try_lock(const fs::path& path, bool create) {
   FileLock lock;
-  // Whoever removes a lock file holds it: what was opened may be gone by the time that it is locked.
+  // A process removes a lock file while it holds it: the opened file may be gone once it is locked.
   for (int tries = 0; tries < 10; ++tries) {
     const int descriptor = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0664);
     if (descriptor < 0) return lock;

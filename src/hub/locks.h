@@ -10,8 +10,8 @@ namespace mlxk {
 class FileLock {
  public:
   FileLock() = default;
-  /// Takes the lock of `path`, a file that exists or (with `create`) is made; not held when another has it or the file
-  /// cannot be opened.
+  /// Takes the lock of the file `path`, which `create` makes if absent; the result is not held if another process has
+  /// the lock or the file cannot be opened.
   static FileLock try_lock(const std::filesystem::path& path, bool create = false);
   FileLock(FileLock&& other) noexcept : descriptor_(other.descriptor_) { other.descriptor_ = -1; }
   FileLock& operator=(FileLock&& other) noexcept;
@@ -23,16 +23,15 @@ class FileLock {
   int descriptor_ = -1;
 };
 
-/// The lock files that downloads of the repository folder `repo` use (.locks/<its name>/*.lock beside it), sorted. That
-/// one exists means nothing: it is a lock while a process holds its flock.
+/// The lock files that downloads of the repository folder `repo` use (.locks/<its name>/*.lock beside it), sorted. A
+/// file is a lock only while a process holds its flock.
 std::vector<std::filesystem::path> lock_files(const std::filesystem::path& repo);
 
-/// What of `files` another process holds now.
+/// The members of `files` that other processes hold now.
 std::vector<std::filesystem::path> held_locks(const std::vector<std::filesystem::path>& files);
 
-/// Takes the lock of `path`, which is made, waiting for whoever has it; asks `give_up` meanwhile, and is not held when
-/// that says so. Throws io when the file cannot be made. Where the file system knows no flock it is not held either, at
-/// once.
+/// Makes the file `path` and waits for its lock; the result is not held once `give_up`, called meanwhile, is true, or
+/// if the file system does not support flock. Throws io if the file cannot be made.
 FileLock wait_for_lock(const std::filesystem::path& path, const std::function<bool()>& give_up);
 
 }  // namespace mlxk

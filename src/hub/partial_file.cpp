@@ -10,9 +10,9 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "hub/digest.h"
 
 namespace mlxk {
 
@@ -32,7 +32,7 @@ struct MapHead {
               code == ENOSPC || code == EDQUOT ? "make room, then pull again: what is here is kept" : "");
 }
 
-/// All of `bytes` at `offset`, however often it takes.
+/// Transfers all of `bytes` at `offset`, in as many calls as needed.
 template <class Call, class Byte>
 bool transfer(Call call, int descriptor, Byte* data, size_t bytes, uint64_t offset) {
   while (bytes > 0) {
@@ -57,12 +57,12 @@ uint64_t piece_length(uint64_t size, uint64_t piece_bytes, uint64_t piece) {
   return std::min(piece_bytes, size - piece * piece_bytes);
 }
 
-/// The map of a partial file: piece length and what is done of each; false when there is none that fits `size`.
+/// Reads the map of a partial file: piece length and bytes done of each piece; false if there is none for `size`.
 bool load_map(int descriptor, uint64_t size, uint64_t& piece_bytes, std::vector<uint64_t>& done) {
   struct stat info;
   if (fstat(descriptor, &info) != 0) return false;
   const auto length = static_cast<uint64_t>(info.st_size);
-  if (length == size) {  // complete: the map had been cut off, the rename did not happen any more
+  if (length == size) {  // complete: the map was cut off, but the file was not renamed
     piece_bytes = std::max<uint64_t>(size, 1);
     done = {size};
     return true;

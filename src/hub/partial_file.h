@@ -8,14 +8,13 @@
 
 namespace mlxk {
 
-/// A file on its way: <etag>.mlxk.incomplete. Behind its `size` bytes of content stands the map: for each piece of
-/// fixed length how many bytes from the piece's start are at hand, written behind the bytes themselves: a process may
-/// be killed at any point. Whoever opens one holds the content's lock. The parts of different pieces may be written by
-/// different threads.
+/// A file being downloaded: <etag>.mlxk.incomplete. The map follows the `size` bytes of content: for each piece of
+/// fixed length the number of bytes done from its start, written after the bytes themselves, because a process may be
+/// killed at any point. The opener holds the content's lock. Different threads may write different pieces.
 class PartialFile {
  public:
-  /// Opens `path`, taking up what an earlier process left with its length of pieces, or makes it with pieces of
-  /// `piece_bytes`; throws io.
+  /// Opens `path` with the bytes and the piece length of an earlier process, or makes it with pieces of `piece_bytes`;
+  /// throws io.
   PartialFile(std::filesystem::path path, uint64_t size, uint64_t piece_bytes);
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
@@ -29,17 +28,17 @@ class PartialFile {
   bool complete() const { return at_hand() == size_; }
   size_t piece_of(uint64_t offset) const { return static_cast<size_t>(offset / piece_bytes_); }
 
-  /// Appends to what `piece` has and puts that on the map; `data` must not go past the piece's end. Throws io.
+  /// Appends `data` to `piece` and updates the map; `data` must not go past the piece's end. Throws io.
   void append(size_t piece, std::string_view data);
 
-  /// Takes the first bytes from `prefix`, a download by another program, which is only read; does nothing unless the
-  /// partial file is new and `prefix` a plain file no longer than it. Returns the bytes taken.
+  /// Copies the first bytes from `prefix`, the partial download of another program; does nothing unless this file is
+  /// new and `prefix` a regular file no longer than it. Returns the number of bytes.
   uint64_t adopt(const std::filesystem::path& prefix);
 
   /// Whether the content has this SHA-256 or, without one, this git hash; reads it once. Throws io.
   bool has_hash(const std::string& sha256, const std::string& git_hash) const;
 
-  /// Forgets everything at hand.
+  /// Discards all bytes.
   void reset();
 
   /// Makes the complete file `target`, on the disk and in one step, and closes it; throws io.
@@ -55,7 +54,7 @@ class PartialFile {
   std::vector<uint64_t> done_;
 };
 
-/// The bytes at hand in the partial file `path` of a content of `size` bytes; 0 when there is none. Takes no lock.
+/// The bytes done in the partial file `path` of a content of `size` bytes; 0 if there is none. Takes no lock.
 uint64_t partial_bytes(const std::filesystem::path& path, uint64_t size);
 
 }  // namespace mlxk

@@ -23,12 +23,12 @@ constexpr const char* kCommunity = "mlx-community/";
 
 bool matches_any(const std::string& path, const std::vector<std::string>& globs) {
   return std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
-    const std::string pattern = glob.ends_with('/') ? glob + "*" : glob;  // as huggingface_hub: "*" also goes over "/"
+    const std::string pattern = glob.ends_with('/') ? glob + "*" : glob;  // as huggingface_hub: "*" also matches "/"
     return fnmatch(pattern.c_str(), path.c_str(), 0) == 0;
   });
 }
 
-/// Of the disk that `path` lies or will lie on; 0: unknown.
+/// Free bytes of the disk of `path`, which may not exist yet; 0: unknown.
 uint64_t free_bytes(fs::path path) {
   struct statvfs info;
   while (statvfs(path.c_str(), &info) != 0) {
@@ -52,14 +52,14 @@ HubRepo find_repo(HubClient& hub, const RepoSpec& spec) {
   }
 }
 
-/// Each content once: two names of one content are one blob.
+/// One file for each content: two names of the same content share a blob.
 std::vector<HubFile> distinct(const std::vector<HubFile>& files) {
   std::vector<HubFile> contents;
   std::set<std::string> seen;
   for (const auto& file : files) {
     if (seen.insert(file.etag()).second) contents.push_back(file);
   }
-  // Small files first: configuration and tokenizer are there at once, and the large ones get all connections at the
+  // Small files first: configuration and tokenizer arrive at once, and the large files get all connections at the
   // end.
   std::stable_sort(contents.begin(), contents.end(), [](const auto& a, const auto& b) { return a.size < b.size; });
   return contents;
@@ -71,7 +71,7 @@ void make_cache_folder(const fs::path& path) {
   if (error) throw Error(ErrorKind::io, fmt::format("cannot write {}: {}", path.string(), error.message()));
 }
 
-/// Held for as long as a pull runs, so that rm sees it; its file goes with it.
+/// Held while a pull runs, so that rm sees it; the destructor removes its file.
 class PullMark {
  public:
   explicit PullMark(const fs::path& locks)
@@ -102,7 +102,7 @@ PullPlan plan_pull(HubClient& hub, const PullRequest& request) {
   PullPlan plan;
   plan.repo = find_repo(hub, request.repo);
   plan.cache = request.cache;
-  // A commit, or the start of one, is no name to keep.
+  // A commit, or the start of one, is not stored as a ref.
   const std::string revision = request.repo.revision.empty() ? "main" : request.repo.revision;
   if (!(is_hex(revision) && revision.size() >= 7 && plan.repo.commit.starts_with(revision))) plan.revision = revision;
   plan.all = hub.tree(plan.repo);
@@ -113,7 +113,7 @@ PullPlan plan_pull(HubClient& hub, const PullRequest& request) {
   if (plan.files.empty()) {
     throw Error(ErrorKind::not_found,
                 plan.all.empty() ? fmt::format("'{}' holds no files", plan.repo.name)
-                                 : fmt::format("no file of '{}' is chosen by --include and --exclude", plan.repo.name));
+                                 : fmt::format("--include and --exclude select no file of '{}'", plan.repo.name));
   }
   if (plan.repo.gated) hub.check_access(plan.repo, plan.files.front());
   const fs::path blobs = plan.repo_folder() / "blobs";

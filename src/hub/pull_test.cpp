@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/digest.h"
 #include "base/error.h"
-#include "hub/digest.h"
 #include "hub/hub_client.h"
 #include "hub/hub_settings.h"
 #include "hub/partial_file.h"
@@ -12,6 +12,7 @@
 #include "hub/retry.h"
 #include "hub/snapshot_writer.h"
 #include "hub/testing/fake_cache.h"
+#include "json/json.h"
 
 namespace mlxk {
 namespace {

@@ -9,9 +9,10 @@
 #include <map>
 #include <set>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "hub/digest.h"
+#include "json/json.h"
 #include "json/member.h"
 
 namespace mlxk {
@@ -39,7 +40,7 @@ std::string read_range(const fs::path& path, uint64_t offset, uint64_t size) {
   std::string bytes(size, '\0');
   file.read(bytes.data(), static_cast<std::streamsize>(size));
   if (static_cast<uint64_t>(file.gcount()) != size)
-    throw Error(ErrorKind::io, fmt::format("{} became shorter while it was pushed", path.string()));
+    throw Error(ErrorKind::io, fmt::format("{} became shorter during the push", path.string()));
   return bytes;
 }
 
@@ -158,20 +159,20 @@ class Push {
         if (found == by_hash.end()) continue;
         if (const Json& error = value_at(object, "error"); !error.is_null()) {
           throw Error(ErrorKind::network,
-                      fmt::format("the hub does not take {}: {}", found->second->path, string_at(error, "message")));
+                      fmt::format("the hub refuses {}: {}", found->second->path, string_at(error, "message")));
         }
         send_object(*found->second, value_at(object, "actions"));
         by_hash.erase(found);
       }
       if (!by_hash.empty()) {
-        throw Error(ErrorKind::network, fmt::format("the hub says nothing about {}", by_hash.begin()->second->path));
+        throw Error(ErrorKind::network, fmt::format("the hub's answer lacks {}", by_hash.begin()->second->path));
       }
     }
   }
 
   void send_object(const LocalFile& file, const Json& actions) {
     const Json& upload = value_at(actions, "upload");
-    if (upload.is_null()) {  // the store has it
+    if (upload.is_null()) {  // the store has the file
       done_ += file.size;
       return;
     }
@@ -189,7 +190,7 @@ class Push {
     if (const Json& verify = value_at(actions, "verify"); !verify.is_null()) {
       HttpCall request = hub_.api_request("");
       request.url = string_at(verify, "href");
-      // The token belongs to the hub alone.
+      // Only the hub may get the token.
       if (url_origin(request.url) != url_origin(hub_.settings().endpoint)) request.authorization.clear();
       request.method = "POST";
       request.headers.push_back("Content-Type: application/json");
@@ -214,7 +215,7 @@ class Push {
     for (uint64_t i = 0; i < count; ++i) {
       const auto part = addresses.find(i + 1);
       if (part == addresses.end())
-        throw Error(ErrorKind::network, fmt::format("the hub names no address for part {} of {}", i + 1, file.path));
+        throw Error(ErrorKind::network, fmt::format("the hub gives no address for part {} of {}", i + 1, file.path));
       const std::string etag =
           put(file, part->second, i * part_bytes, std::min(part_bytes, file.size - i * part_bytes));
       if (etag.empty())
@@ -227,12 +228,12 @@ class Push {
     request.headers = {std::string("Content-Type: ") + kLfsType, std::string("Accept: ") + kLfsType};
     request.body = dump({{"oid", file.sha256}, {"parts", parts}});
     if (!hub_.send(request).ok())
-      throw Error(ErrorKind::network, fmt::format("the store could not put {} together", file.path));
+      throw Error(ErrorKind::network, fmt::format("the store could not assemble {}", file.path));
   }
 
   /// Sends bytes of a file to a signed address; returns the ETag.
   std::string put(const LocalFile& file, const std::string& address, uint64_t offset, uint64_t size) {
-    std::ifstream input(request_.folder / file.path, std::ios::binary);  // not read where `content` stands for it
+    std::ifstream input(request_.folder / file.path, std::ios::binary);  // not read if `content` replaces it
     HttpCall request;
     request.url = address;
     request.method = "PUT";
@@ -270,7 +271,7 @@ class Push {
   void commit() {
     Json header = {{"summary", request_.message}, {"description", ""}};
     if (!plan_.parent_commit.empty())
-      header["parentCommit"] = plan_.parent_commit;  // nobody's work is overwritten unseen
+      header["parentCommit"] = plan_.parent_commit;  // never overwrites an unseen commit
     std::string body = dump({{"key", "header"}, {"value", header}}) + "\n";
     for (const auto& file : files_) {
       if (ignored_.count(file.path)) continue;
@@ -284,7 +285,7 @@ class Push {
       const std::string content =
           file.content ? *file.content : read_file(request_.folder / file.path, kMaxRegularBytes);
       if (Digest(Digest::Kind::sha256).add(content).hex() != file.sha256) {
-        throw Error(ErrorKind::io, fmt::format("{} changed while it was pushed", file.path));
+        throw Error(ErrorKind::io, fmt::format("{} changed during the push", file.path));
       }
       body += dump({{"key", "file"},
                     {"value", {{"content", base64(content)}, {"path", file.path}, {"encoding", "base64"}}}}) +
@@ -299,7 +300,7 @@ class Push {
                   "a commit");
     result_.commit = string_at(answer, "commitOid");
     result_.commit_url = string_at(answer, "commitUrl");
-    if (result_.commit.empty()) throw Error(ErrorKind::network, "the hub names no commit");
+    if (result_.commit.empty()) throw Error(ErrorKind::network, "the hub's answer names no commit");
   }
 
   HubClient& hub_;

@@ -11,12 +11,12 @@
 
 namespace mlxk {
 
-/// What is to be pushed where.
+/// The folder to push, and the target.
 struct PushRequest {
   std::filesystem::path folder;
   std::string repo, branch = "main", message = "mlx-knife push";
-  bool create = false;         // the repository and the branch, if they do not exist
-  bool remove_absent = false;  // files of the branch that the folder does not have
+  bool create = false;         // creates the repository and the branch if they do not exist
+  bool remove_absent = false;  // removes files of the branch that the folder lacks
 };
 
 /// A file of the folder.
@@ -24,10 +24,10 @@ struct LocalFile {
   std::string path;  // relative, "/" between components
   uint64_t size = 0;
   std::string sha256, git_hash;
-  std::optional<std::string> content;  // that is pushed in place of the file's own, without paths of this machine
+  std::optional<std::string> content;  // replaces that of the file, without paths of this machine
 };
 
-/// What a push will change; nothing has been sent.
+/// The plan of a push; nothing has been sent yet.
 struct PushPlan {
   PushRequest request;
   bool repo_exists = false, branch_exists = false;
@@ -41,11 +41,11 @@ struct PushPlan {
   }
 };
 
-/// Bytes of a phase ("reading", "sending <path>") so far; may throw to end the push.
+/// Takes the progress of a phase ("reading", "sending <path>") in bytes; may throw to end the push.
 using PushProgress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
 
-/// The files of `folder` that a push takes, by path: no version control, caches, or what .hfignore names. Throws io,
-/// and bad_model for a link that leaves the folder.
+/// The files of `folder` that a push includes, by path: without version control, caches and matches of .hfignore.
+/// Throws io, and bad_model for a link that leaves the folder.
 std::vector<std::filesystem::path> files_to_push(const std::filesystem::path& folder);
 
 /// Reads the folder and the branch and compares them by hash. Throws denied, network, io, cancelled.
@@ -56,9 +56,9 @@ struct PushResult {
   bool created_repo = false, created_branch = false;
 };
 
-/// Makes what is missing, sends the large files to the LFS store and commits all changes in one step: the branch is
-/// either as before or as the folder. Throws not_found (no repository, and `create` is off), denied, network, io,
-/// cancelled.
+/// Creates repository and branch if needed, sends the large files to the LFS store and commits all changes in one step:
+/// the branch is either as before or as the folder. Throws not_found (no repository, and `create` is off), denied,
+/// network, io, cancelled.
 PushResult run_push(HubClient& hub, const PushPlan& plan, bool is_private, const PushProgress& progress);
 
 }  // namespace mlxk

@@ -1,4 +1,4 @@
-// What of a folder is pushed, and how it differs from a branch.
+// The files of a folder that are pushed, and their differences from a branch.
 #include <fmt/format.h>
 #include <fnmatch.h>
 
@@ -6,11 +6,11 @@
 #include <array>
 #include <map>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/side_file.h"
 #include "hub/cache.h"
-#include "hub/digest.h"
 #include "hub/local_paths.h"
 #include "hub/push.h"
 
@@ -53,7 +53,7 @@ bool same_content(const HubFile& remote, const LocalFile& local) {
   return remote.sha256.empty() ? remote.git_hash == local.git_hash : remote.sha256 == local.sha256;
 }
 
-/// Whether the hub has the repository, as far as this token sees.
+/// Whether the repository exists and this token can see it.
 bool repo_exists(HubClient& hub, const std::string& name) {
   const HttpReply response = hub.send(hub.api_request("/api/models/" + url_encode(name, true)));
   if (response.ok()) return true;
@@ -78,7 +78,7 @@ std::vector<fs::path> files_to_push(const fs::path& folder) {
     if (fs::is_directory(it->symlink_status())) continue;
     const fs::path real = fs::canonical(it->path(), error);
     if (error || !is_within(real, home) || !fs::is_regular_file(real)) {
-      throw Error(ErrorKind::bad_model, fmt::format("{} is no file of the folder", it->path().string()));
+      throw Error(ErrorKind::bad_model, fmt::format("{} is not a file of the folder", it->path().string()));
     }
     files.push_back(relative);
   }

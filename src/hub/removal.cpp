@@ -36,7 +36,7 @@ Count count_below(const fs::path& path) {
   return count;
 }
 
-/// Where `repo` keeps its blobs; none when that leads elsewhere: what lies there is not ours to remove.
+/// The folder of blobs of `repo`; none if it is a link to elsewhere, whose files must not be removed.
 fs::path blob_folder(const CachedRepo& repo) {
   std::error_code error;
   const fs::path folder = repo.path / "blobs";
@@ -44,7 +44,7 @@ fs::path blob_folder(const CachedRepo& repo) {
                                                                               : fs::path{};
 }
 
-/// The names of the blobs that the links of `snapshot` lead to.
+/// The names of the blobs that `snapshot` links to.
 std::set<std::string> blobs_of(const CachedRepo& repo, const std::string& snapshot) {
   std::set<std::string> blobs;
   std::error_code error;
@@ -94,7 +94,7 @@ void remove_below(const fs::path& path) {
   if (error) cannot_remove(path, error);
 }
 
-/// Renames `path` to a name in `folder` that nobody looks at, then deletes it.
+/// Renames `path` to a hidden name in `folder`, then deletes it.
 void vanish(const fs::path& path, const fs::path& folder) {
   fs::path hidden;
   for (int i = 0; hidden.empty() || fs::exists(fs::symlink_status(hidden)); ++i) {
@@ -164,8 +164,8 @@ size_t remove(const Removal& removal) {
   const fs::path& repo = removal.repo.path;
   for (const auto& leftover : leftovers(repo.parent_path())) remove_below(leftover);
   if (!removal.snapshot.empty()) {
-    // First what names the snapshot, then the snapshot, then what only it used: killed in between, blobs may be left
-    // over, but nothing that is named lacks a file.
+    // First the refs, then the snapshot, then its own blobs: a process killed in between may leave blobs behind, but
+    // never a named snapshot without its files.
     for (const auto& ref : removal.refs) {
       std::error_code error;
       fs::remove(ref, error);
@@ -175,8 +175,8 @@ size_t remove(const Removal& removal) {
     for (const auto& blob : removal.blobs) remove_below(blob);
     return 0;
   }
-  // Held while it goes, so that nobody else starts to download into it; --force removes what another process holds,
-  // too.
+  // Held during the removal, so that no other process starts to download into it; --force ignores the locks of other
+  // processes.
   const std::vector<fs::path> files = lock_files(repo);
   std::vector<FileLock> locks;
   for (const auto& file : files) locks.push_back(FileLock::try_lock(file));

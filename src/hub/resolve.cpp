@@ -33,7 +33,7 @@ std::string lower(std::string_view text) {
               fmt::format("{}", fmt::join(matches, "\n")));
 }
 
-/// A spec comes from a client: refuse what no model is called before it reaches the file system.
+/// Refuses a spec, which may come from a client, that cannot be a model's name, before it reaches the file system.
 void check_spec(std::string_view spec) {
   const auto refuse = [](std::string_view what) {
     throw Error(ErrorKind::invalid, fmt::format("Invalid model name: {}", what));
@@ -65,10 +65,10 @@ ModelRef snapshot_ref(const CachedRepo& repo, const std::string& snapshot) {
 
 ModelRef cached_ref(const CachedRepo& repo) {
   if (const auto snapshot = default_snapshot(repo)) return snapshot_ref(repo, *snapshot);
-  return {repo.name, repo.path, "", true};  // nothing downloaded yet: health says so
+  return {repo.name, repo.path, "", true};  // nothing downloaded yet: health reports that
 }
 
-/// The repositories that `name` can mean: the one of exactly that name (or in mlx-community), else all that hold it.
+/// The repositories that `name` can mean: the one with that name (or in mlx-community), else all that contain it.
 std::vector<CachedRepo> match_repos(const std::vector<CachedRepo>& repos, std::string_view name) {
   const auto exact = [&](const std::string& wanted) {
     return std::find_if(repos.begin(), repos.end(), [&](const CachedRepo& repo) { return repo.name == wanted; });
@@ -137,7 +137,7 @@ ModelRef resolve_model(std::string_view spec) {
   check_spec(spec);
   if (is_path_spec(spec)) return resolve_path(spec);
 
-  // An exact name, wherever it stands, goes before a part of a name; then workspaces go before the cache.
+  // An exact name anywhere precedes a part of a name; then workspaces precede the cache.
   const auto home = workspace_home();
   if (home && is_workspace(*home / spec)) return workspace_ref(*home / spec);
   const std::vector<CachedRepo> repos = cached_repos(hub_cache_dir());

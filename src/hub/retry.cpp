@@ -16,7 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 constexpr milliseconds kFirstWait{200}, kLongestWait{20'000}, kLongestRetryAfter{86'400'000};
 
-/// The seconds until an HTTP date ("Sun, 06 Nov 1994 08:49:37 GMT"); 0 when it is none or past.
+/// The seconds until an HTTP date ("Sun, 06 Nov 1994 08:49:37 GMT"); 0 if it is malformed or past.
 int64_t seconds_until(const std::string& date) {
   std::tm parsed{};
   const char* end = strptime(date.c_str(), "%a, %d %b %Y %H:%M:%S", &parsed);

@@ -8,18 +8,18 @@
 
 namespace mlxk {
 
-/// What a server may ask to wait, in all, before a download gives up.
+/// The longest total wait that servers may ask for before a download gives up.
 constexpr std::chrono::milliseconds kLongestAskedWait{180'000};
 
-/// How long to wait before a request is tried again: longer each time, with some chance in it so that many clients do
-/// not come back at once. One thread.
+/// The delays between retries of a request: longer each time, with jitter so that many clients do not return at once.
+/// One thread.
 class Backoff {
  public:
   explicit Backoff(int tries) : tries_(tries) {}
-  /// False when all tries are used up, or the waits that replies ask for (Retry-After) exceed kLongestAskedWait in all;
-  /// otherwise what to wait, at least as long as this reply asks for.
+  /// Sets `wait` to the next delay, at least that of the reply's Retry-After; false if all tries are used up, or the
+  /// waits that replies ask for exceed kLongestAskedWait in all.
   bool next(const HttpReply& response, std::chrono::milliseconds& wait);
-  /// The last try brought something: the tries count anew, the waits that were asked for do not.
+  /// Resets the number of tries after one that brought data; the total of asked waits stays.
   void reset() { used_ = 0; }
 
  private:
@@ -27,16 +27,16 @@ class Backoff {
   std::chrono::milliseconds asked_{0};
 };
 
-/// Whether a reply says that trying again may help: 408, 425, 429, 500, 502, 503, 504 or a failure on the way.
+/// Whether a retry may help: 408, 425, 429, 500, 502, 503, 504 or a network failure.
 bool is_worth_retrying(const HttpReply& response);
 
-/// Retry-After, in seconds or as a date (or what the hub's RateLimit says), at most a day; zero when absent.
+/// The value of Retry-After, in seconds or as a date, or of the hub's RateLimit; at most a day; zero if absent.
 std::chrono::milliseconds retry_after(const HttpReply& response);
 
-/// " and asks to wait N s", for a message; empty when the reply does not ask.
+/// " and asks to wait N s", for a message; empty if the reply does not ask.
 std::string asked_wait(const HttpReply& response);
 
-/// Sleeps; false as soon as `cancelled` says so.
+/// Sleeps; returns false as soon as `cancelled` is true.
 bool wait_for(std::chrono::milliseconds time, const std::function<bool()>& cancelled);
 
 }  // namespace mlxk

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "hub/environment.h"
 #include "hub/locks.h"
+#include "json/json.h"
 
 namespace mlxk {
 
@@ -29,7 +30,7 @@ void make_folder(const fs::path& path) {
   if (error) fail(path, error.value());
 }
 
-/// Makes the folders of `relative` below `root`, none of which may be a link that leads elsewhere.
+/// Makes the folders of `relative` below `root`; none may be a link to elsewhere.
 void make_folders(const fs::path& root, const fs::path& relative) {
   fs::path folder = root;
   for (const auto& part : relative) {
@@ -40,7 +41,7 @@ void make_folders(const fs::path& root, const fs::path& relative) {
   }
 }
 
-/// "../../blobs/<etag>", as deep as the link lies.
+/// "../../blobs/<etag>", as deep as the link is.
 fs::path link_target(const HubFile& file) {
   std::string up = "../../";
   for (const char c : file.path) {
@@ -49,7 +50,7 @@ fs::path link_target(const HubFile& file) {
   return up + "blobs/" + file.etag();
 }
 
-/// A link to the blob, or the file itself, where links cannot be.
+/// Whether the link to the blob, or the file itself where links are impossible, is in place.
 bool is_placed(const fs::path& folder, const HubFile& file) {
   std::error_code error;
   const fs::path path = folder / file.path;
@@ -59,14 +60,14 @@ bool is_placed(const fs::path& folder, const HubFile& file) {
   return fs::file_size(path, error) == file.size && !error;
 }
 
-/// Whether that is how a file system without symbolic links (exFAT, some network disks) refuses one.
+/// Whether `error` is that of a file system without symbolic links (exFAT, some network disks).
 bool cannot_link(const std::error_code& error) {
   return error == std::errc::operation_not_permitted || error == std::errc::operation_not_supported ||
          error == std::errc::function_not_supported || error == std::errc::not_supported;
 }
 
-/// Makes a link to `file`'s blob at `temporary`. Where there are no links the blob moves there, as huggingface_hub has
-/// it; one that others need too is copied.
+/// Makes a link to `file`'s blob at `temporary`. Without links the blob moves there, as in huggingface_hub; a blob that
+/// other files need is copied.
 void link_or_move(const fs::path& blob, const fs::path& temporary, const HubFile& file, bool needed_again) {
   std::error_code error = std::make_error_code(std::errc::not_supported);
   if (!environment_flag("HF_HUB_DISABLE_SYMLINKS")) fs::create_symlink(link_target(file), temporary, error);
@@ -77,8 +78,8 @@ void link_or_move(const fs::path& blob, const fs::path& temporary, const HubFile
   if (error) fail(temporary, error.value());
 }
 
-/// Brings `files` into `folder`, each in one step over whatever stands there. `shared`: other snapshots may need the
-/// blobs too.
+/// Puts `files` into `folder`, each in one step over an existing file. `shared`: other snapshots may need the blobs
+/// too.
 void place_files(const fs::path& blobs, const fs::path& folder, const std::vector<HubFile>& files, bool shared) {
   std::map<std::string, size_t> needed;  // by how many files of this snapshot
   for (const auto& file : files) ++needed[file.etag()];
@@ -94,14 +95,13 @@ void place_files(const fs::path& blobs, const fs::path& folder, const std::vecto
   }
 }
 
-/// trees/<commit>.json in the form of huggingface_hub, which so knows what belongs to the snapshot without asking the
-/// hub.
+/// Writes trees/<commit>.json, from which huggingface_hub knows the files of the snapshot without the hub.
 void write_tree(const fs::path& repo_folder, const std::string& commit, const std::vector<HubFile>& all) {
   std::string text = fmt::format("{{\n \"format_version\": {},\n \"files\": {{", kTreeFormat);
   const auto quoted = [](const std::string& word) {
     return Json(word).dump(-1, ' ', true, Json::error_handler_t::replace);
   };
-  for (size_t i = 0; i < all.size(); ++i) {  // by hand: a Json object looks each new key up among all others
+  for (size_t i = 0; i < all.size(); ++i) {  // by hand: a Json object compares each new key with all others
     const HubFile& file = all[i];
     Json entry = {{"size", file.size}, {"blob_id", file.git_hash}};
     if (!file.sha256.empty()) {
@@ -115,7 +115,7 @@ void write_tree(const fs::path& repo_folder, const std::string& commit, const st
   write_file_atomic(repo_folder / "trees" / (commit + ".json"), text + "\n }\n}\n");
 }
 
-/// In one step, and never with a temporary file among the refs, where others would take it for one.
+/// Writes a ref in one step, without a temporary file among the refs, where it would be mistaken for one.
 void write_ref(const fs::path& repo_folder, const std::string& revision, const std::string& commit) {
   const fs::path ref = repo_folder / "refs" / revision, temporary = repo_folder / ".mlxk-ref";
   make_folder(ref.parent_path());
@@ -139,7 +139,7 @@ void write_records(const fs::path& repo_folder, const HubRepo& repo, const std::
   }
 }
 
-/// Where a new snapshot is made.
+/// The folder in which a new snapshot is made.
 fs::path staging_folder(const fs::path& repo_folder, const std::string& commit) {
   return repo_folder / (".mlxk-snapshot-" + commit);
 }
@@ -155,7 +155,8 @@ fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, cons
   for (const auto& file : files) {
     std::error_code error;
     if (!has_file(repo_folder, repo.commit, file) && !fs::exists(blobs / file.etag(), error)) {
-      throw Error(ErrorKind::io, fmt::format("{} disappeared from the cache while {} was pulled", file.path, repo.name),
+      throw Error(ErrorKind::io,
+                  fmt::format("{} disappeared from the cache during the pull of {}", file.path, repo.name),
                   "was the model removed meanwhile? pull it again");
     }
   }
@@ -166,7 +167,7 @@ fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, cons
     shared = shared || it->path() != snapshot;
   }
   if (!fs::exists(snapshot, error)) {
-    // What a killed process left there is of the same commit, so it may stay.
+    // Files of a killed process there are of the same commit, so they may stay.
     const fs::path staging = staging_folder(repo_folder, repo.commit);
     make_folder(staging);
     place_files(blobs, staging, files, shared);
@@ -175,7 +176,7 @@ fs::path write_snapshot(const fs::path& repo_folder, const fs::path& locks, cons
       return snapshot;
     }
     if (errno != EEXIST && errno != ENOTEMPTY) fail(snapshot, errno);
-    fs::remove_all(staging, error);  // another program was quicker
+    fs::remove_all(staging, error);  // another program was faster
   }
   place_files(blobs, snapshot, files, shared);
   write_records(repo_folder, repo, all, revision);
@@ -209,7 +210,7 @@ std::vector<HubFile> recorded_tree(const fs::path& repo_folder, const std::strin
       files.push_back(std::move(file));
     }
   } catch (const std::exception&) {
-    return {};  // absent, broken or of another version: not known
+    return {};  // absent, broken or of another version: unknown
   }
   return files;
 }

@@ -8,20 +8,19 @@
 
 namespace mlxk {
 
-/// Makes the snapshot of `repo` from blobs that are all there: relative links, as huggingface_hub makes them, or where
-/// links cannot be (or HF_HUB_DISABLE_SYMLINKS forbids them) the files themselves, which then leave blobs/. A new
-/// snapshot appears in one step; one that exists gets what it lacks. Then the listing trees/<commit>.json (`all` files)
-/// and last refs/<revision>, unless that is empty. Throws io when a blob is gone or the cache cannot be written.
-/// Returns the snapshot.
+/// Makes the snapshot of `repo` from existing blobs, with relative links as in huggingface_hub; without symbolic links
+/// (or with HF_HUB_DISABLE_SYMLINKS) the files themselves move out of blobs/. A new snapshot appears in one step; an
+/// existing one gets its missing files. The listing trees/<commit>.json (of `all` files) follows, and refs/<revision>
+/// last, unless `revision` is empty. Throws io if a blob is gone or the cache is not writable. Returns the snapshot.
 std::filesystem::path write_snapshot(const std::filesystem::path& repo_folder, const std::filesystem::path& locks,
                                      const HubRepo& repo, const std::vector<HubFile>& files,
                                      const std::vector<HubFile>& all, const std::string& revision);
 
-/// Whether write_snapshot would change nothing: every link is right, and so is the ref.
+/// Whether write_snapshot would change nothing: every link and the ref are correct.
 bool is_written(const std::filesystem::path& repo_folder, const HubRepo& repo, const std::vector<HubFile>& files,
                 const std::string& revision);
 
-/// Whether the snapshot of `commit` holds `file` itself, no link to a blob, of the right length.
+/// Whether the snapshot of `commit` holds `file` itself instead of a link, with the right length.
 bool has_file(const std::filesystem::path& repo_folder, const std::string& commit, const HubFile& file);
 
 /// The files of the recorded listing of `commit`; empty when there is none.

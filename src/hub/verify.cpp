@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <map>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/side_file.h"
 #include "hub/content_hash.h"
-#include "hub/digest.h"
 #include "hub/repo_id.h"
 #include "hub/snapshot_writer.h"
 #include "hub/workspace.h"
+#include "json/json.h"
 
 namespace mlxk {
 
@@ -23,8 +24,8 @@ struct FoundFile {
   uint64_t size;
 };
 
-/// The files below `folder` by relative path, links followed: that is how a model is read. A link that leads nowhere is
-/// not one, nor is a side file.
+/// The files below `folder` by relative path, links followed, as a model is read. Broken links and side files are
+/// skipped.
 std::map<std::string, FoundFile> files_below(const fs::path& folder) {
   std::map<std::string, FoundFile> files;
   for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {
@@ -39,7 +40,7 @@ std::map<std::string, FoundFile> files_below(const fs::path& folder) {
   return files;
 }
 
-/// What is wrong with a file; empty: nothing.
+/// How a file differs from the expected one; empty: not at all.
 std::string difference(const HubFile& expected, const FileHashes& actual) {
   if (expected.size && expected.size != actual.size) {
     return fmt::format("{} bytes, should be {}", actual.size, expected.size);
@@ -112,7 +113,7 @@ std::vector<VerifiedFile> verify_workspace(const fs::path& workspace) {
   if (!sentinel || index == sentinel->end() || !index->is_array() ||
       sentinel->value("hash_algorithm", Json()) != "v2") {
     throw Error(ErrorKind::not_found,
-                fmt::format("nothing tells what {} should be: it has no hashes of its own", workspace.string()),
+                fmt::format("{} cannot be verified: it has no recorded hashes", workspace.string()),
                 "give a lock file with --lock");
   }
   const auto hash = hash_content(workspace);

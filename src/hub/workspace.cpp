@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/side_file.h"
 #include "hub/environment.h"
+#include "json/json.h"
 
 namespace mlxk {
 

@@ -14,11 +14,11 @@ namespace mlxk {
 
 namespace {
 
-// An ordered object looks each new key up among those before it: text made for that would keep us busy for hours.
+// An ordered object compares each new key with all before it: hostile text could take hours.
 constexpr uint64_t kMaxKeys = 20'000;                   // of one object
-constexpr uint64_t kMaxKeyComparisons = 1'000'000'000;  // of all objects together: some two seconds
+constexpr uint64_t kMaxKeyComparisons = 1'000'000'000;  // of all objects together: about two seconds
 
-/// Goes over the text once before anything is built of it, holding depth and keys to their limits; throws bad_model.
+/// Reads the text once before anything is built from it and checks the limits of depth and keys; throws bad_model.
 /// (The library's own parser callback takes time quadratic in the length of a list.)
 class Guard : public nlohmann::json_sax<Json> {
  public:

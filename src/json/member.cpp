@@ -1,5 +1,7 @@
 #include "json/member.h"
 
+#include "json/json.h"
+
 namespace mlxk {
 
 const Json* find_member(const Json* object, std::string_view key) {

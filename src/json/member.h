@@ -3,17 +3,17 @@
 #include <string>
 #include <string_view>
 
-#include "json/json.h"
+#include "json/json_fwd.h"
 
 namespace mlxk {
 
-/// `object[key]`, or null when absent or `object` is none; lives as long as `object`.
+/// `object[key]`; null when the key is absent or `object` is not an object. Lives as long as `object`.
 const Json& value_at(const Json& object, std::string_view key);
 
-/// `(*object)[key]`, or nullptr when absent or `object` is nullptr or none; lives as long as `object`.
+/// `(*object)[key]`; nullptr when the key is absent or `object` is nullptr or not an object. Lives as long as `object`.
 const Json* find_member(const Json* object, std::string_view key);
 
-/// `object[key]` as text; empty when absent or not a string.
+/// `object[key]` as text; empty when the key is absent or the value is not a string.
 std::string string_at(const Json& object, std::string_view key);
 
 }  // namespace mlxk

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "json/json.h"
+
 namespace mlxk {
 
 namespace {

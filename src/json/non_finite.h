@@ -3,18 +3,18 @@
 #include <string>
 #include <string_view>
 
-#include "json/json.h"
+#include "json/json_fwd.h"
 
 namespace mlxk {
 
-/// `text` with each bare NaN, Infinity and -Infinity that stands as a value (Python's json writes and reads them) put
-/// into a marked string; unchanged, byte for byte, where there is none.
+/// Returns `text` with each bare value NaN, Infinity and -Infinity (Python's json writes and reads them) in a marked
+/// string; the same bytes if there is none.
 std::string quote_non_finite(std::string_view text);
 
-/// Puts the numbers back where quote_non_finite left its strings, at any depth.
+/// Turns the strings of quote_non_finite into numbers, at any depth.
 void restore_non_finite(Json& value);
 
-/// The reverse of each.
+/// The reverse: numbers into marked strings, and marked strings into bare values.
 void mark_non_finite(Json& value);
 std::string unquote_non_finite(std::string text);
 

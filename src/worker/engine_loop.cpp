@@ -8,6 +8,7 @@
 #include "base/elapsed.h"
 #include "base/error.h"
 #include "base/out_of_memory.h"
+#include "worker/backend.h"
 #include "worker/worker.h"
 
 namespace mlxk {
@@ -15,9 +16,9 @@ namespace mlxk {
 namespace {
 
 constexpr std::chrono::seconds kCacheFactsAge{1};
-// Nobody need come back before the next second, or sit out an hour.
+// The bounds of Retry-After, in seconds.
 constexpr double kShortestRetry = 1, kLongestRetry = 600;
-// A longer text has no model; keeps kv_bytes within its type.
+// No model takes a longer text; keeps kv_bytes within its type.
 constexpr int64_t kMaxTokens = int64_t{1} << 31;
 
 FailedEvent failure_of(const std::exception& e) {
@@ -62,11 +63,11 @@ void EngineLoop::take_mail() {
     if (unloads.empty() && jobs.empty()) return;
     for (const uint64_t id : unloads) models_.erase(id);
     for (Job& job : jobs) arrive(std::move(job));
-    // Those refused may have been the last to hold a model: it goes before whatever is loaded next.
+    // A refused job may have held the last handle of a model, which is unloaded before the next load.
   }
 }
 
-void EngineLoop::turn() {
+void EngineLoop::iterate() {
   mailbox_.board.beat();
   take_mail();
   end_unwanted();
@@ -89,7 +90,7 @@ void EngineLoop::run_long(const std::filesystem::path& path, const ProgressSink&
     if (progress) progress(what, done, total);
     if (!others_go_on) return;
     const auto begin = Clock::now();
-    do turn();
+    do iterate();
     while (busy() && Clock::now() - begin < piece);
     since = Clock::now();
   });
@@ -163,14 +164,14 @@ void EngineLoop::admit() {
   }
   const auto has_room = [&](const Job& job) { return model_of(job).running.size() < limits_.max_running; };
   while (const Job* next = waiting_.next(has_room)) {
-    // It is its turn: nobody else takes the memory that it waits for.
+    // The next job in turn waits for memory: no other job may take that.
     if (next->kv_bytes > limits_.kv_bytes - kv_in_use) break;
     const uint64_t bytes = next->kv_bytes;
     if (start(waiting_.take(next))) kv_in_use += bytes;
   }
   while (waiting_.size() > limits_.max_waiting) {
     const Job job = waiting_.shed();
-    const std::string message = fmt::format("{} requests are waiting already", limits_.max_waiting);
+    const std::string message = fmt::format("{} requests are already waiting", limits_.max_waiting);
     refuse(job, {ErrorKind::unavailable, message, retry_after_s(job)});
   }
 }
@@ -197,7 +198,7 @@ void EngineLoop::step(Model& model) {
     try {
       model.loaded->step(sequences, [&](size_t index, const Event& event) { give(model, running[index], event); });
     } catch (const std::exception& e) {
-      // A failed evaluation may belong to any array in flight on this model: nobody's caches can be trusted any more.
+      // A failed evaluation may belong to any array in flight on this model: no cache of it can be trusted any more.
       const FailedEvent failure = failure_of(e);
       for (Running& one : running) one.sequence.reset();
       for (Running& one : running) {
@@ -222,7 +223,7 @@ void EngineLoop::give(Model& model, Running& running, const Event& event) {
     ++status_.ended;
     status_.prompt_tokens += static_cast<uint64_t>(done->usage.prompt_tokens - done->usage.cached_tokens);
     status_.cached_tokens += static_cast<uint64_t>(done->usage.cached_tokens);
-    model.pace.learn(running.progress, &done->usage, now);
+    model.throughput.learn(running.progress, &done->usage, now);
     DoneEvent whole = *done;
     whole.timings.queued_s = seconds(running.started - running.job.submitted);
     running.job.sink(whole);
@@ -231,7 +232,7 @@ void EngineLoop::give(Model& model, Running& running, const Event& event) {
   if (std::holds_alternative<FailedEvent>(event)) {
     running.ended = true;
     ++status_.ended;
-    model.pace.learn(running.progress, nullptr, now);
+    model.throughput.learn(running.progress, nullptr, now);
   } else if (std::holds_alternative<TokenEvent>(event)) {
     ++status_.tokens;
     tokens_.add(1, now);
@@ -246,23 +247,23 @@ void EngineLoop::refuse(const Job& job, const FailedEvent& failure) {
 
 EngineLoop::Model& EngineLoop::model_of(const Job& job) { return models_.at(job.model->id()); }
 
-/// How long a request waits for a place while `ahead` others get theirs before it; 0 where that is not known.
+/// The time that a request waits while `ahead` others start before it; 0: unknown.
 double EngineLoop::wait_s(const Model& model, size_t ahead) const {
   const size_t running = model.running.size();
   const size_t free = limits_.max_running - running;
   if (ahead < free || running == 0) return 0;
-  return static_cast<double>(ahead - free + 1) * model.pace.request_s() / static_cast<double>(running);
+  return static_cast<double>(ahead - free + 1) * model.throughput.request_s() / static_cast<double>(running);
 }
 
-/// When those that wait now will have had their turn.
+/// The time until the jobs that wait now have started.
 double EngineLoop::retry_after_s(const Job& job) {
   const Model& model = model_of(job);
   const auto waiting = static_cast<double>(waiting_.count(job.model->id()) + 1);
   const auto places = static_cast<double>(std::max<size_t>(model.running.size(), 1));
-  return std::clamp(waiting * model.pace.request_s() / places, kShortestRetry, kLongestRetry);
+  return std::clamp(waiting * model.throughput.request_s() / places, kShortestRetry, kLongestRetry);
 }
 
-/// Throws deadline for a request that waits for so many seconds and then cannot meet it, as far as the pace is known.
+/// Throws deadline for a request that, after `wait` seconds, cannot meet its deadline at the measured throughput.
 void EngineLoop::check_deadline(const Job& job, double wait) {
   if (!job.deadline) return;
   const Model& model = model_of(job);
@@ -273,10 +274,10 @@ void EngineLoop::check_deadline(const Job& job, double wait) {
     needed += static_cast<double>(tokens) / per_second;
     parts += fmt::format("{}{} {} tokens at {:.1f} a second", parts.empty() ? "" : ", ", tokens, what, per_second);
   };
-  add(job.prompt_tokens - job.work->cached_tokens(*model.loaded), model.pace.prefill_tokens_per_s(), "prompt");
-  if (job.max_tokens_named) add(job.max_tokens, model.pace.decode_tokens_per_s(), "answer");
+  add(job.prompt_tokens - job.work->cached_tokens(*model.loaded), model.throughput.prefill_tokens_per_s(), "prompt");
+  if (job.max_tokens_named) add(job.max_tokens, model.throughput.decode_tokens_per_s(), "answer");
   const double left = seconds(*job.deadline - Clock::now());
-  if (left <= 0 || needed <= left) return;  // what has passed already is told as that
+  if (left <= 0 || needed <= left) return;  // a deadline that has passed has an error of its own
   throw Error(ErrorKind::deadline, fmt::format("the request would take {} ({}), its deadline is in {}",
                                                in_seconds(needed), parts, in_seconds(left)));
 }
@@ -288,8 +289,8 @@ void EngineLoop::publish() {
   for (const auto& [id, model] : models_) {
     ModelStatus one{.id = id, .running = model.running.size(), .waiting = waiting_.count(id)};
     for (const Running& running : model.running) one.kv_bytes += running.job.kv_bytes;
-    one.prefill_tokens_per_s = model.pace.prefill_tokens_per_s();
-    one.decode_tokens_per_s = model.pace.decode_tokens_per_s();
+    one.prefill_tokens_per_s = model.throughput.prefill_tokens_per_s();
+    one.decode_tokens_per_s = model.throughput.decode_tokens_per_s();
     one.cache = model.cache;
     status_.running += one.running;
     status_.models.push_back(one);

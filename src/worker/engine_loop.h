@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "worker/backend.h"
 #include "worker/fair_queue.h"
 #include "worker/job.h"
 #include "worker/limits.h"
@@ -14,8 +15,8 @@
 
 namespace mlxk {
 
-/// What only the worker's thread touches: the backend, its models, and the requests on them, which it steps in turn
-/// whatever their kind.
+/// The state of the worker's thread: the backend, its models, and the requests on them, which it steps in turn. Only
+/// that thread touches it.
 class EngineLoop {
  public:
   EngineLoop(std::unique_ptr<Backend> backend, WorkerLimits limits, Mailbox& mailbox);
@@ -24,12 +25,12 @@ class EngineLoop {
   uint64_t add_model(std::unique_ptr<EngineModel> model);
   /// Whether a request runs or waits.
   bool busy() const;
-  /// Unloads models and takes in requests as other threads asked.
+  /// Unloads models and accepts requests as other threads asked.
   void take_mail();
-  /// Takes mail, ends what was cancelled or is late, starts what has room, and steps every model once.
-  void turn();
-  /// Runs a load or conversion of what is at `path`. With `others_go_on` the requests on other models get, whenever it
-  /// tells its progress, as much time as it had.
+  /// Takes mail, ends requests that were cancelled or are late, starts those that fit, and steps every model once.
+  void iterate();
+  /// Runs `task`, a load or conversion of `path`. With `others_go_on` the requests on other models get as much time as
+  /// the task had, at each of its progress reports.
   void run_long(const std::filesystem::path& path, const ProgressSink& progress, bool others_go_on,
                 const std::function<void(const ProgressSink&)>& task);
   /// Ends every request, Done with `cancelled`.
@@ -47,10 +48,10 @@ class EngineLoop {
   struct Model {
     std::unique_ptr<EngineModel> loaded;
     std::vector<Running> running;  // in the order of their starts; they refer to the model
-    ThroughputEstimate pace;
+    ThroughputEstimate throughput;
     CacheFacts cache;
     Clock::time_point cache_seen{};
-    bool rested = false;  // nothing ran when it was seen
+    bool rested = false;  // nothing ran at cache_seen
   };
 
   Model& model_of(const Job& job);

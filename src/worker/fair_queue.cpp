@@ -24,7 +24,7 @@ size_t FairQueue::count(uint64_t model) const {
 }
 
 size_t FairQueue::ahead_of_new(const std::string& name, uint64_t model) const {
-  size_t rounds = 0, ahead = 0;  // of turns until the new one's
+  size_t rounds = 0, ahead = 0;  // before the new job's turn
   for (const Scope& scope : scopes_) {
     if (scope.name == name) rounds = count(scope, model);
   }

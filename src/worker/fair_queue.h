@@ -10,23 +10,23 @@
 
 namespace mlxk {
 
-/// Jobs that wait: first come, first served within a scope, and the scopes in turn. One thread.
+/// A queue of jobs: first in, first out within a scope, and round robin between scopes. One thread.
 class FairQueue {
  public:
   size_t size() const;
-  /// How many wait for the model of that id.
+  /// The number of jobs that wait for the model with the id `model`.
   size_t count(uint64_t model) const;
-  /// How many of those would have their turn before a new one of `scope`.
+  /// The number of those that would be served before a new job of `scope`.
   size_t ahead_of_new(const std::string& scope, uint64_t model) const;
 
   void add(Job job);
-  /// The job whose turn it is among those that `can_run` holds for; null: none.
+  /// The first job in turn for which `can_run` is true; null: none.
   Job* next(const std::function<bool(const Job&)>& can_run);
-  /// Removes the job that next() gave and puts its scope behind the others.
+  /// Removes the job that next() returned and puts its scope behind the others.
   Job take(const Job* job);
-  /// Removes the job that came last of the scope that has most; of several such, of the one whose turn is last.
+  /// Removes the newest job of the scope with the most jobs; of several such scopes, of the one that is last in turn.
   Job shed();
-  /// Removes every job that `leaves` is true for.
+  /// Removes every job for which `leaves` is true.
   void remove_if(const std::function<bool(Job&)>& leaves);
 
  private:

@@ -7,12 +7,12 @@
 
 namespace mlxk {
 
-/// What a worker takes on. The defaults set no limit.
+/// The limits of a worker. The defaults set none.
 struct WorkerLimits {
   size_t max_running = std::numeric_limits<size_t>::max();   // requests that run at once on one model; at least 1
   size_t max_waiting = std::numeric_limits<size_t>::max();   // requests that wait for that, on all models together
   uint64_t kv_bytes = std::numeric_limits<uint64_t>::max();  // keys and values of all that run
-  std::chrono::milliseconds rest_after{2000};                // with nothing to do for so long, the backend may rest
+  std::chrono::milliseconds rest_after{2000};                // idle time after which Backend::rest is called
 };
 
 }  // namespace mlxk

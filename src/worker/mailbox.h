@@ -18,7 +18,7 @@ namespace mlxk {
 
 class EngineLoop;
 
-/// What other threads hand to the worker's. What is posted once it is closed is not taken.
+/// The messages of other threads to the worker's. A closed mailbox accepts nothing.
 struct Mailbox {
   using Call = std::function<void(EngineLoop&)>;
 
@@ -61,8 +61,8 @@ struct Mailbox {
     return future.get();
   }
 
-  /// Waits for post, with nothing to do meanwhile; when that takes longer than `patience`, calls `tidy` once, unlocked.
-  /// Worker thread, `lock` holds the mutex.
+  /// Waits for a message while the worker is idle; after `patience` calls `tidy` once, unlocked. Worker thread; `lock`
+  /// holds the mutex.
   void rest(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience, const std::function<void()>& tidy) {
     const auto posted = [&] { return !empty() || closed; };
     if (posted()) return;
@@ -78,7 +78,7 @@ struct Mailbox {
   }
 
  private:
-  bool idle = false;  // the worker waits, and nothing was posted since
+  bool idle = false;  // the worker waits and nothing was posted since
 };
 
 }  // namespace mlxk

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+#include "worker/sampling.h"
+
 namespace mlxk {
 namespace {
 

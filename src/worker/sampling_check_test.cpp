@@ -4,6 +4,9 @@
 
 #include <limits>
 
+#include "base/error.h"
+#include "worker/sampling.h"
+
 namespace mlxk {
 namespace {
 

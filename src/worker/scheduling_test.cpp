@@ -1,7 +1,8 @@
-// Who runs when: limits, the waiting line, deadlines, loads beside requests, and what the status says of it.
+// The order in which requests run: limits, the queue, deadlines, loads beside requests, and the status of it all.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "worker/request.h"
 #include "worker/testing/fake_backend.h"
 #include "worker/testing/recorder.h"
 
@@ -63,7 +64,7 @@ TEST_F(Scheduling, NoMoreRunAtOnceThanTheLimitSaysAndTheOthersFollow) {
     for (auto& recorder : recorders) submit(recorder, ask(1));
   });
   for (auto& recorder : recorders) EXPECT_EQ(reason_of(recorder.last()), FinishReason::length);
-  EXPECT_EQ(counters_->most_together, 2);
+  EXPECT_EQ(counters_->max_batch, 2);
 }
 
 TEST_F(Scheduling, ALimitIsOfEachModelAlone) {
@@ -99,7 +100,7 @@ TEST_F(Scheduling, AFullLineRefusesWithATimeToComeAgain) {
   for (auto& recorder : recorders) submit(recorder, ask(1));
   const auto failed = std::get<FailedEvent>(recorders[2].last());
   EXPECT_EQ(failed.kind, ErrorKind::unavailable);
-  EXPECT_EQ(failed.message, "2 requests are waiting already");
+  EXPECT_EQ(failed.message, "2 requests are already waiting");
   EXPECT_GE(failed.retry_after_s, 1);
   EXPECT_EQ(recorders[0].count() + recorders[1].count(), 0U);
   worker_->device();  // that turn is over

@@ -11,25 +11,17 @@
 
 namespace mlxk {
 
-/// What of a speech model its callers must know.
-struct SpeechFacts {
-  int mels = 0;             // features of a frame
-  int frames = 0;           // of a window: 100 a second
-  int audio_positions = 0;  // of a window, for which there are attention scores
-  int text_positions = 0;   // prompt and answer
-};
-
-/// What may come next in a text, in token ids. -1: the vocabulary has no such token.
+/// The rules for the next token of a text, as token ids. -1: the vocabulary has no such token.
 struct SpeechRules {
   int32_t end = -1, no_speech = -1, no_timestamps = -1;
-  int32_t timestamps = -1;                // the first one, 0.00 s; those after it go on to the vocabulary's end
-  bool with_timestamps = true;            // in pairs, never going back
-  int max_initial_timestamp = 50;         // in steps, of the first token; -1: none
+  int32_t timestamps = -1;                // the first one, 0.00 s; the others follow to the end of the vocabulary
+  bool with_timestamps = true;            // in pairs, never decreasing
+  int max_initial_timestamp = 50;         // of the first token, in steps; -1: no limit
   std::vector<int32_t> suppressed;        // never
   std::vector<int32_t> suppressed_first;  // not as the first token
 };
 
-/// The likeliest of the languages, by the token after `start`.
+/// Asks for the probabilities of `languages` as the token after `start`.
 struct SpeechDetect {
   int32_t start;
   std::vector<int32_t> languages;
@@ -38,28 +30,28 @@ struct SpeechLanguages {
   std::vector<float> probabilities;  // of each, in their order
 };
 
-/// The window's text after `prompt`, whose token `start_index` is the one that begins a transcript.
+/// Asks for the window's text after `prompt`, whose token `start_index` is start-of-transcript.
 struct SpeechSearch {
   std::vector<int32_t> prompt;
   int start_index = 0;
   SpeechRules rules;
-  float temperature = 0;                // 0: the likeliest token, else a draw
-  int candidates = 1;                   // drawn beside each other; the best is kept
-  int beams = 0;                        // beam search with so many, at temperature 0; 0: none
-  float patience = 1;                   // of it
-  std::optional<float> length_penalty;  // how candidates are ranked; absent: by their mean log-probability
+  float temperature = 0;                // 0: the likeliest token
+  int candidates = 1;                   // sampled in parallel; the best is kept
+  int beams = 0;                        // of a beam search at temperature 0; 0: none
+  float patience = 1;                   // of the beam search
+  std::optional<float> length_penalty;  // of the ranking; absent: candidates rank by mean log-probability
   int max_tokens = 224;
   std::optional<uint64_t> seed;
 };
 struct SpeechText {
   std::vector<int32_t> tokens;  // without the end token
-  double sum_logprob = 0;       // with it
+  double sum_logprob = 0;       // with the end token
   float no_speech = 0;          // the probability that nobody speaks
   double mean_logprob() const { return sum_logprob / static_cast<double>(tokens.size() + 1); }
 };
 
-/// Where in the sound the tokens are: `tokens` is a whole text from the start-of-transcript token on. Probabilities are
-/// those among tokens below `end`.
+/// Asks for the times of `tokens`, a whole text from the start-of-transcript token on. Probabilities are relative to
+/// the tokens below `end`.
 struct SpeechAlign {
   std::vector<int32_t> tokens;
   int32_t end;
@@ -70,15 +62,15 @@ struct SpeechAlignment {
   std::vector<float> probabilities;  // of token i + 1 after token i
 };
 
-struct SpeechEncoded {};  // the window was listened to
+struct SpeechEncoded {};  // the window was encoded
 struct SpeechFinish {};
 using SpeechAnswer = std::variant<SpeechEncoded, SpeechLanguages, SpeechText, SpeechAlignment>;
 using SpeechTask = std::variant<SpeechFinish, SpeechDetect, SpeechSearch, SpeechAlign>;
 
-/// One window of sound, and what is asked of it, one thing after the other.
+/// One window of audio and the tasks on it, one after the other.
 struct SpeechRequest {
   std::vector<float> features;  // [frames, mels]
-  /// Given an answer, the next task. On the worker thread, which waits: quick. What it throws fails the request.
+  /// Returns the task after an answer. The worker thread calls it and waits: be quick. Exceptions fail the request.
   std::function<SpeechTask(const SpeechAnswer&)> next;
   std::string cache_scope;
   std::optional<std::chrono::steady_clock::time_point> deadline;

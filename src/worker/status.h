@@ -6,38 +6,38 @@
 #include <optional>
 #include <vector>
 
-#include "worker/backend.h"
+#include "worker/facts.h"
 
 namespace mlxk {
 
-/// One loaded model, as the worker last saw it.
+/// A loaded model, as last published by the worker.
 struct ModelStatus {
   uint64_t id = 0;  // ModelHandle::id()
   size_t running = 0, waiting = 0;
-  uint64_t kv_bytes = 0;            // admitted for what runs, at most
+  uint64_t kv_bytes = 0;            // admitted for running requests
   double prefill_tokens_per_s = 0;  // of one request; 0: not measured yet
   double decode_tokens_per_s = 0;   // of one request, beside the others; 0: not measured yet
-  CacheFacts cache;                 // some second old
+  CacheFacts cache;                 // about a second old
 };
 
-/// A load or conversion under way.
+/// A load or conversion in progress.
 struct LoadStatus {
   std::filesystem::path path;
-  double seconds = 0;           // since it began
-  int64_t done = 0, total = 0;  // as its last progress said
+  double seconds = 0;           // since its start
+  int64_t done = 0, total = 0;  // of the last progress report
 };
 
-/// How the worker is.
+/// The state of the worker.
 struct WorkerStatus {
-  double since_turn_s = 0;  // since the loop last turned, or a load told its progress; 0 while there is nothing to do
-  double busy_s = 0;        // since there was last nothing to do; 0: now
+  double since_turn_s = 0;  // since the loop's last iteration, or a load's last progress; 0 while idle
+  double busy_s = 0;        // since the worker was last idle; 0: idle now
   std::optional<LoadStatus> loading;
-  size_t running = 0, waiting = 0;  // requests, those not yet looked at among the waiting
+  size_t running = 0, waiting = 0;  // requests; `waiting` includes those still in the mailbox
   uint64_t tokens = 0;              // generated since the start
   uint64_t prompt_tokens = 0;       // of requests that ended, computed (not from a cache) since the start
   uint64_t cached_tokens = 0;       // of requests that ended, taken from a cache since the start
   uint64_t ended = 0;               // requests that ran and ended
-  uint64_t refused = 0;             // requests that never ran: no place, no memory, no time
+  uint64_t refused = 0;             // requests that never ran: queue full, too large, too late
   double tokens_per_s = 0;          // generated in the last ten seconds
   std::vector<ModelStatus> models;
 };

@@ -11,19 +11,19 @@
 
 namespace mlxk {
 
-/// Where the worker's thread writes how it is, and any thread reads it: never locked for longer than a copy takes.
+/// The worker's state, written by its thread and read by any: never locked for longer than a copy takes.
 class StatusBoard {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// There is something to do, or the loop has turned.
+  /// Records that there is work, or that the loop has iterated.
   void beat();
-  /// There is nothing to do.
+  /// Records that the worker is idle.
   void rest();
   void load_begins(const std::filesystem::path& path);
   void load_progress(int64_t done, int64_t total);
   void load_ends();
-  /// The counters and models of `status`, and the tokens generated lately; the rest of `status` is not looked at.
+  /// Publishes the counters and models of `status` and the recent token rate; the other fields are ignored.
   void publish(const WorkerStatus& status, const RateMeter& tokens);
 
   WorkerStatus read() const;

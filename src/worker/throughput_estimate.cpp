@@ -8,9 +8,9 @@ namespace mlxk {
 
 namespace {
 
-// What was learnt before weighs that much less with every request.
+// The factor by which older measurements lose weight with every request.
 constexpr double kMemory = 0.9;
-// A shorter prompt's time says little about a long one's.
+// The time of a shorter prompt does not predict that of a long one.
 constexpr int64_t kShortestPrompt = 128;
 
 int64_t second_of(std::chrono::steady_clock::time_point time) {
@@ -41,7 +41,7 @@ void ThroughputEstimate::Measured::add(double more, double in_seconds) {
 
 void ThroughputEstimate::learn(const Progress& progress, const Usage* usage, Clock::time_point now) {
   if (progress.last_part_) {
-    // How much of the first part came from a cache is known at the end only.
+    // Only at the end is it known how much of the first part came from a cache.
     const auto end = *progress.last_part_;
     const auto begin = usage ? Progress::Part{usage->cached_tokens, progress.started_} : *progress.first_part_;
     if (end.done - begin.done >= kShortestPrompt && end.at > begin.at) {

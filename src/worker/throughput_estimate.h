@@ -7,17 +7,17 @@
 #include <optional>
 #include <string>
 
-#include "worker/request.h"
+#include "worker/event.h"
 
 namespace mlxk {
 
-/// When the parts of one running request came. One thread.
+/// The times at which a running request made progress. One thread.
 class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
   explicit Progress(Clock::time_point started) : started_(started) {}
-  /// Takes one of its events.
+  /// Takes an event of the request.
   void take(const Event& event, Clock::time_point now);
   /// "after 12 tokens of the answer", for a message.
   std::string text() const;
@@ -34,21 +34,21 @@ class Progress {
   int64_t tokens_ = 0;
 };
 
-/// How fast a model's requests went lately, beside whatever ran with them. One thread.
+/// The recent throughput of a model's requests, as they ran beside others. One thread.
 class ThroughputEstimate {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Learns from a request that ended; `usage` where it is known.
+  /// Learns from a request that ended; `usage` may be null (unknown).
   void learn(const Progress& progress, const Usage* usage, Clock::time_point now);
   /// Tokens a second of one request; 0: not measured yet.
   double prefill_tokens_per_s() const { return prefill_.per_second(); }
   double decode_tokens_per_s() const { return decode_.per_second(); }
-  /// From start to end; 0: not measured yet.
+  /// Seconds from a request's start to its end; 0: not measured yet.
   double request_s() const { return requests_.amount > 0 ? requests_.seconds / requests_.amount : 0; }
 
  private:
-  /// Amounts and the seconds that they took; the older, the less they count.
+  /// Amounts and the seconds that they took; older ones weigh less.
   struct Measured {
     double amount = 0, seconds = 0;
     void add(double more, double in_seconds);
@@ -57,7 +57,7 @@ class ThroughputEstimate {
   Measured prefill_, decode_, requests_;
 };
 
-/// Counts what happened in the last ten seconds. A value: one thread writes, copies may be read elsewhere.
+/// Counts events of the last ten seconds. A value type: one thread writes, copies may be read elsewhere.
 class RateMeter {
  public:
   using Clock = std::chrono::steady_clock;

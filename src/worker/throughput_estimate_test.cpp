@@ -12,10 +12,10 @@ using std::chrono::seconds;
 Clock::time_point at(int64_t ms) { return Clock::time_point(seconds(1000) + milliseconds(ms)); }
 
 TEST(ThroughputEstimate, IsUnknownAtFirst) {
-  const ThroughputEstimate pace;
-  EXPECT_EQ(pace.prefill_tokens_per_s(), 0);
-  EXPECT_EQ(pace.decode_tokens_per_s(), 0);
-  EXPECT_EQ(pace.request_s(), 0);
+  const ThroughputEstimate throughput;
+  EXPECT_EQ(throughput.prefill_tokens_per_s(), 0);
+  EXPECT_EQ(throughput.decode_tokens_per_s(), 0);
+  EXPECT_EQ(throughput.request_s(), 0);
 }
 
 TEST(ThroughputEstimate, LearnsFromAWholeRequest) {
@@ -24,12 +24,12 @@ TEST(ThroughputEstimate, LearnsFromAWholeRequest) {
   progress.take(PrefillEvent{1000, 1000}, at(2000));
   for (int i = 0; i < 11; ++i) progress.take(TokenEvent{7}, at(2100 + 50 * i));
   EXPECT_EQ(progress.text(), "after 11 tokens of the answer");
-  ThroughputEstimate pace;
+  ThroughputEstimate throughput;
   const Usage usage{.prompt_tokens = 1000, .cached_tokens = 200, .completion_tokens = 11};
-  pace.learn(progress, &usage, at(3000));
-  EXPECT_DOUBLE_EQ(pace.prefill_tokens_per_s(), 400);  // 800 that were not cached, in two seconds
-  EXPECT_DOUBLE_EQ(pace.decode_tokens_per_s(), 20);
-  EXPECT_DOUBLE_EQ(pace.request_s(), 3);
+  throughput.learn(progress, &usage, at(3000));
+  EXPECT_DOUBLE_EQ(throughput.prefill_tokens_per_s(), 400);  // 800 that were not cached, in two seconds
+  EXPECT_DOUBLE_EQ(throughput.decode_tokens_per_s(), 20);
+  EXPECT_DOUBLE_EQ(throughput.request_s(), 3);
 }
 
 TEST(ThroughputEstimate, LearnsFromAPromptThatWasNotFinished) {
@@ -37,33 +37,33 @@ TEST(ThroughputEstimate, LearnsFromAPromptThatWasNotFinished) {
   progress.take(PrefillEvent{512, 4000}, at(100));  // perhaps from a cache
   progress.take(PrefillEvent{1024, 4000}, at(2148));
   EXPECT_EQ(progress.text(), "after 1024 tokens of the prompt");
-  ThroughputEstimate pace;
-  pace.learn(progress, nullptr, at(2200));
-  EXPECT_DOUBLE_EQ(pace.prefill_tokens_per_s(), 250);
+  ThroughputEstimate throughput;
+  throughput.learn(progress, nullptr, at(2200));
+  EXPECT_DOUBLE_EQ(throughput.prefill_tokens_per_s(), 250);
 }
 
 TEST(ThroughputEstimate, AShortPromptSaysNothingOfALongOne) {
   Progress progress(at(0));
   progress.take(PrefillEvent{5, 5}, at(1000));
   progress.take(TokenEvent{7}, at(1010));
-  ThroughputEstimate pace;
+  ThroughputEstimate throughput;
   const Usage usage{.prompt_tokens = 5};
-  pace.learn(progress, &usage, at(1010));
-  EXPECT_EQ(pace.prefill_tokens_per_s(), 0);
-  EXPECT_EQ(pace.decode_tokens_per_s(), 0);  // of one token there is no time
+  throughput.learn(progress, &usage, at(1010));
+  EXPECT_EQ(throughput.prefill_tokens_per_s(), 0);
+  EXPECT_EQ(throughput.decode_tokens_per_s(), 0);  // of one token there is no time
 }
 
 TEST(ThroughputEstimate, TheLatestRequestsCountMost) {
-  ThroughputEstimate pace;
+  ThroughputEstimate throughput;
   const auto learn = [&](int64_t ms_a_token) {
     Progress progress(at(0));
     for (int i = 0; i < 101; ++i) progress.take(TokenEvent{7}, at(i * ms_a_token));
-    pace.learn(progress, nullptr, at(101 * ms_a_token));
+    throughput.learn(progress, nullptr, at(101 * ms_a_token));
   };
   for (int i = 0; i < 5; ++i) learn(10);
-  EXPECT_NEAR(pace.decode_tokens_per_s(), 100, 1e-9);
+  EXPECT_NEAR(throughput.decode_tokens_per_s(), 100, 1e-9);
   for (int i = 0; i < 40; ++i) learn(100);
-  EXPECT_NEAR(pace.decode_tokens_per_s(), 10, 0.5);
+  EXPECT_NEAR(throughput.decode_tokens_per_s(), 10, 0.5);
 }
 
 TEST(RateMeter, CountsTheLastTenSeconds) {

@@ -4,8 +4,12 @@
 #include <future>
 
 #include "base/error.h"
+#include "worker/backend.h"
+#include "worker/convert_options.h"
 #include "worker/engine_loop.h"
 #include "worker/mailbox.h"
+#include "worker/request.h"
+#include "worker/speech.h"
 
 namespace mlxk {
 
@@ -30,10 +34,10 @@ class ModelWork : public Work {
 
  private:
   Request request_;
-  const char* refusal_;  // of a model of another kind
+  const char* refusal_;  // for a model of another kind
 };
 
-/// Turns until the mailbox is closed and empty.
+/// Iterates until the mailbox is closed and empty.
 void run(EngineLoop& loop, Mailbox& mailbox, std::chrono::milliseconds rest_after) {
   while (true) {
     Mailbox::Call call;
@@ -48,11 +52,11 @@ void run(EngineLoop& loop, Mailbox& mailbox, std::chrono::milliseconds rest_afte
     }
     if (call) {
       mailbox.board.beat();
-      loop.take_mail();  // what was let go of before is unloaded before
+      loop.take_mail();  // models whose handles are gone are unloaded first
       call(loop);
-      call = nullptr;  // what it captured is released here, on this thread
+      call = nullptr;  // its captures are released on this thread
     }
-    loop.turn();
+    loop.iterate();
   }
   loop.cancel_all();
 }
@@ -109,7 +113,7 @@ std::shared_ptr<const ModelHandle> Worker::load(ModelKind kind, const std::files
 ConvertReport Worker::convert(const ConvertOptions& options, ProgressSink progress) {
   return mailbox_->call<ConvertReport>([&](EngineLoop& loop) {
     ConvertReport report;
-    // It tells its progress in the midst of forward passes of its own: nobody else's fit in there.
+    // Progress is reported in the midst of the conversion's own forward passes, where no others can run.
     loop.run_long(options.source, progress, false,
                   [&](const ProgressSink& told) { report = loop.backend().convert(options, told); });
     return report;
@@ -124,7 +128,8 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, GenerateRequest 
   job.prompt_tokens = static_cast<int64_t>(request.prompt.size());
   job.max_tokens = request.max_tokens;
   job.max_tokens_named = request.max_tokens_named;
-  job.work = std::make_unique<ModelWork<TextModel, GenerateRequest>>(std::move(request), "the model generates no text");
+  job.work =
+      std::make_unique<ModelWork<TextModel, GenerateRequest>>(std::move(request), "this model does not generate text");
   return submit(std::move(job), std::move(sink));
 }
 
@@ -135,8 +140,20 @@ Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, SpeechRequest re
   job.deadline = request.deadline;
   job.max_tokens = job.model->facts().context_length;
   job.max_tokens_named = false;
+  job.work = std::make_unique<ModelWork<SpeechModel, SpeechRequest>>(std::move(request),
+                                                                     "this model does not transcribe audio");
+  return submit(std::move(job), std::move(sink));
+}
+
+Ticket Worker::submit(std::shared_ptr<const ModelHandle> model, EmbedRequest request, EventSink sink) {
+  Job job;
+  job.model = std::move(model);
+  job.scope = request.cache_scope;
+  job.deadline = request.deadline;
+  for (const EncodedText& text : request.texts) job.prompt_tokens += static_cast<int64_t>(text.ids.size());
+  job.max_tokens_named = false;
   job.work =
-      std::make_unique<ModelWork<SpeechModel, SpeechRequest>>(std::move(request), "the model does not transcribe");
+      std::make_unique<ModelWork<EmbeddingModel, EmbedRequest>>(std::move(request), "the model gives no vectors");
   return submit(std::move(job), std::move(sink));
 }
 

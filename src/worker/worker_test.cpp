@@ -49,6 +49,41 @@ TEST_F(WorkerTest, AnswersWithPrefillTokensAndDoneInOrder) {
   EXPECT_EQ(recorder.count(), 7);
 }
 
+TEST_F(WorkerTest, GivesAVectorForEachText) {
+  const auto model = worker_->load(ModelKind::embedding, "somewhere");
+  EXPECT_EQ(model->facts().embedding->dimensions, 4);
+  EmbedRequest request;
+  for (const size_t length : {3, 5}) request.texts.push_back({.ids = std::vector<int32_t>(length, 'b')});
+  Recorder recorder;
+  worker_->submit(model, request, recorder.sink());
+  const auto done = std::get<DoneEvent>(recorder.last());
+  EXPECT_EQ(done.usage.prompt_tokens, 8);
+  EXPECT_EQ(recorder.vectors(), (std::map<size_t, std::vector<float>>{{0, {3, 'b', 0, 0}}, {1, {5, 'b', 0, 0}}}));
+}
+
+TEST_F(WorkerTest, RefusesTextsForAModelThatGeneratesAndTheOtherWayRound) {
+  const auto expect_refused = [](Recorder& recorder, const char* message) {
+    const auto failed = std::get<FailedEvent>(recorder.last());
+    EXPECT_EQ(failed.kind, ErrorKind::invalid);
+    EXPECT_EQ(failed.message, message);
+  };
+  Recorder embed, generate;
+  worker_->submit(worker_->load(ModelKind::text, "m"), EmbedRequest{.texts = {{.ids = {1}}}}, embed.sink());
+  expect_refused(embed, "the model gives no vectors");
+  worker_->submit(worker_->load(ModelKind::embedding, "m"), ask(7), generate.sink());
+  expect_refused(generate, "this model does not generate text");
+}
+
+TEST_F(WorkerTest, EndsTextsThatNobodyWaitsFor) {
+  const auto model = worker_->load(ModelKind::embedding, "m");
+  EncodedText endless;
+  for (const char letter : std::string("x!endless ")) endless.ids.push_back(letter);
+  Recorder recorder;
+  Ticket ticket = worker_->submit(model, EmbedRequest{.texts = {endless}}, recorder.sink());
+  ticket.cancel();
+  EXPECT_EQ(reason_of(recorder.last()), FinishReason::cancelled);
+}
+
 TEST_F(WorkerTest, HandsTheBackendsErrorsToTheCaller) {
   try {
     worker_->load(ModelKind::text, "absent");
@@ -126,7 +161,7 @@ TEST_F(WorkerTest, AModelsRequestsAreSteppedTogetherAndJoinAndLeaveWithoutDistur
     for (int i = 0; i < 4; ++i) tickets.push_back(worker_->submit(model, ask(testing::kEndless), recorders[i].sink()));
   });
   recorders[3].wait_for_tokens(2);
-  EXPECT_EQ(counters_->most_together, 4);
+  EXPECT_EQ(counters_->max_batch, 4);
   tickets[1].cancel();
   for (int i = 4; i < 6; ++i) tickets.push_back(worker_->submit(model, ask(1, 3 + i), recorders[i].sink()));
   EXPECT_EQ(reason_of(recorders[1].last()), FinishReason::cancelled);

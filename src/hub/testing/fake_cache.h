@@ -33,8 +33,7 @@ inline std::string tiny_safetensors(const std::string& tensor = "w") {
 inline const std::string kHashA(40, 'a');
 inline const std::string kHashB(40, 'b');
 
-/// A cache and a workspace home in a temporary folder, known to this process by its environment until the end of the
-/// test.
+/// A cache and a workspace home in a temporary folder, set in the environment until the end of the test.
 class FakeCache : public ::testing::Test {
  protected:
   FakeCache() {
@@ -63,7 +62,7 @@ class FakeCache : public ::testing::Test {
     fs::remove_all(root_, ignored);
   }
 
-  /// The (new) snapshot folder of `name`, with a config.json and one weight file.
+  /// Makes a snapshot folder of `name` with a config.json and one weight file.
   fs::path add_model(const std::string& name, const std::string& hash = kHashA,
                      const std::string& config = R"({"model_type":"llama"})") {
     const fs::path snapshot = hub_ / repo_folder(name) / "snapshots" / hash;

@@ -9,16 +9,18 @@
 #include <thread>
 
 #include "worker/backend.h"
+#include "worker/request.h"
+#include "worker/testing/fake_embedding.h"
 
 namespace mlxk::testing {
 
-/// What a test sees of the fakes; any thread.
+/// Counts calls of the fakes for a test; any thread.
 struct FakeCounters {
   std::atomic<int> models{0};          // alive
   std::atomic<int> sequences{0};       // alive
   std::atomic<int> wrong_thread{0};    // calls from another thread than the one that made the backend
-  std::atomic<int> most_together{0};   // sequences in one step
-  std::atomic<int> models_at_load{0};  // alive as the last load began
+  std::atomic<int> max_batch{0};       // sequences in one step
+  std::atomic<int> models_at_load{0};  // alive when the last load began
   std::atomic<int> rests{0};           // of the backend
 };
 
@@ -27,7 +29,7 @@ constexpr int32_t kFailToStart = -1;
 constexpr int32_t kFailAtThirdStep = -2;  // by an exception, as a failed evaluation does
 constexpr int32_t kFailAlone = -3;        // by a FailedEvent
 constexpr int32_t kEndless = -4;
-constexpr int32_t kSlow = -5;  // a millisecond and more a step
+constexpr int32_t kSlow = -5;  // a step takes a millisecond or more
 /// Prompts longer than this are processed in parts, one a step.
 constexpr int64_t kFakePart = 512;
 
@@ -113,7 +115,7 @@ class FakeModel : public TextModel {
   }
   void step(std::span<Sequence* const> running, const StepSink& sink) override {
     guard_.check();
-    auto& most = guard_.counters->most_together;
+    auto& most = guard_.counters->max_batch;
     most = std::max(most.load(), static_cast<int>(running.size()));
     for (size_t i = 0; i < running.size(); ++i) {
       static_cast<FakeSequence*>(running[i])->step([&](const Event& event) { sink(i, event); });
@@ -125,7 +127,7 @@ class FakeModel : public TextModel {
   ModelFacts facts_{.model_type = "fake", .vocab_size = 100};
 };
 
-/// A backend that counts. The folder "absent" throws not_found, "broken" bad_model half-way; "pieces" tells its
+/// A backend that counts. The folder "absent" throws not_found, "broken" throws bad_model half-way; "pieces" reports
 /// progress five times, others once. Made on the worker thread.
 class FakeBackend : public Backend {
  public:
@@ -138,6 +140,7 @@ class FakeBackend : public Backend {
   std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& model_dir, const LoadOptions&,
                                     const ProgressSink& progress) override {
     guard_.check();
+    if (kind == ModelKind::embedding) return std::make_unique<FakeEmbeddingModel>(4, 300);
     if (kind != ModelKind::text) throw Error(ErrorKind::unsupported, "this engine has text models alone");
     if (model_dir == "absent") throw Error(ErrorKind::not_found, "no such folder", "look elsewhere");
     guard_.counters->models_at_load = guard_.counters->models.load();

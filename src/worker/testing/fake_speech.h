@@ -11,11 +11,12 @@
 #include <vector>
 
 #include "worker/backend.h"
+#include "worker/speech.h"
 
 namespace mlxk::testing {
 
 struct FakeSpeechOptions {
-  std::chrono::microseconds step{0};  // what a step takes
+  std::chrono::microseconds step{0};  // the time of a step
   bool fails = false;                 // the second window's step throws
 };
 

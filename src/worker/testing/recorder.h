@@ -3,11 +3,13 @@
 #include <condition_variable>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "worker/request.h"
 #include "worker/worker.h"
 
 namespace mlxk::testing {
@@ -35,6 +37,14 @@ class Recorder {
   std::vector<int32_t> tokens() {
     const std::lock_guard lock(state_->mutex);
     return state_->tokens();
+  }
+  std::map<size_t, std::vector<float>> vectors() {
+    const std::lock_guard lock(state_->mutex);
+    std::map<size_t, std::vector<float>> vectors;
+    for (const Event& event : state_->events) {
+      if (const auto* vector = std::get_if<VectorEvent>(&event)) vectors[vector->index] = vector->values;
+    }
+    return vectors;
   }
   size_t count() {
     const std::lock_guard lock(state_->mutex);
@@ -72,7 +82,7 @@ inline GenerateRequest ask(int32_t how, int64_t max_tokens = 5) {
 
 inline FinishReason reason_of(const Event& event) { return std::get<DoneEvent>(event).reason; }
 
-/// Runs `body` while the worker is held up, so that all that it submits begins in the same step.
+/// Runs `body` while the worker is blocked, so that all requests that it submits start in the same step.
 inline void while_held(Worker& worker, const std::function<void()>& body) {
   std::promise<void> held, go;
   std::thread loading([&] {

@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// A hash over bytes that come in pieces.
+/// A hash over bytes that arrive in pieces.
 class Digest {
  public:
   enum class Kind { sha1, sha256 };
@@ -23,19 +23,19 @@ class Digest {
   std::shared_ptr<void> context_;
 };
 
-/// What the hub and git call a file's content.
+/// The names that the hub and git give to a file's content.
 struct FileHashes {
   uint64_t size = 0;     // bytes read
   std::string sha256;    // of the content
   std::string git_hash;  // SHA-1 of "blob <size>\0" and the content; empty: not asked for
 };
 
-/// Reads `path` to its end, for the git hash too where `with_git_hash` says so; `on_bytes` (may be empty) hears of
-/// every piece's length. Throws io.
+/// Hashes the file `path`, with the git hash if `with_git_hash`; `on_bytes` (may be empty) gets the length of every
+/// piece. Throws io.
 FileHashes hash_file(const std::filesystem::path& path, bool with_git_hash,
                      const std::function<void(uint64_t)>& on_bytes = {});
 
-/// The same of bytes in memory.
+/// Hashes bytes in memory.
 FileHashes hash_bytes(std::string_view bytes);
 
 }  // namespace mlxk

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+namespace mlxk {
+
+/// Appends `numbers` as a JSON list, each as short as gives the same float again. Finite ones only.
+void append_floats(std::string& out, std::span<const float> numbers);
+
+/// The double that is written like `number`: 0.1 for 0.1F.
+double as_written(float number);
+
+}  // namespace mlxk
