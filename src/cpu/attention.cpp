@@ -45,9 +45,9 @@ Scratch& thread_scratch(int which, int thread) {
 
 /// The positions that query `i` sees, besides the first `keep`.
 Range seen_by(const AttentionProblem& p, int64_t b, int64_t i) {
-  const int64_t tokens = p.tokens[static_cast<size_t>(b)], at = tokens - p.length + i;
-  return {p.window > 0 ? std::max<int64_t>(0, at + 1 - (p.window - p.keep)) : 0,
-          p.causal ? std::clamp<int64_t>(at + 1, 0, tokens) : tokens};
+  const int64_t tokens = p.tokens[static_cast<size_t>(b)], at = p.position_of(b, i);
+  const int64_t end = p.causal ? at + 1 : p.window > 0 ? at + p.window : tokens;
+  return {p.window > 0 ? std::max<int64_t>(0, at + 1 - (p.window - p.keep)) : 0, std::clamp<int64_t>(end, 0, tokens)};
 }
 
 Range seen_by(const AttentionProblem& p, const QueryBlock& block) {
@@ -65,7 +65,7 @@ Range seen_in(const AttentionProblem& p, const QueryBlock& block, int64_t chunk)
 /// Row b's keys or values at [range), which lie in order, or are put in order in `storage`.
 HeadSpan span_of(const AttentionProblem& p, const KeyRows& rows, int64_t b, int64_t head, int64_t dim, Range range,
                  Scratch& storage) {
-  const int64_t fresh = rows.fresh ? p.tokens[static_cast<size_t>(b)] - p.length : range.end;
+  const int64_t fresh = rows.fresh ? p.position_of(b, 0) : range.end;
   const auto run = [&](int64_t at, int64_t* count) {
     const bool is_fresh = at >= fresh;
     const HeadRows<const char>& from = is_fresh ? *rows.fresh : rows.stored;
@@ -95,6 +95,11 @@ HeadSpan span_of(const AttentionProblem& p, const KeyRows& rows, int64_t b, int6
 /// Hides what a row must not see of its scores, which are those of positions `begin` on.
 void hide(const AttentionProblem& p, float* scores, int64_t begin, int64_t width, int64_t b, int64_t head, int64_t i) {
   const Range seen = seen_by(p, b, i);
+  if (p.distance_bias) {
+    const float* bias = p.distance_bias + head * (2 * p.distances + 1) + p.distances;
+    const int64_t first = begin - p.position_of(b, i);  // how far the first of these keys stands from the query
+    for (int64_t t = 0; t < width; ++t) scores[t] += bias[std::clamp(first + t, -p.distances, p.distances)];
+  }
   const auto fill = [&](int64_t from, int64_t to) {
     from = std::max<int64_t>(from - begin, 0);
     to = std::min(to - begin, width);
@@ -195,10 +200,11 @@ void attend(const AttentionProblem& p, Phase phase) {
   const auto block_at = [&](int64_t item) {
     // The last queries see the most keys: they go first.
     const int64_t head = item % (p.batch * p.kv_heads), first = (blocks - 1 - item / (p.batch * p.kv_heads)) * count;
-    const int64_t here = std::min(count, p.length - first);
-    return QueryBlock{head / p.kv_heads, head % p.kv_heads, first, here, here * group};
+    const int64_t b = head / p.kv_heads, here = std::clamp<int64_t>(p.length_of(b) - first, 0, count);
+    return QueryBlock{b, head % p.kv_heads, first, here, here * group};
   };
   const auto sees = [&](const QueryBlock& block, int64_t chunk) {
+    if (block.count == 0) return false;  // the row has fewer queries than others
     const Range seen = seen_in(p, block, chunk);
     return seen.begin < seen.end;
   };

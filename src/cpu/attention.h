@@ -47,7 +47,8 @@ struct AttentionProblem {
   KeyRows k, v;
   HeadRows<float> out;
   float soft_cap = 0;  // scores become cap * tanh(score / cap); 0: as they are
-  int64_t window = 0;  // sees only the newest window - keep of those and the first keep; 0: all
+  // sees only the newest window - keep of those and the first keep; not causal: those less than window away; 0: all
+  int64_t window = 0;
   int64_t keep = 0;
   // slots that are stored: later positions take the slots of earlier ones, but the first keep; 0: all
   int64_t ring = 0;
@@ -58,10 +59,18 @@ struct AttentionProblem {
   const void* mask = nullptr;
   bool mask_is_bool = false;
   int64_t mask_steps[4] = {};
+  std::vector<int64_t> lengths = {};  // of each row, how many queries it has, at most `length`; empty: that many
+  /// Added to a score by how far the key stands from the query, from -distances to distances and beyond as the nearest
+  /// of those: [heads, 2 * distances + 1]; or none.
+  const float* distance_bias = nullptr;
+  int64_t distances = 0;
 
   int64_t slot_of(int64_t position) const {
     return ring == 0 || position < ring ? position : keep + (position - keep) % (ring - keep);
   }
+  int64_t length_of(int64_t b) const { return lengths.empty() ? length : lengths[static_cast<size_t>(b)]; }
+  /// The position of query `i` of row b.
+  int64_t position_of(int64_t b, int64_t i) const { return tokens[static_cast<size_t>(b)] - length_of(b) + i; }
 };
 
 /// out = softmax(scale · q kᵀ + mask) v in float32; zeros where a query sees nothing. Keys are taken in the order of

@@ -1,9 +1,12 @@
 #include "nn/attention.h"
 
+#include "base/error.h"
 #include "mlx/ops.h"
 #include "nn/cache/batched_cache.h"
 #include "nn/cache/buffer.h"
+#include "nn/cache/packed_cache.h"
 #include "nn/mlp.h"
+#include "nn/packed_attention.h"
 
 namespace mlxk {
 namespace {
@@ -11,6 +14,25 @@ namespace {
 // [B, L, heads * dim] → [B, heads, L, dim]
 mx::array heads_first(const mx::array& x, int dim) {
   return mx::transpose(mx::unflatten(x, -1, {-1, dim}), {0, 2, 1, 3});
+}
+
+/// Norm, rotation and attention within each of the texts of `packed`; throws internal for what only cached attention
+/// knows.
+mx::array attended_within(const Attention& attention, const Qkv& qkv, const PackedCache& packed,
+                          const Positions& positions, bool scaled_queries) {
+  const bool knows = !scaled_queries && !attention.q_norm && !attention.k_norm && !attention.scores.sinks &&
+                     attention.scores.soft_cap == 0 && attention.mask.chunk == 0 && !qkv.reads && qkv.value_dim == 0;
+  if (!knows) throw Error(ErrorKind::internal, "[attention] packed texts need attention of the plain kind");
+  PackedAttention a{qkv.q,         qkv.k,        qkv.v, packed.lengths, qkv.head_dim, attention.scores.scale,
+                    packed.causal, packed.window};
+  if (attention.rope) a.rotation = attention.rope->rotation(positions);
+  const auto norm_before = [&](const std::optional<HeadNorm>& norm, std::optional<NormWeights>& own, mx::array& x) {
+    if (norm) own = norm->weights();
+    if (norm && !own) x = (*norm)(x, qkv.head_dim);
+  };
+  norm_before(qkv.q_norm, a.q_norm, a.q);
+  norm_before(qkv.k_norm, a.k_norm, a.k);
+  return attend_within(a);
 }
 
 /// Numbers [begin, end) of the last axis of `x`, the last two axes made one.
@@ -89,6 +111,9 @@ mx::array Attention::operator()(const Qkv& qkv, AttentionCache& cache, const Att
 
 mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& seen,
                               const Positions& positions, const std::optional<mx::array>& query_scale) const {
+  if (const auto* packed = dynamic_cast<const PackedCache*>(&cache)) {
+    return attended_within(*this, qkv, *packed, positions, query_scale.has_value());
+  }
   if (cache.attends_in_slots(positions)) {
     AttentionStep step = step_of(qkv, seen, positions, query_scale);
     const auto attends = layer_ops().attends;

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "cpu/phase.h"
+#include "json/json.h"
 #include "kernels/cpu_op.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"

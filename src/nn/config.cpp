@@ -5,15 +5,25 @@
 #include <cmath>
 #include <limits>
 
+#include "json/json.h"
+
 namespace mlxk {
 
+Config::Config(Json json, std::string place)
+    : json_(std::make_shared<const Json>(std::move(json))), place_(std::move(place)) {}
+
 const Json* Config::find(const char* key) const {
-  auto it = json_.find(key);
-  return it == json_.end() || it->is_null() ? nullptr : &*it;
+  auto it = json_->find(key);
+  return it == json_->end() || it->is_null() ? nullptr : &*it;
 }
 
 Error Config::bad(const std::string& key, const std::string& what) const {
-  return Error(ErrorKind::bad_model, fmt::format("[{}] {} {}", place_, key, what));
+  // The value too, where `what` does not say it.
+  constexpr size_t kShown = 80;
+  const Json* value = find(key.c_str());
+  std::string got = value && what.find("got ") == what.npos ? ", got " + value->dump(-1, ' ', true) : "";
+  if (got.size() > kShown) got.replace(kShown, got.size(), "…");
+  return Error(ErrorKind::bad_model, fmt::format("[{}] {} {}{}", place_, key, what, got));
 }
 
 int64_t Config::integer(const char* key, int64_t low, int64_t high) const {

@@ -1,17 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/error.h"
-#include "json/json.h"
+#include "json/json_fwd.h"
 
 namespace mlxk {
 
 /// Reads config.json's values with their limits; every error names `place` and the key. A null value counts as absent.
 class Config {
  public:
-  Config(Json json, std::string place) : json_(std::move(json)), place_(std::move(place)) {}
+  Config(Json json, std::string place);
 
   /// The value of `key`, or nullptr.
   const Json* find(const char* key) const;
@@ -28,13 +29,13 @@ class Config {
   /// The object at `key` as a Config of its own; throws bad_model when it is absent or not an object.
   Config object(const char* key) const;
 
-  /// The error for `key`: `[place] key what`.
+  /// The error for `key`: `[place] key what, got value`, the value only where there is one that `what` does not name.
   Error bad(const std::string& key, const std::string& what) const;
-  const Json& json() const { return json_; }
+  const Json& json() const { return *json_; }
   const std::string& place() const { return place_; }
 
  private:
-  Json json_;
+  std::shared_ptr<const Json> json_;
   std::string place_;
 };
 

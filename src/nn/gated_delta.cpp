@@ -37,7 +37,8 @@ mx::array GatedDelta::operator()(const Inputs& in, RecurrentCache& cache, int in
   const mx::array k = serving(mx::multiply(unit_(by_heads(in.k, d.key_heads)), mx::array(scale)));
   const mx::array steps = activate(Activation::softplus, mx::add(by_heads(in.a, d.value_heads), dt_bias_));
   const mx::array decay = mx::broadcast_to(mx::exp(mx::multiply(rate_, steps)), k.shape());
-  const mx::array beta = mx::sigmoid(by_heads(in.b, d.value_heads));
+  mx::array beta = mx::sigmoid(by_heads(in.b, d.value_heads));
+  if (d.beta_scale != 1) beta = mx::multiply(beta, mx::array(d.beta_scale));
   const Scanned scanned = scan(DeltaRule{.r = q,
                                          .w = decay,
                                          .k = k,

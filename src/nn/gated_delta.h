@@ -10,12 +10,13 @@ namespace mlxk {
 /// The gated delta rule (https://arxiv.org/abs/2412.06464): each head has a state S [value_dim, key_dim], to which a
 /// token with a unit key k and a unit query q does
 ///   S ← S · decay, then S ← S + beta · (v − S k) kᵀ, and gives S q / √key_dim,
-/// with decay = exp(−exp(A_log) · softplus(a + dt_bias)) and beta = sigmoid(b).
+/// with decay = exp(−exp(A_log) · softplus(a + dt_bias)) and beta = beta_scale · sigmoid(b).
 class GatedDelta {
  public:
   struct Dims {
     int key_heads, value_heads, key_dim, value_dim;  // each key head serves value_heads / key_heads neighbours
     bool by_channel = false;  // a decay for each number of a key (Kimi Delta Attention), else for each head
+    float beta_scale = 1;     // 2 lets beta go from 0 to 2 (https://arxiv.org/abs/2411.12537)
   };
   /// A call's tokens as the projections and the convolution give them.
   struct Inputs {

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "json/json.h"
+
 namespace mlxk {
 
 LayerType read_layer_type(const Config& config, const char* key, const Json& word) {
@@ -27,8 +29,12 @@ std::vector<LayerType> layer_types(const Config& config, int layers, int pattern
   std::vector<LayerType> types;
   const Json* list = config.find("layer_types");
   if (!list) {
+    // Qwen's first max_window_layers see all, the others a window; mlx-lm leaves that out.
+    const bool windows = config.has("sliding_window") && config.flag_or("use_sliding_window", false);
+    const int64_t without = windows ? config.integer_or("max_window_layers", 28, 0, 1 << 20) : layers;
     for (int layer = 0; layer < layers; ++layer) {
-      types.push_back(pattern > 0 && (layer + 1) % pattern != 0 ? LayerType::sliding : LayerType::full);
+      const bool slides = pattern > 0 ? (layer + 1) % pattern != 0 : layer >= without;
+      types.push_back(slides ? LayerType::sliding : LayerType::full);
     }
     return types;
   }

@@ -2,20 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "json/json.h"
+
 namespace mlxk {
 namespace {
-
-Quantization read_entry(const Config& entry, const Quantization& fallback) {
-  Quantization q;
-  q.mode = entry.text_or("mode", fallback.mode);
-  if (q.mode != "affine" && q.mode != "mxfp4" && q.mode != "mxfp8" && q.mode != "nvfp4") {
-    throw Error(ErrorKind::unsupported, fmt::format("[{}] mode '{}' is not known", entry.place(), q.mode),
-                "known are affine, mxfp4, mxfp8, nvfp4");
-  }
-  q.bits = static_cast<int>(entry.integer_or("bits", q.mode == "mxfp8" ? 8 : fallback.bits, 1, 8));
-  q.group_size = static_cast<int>(entry.integer_or("group_size", fallback.group_size, 1, 1024));
-  return q;
-}
 
 // The one packing that `bits` a weight and `group` weights a scale can mean.
 std::optional<Quantization> packing(int bits, int group, bool float_scales) {
@@ -32,19 +22,43 @@ std::optional<Quantization> packing(int bits, int group, bool float_scales) {
 
 }  // namespace
 
+QuantizationConfig::Said QuantizationConfig::Said::read(const Config& entry) {
+  Said said;
+  if (entry.has("mode")) {
+    said.mode = entry.text_or("mode", "");
+    if (said.mode != "affine" && said.mode != "mxfp4" && said.mode != "mxfp8" && said.mode != "nvfp4") {
+      throw Error(ErrorKind::unsupported, fmt::format("[{}] mode '{}' is not known", entry.place(), *said.mode),
+                  "known are affine, mxfp4, mxfp8, nvfp4");
+    }
+  }
+  if (entry.has("bits")) said.bits = static_cast<int>(entry.integer("bits", 1, 8));
+  if (entry.has("group_size")) said.group_size = static_cast<int>(entry.integer("group_size", 1, 1024));
+  return said;
+}
+
+bool QuantizationConfig::Said::agrees(const Quantization& q) const {
+  return bits.value_or(q.bits) == q.bits && group_size.value_or(q.group_size) == q.group_size &&
+         mode.value_or(q.mode) == q.mode;
+}
+
+std::string QuantizationConfig::Said::text() const {
+  std::string text;
+  if (mode) text += fmt::format(" mode {}", *mode);
+  if (bits) text += fmt::format(" bits {}", *bits);
+  if (group_size) text += fmt::format(" group_size {}", *group_size);
+  return text;
+}
+
 QuantizationConfig::QuantizationConfig(const Config& config) {
   const char* key = config.has("quantization") ? "quantization" : "quantization_config";
   if (!config.has(key)) return;
-  Config all = config.object(key);
-  Quantization top = read_entry(all, {});
-  if (all.has("bits")) said_.bits = top.bits;
-  if (all.has("group_size")) said_.group_size = top.group_size;
-  if (all.has("mode")) said_.mode = top.mode;
+  const Config all = config.object(key);
+  said_ = Said::read(all);
   for (const auto& [name, value] : all.json().items()) {
     if (value.is_boolean()) {
-      layers_[name] = value.get<bool>() ? std::optional(top) : std::nullopt;
+      layers_[name] = value.get<bool>() ? std::optional(said_) : std::nullopt;
     } else if (value.is_object()) {
-      layers_[name] = read_entry(Config(value, all.place() + " " + name), top);
+      layers_[name] = Said::read(Config(value, all.place() + " " + name));
     }
   }
 }
@@ -68,15 +82,12 @@ Quantization QuantizationConfig::of(const std::string& path, const mx::array& we
   }
   if (auto said = layers_.find(path); said != layers_.end()) {
     if (!said->second) throw broken("is quantised, but the configuration says it is not");
-    const Quantization& want = *said->second;
-    if (want.bits != bits || want.group_size != group || want.mode != found->mode) {
-      throw broken(fmt::format("is {} with {} bits in groups of {}, but the configuration says {}, {} and {}",
-                               found->mode, bits, group, want.mode, want.bits, want.group_size));
+    if (!said->second->agrees(*found)) {
+      throw broken(fmt::format("is {} with bits {} and group_size {}, but the configuration says{}", found->mode, bits,
+                               group, said->second->text()));
     }
-  }
-  if (layers_.count(path) == 0) {
-    const bool agrees = said_.bits.value_or(bits) == bits && said_.group_size.value_or(group) == group &&
-                        said_.mode.value_or(found->mode) == found->mode;
+  } else {
+    const bool agrees = said_.agrees(*found);
     agreed_ = agreed_ || agrees;
     if (!agrees && contradiction_.empty()) {
       contradiction_ = fmt::format("{} is {} with bits {} and group_size {}", path, found->mode, bits, group);
@@ -87,12 +98,8 @@ Quantization QuantizationConfig::of(const std::string& path, const mx::array& we
 
 void QuantizationConfig::check() const {
   if (agreed_ || contradiction_.empty()) return;
-  std::string said;
-  if (said_.mode) said += fmt::format(" mode {}", *said_.mode);
-  if (said_.bits) said += fmt::format(" bits {}", *said_.bits);
-  if (said_.group_size) said += fmt::format(" group_size {}", *said_.group_size);
-  throw Error(ErrorKind::bad_model,
-              fmt::format("[quantization] config.json says{}, but no tensor is packed so: {}", said, contradiction_));
+  throw Error(ErrorKind::bad_model, fmt::format("[quantization] config.json says{}, but no tensor is packed so: {}",
+                                                said_.text(), contradiction_));
 }
 
 }  // namespace mlxk

@@ -34,15 +34,19 @@ class QuantizationConfig {
   void check() const;
 
  private:
-  /// What `quantization` says for all layers, as far as it does.
+  /// What an entry says, as far as it does.
   struct Said {
     std::optional<int> bits, group_size;
     std::optional<std::string> mode;
+
+    static Said read(const Config& entry);
+    bool agrees(const Quantization& q) const;
+    std::string text() const;
   };
-  Said said_;
-  mutable bool agreed_ = false;                                // a layer without an entry is packed as said_ has it
-  mutable std::string contradiction_;                          // how the first one that is not is packed
-  std::map<std::string, std::optional<Quantization>> layers_;  // nullopt: said not to be quantised
+  Said said_;                                          // of all layers
+  mutable bool agreed_ = false;                        // a layer without an entry is packed as said_ has it
+  mutable std::string contradiction_;                  // how the first one that is not is packed
+  std::map<std::string, std::optional<Said>> layers_;  // nullopt: said not to be quantised
 };
 
 }  // namespace mlxk

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "json/json.h"
+
 namespace mlxk {
 namespace {
 

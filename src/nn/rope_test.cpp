@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 
@@ -95,7 +96,7 @@ TEST(RopeSettings, NameWhatIsWrong) {
   EXPECT_EQ(refusal(R"({"rope_scaling": {"type": "magic"}})"),
             "[llama rope_scaling] rope type 'magic' is not built in");
   EXPECT_EQ(refusal(R"({"rope_scaling": {"type": "linear"}})"), "[llama rope_scaling] factor is missing");
-  EXPECT_EQ(refusal(R"({"rope_scaling": "linear"})"), "[llama] rope_scaling must be an object");
+  EXPECT_EQ(refusal(R"({"rope_scaling": "linear"})"), "[llama] rope_scaling must be an object, got \"linear\"");
   EXPECT_EQ(
       refusal(R"({"rope_scaling": {"type": "longrope", "original_max_position_embeddings": 8, "short_factor": [1]}})"),
       "[llama rope_scaling] short_factor must have 8 numbers, got 1");

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/error.h"
 #include "kernels/allocate.h"
 #include "mlx/device.h"
 #include "mlx/ops.h"
@@ -48,6 +49,11 @@ Weights::Weights(Tensors tensors, QuantizationConfig quantization)
       quantization_(std::move(quantization)),
       activation_type_(choose_activation_type(tensors_)) {}
 
+void Weights::replace(Tensors tensors, QuantizationConfig quantization) {
+  tensors_ = std::move(tensors);
+  quantization_ = std::move(quantization);
+}
+
 void Weights::drop(const std::function<bool(const std::string&)>& unwanted) {
   std::erase_if(tensors_, [&](const auto& entry) { return unwanted(entry.first); });
 }
@@ -55,12 +61,67 @@ void Weights::drop(const std::function<bool(const std::string&)>& unwanted) {
 mx::array Weights::keep(const mx::array& tensor) {
   bool cast = is_float(tensor.dtype()) && mx::default_device() == mx::Device::cpu;
   mx::array readable = aligned(tensor);
-  return keep_as_stored(cast ? mx::astype(readable, activation_type_) : readable);
+  parts_.emplace(tensor.id(), !is_float(tensor.dtype()));
+  kept_.push_back(cast ? mx::astype(readable, activation_type_) : readable);
+  return kept_.back();
 }
 
 mx::array Weights::keep_as_stored(const mx::array& tensor) {
+  parts_.emplace(tensor.id(), true);
   kept_.push_back(tensor);
   return tensor;
+}
+
+mx::array Weights::take_to_compute(const std::string& name) {
+  mx::array tensor = take_raw(name);
+  parts_.emplace(tensor.id(), true);
+  own_names_.emplace(tensor.id(), name);
+  return tensor;
+}
+
+void Weights::compute(const std::string& name, mx::array tensor) {
+  computed_.insert(tensor.id());
+  tensors_.insert_or_assign(name, std::move(tensor));
+}
+
+void Weights::take_unused(const std::function<bool(const std::string&)>& unused) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors_) {
+    if (unused(name)) names.push_back(name);
+  }
+  for (const auto& name : names) take_to_compute(name);
+}
+
+void Weights::record_as_part_of(const Weights& whole, const std::string& prefix) {
+  records_ = whole.records_;
+  prefix_ = whole.prefix_ + prefix;
+}
+
+std::vector<Weights::Taken> Weights::taken() const {
+  std::map<uintptr_t, size_t> last;  // one that was renamed was taken under each of its names
+  for (size_t i = 0; i < raw_.size(); ++i) last[raw_[i].second.id()] = i;
+  std::vector<Taken> taken;
+  std::set<uintptr_t> used;
+  std::vector<mx::array> rest;
+  for (size_t i = 0; i < raw_.size(); ++i) {
+    const auto& [name, tensor] = raw_[i];
+    const auto part = parts_.find(tensor.id());
+    if (part == parts_.end() || last[tensor.id()] != i) continue;
+    rest.push_back(tensor);
+    const auto own = own_names_.find(tensor.id());
+    if (own == own_names_.end() && computed_.count(tensor.id())) continue;
+    taken.push_back({prefix_ + (own == own_names_.end() ? name : own->second), tensor, part->second});
+  }
+  while (!rest.empty()) {
+    const mx::array tensor = rest.back();
+    rest.pop_back();
+    if (used.insert(tensor.id()).second) rest.insert(rest.end(), tensor.inputs().begin(), tensor.inputs().end());
+  }
+  for (const auto& [name, tensor] : raw_) {
+    if (used.count(tensor.id())) continue;
+    throw Error(ErrorKind::unsupported, fmt::format("[weights] {} cannot be converted for this type of model", name));
+  }
+  return taken;
 }
 
 mx::array Weights::take_raw(const std::string& name) {
@@ -71,6 +132,7 @@ mx::array Weights::take_raw(const std::string& name) {
   }
   mx::array tensor = std::move(it->second);
   tensors_.erase(it);
+  if (records_) raw_.emplace_back(name, tensor);
   return tensor;
 }
 

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ class Weights {
 
   /// The tensors not taken yet; a model's sanitize step renames and reshapes them here.
   Tensors& tensors() { return tensors_; }
+  /// Puts `tensors` in the place of those not taken yet, and `quantization` of what was said of their packing.
+  void replace(Tensors tensors, QuantizationConfig quantization);
   /// Drops those whose name is `unwanted`.
   void drop(const std::function<bool(const std::string&)>& unwanted);
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
@@ -38,6 +41,27 @@ class Weights {
     return keep_as_stored(take_shaped(name, shape));
   }
   mx::array keep_as_stored(const mx::array& tensor);
+  /// Takes `name` to compute tensors from it that layers need and checkpoints do not have; compute() adds those. In a
+  /// checkpoint (taken()) stands `name` itself.
+  mx::array take_to_compute(const std::string& name);
+  void compute(const std::string& name, mx::array tensor);
+  /// Takes those whose name is `unused`: checkpoints have them, no layer needs them.
+  void take_unused(const std::function<bool(const std::string&)>& unused);
+
+  /// A tensor of a checkpoint, before any cast.
+  struct Taken {
+    std::string name;
+    mx::array tensor;
+    bool is_matrix;  // may be packed
+  };
+  /// Records from now on what is taken, for taken().
+  void record() { records_ = true; }
+  /// Records where `whole` does, of which these tensors are a part: their names there begin with `prefix`.
+  void record_as_part_of(const Weights& whole, const std::string& prefix);
+  /// Once every layer has taken its own: the tensors of a checkpoint in mlx-lm's form. Throws unsupported where one of
+  /// them went into no layer, as a tensor that take_raw() gave to be computed from does.
+  std::vector<Taken> taken() const;
+
   /// Notes a defect for finish() to report.
   void note(const std::string& defect) { defects_.push_back(defect); }
 
@@ -57,7 +81,13 @@ class Weights {
   QuantizationConfig quantization_;
   mx::Dtype activation_type_;
   std::vector<mx::array> kept_;
+  bool records_ = false;
+  std::string prefix_;                                  // of the names that taken() gives
+  std::vector<std::pair<std::string, mx::array>> raw_;  // each tensor that was taken, in that order
+  std::map<uintptr_t, bool> parts_;                     // the ids of those of the checkpoint → Taken::is_matrix
+  std::set<uintptr_t> computed_;                        // the ids of what was made of those
   std::vector<std::string> missing_, defects_;
+  std::map<uintptr_t, std::string> own_names_;  // of those taken to compute others
 };
 
 /// A place in the module tree: `layers` / 3 / `mlp`. A tensor's path is its checkpoint key.

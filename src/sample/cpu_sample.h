@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "sample/sampler.h"
-#include "worker/request.h"
+#include "worker/sampling.h"
 
 namespace mlxk {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "worker/request.h"
+#include "worker/sampling.h"
 
 namespace mlxk {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "json/json.h"
-#include "worker/request.h"
+#include "worker/sampling.h"
 
 // Reads tests/data/sample/*.json (tools/make_sampler_goldens.py); for the tests of this room.
 namespace mlxk::golden {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "worker/request.h"
+#include "worker/sampling.h"
 
 namespace mlxk {
 

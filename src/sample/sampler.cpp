@@ -16,6 +16,8 @@
 #include "kernels/device.h"
 #include "sample/cpu_sample.h"
 #include "sample/filters.h"
+#include "worker/event.h"
+#include "worker/token_constraint.h"
 
 namespace mlxk {
 namespace mx = mlx::core;

@@ -10,9 +10,12 @@
 
 #include "kernels/cpu_op.h"
 #include "sample/penalties.h"
-#include "worker/request.h"
+#include "worker/sampling.h"
 
 namespace mlxk {
+
+class TokenConstraint;
+struct TokenEvent;
 
 /// One chosen token and what is told about it, evaluated or not. Worker thread only.
 struct Sample {

@@ -9,6 +9,8 @@
 #include "base/testing/test_paths.h"
 #include "sample/filters.h"
 #include "sample/golden_cases.h"
+#include "worker/event.h"
+#include "worker/token_constraint.h"
 
 namespace mlxk {
 namespace {

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/request.h"
+#include "worker/sampling.h"
 
 namespace mlxk {
 

@@ -12,6 +12,7 @@
 #include "cpu/attention.h"
 #include "cpu/features.h"
 #include "cpu/threads.h"
+#include "kernels/cpu/rotate_heads.h"
 #include "kernels/cpu_op.h"
 #include "mlx/ops.h"
 
@@ -73,25 +74,6 @@ HeadRows<const char> constant(const HeadRows<char>& from) {
   HeadRows<const char> to{from.data, from.batch, from.head_step, from.token_step};
   for (const auto& row : from.rows) to.rows.push_back({row.data, row.head_step});
   return to;
-}
-
-/// Norms and rotates the heads of every token: x, out [tokens, heads, dim].
-void rotate_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, const float* norm, float eps,
-                  const CosSinTable* turn, bool traditional, const float* post_rope_norm, float post_rope_eps,
-                  float* out) {
-  const auto& kernels = cpu_kernels();
-  parallel_for(tokens, grain_of(4 * heads * dim), [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin * heads; i < end * heads; ++i) {
-      float* y = out + i * dim;
-      if (norm) {
-        kernels.rms_norm(x + i * dim, norm, eps, dim, y);
-      } else {
-        std::memcpy(y, x + i * dim, sizeof(float) * static_cast<size_t>(dim));
-      }
-      if (turn) kernels.rotate(y, turn->cosines(i / heads), turn->sines(i / heads), turn->pairs, traditional);
-      if (post_rope_norm) kernels.rms_norm(y, post_rope_norm, post_rope_eps, dim, y);
-    }
-  });
 }
 
 /// The call's keys or values [B, L, kv_heads, dim] in the buffers' type.
@@ -167,11 +149,12 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   const bool pairs = step.rotation.traditional;
   float *queries = turned_q.floats(batch * length * heads * dim),
         *keys = turned_k.floats(batch * length * kv_heads * dim);
-  rotate_heads(row_major(in[0], q_copy), batch * length, heads, dim, floats_at(job.at.q_norm), eps_of(step.q_norm),
-               angles, pairs, floats_at(job.at.post_rope_q_norm), eps_of(step.post_rope_q_norm), queries);
+  rotate_heads(row_major(in[0], q_copy), batch * length, heads, dim, {floats_at(job.at.q_norm), eps_of(step.q_norm)},
+               angles, pairs, {floats_at(job.at.post_rope_q_norm), eps_of(step.post_rope_q_norm)}, queries);
   if (!step.reads) {
-    rotate_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim, floats_at(job.at.k_norm), eps_of(step.k_norm),
-                 angles, pairs, floats_at(job.at.post_rope_k_norm), eps_of(step.post_rope_k_norm), keys);
+    rotate_heads(row_major(in[1], k_copy), batch * length, kv_heads, dim,
+                 {floats_at(job.at.k_norm), eps_of(step.k_norm)}, angles, pairs,
+                 {floats_at(job.at.post_rope_k_norm), eps_of(step.post_rope_k_norm)}, keys);
   }
 
   AttentionProblem p{batch, heads, kv_heads, length, dim, value_dim, {}, step.scale, job.at.mask < 0};
