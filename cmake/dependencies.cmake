@@ -8,6 +8,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(libedit REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(md4c REQUIRED IMPORTED_TARGET md4c)
 pkg_check_modules(opus REQUIRED opus>=1.3)  # its headers: the library is opened at run time
+pkg_check_modules(libjpeg REQUIRED IMPORTED_TARGET libjpeg)  # libjpeg-turbo
 find_package(CURL 7.62 REQUIRED)  # its headers: the library is opened at run time
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS SSL Crypto)

@@ -42,7 +42,7 @@ if(NOT APPLE)
   install(RUNTIME_DEPENDENCY_SET mlxk_bundle
     PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\\+\\+|libcrypto|libssl|ld-linux[^.]*)\\."
       "^libmlx" "^lib(cu|nv|nccl)"
-    POST_INCLUDE_REGEXES "/lib(fmt|md4c|edit|bsd|md|tinfo|ncurses)[^/]*$"
+    POST_INCLUDE_REGEXES "/lib(fmt|md4c|edit|bsd|md|tinfo|ncurses|jpeg)[^/]*$"
     POST_EXCLUDE_REGEXES ".*"
     LIBRARY DESTINATION ${engine_dir})
 endif()

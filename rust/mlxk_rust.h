@@ -50,6 +50,12 @@ int mlxk_tokenizer_post_processor(const mlxk_tokenizer* tokenizer, mlxk_text* ou
 /// The ids of `text`: at most `most` before the special tokens that are added, else MLXK_TOO_LONG.
 int mlxk_tokenizer_encode(const mlxk_tokenizer* tokenizer, const char* text, size_t size, int add_special_tokens,
                           size_t most, mlxk_stop stop, int32_t** ids, size_t* count, mlxk_text* error);
+/// What the post-processor puts around a text (-1), with `pair` around two (-1, -2), and each token's type. Both lists
+/// are freed with mlxk_ids_free.
+int mlxk_tokenizer_frame(const mlxk_tokenizer* tokenizer, int pair, int32_t** ids, int32_t** types, size_t* count,
+                         mlxk_text* error);
+/// `text` in lower case, by Unicode's rules.
+int mlxk_lower_case(const char* text, size_t size, mlxk_text* out, mlxk_text* error);
 void mlxk_ids_free(int32_t* ids, size_t count);
 int mlxk_tokenizer_decode(const mlxk_tokenizer* tokenizer, const int32_t* ids, size_t count, int skip_special_tokens,
                           mlxk_text* out, mlxk_text* error);
@@ -123,6 +129,14 @@ int mlxk_audio_read(mlxk_audio* audio, float* into, size_t size, size_t* got, ml
 /// How long its header says that it is; 0: not known.
 double mlxk_audio_seconds(const mlxk_audio* audio);
 void mlxk_audio_free(mlxk_audio* audio);
+
+typedef struct mlxk_image mlxk_image;  // a still in PNG, WebP, GIF, BMP or TIFF; of an animation the first frame
+/// Reads the header. `data` must live as long as the image.
+int mlxk_image_open(const uint8_t* data, size_t size, mlxk_image** out, uint64_t* width, uint64_t* height,
+                    mlxk_text* error);
+/// Fills `rgb`, [height, width, 3]; `size` must be that. Once.
+int mlxk_image_read(mlxk_image* image, uint8_t* rgb, size_t size, mlxk_stop stop, mlxk_text* error);
+void mlxk_image_free(mlxk_image* image);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,12 @@
-//! tokenizers, minijinja, llguidance and symphonia behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
+//! tokenizers, minijinja, llguidance, symphonia and decoders of images behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
 
 mod audio;
+mod bmp;
 mod confined;
 mod decode;
 mod grammar;
 mod growth;
+mod image;
 mod memory;
 mod mp4_delay;
 mod patterns;

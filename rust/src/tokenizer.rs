@@ -27,6 +27,10 @@ pub struct Tok {
     longest_token: usize, // bytes, as the vocabulary spells it
 }
 
+// Stand-ins for texts where only what surrounds them counts: -1 and -2 as C sees them.
+const TEXT: u32 = u32::MAX;
+const SECOND: u32 = u32::MAX - 1;
+
 /// A handle as C sees it.
 pub struct Handle(pub Arc<Tok>);
 
@@ -79,17 +83,23 @@ impl Tok {
 
     /// A post-processor puts the same around every text: found out here, once.
     fn set_post_processor(&mut self, part: Option<PostProcessorWrapper>) -> Result<(), Failure> {
-        const TEXT: u32 = u32::MAX;
         growth::check_processor(&serde_json::to_value(&part)?)?;
         self.inner.with_post_processor(part);
-        let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
-        let ids = self.inner.post_process(text, None, true).map_err(|e| e.to_string())?.get_ids().to_vec();
+        let ids = self.frame(false)?.0;
         let mut parts = ids.split(|id| *id == TEXT);
         match (parts.next(), parts.next(), parts.next()) {
             (Some(before), Some(behind), None) => self.around = (before.to_vec(), behind.to_vec()),
             _ => return Err("post_processor does not say the text once".into()),
         }
         Ok(())
+    }
+
+    /// What stands around a text, or a pair of texts, and the type of each token; TEXT and SECOND are the texts.
+    fn frame(&self, pair: bool) -> Result<(Vec<u32>, Vec<u32>), Failure> {
+        let one = |id| Encoding::from_tokens(vec![Token::new(id, String::new(), (0, 0))], 0);
+        let second = pair.then(|| one(SECOND));
+        let all = self.inner.post_process(one(TEXT), second, true).map_err(|e| e.to_string())?;
+        Ok((all.get_ids().to_vec(), all.get_type_ids().to_vec()))
     }
 
     /// The ids of `text`, at most `most`; else the failure TOO_LONG.
@@ -268,6 +278,39 @@ pub unsafe extern "C" fn mlxk_tokenizer_encode(
         let boxed: Box<[i32]> = found.into_iter().map(|id| id as i32).collect();
         *count = boxed.len();
         *ids = Box::into_raw(boxed) as *mut i32;
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_tokenizer_frame(
+    handle: *const Handle,
+    pair: i32,
+    ids: *mut *mut i32,
+    types: *mut *mut i32,
+    count: *mut usize,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        let (found, kinds) = tok(handle).frame(pair != 0)?;
+        if found.len() != kinds.len() {
+            return Err("post_processor gives other numbers of tokens and types".into());
+        }
+        let boxed = |numbers: Vec<u32>| -> *mut i32 {
+            let boxed: Box<[i32]> = numbers.into_iter().map(|id| id as i32).collect();
+            Box::into_raw(boxed) as *mut i32
+        };
+        *count = found.len();
+        *ids = boxed(found);
+        *types = boxed(kinds);
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_lower_case(text: *const u8, size: usize, out: *mut Text, error: *mut Text) -> i32 {
+    guard(error, || {
+        *out = Text::from_string(String::from_utf8_lossy(bytes(text, size)).to_lowercase());
         Ok(())
     })
 }

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/testing/test_paths.h"
+#include "media/testing/pipe.h"
 
 namespace mlxk {
 namespace {
@@ -70,24 +71,6 @@ struct Wave {
   }
 };
 
-/// Bytes that come in small pieces and never go back.
-class Pipe : public ByteSource {
- public:
-  explicit Pipe(Bytes bytes) : bytes_(std::move(bytes)) {}
-  size_t read(std::span<uint8_t> into) override {
-    const size_t count = std::min({into.size(), bytes_.size() - at_, size_t{1000}});
-    std::copy_n(bytes_.begin() + static_cast<int64_t>(at_), count, into.begin());
-    at_ += count;
-    return count;
-  }
-  bool seek(uint64_t) override { return false; }
-  std::optional<uint64_t> size() const override { return std::nullopt; }
-
- private:
-  Bytes bytes_;
-  size_t at_ = 0;
-};
-
 std::vector<float> drain(AudioSource& source) {
   std::vector<float> all, block(777);
   while (const size_t got = source.read(block))
@@ -101,7 +84,7 @@ std::vector<float> decode(const Bytes& bytes) {
 }
 
 std::vector<float> decode_pipe(const Bytes& bytes, uint64_t limit = kAudioBytes) {
-  AudioSource source(std::make_unique<Pipe>(bytes), "clip", limit);
+  AudioSource source(std::make_unique<testing::Pipe>(bytes, 1000), "clip", limit);
   return drain(source);
 }
 
@@ -182,7 +165,7 @@ TEST(Audio, RewindsAFileAndNotAPipe) {
   const auto first = drain(source);
   ASSERT_TRUE(source.rewind());
   EXPECT_EQ(drain(source), first);
-  AudioSource pipe(std::make_unique<Pipe>(bytes), "clip");
+  AudioSource pipe(std::make_unique<testing::Pipe>(bytes, 1000), "clip");
   EXPECT_FALSE(pipe.rewind());
 }
 

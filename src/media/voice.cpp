@@ -17,7 +17,7 @@ constexpr int kDecimation = 4;
 constexpr int kPeriodSamples = 160, kShortestLag = 10, kLongestLag = 63;  // at 4 kHz
 constexpr float kFaint = 1e-9F;                                           // energy below which nothing repeats
 
-constexpr int kShapeBands = 40, kLoudBands = kShapeBands / 2;
+constexpr int kShapeBands = 40, kLoudBands = kShapeBands / 2, kUpperBands = kLoudBands - kLoudBands / 2;
 constexpr double kNoiseShare = 0.15;  // of the frames are taken for noise, in each band
 constexpr float kLeastNoise = -85;    // dB
 constexpr float kMaxExcess = 40;      // dB
@@ -78,7 +78,7 @@ std::vector<bool> audible_frames(const std::vector<Shape>& powers) {
     std::sort(excess.begin(), excess.end());
     float sum = 0;
     for (size_t b = kLoudBands / 2; b < kLoudBands; ++b) sum += excess[b];
-    audible[i] = sum / (kLoudBands / 2) > kAudible;
+    audible[i] = sum / kUpperBands > kAudible;
   }
   return audible;
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "media/audio.h"
+#include "media/testing/pipe.h"
 
 namespace mlxk {
 namespace {
@@ -106,23 +107,6 @@ Bytes floats(bool big_endian = false) {
   return out.bytes;
 }
 
-class Pipe : public ByteSource {
- public:
-  explicit Pipe(Bytes bytes) : bytes_(std::move(bytes)) {}
-  size_t read(std::span<uint8_t> into) override {
-    const size_t count = std::min({into.size(), bytes_.size() - at_, size_t{7}});
-    std::copy_n(bytes_.begin() + static_cast<int64_t>(at_), count, into.begin());
-    at_ += count;
-    return count;
-  }
-  bool seek(uint64_t) override { return false; }
-  std::optional<uint64_t> size() const override { return std::nullopt; }
-
- private:
-  Bytes bytes_;
-  size_t at_ = 0;
-};
-
 std::vector<float> drain(AudioSource&& source) {
   std::vector<float> all, block(500);
   while (const size_t got = source.read(block))
@@ -131,7 +115,9 @@ std::vector<float> drain(AudioSource&& source) {
 }
 
 std::vector<float> from_file(const Bytes& bytes) { return drain(AudioSource(memory_bytes(bytes), "clip")); }
-std::vector<float> from_pipe(const Bytes& bytes) { return drain(AudioSource(std::make_unique<Pipe>(bytes), "clip")); }
+std::vector<float> from_pipe(const Bytes& bytes) {
+  return drain(AudioSource(std::make_unique<testing::Pipe>(bytes, 7), "clip"));
+}
 
 void expect_tone(const Bytes& bytes, const std::string& what, double exactness = 1e-4) {
   SCOPED_TRACE(what);

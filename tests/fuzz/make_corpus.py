@@ -199,3 +199,11 @@ write("tool_calls_fuzz", {
     f"{case['format']}_{number}": bytes([FAMILIES.index(case["format"]), number]) + case["text"].encode()
     for number, case in enumerate(json.loads(GOLDENS.read_text(encoding="utf-8"))["cases"])
 })
+
+# Images of every kind; the others in that folder reach no other code.
+IMAGES = Path(__file__).parent.parent / "data/images"
+write("image_fuzz", {name: (IMAGES / name).read_bytes() for name in (
+    "jpeg-420.jpg", "jpeg-progressive.jpg", "jpeg-cmyk.jpg", "jpeg-restart.jpg", "jpeg-orientation-6.jpg", "png-L-1.png",
+    "png-P-4.png", "png-RGBA-16-interlaced.png", "png-exif.png", "webp-lossy.webp", "webp-alpha.webp", "webp-lossless.webp",
+    "webp-animated.webp", "gif-transparent.gif", "gif-part.gif", "bmp-P.bmp", "bmp-565.bmp", "bmp-rle8.bmp", "bmp-4.bmp",
+    "tiff-CMYK.tif", "tiff-lzw.tif", "tiff-deflate.tif", "tiff-1.tif")})
