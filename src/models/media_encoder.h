@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "mlx/array.h"
+#include "nn/config.h"
+#include "nn/weights.h"
+#include "worker/media.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// What an encoder makes of one image or recording. All arrays are lazy.
+struct EncodedMedia {
+  mx::array features;                          // [tokens, hidden], a row for each placeholder token
+  std::vector<mx::array> layer_features = {};  // [tokens, hidden], entry i added to what the decoder's layer i gives
+  // Arrays on the way to the features. The engine evaluates them one after the other, between steps of other requests:
+  // no stretch between two of them is long.
+  std::vector<mx::array> stages = {};
+};
+
+/// Positions of a prompt's tokens for M-RoPE.
+struct MediaPositions {
+  std::vector<int32_t> axes;  // [3, tokens]: time, height, width
+  int shift = 0;              // added to the position in the cache for every later token
+};
+
+/// The part of a multimodal model that turns images or recordings into vectors like those of tokens: tower and
+/// projector. Constant after loading; every call on the worker thread.
+class MediaEncoder {
+ public:
+  virtual ~MediaEncoder() = default;
+  /// Throws invalid where the shape or the grid of `data` is none of this encoder's.
+  virtual EncodedMedia encode(const MediaData& data) const = 0;
+  /// The positions of a prompt with `items`; nothing where each token's position is its index.
+  virtual std::optional<MediaPositions> positions(std::span<const int32_t> /*prompt*/,
+                                                  std::span<const MediaItem> /*items*/) const {
+    return std::nullopt;
+  }
+  /// Whether features are added to the placeholders' embeddings, not put in their place.
+  virtual bool adds() const { return false; }
+};
+
+}  // namespace mlxk

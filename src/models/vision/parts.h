@@ -1,0 +1,47 @@
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "models/media_encoder.h"
+#include "nn/conv.h"
+#include "nn/weights.h"
+
+namespace mlxk {
+
+/// What every encoder of images begins and ends with.
+
+/// The first of `prefixes` below which there is a tensor `probe` (a dot and more may follow), else the first: its
+/// tensors are missing then. Tools that write checkpoints chose different ones.
+WeightPath find_path(Weights& weights, std::initializer_list<const char*> prefixes, const std::string& probe);
+
+/// Brings `weight` at `path`, of a convolution with `in` channels, into the order [out, height, width, in]; PyTorch's
+/// is [out, in, height, width]. One that is in that order already, or fits neither, stays.
+void put_channels_last(const WeightPath& path, int in, int height, int width);
+
+/// The convolution that cuts an image into patches of `side` and makes a vector of each.
+Conv2d patch_conv(const WeightPath& path, int in, int out, int side, bool bias);
+
+/// `weight` at `path`, plain or packed, as an array [rows, columns]: a table of positions.
+mx::array take_table(const WeightPath& path, int rows, int columns);
+
+/// The images of `data`, whose shape is [images, height, width, channels], each [1, height, width, channels].
+std::vector<mx::array> images_of(const MediaData& data, int channels, mx::Dtype type);
+
+/// `data.values` as rows [rows, columns]; throws invalid unless its shape is that, with that many columns.
+mx::array rows_of(const MediaData& data, int columns, mx::Dtype type);
+
+/// Number `i` of data.grid, in [1, high]; throws invalid where it is absent or out of range.
+int grid_number(const MediaData& data, size_t i, int high = 1 << 14);
+
+/// The error for media that are none of this encoder's.
+Error unfit_media(const std::string& what);
+
+/// `x` [1, L, hidden] as [L, hidden].
+mx::array without_batch(const mx::array& x);
+
+/// The rows of `all`, each [L, hidden], one below the other.
+mx::array below_each_other(const std::vector<mx::array>& all);
+
+}  // namespace mlxk

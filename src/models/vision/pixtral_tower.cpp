@@ -1,0 +1,61 @@
+#include "models/vision/pixtral_tower.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "mlx/ops.h"
+#include "models/vision/parts.h"
+
+namespace mlxk {
+namespace {
+
+constexpr VisionDefaults kDefaults{1024, 4096, 24, 16, 1024, 16, "gelu", 1e-5};
+constexpr VitOptions kBlocks{.names = {.norm1 = "attention_norm",
+                                       .norm2 = "ffn_norm",
+                                       .attention = "attention",
+                                       .out = "o_proj",
+                                       .mlp = "feed_forward",
+                                       .gate = "gate_proj"},
+                             .norm = NormKind::rms,
+                             .qkv_bias = false,
+                             .out_bias = false,
+                             .mlp_bias = false};
+
+/// Of the frequencies theta^(-2 i / head_dim) rows have the even ones and columns the odd ones.
+std::vector<float> angles(const std::vector<PatchPlace>& places, int head_dim, double theta) {
+  std::vector<float> steps, all;
+  for (int i = 0; i < head_dim; i += 2) steps.push_back(static_cast<float>(1 / std::pow(theta, double(i) / head_dim)));
+  for (const auto& place : places) {
+    for (size_t i = 0; i < steps.size(); i += 2) all.push_back(static_cast<float>(place.row) * steps[i]);
+    for (size_t i = 1; i < steps.size(); i += 2) all.push_back(static_cast<float>(place.column) * steps[i]);
+  }
+  return all;
+}
+
+}  // namespace
+
+VisionConfig PixtralTower::read(const Config& vision) {
+  VisionConfig c = VisionConfig::read(vision, kDefaults);
+  c.eps = 1e-5F;
+  if (c.head_dim % 4 != 0) throw vision.bad("head_dim", fmt::format("must be a multiple of 4, got {}", c.head_dim));
+  return c;
+}
+
+PixtralTower::PixtralTower(const Config& vision, const VisionConfig& c, const WeightPath& path, int layers)
+    : c_(c),
+      theta_(rope_theta(vision, 1e4)),
+      patches_(patch_conv(path / "patch_conv", c.channels, c.hidden_size, c.patch_size, false)),
+      norm_(path / "ln_pre", c.hidden_size, c.eps),
+      blocks_(c, kBlocks, path / "transformer" / "layers", layers) {}
+
+std::vector<mx::array> PixtralTower::states(const mx::array& pixels, std::vector<mx::array>& stages) const {
+  const int rows = pixels.shape(1) / c_.patch_size, columns = pixels.shape(2) / c_.patch_size;
+  if (rows < 1 || columns < 1) throw unfit_media("an image must have a patch or more");
+  const mx::array x = norm_(mx::reshape(patches_(pixels), {1, rows * columns, c_.hidden_size}));
+  const PatchOrder order{
+      PatchRotation(angles(grid_places(rows, columns), c_.head_dim, theta_), rows * columns, Pairing::halves)};
+  return blocks_.states(x, order, stages);
+}
+
+}  // namespace mlxk

@@ -1,0 +1,313 @@
+// Tiny vision models against features, logits and tokens that tools/make_vision_model_goldens.py recorded.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "cpu/phase.h"
+#include "json/json.h"
+#include "kernels/device.h"
+#include "models/load.h"
+#include "models/testing/vision_prompt.h"
+
+namespace mlxk {
+namespace {
+
+namespace fs = std::filesystem;
+using golden::VisionPrompt;
+
+const fs::path kVisionCases = fs::path(test_tree::kTestData) / "vision_models";
+constexpr float kTolerance = 1e-3F;
+
+std::vector<float> floats(const mx::array& x) {
+  mx::array y = mx::contiguous(mx::astype(x, mx::float32));
+  y.eval();
+  return {y.data<float>(), y.data<float>() + y.size()};
+}
+
+/// The largest difference; infinite where sizes differ or a number is none.
+float difference(const std::vector<float>& a, const std::vector<float>& b) {
+  float largest = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const float one = std::abs(a[i] - b[i]);
+    if (!(one <= largest)) largest = std::isnan(one) ? INFINITY : one;
+  }
+  return largest;
+}
+
+float largest(const std::vector<float>& a) { return difference(a, std::vector<float>(a.size(), 0)); }
+
+class VisionGolden : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    json_ = read_json(kVisionCases / (GetParam() + ".json"));
+    recorded_ = mx::load_safetensors((kVisionCases / (GetParam() + ".safetensors")).string()).first;
+    folder_ = golden::write_case(json_, golden::temp_folder("vision_" + GetParam()));
+    model_ = load_multimodal_model(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::vector<float> recorded(const std::string& name, size_t i) const {
+    return floats(recorded_.at(fmt::format("{}.{}", name, i)));
+  }
+
+  VisionPrompt prompt(size_t i) const {
+    const Json& said = json_["prompts"][i];
+    std::vector<MediaItem> items;
+    for (const Json& one : said["items"]) {
+      items.push_back({one["begin"], one["end"], json_["placeholder"],
+                       std::make_shared<MediaData>(golden::pixels(json_["images"][one["image"].get<size_t>()]))});
+    }
+    VisionPrompt made(*model_, said["ids"].get<std::vector<int>>(), items);
+    const std::string attention = json_.value("attention", "causal");
+    if (attention == "image_blocks") {
+      for (const auto& item : items) made.ranges.emplace_back(item.begin, item.end);
+    } else if (attention == "whole_prompt") {
+      made.ranges.emplace_back(0, made.length());
+    }
+    return made;
+  }
+  /// Where a prompt may be cut.
+  bool may_be_cut() const { return json_.value("attention", "causal") == "causal"; }
+
+  /// Feeds the prompt in pieces of `piece` tokens; the last token's logits.
+  std::vector<float> feed(const VisionPrompt& prompt, ModelCache& cache, int piece) const {
+    std::vector<float> logits;
+    for (int begin = 0; begin < prompt.length(); begin += piece) {
+      logits = floats(model_->forward(prompt.part(begin, std::min(prompt.length(), begin + piece)), cache));
+    }
+    return logits;
+  }
+
+  /// One token for each row of a batch.
+  Inputs step(const std::vector<int>& tokens, const std::vector<const VisionPrompt*>& rows,
+              const ModelCache& cache) const {
+    Inputs inputs;
+    const int count = static_cast<int>(tokens.size());
+    inputs.ids = mx::array(tokens.begin(), {count, 1}, mx::int32);
+    const bool given = std::any_of(rows.begin(), rows.end(), [](const auto* row) { return row->has_positions(); });
+    if (given) {
+      std::vector<int> at;
+      for (int axis = 0; axis < 3; ++axis) {
+        for (size_t row = 0; row < rows.size(); ++row) at.push_back(cache.positions()[row] + rows[row]->shift());
+      }
+      inputs.positions = mx::array(at.begin(), {3, count, 1}, mx::int32);
+    }
+    return inputs;
+  }
+
+  Json json_;
+  std::unordered_map<std::string, mx::array> recorded_;
+  fs::path folder_;
+  std::unique_ptr<Model> model_;
+};
+
+TEST_P(VisionGolden, FeaturesAreTheRecordedOnes) {
+  for (size_t i = 0; i < json_["images"].size(); ++i) {
+    const auto expected = recorded("features", i);
+    const auto with = [&](Phase phase) {
+      const PhaseScope scope(phase);
+      return floats(model_->media_encoder()->encode(golden::pixels(json_["images"][i])).features);
+    };
+    const float exact = difference(with(Phase::prefill), expected), most = std::max(1.0F, largest(expected));
+    EXPECT_LT(exact, 2e-4F * most) << "image " << i;
+    EXPECT_LT(difference(with(Phase::encode), expected), 1e-2F * most) << "image " << i;
+    RecordProperty(fmt::format("features_{}", i), fmt::format("{}", exact));
+    fmt::print("{} features {}: {:.2g} of {:.3g}\n", GetParam(), i, exact, most);
+  }
+}
+
+TEST_P(VisionGolden, LogitsAndGreedyTokensAreTheRecordedOnes) {
+  const PhaseScope scope(Phase::prefill);
+  for (size_t i = 0; i < json_["prompts"].size(); ++i) {
+    const VisionPrompt given = prompt(i);
+    const std::vector<int> greedy = json_["prompts"][i]["greedy"];
+    for (const int piece : {given.length(), 5}) {
+      if (piece == 5 && !may_be_cut()) continue;
+      ModelCache cache = model_->make_cache(1);
+      std::vector<float> logits = feed(given, cache, piece);
+      const float far = difference(logits, recorded("logits", i));
+      EXPECT_LT(far, kTolerance) << "prompt " << i << " in pieces of " << piece;
+      if (piece != 5) fmt::print("{} logits {}: {:.2g} of {:.3g}\n", GetParam(), i, far, largest(logits));
+      std::vector<int> tokens;
+      while (tokens.size() < greedy.size()) {
+        tokens.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+        logits = floats(model_->forward(step({tokens.back()}, {&given}, cache), cache));
+      }
+      EXPECT_EQ(tokens, greedy) << "prompt " << i << " in pieces of " << piece;
+    }
+  }
+}
+
+TEST_P(VisionGolden, InABatchWithTextGivesTheBitsOfItsOwn) {
+  if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
+  const PhaseScope scope(Phase::decode);
+  const VisionPrompt seen = prompt(0), text(*model_, {11, 48, 85, 2, 39}, {});
+  const std::vector<const VisionPrompt*> rows{&text, &seen};
+  std::vector<ModelCache> parts, alone;
+  for (auto* caches : {&parts, &alone}) {
+    for (const auto* row : rows) {
+      caches->push_back(model_->make_cache(1));
+      feed(*row, caches->back(), row->length());
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    const std::vector<int> next{(i * 29 + 3) % 100, (i * 31 + 7) % 100};
+    const std::vector<ModelCache*> members{&parts[0], &parts[1]};
+    ModelCache batched = ModelCache::batch(members);
+    const auto together = floats(model_->forward(step(next, rows, batched), batched));
+    batched.unbatch();
+    std::vector<float> apart;
+    for (size_t row = 0; row < 2; ++row) {
+      const auto one = floats(model_->forward(step({next[row]}, {rows[row]}, alone[row]), alone[row]));
+      apart.insert(apart.end(), one.begin(), one.end());
+    }
+    EXPECT_EQ(together, apart) << "step " << i;
+  }
+}
+
+TEST_P(VisionGolden, RefusesMediaThatAreNoneOfItsOwn) {
+  const MediaData good = golden::pixels(json_["images"][0]);
+  const auto refused = [&](const MediaData& data) {
+    try {
+      model_->media_encoder()->encode(data);
+    } catch (const Error& error) {
+      return error.kind() == ErrorKind::invalid;
+    }
+    return false;
+  };
+  EXPECT_FALSE(refused(good));
+  MediaData bad = good;
+  bad.shape = {};
+  EXPECT_TRUE(refused(bad)) << "no shape";
+  bad = good;
+  bad.shape.back() += 1;
+  EXPECT_TRUE(refused(bad)) << "other channels";
+  bad = good;
+  bad.values.pop_back();
+  EXPECT_TRUE(refused(bad)) << "a value is missing";
+}
+
+/// A checkpoint's tensors under other names, and the kernels of patches as MLX has them.
+struct Layout {
+  const char* name;
+  std::vector<std::pair<std::string, std::string>> prefixes;  // from, to; the first that fits
+  bool mlx_kernels;
+};
+
+TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
+  const Layout all[] = {
+      {"smolvlm",
+       {{"model.text_model.", "language_model."},
+        {"lm_head.", "language_model.lm_head."},
+        {"model.vision_model.", "vision_model."},
+        {"model.connector.", "connector."}},
+       true},
+      {"llava",
+       {{"language_model.model.", "model.language_model."},
+        {"language_model.lm_head.", "lm_head."},
+        {"vision_tower.", "model.vision_tower."},
+        {"multi_modal_projector.", "model.multi_modal_projector."}},
+       false},
+      {"llava", {{"vision_tower.", "vision_tower.vision_model."}}, true},
+      {"gemma3",
+       {{"language_model.model.", "model.language_model."},
+        {"vision_tower.", "model.vision_tower.vision_model."},
+        {"multi_modal_projector.", "model.multi_modal_projector."}},
+       false},
+      {"qwen2_vl",
+       {{"visual.", "vision_tower."}, {"model.", "language_model.model."}, {"lm_head.", "language_model.lm_head."}},
+       true},
+      {"qwen2_vl", {{"visual.", "model.visual."}, {"model.", "model.language_model."}}, false},
+  };
+  for (const Layout& layout : all) {
+    const Json json = read_json(kVisionCases / (std::string(layout.name) + ".json"));
+    const fs::path folder = golden::write_case(json, golden::temp_folder("vision_layout"));
+    const auto features = [&] {
+      const auto model = load_multimodal_model(folder);
+      return floats(model->media_encoder()->encode(golden::pixels(json["images"][0])).features);
+    };
+    const std::vector<float> expected = features();
+    const std::string file = (folder / "model.safetensors").string();
+    std::unordered_map<std::string, mx::array> renamed;
+    for (const auto& [name, tensor] : mx::load_safetensors(file).first) {
+      std::string as = name;
+      for (const auto& [from, to] : layout.prefixes) {
+        if (!name.starts_with(from)) continue;
+        as = to + name.substr(from.size());
+        break;
+      }
+      const bool kernel = layout.mlx_kernels && name.find("patch") != name.npos;
+      mx::array kept = tensor;
+      if (kernel && tensor.ndim() == 4) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 1}));
+      if (kernel && tensor.ndim() == 5) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 4, 1}));
+      renamed.emplace(as, kept);
+    }
+    for (auto& [name, array] : renamed) array.eval();
+    mx::save_safetensors(file, renamed);
+    EXPECT_EQ(features(), expected) << layout.name << " as " << layout.prefixes.front().second;
+    fs::remove_all(folder);
+  }
+}
+
+TEST(VisionConfig, BadValuesAreNamed) {
+  struct Bad {
+    const char *name, *object, *key;
+    Json value;
+    const char* message;
+  };
+  const Bad all[] = {
+      {"smolvlm", "vision_config", "num_attention_heads", 3,
+       "vision_config] hidden_size must be a multiple of num_attention_heads, got 32 and 3"},
+      {"smolvlm", "vision_config", "patch_size", 0, "vision_config.patch_size must be"},
+      {"smolvlm", "vision_config", "patch_size", 64,
+       "vision_config] patch_size must be at most image_size, got 64 and 40"},
+      {"smolvlm", "vision_config", "hidden_act", "best", "vision_config] hidden_act 'best' is not built in"},
+      {"smolvlm", nullptr, "scale_factor", 0, "scale_factor must be in [1, 64], got 0"},
+      {"llava", nullptr, "vision_feature_layer", 9, "vision_feature_layer must be in [-4, 3], got 9"},
+      {"llava", nullptr, "vision_feature_select_strategy", "best", "must be default or full, got best"},
+      {"llava", nullptr, "projector_hidden_act", "best", "projector_hidden_act 'best' is not built in"},
+      {"llava", "vision_config", "model_type", "dino", "vision_config] model_type 'dino' is not built in"},
+      {"internvl", nullptr, "downsample_ratio", 0.3,
+       "downsample_ratio must be 1 / n for a divisor n of 4 patches, got 0.3"},
+      {"internvl", "vision_config", "image_size", {32, 40}, "image_size must hold one number"},
+      {"gemma3", nullptr, "mm_tokens_per_image", 9,
+       "mm_tokens_per_image must be the square of a divisor of 4 patches, got 9"},
+      {"qwen2_5_vl", "vision_config", "window_size", 4, "window_size must hold a merged patch, got 4"},
+      {"qwen2_5_vl", "vision_config", "fullatt_block_indexes", {3}, "must hold numbers of blocks below 3, got 3"},
+      {"qwen3_vl", "vision_config", "num_position_embeddings", 24, "num_position_embeddings must be a square, got 24"},
+      {"lfm2_vl", "vision_config", "num_patches", 24, "num_patches must be a square, got 24"},
+  };
+  for (const Bad& bad : all) {
+    Json json = read_json(kVisionCases / (std::string(bad.name) + ".json"));
+    const fs::path folder = golden::write_case(json, golden::temp_folder("vision_config"));
+    Json& config = json["config"];
+    (bad.object ? config[bad.object] : config)[bad.key] = bad.value;
+    std::ofstream(folder / "config.json") << config.dump();
+    std::string message = "loaded";
+    try {
+      load_multimodal_model(folder);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    EXPECT_NE(message.find(bad.message), message.npos) << bad.name << " " << bad.key << ": " << message;
+    fs::remove_all(folder);
+  }
+}
+
+std::vector<std::string> case_names() {
+  std::vector<std::string> names;
+  for (const auto& file : fs::directory_iterator(kVisionCases)) {
+    if (file.path().extension() == ".json") names.push_back(file.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, VisionGolden, testing::ValuesIn(case_names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace mlxk

@@ -1,0 +1,1 @@
+"""Tiny vision models, a module for each family of towers."""
