@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "mlx/array.h"
+
+namespace mlxk {
+
+namespace mx = mlx::core;
+
+/// Several texts, or pairs of texts, as an encoder takes them: packed, without padding.
+struct EncoderInputs {
+  std::vector<int> ids;          // one text's tokens behind the other's, special ones included
+  std::vector<int> lengths;      // of each text, in tokens; they add up to the ids
+  std::vector<int> token_types;  // of each id, as the tokenizer says for pairs; empty: zeros
+  std::vector<int> tasks = {};   // of each text, an index into EncoderShape::tasks, or -1; empty: none
+};
+
+/// What does not change with a call.
+struct EncoderShape {
+  std::string model_type;
+  int vocab_size = 0;
+  int hidden_size = 0;
+  int num_layers = 0;
+  int64_t context_length = 0;      // tokens of the longest text; 0: unknown
+  int num_labels = 0;              // of the classification head; 0: there is none
+  bool predicts_tokens = false;    // there is a head for them: a masked language model's, or a decoder's
+  bool sparse = false;             // there is a head of token weights (bge-m3)
+  int colbert_size = 0;            // of a token's vector for late interaction; 0: there is no such head
+  std::vector<std::string> tasks;  // that the weights have adapters for
+  uint64_t weight_bytes = 0;
+};
+
+/// A loaded encoder; constant after loading. Every call on the worker thread. What a text gives has the same bits alone
+/// and beside others.
+class Encoder {
+ public:
+  virtual ~Encoder() = default;
+
+  /// Lazy hidden states behind the last layer (and its norm), [tokens, hidden]; throws invalid for ids, types, tasks or
+  /// lengths out of range.
+  mx::array hidden(const EncoderInputs& inputs) const;
+
+  // The heads take what hidden() gave; each throws unsupported where the shape says that there is none.
+
+  /// One row of logits for each text, [texts, num_labels] float32, before any activation.
+  mx::array class_logits(const mx::array& hidden, const std::vector<int>& lengths) const;
+  /// The vocabulary's logits at each of `rows` (positions among all tokens): [rows, vocab] float32.
+  mx::array token_logits(const mx::array& hidden, const std::vector<int>& rows) const;
+  /// A weight for each token, not below zero: [tokens] float32. A text's weight of an id is the largest of its tokens',
+  /// special ones left out.
+  mx::array sparse_weights(const mx::array& hidden) const;
+  /// A vector of length 1 for each token, [tokens, colbert_size] float32. The first token of a text does not take part.
+  mx::array colbert_vectors(const mx::array& hidden) const;
+
+  const EncoderShape& shape() const { return shape_; }
+  /// As Model::set_weights and check_weights.
+  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
+    shape_.weight_bytes = bytes;
+    files_ = std::move(files);
+  }
+  void check_weights() const {
+    for (const auto& file : files_) file->check();
+  }
+
+ protected:
+  explicit Encoder(EncoderShape shape) : shape_(std::move(shape)) {}
+
+  // The same of inputs that are in range, in the encoders' phase; called only where the shape has the head.
+  virtual mx::array encode(const EncoderInputs& inputs) const = 0;
+  virtual mx::array classify(const mx::array& hidden, const std::vector<int>& lengths) const = 0;
+  virtual mx::array predict_tokens(const mx::array& hidden) const = 0;  // [rows, hidden] → [rows, vocab]
+  virtual mx::array weigh_tokens(const mx::array& hidden) const = 0;    // → [tokens, 1]
+  virtual mx::array project_tokens(const mx::array& hidden) const = 0;  // → [tokens, colbert_size]
+
+  EncoderShape shape_;
+
+ private:
+  void check(const EncoderInputs& inputs) const;
+  void require(bool has, const char* head) const;
+
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+};
+
+/// The first, or the last, token of each text: the rows of hidden states at which they stand.
+std::vector<int> first_rows(const std::vector<int>& lengths);
+std::vector<int> last_rows(const std::vector<int>& lengths);
+
+/// Rows `rows` of x [tokens, columns] → [rows, columns].
+mx::array take_rows(const mx::array& x, const std::vector<int>& rows);
+
+}  // namespace mlxk
