@@ -12,6 +12,7 @@
 #include "kernels/device.h"
 #include "mlx/io.h"
 #include "mlx/ops.h"
+#include "models/checkpoint_tensors.h"
 #include "models/load.h"
 #include "models/testing/golden_model.h"
 
@@ -27,9 +28,7 @@ constexpr float kTolerance = 1e-3F;
 using golden::golden_case;
 using golden::kCases;
 
-fs::path write_model(const std::string& name) {
-  return golden::write_model(name, fs::path(testing::TempDir()) / ("mlxk_tiny_" + name));
-}
+fs::path write_model(const std::string& name) { return golden::write_model(name, golden::temp_folder("tiny_" + name)); }
 
 std::vector<int> prompt() {
   std::vector<int> ids;
@@ -113,6 +112,21 @@ TEST_P(Golden, ChainsOfOperationsGiveTheRecordedLogits) {
   const LayerOpsScope scope(none);
   expect_recorded(run_in_pieces(*model_, prompt(), {kPrefill}), "prefill, then steps");
   if (!depends_on_pieces()) expect_recorded(run_in_pieces(*model_, prompt(), {7, 6, 7}), "prefill in chunks");
+}
+
+// What `mlxk convert` writes is read again as the same model.
+TEST_P(Golden, TensorsOfItsCheckpointGiveTheRecordedLogits) {
+  const Json config = golden_case(GetParam())["config"];
+  const std::string file = (folder_ / "model.safetensors").string();
+  std::unordered_map<std::string, mx::array> written;
+  const auto given = mx::load_safetensors(file).first;
+  for (const auto& taken : checkpoint_tensors(config, {given.begin(), given.end()})) {
+    EXPECT_TRUE(written.emplace(taken.name, mx::contiguous(taken.tensor)).second) << taken.name << " twice";
+  }
+  for (auto& [name, array] : written) array.eval();  // the file is read lazily
+  mx::save_safetensors(file, written);
+  model_ = load_model(folder_);
+  expect_recorded(run_in_pieces(*model_, prompt(), {kPrefill}), "read again");
 }
 
 class GoldenRows : public Golden {};
@@ -242,32 +256,54 @@ TEST(GoldenExperts, MayLieInTheFileOneByOne) {
   fs::remove_all(folder);
 }
 
-// mlx-lm splits kv_b_proj when it converts; other checkpoints have it whole.
-TEST(GoldenLatent, MayHaveKvBWhole) {
+// mlx-lm splits kv_b_proj when it converts; other checkpoints have it whole, some of them packed.
+void expect_same_with_whole_kv_b(bool packs) {
   const fs::path folder = write_model("deepseek_v3");
   const auto logits = [&] {
     const auto model = load_model(folder);
     ModelCache cache = model->make_cache(1);
     return run(*model, cache, prompt());
   };
-  const std::vector<float> expected = logits();
   const std::string file = (folder / "model.safetensors").string(), embed = ".embed_q.weight";
-  auto tensors = mx::load_safetensors(file).first;
-  const auto split = tensors;
-  for (const auto& [name, embed_q] : split) {
+  const auto save = [&](std::unordered_map<std::string, mx::array>& tensors) {
+    for (auto& [name, array] : tensors) array.eval();
+    mx::save_safetensors(file, tensors);
+  };
+  auto split = mx::load_safetensors(file).first;
+  auto whole = split;
+  const auto given = split;
+  for (const auto& [name, embed_q] : given) {
     if (name.find(embed) == std::string::npos) continue;
-    const std::string path = name.substr(0, name.size() - embed.size());
-    const mx::array unembed = split.at(path + ".unembed_out.weight");
-    tensors.erase(name);
-    tensors.erase(path + ".unembed_out.weight");
-    tensors.emplace(path + ".kv_b_proj.weight",
-                    mx::flatten(mx::concatenate({mx::swapaxes(embed_q, 1, 2), unembed}, 1), 0, 1));
+    const std::string path = name.substr(0, name.size() - embed.size()), unembed = path + ".unembed_out.weight";
+    const int keys = embed_q.shape(2);
+    whole.erase(name);
+    whole.erase(unembed);
+    mx::array kv = mx::flatten(mx::concatenate({mx::swapaxes(embed_q, 1, 2), split.at(unembed)}, 1), 0, 1);
+    if (packs) {
+      const auto parts = mx::quantize(kv, 32, 8);
+      kv = mx::dequantize(parts[0], parts[1], parts[2], 32, 8);
+      const mx::array by_head = mx::unflatten(kv, 0, {embed_q.shape(0), -1});
+      split.at(name) = mx::contiguous(mx::swapaxes(mx::split(by_head, mx::Shape{keys}, 1)[0], 1, 2));
+      split.at(unembed) = mx::contiguous(mx::split(by_head, mx::Shape{keys}, 1)[1]);
+      const char* leaves[] = {".kv_b_proj.weight", ".kv_b_proj.scales", ".kv_b_proj.biases"};
+      for (size_t i = 0; i < parts.size(); ++i) whole.emplace(path + leaves[i], parts[i]);
+    } else {
+      whole.emplace(path + ".kv_b_proj.weight", kv);
+    }
   }
-  for (auto& [name, array] : tensors) array.eval();
-  mx::save_safetensors(file, tensors);
-  EXPECT_EQ(logits(), expected);
+  save(split);
+  const std::vector<float> expected = logits();
+  save(whole);
+  const std::vector<float> found = logits();
+  // The kernels of packed weights round activations to 16 bits.
+  const float largest = std::abs(
+      *std::max_element(expected.begin(), expected.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+  EXPECT_LE(largest_difference(found.data(), expected.data(), expected.size()), packs ? 3e-4F * largest : 0);
   fs::remove_all(folder);
 }
+
+TEST(GoldenLatent, MayHaveKvBWhole) { expect_same_with_whole_kv_b(false); }
+TEST(GoldenLatent, MayHaveKvBWholeAndPacked) { expect_same_with_whole_kv_b(true); }
 
 TEST(GoldenConfig, BadValuesAreNamed) {
   struct Bad {
@@ -280,12 +316,32 @@ TEST(GoldenConfig, BadValuesAreNamed) {
       {"deepseek_v3", "num_experts_per_tok", 9, "num_experts_per_tok must be in [1, 8], got 9"},
       {"deepseek_v3", "topk_method", "greedy", "topk_method must be noaux_tc, got greedy"},
       {"deepseek_v2", "topk_method", "best", "topk_method must be greedy or group_limited_greedy, got best"},
-      {"deepseek_v2", "n_group", 3, "n_group must divide 8 experts"},
+      {"deepseek_v2", "n_group", 3, "n_group must divide 8 experts and leave 2 to choose, got 3"},
+      {"qwen3",
+       "layer_types",
+       {"full_attention", "conv"},
+       "layer_types has a type for layer 1 that a qwen3 layer does not have, got [\"full_attention\",\"conv\"]"},
+      {"qwen3", "layer_types", {"full_attention", "other"}, "such as full_attention, got \"other\""},
+      {"bailing_moe", "score_function", "tanh", "score_function must be softmax or sigmoid, got \"tanh\""},
+      {"qwen2_window", "max_window_layers", "all", "max_window_layers must be a whole number, got \"all\""},
       {"gemma4_text", "num_kv_shared_layers", 5, "num_kv_shared_layers leaves no layer"},
       {"gemma4_text_moe", "top_k_experts", 5, "top_k_experts must be in [1, 4], got 5"},
-      {"hunyuan", "use_cla", true, "use_cla is not built in"},
+      {"hunyuan_cla", "cla_share_factor", 0, "cla_share_factor must be in [1, 1024], got 0"},
       {"ernie4_5_moe", "moe_k", 9, "moe_k must be in [1, 4], got 9"},
       {"ernie4_5_moe", "moe_gate_act", "tanh", "scoring_func 'tanh' is not built in"},
+      {"afmoe", "score_func", "tanh", "score_func 'tanh' is not built in"},
+      {"dbrx",
+       "ffn_config",
+       {{"ffn_hidden_size", 32}, {"moe_num_experts", 4}, {"moe_top_k", 5}},
+       "moe_top_k must be in"},
+      {"gpt2", "scale_attn_weights", false, "scale_attn_weights false is not built in"},
+      {"gptj", "rotary_dim", 7, "rotary_dim must be even"},
+      {"laguna", "num_attention_heads_per_layer", {4, 3, 4}, "must hold multiples of num_key_value_heads, got 3"},
+      {"mimo_v2_flash", "hybrid_layer_pattern", {1}, "hybrid_layer_pattern must have 3 entries"},
+      {"nanbeige", "loop_share_kv", true, "loop_share_kv true is not built in"},
+      {"openelm", "num_kv_heads", {1}, "num_kv_heads must have 2 entries"},
+      {"qwen", "kv_channels", 32, "kv_channels must be hidden_size / num_attention_heads"},
+      {"step3p5", "moe_layers_enum", "1,9", "moe_layers_enum must hold numbers of layers below 3"},
   };
   for (const Bad& bad : all) {
     const fs::path folder = write_model(bad.name);

@@ -6,6 +6,8 @@
 
 #include "cpu/threads.h"
 #include "json/json.h"
+#include "models/embedding/encoder_registry.h"
+#include "models/published_packing.h"
 #include "models/registry.h"
 #include "models/weight_files.h"
 #include "probe/built_in.h"
@@ -59,10 +61,12 @@ struct Opened {
 
 /// The model of `config`, with the weights in `dir` brought into memory.
 template <class Net>
-std::unique_ptr<Net> make_with_weights(const std::filesystem::path& dir, const Config& config, Maker<Net> make,
+std::unique_ptr<Net> make_with_weights(const std::filesystem::path& dir, const Config& config,
+                                       const std::function<std::unique_ptr<Net>(const Config&, Weights&)>& make,
                                        const LoadProgress& progress) {
   QuantizationConfig quantization(config);
   auto [tensors, files] = open_weights(weight_files(dir));
+  unpack_float8(tensors);
   Weights weights(std::move(tensors), std::move(quantization));
   auto model = make(config, weights);
   weights.check();
@@ -77,7 +81,19 @@ std::unique_ptr<Net> make_with_weights(const std::filesystem::path& dir, const C
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadProgress& progress) {
   Opened opened(dir, find_maker, ModelKind::text);
-  return make_with_weights(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
+  return make_with_weights<Model>(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
+}
+
+std::unique_ptr<Model> load_multimodal_model(const std::filesystem::path& dir, const LoadProgress& progress) {
+  const Opened encoder(dir, find_media_maker, ModelKind::vision);
+  Opened opened(dir, find_maker, ModelKind::text);
+  const auto make = [&](const Config& config, Weights& weights) {
+    auto media = encoder.make(config, weights);  // first: the language model drops what is not its own
+    auto model = opened.make(config, weights);
+    model->set_media_encoder(std::move(media));
+    return model;
+  };
+  return make_with_weights<Model>(dir, Config(std::move(opened.json), opened.type), make, progress);
 }
 
 std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, const LoadProgress& progress) {
@@ -88,7 +104,22 @@ std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, con
     const Json said = read_json(generation);
     if (said.is_object() && said.contains("alignment_heads")) opened.json["alignment_heads"] = said["alignment_heads"];
   }
-  return make_with_weights(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
+  return make_with_weights<SpeechNet>(dir, Config(std::move(opened.json), opened.type), opened.make, progress);
+}
+
+std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& dir, const LoadProgress& progress) {
+  Opened opened(dir, find_encoder_maker, ModelKind::embedding);
+  const auto make = [&](const Config& config, Weights& weights) {
+    // BGE-M3 keeps the heads of its token vectors in files of their own.
+    for (const std::string head : {"sparse_linear", "colbert_linear"}) {
+      const auto file = dir / (head + ".pt");
+      if (!same_type(opened.type, "xlm_roberta") || weights.has(head + ".weight") || !std::filesystem::exists(file))
+        continue;
+      for (auto& [name, tensor] : read_torch_weights(file)) weights.tensors().emplace(head + "." + name, tensor);
+    }
+    return opened.make(config, weights);
+  };
+  return make_with_weights<Encoder>(dir, Config(std::move(opened.json), opened.type), make, progress);
 }
 
 }  // namespace mlxk

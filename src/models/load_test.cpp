@@ -174,7 +174,7 @@ TEST_F(LoadModel, HoldsPackedTensorsToTheConfiguration) {
   EXPECT_THAT(refusal(), HasSubstr("config.json says mode mxfp4 bits 4"));
   config_["quantization"] = {{"group_size", 32}, {"bits", 4}};
   config_["quantization"]["model.embed_tokens"] = {{"group_size", 32}, {"bits", 8}};
-  EXPECT_THAT(refusal(), HasSubstr("[model.embed_tokens] is affine with 4 bits in groups of 32"));
+  EXPECT_THAT(refusal(), HasSubstr("[model.embed_tokens] is affine with bits 4 and group_size 32"));
   config_["quantization"]["model.embed_tokens"] = false;
   EXPECT_THAT(refusal(), HasSubstr("the configuration says it is not"));
 }
@@ -184,6 +184,25 @@ TEST_F(LoadModel, RefusesAForeignQuantisation) {
     config_["quantization_config"] = {{"quant_method", method}, {"bits", 4}, {"group_size", 128}};
     EXPECT_THAT(refusal(), HasSubstr(fmt::format("quantization_config.quant_method is \"{}\"", method)));
   }
+}
+
+TEST_F(LoadModel, MultipliesOut8BitFloats) {
+  const Tensors given = tensors_;
+  for (const auto& [name, weight] : given) {
+    if (!name.ends_with("_proj.weight")) continue;
+    const mx::array floats = mx::from_fp8(mx::to_fp8(weight), mx::bfloat16);
+    tensors_.insert_or_assign(name, mx::astype(mx::multiply(floats, mx::array(0.5F)), mx::bfloat16));
+  }
+  const std::vector<float> expected = logits();
+  fs::remove(folder_ / "model.safetensors");
+  fs::remove(folder_ / "config.json");
+  for (const auto& [name, weight] : given) {
+    if (!name.ends_with("_proj.weight")) continue;
+    tensors_.insert_or_assign(name, mx::to_fp8(weight));
+    tensors_.insert_or_assign(name + "_scale_inv", mx::array({0.5F}, {1, 1}));
+  }
+  config_["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}};
+  EXPECT_EQ(logits(), expected);
 }
 
 TEST_F(LoadModel, NamesATruncatedFile) {

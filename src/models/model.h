@@ -9,6 +9,7 @@
 
 #include "base/mapped_file.h"
 #include "mlx/array.h"
+#include "models/media_encoder.h"
 #include "nn/cache/cache.h"
 #include "nn/cache/mask.h"
 
@@ -19,7 +20,8 @@ namespace mx = mlx::core;
 /// What a model is called with: tokens or their embeddings, for rows that each go on where their cache ends.
 struct Inputs {
   std::optional<mx::array> ids;         // [B, L] int32; lazy ones are checked by the caller
-  std::optional<mx::array> embeddings;  // [B, L, hidden] as Model::embed gives them, instead of the ids' own
+  std::optional<mx::array> embeddings;  // [B, L, hidden] as Model::embed gives them, instead of the ids' own; the ids
+                                        // may be given beside them
   std::optional<mx::array> positions;   // [B, L] or [3, B, L] int32; absent: each row goes on at its cache's position
   std::optional<mx::array> mask;        // additive or bool, [B, 1, L, T]; absent: causal
   std::vector<int> lengths;             // of the L tokens of each row, how many count (the first ones); empty: all
@@ -67,6 +69,10 @@ class Model {
   int64_t context_length() const { return shape_.context_length; }
   int64_t position_stable_tokens() const { return shape_.position_stable_tokens; }
   uint64_t weight_bytes() const { return shape_.weight_bytes; }
+  /// What encodes the images and recordings of prompts; null: the model takes text only.
+  const MediaEncoder* media_encoder() const { return media_encoder_.get(); }
+  /// Called once at most, by the loader.
+  void set_media_encoder(std::unique_ptr<const MediaEncoder> encoder) { media_encoder_ = std::move(encoder); }
   /// Called once, by the loader: the weights' bytes, and the files of which they are parts.
   void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
     shape_.weight_bytes = bytes;
@@ -81,6 +87,7 @@ class Model {
   ModelShape shape_;
 
  private:
+  std::unique_ptr<const MediaEncoder> media_encoder_;
   std::vector<std::shared_ptr<const MappedFile>> files_;
 };
 

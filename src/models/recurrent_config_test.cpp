@@ -16,7 +16,7 @@ struct BadKey {
 };
 
 constexpr BadKey kBad[] = {
-    {"lfm2", "layer_types", R"(["conv", "conv", "mamba"])", "has a type at 2 that lfm2 layers do not have"},
+    {"lfm2", "layer_types", R"(["conv", "conv", "mamba"])", "has a type for layer 2 that a lfm2 layer does not have"},
     {"lfm2", "layer_types", R"(["conv", "full_attention"])", "must have 3 entries"},
     {"lfm2", "conv_L_cache", "1", "must be in [2, 64], got 1"},
     {"lfm2_conv_bias", "full_attn_idxs", "[3]", "must hold numbers of layers, got 3"},
@@ -28,7 +28,7 @@ constexpr BadKey kBad[] = {
     {"falcon_h1_published", "ssm_multipliers", "[1.0, 2.0]", "must be 5 numbers, got [1.0,2.0]"},
     {"nemotron_h", "hybrid_override_pattern", "\"M-X\"", "got \"M-X\""},
     {"nemotron_h_moe", "num_experts_per_tok", "9", "must be in [1, 8], got 9"},
-    {"granitemoehybrid", "layer_types", R"(["mamba", "attention", "conv"])", "has a type at 2"},
+    {"granitemoehybrid", "layer_types", R"(["mamba", "attention", "conv"])", "has a type for layer 2"},
     {"granitemoehybrid", "mamba_d_conv", "null", "is missing"},
     {"jamba", "mamba_expand", "0", "must be in [1, 64], got 0"},
     {"recurrent_gemma", "block_types", R"(["recurrent", "conv"])", "must hold recurrent and attention, got \"conv\""},
@@ -36,7 +36,7 @@ constexpr BadKey kBad[] = {
 };
 
 TEST(RecurrentConfig, ErrorsNameKeyAndValue) {
-  const fs::path folder = fs::path(testing::TempDir()) / "mlxk_bad_recurrent";
+  const fs::path folder = golden::temp_folder("bad_recurrent");
   for (const BadKey& bad : kBad) {
     golden::write_model(bad.model, folder);
     Json config = golden::golden_case(bad.model)["config"];

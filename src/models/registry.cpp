@@ -2,9 +2,20 @@
 
 #include <type_traits>
 
+#include "models/embedding/decoder_encoder.h"
+#include "models/embedding/encoder_registry.h"
 #include "probe/built_in.h"
 
 namespace mlxk {
+
+#define MLXK_MAKER_text(name) std::unique_ptr<Model> make_##name(const Config& config, Weights& weights)
+#define MLXK_MAKER_vision(name) \
+  std::unique_ptr<MediaEncoder> make_##name##_vision(const Config& config, Weights& weights)
+#define MLXK_MAKER_speech(name) std::unique_ptr<SpeechNet> make_##name(const Config& config, Weights& weights)
+#define MLXK_MAKER_embedding(name) std::unique_ptr<Encoder> make_##name(const Config& config, Weights& weights)
+#define MLXK_MODEL(kind, name) MLXK_MAKER_##kind(name);
+#include "models/models.inc"
+
 namespace {
 
 template <class Net>
@@ -15,7 +26,11 @@ Maker<Net> find(std::string_view model_type) {
       if (same_type(name, model_type)) found = make;
     }
   };
-#define MLXK_MODEL(kind, name) look(#name, &make_##name);
+#define MLXK_MAKER_OF_text(name) &make_##name
+#define MLXK_MAKER_OF_vision(name) &make_##name##_vision
+#define MLXK_MAKER_OF_speech(name) &make_##name
+#define MLXK_MAKER_OF_embedding(name) &make_##name
+#define MLXK_MODEL(kind, name) look(#name, MLXK_MAKER_OF_##kind(name));
 #include "models/models.inc"
   return found;
 }
@@ -24,6 +39,13 @@ Maker<Net> find(std::string_view model_type) {
 
 Maker<Model> find_maker(std::string_view model_type) { return find<Model>(model_type); }
 
+Maker<MediaEncoder> find_media_maker(std::string_view model_type) { return find<MediaEncoder>(model_type); }
+
 Maker<SpeechNet> find_speech_maker(std::string_view model_type) { return find<SpeechNet>(model_type); }
+
+Maker<Encoder> find_encoder_maker(std::string_view model_type) {
+  const auto found = find<Encoder>(model_type);
+  return found || !find_maker(model_type) ? found : &make_decoder_encoder;
+}
 
 }  // namespace mlxk

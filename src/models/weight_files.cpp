@@ -11,6 +11,7 @@
 #include "probe/weight_index.h"
 #include "probe/weight_set.h"
 #include "tensor_archive/npz_file.h"
+#include "tensor_archive/torch_file.h"
 
 namespace mlxk {
 
@@ -132,6 +133,20 @@ WeightFiles open_weights(const std::vector<fs::path>& files) {
     }
   }
   return weights;
+}
+
+Weights::Tensors read_torch_weights(const fs::path& file) {
+  const MappedFile mapped(file);
+  const ZipFile archive(mapped.bytes(), file.string());
+  TensorBuffers buffers;
+  Weights::Tensors tensors;
+  for (const auto& tensor : read_torch(archive, buffers)) {
+    mx::array own = copied(tensor.data, file, tensor.entry);
+    own.eval();
+    tensors.emplace(tensor.entry.name, std::move(own));
+  }
+  mapped.check();
+  return tensors;
 }
 
 }  // namespace mlxk

@@ -23,4 +23,7 @@ struct WeightFiles {
 /// where that is no multiple of an element's size. Throws bad_model for a name that occurs twice.
 WeightFiles open_weights(const std::vector<std::filesystem::path>& files);
 
+/// The tensors of a file that PyTorch saved (.pt), copied into memory. Throws as read_torch.
+Weights::Tensors read_torch_weights(const std::filesystem::path& file);
+
 }  // namespace mlxk

@@ -4,12 +4,15 @@
 #include <algorithm>
 
 #include "cpu/phase.h"
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
 #include "models/registry.h"
 
 namespace mlxk {
+
+std::unique_ptr<SpeechNet> make_whisper(const Config& config, Weights& weights);  // models.inc
 namespace {
 
 constexpr int kState = 32, kPositions = 20, kVocab = 60, kMels = 8;

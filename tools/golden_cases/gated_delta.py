@@ -36,6 +36,9 @@ def cases():
                                              **dict(MIXTURE, shared_expert_intermediate_size=64)), quantization=packed),
         "kimi_linear": case("kimi_linear", **KIMI),
         "kimi_linear_published": (case("kimi_linear", pad_token_id=0, num_key_value_heads=4, **KIMI), None, TRANSFORMERS_FILES),
+        "olmo_hybrid": case("olmo_hybrid", linear_allow_neg_eigval=True, attention_bias=False, rope_theta=1e4, **DELTA),
+        "olmo_hybrid_plain": case("olmo_hybrid", linear_allow_neg_eigval=False, attention_bias=True, rope_parameters=dict(
+            rope_theta=None), layer_types=["full_attention", "linear_attention"], **dict(DELTA, num_hidden_layers=2)),
         # Published files: norms with the factor 1 + weight, convolutions as PyTorch has them, a list of layer types.
         "qwen3_5_published": (case("qwen3_5_text", **dict(DELTA, num_hidden_layers=3), rope_parameters=ROPE, layer_types=[
             "linear_attention", "full_attention", "linear_attention"]), None, TRANSFORMERS_FILES),

@@ -1,5 +1,5 @@
 """Gemma 3n and 4: per-layer embeddings, shared keys and values, streams, a mixture beside the MLP."""
-from .common import VOCAB, case, sliding
+from .common import TRANSFORMERS_FILES, VOCAB, case, sliding
 
 GEMMA4 = dict(num_hidden_layers=6, head_dim=16, global_head_dim=32, sliding_window=8, num_kv_shared_layers=0,
               hidden_size_per_layer_input=0, vocab_size_per_layer_input=VOCAB, final_logit_softcapping=30.0,
@@ -28,6 +28,7 @@ def cases():
         "gemma4": wrapped("gemma4", "gemma4_text", **SHARED),
         "gemma4_unified": wrapped("gemma4_unified", "gemma4_unified_text", **dict(MOE, num_attention_heads=4)),
         "gemma3n": wrapped("gemma3n", "gemma3n_text", **GEMMA3N),
+        "gemma3n_text": (case("gemma3n_text", **GEMMA3N), None, TRANSFORMERS_FILES),
         # Scores that are not scaled down make deep random models so sharp that the rounding of activations shows.
         "quantized_gemma4": case("gemma4_text", **dict(SHARED, **dict(SHALLOW, num_kv_shared_layers=1, head_dim=32,
                                                                hidden_size_per_layer_input=32)),

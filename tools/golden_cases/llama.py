@@ -1,13 +1,14 @@
 """The llama block and Gemma 3, ropes, packed weights."""
 import mlx.core as mx
 
-from .common import VOCAB, case, quantized, sliding
+from .common import TRANSFORMERS, VOCAB, case, quantized, sliding
 
 YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=4, beta_slow=1)
 SHORT, LONG = [1.0 + 0.05 * i for i in range(8)], [1.5 + 0.5 * i for i in range(8)]
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64)
 GEMMA = dict(num_hidden_layers=6, head_dim=32, query_pre_attn_scalar=24, sliding_window=8, sliding_window_pattern=3,
              rope_theta=1e6, rope_local_base_freq=1e4)
+WINDOWS = dict(use_sliding_window=True, sliding_window=8, max_window_layers=2)
 MIXTURE = dict(num_hidden_layers=3, head_dim=16, rope_theta=1e6, tie_word_embeddings=False, num_experts=8,
                num_experts_per_tok=2, decoder_sparse_step=1, mlp_only_layers=[1], moe_intermediate_size=32,
                norm_topk_prob=True)
@@ -42,6 +43,10 @@ def cases():
                             case("llama", rope_scaling=LLAMA3, rope_theta=5e5), None),
         "mistral": case("mistral", head_dim=16, tie_word_embeddings=False, sliding_window=8),
         "qwen2": case("qwen2", rope_theta=1e6, tie_word_embeddings=False),
+        "qwen2_window": (case("qwen2", num_hidden_layers=4, rope_theta=1e6, tie_word_embeddings=False, **WINDOWS), None,
+                         TRANSFORMERS),
+        "qwen3_window": (case("qwen3", num_hidden_layers=4, head_dim=16, rope_theta=1e6, tie_word_embeddings=True,
+                              **WINDOWS), None, TRANSFORMERS),
         "qwen2_tied": case("qwen2", tie_word_embeddings=True),
         "qwen3": case("qwen3", head_dim=32, rope_theta=1e6, tie_word_embeddings=True),
         "qwen3_parameters": case("qwen3", head_dim=16, tie_word_embeddings=False,

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "models/registry.h"

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <gtest/gtest.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -66,20 +69,27 @@ inline mx::array tensor(const std::string& name, const Json& description) {
   return mx::array(values.begin(), shape, mx::float32);
 }
 
+/// A folder for this process alone: others run the same tests at the same time.
+inline fs::path temp_folder(const std::string& name) {
+  return fs::path(testing::TempDir()) / ("mlxk_" + name + "_" + std::to_string(getpid()));
+}
+
 inline const fs::path kCases = fs::path(test_tree::kTestData) / "models";
 
 /// The case's "config" and "tensors" (name → shape and kind).
 inline Json golden_case(const std::string& name) { return read_json(kCases / (name + ".json")); }
 
 /// Writes config.json and model.safetensors of a case to `folder`, which it returns.
-inline fs::path write_model(const std::string& name, const fs::path& folder) {
-  const Json test_case = golden_case(name);
+inline fs::path write_case(const Json& test_case, const fs::path& folder) {
   fs::create_directories(folder);
   std::unordered_map<std::string, mx::array> tensors;
   for (const auto& [key, description] : test_case["tensors"].items()) tensors.emplace(key, tensor(key, description));
   mx::save_safetensors((folder / "model.safetensors").string(), tensors);
   std::ofstream(folder / "config.json") << test_case["config"].dump();
   return folder;
+}
+inline fs::path write_model(const std::string& name, const fs::path& folder) {
+  return write_case(golden_case(name), folder);
 }
 
 }  // namespace mlxk::golden

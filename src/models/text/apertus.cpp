@@ -1,5 +1,6 @@
 // Apertus (https://arxiv.org/abs/2509.14233): a llama block with norms of queries and keys, and an MLP without a gate
 // whose activation, xIELU (https://arxiv.org/abs/2411.13010), has trained parameters in each layer.
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -20,8 +21,12 @@ constexpr BlockOptions kApertus{.defaults = {.norm_eps = 1e-5, .tie_word_embeddi
 mx::array take_xielu(const WeightPath& path) {
   std::vector<mx::array> numbers;
   for (const char* name : {"alpha_p", "alpha_n", "beta", "eps"}) {
-    const mx::array number = path.weights().take_raw((path / name).path());
-    if (number.size() != 1) path.weights().note((path / name).path() + " must be a single number");
+    Weights& weights = path.weights();
+    const std::string whole = (path / name).path();
+    const auto found = weights.tensors().find(whole);
+    if (found != weights.tensors().end() && found->second.size() == 1) found->second = mx::reshape(found->second, {});
+    const mx::array number = weights.take_to_compute(whole);
+    if (number.size() != 1) weights.note(whole + " must be a single number");
     numbers.push_back(mx::slice(mx::astype(mx::flatten(number), mx::float32), {0}, {1}));
   }
   return path.weights().keep(mx::concatenate(numbers));

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -236,7 +237,8 @@ BlockConfig read_block(const Config& config, const BlockOptions& o) {
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const LayerType type = c.layer_types[static_cast<size_t>(layer)];
     if (type != LayerType::full && type != LayerType::sliding && type != o.mixer) {
-      throw config.bad("layer_types", fmt::format("has a type at {} that {} layers do not have", layer, c.model_type));
+      throw config.bad("layer_types",
+                       fmt::format("has a type for layer {} that a {} layer does not have", layer, c.model_type));
     }
     c.windows.push_back(c.window(layer));
   }

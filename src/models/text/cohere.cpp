@@ -42,7 +42,7 @@ constexpr BlockOptions kCohere2{.defaults = {.hidden_size = 4096,
 
 std::unique_ptr<Model> make(BlockConfig c, const Config& config, Weights& weights) {
   c.logit_multiplier = static_cast<float>(config.number_or("logit_scale", 0.0625, 1e-9, 1e9));
-  c.tie_word_embeddings = true;
+  c.tie_word_embeddings = c.tie_word_embeddings || !weights.has("lm_head.weight");
   if (config.flag_or("layer_norm_bias", false)) c.options.norm = NormKind::layer;
   sanitize_block(c, weights);
   return make_block_decoder(c, WeightPath(weights));

@@ -4,6 +4,7 @@
 // and Youtu-LLM, which has no experts, and Mistral 4 (transformers), whose queries grow with their position.
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/latent_config.h"
 

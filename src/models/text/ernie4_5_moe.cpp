@@ -2,6 +2,7 @@
 // transformers has it, where the checkpoint holds one; mlx-lm leaves it out.
 #include <algorithm>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"

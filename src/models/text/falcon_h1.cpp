@@ -3,6 +3,7 @@
 // has multiplied them into the weights, all but key_multiplier.
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -76,6 +77,8 @@ void fold_multipliers(const Config& config, const BlockConfig& c, const Mamba2Co
   for (size_t i = 0; i < parts.size(); ++i) rows.insert(rows.end(), static_cast<size_t>(sizes[i]), parts[i]);
   const mx::array by_row(rows.begin(), {static_cast<int>(rows.size())});
   const mx::array in = number("attention_in_multiplier"), key = number("key_multiplier");
+  times("model.embed_tokens.weight", number("embedding_multiplier"));
+  times("lm_head.weight", number("lm_head_multiplier"));
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const std::string path = fmt::format("model.layers.{}.", layer), attention = path + "self_attn.";
     for (const char* name : {"q_proj", "k_proj", "v_proj"}) times(attention + name + ".weight", in);
@@ -101,13 +104,10 @@ std::unique_ptr<Model> make_falcon_h1(const Config& config, Weights& weights) {
   mamba.norm_before_gate = config.flag_or("mamba_norm_before_gate", true);
   const auto conv = weights.tensors().find("model.layers.0.mamba.conv1d.weight");
   const bool published = conv != weights.tensors().end() && conv->second.ndim() == 3 && conv->second.shape(2) > 1;
-  if (published) {
-    fold_multipliers(config, c, mamba, weights);
-    c.embedding_multiplier = multiplier(config, "embedding_multiplier");
-    c.logit_multiplier = multiplier(config, "lm_head_multiplier");
-  } else if (c.tie_word_embeddings) {  // the embedding holds its multiplier
-    c.logit_multiplier = multiplier(config, "lm_head_multiplier", 0.0390625) /
-                         multiplier(config, "embedding_multiplier", 5.656854249492381);
+  if (published) fold_multipliers(config, c, mamba, weights);
+  if (c.tie_word_embeddings) {  // the embedding holds its multiplier
+    c.logit_multiplier = multiplier(config, "lm_head_multiplier", published ? 1 : 0.0390625) /
+                         multiplier(config, "embedding_multiplier", published ? 1 : 5.656854249492381);
   }
   sanitize_block(c, weights);
   const WeightPath root(weights);

@@ -2,6 +2,7 @@
 // them: the tanh form of GELU, and in Gemma 2 a window on every other layer, which mlx-lm leaves out.
 #include <cmath>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
 

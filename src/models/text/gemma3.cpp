@@ -2,8 +2,10 @@
 // with a rope base of their own between full ones. Tensors and keys as in transformers' gemma3.
 #include <cmath>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
+#include "models/text/language_model.h"
 
 namespace mlxk {
 namespace {
@@ -28,35 +30,36 @@ constexpr BlockOptions kGemma3{.defaults = {.hidden_size = 1152,
                                .qk_norm_kind = NormKind::rms_plus_one,
                                .theta = 1e6};
 
-std::unique_ptr<Model> make(const Config& config, Weights& weights, const std::string& root) {
+std::unique_ptr<Model> make(const Config& config, Weights& weights) {
   BlockConfig c = read_block(config, kGemma3);
   c.attention_scale = static_cast<float>(1 / std::sqrt(config.number_or("query_pre_attn_scalar", 256, 1e-6, 1e9)));
-  c.embedding_multiplier = bfloat16_next_to(std::sqrt(static_cast<float>(c.hidden_size)));  // as the reference does
+  // Rounded as the reference does it, but for embedders, which are kept in float32.
+  const float scale = std::sqrt(static_cast<float>(c.hidden_size));
+  c.embedding_multiplier = config.flag_or("use_bidirectional_attention", false) ? scale : bfloat16_next_to(scale);
   const RopeSettings local = RopeSettings::read_local(config, c.head_dim, 1e4, "sliding_attention");
   const RopeSettings global = RopeSettings::read(config, c.head_dim, 1e6, "full_attention");
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) c.ropes[layer] = c.slides(layer) ? local : global;
-  const WeightPath path = root.empty() ? WeightPath(weights) : WeightPath(weights) / root;
+  const WeightPath path(weights);
   c.tie_word_embeddings = !path.has("lm_head.weight");
   return make_block_decoder(c, path);
 }
 
 }  // namespace
 
-std::unique_ptr<Model> make_gemma3_text(const Config& config, Weights& weights) { return make(config, weights, ""); }
+std::unique_ptr<Model> make_gemma3_text(const Config& config, Weights& weights) { return make(config, weights); }
 
 // The multimodal checkpoint's language model: what belongs to images is left out.
 std::unique_ptr<Model> make_gemma3(const Config& config, Weights& weights) {
-  Json text = config.object("text_config").json();
+  config.object("text_config");
+  const Config kept = keep_language_model(config, weights);
+  Json text = kept.json();
   const auto defaults = {std::pair("num_attention_heads", 8), std::pair("num_key_value_heads", 4)};
   for (const auto& [key, value] : defaults) {
     if (!text.contains(key)) text[key] = value;
   }
   text["vocab_size"] = config.integer_or("vocab_size", text.value("vocab_size", 262208), 1, 1 << 24);
   text["model_type"] = "gemma3";
-  weights.drop([](const std::string& name) {
-    return name.rfind("vision_tower.", 0) == 0 || name.rfind("multi_modal_projector.", 0) == 0;
-  });
-  return make(Config(std::move(text), config.place() + " text_config"), weights, "language_model");
+  return make(Config(std::move(text), kept.place()), weights);
 }
 
 }  // namespace mlxk

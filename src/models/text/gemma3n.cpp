@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
+#include "models/text/language_model.h"
 #include "models/text/per_layer_input.h"
 #include "models/text/shared_kv.h"
 
@@ -281,7 +283,7 @@ std::unique_ptr<Model> make(const Config& config, Weights& weights, const Weight
     if (c.shared.source[static_cast<size_t>(layer)] >= 0) {
       own.options.names.k = own.options.names.v = own.options.names.k_norm = nullptr;
       const std::string attention = (path / "self_attn").path();
-      weights.drop([&](const std::string& name) {
+      weights.take_unused([&](const std::string& name) {
         return name.starts_with(attention + ".k_") || name.starts_with(attention + ".v_");
       });
     }
@@ -313,15 +315,12 @@ std::unique_ptr<Model> make_gemma3n_text(const Config& config, Weights& weights)
 
 // The multimodal checkpoint's language model: what belongs to images and sound is left out.
 std::unique_ptr<Model> make_gemma3n(const Config& config, Weights& weights) {
-  Json text = config.object("text_config").json();
+  config.object("text_config");
+  const Config kept = keep_language_model(config, weights);
+  Json text = kept.json();
   text["model_type"] = "gemma3n";
-  weights.drop([](const std::string& name) {
-    constexpr std::string_view kParts[] = {"model.vision_tower.", "model.audio_tower.", "model.embed_audio.",
-                                           "model.embed_vision.", "lm_head."};
-    return std::any_of(std::begin(kParts), std::end(kParts), [&](auto part) { return name.starts_with(part); });
-  });
-  return make(Config(std::move(text), config.place() + " text_config"), weights,
-              WeightPath(weights) / "model" / "language_model");
+  weights.drop([](const std::string& name) { return name.starts_with("lm_head."); });
+  return make(Config(std::move(text), kept.place()), weights, WeightPath(weights) / "model");
 }
 
 }  // namespace mlxk

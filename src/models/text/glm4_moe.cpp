@@ -1,6 +1,6 @@
-// GLM-4.5 to 4.7 (https://arxiv.org/abs/2508.06471) and dots.llm1 (https://arxiv.org/abs/2506.05767): plain layers
-// first, then mixtures with DeepSeek-V3's router: sigmoid, a bias for the choice, the best groups of experts, a shared
-// expert.
+// GLM-4.5 to 4.7 (https://arxiv.org/abs/2508.06471), Solar Open (https://arxiv.org/abs/2601.07022) and dots.llm1
+// (https://arxiv.org/abs/2506.05767): plain layers first, then mixtures with DeepSeek-V3's router: sigmoid, a bias for
+// the choice, the best groups of experts, a shared expert.
 #include <fmt/format.h>
 
 #include "models/registry.h"
@@ -19,17 +19,31 @@ constexpr BlockOptions kGlm4Moe{.defaults = {.norm_eps = 1e-5, .tie_word_embeddi
                                 .partial_rotary = 0.5,
                                 .mixture = true,
                                 .experts = kRouter};
+constexpr BlockOptions kSolarOpen{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
+                                  .qkv_bias_key = "attention_bias",
+                                  .qk_norm = QkNorm::before_rope,
+                                  .theta = 1e6,
+                                  .mixture = true,
+                                  .experts = kRouter};
 constexpr BlockOptions kDots1{
     .defaults = {.tie_word_embeddings = false}, .qk_norm = QkNorm::before_rope, .mixture = true, .experts = kRouter};
 
-}  // namespace
-
-std::unique_ptr<Model> make_glm4_moe(const Config& config, Weights& weights) {
-  BlockConfig c = read_block(config, kGlm4Moe);
+std::unique_ptr<Model> make_glm(const BlockOptions& options, const Config& config, Weights& weights) {
+  BlockConfig c = read_block(config, options);
   if (!config.flag_or("use_qk_norm", false)) c.options.qk_norm = QkNorm::none;
   drop_further_layers(c, weights);
   sanitize_block(c, weights);
   return make_block_decoder(c, WeightPath(weights));
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_glm4_moe(const Config& config, Weights& weights) {
+  return make_glm(kGlm4Moe, config, weights);
+}
+
+std::unique_ptr<Model> make_solar_open(const Config& config, Weights& weights) {
+  return make_glm(kSolarOpen, config, weights);
 }
 
 std::unique_ptr<Model> make_dots1(const Config& config, Weights& weights) {

@@ -3,6 +3,7 @@
 // not by groups, and clips time steps to [0.001, 100] where config.json sets no time_step_limit.
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -42,17 +43,25 @@ Config usual_keys(const Config& config, const Weights& weights) {
 constexpr Mamba2Keys kKeys{"mamba_n_heads", "mamba_d_head",    "mamba_n_groups",  "mamba_d_state",
                            "mamba_d_conv",  "mamba_conv_bias", "mamba_proj_bias", "mamba_proj_bias"};
 
-/// Halves of `from`, rows or, of stacks, rows of each expert, as `gate` and `up`; `down` keeps its shape.
-void split_input_linear(Weights& weights, const std::string& from, const std::string& to) {
+/// Halves of `from`, rows or, of stacks, rows of each expert, as `gate` and `up`; `down` keeps its shape. `whole`:
+/// mlx-lm's checkpoints have these tensors as well.
+void split_input_linear(Weights& weights, const std::string& from, const std::string& to, bool whole) {
+  const auto take = [&](const std::string& name) {
+    return whole ? weights.take_to_compute(name) : weights.take_raw(name);
+  };
+  const auto put = [&](const std::string& name, const mx::array& tensor) {
+    if (whole) return weights.compute(name, tensor);
+    weights.tensors().emplace(name, tensor);
+  };
   for (const char* leaf : {".weight", ".scales", ".biases"}) {
     const std::string both = from + ".input_linear" + leaf, down = from + ".output_linear" + leaf;
     if (weights.has(both)) {
-      const mx::array stack = weights.take_raw(both);
+      const mx::array stack = take(both);
       const std::vector<mx::array> halves = mx::split(stack, 2, stack.ndim() == 3 ? 1 : 0);
-      weights.tensors().emplace(to + ".gate_proj" + leaf, mx::contiguous(halves[0]));
-      weights.tensors().emplace(to + ".up_proj" + leaf, mx::contiguous(halves[1]));
+      put(to + ".gate_proj" + leaf, mx::contiguous(halves[0]));
+      put(to + ".up_proj" + leaf, mx::contiguous(halves[1]));
     }
-    if (weights.has(down)) weights.tensors().emplace(to + ".down_proj" + leaf, weights.take_raw(down));
+    if (weights.has(down)) put(to + ".down_proj" + leaf, take(down));
   }
 }
 
@@ -70,12 +79,12 @@ std::unique_ptr<Model> make_granitemoehybrid(const Config& published, Weights& w
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const std::string path = fmt::format("model.layers.{}.", layer);
     if (c.layer_types[static_cast<size_t>(layer)] == LayerType::mamba && !mamba) mamba = read_mamba2(config, c, kKeys);
-    split_input_linear(weights, path + "block_sparse_moe", path + "block_sparse_moe.switch_mlp");
+    split_input_linear(weights, path + "block_sparse_moe", path + "block_sparse_moe.switch_mlp", false);
     const std::string router = path + "block_sparse_moe.router.";
     if (weights.has(router + "weight")) {
       weights.tensors().emplace(router + "layer.weight", weights.take_raw(router + "weight"));
     }
-    split_input_linear(weights, path + "shared_mlp", path + (mixes ? "shared_mlp" : "mlp"));
+    split_input_linear(weights, path + "shared_mlp", path + (mixes ? "shared_mlp" : "mlp"), mixes);
   }
   sanitize_block(c, weights);
   const WeightPath root(weights);

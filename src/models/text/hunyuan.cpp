@@ -1,8 +1,10 @@
 // Hunyuan (https://arxiv.org/abs/2411.02265): mixtures by a softmax over all experts beside a shared expert, norms of
-// queries and keys behind rope. mlx-lm does not normalise the chosen weights; here norm_topk_prob decides, which
-// Hunyuan-A13B sets. Attention that reuses the projections of the layer before (use_cla) is not built in.
+// queries and keys behind rope; with use_cla, cross-layer attention (https://arxiv.org/abs/2405.12981). mlx-lm does not
+// normalise the chosen weights; here norm_topk_prob decides, which Hunyuan-A13B sets.
 #include <fmt/format.h>
 
+#include "json/json.h"
+#include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
 
@@ -43,13 +45,56 @@ BlockConfig read(const Config& config) {
   return read_block(Config(std::move(json), config.place()), options);
 }
 
+/// In the place of attention: an MLP alone is left.
+class Unchanged : public DecoderLayer {
+ public:
+  mx::array operator()(const mx::array& x, const LayerCaches&, const LayerInputs&) const override { return x; }
+  std::vector<std::unique_ptr<Cache>> make_caches(int) const override { return {}; }
+};
+
+/// `c` for a layer without projections of keys and values.
+BlockConfig without_kv(BlockConfig c) {
+  c.options.names.k = c.options.names.v = nullptr;
+  return c;
+}
+
+/// A layer of cross-layer attention: it projects keys and values or takes those of the layer before, norm and rope to
+/// come. They go on behind x, [B, L, hidden + keys + values].
+class CrossLayerBlock : public DecoderLayer {
+ public:
+  CrossLayerBlock(const BlockConfig& c, int layer, bool projects, const WeightPath& path)
+      : hidden_(c.hidden_size),
+        keys_(c.num_key_value_heads * c.head_dim),
+        attention_(make_block_attention(projects ? c : without_kv(c), layer, path)),
+        mlp_(make_block(c, layer, path, std::make_unique<Unchanged>())) {}
+
+  mx::array operator()(const mx::array& all, const LayerCaches& caches, const LayerInputs& in) const override {
+    const auto part = [&](int begin, int end) {
+      return mx::slice(all, {0, 0, begin}, {all.shape(0), all.shape(1), end});
+    };
+    const mx::array x = part(0, hidden_);
+    Qkv qkv = attention_.qkv(x);
+    if (std::exchange(qkv.reads, false)) {
+      qkv.k = part(hidden_, hidden_ + keys_);
+      qkv.v = part(hidden_ + keys_, all.shape(2));
+    }
+    const mx::array h = attention_.out(attention_.attention(qkv, caches.attention(), in), x);
+    return mx::concatenate({(*mlp_)(h, caches, in), qkv.k, qkv.v}, -1);
+  }
+  std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override { return attention_cache(rows); }
+
+ private:
+  int hidden_, keys_;
+  SelfAttention attention_;
+  std::unique_ptr<DecoderLayer> mlp_;
+};
+
 }  // namespace
 
 std::unique_ptr<Model> make_hunyuan(const Config& config, Weights& weights) {
-  if (config.flag_or("use_cla", false)) {
-    throw Error(ErrorKind::unsupported, fmt::format("[{}] use_cla is not built in", config.place()));
-  }
   BlockConfig c = read(config);
+  const bool crosses = config.flag_or("use_cla", false);
+  const auto share = crosses ? config.integer_or("cla_share_factor", 2, 1, 1024) : 1;
   sanitize_block(c, weights);
   const WeightPath root(weights);
   Decoder::Parts parts = block_parts(c, root);
@@ -64,7 +109,14 @@ std::unique_ptr<Model> make_hunyuan(const Config& config, Weights& weights) {
       const bool shared = config.flag_or("use_mixed_mlp_moe", false);
       own.mixture->shared_wide = shared ? c.intermediate_size * of("num_shared_expert", 1, 1024) : 0;
     }
-    parts.layers.push_back(make_block(own, layer, root / c.options.names.layers / layer));
+    const WeightPath path = root / c.options.names.layers / layer;
+    parts.layers.push_back(crosses ? std::make_unique<CrossLayerBlock>(own, layer, layer % share == 0, path)
+                                   : make_block(own, layer, path));
+  }
+  if (crosses) {
+    parts.finish = [hidden = c.hidden_size](const mx::array& all, const LayerInputs&) {
+      return mx::slice(all, {0, 0, 0}, {all.shape(0), all.shape(1), hidden});
+    };
   }
   ModelShape shape = shape_of(c);
   shape.position_stable_tokens = c.ropes.front()->position_stable_tokens();

@@ -3,6 +3,7 @@
 // weights add up to one, and counts the layers of experts from the other end of expert_layer_period.
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
 #include "models/text/mamba.h"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/latent_config.h"
@@ -125,10 +126,15 @@ void rename(Weights& weights) {
                                    {"_conv1d.weight", "_conv.conv.weight"}}) {
       if (const size_t at = usual.find(from); at != std::string::npos) usual.replace(at, from.size(), to);
     }
-    if (usual.ends_with(".A_log") || usual.ends_with(".dt_bias")) tensor = mx::flatten(tensor);
+    if (usual.ends_with(".dt_bias")) tensor = mx::flatten(tensor);
     renamed.emplace(std::move(usual), std::move(tensor));
   }
   weights.tensors() = std::move(renamed);
+}
+
+/// A_log is [1, 1, heads, 1] in all files.
+void flatten_rate(const std::string& name, Weights& weights) {
+  if (weights.has(name)) weights.compute(name, mx::flatten(weights.take_to_compute(name)));
 }
 
 }  // namespace
@@ -145,7 +151,9 @@ std::unique_ptr<Model> make_kimi_linear(const Config& given, Weights& weights) {
   weights.drop([](const std::string& name) { return name.starts_with("model.mtp"); });
   rename(weights);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
-    latent.split_kv_b(c, weights, fmt::format("model.layers.{}.self_attn", layer), true);
+    const std::string attention = fmt::format("model.layers.{}.self_attn", layer);
+    latent.split_kv_b(c, weights, attention, true);
+    flatten_rate(attention + ".A_log", weights);
   }
   sanitize_block(c, weights);
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "probe/built_in.h"
 
@@ -83,6 +84,8 @@ Json class_defaults(std::string_view type) {
     all = {{"hidden_size", 2304},       {"num_hidden_layers", 26}, {"num_attention_heads", 8},
            {"intermediate_size", 9216}, {"vocab_size", 256000},    {"max_position_embeddings", 8192},
            {"num_key_value_heads", 4},  {"head_dim", 256},         {"sliding_window", 4096}};
+  } else if (type == "qwen3_moe") {
+    all = {{"norm_topk_prob", true}};  // Qwen3-VL's always normalises
   } else {
     return Json::object();
   }
@@ -100,7 +103,8 @@ Config keep_language_model(const Config& config, Weights& weights) {
     if (auto own = text_name(name, nested)) kept.emplace(std::move(*own), std::move(tensor));
   }
   const bool has_head = std::any_of(kept.begin(), kept.end(), [](const auto& entry) { return is_head(entry.first); });
-  weights = Weights(std::move(kept), QuantizationConfig(with_text_names(config, nested)));
+  weights.replace(std::move(kept), QuantizationConfig(with_text_names(config, nested)));
+  weights.record_as_part_of(weights, "language_model.");  // as mlx-lm names them
 
   const char* key = text_key(config);
   if (!key) return config;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "nn/cache/kv_cache.h"
 
@@ -88,8 +89,17 @@ void LatentConfig::split_kv_b(const BlockConfig& c, Weights& weights, const std:
   const std::string whole = path + ".kv_b_proj";
   if (!weights.has(whole + ".weight")) return;
   const int heads = c.num_attention_heads, rows = qk_nope_head_dim + v_head_dim;
+  // mlx-lm's checkpoints of a model that is not to be packed again have the whole matrix.
+  const auto take = [&](const char* leaf) {
+    return repack ? weights.take_raw(whole + leaf) : weights.take_to_compute(whole + leaf);
+  };
   const auto put = [&](const std::string& name, const mx::array& tensor) {
-    weights.tensors().insert_or_assign(path + name, mx::contiguous(tensor));
+    const mx::array part = mx::contiguous(tensor);
+    if (repack) {
+      weights.tensors().insert_or_assign(path + name, part);
+    } else {
+      weights.compute(path + name, part);
+    }
   };
   /// [heads * (nope + value), …] → the first or the last rows of each head, [heads, nope or value, …].
   const auto of_heads = [&](const mx::array& x, bool keys) {
@@ -97,7 +107,7 @@ void LatentConfig::split_kv_b(const BlockConfig& c, Weights& weights, const std:
     const int begin = keys ? 0 : qk_nope_head_dim, end = keys ? qk_nope_head_dim : rows;
     return mx::slice(by_head, {0, begin, 0}, {heads, end, by_head.shape(2)});
   };
-  const mx::array weight = weights.take_raw(whole + ".weight");
+  const mx::array weight = take(".weight");
   if (weight.ndim() != 2 || weight.shape(0) != heads * rows) {
     return weights.note(fmt::format("{} must have {} rows", whole, heads * rows));
   }
@@ -105,10 +115,10 @@ void LatentConfig::split_kv_b(const BlockConfig& c, Weights& weights, const std:
     put(".embed_q.weight", mx::swapaxes(of_heads(weight, true), 1, 2));
     return put(".unembed_out.weight", of_heads(weight, false));
   }
-  const mx::array scales = weights.take_raw(whole + ".scales");
+  const mx::array scales = take(".scales");
   const Quantization q = weights.quantization().of(whole, weight, scales, kv_lora_rank);
   std::optional<mx::array> biases;
-  if (q.mode == "affine") biases = weights.take_raw(whole + ".biases");
+  if (q.mode == "affine") biases = take(".biases");
   for (const auto* part : {&scales, biases ? &*biases : &scales}) {
     if (part->ndim() == 2 && part->shape(0) == heads * rows) continue;
     return weights.note(fmt::format("{} must have {} rows of scales and biases", whole, heads * rows));

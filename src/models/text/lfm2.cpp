@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -94,8 +95,8 @@ Config usual_keys(const Config& config, bool experts) {
   return Config(std::move(json), config.place());
 }
 
-/// Published files name the parts of an MLP w1, w2 and w3.
-void rename_mlps(Weights& weights) {
+/// Published files name the parts of an MLP w1, w2 and w3, and so do mlx-lm's of a model without experts.
+void rename_mlps(Weights& weights, bool mixture) {
   std::vector<std::pair<std::string, std::string>> renamed;
   for (const auto& [name, tensor] : weights.tensors()) {
     for (const auto& [from, to] : {std::pair(".w1.", ".gate_proj."), {".w2.", ".down_proj."}, {".w3.", ".up_proj."}}) {
@@ -103,7 +104,13 @@ void rename_mlps(Weights& weights) {
       if (at != std::string::npos) renamed.emplace_back(name, name.substr(0, at) + to + name.substr(at + 4));
     }
   }
-  for (const auto& [from, to] : renamed) weights.tensors().emplace(to, weights.take_raw(from));
+  for (const auto& [from, to] : renamed) {
+    if (mixture) {
+      weights.tensors().emplace(to, weights.take_raw(from));
+    } else {
+      weights.compute(to, weights.take_to_compute(from));
+    }
+  }
 }
 
 std::unique_ptr<Model> make(const BlockOptions& options, const Config& config, Weights& weights) {
@@ -113,7 +120,7 @@ std::unique_ptr<Model> make(const BlockOptions& options, const Config& config, W
   if (c.mixture && config.flag_or("use_expert_bias", true)) {
     c.mixture->defaults.selection_bias = "feed_forward.expert_bias";
   }
-  rename_mlps(weights);
+  rename_mlps(weights, options.mixture);
   sanitize_block(c, weights);
   const WeightPath root(weights);
   Decoder::Parts parts = block_parts(c, root);

@@ -50,6 +50,11 @@ constexpr BlockOptions kSeedOss{
 constexpr BlockOptions kSmolLm3{
     .qkv_bias_key = kAttentionBias, .out_bias_key = kAttentionBias, .mlp_bias_key = kMlpBias, .no_rope_interval = 4};
 
+constexpr BlockOptions kTeleChat3{.defaults = {.tie_word_embeddings = false},
+                                  .qkv_bias_key = kAttentionBias,
+                                  .out_bias_key = kAttentionBias,
+                                  .mlp_bias_key = kMlpBias};
+
 }  // namespace
 
 #define MLXK_LLAMA(name, options)                                              \
@@ -72,6 +77,7 @@ MLXK_LLAMA(qwen3, kQwen3)
 MLXK_LLAMA(qwen3_moe, kQwen3Moe)
 MLXK_LLAMA(seed_oss, kSeedOss)
 MLXK_LLAMA(smollm3, kSmolLm3)
+MLXK_LLAMA(telechat3, kTeleChat3)
 MLXK_LLAMA(xverse, kLlama)
 #undef MLXK_LLAMA
 

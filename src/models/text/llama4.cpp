@@ -2,9 +2,11 @@
 // tokens of their own chunk, the others all of them with queries that grow with their position; an expert reads what is
 // scaled by its score, beside a shared expert. As in transformers, only layers with rope norm queries and keys, which
 // mlx-lm's llama4_text does in all.
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
+#include "models/text/language_model.h"
 
 namespace mlxk {
 namespace {
@@ -64,12 +66,12 @@ BlockConfig read(const Config& config) {
   return c;
 }
 
-std::unique_ptr<Model> make(const Config& config, Weights& weights, const std::string& root) {
+std::unique_ptr<Model> make(const Config& config, Weights& weights) {
   BlockConfig c = read(config);
-  const WeightPath path = root.empty() ? WeightPath(weights) : WeightPath(weights) / root;
+  const WeightPath path(weights);
   const WeightPath layers = path / c.options.names.layers;
   if (path.has("output.weight")) c.options.names.head = "output";  // mlx-lm's name for it in llama4_text
-  sanitize_block(c, weights, root);
+  sanitize_block(c, weights);
   Decoder::Parts parts = block_parts(c, path);
   const int chunk = static_cast<int>(config.integer_or("attention_chunk_size", 8192, 1, 1 << 30));
   ModelShape shape = shape_of(c);
@@ -100,16 +102,15 @@ std::unique_ptr<Model> make(const Config& config, Weights& weights, const std::s
 
 }  // namespace
 
-std::unique_ptr<Model> make_llama4_text(const Config& config, Weights& weights) { return make(config, weights, ""); }
+std::unique_ptr<Model> make_llama4_text(const Config& config, Weights& weights) { return make(config, weights); }
 
 // The multimodal checkpoint's language model: what belongs to images is left out.
 std::unique_ptr<Model> make_llama4(const Config& config, Weights& weights) {
-  Json text = config.object("text_config").json();
+  config.object("text_config");
+  const Config kept = keep_language_model(config, weights);
+  Json text = kept.json();
   text["model_type"] = "llama4";
-  weights.drop([](const std::string& name) {
-    return name.find("vision_model.") != std::string::npos || name.find("multi_modal_projector.") != std::string::npos;
-  });
-  return make(Config(std::move(text), config.place() + " text_config"), weights, "language_model");
+  return make(Config(std::move(text), kept.place()), weights);
 }
 
 }  // namespace mlxk

@@ -7,6 +7,7 @@
 
 #include <limits>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
 

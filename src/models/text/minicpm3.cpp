@@ -2,6 +2,7 @@
 // tied model are divided as well, as transformers does it.
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/latent_config.h"
 

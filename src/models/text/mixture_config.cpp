@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -23,7 +24,7 @@ const char* present(const Config& config, std::initializer_list<const char*> key
 
 std::vector<bool> mixture_layers(const Config& config, int layers) {
   const int64_t step = config.integer_or("decoder_sparse_step", 1, 1, 1 << 20);
-  const int64_t dense = config.integer_or("first_k_dense_replace", 0, 0, 1024);
+  const int64_t dense = config.integer_or(present(config, {"first_k_dense_replace", "num_dense_layers"}), 0, 0, 1024);
   const int64_t frequency = config.has("moe_layer_freq") && config.find("moe_layer_freq")->is_number()
                                 ? config.integer("moe_layer_freq", 1, 1 << 20)
                                 : 1;
@@ -31,11 +32,19 @@ std::vector<bool> mixture_layers(const Config& config, int layers) {
   for (int layer = 0; layer < layers; ++layer) {
     mixes.push_back((layer + 1) % step == 0 && layer >= dense && layer % frequency == 0);
   }
-  if (const Json* list = config.find("moe_layer_freq"); list && list->is_array()) {
-    if (list->size() != static_cast<size_t>(layers)) {
-      throw config.bad("moe_layer_freq", fmt::format("must have {} entries", layers));
+  for (const char* key : {"moe_layer_freq", "is_moe_layer", "mlp_layer_types"}) {
+    const Json* list = config.find(key);
+    if (!list || (list->is_number() && std::string_view(key) == "moe_layer_freq")) continue;
+    if (!list->is_array() || list->size() != static_cast<size_t>(layers)) {
+      throw config.bad(key, fmt::format("must have {} entries", layers));
     }
-    for (int layer = 0; layer < layers; ++layer) mixes[layer] = (*list)[layer] == 1 || (*list)[layer] == true;
+    for (int layer = 0; layer < layers; ++layer) {
+      const Json& entry = (*list)[layer];
+      if (entry.is_string() && entry != "dense" && entry != "sparse") {
+        throw config.bad(key, fmt::format("must hold dense and sparse, got {}", entry.dump()));
+      }
+      mixes[layer] = entry == 1 || entry == true || entry == "sparse";
+    }
   }
   const Json* plain = config.find("mlp_only_layers");
   if (!plain) return mixes;
@@ -51,11 +60,12 @@ std::vector<bool> mixture_layers(const Config& config, int layers) {
 }
 
 RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback) {
-  if (!config.has("scoring_func")) return fallback;
-  const std::string name = config.text_or("scoring_func", "");
+  const char* key = present(config, {"scoring_func", "score_func", "moe_router_score_func"});
+  if (!config.has(key)) return fallback;
+  const std::string name = config.text_or(key, "");
   if (name == "softmax") return RoutingRule::Score::softmax;
   if (name == "sigmoid" || name == "noaux_tc") return RoutingRule::Score::sigmoid;  // dots.llm1 says the method
-  throw Error(ErrorKind::unsupported, fmt::format("[{}] scoring_func '{}' is not built in", config.place(), name));
+  throw Error(ErrorKind::unsupported, fmt::format("[{}] {} '{}' is not built in", config.place(), key, name));
 }
 
 }  // namespace
@@ -67,12 +77,16 @@ MixtureConfig MixtureConfig::read(const Config& config, int layers, const Mixtur
   m.experts = static_cast<int>(config.integer(experts, 1, 65536));
   const char* wide = present(config, {"moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"});
   m.wide = static_cast<int>(config.integer(wide, 1, kWide));
-  const char* top_k = present(config, {"num_experts_per_tok", "moe_topk", "moe_k"});
+  const char* top_k = present(config, {"num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k"});
   m.rule.top_k = static_cast<int>(config.integer(top_k, 1, m.experts));
-  m.rule.normalise = config.flag_or("norm_topk_prob", defaults.normalise);
+  m.rule.normalise =
+      config.flag_or(present(config, {"norm_topk_prob", "route_norm", "norm_expert_weight"}), defaults.normalise);
   m.rule.score = read_score(config, defaults.score);
   m.rule.eps = defaults.eps;
-  m.rule.scale = static_cast<float>(config.number_or("routed_scaling_factor", 1, 1e-6, 1e6));
+  m.rule.scale =
+      static_cast<float>(config.number_or(present(config, {"routed_scaling_factor", "route_scale",
+                                                           "moe_routed_scaling_factor", "moe_router_scaling_factor"}),
+                                          1, 1e-6, 1e6));
   m.rule.groups = integer_or(config, "n_group", 1, 1, m.experts);
   m.rule.top_groups = integer_or(config, "topk_group", m.rule.groups, 1, m.rule.groups);
   m.rule.group_best = defaults.group_best;
@@ -83,9 +97,9 @@ MixtureConfig MixtureConfig::read(const Config& config, int layers, const Mixtur
   if (!defaults.shared) return m;
   const char* shared =
       present(config, {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
-  m.shared_wide = config.has("shared_expert_intermediate_size")
-                      ? integer_or(config, "shared_expert_intermediate_size", 0, 0, kWide)
-                      : m.wide * integer_or(config, shared, 0, 0, 1024);
+  const char* shared_wide = present(config, {"shared_expert_intermediate_size", "share_expert_dim"});
+  m.shared_wide = config.has(shared_wide) ? integer_or(config, shared_wide, 0, 0, kWide)
+                                          : m.wide * integer_or(config, shared, 0, 0, 1024);
   return m;
 }
 

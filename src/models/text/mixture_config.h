@@ -32,7 +32,7 @@ struct MixtureDefaults {
 struct MixtureConfig {
   /// Reads num_experts (or num_local_experts, n_routed_experts, …), num_experts_per_tok, moe_intermediate_size,
   /// norm_topk_prob, scoring_func, n_group, topk_group, routed_scaling_factor, shared experts, and which of `layers`
-  /// layers are mixtures (decoder_sparse_step, mlp_only_layers, first_k_dense_replace, moe_layer_freq). Throws
+  /// layers are mixtures (decoder_sparse_step, mlp_only_layers, first_k_dense_replace, mlp_layer_types, …). Throws
   /// bad_model naming the key.
   static MixtureConfig read(const Config& config, int layers, const MixtureDefaults& defaults = {});
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"

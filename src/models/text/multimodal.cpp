@@ -2,6 +2,7 @@
 // run them without images: three axes of positions (M-RoPE) that are all alike are plain positions.
 #include <fmt/format.h>
 
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/language_model.h"
 #include "models/text/mixture_config.h"
@@ -22,6 +23,7 @@ MLXK_MULTIMODAL(lfm2_vl, text_type(config, "lfm2"))
 MLXK_MULTIMODAL(llava, text_type(config, "llama"))
 MLXK_MULTIMODAL(llava_next, text_type(config, "llama"))
 MLXK_MULTIMODAL(llava_onevision, text_type(config, "qwen2"))
+MLXK_MULTIMODAL(minicpmv4_6, text_type(config, "qwen3_5_text"))
 MLXK_MULTIMODAL(mistral3, text_type(config, "mistral"))
 MLXK_MULTIMODAL(paligemma, text_type(config, "gemma"))
 MLXK_MULTIMODAL(phi3_v, "phi3")
@@ -32,5 +34,13 @@ MLXK_MULTIMODAL(qwen3_vl, "qwen3")
 MLXK_MULTIMODAL(qwen3_vl_moe, "qwen3_moe")
 MLXK_MULTIMODAL(smolvlm, text_type(config, "llama"))
 #undef MLXK_MULTIMODAL
+
+// Its queries, keys and values have a bias whatever text_config says.
+std::unique_ptr<Model> make_glm4v(const Config& config, Weights& weights) {
+  Json json = config.json();
+  if (!config.has("text_config")) json["text_config"] = Json::object();
+  json["text_config"]["attention_bias"] = true;
+  return make_language_model(Config(std::move(json), config.place()), weights, "glm4");
+}
 
 }  // namespace mlxk

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -126,7 +127,7 @@ void order_rows(const std::string& path, int groups, const std::vector<int>& siz
       weights.note(fmt::format("{}{} must have {} rows", path, leaf, order.shape(0)));
       continue;
     }
-    found->second = mx::take(found->second, order, 0);
+    weights.compute(path + leaf, mx::take(weights.take_to_compute(path + leaf), order, 0));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -47,9 +48,9 @@ class HeadLinear {
     for (const char* leaf : {"weight", "bias"}) {
       const std::string from = (path / (name + "_" + leaf)).path();
       if (!weights.has(from)) continue;
-      mx::array tensor = weights.take_raw(from);
+      mx::array tensor = weights.take_to_compute(from);
       if (tensor.ndim() == 3) tensor = mx::contiguous(mx::swapaxes(tensor, -1, -2));
-      weights.tensors().emplace((path / name / leaf).path(), tensor);
+      weights.compute((path / name / leaf).path(), tensor);
     }
     return path / name;
   }

@@ -27,12 +27,12 @@ void stack_head_norms(const BlockConfig& c, Weights& weights) {
       if (!weights.has(path + ".norms.0.weight")) continue;
       std::vector<mx::array> rows;
       for (int head = 0; head < heads; ++head) {
-        rows.push_back(weights.take_raw(fmt::format("{}.norms.{}.weight", path, head)));
+        rows.push_back(weights.take_to_compute(fmt::format("{}.norms.{}.weight", path, head)));
         if (rows.back().shape() == rows.front().shape()) continue;
         weights.note(fmt::format("{}.norms.{} differs in shape from the first head's", path, head));
         rows.back() = rows.front();
       }
-      weights.tensors().emplace(path + ".weight", mx::stack(rows));
+      weights.compute(path + ".weight", mx::stack(rows));
     }
   }
 }

@@ -1,11 +1,27 @@
-// EXAONE 4 (https://arxiv.org/abs/2507.11407): norms behind the sublayers alone. Where the model has a window, only the
-// layers that see it rotate.
+// EXAONE 3 (https://arxiv.org/abs/2408.03541): a llama block under names of its own. EXAONE 4
+// (https://arxiv.org/abs/2507.11407): norms behind the sublayers alone. Where the model has a window, only the layers
+// that see it rotate.
+#include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
 
 namespace mlxk {
 namespace {
 
+constexpr BlockOptions kExaone{.defaults = {.norm_eps = 1e-5},
+                               .names = {.embedding = "transformer.wte",
+                                         .layers = "transformer.h",
+                                         .norm = "transformer.ln_f",
+                                         .attention_norm = "ln_1",
+                                         .mlp_norm = "ln_2",
+                                         .attention = "attn.attention",
+                                         .o = "out_proj",
+                                         .gate = "c_fc_0",
+                                         .up = "c_fc_1",
+                                         .down = "c_proj"},
+                               .qkv_bias_key = "attention_bias",
+                               .out_bias_key = "attention_bias",
+                               .mlp_bias_key = "mlp_bias"};
 constexpr BlockOptions kExaone4{.names = {.attention_norm = nullptr,
                                           .attention_post_norm = "post_attention_layernorm",
                                           .mlp_norm = nullptr,
@@ -39,6 +55,10 @@ Config with_layer_types(const Config& config) {
 }
 
 }  // namespace
+
+std::unique_ptr<Model> make_exaone(const Config& config, Weights& weights) {
+  return make_block_decoder(kExaone, config, weights);
+}
 
 std::unique_ptr<Model> make_exaone4(const Config& config, Weights& weights) {
   BlockConfig c = read_block(with_layer_types(config), kExaone4);
