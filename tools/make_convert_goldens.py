@@ -38,6 +38,28 @@ for recipe in ("mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"):
     # mlx-lm writes null into config.json when the group size is left to its default
     CASES.append(("llama", False, ["--quantize", recipe], dict(quantize=True, q_group_size=64, quant_predicate=recipe)))
 CASES.append(("mixtral", False, ["--quantize", "mixed_3_6"], dict(quantize=True, q_group_size=64, quant_predicate="mixed_3_6")))
+# Every type that mlx-lm has, from Hugging Face's names and shapes.
+for model_type in ("iquestcoder", "xverse"):
+    CASES.append((model_type, False, ["--quantize", "4"], dict(quantize=True, q_bits=4)))
+for name in ("deepseek_v3", "kimi_k2", "minimax_m2"):
+    CASES.append((f"float8 case {name}", True, ["--quantize", "4", "--q-group-size", "32"],
+                  dict(quantize=True, q_bits=4, q_group_size=32)))
+for name in ("granite", "granitemoe", "rwkv7"):
+    CASES.append((f"case {name}", True, ["--quantize", "4"], dict(quantize=True, q_bits=4)))
+for name in """
+    apertus bailing_moe bailing_moe_sigmoid cohere cohere2 cohere_qk_norm deepseek deepseek_v2
+    deepseek_v3 dots1 ernie4_5 ernie4_5_moe exaone4 falcon_h1 falcon_mamba gemma gemma2 gemma3
+    gemma3_text gemma4 gemma4_text gemma4_text_moe gemma4_unified glm4 glm4_moe
+    glm4_moe_lite gpt_oss granitemoehybrid_moe granitemoehybrid_published helium hunyuan
+    hunyuan_v1_dense internlm2 internlm3 jamba kimi_k2 kimi_linear kimi_vl lfm2 lfm2_moe llama4 llama4_text llava llava_published mamba_published mamba2_published mimo minicpm minicpm3
+    minimax minimax_m2 ministral3 mistral mistral3 mistral3_ministral3 mistral4 mixtral nemotron
+    nemotron_h nemotron_h_moe olmo2 olmo3 olmoe phi3 pixtral qwen2 qwen2_5_vl qwen2_5_vl_published
+    qwen2_moe qwen2_vl qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe
+    recurrent_gemma_published seed_oss smollm3 stablelm_parallel starcoder2 youtu_llm
+""".split():
+    CASES.append((f"case {name}", True, ["--quantize", "4", "--q-group-size", "32"],
+                  dict(quantize=True, q_bits=4, q_group_size=32)))
+DEQUANTIZED = ("case deepseek_v2", "case gpt_oss", "case rwkv7")  # of the cases, which take their time
 
 
 class Bytes(int):
@@ -60,7 +82,7 @@ def record(case, folder):
     summary = tiny_models.summary(target)
     card = (target / "README.md").read_text()
     result = {"model_type": model_type, "tied": tied, "arguments": arguments, "card": card, **summary}
-    if options.get("quantize"):
+    if options.get("quantize") and (not model_type.startswith(("case ", "float8 ")) or model_type in DEQUANTIZED):
         back = folder / "back"
         convert(str(target), str(back), dequantize=True)
         result["dequantized"] = tiny_models.summary(back)["layers"]

@@ -11,6 +11,7 @@
 #include "convert/config_file.h"
 #include "convert/folder_plan.h"
 #include "convert/quantizer.h"
+#include "json/json.h"
 #include "json/member.h"
 #include "mlx/ops.h"
 
@@ -52,7 +53,7 @@ class FolderWriter {
   static uint64_t row_bytes(const SourceTensor& tensor) { return tensor.columns() * dtype_bytes(tensor.entry.dtype); }
 
   static std::span<const std::byte> bytes_of(const SourceTensor& tensor, uint64_t first, uint64_t count) {
-    return tensor.data.subspan(first * row_bytes(tensor), count * row_bytes(tensor));
+    return tensor.bytes().subspan(first * row_bytes(tensor), count * row_bytes(tensor));
   }
 
   static mx::array float_rows(const TensorPlan& plan, size_t part, uint64_t first, uint64_t count) {
@@ -125,10 +126,15 @@ ConvertReport convert_folder(const fs::path& source, const SourceTensors& tensor
   for (const auto& tensor : plan.tensors()) copier.write(tensor);
   tensors.check();
   writer.finish();
+  const bool sees = config.erase("vision_config") > 0, hears = config.erase("audio_config") > 0;
+  if (sees || hears) {
+    report.warnings.push_back(fmt::format("The {} left out: the result is the language model alone.",
+                                          sees && hears ? "vision and audio towers are"
+                                          : sees        ? "vision tower is"
+                                                        : "audio tower is"));
+  }
   copy_other_files(source, folder);
   take_generation_eos(config, source);
-  if (config.erase("vision_config") > 0)
-    report.warnings.push_back("The vision tower is left out: the result is the language model alone.");
   set_quantization(config, plan.quantization());
   if (!options.dtype.empty()) config["torch_dtype"] = options.dtype;
   write_config(folder, std::move(config));

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "json/json.h"
 #include "json/member.h"
 
 namespace mlxk {
@@ -17,13 +18,21 @@ std::optional<mx::Dtype> float_type(const ConvertOptions& options, const Json& c
   return name.empty() ? std::nullopt : dtype_named(name);
 }
 
+/// Whether the source's packing is its maker's, by quantization_config: its layers stay packed as they are.
+bool is_published_packed(const Json& config) {
+  return !config.contains("quantization") &&
+         string_at(value_at(config, "quantization_config"), "quant_method") == "mxfp4";
+}
+
 /// The packing of the source by config.json; null: none.
 Json source_quantization(const Json& config) {
   const auto own = config.find("quantization");
   if (own != config.end() && own->is_object()) return *own;
   const auto other = config.find("quantization_config");
   if (other == config.end() || other->is_null()) return nullptr;
+  if (is_published_packed(config)) return form_json(requested_form(4, 0, "mxfp4"));
   const std::string method = string_at(*other, "quant_method");
+  if (method == "fp8") return nullptr;  // multiplied out
   throw Error(ErrorKind::unsupported,
               fmt::format("[convert] config.json: quantization_config of {} is another tool's packing",
                           method.empty() ? "an unknown method" : method),
@@ -43,13 +52,15 @@ FolderPlan::FolderPlan(const ConvertOptions& options, const Json& config, const 
       config_(config),
       warnings_(warnings),
       cast_(float_type(options, config)),
+      model_type_(config.value("model_type", "")),
+      keeps_packed_(is_published_packed(config)),
       source_quantization_(source_quantization(config)) {
   for (const auto& tensor : layout) by_name_[tensor.name] = &tensor;
   if (options.quantize_bits != 0 || !options.recipe.empty()) {
     std::vector<std::string> names;
     for (const auto& tensor : layout) names.push_back(tensor.name);
-    recipe_.emplace(options, config.value("model_type", ""), names);
-    quantization_ = form_json(recipe_->base());
+    recipe_.emplace(options, model_type_, names);
+    quantization_ = keeps_packed_ ? source_quantization_ : form_json(recipe_->base());
   } else if (!options.dequantize) {
     quantization_ = source_quantization_;
   }
@@ -65,6 +76,14 @@ const LayoutTensor* FolderPlan::find(const std::string& name) const {
   return found == by_name_.end() ? nullptr : found->second;
 }
 
+bool FolderPlan::is_leaf(const std::string& module) const {
+  const std::string start = module + ".";
+  for (auto it = by_name_.lower_bound(start); it != by_name_.end() && it->first.starts_with(start); ++it) {
+    if (it->first.find('.', start.size()) != it->first.npos) return false;
+  }
+  return true;
+}
+
 QuantForm FolderPlan::source_form(const std::string& layer) const {
   if (!source_quantization_.is_object()) {
     throw Error(ErrorKind::bad_model, fmt::format("[convert] {} has scales, config.json no quantization", layer));
@@ -72,11 +91,9 @@ QuantForm FolderPlan::source_form(const std::string& layer) const {
   const auto own = source_quantization_.find(layer);
   const auto& entry = own != source_quantization_.end() && own->is_object() ? *own : source_quantization_;
   try {
-    return requested_form(entry.at("bits").get<int>(), entry.at("group_size").get<int>(),
-                          entry.value("mode", "affine"));
+    return requested_form(entry.at("bits").get<int>(), entry.value("group_size", 0), entry.value("mode", "affine"));
   } catch (const Json::exception&) {
-    throw Error(ErrorKind::bad_model,
-                fmt::format("[convert] config.json: quantization of {} needs bits and group_size", layer));
+    throw Error(ErrorKind::bad_model, fmt::format("[convert] config.json: quantization of {} needs bits", layer));
   }
 }
 
@@ -94,7 +111,7 @@ void FolderPlan::add(const LayoutTensor& tensor) {
   TensorPlan plan{&tensor};
   plan.index = outputs_.size();
   plan.shape = tensor.shape();
-  const bool unpacks = scales && (recipe_ || options_.dequantize);
+  const bool unpacks = scales && (options_.dequantize || (recipe_ && !keeps_packed_));
   if (unpacks && (tensor.leaf() == "scales" || tensor.leaf() == "biases")) return;  // go with their weight
   if (unpacks && tensor.leaf() == "weight") {
     plan.scales = scales;
@@ -124,8 +141,10 @@ void FolderPlan::add(const LayoutTensor& tensor) {
   } else {
     const auto own = mlx_dtype(tensor.entry());
     plan.dtype = cast_.value_or(own == mx::float64 ? mx::float32 : own);
+    if (is_kept_precise(model_type_, tensor.name)) plan.dtype = own;
   }
-  const bool matrix = plan.shape.size() >= 2 && tensor.leaf() == "weight" && product(plan.shape) > 0;
+  const bool matrix = tensor.is_matrix && plan.shape.size() >= 2 && tensor.leaf() == "weight" &&
+                      product(plan.shape) > 0 && !is_never_packed(model_type_, layer);
   if (!recipe_ || !matrix) return add_float(std::move(plan));
   const auto base_group = static_cast<uint64_t>(recipe_->base().group_size);
   if (plan.shape.back() % base_group == 0) return add_packed(std::move(plan), recipe_->of(layer));
@@ -145,6 +164,7 @@ void FolderPlan::add_packed(TensorPlan plan, const LayerForm& form) {
   plan.to = form.form;
   packed_[layer] = form.form;
   if (!form.entry.is_null()) quantization_[layer] = form.entry;
+  if (form.entry.is_null() && keeps_packed_) quantization_[layer] = form_json(form.form);
   for (auto& output : quantized_outputs(layer, plan.shape, plan.to, plan.dtype)) outputs_.push_back(std::move(output));
   parameters_ += product(plan.shape);
   plans_.push_back(std::move(plan));
@@ -154,7 +174,7 @@ void FolderPlan::add_float(TensorPlan plan) {
   plan.way = TensorPlan::Way::cast;
   // Scales and biases of groups are no parameters of their own.
   const auto leaf = plan.tensor->leaf();
-  if (leaf != "scales" && leaf != "biases") parameters_ += product(plan.shape);
+  if (leaf != "scales" && leaf != "biases" && is_leaf(plan.tensor->layer())) parameters_ += product(plan.shape);
   outputs_.push_back({plan.tensor->name, dtype_word(plan.dtype), plan.dtype.size(), plan.shape});
   plans_.push_back(std::move(plan));
 }

@@ -49,6 +49,8 @@ class FolderPlan {
   void add_float(TensorPlan plan);
   void add_copy(TensorPlan plan);
   const LayoutTensor* find(const std::string& name) const;
+  /// Whether no tensors lie deeper: mlx-lm counts the parameters of such modules alone.
+  bool is_leaf(const std::string& module) const;
   QuantForm source_form(const std::string& layer) const;
   void warn_of_gain(int bits);
 
@@ -58,6 +60,8 @@ class FolderPlan {
   std::map<std::string_view, const LayoutTensor*> by_name_;
   std::optional<QuantRecipe> recipe_;
   std::optional<mx::Dtype> cast_;
+  std::string model_type_;
+  bool keeps_packed_ = false;  // layers that are packed stay so where others are packed anew
   Json source_quantization_;
   std::vector<TensorPlan> plans_;
   std::vector<OutputTensor> outputs_;

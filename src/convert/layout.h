@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,8 +13,10 @@ namespace mlxk {
 /// A tensor of the result before anything is packed or cast: its name there, and what it is made of.
 struct LayoutTensor {
   std::string name;
-  std::vector<const SourceTensor*> parts;  // one; or one of each expert, stacked along a new first axis
-  bool stacked = false;                    // whether they are
+  std::vector<const SourceTensor*> parts;        // one; or one of each expert, stacked along a new first axis
+  bool stacked = false;                          // whether they are
+  bool is_matrix = true;                         // whether it may be packed
+  std::shared_ptr<const SourceTensor> own = {};  // the one part, where it is computed
 
   const TensorEntry& entry() const { return parts.front()->entry; }
   std::vector<uint64_t> shape() const;
@@ -26,13 +29,9 @@ struct LayoutTensor {
   std::string_view leaf() const { return std::string_view(name).substr(name.rfind('.') + 1); }
 };
 
-/// The model's tensors under the names and in the order of mlx-lm's modules: what a model does not use is left out,
-/// experts are stacked. Throws unsupported for a model_type without a layout, bad_model naming a tensor that has no
-/// place, a layer or an expert that is missing or misshapen.
+/// The model's tensors under the names of mlx-lm's modules and in their order, as the model_type's own maker takes them
+/// (models/checkpoint_tensors.h): those that it takes as they are or stacked are read from the files row by row, others
+/// are computed whole when they are written. Throws as checkpoint_tensors.
 std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& source);
-
-/// The model_types that have a layout, sorted.
-std::vector<std::string_view> known_layouts();
-bool has_layout(std::string_view model_type);
 
 }  // namespace mlxk

@@ -47,8 +47,102 @@ const Mixed& mixed(const std::string& name) {
               fmt::format("--quantize must be mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6 (got {})", name));
 }
 
+/// Layers that get 8 bits in groups of 64: routers, and small weights, where the scales of the floating-point modes
+/// would underflow.
+struct Exception {
+  std::string_view model_type;
+  std::string_view end;  // of the path
+};
+constexpr Exception kEightBits[] = {
+    {"Klear", "mlp.gate"},
+    {"afmoe", "router.gate"},
+    {"bailing_moe", "mlp.gate.gate_proj"},
+    {"gemma4", "router.proj"},
+    {"gemma4_text", "router.proj"},
+    {"gemma4_unified", "router.proj"},
+    {"gpt_oss", "router"},
+    {"granite", "self_attn.o_proj"},
+    {"granite", "mlp.down_proj"},
+    {"granite", "lm_head"},
+    {"granitemoe", "block_sparse_moe.router.layer"},
+    {"granitemoe", "self_attn.o_proj"},
+    {"granitemoe", "mlp.down_proj"},
+    {"granitemoe", "lm_head"},
+    {"granitemoehybrid", "router.layer"},
+    {"jamba", "router"},
+    {"kimi_linear", "mlp.gate"},
+    {"laguna", "mlp.gate.proj"},
+    {"lfm2_moe", "feed_forward.gate"},
+    {"mellum", "mlp.gate"},
+    {"minimax", "block_sparse_moe.gate"},
+    {"minimax_m2", "block_sparse_moe.gate"},
+    {"qwen3_5", "mlp.gate"},
+    {"qwen3_5", "shared_expert_gate"},
+    {"qwen3_5_moe", "mlp.gate"},
+    {"qwen3_5_moe", "shared_expert_gate"},
+    {"qwen3_5_moe_text", "mlp.gate"},
+    {"qwen3_5_moe_text", "shared_expert_gate"},
+    {"qwen3_moe", "mlp.gate"},
+    {"qwen3_next", "mlp.gate"},
+    {"qwen3_next", "shared_expert_gate"},
+    {"qwen3_vl_moe", "mlp.gate"},
+    {"step3p5", "mlp.gate.gate"},
+};
+/// Routers that mlx-lm holds as plain parameters, and what it leaves alone by name.
+constexpr Exception kUnpacked[] = {
+    {"deepseek", "mlp.gate"},     {"deepseek_v2", "mlp.gate"},      {"deepseek_v3", "mlp.gate"},
+    {"dots1", "mlp.gate"},        {"glm4_moe", "mlp.gate"},         {"glm4_moe_lite", "mlp.gate"},
+    {"kimi_k2", "mlp.gate"},      {"kimi_vl", "mlp.gate"},          {"mimo_v2_flash", "mlp.gate"},
+    {"nemotron_h", "mixer.gate"}, {"spark2_5", "self_attn.g_proj"},
+};
+
+template <size_t N>
+bool is_one_of(const Exception (&exceptions)[N], std::string_view model_type, std::string_view layer) {
+  return std::any_of(std::begin(exceptions), std::end(exceptions), [&](const Exception& exception) {
+    return exception.model_type == model_type && ends_with(layer, exception.end);
+  });
+}
+
 LayerForm eight_bits() { return {{8, 64, "affine"}, {{"group_size", 64}, {"bits", 8}}}; }
 }  // namespace
+
+bool is_never_packed(std::string_view model_type, std::string_view layer) {
+  return is_one_of(kUnpacked, model_type, layer);
+}
+
+bool is_kept_precise(std::string_view model_type, std::string_view name) {
+  struct Precise {
+    std::string_view model_type, part;
+  };
+  constexpr Precise kPrecise[] = {
+      {"Klear", "expert_bias"},
+      {"afmoe", "expert_bias"},
+      {"bailing_moe", "expert_bias"},
+      {"deepseek_v3", "e_score_correction_bias"},
+      {"glm4_moe", "e_score_correction_bias"},
+      {"glm4_moe_lite", "e_score_correction_bias"},
+      {"kimi_k2", "e_score_correction_bias"},
+      {"kimi_vl", "e_score_correction_bias"},
+      {"kimi_linear", "e_score_correction_bias"},
+      {"kimi_linear", "A_log"},
+      {"kimi_linear", "dt_bias"},
+      {"laguna", "e_score_correction_bias"},
+      {"lfm2_moe", "expert_bias"},
+      {"mimo_v2_flash", "e_score_correction_bias"},
+      {"minimax", "e_score_correction_bias"},
+      {"minimax_m2", "e_score_correction_bias"},
+      {"nemotron_h", "e_score_correction_bias"},
+      {"nemotron_h", "A_log"},
+      {"qwen3_5", "A_log"},
+      {"qwen3_5_moe", "A_log"},
+      {"qwen3_5_moe_text", "A_log"},
+      {"qwen3_5_text", "A_log"},
+      {"step3p5", "router_bias"},
+  };
+  return std::any_of(std::begin(kPrecise), std::end(kPrecise), [&](const Precise& precise) {
+    return precise.model_type == model_type && contains(name, precise.part);
+  });
+}
 
 QuantForm base_form(const ConvertOptions& options) {
   if (options.recipe.empty()) return requested_form(options.quantize_bits, options.group_size, options.mode);
@@ -96,11 +190,10 @@ LayerForm QuantRecipe::of(const std::string& layer) const {
     const QuantForm form{high ? high_bits_ : low_bits_, base_.group_size, "affine"};
     return {form, form_json(form)};
   }
-  // Small weights: the scales of the floating-point modes would underflow there.
-  const bool granite = model_type_ == "granite" && (ends_with(layer, "self_attn.o_proj") ||
-                                                    ends_with(layer, "mlp.down_proj") || layer == "lm_head");
-  const bool router = model_type_ == "qwen3_moe" && ends_with(layer, "mlp.gate");
-  if (granite || router) return eight_bits();
+  if (is_one_of(kEightBits, model_type_, layer)) return eight_bits();
+  if (model_type_ == "rwkv7" && (contains(layer, "lora.2") || contains(layer, "embeddings"))) {
+    return {{8, 64, "affine"}, {{"bits", 8}}};
+  }
   return {base_, nullptr};
 }
 

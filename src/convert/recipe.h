@@ -37,6 +37,11 @@ class QuantRecipe {
   int64_t layers_ = 0;
 };
 
+/// Whether mlx-lm has an array and no layer there, which its conversions never pack.
+bool is_never_packed(std::string_view model_type, std::string_view layer);
+/// Whether its conversions leave a tensor of that name in the type that it has.
+bool is_kept_precise(std::string_view model_type, std::string_view name);
+
 /// The form that `options` ask for as a whole: a recipe's is 4 bits, as in mlx-lm. Throws usage naming the value.
 QuantForm base_form(const ConvertOptions& options);
 

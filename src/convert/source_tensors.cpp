@@ -123,6 +123,13 @@ bool SourceTensor::is_float() const {
          entry.dtype == TensorDtype::f64;
 }
 
+std::span<const std::byte> SourceTensor::bytes() const {
+  if (!array) return data;
+  mx::array& whole = array->value();
+  whole.eval();
+  return {whole.data<std::byte>(), whole.nbytes()};
+}
+
 uint64_t SourceTensor::columns() const { return entry.shape.empty() ? 1 : static_cast<uint64_t>(entry.shape.back()); }
 
 uint64_t SourceTensor::rows() const {
@@ -185,6 +192,11 @@ const SourceTensor* SourceTensors::find(const std::string& name) const {
 }
 
 void SourceTensors::release(const SourceTensor& tensor, std::span<const std::byte> part) const {
+  if (tensor.array) {
+    const auto bytes = tensor.bytes();
+    if (part.data() + part.size() == bytes.data() + bytes.size()) tensor.array->reset();
+    return;
+  }
   const auto whole = files_[tensor.file].bytes();
   if (part.data() >= whole.data() && part.data() < whole.data() + whole.size()) files_[tensor.file].release(part);
 }
@@ -192,7 +204,7 @@ void SourceTensors::release(const SourceTensor& tensor, std::span<const std::byt
 mx::array rows_array(const SourceTensor& tensor, uint64_t first, uint64_t count) {
   const auto dtype = mlx_dtype(tensor.entry);
   const uint64_t row_bytes = tensor.columns() * dtype.size();
-  const auto data = tensor.data.subspan(first * row_bytes, count * row_bytes);
+  const auto data = tensor.bytes().subspan(first * row_bytes, count * row_bytes);
   const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
   // Over bytes, since a tensor may start at any of them.
   const mx::array raw(bytes, {static_cast<int>(count), static_cast<int>(row_bytes)}, mx::uint8);

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,11 +19,15 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// A tensor in a mapped file, its elements row by row.
+/// A tensor in a mapped file, its elements row by row, or one that is computed of such.
 struct SourceTensor {
   TensorEntry entry;
   std::span<const std::byte> data;
-  size_t file = 0;  // which of the files
+  size_t file = 0;                                       // which of the files
+  std::shared_ptr<std::optional<mx::array>> array = {};  // of one that is computed, until it is released
+
+  /// The elements; evaluates what is computed.
+  std::span<const std::byte> bytes() const;
 
   bool is_float() const;
   uint64_t rows() const;     // all but the last dimension
@@ -48,7 +54,7 @@ class SourceTensors {
 
   const std::map<std::string, SourceTensor>& tensors() const { return tensors_; }
   const SourceTensor* find(const std::string& name) const;
-  /// Lets go of the memory that holds `part` of the tensor's data.
+  /// Lets go of the memory that holds `part` of the tensor's data; of a computed one with its last part.
   void release(const SourceTensor& tensor, std::span<const std::byte> part) const;
   /// Throws io when some of a file could not be read since it was opened.
   void check() const {
