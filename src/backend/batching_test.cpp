@@ -10,6 +10,7 @@
 #include "backend/testing/runs.h"
 #include "backend/testing/small_model.h"
 #include "models/load.h"
+#include "worker/token_constraint.h"
 
 namespace mlxk {
 namespace {

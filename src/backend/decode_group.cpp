@@ -144,10 +144,25 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
   }
   Inputs inputs{.ids = ids.size() == 1 ? ids.front() : mx::concatenate(ids, 0), .last_only = longest == 0};
   if (longest > 0) inputs.lengths = lengths;
-  const auto logits = model_.forward(inputs, cache_of(rows));
+  ModelCache& cache = cache_of(rows);
+  inputs.positions = shifted_positions(rows, cache, static_cast<int>(longest) + 1);
+  const auto logits = model_.forward(inputs, cache);
   auto step = std::make_unique<Step>(std::move(rows), logits);
   mx::async_eval({logits});
   return step;
+}
+
+/// Where the tokens of a step stand, where that is not where the cache has them.
+std::optional<mx::array> DecodeGroup::shifted_positions(const std::vector<Row>& rows, const ModelCache& cache,
+                                                        int length) const {
+  const auto is_shifted = [](const Row& row) { return row.completion->position_shift() != 0; };
+  if (std::none_of(rows.begin(), rows.end(), is_shifted)) return std::nullopt;
+  std::vector<int32_t> positions;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int first = cache.positions()[i] + rows[i].completion->position_shift();
+    for (int at = 0; at < length; ++at) positions.push_back(first + at);
+  }
+  return mx::array(positions.begin(), {static_cast<int>(rows.size()), length}, mx::int32);
 }
 
 /// Takes the tokens of a step: of each row as many as were guessed, and one more.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/drafter.h"
@@ -55,6 +56,7 @@ class DecodeGroup {
   void add_drafts(std::vector<Row>& rows, int count);
   size_t most_guesses(const RunningCompletion& row, size_t rows) const;
   ModelCache& cache_of(const std::vector<Row>& rows);
+  std::optional<mx::array> shifted_positions(const std::vector<Row>& rows, const ModelCache& cache, int length) const;
   void unbatch();
 
   Model& model_;

@@ -105,6 +105,7 @@ double Drafter::seconds(int rows, double step_seconds) const {
 }
 
 std::vector<double> Drafter::chances(const RunningCompletion& one, double step_seconds) {
+  if (!one.request().media.empty()) return {};  // it sees no images
   const size_t length = one.text().size();
   // The first token of an answer does not wait for this.
   if (length == one.request().prompt.size() || static_cast<int64_t>(length) + most_ > longest_text_) return {};

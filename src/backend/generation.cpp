@@ -9,6 +9,7 @@
 
 #include "backend/cache_layout.h"
 #include "backend/decode_group.h"
+#include "backend/media_cache.h"
 #include "backend/prefix_cache.h"
 #include "base/error.h"
 #include "kernels/cpu_op.h"
@@ -96,7 +97,8 @@ class MlxTextModel : public TextModel {
                .context_length = model_->context_length(),
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
-        kept_(layout_, options, identity) {
+        kept_(layout_, options, identity),
+        media_(options.media_cache_bytes) {
     facts_.speculative_tokens = std::min<int64_t>(layout_.stateless_tokens(), model_->position_stable_tokens());
     std::unique_ptr<Drafter> drafter;
     if (make_draft && facts_.speculative_tokens > 0) {
@@ -118,13 +120,17 @@ class MlxTextModel : public TextModel {
     return facts;
   }
 
-  void check(const GenerateRequest& request) const override { check_request(request, facts_); }
+  void check(const GenerateRequest& request) const override {
+    check_request(request, facts_);
+    check_media(request, *model_);
+  }
   int64_t cached_tokens(const GenerateRequest& request) const override {
-    return kept_.on() && !request.prompt_logprobs ? kept_.peek(request).usable : 0;
+    const PrefixKey key = prefix_key(request);
+    return kept_.on() && key.shareable ? kept_.peek(key).usable : 0;
   }
 
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
-    check_request(request, facts_);
+    check(request);
     return std::make_unique<MlxSequence>(*group_, sequences_, ++started_, *model_, std::move(request));
   }
 
@@ -134,6 +140,7 @@ class MlxTextModel : public TextModel {
       prefill(running, sink);
     } catch (...) {
       kept_.clear();  // what failed may have been any array
+      media_.clear();
       throw;
     }
   }
@@ -188,7 +195,7 @@ class MlxTextModel : public TextModel {
       }
       sequence.looks_up = false;
       last_prefilled_ = of(running[i]).id;
-      completion.prefill(*model_, kept_, prefill_chunk(decoding_), [&](const Event& event) { sink(i, event); });
+      completion.prefill(*model_, kept_, media_, prefill_chunk(decoding_), [&](const Event& event) { sink(i, event); });
       return;
     }
   }
@@ -197,7 +204,7 @@ class MlxTextModel : public TextModel {
   bool waits_for_another(const MlxSequence& one, const std::vector<size_t>& waiting,
                          std::span<Sequence* const> running) {
     if (!one.completion->shares(kept_)) return false;
-    const GenerateRequest& request = one.completion->request();
+    const PrefixKey& key = one.completion->key();
     const int64_t own = one.completion->prefilled_tokens();
     const MlxSequence* first = nullptr;  // the furthest of those
     int64_t most = own, shared_with_first = 0;
@@ -205,8 +212,8 @@ class MlxTextModel : public TextModel {
       const MlxSequence& other = of(running[i]);
       const int64_t done = other.completion->prefilled_tokens();
       const bool is_ahead = done > most || (done == most && other.id < (first ? first->id : one.id));
-      if (!is_ahead || other.completion->request().cache_scope != request.cache_scope) continue;
-      const int64_t shared = shared_tokens(other.completion->request().prompt, request.prompt);
+      if (!is_ahead || !other.completion->shares(kept_) || other.completion->key().scope != key.scope) continue;
+      const int64_t shared = shared_tokens(other.completion->key().tokens, key.tokens);
       if (shared <= done || shared < own + kWorthWaiting) continue;
       first = &other;
       most = done;
@@ -220,6 +227,7 @@ class MlxTextModel : public TextModel {
   ModelFacts facts_;
   CacheLayout layout_;
   mutable PrefixCache kept_;  // looking up moves what is found to the front
+  MediaCache media_;
   std::optional<DecodeGroup> group_;
   std::set<const MlxSequence*> sequences_;
   bool decoding_ = false;                      // in the last step

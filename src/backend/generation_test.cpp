@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "models/load.h"
+#include "worker/request.h"
 
 namespace mlxk {
 namespace {

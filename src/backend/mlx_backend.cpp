@@ -14,6 +14,7 @@
 #include <fstream>
 #endif
 
+#include "backend/embedding/embedder.h"
 #include "backend/generation.h"
 #include "backend/prefix_files.h"
 #include "backend/speech/transcriber.h"
@@ -73,12 +74,14 @@ std::unique_ptr<EngineModel> MlxBackend::load(ModelKind kind, const std::filesys
     case ModelKind::vision: {
       std::function<std::unique_ptr<Model>()> read_draft;
       if (!options.draft_dir.empty()) read_draft = [&] { return load_model(options.draft_dir, loading); };
-      return make_text_model(load_model(model_dir, loading), options, prefix_identity(model_dir), read_draft);
+      auto model =
+          kind == ModelKind::vision ? load_multimodal_model(model_dir, loading) : load_model(model_dir, loading);
+      return make_text_model(std::move(model), options, prefix_identity(model_dir), read_draft);
     }
     case ModelKind::speech: return make_speech_model(load_speech_net(model_dir, loading));
-    case ModelKind::embedding: break;
+    case ModelKind::embedding: return make_embedding_model(load_encoder(model_dir, loading), model_dir);
   }
-  throw Error(ErrorKind::unsupported, fmt::format("this engine has no {} models", name_of(kind)));
+  throw Error(ErrorKind::internal, fmt::format("[backend] no kind {}", static_cast<int>(kind)));
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {

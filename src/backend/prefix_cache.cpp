@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "worker/request.h"
 
 namespace mlxk {
 
@@ -47,14 +48,14 @@ void PrefixCache::list_files() {
   }
 }
 
-PrefixMatch PrefixCache::peek(const GenerateRequest& request) {
-  return tree_.find(prefix_scope(request.cache_scope), all_but_last(request.prompt), layout_.stateless_tokens());
+PrefixMatch PrefixCache::peek(const PrefixKey& key) {
+  return tree_.find(prefix_scope(key.scope), all_but_last(key.tokens), layout_.stateless_tokens());
 }
 
-PrefixMatch PrefixCache::find(const GenerateRequest& request) {
+PrefixMatch PrefixCache::find(const PrefixKey& key) {
   const auto load = [&](const PrefixBytes& bytes) { return files_ ? files_->read(bytes) : nullptr; };
   const PrefixMatch match =
-      tree_.find(prefix_scope(request.cache_scope), all_but_last(request.prompt), layout_.stateless_tokens(), load);
+      tree_.find(prefix_scope(key.scope), all_but_last(key.tokens), layout_.stateless_tokens(), load);
   if (files_ && match.usable > 0) {
     std::vector<std::string> used;
     for (const auto& block : match.blocks) used.push_back(block->file);
@@ -64,10 +65,10 @@ PrefixMatch PrefixCache::find(const GenerateRequest& request) {
   return match;
 }
 
-void PrefixCache::save(const GenerateRequest& request, const ModelCache& cache, bool to_the_token) {
+void PrefixCache::save(const PrefixKey& key, const ModelCache& cache, bool to_the_token) {
   const int seen = cache.positions().front();
-  const auto tokens = std::span(request.prompt).first(static_cast<size_t>(seen));
-  const std::string scope = prefix_scope(request.cache_scope);
+  const auto tokens = std::span(key.tokens).first(static_cast<size_t>(seen));
+  const std::string scope = prefix_scope(key.scope);
   try {
     write(scope, tokens,
           tree_.insert(

@@ -6,10 +6,14 @@
 
 #include "backend/cache_layout.h"
 #include "backend/prefix_files.h"
+#include "backend/prefix_key.h"
 #include "backend/prefix_tree.h"
-#include "worker/backend.h"
+#include "worker/facts.h"
+#include "worker/load_options.h"
 
 namespace mlxk {
+
+struct GenerateRequest;
 
 /// The keys and values of past prompts of a model, for those that begin alike: in memory, and on disk where a folder is
 /// given. Only what was computed as a prompt is kept: what decoding computes has other bits. Worker thread.
@@ -22,18 +26,18 @@ class PrefixCache {
   /// Whether anything is kept at all.
   bool on() const { return budget_ > 0; }
   /// What is known of a prompt without its last token, which is always computed.
-  PrefixMatch peek(const GenerateRequest& request);
+  PrefixMatch peek(const PrefixKey& key);
   /// The same, all of it in memory.
-  PrefixMatch find(const GenerateRequest& request);
+  PrefixMatch find(const PrefixKey& key);
   /// Where a prompt's caching must stop on the way from `from` tokens on, so that it can be saved.
   int next_stop(int from) const { return layout_.next_change(from); }
   /// Whether caches of so many tokens can be restored only where their state was kept.
   bool needs_state(int64_t tokens) const { return tokens > layout_.stateless_tokens(); }
   /// Makes `cache` what it was after match.usable tokens.
   void restore(const PrefixMatch& match, ModelCache& cache) const { layout_.restore(match, cache); }
-  /// Keeps what `cache` has seen, the beginning of the request's prompt. `to_the_token`: also what fills no block, and
+  /// Keeps what `cache` has seen, the beginning of the prompt of `key`. `to_the_token`: also what fills no block, and
   /// the state where one is needed; else blocks only.
-  void save(const GenerateRequest& request, const ModelCache& cache, bool to_the_token);
+  void save(const PrefixKey& key, const ModelCache& cache, bool to_the_token);
   /// Counts a prompt of which `hit` tokens were kept.
   void count(int64_t tokens, int64_t hit);
   /// Forgets all that is in memory.

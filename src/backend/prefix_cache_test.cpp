@@ -12,6 +12,7 @@
 #include "backend/testing/runs.h"
 #include "backend/testing/small_model.h"
 #include "models/load.h"
+#include "worker/request.h"
 
 namespace mlxk {
 namespace {

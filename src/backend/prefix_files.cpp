@@ -17,11 +17,11 @@
 #include <optional>
 #include <thread>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/side_file.h"
 #include "cpu/features.h"
-#include "hub/digest.h"
 #include "kernels/cpu_op.h"
 
 namespace mlxk {

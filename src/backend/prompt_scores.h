@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "mlx/array.h"
-#include "worker/request.h"
+#include "worker/event.h"
 
 namespace mlxk {
 

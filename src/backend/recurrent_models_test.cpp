@@ -9,6 +9,7 @@
 #include "kernels/cpu_op.h"
 #include "models/load.h"
 #include "models/testing/golden_model.h"
+#include "worker/request.h"
 
 namespace mlxk {
 namespace {
@@ -21,8 +22,7 @@ class RecurrentModels : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
-    folder_ =
-        golden::write_model(GetParam(), fs::path(testing::TempDir()) / (std::string("mlxk_backend_") + GetParam()));
+    folder_ = golden::write_model(GetParam(), golden::temp_folder(std::string("backend_") + GetParam()));
     plain_ = load({});
   }
   void TearDown() override {

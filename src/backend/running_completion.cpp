@@ -17,12 +17,15 @@ namespace mlxk {
 
 RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
     : request_(std::move(request)),
+      key_(prefix_key(request_)),
+      media_(model, request_),
       text_(request_.prompt),
       cache_(model.make_cache(1)),
       sampler_(request_.sampling, request_.prompt),
       limit_(request_.max_tokens),
       owes_scores_(request_.prompt_logprobs) {
   usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+  usage_.image_tokens = media_.placeholders();
   if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
   // Room for the prompt and the first tokens at once: every growth holds a layer's cache twice, and leaves holes.
   constexpr int64_t kExpectedAnswer = 256, kMaxExpected = 1 << 17;
@@ -30,13 +33,17 @@ RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
   cache_.expect(static_cast<int>(std::min(expected, kMaxExpected)));
 }
 
-mx::array RunningCompletion::prompt_ids(int64_t begin, int64_t end) const {
-  return mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32);
+/// Tokens [begin, end) of the prompt.
+Inputs RunningCompletion::inputs_of(int64_t begin, int64_t end) {
+  Inputs inputs{.ids = mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32),
+                .last_only = !request_.prompt_logprobs};
+  media_.add_to(inputs, begin, end);
+  return inputs;
 }
 
 bool RunningCompletion::restore(PrefixCache& kept) {
   if (!shares(kept)) return false;
-  const PrefixMatch match = kept.find(request_);
+  const PrefixMatch match = kept.find(key_);
   const int64_t gained = std::max<int64_t>(0, match.usable - prefilled_);
   kept.count(looked_up_ ? 0 : usage_.prompt_tokens, gained);
   looked_up_ = true;
@@ -48,7 +55,7 @@ bool RunningCompletion::restore(PrefixCache& kept) {
   return true;
 }
 
-void RunningCompletion::prefill(Model& model, PrefixCache& kept, int64_t most,
+void RunningCompletion::prefill(Model& model, PrefixCache& kept, MediaCache& media, int64_t most,
                                 const std::function<void(const Event&)>& sink) {
   const PhaseScope phase(Phase::prefill);
   if (request_.prompt_logprobs) {
@@ -63,11 +70,17 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, int64_t most,
     wanted = stop != stops_.end() && *stop <= end && kept.needs_state(*stop);
     if (wanted) end = *stop;
   }
+  end = media_.piece_end(prefilled_, end);
+  try {
+    if (media_.encode_next(prefilled_, end, media)) return;
+  } catch (const Error& e) {  // of this image or recording alone
+    ended_ = true;
+    return sink(FailedEvent{e.kind(), e.what()});
+  }
   bool finite = true;
   if (end > prefilled_) {
     // Where nobody asks for the logits of these positions, only the caches are evaluated.
-    const auto logits =
-        model.forward({.ids = prompt_ids(prefilled_, end), .last_only = !request_.prompt_logprobs}, cache_);
+    const auto logits = model.forward(inputs_of(prefilled_, end), cache_);
     auto wanted_arrays = cache_.arrays();
     if (request_.prompt_logprobs) wanted_arrays.push_back(logits);
     mx::eval(wanted_arrays);
@@ -82,9 +95,11 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, int64_t most,
   if (!finite)
     return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
   const bool moved = end > prefilled_;
+  if (end == usage_.prompt_tokens) cache_.trim(1);  // others had to see the last token, which is decoded
+  end = std::min(end, usage_.prompt_tokens - 1);
   prefilled_ = end;
   if (moved) {
-    if (kept.on()) kept.save(request_, cache_, wanted || end == usage_.prompt_tokens - 1);
+    if (shares(kept)) kept.save(key_, cache_, wanted || end == usage_.prompt_tokens - 1);
     sink(progress());
   }
   if (!owes_scores_ || end < usage_.prompt_tokens - 1) return;
@@ -131,8 +146,10 @@ void RunningCompletion::fail(const std::string& message, const std::function<voi
 
 DoneEvent RunningCompletion::done(FinishReason reason) const {
   Timings timings = timings_;
+  Usage usage = usage_;
+  usage.cached_images = media_.cached_items();
   if (usage_.completion_tokens > 0) timings.decode_s = seconds_since(first_token_);
-  return {reason, usage_, timings};
+  return {reason, usage, timings};
 }
 
 }  // namespace mlxk

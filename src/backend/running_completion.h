@@ -6,7 +6,9 @@
 #include <set>
 #include <vector>
 
+#include "backend/media_prompt.h"
 #include "backend/prefix_cache.h"
+#include "backend/prefix_key.h"
 #include "models/model.h"
 #include "sample/sampler.h"
 #include "worker/request.h"
@@ -23,18 +25,24 @@ class RunningCompletion {
   /// that was asked about it is told.
   bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1 && !owes_scores_; }
   const GenerateRequest& request() const { return request_; }
+  /// What the prefix cache knows its prompt by.
+  const PrefixKey& key() const { return key_; }
+  /// Added to the positions in the cache of all that is decoded.
+  int position_shift() const { return media_.position_shift(); }
   /// Tokens of the prompt that are in the caches.
   int64_t prefilled_tokens() const { return prefilled_; }
   PrefillEvent progress() const { return {prefilled_, usage_.prompt_tokens}; }
   /// Whether `kept` prompts can be a part of this one.
-  bool shares(const PrefixCache& kept) const { return kept.on() && !request_.prompt_logprobs; }
+  bool shares(const PrefixCache& kept) const { return kept.on() && key_.shareable; }
   /// Begins with what `kept` has of the prompt, where that is more than what is there; returns whether it is.
   bool restore(PrefixCache& kept);
   /// Says that the caches after so many tokens of the prompt are wanted by others.
   void stop_at(int64_t tokens) { stops_.insert(tokens); }
-  /// Appends up to `most` tokens of the prompt to the caches, waits, keeps them in `kept` and hands the events to
-  /// `sink`, also a Failed of this request alone.
-  void prefill(Model& model, PrefixCache& kept, int64_t most, const std::function<void(const Event&)>& sink);
+  /// Appends about `most` tokens of the prompt to the caches, waits, keeps them in `kept` and hands the events to
+  /// `sink`, also a Failed of this request alone. Where these tokens need an image or a recording that is not encoded
+  /// yet, computes a stage of that instead.
+  void prefill(Model& model, PrefixCache& kept, MediaCache& media, int64_t most,
+               const std::function<void(const Event&)>& sink);
   /// The prompt and the answer so far.
   const std::vector<int32_t>& text() const { return text_; }
   ModelCache& cache() { return cache_; }
@@ -50,8 +58,8 @@ class RunningCompletion {
   void take(const Sample& sample, const std::function<void(const Event&)>& sink);
   /// Counts guesses of its tokens, and those of them that were right.
   void count_guesses(int64_t guessed, int64_t right) {
-    usage_.guessed_tokens += guessed;
-    usage_.right_guesses += right;
+    usage_.drafted_tokens += guessed;
+    usage_.accepted_tokens += right;
   }
   /// Hands a failure of this request alone to `sink`.
   void fail(const std::string& message, const std::function<void(const Event&)>& sink);
@@ -62,9 +70,11 @@ class RunningCompletion {
  private:
   using Clock = std::chrono::steady_clock;
 
-  mx::array prompt_ids(int64_t begin, int64_t end) const;
+  Inputs inputs_of(int64_t begin, int64_t end);
 
-  GenerateRequest request_;
+  const GenerateRequest request_;
+  const PrefixKey key_;
+  MediaPrompt media_;
   std::vector<int32_t> text_;
   ModelCache cache_;
   Sampler sampler_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "worker/backend.h"
+#include "worker/request.h"
 
 namespace mlxk {
 

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "worker/backend.h"
+
+namespace mlxk {
+
+/// A request whose texts are computed a few at a time, the longest first.
+class TextsAtWork : public Sequence {
+ public:
+  explicit TextsAtWork(EmbedRequest request);
+  DoneEvent cancelled() const override { return done(FinishReason::cancelled); }
+  DoneEvent done(FinishReason reason) const { return {reason, {.prompt_tokens = computed_}, {}}; }
+
+  /// The number of the text that is next; only where one is left.
+  size_t next() const { return order_[taken_]; }
+  bool has_next() const { return taken_ < order_.size(); }
+  size_t take() { return order_[taken_++]; }
+  const EncodedText& text(size_t index) const { return request_.texts[index]; }
+  const std::vector<int32_t>& score_tokens() const { return request_.score_tokens; }
+  /// The vector of a text of so many tokens was given; whether it was the last.
+  bool give(size_t index);
+  PrefillEvent progress() const { return {computed_, total_}; }
+
+ private:
+  EmbedRequest request_;
+  std::vector<size_t> order_;
+  size_t taken_ = 0, given_ = 0;
+  int64_t computed_ = 0, total_ = 0;  // tokens
+};
+
+/// A text that is computed in a step.
+struct ChosenText {
+  size_t sequence;  // of those that run
+  size_t index;     // of its texts
+};
+
+/// Takes texts of the requests in turn, beginning with `first`, until the next one would be more than `tokens`; at
+/// least one. Longest first, so that texts of one length lie beside each other.
+std::vector<ChosenText> choose_texts(std::span<Sequence* const> running, size_t first, int64_t tokens);
+
+}  // namespace mlxk

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "models/media_encoder.h"
+#include "worker/backend.h"
+
+namespace mlxk {
+
+/// Encoded images and recordings of one model by their digests; the least recently used make room. Worker thread.
+class MediaCache {
+ public:
+  explicit MediaCache(uint64_t budget_bytes) : budget_(budget_bytes) {}
+
+  /// Null: not there.
+  std::shared_ptr<const EncodedMedia> find(const std::string& digest);
+  /// Keeps `encoded`, whose arrays are evaluated, unless it alone is larger than the budget.
+  void add(const std::string& digest, std::shared_ptr<const EncodedMedia> encoded);
+  void clear();
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  struct Entry {
+    std::string digest;
+    std::shared_ptr<const EncodedMedia> encoded;
+    uint64_t bytes;
+  };
+
+  const uint64_t budget_;
+  uint64_t bytes_ = 0;
+  std::list<Entry> entries_;  // the latest used first
+  std::map<std::string, std::list<Entry>::iterator> by_digest_;
+};
+
+}  // namespace mlxk

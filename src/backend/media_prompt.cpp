@@ -1,0 +1,175 @@
+#include "backend/media_prompt.h"
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "cpu/phase.h"
+
+namespace mlxk {
+
+namespace {
+
+Error invalid(size_t item, const std::string& what) {
+  return Error(ErrorKind::invalid, fmt::format("[media {}] {}", item, what));
+}
+
+int64_t placeholders_of(const GenerateRequest& request, const MediaItem& item, int64_t begin, int64_t end) {
+  begin = std::max(begin, item.begin);
+  end = std::min(end, item.end);
+  if (begin >= end) return 0;
+  return std::count(request.prompt.begin() + begin, request.prompt.begin() + end, item.placeholder);
+}
+
+/// Row i of the result is row index[i] of the `parts`, one below the other; parts.front() is one row of zeros.
+mx::array gather(std::vector<mx::array> parts, const mx::array& index, mx::Dtype type) {
+  for (auto& part : parts) part = mx::astype(part, type);
+  return mx::expand_dims(mx::take(mx::concatenate(std::move(parts), 0), index, 0), 0);
+}
+
+}  // namespace
+
+MediaPrompt::MediaPrompt(const Model& model, const GenerateRequest& request)
+    : model_(model), request_(request), items_(request.media.size()) {
+  if (model.media_encoder() && !items_.empty()) {
+    positions_ = model.media_encoder()->positions(request.prompt, request.media);
+  }
+}
+
+int64_t MediaPrompt::placeholders() const {
+  int64_t count = 0;
+  for (const MediaItem& item : request_.media) count += placeholders_of(request_, item, item.begin, item.end);
+  return count;
+}
+
+int64_t MediaPrompt::piece_end(int64_t begin, int64_t end) const {
+  for (const TokenRange& range : request_.attend_both_ways) {
+    if (range.begin < end && end < range.end) return range.begin > begin ? range.begin : range.end;
+  }
+  return end;
+}
+
+bool MediaPrompt::encode_next(int64_t begin, int64_t end, MediaCache& cache) {
+  for (size_t i = 0; i < items_.size(); ++i) {
+    Item& own = items_[i];
+    const MediaItem& item = request_.media[i];
+    if (own.encoded || own.done || item.end <= begin || item.begin >= end) continue;
+    if (!own.encoding) {
+      own.encoded = cache.find(item.data->digest);
+      if (own.encoded) {
+        ++cached_items_;
+        continue;
+      }
+      own.encoding = model_.media_encoder()->encode(*item.data);
+      const int64_t wanted = placeholders_of(request_, item, item.begin, item.end);
+      if (own.encoding->features.ndim() != 2 || own.encoding->features.shape(0) != wanted) {
+        throw invalid(i, fmt::format("has {} placeholder tokens in the prompt, its encoder gives {} features", wanted,
+                                     own.encoding->features.shape(0)));
+      }
+    }
+    const PhaseScope phase(Phase::prefill);
+    auto& stages = own.encoding->stages;
+    if (own.stage < stages.size()) {
+      mx::eval(stages[own.stage]);
+      if (own.stage > 0) stages[own.stage - 1] = mx::array(0);  // what is not needed any more
+      ++own.stage;
+      return true;
+    }
+    std::vector<mx::array> last = own.encoding->layer_features;
+    last.push_back(own.encoding->features);
+    mx::eval(last);
+    stages.clear();
+    own.encoded = std::make_shared<const EncodedMedia>(*std::exchange(own.encoding, std::nullopt));
+    cache.add(item.data->digest, own.encoded);
+    return true;
+  }
+  return false;
+}
+
+void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
+  const int length = static_cast<int>(end - begin);
+  for (const TokenRange& range : request_.attend_both_ways) {
+    if (range.begin < end && begin < range.end) {
+      inputs.ranges.push_back({0, static_cast<int>(range.begin), static_cast<int>(range.end)});
+    }
+  }
+  if (positions_) {
+    const auto tokens = static_cast<int64_t>(request_.prompt.size());
+    std::vector<int32_t> axes;
+    for (int64_t axis = 0; axis < 3; ++axis) {
+      const auto first = positions_->axes.begin() + axis * tokens;
+      axes.insert(axes.end(), first + begin, first + end);
+    }
+    inputs.positions = mx::array(axes.begin(), {3, 1, length}, mx::int32);
+  }
+
+  const auto width = static_cast<int>(model_.hidden_size());
+  std::vector<int32_t> index(static_cast<size_t>(length), 0);  // 0: no feature's row
+  std::vector<std::shared_ptr<const EncodedMedia>> used;
+  int32_t next = 1;  // the first row of the next item
+  for (size_t i = 0; i < items_.size(); ++i) {
+    const MediaItem& item = request_.media[i];
+    Item& own = items_[i];
+    if (own.done || item.begin >= end || item.end <= begin) continue;
+    int32_t row = next + static_cast<int32_t>(placeholders_of(request_, item, item.begin, begin));
+    for (int64_t at = std::max(begin, item.begin); at < std::min(end, item.end); ++at) {
+      if (request_.prompt[static_cast<size_t>(at)] == item.placeholder) index[static_cast<size_t>(at - begin)] = row++;
+    }
+    next += own.encoded->features.shape(0);
+    used.push_back(own.encoded);
+    if (item.end <= end) {
+      own.done = true;
+      own.encoded = nullptr;
+    }
+  }
+  if (used.empty()) return;
+  const mx::array rows(index.begin(), {length}, mx::int32);
+  const mx::array text = model_.embed(*inputs.ids);
+  const auto rows_of = [&](auto part_of) {
+    std::vector<mx::array> parts{mx::zeros({1, width})};
+    for (const auto& item : used) parts.push_back(part_of(*item));
+    return gather(std::move(parts), rows, text.dtype());
+  };
+  const mx::array media = rows_of([](const EncodedMedia& item) { return item.features; });
+  if (model_.media_encoder()->adds()) {
+    inputs.embeddings = mx::add(text, media);
+  } else {
+    const mx::array is_media = mx::reshape(mx::greater(rows, mx::array(0)), {1, length, 1});
+    inputs.embeddings = mx::where(is_media, media, text);
+  }
+  size_t layers = 0;
+  for (const auto& item : used) layers = std::max(layers, item->layer_features.size());
+  for (size_t layer = 0; layer < layers; ++layer) {
+    inputs.layer_features.push_back(rows_of([&](const EncodedMedia& item) {
+      return layer < item.layer_features.size() ? item.layer_features[layer] : mx::zeros(item.features.shape());
+    }));
+  }
+}
+
+void check_media(const GenerateRequest& request, const Model& model) {
+  if (request.media.empty() && request.attend_both_ways.empty()) return;
+  const auto tokens = static_cast<int64_t>(request.prompt.size());
+  if (!model.media_encoder()) throw invalid(0, "cannot be taken: the model was loaded for text alone");
+  int64_t last = 0;
+  for (size_t i = 0; i < request.media.size(); ++i) {
+    const MediaItem& item = request.media[i];
+    if (!item.data) throw invalid(i, "has no data");
+    if (item.begin < last || item.end <= item.begin || item.end > tokens) {
+      throw invalid(i, fmt::format("stands at tokens [{}, {}), which must be in order and within the prompt of {}",
+                                   item.begin, item.end, tokens));
+    }
+    last = item.end;
+  }
+  for (const TokenRange& range : request.attend_both_ways) {
+    if (range.begin < 0 || range.end <= range.begin || range.end > tokens) {
+      throw Error(ErrorKind::invalid, fmt::format("[media] tokens [{}, {}) are to see each other in a prompt of {}",
+                                                  range.begin, range.end, tokens));
+    }
+  }
+}
+
+}  // namespace mlxk

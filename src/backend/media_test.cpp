@@ -1,0 +1,245 @@
+// Images in a prompt, by an encoder whose features are the embeddings of known tokens: a prompt with images must give
+// to the bit what the prompt with these tokens gives.
+#include <gtest/gtest.h>
+#include <mlx/ops.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "backend/generation.h"
+#include "backend/prefix_key.h"
+#include "backend/testing/runs.h"
+#include "base/error.h"
+#include "kernels/cpu_op.h"
+#include "models/load.h"
+#include "models/testing/golden_model.h"
+
+namespace mlxk {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int32_t kPlaceholder = 5;
+constexpr int kVocab = 128;
+
+/// Features are the vectors of the tokens that the data names.
+class TokenEncoder : public MediaEncoder {
+ public:
+  explicit TokenEncoder(const Model& model, int shift = 0) : model_(model), shift_(shift) {}
+
+  EncodedMedia encode(const MediaData& data) const override {
+    ++encoded;
+    std::vector<int32_t> ids(data.values.begin(), data.values.end());
+    const auto count = static_cast<int>(ids.size());
+    const mx::array features = mx::squeeze(model_.embed(mx::array(ids.begin(), {1, count}, mx::int32)), 0);
+    const mx::array twice = mx::add(features, features);
+    return {mx::subtract(twice, features), {}, {features, twice}};
+  }
+  std::optional<MediaPositions> positions(std::span<const int32_t> prompt, std::span<const MediaItem>) const override {
+    if (shift_ == 0) return std::nullopt;
+    MediaPositions all{{}, shift_};
+    for (int axis = 0; axis < 3; ++axis) {
+      for (size_t i = 0; i < prompt.size(); ++i) all.axes.push_back(static_cast<int32_t>(i) + shift_);
+    }
+    return all;
+  }
+
+  mutable int encoded = 0;
+
+ private:
+  const Model& model_;
+  const int shift_;
+};
+
+struct Seeing {
+  std::unique_ptr<TextModel> text;
+  const TokenEncoder* encoder;
+};
+
+/// A small model with M-RoPE.
+std::unique_ptr<Model> text_model() {
+  const fs::path folder = golden::write_model("qwen2_vl", golden::temp_folder("backend_media"));
+  auto model = load_model(folder);
+  fs::remove_all(folder);
+  return model;
+}
+
+Seeing seeing_model(const LoadOptions& options = {}, int shift = 0) {
+  auto model = text_model();
+  auto encoder = std::make_unique<TokenEncoder>(*model, shift);
+  const TokenEncoder* raw = encoder.get();
+  model->set_media_encoder(std::move(encoder));
+  return {make_text_model(std::move(model), options), raw};
+}
+
+/// A prompt of `length` tokens whose tokens [begin, end) are an image's, except every tenth of them.
+struct Pair {
+  GenerateRequest with_image, with_tokens;
+};
+
+Pair ask_about(int64_t length, int64_t begin, int64_t end, int salt) {
+  Pair pair;
+  pair.with_tokens = ask(length, kVocab, 12, salt);
+  for (auto& id : pair.with_tokens.prompt) id += id == kPlaceholder ? 1 : 0;
+  pair.with_image = pair.with_tokens;
+  MediaData data;
+  for (int64_t i = begin; i < end; ++i) {
+    if (i > begin && i + 1 < end && i % 10 == 0) continue;
+    int32_t& id = pair.with_image.prompt[static_cast<size_t>(i)];
+    data.values.push_back(static_cast<float>(id));
+    id = kPlaceholder;
+  }
+  data.shape = {static_cast<int>(data.values.size())};
+  pair.with_image.media.push_back({begin, end, kPlaceholder, with_digest(std::move(data))});
+  return pair;
+}
+
+TEST(Media, FeaturesStandForTheirPlaceholders) {
+  const auto seeing = seeing_model();
+  for (const auto& [length, begin, end] :
+       {std::tuple{20, 3, 9}, std::tuple{40, 0, 39}, std::tuple{240, 20, 230}, std::tuple{9, 7, 8}}) {
+    const Pair pair = ask_about(length, begin, end, 1);
+    const auto events = run(*seeing.text, {{pair.with_image}, {pair.with_tokens, 100}});
+    ASSERT_FALSE(tokens_of(events[0]).empty());
+    expect_same(tokens_of(events[0]), tokens_of(events[1]), static_cast<size_t>(length));
+  }
+}
+
+TEST(Media, AnswersDoNotDependOnTheBatch) {
+  if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
+  const auto seeing = seeing_model();
+  std::vector<Arrival> together;
+  std::vector<Pair> pairs;
+  for (int i = 0; i < 5; ++i) pairs.push_back(ask_about(30 + 40 * i, 2 + i, 20 + 30 * i, i));
+  for (int i = 0; i < 5; ++i) together.push_back({i % 2 ? pairs[i].with_image : pairs[i].with_tokens, i});
+  const auto events = run(*seeing.text, together);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const auto alone = run(*seeing.text, {{pairs[i].with_tokens}});
+    expect_same(tokens_of(events[i]), tokens_of(alone[0]), i);
+  }
+}
+
+TEST(Media, AnImageIsEncodedOnceWhileItIsKept) {
+  const auto seeing = seeing_model();
+  const Pair pair = ask_about(60, 5, 40, 2);
+  run(*seeing.text, {{pair.with_image}});
+  run(*seeing.text, {{pair.with_image}});
+  EXPECT_EQ(seeing.encoder->encoded, 1);
+  const auto forgetful = seeing_model({.media_cache_bytes = 0});
+  run(*forgetful.text, {{pair.with_image}});
+  run(*forgetful.text, {{pair.with_image}});
+  EXPECT_EQ(forgetful.encoder->encoded, 2);
+}
+
+TEST(Media, ThePrefixCacheTellsImagesApart) {
+  const auto seeing = seeing_model({.prefix_cache_bytes = uint64_t{1} << 26});
+  const Pair one = ask_about(220, 10, 200, 3), other = ask_about(220, 10, 200, 4);
+  GenerateRequest swapped = one.with_image;  // the same ids, another image
+  swapped.media = other.with_image.media;
+  swapped.media.front().data = with_digest([&] {
+    MediaData data = *one.with_image.media.front().data;
+    std::reverse(data.values.begin(), data.values.end());
+    return data;
+  }());
+  const auto first = run(*seeing.text, {{one.with_image}});
+  EXPECT_EQ(seeing.text->cached_tokens(one.with_image), 219);
+  EXPECT_LE(seeing.text->cached_tokens(swapped), 10);
+  EXPECT_LE(seeing.text->cached_tokens(one.with_tokens), 10);
+  const auto again = run(*seeing.text, {{one.with_image}, {swapped, 1}});
+  expect_same(tokens_of(again[0]), tokens_of(first[0]), 0);
+  const auto fresh = seeing_model();
+  expect_same(tokens_of(again[1]), tokens_of(run(*fresh.text, {{swapped}})[0]), 1);
+}
+
+TEST(Media, AKeyNamesTheImageAndNotItsPlaceholders) {
+  const Pair pair = ask_about(40, 5, 25, 5);
+  const PrefixKey key = prefix_key(pair.with_image);
+  EXPECT_TRUE(key.shareable);
+  EXPECT_EQ(prefix_key(pair.with_tokens).tokens, pair.with_tokens.prompt);
+  for (size_t i = 0; i < key.tokens.size(); ++i) {
+    const bool is_placeholder = pair.with_image.prompt[i] == kPlaceholder;
+    EXPECT_EQ(key.tokens[i] < 0, is_placeholder) << i;
+    if (!is_placeholder) {
+      EXPECT_EQ(key.tokens[i], pair.with_image.prompt[i]);
+    }
+  }
+  GenerateRequest few = pair.with_image;
+  few.media.front().end = few.media.front().begin + 3;
+  EXPECT_FALSE(prefix_key(few).shareable) << "three words say too little of a digest";
+  GenerateRequest both_ways = pair.with_image;
+  both_ways.attend_both_ways = {{0, 40}};
+  EXPECT_FALSE(prefix_key(both_ways).shareable) << "text sees what comes after it";
+}
+
+TEST(Media, AShiftOfAllPositionsChangesNothing) {
+  const Pair pair = ask_about(80, 5, 60, 6);
+  const auto plain = run(*seeing_model().text, {{pair.with_image}});
+  const auto shifted_model = seeing_model({}, 9);
+  const auto events = run(*shifted_model.text, {{pair.with_image}, {pair.with_tokens, 2}});
+  const auto tokens = tokens_of(plain[0]), shifted = tokens_of(events[0]);
+  ASSERT_EQ(tokens.size(), shifted.size());
+  for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i].token, shifted[i].token) << i;
+}
+
+TEST(Media, TokensThatSeeEachOtherAreComputedInOnePiece) {
+  const auto seeing = seeing_model();
+  Pair pair = ask_about(230, 100, 200, 7);  // beside another it is cut at 128, as it stands
+  pair.with_image.attend_both_ways = {{100, 200}};
+  GenerateRequest beside = ask_about(20, 1, 3, 1).with_tokens;
+  beside.max_tokens = 100;
+  const auto events = run(*seeing.text, {{pair.with_image, 4}, {beside}});
+  std::vector<int64_t> ends;
+  for (const Event& event : events[0]) {
+    if (const auto* prefill = std::get_if<PrefillEvent>(&event)) ends.push_back(prefill->done);
+  }
+  for (const int64_t end : ends) EXPECT_TRUE(end <= 100 || end >= 200) << end;
+  EXPECT_GE(ends.size(), 2U);
+  const Pair causal = ask_about(230, 100, 200, 7);
+  const auto other = run(*seeing.text, {{causal.with_image}});
+  EXPECT_NE(tokens_of(events[0]).front().logprob, tokens_of(other[0]).front().logprob);
+}
+
+TEST(Media, AWholePromptThatSeesItselfIncludesItsLastToken) {
+  const auto seeing = seeing_model();
+  Pair pair = ask_about(30, 0, 20, 10);
+  pair.with_image.attend_both_ways = {{0, 30}};
+  GenerateRequest other_end = pair.with_image;
+  other_end.attend_both_ways = {{0, 29}};
+  const auto events = run(*seeing.text, {{pair.with_image}, {other_end, 50}});
+  ASSERT_EQ(tokens_of(events[0]).size(), tokens_of(events[1]).size());
+  EXPECT_NE(tokens_of(events[0]).front().logprob, tokens_of(events[1]).front().logprob);
+}
+
+TEST(Media, WhatDoesNotFitIsRefusedByItself) {
+  const auto seeing = seeing_model();
+  const auto refusal = [&](GenerateRequest request) {
+    try {
+      seeing.text->check(request);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("taken");
+  };
+  const Pair pair = ask_about(30, 4, 20, 8);
+  GenerateRequest out = pair.with_image;
+  out.media.front().end = 31;
+  EXPECT_EQ(refusal(out), "[media 0] stands at tokens [4, 31), which must be in order and within the prompt of 30");
+  GenerateRequest twice = pair.with_image;
+  twice.media.push_back(twice.media.front());
+  EXPECT_EQ(refusal(twice), "[media 1] stands at tokens [4, 20), which must be in order and within the prompt of 30");
+  const auto blind = make_text_model(text_model());
+  EXPECT_THROW(blind->check(pair.with_image), Error);
+
+  GenerateRequest fewer = pair.with_image;  // fewer placeholders than features
+  fewer.prompt[4] = 7;
+  const auto events = run(*seeing.text, {{fewer}, {pair.with_image}});
+  const auto* failed = std::get_if<FailedEvent>(&events[0].back());
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->kind, ErrorKind::invalid);
+  EXPECT_TRUE(std::holds_alternative<DoneEvent>(events[1].back()));
+}
+
+}  // namespace
+}  // namespace mlxk
