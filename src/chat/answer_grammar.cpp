@@ -11,6 +11,7 @@
 #include "chat/free_text.h"
 #include "chat/tools/tool_format.h"
 #include "chat/tools/typed_value.h"
+#include "worker/token_constraint.h"
 
 namespace mlxk {
 

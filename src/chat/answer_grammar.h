@@ -6,9 +6,10 @@
 #include "chat/reasoning.h"
 #include "chat/tools.h"
 #include "tokenizer/grammar.h"
-#include "worker/request.h"
 
 namespace mlxk {
+
+class TokenConstraint;
 
 /// What an answer's text is held to.
 struct AnswerGrammar {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "chat/completion.h"
 #include "chat/tools/tool_formats.h"
+#include "worker/token_constraint.h"
 
 namespace mlxk {
 namespace {
@@ -311,6 +312,23 @@ TEST_F(AnswerGrammarTest, WritesEveryFamilysCallsAndTheSplitterReadsThem) {
        "]<]minimax[>[</city>]<]minimax[>[<days>2]<]minimax[>[</days>]<]minimax[>[<note>n]<]minimax[>[</note>"
        "]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
        ""},
+      {&phi4_format(),
+       "<|tool_call|>[{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}}]<|/tool_call|>",
+       ""},
+      {&nemotron_format(),
+       "<TOOLCALL>[{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, \"note\": "
+       "\"n\"}}]</TOOLCALL>",
+       ""},
+      {&internlm_format(),
+       "<|action_start|><|plugin|>\n{\"name\": \"weather\", \"parameters\": {\"city\": \"Ulm\", \"days\": 2, "
+       "\"note\": \"n\"}}<|action_end|>",
+       ""},
+      {&gigachat_format(),
+       "function call<|role_sep|>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\", \"days\": 2, "
+       "\"note\": \"n\"}}",
+       ""},
+      {&olmo3_format(), "<function_calls>weather(city=\"Ulm\", days=2, note=\"n\")</function_calls>", ""},
       {&pythonic_format(), "<|tool_call_start|>[weather(city=\"Ulm\", days=2, note=\"n\")]<|tool_call_end|>", ""},
       {&gemma4_format(), "<|tool_call>call:weather{city:<|\"|>Ulm<|\"|>,days:2,note:<|\"|>n<|\"|>}<tool_call|>", ""},
       {&function_gemma_format(),

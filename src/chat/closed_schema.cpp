@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "json/json.h"
 #include "json/member.h"
 
 namespace mlxk {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "chat/tools/typed_value.h"
 #include "json/member.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 

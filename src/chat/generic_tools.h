@@ -1,9 +1,11 @@
 #pragma once
 
-#include "json/json.h"
-#include "tokenizer/chat_template.h"
+#include "json/json_fwd.h"
 
 namespace mlxk {
+
+class ChatTemplate;
+struct RenderOptions;
 
 /// Whether the template (its variant for tools) shows a system message; false where it leaves it out or refuses it.
 bool takes_system_message(const ChatTemplate& chat_template);

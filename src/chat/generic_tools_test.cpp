@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "json/json.h"
+#include "tokenizer/chat_template.h"
+
 namespace mlxk {
 namespace {
 

@@ -1,13 +1,15 @@
 #include "chat/prepared_chat.h"
 
 #include "chat/stop_strings.h"
+#include "json/json.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 
 PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
-                          const Tokenizer& tokenizer, size_t max_tokens) {
+                          const Tokenizer& tokenizer, size_t max_tokens, const PromptImages* images) {
   PreparedChat prepared;
-  prepared.prompt = chat_prompt(messages, chat_template, options, tokenizer, max_tokens);
+  prepared.prompt = chat_prompt(messages, chat_template, options, tokenizer, max_tokens, images);
   if (chat_template) {
     prepared.reasoning = detect_reasoning(chat_template->source(), tokenizer, prepared.prompt.text);
   } else {

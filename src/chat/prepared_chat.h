@@ -17,6 +17,7 @@ struct PreparedChat {
 
 /// As chat_prompt. Without a template the answer also ends where the next speaker would begin.
 PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
-                          const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit);
+                          const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit,
+                          const PromptImages* images = nullptr);
 
 }  // namespace mlxk

@@ -4,6 +4,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "chat/image_prompt.h"
+#include "json/json.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 
@@ -16,7 +19,9 @@ constexpr std::string_view kMark = "\xef\xb7\x90";
 /// and ends no turn.
 class ControlCutter {
  public:
-  ControlCutter(const Tokenizer& tokenizer, size_t max_tokens) : tokenizer_(tokenizer), max_tokens_(max_tokens) {}
+  /// `more`: texts that are cut as special tokens are.
+  ControlCutter(const Tokenizer& tokenizer, size_t max_tokens, std::vector<std::string> more = {})
+      : tokenizer_(tokenizer), max_tokens_(max_tokens), more_(std::move(more)) {}
 
   /// `messages` with the marks; the same where there was nothing to cut.
   Json cut(Json messages) {
@@ -62,6 +67,7 @@ class ControlCutter {
       const size_t first = first_character(token);
       if (first < token.size()) text = cut(text, token, first);
     }
+    for (const std::string& token : more_) text = cut(text, token, first_character(token));
     return text;
   }
 
@@ -84,6 +90,7 @@ class ControlCutter {
 
   const Tokenizer& tokenizer_;
   const size_t max_tokens_;
+  const std::vector<std::string> more_;
   bool cut_ = false;
 };
 
@@ -101,13 +108,19 @@ std::string plain_conversation(const Json& messages) {
 }
 
 Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
-                   const Tokenizer& tokenizer, size_t max_tokens) {
+                   const Tokenizer& tokenizer, size_t max_tokens, const PromptImages* images) {
   if (messages.empty()) throw Error(ErrorKind::invalid, "[prompt] no messages");
-  if (!chat_template) return raw_prompt(plain_conversation(messages), tokenizer, max_tokens);
-  ControlCutter cutter(tokenizer, max_tokens);
-  Prompt prompt{chat_template->render(cutter.cut(messages), options), {}};
-  // The template wrote the special tokens itself.
+  if (images && images->images.empty()) images = nullptr;
+  if (!chat_template && !images) return raw_prompt(plain_conversation(messages), tokenizer, max_tokens);
+  ControlCutter cutter(tokenizer, max_tokens, images ? image_texts(images->processor) : std::vector<std::string>());
+  const Json safe = cutter.cut(messages);
+  // The template writes the special tokens itself.
+  Prompt prompt{!chat_template ? plain_image_prompt(safe, *images)
+                : images       ? render_with_images(safe, *chat_template, options, *images)
+                               : chat_template->render(safe, options),
+                {}};
   prompt.ids = cutter.encode(prompt.text);
+  if (images) place_images(prompt, *images, tokenizer);
   return prompt;
 }
 

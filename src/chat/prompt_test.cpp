@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "chat/testing/small_tokenizer.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 namespace {

@@ -10,6 +10,7 @@ struct Tags {
 };
 constexpr Tags kTags[] = {
     {"<think>", "</think>", "<response>", "</response>"},                                    // Granite 3.3
+    {"<think>", "</think>", "<answer>", "</answer>"},                                        // Hunyuan
     {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", "", "[END FINAL RESPONSE]"},  // Apriel 1.5
     {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"},                              // Apriel 1.6
     {"<think>", "</think>"},              // Qwen3, DeepSeek R1, QwQ, SmolLM3, GLM …
@@ -21,6 +22,8 @@ constexpr Tags kTags[] = {
     {"[THINK]", "[/THINK]"},                     // Mistral
     {"<|START_THINKING|>", "<|END_THINKING|>"},  // Command
     {"<|inner_prefix|>", "<|inner_suffix|>"},    // Apertus
+    {"◁think▷", "◁/think▷"},                     // Kimi-VL
+    {"<thought>", "</thought>"},
     {"<thinking>", "</thinking>"},
 };
 constexpr std::string_view kHarmony[] = {"<|channel|>", "<|message|>", "<|start|>",    "<|end|>",

@@ -151,6 +151,10 @@ TEST(DetectReasoning, KnowsTheFormatFromVocabularyAndTemplate) {
   EXPECT_EQ(apriel.answer_close, "[END FINAL RESPONSE]");
   const auto granite = detect_reasoning("<think></think> and <response></response>", Vocabulary({}), "");
   EXPECT_EQ(granite.answer_open, "<response>");
+  const auto hunyuan = detect_reasoning("'<think>\\n\\n</think>\\n<answer>\\n' … '</answer>'", Vocabulary({}), "");
+  EXPECT_EQ(hunyuan.answer_open, "<answer>");
+  EXPECT_EQ(detect_reasoning("split('◁/think▷')", Vocabulary({}), "").open, "◁think▷");
+  EXPECT_EQ(detect_reasoning("'<thought>\\n' … '</thought>'", Vocabulary({}), "").close, "</thought>");
   EXPECT_EQ(detect_reasoning("", qwen, "").answer_open, "");
   EXPECT_EQ(detect_reasoning("a plain template", Vocabulary({"<|im_end|>"}), "").kind, ReasoningFormat::Kind::none);
 }

@@ -63,7 +63,30 @@ std::optional<Decision> not_runnable(const ModelInfo& model, const Engine& engin
   return std::nullopt;
 }
 
-/// Vision and speech: what does not fit well is refused.
+const char* what_it_is(EncoderTask task) {
+  switch (task) {
+    case EncoderTask::rerank: return "is a reranker";
+    case EncoderTask::classify: return "is a classifier";
+    default: return "is an embedding model";
+  }
+}
+
+/// Where such a model is asked.
+const char* where_to(EncoderTask task, Context context) {
+  const bool cli = context == Context::cli;
+  switch (task) {
+    case EncoderTask::rerank: return cli ? "`mlxk rerank`" : "/v1/rerank";
+    case EncoderTask::classify: return cli ? "`mlxk serve` and /v1/classify" : "/v1/classify";
+    default: return cli ? "`mlxk embed`" : "/v1/embeddings";
+  }
+}
+
+/// A reranker's score is a classifier's with one label; nothing else stands in for another.
+bool can_give(const ModelInfo& model, EncoderTask asked) {
+  return model.encoder_task == asked || (model.encoder_task == EncoderTask::rerank && asked == EncoderTask::classify);
+}
+
+/// Vision, speech and embeddings: what does not fit well is refused.
 Decision decide_media(const ModelInfo& model, const Machine& machine, const Engine& engine, std::string_view why) {
   if (auto refused = not_runnable(model, engine)) return *refused;
   if (const std::string over = over_memory(model, machine); !over.empty()) {
@@ -72,10 +95,29 @@ Decision decide_media(const ModelInfo& model, const Machine& machine, const Engi
   return allow(model, machine, engine.route);
 }
 
+/// Vectors or scores of texts.
+Decision decide_encoding(const ModelInfo& model, const Machine& machine, const RequestFacts& request,
+                         const Engine& engine) {
+  if (!model.is_embedding) {
+    const char* lacks = request.encodes == EncoderTask::embed    ? "is not an embedding model"
+                        : request.encodes == EncoderTask::rerank ? "is not a reranker"
+                                                                 : "is not a classifier";
+    return mismatch(
+        model, fmt::format("{} ({}).", lacks,
+                           model.audio_backend == AudioBackend::stt ? "it is a speech model" : "it generates text"));
+  }
+  if (!can_give(model, request.encodes)) {
+    return mismatch(model, fmt::format("{}. Use {}.", what_it_is(model.encoder_task),
+                                       where_to(model.encoder_task, request.context)));
+  }
+  return decide_media(model, machine, engine, "need the rest for their activations.");
+}
+
 /// A text prompt alone: the text engine or nothing, also for a model that could see or hear.
 Decision decide_text(const ModelInfo& model, const Machine& machine, Context context, const Engine& engine) {
   if (model.is_embedding) {
-    return mismatch(model, "is an embedding model: it generates no text, and embeddings are not built in yet.");
+    return mismatch(model, fmt::format("{} and generates no text. Use {}.", what_it_is(model.encoder_task),
+                                       where_to(model.encoder_task, context)));
   }
   if (model.audio_backend == AudioBackend::stt) {
     return mismatch(model, context == Context::cli
@@ -101,7 +143,9 @@ Decision decide(const ModelInfo& model, const Machine& machine, const RequestFac
   const Engine text{Route::text, "Text", model.text, ModelKind::text, built};
   const Engine vision{Route::vision, "Vision", model.vision, ModelKind::vision, built};
   const Engine speech{Route::speech, "Speech", model.audio, ModelKind::speech, built};
+  const Engine embedding{Route::embedding, "Embedding", model.embedding, ModelKind::embedding, built};
   const bool images = request.has_images, audio = request.has_audio;
+  if (request.encodes != EncoderTask::none) return decide_encoding(model, machine, request, embedding);
 
   // 0a–0d. Audio is never dropped in silence, not beside images either.
   if (audio && !model.is_audio) return mismatch(model, "does not support audio inputs (no audio capability detected)");

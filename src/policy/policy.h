@@ -21,6 +21,7 @@ struct RequestFacts {
   Context context = Context::cli;
   bool has_images = false;
   bool has_audio = false;
+  EncoderTask encodes = EncoderTask::none;  // what is asked of an embedding model instead of text
 };
 
 enum class Route { text, vision, speech, embedding, none };

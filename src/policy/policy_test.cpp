@@ -17,7 +17,8 @@ constexpr uint64_t kGiB = uint64_t{1} << 30;
 const BuiltIn kBuilt({{ModelKind::text, "llama"},
                       {ModelKind::text, "qwen3"},
                       {ModelKind::vision, "seer"},
-                      {ModelKind::speech, "whisper"}});
+                      {ModelKind::speech, "whisper"},
+                      {ModelKind::embedding, "bert"}});
 
 ModelInfo text_model() {
   ModelInfo m;
@@ -40,6 +41,14 @@ ModelInfo speech_model() {
   m.is_audio = m.audio.ok = true;
   m.audio_backend = AudioBackend::stt;
   m.text = {false, "speech"};
+  return m;
+}
+ModelInfo encoder(EncoderTask task) {
+  ModelInfo m = text_model();
+  m.model_type = "bert";
+  m.encoder_task = task;
+  m.is_embedding = m.embedding.ok = true;
+  m.text = {false, "the model generates no text"};
   return m;
 }
 ModelInfo hearing_vision_model() {
@@ -136,7 +145,9 @@ std::vector<Row> table() {
        kRoomy, false, false, kBlock, Route::none, 501, "runtime_incompatible", "config.json missing model_type field"},
       {"embedding_model_is_no_text_model", with(text_model(), [](ModelInfo& m) { m.is_embedding = true; }), kRoomy,
        false, false, kBlock, Route::none, 400, "capability_mismatch",
-       "generates no text, and embeddings are not built in", "generates no text, and embeddings are not built in"},
+       "Model 'org/m' is an embedding model and generates no text. Use `mlxk embed`.", "Use /v1/embeddings."},
+      {"reranker_is_no_text_model", encoder(EncoderTask::rerank), kRoomy, false, false, kBlock, Route::none, 400,
+       "capability_mismatch", "is a reranker and generates no text. Use `mlxk rerank`.", "Use /v1/rerank."},
       {"text_to_speech_model", speech_model(), kRoomy, false, false, kBlock, Route::none, 400, "capability_mismatch",
        "is audio-only (STT). Use `--audio FILE` for transcription.", "Use /v1/audio/transcriptions"},
       {"4_text_too_large", text_model(), kTight, false, false, kWarn, Route::text, 200, "",
@@ -173,6 +184,39 @@ INSTANTIATE_TEST_SUITE_P(Every, PolicyTable,
                          ::testing::Combine(::testing::ValuesIn(table()),
                                             ::testing::Values(Context::cli, Context::server)),
                          row_name);
+
+TEST(Policy, SaysWhatAModelOfTextsGives) {
+  constexpr auto kEmbed = EncoderTask::embed, kRerank = EncoderTask::rerank, kClassify = EncoderTask::classify;
+  struct EncodingRow {
+    ModelInfo model;
+    EncoderTask asked;
+    Machine machine;
+    int status;
+    const char* message;
+  };
+  const auto novel = [](ModelInfo& m) { m.model_type = "novel"; };
+  const auto broken = [](ModelInfo& m) { m.embedding = {false, "module X is not built in"}; };
+  const std::vector<EncodingRow> rows = {
+      {encoder(kEmbed), kEmbed, kRoomy, 200, ""},
+      {encoder(kRerank), kRerank, kRoomy, 200, ""},
+      {encoder(kRerank), kClassify, kRoomy, 200, ""},
+      {encoder(kClassify), kClassify, kRoomy, 200, ""},
+      {text_model(), kEmbed, kRoomy, 400, "Model 'org/m' is not an embedding model (it generates text)."},
+      {speech_model(), kRerank, kRoomy, 400, "Model 'org/m' is not a reranker (it is a speech model)."},
+      {encoder(kEmbed), kRerank, kRoomy, 400, "Model 'org/m' is an embedding model. Use `mlxk embed`."},
+      {encoder(kRerank), kEmbed, kRoomy, 400, "Model 'org/m' is a reranker. Use `mlxk rerank`."},
+      {encoder(kClassify), kRerank, kRoomy, 400, "Model 'org/m' is a classifier. Use"},
+      {with(encoder(kEmbed), novel), kEmbed, kRoomy, 501, "Embedding model type 'novel' of 'org/m' is not built in"},
+      {with(encoder(kEmbed), broken), kEmbed, kRoomy, 501, "module X is not built in"},
+      {encoder(kEmbed), kEmbed, kTight, 507, "Model size (1.0 GB) exceeds 70% of system memory (1.0 GB). Embedding"},
+  };
+  for (const EncodingRow& row : rows) {
+    const Decision d = decide(row.model, row.machine, {.encodes = row.asked}, kBuilt);
+    EXPECT_EQ(d.http_status, row.status) << d.message;
+    EXPECT_EQ(d.route, row.status == 200 ? Route::embedding : Route::none) << d.message;
+    EXPECT_THAT(d.message, HasSubstr(row.message));
+  }
+}
 
 TEST(Policy, TheGateIsAboveSeventyPercentAndOffWhereASizeIsUnknown) {
   ModelInfo model = vision_model();

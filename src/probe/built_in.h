@@ -8,8 +8,9 @@
 
 namespace mlxk {
 
-/// The built-in architectures: the model_types of models/models.inc by kind, known without the engine. A text-only
-/// prompt runs on a vision model too, so its types count as text as well.
+/// The built-in architectures: the model_types of models/models.inc by kind, known without the engine. Vision models
+/// run text-only prompts too, so their types count as text as well; text decoders give vectors too, so their types
+/// count as embedding.
 class BuiltIn {
  public:
   struct Row {
@@ -21,15 +22,14 @@ class BuiltIn {
   bool has(ModelKind kind, std::string_view model_type) const;
   /// The model_types of `kind`, in the order of the rows.
   std::vector<std::string_view> of(ModelKind kind) const;
-  /// "is not built in (nearest: …); `mlxk list --architectures` lists what is", for a model_type of `kind` that has()
-  /// does not know.
+  /// The refusal of an unknown model_type: "is not built in (nearest: …); `mlxk list --architectures` lists what is".
   std::string refusal(ModelKind kind, std::string_view model_type) const;
 
  private:
   std::vector<Row> rows_;
 };
 
-/// Whether two spellings name one model_type: hyphens count as underscores.
+/// Whether two spellings name the same model_type: hyphens count as underscores.
 bool same_type(std::string_view a, std::string_view b);
 
 /// The rows of models.inc, sorted within each kind.

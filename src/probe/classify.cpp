@@ -5,8 +5,11 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "json/json.h"
+#include "probe/built_in.h"
 #include "probe/chat_template_probe.h"
 #include "probe/config_reader.h"
+#include "probe/embedding_config.h"
 #include "probe/front_matter.h"
 #include "probe/safetensors_header.h"
 
@@ -16,10 +19,12 @@ namespace {
 
 constexpr std::array kVisionTypes = {"llava",  "llava_next", "pixtral", "qwen2_vl", "phi3_v",
                                      "mllama", "paligemma",  "idefics", "smolvlm"};
-// Parts of a model_type: speech to text, and everything that hears.
+// Parts of the model_types of speech-to-text models, and of all models with audio input.
 constexpr std::array kSpeechTokens = {"whisper", "vibevoice", "voxtral"};
 constexpr std::array kAudioTokens = {"gemma3n", "gemma3n_audio", "voxtral", "whisper", "vibevoice", "audio"};
-constexpr std::array kEncoderTypes = {"bert", "xlm-roberta", "modernbert", "nomic_bert"};
+constexpr std::array kEncoderTypes = {"bert",       "distilbert", "roberta",    "xlm_roberta", "xlm_roberta_xl",
+                                      "camembert",  "mpnet",      "electra",    "albert",      "deberta",
+                                      "deberta_v2", "modernbert", "nomic_bert", "new",         "jina_bert"};
 constexpr std::array kVisionFiles = {"preprocessor_config.json", "processor_config.json",
                                      "image_processor_config.json"};
 constexpr std::array kEnglishOnlyWhispers = {"whisper-tiny.en", "whisper-base.en", "whisper-small.en",
@@ -43,7 +48,7 @@ bool truthy(const Json& value) {
   return !value.is_null() && !value.empty();
 }
 
-/// What the detectors look at, read once.
+/// The input of the detectors, read once.
 struct Evidence {
   std::string name;       // lower case
   std::string base_name;  // its last component
@@ -90,12 +95,27 @@ AudioBackend detect_audio_backend(const Evidence& e) {
   return audio ? AudioBackend::multimodal : AudioBackend::unknown;
 }
 
-bool detect_embedding(const Evidence& e, const std::vector<std::string>& architectures) {
-  if (is_one_of(e.type, kEncoderTypes)) return true;
-  const bool causal = e.type == "qwen3" || e.type == "mistral" ||
-                      std::any_of(architectures.begin(), architectures.end(),
-                                  [](const std::string& a) { return contains(a, "ForCausalLM"); });
-  return causal && contains(e.name, "embed");
+/// sentence-transformers' folder: what its pooling is, or how the whole is called.
+bool is_sentence_transformer(const ModelFiles& files) {
+  return files.has("modules.json") &&
+         (files.has("1_Pooling/config.json") || files.has("config_sentence_transformers.json"));
+}
+
+EncoderTask detect_encoder_task(const Evidence& e, const std::vector<std::string>& architectures) {
+  const auto any = [&](const char* part) {
+    return std::any_of(architectures.begin(), architectures.end(),
+                       [&](const std::string& one) { return contains(one, part); });
+  };
+  const bool sentences = is_sentence_transformer(e.files);
+  if (any("ForSequenceClassification") && !sentences) {
+    return count_labels(e.config) == 1 ? EncoderTask::rerank : EncoderTask::classify;
+  }
+  const bool encodes = std::any_of(kEncoderTypes.begin(), kEncoderTypes.end(),
+                                   [&](const char* type) { return same_type(type, e.type); });
+  if (encodes || sentences) return EncoderTask::embed;
+  const bool causal = e.type == "qwen3" || e.type == "mistral" || any("ForCausalLM");
+  if (causal && contains(e.name, "rerank")) return EncoderTask::rerank;
+  return causal && contains(e.name, "embed") ? EncoderTask::embed : EncoderTask::none;
 }
 
 bool translates(const Evidence& e) {
@@ -103,7 +123,7 @@ bool translates(const Evidence& e) {
   return e.type == "whisper" && !turbo && !holds_one_of(e.name, kEnglishOnlyWhispers);
 }
 
-/// Whether the weights say so themselves: MLX's tools write "format": "mlx" into the header.
+/// Whether the weights are marked: MLX's tools write "format": "mlx" into the header.
 bool weights_say_mlx(const ModelFiles& files) {
   const auto weights = std::find_if(files.all().begin(), files.all().end(), [](const ModelFile& file) {
     return file.top_level() && has_extension(file, ".safetensors");
@@ -114,7 +134,7 @@ bool weights_say_mlx(const ModelFiles& files) {
     const auto format = metadata.find("format");
     return format != metadata.end() && format->second == "mlx";
   } catch (const Error&) {
-    return false;  // health will say
+    return false;  // health reports it
   }
 }
 
@@ -137,7 +157,7 @@ std::string detect_framework(const std::string& name, const Json& config, const 
 }
 
 void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
-  // A workspace is known by its folder's name: what lies above it says nothing of the model.
+  // A workspace is named by its folder: the folders above it are irrelevant.
   const std::string name = lower_case(info.ref.cached ? info.ref.name : info.ref.path.filename().string());
   const Evidence e{name,
                    name.substr(name.rfind('/') + 1),
@@ -145,10 +165,11 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
                    config,
                    read_json_object(files, "preprocessor_config.json"),
                    files};
-  info.is_embedding = detect_embedding(e, info.architectures);
+  info.encoder_task = detect_encoder_task(e, info.architectures);
+  info.is_embedding = info.encoder_task != EncoderTask::none;
   const bool is_speech = !info.is_embedding && holds_one_of(e.type, kSpeechTokens);
   info.is_video = detect_video(e);
-  // Whisper's preprocessor_config.json describes sound, not images.
+  // Whisper's preprocessor_config.json describes audio, not images.
   info.is_vision = !info.is_embedding && !is_speech && !hears_with_whisper(e) && detect_vision(e, info.is_video);
   info.is_audio = !info.is_embedding && detect_audio(e);
   if (info.is_audio) info.audio_backend = detect_audio_backend(e);
@@ -159,7 +180,9 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
   info.kind = info.is_embedding ? "embedding" : is_speech ? "audio" : info.is_chat ? "chat" : "base";
 
   if (info.is_embedding) {
-    info.capabilities = {"embeddings"};
+    info.capabilities = {info.encoder_task == EncoderTask::embed    ? "embeddings"
+                         : info.encoder_task == EncoderTask::rerank ? "rerank"
+                                                                    : "classify"};
   } else if (is_speech) {
     info.capabilities = {"audio"};
     if (info.translates_to_english) info.capabilities.push_back("audio-translate-en");

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "json/json.h"
 
 namespace mlxk {
 

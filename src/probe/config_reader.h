@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// A small JSON file of the model (at most 16 MB); null when it is absent or not a JSON object. Never throws.
+/// Reads a small JSON file of the model (at most 16 MB); null if it is absent or not a JSON object. Never throws.
 Json read_json_object(const ModelFiles& files, std::string_view name);
 
 /// Whether `object[key]` is an object with at least one key.

@@ -10,7 +10,7 @@ namespace mlxk {
 namespace {
 constexpr size_t kMaxFiles = 100'000;
 
-/// Whether a file's name says that a download of it was under way. A temporary copy beside the whole file does not.
+/// Whether a file's name is that of an unfinished download. A temporary copy beside the complete file is not one.
 bool is_unfinished(const fs::path& path) {
   const std::string name = path.filename().string();
   if (name.starts_with("._")) return false;
@@ -35,7 +35,7 @@ ModelFiles::ModelFiles(fs::path folder) : folder_(std::move(folder)) {
     const bool regular = it->is_regular_file(entry_error);
     if (regular) unfinished_ = unfinished_ || is_unfinished(it->path());
     if (is_side_file(name) || !regular) {
-      // A workspace's own cache and version control are not the model's.
+      // The cache and version control of a workspace are not part of the model.
       const bool skipped = is_side_file(name) || name == ".git" || name == ".hf_cache" || it.depth() + 1 >= kMaxNesting;
       if (!regular && skipped) it.disable_recursion_pending();
       continue;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint64_t kMaxReadmeBytes = uint64_t{4} << 20;
 
-/// Without blanks and quotes around it, in lower case.
+/// `text` without surrounding blanks and quotes, in lower case.
 std::string plain(std::string_view text) {
   constexpr std::string_view kAround = " \t\r'\"";
   const size_t first = text.find_first_not_of(kAround);

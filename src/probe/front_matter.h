@@ -9,7 +9,7 @@ namespace mlxk {
 /// Whether the README's front matter (YAML between the first two "---" lines) has the tag mlx or library_name mlx.
 bool front_matter_says_mlx(const ModelFiles& files);
 
-/// The same for the README's text.
+/// front_matter_says_mlx for the text of a README.
 bool front_matter_says_mlx(std::string_view readme);
 
 }  // namespace mlxk

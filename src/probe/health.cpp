@@ -110,7 +110,7 @@ Problem check_indexed(const ModelFiles& files, const char* index_name, std::stri
     const auto others = std::count_if(files.all().begin(), files.all().end(), [&](const ModelFile& file) {
       return file.top_level() && has_extension(file, extension);
     });
-    // Some of its shards there: a download that stopped. None, but other weights: an index of other files.
+    // Some of its shards present: a download that stopped. None, but other weights: an index of other files.
     if (present.empty() && others > 0) {
       return fmt::format(
           "Index/shard mismatch (mlx-vlm #624). Index references {} shards but found {} different files. "
@@ -142,9 +142,9 @@ std::optional<std::pair<int, int>> shard_numbers(std::string_view name) {
 }
 
 Problem check_unindexed(const ModelInfo& info, const ModelFiles& files) {
-  // What is loaded counts; where nothing of that is there, whatever weights there are.
+  // The loaded weights count; if there are none, any weights.
   std::vector<const ModelFile*> weights = weight_set(files), nested;
-  // Whisper models of the first MLX format have no other weights; elsewhere an .npz is not a model's.
+  // Whisper models in the first MLX format have only an .npz; in other models an .npz does not count.
   if (info.audio_backend != AudioBackend::stt)
     std::erase_if(weights, [](const ModelFile* file) { return has_extension(*file, ".npz"); });
   if (weights.empty()) {
@@ -185,7 +185,7 @@ Problem check_unindexed(const ModelInfo& info, const ModelFiles& files) {
   return find_bad_header(files, weights);
 }
 
-/// A JSON file beside the weights: fine when absent, and empty where `may_be_empty` says so.
+/// Checks a JSON file beside the weights, which may be absent, and empty if `may_be_empty`.
 Problem check_json(const ModelFiles& files, std::string_view name, std::string_view broken, std::string_view wrong,
                    bool may_be_empty) {
   if (!files.has(name)) return std::nullopt;
@@ -208,7 +208,7 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
       if (auto problem = check_json(files, name, "invalid JSON", "invalid", false)) return problem;
     }
   }
-  // What every run reads.
+  // Files that every run reads.
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json"}) {
     if (auto problem = check_json(files, name, "contains invalid JSON", "exists but invalid", true)) return problem;
   }
@@ -238,7 +238,7 @@ ConfigFile read_config(const ModelFiles& files, bool is_workspace) {
     if (!config.is_object() || config.empty()) return {nullptr, "config.json is empty or invalid"};
     return {std::move(config), ""};
   } catch (const Error& e) {
-    // Not read, too large, too deep: said as it is.
+    // Unreadable, too large, too deep: the message is shown unchanged.
     return {nullptr, contains(e.what(), "invalid JSON at byte") ? "config.json contains invalid JSON" : e.what()};
   }
 }

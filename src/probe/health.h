@@ -10,17 +10,18 @@ namespace mlxk {
 
 struct Health {
   bool ok = false;
-  std::string reason;  // also of a healthy model
+  std::string reason;  // also for a healthy model
 };
 
-/// config.json as Health sees it: absent, empty or broken with that as reason, else the object.
+/// A parsed config.json, or the problem with it: absent, empty or broken.
 struct ConfigFile {
   Json config;  // null unless it is an object with at least one key
   std::string problem;
 };
 ConfigFile read_config(const ModelFiles& files, bool is_workspace);
 
-/// Whether the model's files are there, whole and consistent; reads indexes, small JSON files and safetensors headers.
+/// Checks that the model's files are present, complete and consistent; reads indexes, small JSON files and safetensors
+/// headers.
 Health check_files(const ModelInfo& info, const ModelFiles& files);
 
 }  // namespace mlxk

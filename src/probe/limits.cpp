@@ -188,13 +188,13 @@ class Checker {
   }
 };
 
-/// Other tools' packings (awq, gptq, bitsandbytes …) are not read. MLX's own stands under `quantization`, which counts
-/// where both are there.
+/// Of other tools' packings (awq, gptq, bitsandbytes …) gpt-oss's mxfp4 and the 8-bit floats of DeepSeek and others are
+/// read. MLX's own stands under `quantization`, which counts where both are there.
 void check_quant_method(const Json& config) {
   const auto own = config.find("quantization"), other = config.find("quantization_config");
   if ((own != config.end() && own->is_object()) || other == config.end() || !other->is_object()) return;
   const auto method = other->find("quant_method");
-  if (method == other->end() || method->is_null() || *method == "mlx") return;
+  if (method == other->end() || method->is_null() || *method == "mlx" || *method == "mxfp4" || *method == "fp8") return;
   throw Error(ErrorKind::unsupported,
               fmt::format("config.json: quantization_config.quant_method is {}, which is not built in", show(*method)),
               "use a model in MLX format, or convert the one that it was made from");

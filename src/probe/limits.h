@@ -3,17 +3,17 @@
 #include <string>
 #include <vector>
 
-#include "json/json.h"
+#include "json/json_fwd.h"
 
 namespace mlxk {
 
-/// Holds config.json to sane ranges before anything is sized by it; throws bad_model naming the key's path and value,
-/// and unsupported when the model needs Python code of its own (`model_file`) or is packed by another tool
-/// (`quant_method`). Nested text_config, vision_config,
-/// audio_config and quantisation blocks too. Absent keys are not asked for.
+/// Checks that the values of config.json, with nested text_config, vision_config, audio_config and quantisation blocks,
+/// are in sane ranges, before anything is sized by them; absent keys pass. Throws bad_model naming the key's path and
+/// value, and unsupported if the model needs Python code of its own (`model_file`) or is packed by another tool
+/// (`quant_method`).
 void check_config(const Json& config);
 
-/// What the configuration asks for and is never done, e.g. the Python code of `auto_map`; for diagnostics.
+/// Settings of the configuration that are ignored, e.g. the Python code of `auto_map`; for diagnostics.
 std::vector<std::string> config_notes(const Json& config);
 
 }  // namespace mlxk

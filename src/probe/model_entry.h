@@ -11,10 +11,10 @@
 
 namespace mlxk {
 
-/// A model with what `list` and `show` tell beyond what Probe finds.
+/// A model with the facts of `list` and `show` beyond those of Probe.
 struct ModelEntry {
   ModelInfo info;
-  std::time_t modified = 0;      // of its folder
+  std::time_t modified = 0;      // of the folder
   std::optional<Json> sentinel;  // of a managed workspace
   Cleanliness clean = Cleanliness::unknown;
 
@@ -22,22 +22,22 @@ struct ModelEntry {
   std::string content_hash() const;
 };
 
-/// Probes `ref` and looks at its sentinel. Throws io.
+/// Probes `ref` and reads its sentinel. Throws io.
 ModelEntry describe_model(const ModelRef& ref);
 
-/// The JSON API's model object, as `list` has it.
+/// The JSON API's model object, as in `list`.
 Json model_object(const ModelEntry& entry);
 
-/// The same with "quantization", as `show` has it.
+/// The model object with "quantization", as in `show`.
 Json show_object(const ModelEntry& entry, const Json& config);
 
-/// {"text","vision","audio","embedding"}, each {"runs","reason"}: what this build does with the model, and why not.
+/// {"text","vision","audio","embedding"}, each {"runs","reason"}: which modalities this build can run, and why not.
 Json runtime_data(const ModelInfo& info);
 
-/// The model's config.json, or null when there is none to read.
+/// The model's config.json; null if there is none or it is unreadable.
 Json read_config_of(const ModelRef& ref);
 
-/// What `show` says of a configuration by default; unknown values are null.
+/// The configuration values of `show`; unknown ones are null.
 Json config_metadata(const ModelInfo& info, const Json& config);
 
 /// [{"name","size","type"}] of the model's files, by path; type is config, weights, tokenizer, readme or other.

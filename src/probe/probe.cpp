@@ -99,6 +99,9 @@ ModelInfo probe_model(const ModelRef& ref) {
   info.framework = detect_framework(ref.name, file.config, files);
   info.context_length = context_length(file.config);
   info.weight_bytes = weight_bytes(files);
+  if (string_at(value_at(file.config, "quantization_config"), "quant_method") == "fp8") {
+    info.weight_bytes *= 2;  // they are multiplied out to bfloat16 when they are loaded
+  }
   info.size_bytes = files.total_bytes();
   info.quantization = quantization_of(file.config);
   classify(info, file.config, files);

@@ -31,6 +31,7 @@ struct CapabilityRow {
 };
 
 TEST_F(Probe, TellsKindAndCapabilities) {
+  const Files kSentences = {{"modules.json", "[]"}, {"1_Pooling/config.json", "{}"}};
   const Files pre = {{"preprocessor_config.json", R"({"image_processor_type":"X"})"}};
   const std::vector<CapabilityRow> rows = {
       {"o/base", R"({"model_type":"llama"})", {}, "base", {"text-generation"}},
@@ -108,6 +109,25 @@ TEST_F(Probe, TellsKindAndCapabilities) {
       {"o/embed-only-a-name", R"({"model_type":"x"})", {}, "base", {"text-generation"}},
       {"o/bge-small", R"({"model_type":"bert"})", {}, "embedding", {"embeddings"}},
       {"o/modern", R"({"model_type":"modernbert"})", {}, "embedding", {"embeddings"}},
+      {"o/e5", R"({"model_type":"xlm-roberta"})", {}, "embedding", {"embeddings"}},
+      {"o/gemma", R"({"model_type":"gemma3_text"})", kSentences, "embedding", {"embeddings"}},
+      {"o/masked", R"({"model_type":"bert","architectures":["BertForMaskedLM"]})", {}, "embedding", {"embeddings"}},
+      {"o/ms-marco",
+       R"({"model_type":"bert","architectures":["BertForSequenceClassification"],"id2label":{"0":"LABEL_0"}})",
+       {},
+       "embedding",
+       {"rerank"}},
+      {"o/sst2",
+       R"({"model_type":"distilbert","architectures":["DistilBertForSequenceClassification"],
+           "id2label":{"0":"NEGATIVE","1":"POSITIVE"}})",
+       {},
+       "embedding",
+       {"classify"}},
+      {"o/Qwen3-Reranker-0.6B",
+       R"({"model_type":"qwen3","architectures":["Qwen3ForCausalLM"]})",
+       {},
+       "embedding",
+       {"rerank"}},
   };
   for (const auto& row : rows) {
     const ModelInfo info = probe(row.name, row.config, row.files);
@@ -165,6 +185,11 @@ TEST_F(Probe, FindsTheContextLengthAlsoInTheTextPart) {
   EXPECT_EQ(probe("o/c", R"({"model_type":"x"})").context_length, 0);
 }
 
+TEST_F(Probe, CountsWeightsOf8BitFloatsAsTheyAreLoaded) {
+  const ModelInfo info = probe("o/a", R"({"model_type":"qwen3","quantization_config":{"quant_method":"fp8"}})");
+  EXPECT_EQ(info.weight_bytes, 2 * testing::tiny_safetensors().size());
+}
+
 TEST_F(Probe, CountsBytesOfWeightsAndOfAllFiles) {
   const ModelInfo info = probe("o/a", R"({"model_type":"llama"})", {{"sub/note.txt", "12345"}});
   const uint64_t weights = testing::tiny_safetensors().size();
@@ -193,8 +218,13 @@ TEST_F(Probe, SaysWhyAModelCannotRun) {
   EXPECT_EQ(probe("o/b", R"({"hidden_size":64})").reason, "config.json missing model_type field");
   EXPECT_EQ(probe("o/c", R"({"model_type":"voxtral","audio_config":{"a":1}})").reason,
             "speech model type 'voxtral' is not built in; `mlxk list --architectures` lists what is");
-  EXPECT_EQ(probe("o/d", R"({"model_type":"bert"})").reason,
-            "embedding model type 'bert' is not built in; `mlxk list --architectures` lists what is");
+  EXPECT_TRUE(
+      probe("o/d", R"({"model_type":"deberta"})").reason.starts_with("embedding model type 'deberta' is not built in"));
+  const Files layers = {{"1_Pooling/config.json", R"({"pooling_mode":"mean"})"},
+                        {"modules.json", R"([{"path":"","type":"sentence_transformers.models.Transformer"},
+                                             {"path":"1_LSTM","type":"sentence_transformers.models.LSTM"}])"}};
+  EXPECT_TRUE(probe("o/e", R"({"model_type":"bert"})", layers)
+                  .reason.ends_with("modules.json: module \"LSTM\" at position 1 is not built in"));
 
   const fs::path gguf = hub_ / "models--o--g/snapshots" / testing::kHashA;
   write(gguf / "config.json", R"({"model_type":"llama"})");
@@ -206,12 +236,13 @@ TEST_F(Probe, SaysWhyAModelCannotRun) {
 }
 
 TEST_F(Probe, RunsTheTextPartOfAVisionModel) {
-  const ModelInfo info = probe("o/a", R"({"model_type":"gemma3","vision_config":{"a":1}})",
+  const ModelInfo info = probe("o/a", R"({"model_type":"llava_onevision","vision_config":{"a":1}})",
                                {{"preprocessor_config.json", R"({"size":1})"}});
   EXPECT_TRUE(info.text.ok);
   EXPECT_FALSE(info.vision.ok);
   EXPECT_EQ(info.vision.reason,
-            "vision model type 'gemma3' is not built in; `mlxk list --architectures` lists what is");
+            "vision model type 'llava_onevision' is not built in (nearest: llava_next, aya_vision); `mlxk list "
+            "--architectures` lists what is");
   EXPECT_EQ(info.reason, "");
 }
 

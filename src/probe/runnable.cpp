@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "probe/built_in.h"
 #include "probe/config_reader.h"
+#include "probe/embedding_config.h"
 
 namespace mlxk {
 
@@ -55,6 +57,21 @@ Runnable judge_text(const ModelInfo& info, const ModelFiles& files) {
   return judge_type(info, ModelKind::text);
 }
 
+/// Its type, and what stands beside the transformer.
+Runnable judge_embedding(const ModelInfo& info) {
+  if (Runnable type = judge_type(info, ModelKind::embedding); !type.ok) return type;
+  try {
+    if (info.encoder_task == EncoderTask::embed) {
+      read_embedding_config(info.ref.path);
+    } else {
+      read_classifier_config(read_json(info.ref.path / "config.json"));
+    }
+    return {true, ""};
+  } catch (const Error& error) {
+    return {false, error.what()};
+  }
+}
+
 }  // namespace
 
 void judge_runnable(ModelInfo& info, const ModelFiles& files) {
@@ -69,7 +86,7 @@ void judge_runnable(ModelInfo& info, const ModelFiles& files) {
   const ModelKind hears = info.audio_backend == AudioBackend::stt ? ModelKind::speech : ModelKind::vision;
   info.vision = unless(info.is_vision, "no vision capability detected", judge(ModelKind::vision));
   info.audio = unless(info.is_audio, "no audio capability detected", judge(hears));
-  info.embedding = unless(info.is_embedding, "not an embedding model", judge(ModelKind::embedding));
+  info.embedding = unless(info.is_embedding, "not an embedding model", [&] { return judge_embedding(info); });
 
   // A model runs when something it is for runs; a vision model's text part counts.
   if (info.is_embedding) {

@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// Fills text, vision, audio, embedding and reason of a healthy model.
+/// Sets text, vision, audio, embedding and reason of a healthy model.
 void judge_runnable(ModelInfo& info, const ModelFiles& files);
 
 }  // namespace mlxk

@@ -60,7 +60,7 @@ class HeaderSax : public StrictSax {
   bool key(string_t& name) override {
     if (state_ == State::top) {
       in_metadata_ = name == "__metadata__";
-      if (in_metadata_ && had_metadata_) fail("\"__metadata__\" stands there twice");
+      if (in_metadata_ && had_metadata_) fail("\"__metadata__\" appears twice");
       had_metadata_ |= in_metadata_;
       if (!in_metadata_) {
         if (header.tensors.size() == kMaxTensors) fail(fmt::format("more than {} tensors", kMaxTensors));
@@ -71,12 +71,12 @@ class HeaderSax : public StrictSax {
       state_ = State::top_value;
     } else if (state_ == State::metadata) {
       key_ = std::move(name);
-      if (header.metadata.count(key_) != 0) fail(fmt::format("{}: {} stands there twice", where(), shown(key_)));
+      if (header.metadata.count(key_) != 0) fail(fmt::format("{}: {} appears twice", where(), shown(key_)));
       state_ = State::metadata_value;
     } else {
       const size_t field = name == "dtype" ? 0 : name == "shape" ? 1 : name == "data_offsets" ? 2 : 3;
       if (field == 3) unexpected("the key " + shown(name));
-      if (seen_[field]) fail(fmt::format("{}: {} stands there twice", where(), name));
+      if (seen_[field]) fail(fmt::format("{}: {} appears twice", where(), name));
       seen_[field] = true;
       state_ = field == 0 ? State::dtype : field == 1 ? State::shape : State::offsets;
     }
@@ -206,7 +206,7 @@ void check_names(const std::vector<TensorEntry>& tensors, std::string_view place
   for (const TensorEntry& t : tensors) names.push_back(t.name);
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) refuse(place, fmt::format("tensor {} stands there twice", shown(*twice)));
+  if (twice != names.end()) refuse(place, fmt::format("tensor {} appears twice", shown(*twice)));
 }
 
 void check_layout(const std::vector<TensorEntry>& tensors, uint64_t data_bytes, std::string_view place) {

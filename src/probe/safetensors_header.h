@@ -33,7 +33,7 @@ enum class TensorDtype {
 /// Bytes of one element.
 uint64_t dtype_bytes(TensorDtype dtype);
 
-/// The format's word for it, e.g. "BF16".
+/// The format's name, e.g. "BF16".
 std::string_view dtype_name(TensorDtype dtype);
 
 /// One tensor of a safetensors file; every number is checked: end - begin is the shape's product times dtype_bytes.
@@ -50,11 +50,11 @@ struct SafetensorsHeader {
   uint64_t header_bytes = 0;                    // from the file's start to the first tensor byte
 };
 
-/// Reads and validates the header of the regular file `path`, and that the file is as long as the header says; reads no
-/// weight. Throws bad_model naming path, tensor and value, or io. Any thread.
+/// Reads and validates the header of the regular file `path`, and checks the file's length against it; reads no weight.
+/// Throws io, and bad_model naming path, tensor and value. Any thread.
 SafetensorsHeader read_safetensors_header(const std::filesystem::path& path);
 
-/// The same for the header's JSON text; `data_bytes` follow it in the file; `place` is named in errors.
+/// Parses and validates the JSON text of a header, which `data_bytes` follow in the file; errors name `place`.
 SafetensorsHeader parse_safetensors_header(std::string_view json, uint64_t data_bytes, std::string_view place);
 
 }  // namespace mlxk

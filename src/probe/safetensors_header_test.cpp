@@ -120,7 +120,7 @@ TEST(SafetensorsHeader, RefusesATensorThatLiesNamingItAndTheValue) {
       {R"("shape":[4],"data_offsets":[0,16])", "dtype is missing"},
       {R"("dtype":"F32","data_offsets":[0,16])", "shape is missing"},
       {R"("dtype":"F32","shape":[4])", "data_offsets is missing"},
-      {R"("dtype":"F32","dtype":"U8","shape":[4],"data_offsets":[0,16])", "dtype stands there twice"},
+      {R"("dtype":"F32","dtype":"U8","shape":[4],"data_offsets":[0,16])", "dtype appears twice"},
       {R"("dtype":"F32","shape":[4],"data_offsets":[0,16],"file":"/etc/passwd")", "unexpected the key \"file\""},
   };
   for (const Row& row : rows) {
@@ -143,9 +143,9 @@ TEST(SafetensorsHeader, RefusesOverlapsGapsAndLeftoverBytes) {
 
 TEST(SafetensorsHeader, RefusesDuplicateKeys) {
   const std::string a = R"("a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
-  EXPECT_THAT(parse_refusal("{" + a + "," + a + "}", 0), HasSubstr("tensor \"a\" stands there twice"));
+  EXPECT_THAT(parse_refusal("{" + a + "," + a + "}", 0), HasSubstr("tensor \"a\" appears twice"));
   EXPECT_THAT(parse_refusal(R"({"__metadata__":{},"__metadata__":{}})", 0), HasSubstr("twice"));
-  EXPECT_THAT(parse_refusal(R"({"__metadata__":{"k":"1","k":"2"}})", 0), HasSubstr("\"k\" stands there twice"));
+  EXPECT_THAT(parse_refusal(R"({"__metadata__":{"k":"1","k":"2"}})", 0), HasSubstr("\"k\" appears twice"));
 }
 
 TEST(SafetensorsHeader, RefusesWhatIsNotTheFormatsJson) {

@@ -7,11 +7,11 @@
 
 namespace mlxk {
 
-/// `text` in quotes as it may be shown on a terminal: control characters escaped, cut after 100 bytes.
+/// Returns `text` in quotes for a terminal: control characters escaped, cut after 100 bytes.
 std::string shown(std::string_view text);
 
-/// A JSON event handler for files with thousands of keys: refuses everything, and its children override what they
-/// accept. Nothing is stored and no stack grows with the input's depth. Every refusal is bad_model naming `place`.
+/// A JSON event handler for files with thousands of keys: refuses every event that a subclass does not override.
+/// Nothing is stored and no stack grows with the input's depth. Every refusal is bad_model naming `place`.
 class StrictSax : public nlohmann::json_sax<Json> {
  public:
   explicit StrictSax(std::string_view place) : place_(place) {}
@@ -33,7 +33,7 @@ class StrictSax : public nlohmann::json_sax<Json> {
  protected:
   /// Throws bad_model: `<place>: <message>`.
   [[noreturn]] void fail(std::string_view message) const;
-  /// What stands at the current position, for messages; e.g. `tensor "a.weight"`.
+  /// The current position, for messages; e.g. `tensor "a.weight"`.
   virtual std::string where() const = 0;
   [[noreturn]] bool unexpected(const std::string& what) const;
 

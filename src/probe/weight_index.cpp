@@ -40,7 +40,7 @@ class IndexSax : public StrictSax {
   bool key(string_t& name) override {
     if (depth_ == 1) {
       in_map_ = name == "weight_map";
-      if (in_map_ && had_map) fail("\"weight_map\" stands there twice");
+      if (in_map_ && had_map) fail("\"weight_map\" appears twice");
     }
     key_ = std::move(name);
     return true;
@@ -51,7 +51,7 @@ class IndexSax : public StrictSax {
     if (depth_ != 2) unexpected(shown(value));
     check_shard_name(value);
     if (index.shard_of.size() == kMaxIndexedTensors) fail(fmt::format("more than {} tensors", kMaxIndexedTensors));
-    if (!index.shard_of.emplace(key_, std::move(value)).second) fail(where() + " stands there twice");
+    if (!index.shard_of.emplace(key_, std::move(value)).second) fail(where() + " appears twice");
     return true;
   }
   bool null() override { return scalar() || StrictSax::null(); }

@@ -9,7 +9,7 @@ namespace mlxk {
 
 constexpr const char* kWeightIndexName = "model.safetensors.index.json";
 
-/// What that file says: which shard holds which tensor.
+/// The content of an index file: the shard of each tensor.
 struct WeightIndex {
   std::map<std::string, std::string> shard_of;  // tensor name → file name within the model's folder
 };
@@ -18,11 +18,11 @@ struct WeightIndex {
 /// path, tensor and value.
 WeightIndex read_weight_index(const std::filesystem::path& path);
 
-/// The same for the file's text; `place` is named in errors.
+/// Parses the text of an index file; errors name `place`.
 WeightIndex parse_weight_index(std::string_view json, std::string_view place);
 
-/// Holds the index to the shards in `dir`: each exists, is valid, and holds exactly the tensors that the index gives
-/// it. Throws bad_model naming shard and tensor.
+/// Checks the index against the shards in `dir`: each exists, is valid, and holds exactly its tensors in the index.
+/// Throws bad_model naming shard and tensor.
 void check_weight_index(const WeightIndex& index, const std::filesystem::path& dir);
 
 }  // namespace mlxk

@@ -16,6 +16,7 @@
 #include "base/staged_folder.h"
 #include "hub/content_hash.h"
 #include "hub/workspace.h"
+#include "json/json.h"
 #include "probe/model_info.h"
 #include "repair/rules.h"
 

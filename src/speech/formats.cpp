@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "json/json.h"
 #include "speech/languages.h"
 #include "speech/stripped.h"
 

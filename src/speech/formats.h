@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "json/json.h"
+#include "json/json_fwd.h"
 #include "speech/transcript.h"
 
 namespace mlxk {

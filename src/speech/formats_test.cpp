@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "json/json.h"
+
 namespace mlxk {
 namespace {
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/testing/test_paths.h"
+#include "json/json.h"
 #include "speech/alignment.h"
 #include "speech/compression.h"
 #include "speech/languages.h"

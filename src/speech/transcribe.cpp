@@ -16,6 +16,9 @@
 #include "speech/unheard.h"
 #include "speech/window_plan.h"
 #include "speech/word_times.h"
+#include "worker/event.h"
+#include "worker/facts.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
@@ -298,7 +301,7 @@ class Transcription {
 Transcript transcribe(const SpeechEngine& engine, SampleSource& source, const TranscribeOptions& options,
                       const TranscribeEvents& events) {
   check(options);
-  if (!engine.model->facts().speech) throw Error(ErrorKind::invalid, "the model does not transcribe");
+  if (!engine.model->facts().speech) throw Error(ErrorKind::invalid, "this model does not transcribe audio");
   return Transcription(engine, source, options, events).run();
 }
 

@@ -7,10 +7,12 @@
 #include "media/sample_source.h"
 #include "speech/options.h"
 #include "speech/transcript.h"
-#include "speech/vocabulary.h"
-#include "worker/worker.h"
 
 namespace mlxk {
+
+class ModelHandle;
+class SpeechVocabulary;
+class Worker;
 
 /// A speech model that is loaded, and its vocabulary.
 struct SpeechEngine {

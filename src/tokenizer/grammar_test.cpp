@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "json/json.h"
 
 namespace mlxk {
 namespace {

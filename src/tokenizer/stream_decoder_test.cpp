@@ -4,6 +4,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "json/json.h"
 #include "tokenizer/tokenizer.h"
 
 namespace mlxk {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "json/json.h"
+#include "json/json_fwd.h"
 
 namespace mlxk {
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/testing/test_paths.h"
+#include "json/json.h"
 
 namespace mlxk {
 namespace {

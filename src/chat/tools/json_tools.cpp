@@ -1,4 +1,7 @@
-// <tool_call>{"name": "f", "arguments": {…}}</tool_call>: Hermes, Qwen2.5, Qwen3, Granite 4, Reka and many others.
+// <tool_call>{"name": "f", "arguments": {…}}</tool_call>: Hermes, Qwen2.5, Qwen3, Granite 4, EXAONE 4, Reka and many
+// others.
+#include <algorithm>
+
 #include "chat/tools/json_calls.h"
 #include "chat/tools/tool_format.h"
 #include "chat/tools/tool_formats.h"
@@ -10,8 +13,10 @@ class JsonTools : public ToolFormat {
  public:
   std::string_view name() const override { return "json_tools"; }
   bool in_template(std::string_view source) const override {
+    constexpr std::string_view kNames[] = {"tool_call.name", "tool_call.get(\"name\"", "tool_call['name']",
+                                           "tool_call[\"name\"]", "tool_call.function.name"};
     return contains(source, "<tool_call>") &&
-           (contains(source, "tool_call.name") || contains(source, "tool_call.get(\"name\""));
+           std::any_of(std::begin(kNames), std::end(kNames), [&](auto name) { return contains(source, name); });
   }
   std::vector<std::string> openings() const override { return {"<tool_call>"}; }
   std::vector<std::string> marks() const override { return {"</tool_call>"}; }

@@ -1,4 +1,4 @@
-// {"name": "f", "parameters": {…}} as the whole answer, with or without <|python_tag|>: Llama 3.1 to 3.3.
+// {"name": "f", "parameters": {…}} as the whole answer, with or without <|python_tag|>: Llama 3.1 to 4.
 #include "chat/tools/json_calls.h"
 #include "chat/tools/tool_formats.h"
 #include "chat/tools/typed_value.h"
@@ -11,7 +11,8 @@ class Llama3 : public ToolFormat {
   std::string_view name() const override { return "llama3"; }
   bool in_template(std::string_view source) const override {
     return contains(source, "<|python_tag|>") ||
-           (contains(source, "<|start_header_id|>") && contains(source, "{\"name\": function name, \"parameters\""));
+           ((contains(source, "<|start_header_id|>") || contains(source, "<|header_start|>")) &&
+            contains(source, "{\"name\": function name, \"parameters\""));
   }
   std::vector<std::string> openings() const override { return {"<|python_tag|>"}; }
   bool bare() const override { return true; }

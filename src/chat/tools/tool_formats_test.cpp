@@ -69,6 +69,7 @@ TEST(ToolFormats, AreChosenAsMlxLmChooses) {
                                                      {"Apriel-1.6-15b-Thinker-fixed.jinja", "apriel"},
                                                      {"unsloth-Apriel-1.5.jinja", "apriel"},
                                                      {"MiniMax-M1.jinja", "minimax_m1"},
+                                                     {"GigaChat3-10B-A1.8B.jinja", "gigachat"},
                                                      {"Reka-Edge.jinja", "json_tools"},
                                                      {"CohereForAI-c4ai-command-r-plus-tool_use.jinja", "cohere"},
                                                      {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", "deepseek"},
@@ -100,6 +101,8 @@ TEST(ToolFormats, AreKnownFromTheVocabularyWhereTheTemplateSaysNothing) {
   EXPECT_EQ(chosen({"<|open|>", "<|close|>", "<|sep|>", "<|end_of_msg|>"}), "kimi_k3");
   EXPECT_EQ(chosen({"<|channel|>", "<|message|>", "<|call|>"}), "harmony");
   EXPECT_EQ(chosen({"<｜tool▁calls▁begin｜>", "<｜tool▁sep｜>"}), "deepseek");
+  EXPECT_EQ(chosen({"<|action_start|>", "<|plugin|>"}), "internlm");
+  EXPECT_EQ(chosen({"<|tool_call|>", "<|/tool_call|>"}), "phi4");
   EXPECT_EQ(chosen({"<|im_end|>"}), "");
 }
 
@@ -157,6 +160,22 @@ TEST(ToolFormats, ReadTheFamiliesThatMlxLmDoesNot) {
        "]<]minimax[>[<k>true]<]minimax[>[</k>]<]minimax[>[</o>]<]minimax[>[</invoke>\n]<]minimax[>[<invoke "
        "name=\"now\">]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
        R"(|T:let me|C:weather{"city":"5","days":2,"l":[1,"a"],"o":{"k":true}}|C:now{})"},
+      {"phi4", R"(<|tool_call|>[{"name": "weather", "arguments": {"city": "Ulm"}}]<|/tool_call|>)",
+       R"(|C:weather{"city": "Ulm"})"},
+      {"phi4", R"(functools[{"name": "now", "arguments": {}}])", "|C:now{}"},
+      {"nemotron",
+       R"(So.<TOOLCALL>[{"name": "now", "arguments": {}}, {"name": "weather", "arguments": {"days": 1}}])"
+       "</TOOLCALL>",
+       R"(|T:So.|C:now{}|C:weather{"days": 1})"},
+      {"internlm",
+       "So.<|action_start|><|plugin|>\n{\"name\": \"weather\", \"parameters\": {\"days\": 1}}<|action_end|>",
+       R"(|T:So.|C:weather{"days": 1})"},
+      {"gigachat", "function call<|role_sep|>\n{\"name\": \"weather\", \"arguments\": {\"days\": 1}}",
+       R"(|C:weather{"days": 1})"},
+      {"olmo3", "So.<function_calls>weather(city=\"Ulm\", metric=True)\nnow()</function_calls>",
+       R"(|T:So.|C:weather{"city":"Ulm","metric":true}|C:now{})"},
+      {"pythonic", "<|tool_call_start|>\n```python\nweather(city=\"Ulm\")\nnow()\n```\n<|tool_call_end|>",
+       R"(|C:weather{"city":"Ulm"}|C:now{})"},
       {"qwen3_coder", "<seed:tool_call>\n<function=now>\n</function>\n</seed:tool_call>", "|C:now{}"},
   };
   for (const Sample& sample : samples) {
@@ -197,6 +216,9 @@ TEST(ToolFormats, GiveWhatIsNoCallBackAsText) {
       {"apertus", "<|tools_prefix|>[{\"now\": 1}]<|tools_suffix|>", nullptr},
       {"apertus", "<|tools_prefix|>{\"now\": {}}<|tools_suffix|>", nullptr},
       {"apriel", "<tool_calls>none</tool_calls>", nullptr},
+      {"phi4", "functools is a module", nullptr},
+      {"olmo3", "<function_calls>now</function_calls>", nullptr},
+      {"nemotron", "<TOOLCALL>none</TOOLCALL>", nullptr},
       {"minimax_m3", "]<]minimax[>[<tool_call>]<]minimax[>[</tool_call>", nullptr},
       {"minimax_m3", "]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"now\">text]<]minimax[>[</invoke>", nullptr},
   };

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chat/prompt.h"
+
+namespace mlxk {
+
+/// The texts that stand for images in a prompt, which nobody but the template and the processor may write.
+std::vector<std::string> image_texts(const ImageProcessor& processor);
+
+/// `messages` through the template, each placeholder replaced by its image's text. A template that writes no
+/// placeholder for a part {"type": "image"} gets messages of text, with the placeholders before it. Throws invalid
+/// where the placeholders do not match the images.
+std::string render_with_images(const Json& messages, const ChatTemplate& chat_template, const RenderOptions& options,
+                               const PromptImages& images);
+
+/// The prompt of a model without a template: the text of the last user message and the images.
+std::string plain_image_prompt(const Json& messages, const PromptImages& images);
+
+/// Fills in where the images stand in `prompt`, whose ids are there. Throws invalid where the ids have another number
+/// of image tokens than the images need.
+void place_images(Prompt& prompt, const PromptImages& images, const Tokenizer& tokenizer);
+
+}  // namespace mlxk

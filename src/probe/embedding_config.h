@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "json/json.h"
+#include "probe/embedding_pipeline.h"
+
+namespace mlxk {
+
+/// A text put in front of others, by its name: query, document, a task.
+struct NamedPrompt {
+  std::string name, text;
+};
+
+/// What a sentence-transformers folder says beside its transformer. Where files are missing, the family's habits.
+struct EmbeddingConfig {
+  EmbeddingPipeline pipeline;
+  std::vector<NamedPrompt> prompts;
+  std::string default_prompt;       // the name of the one that every text gets; empty: none
+  std::string instruction;          // "Instruct: {}\nQuery:", where a query may bring its own task; empty: it may not
+  std::string similarity;           // cosine, dot, euclidean or manhattan
+  int64_t max_tokens = 0;           // of a text, special tokens included; 0: unknown
+  bool lower_case = false;          // texts are put into lower case first
+  bool is_matryoshka = false;       // trained so that the first numbers of a vector are a vector
+  std::vector<int64_t> dimensions;  // those that it was trained for; empty: any
+
+  const NamedPrompt* find_prompt(std::string_view name) const;
+};
+
+/// Whether models of that type generate text, so that as embedders they take the last token.
+bool is_decoder_type(std::string_view model_type);
+
+/// Reads modules.json, 1_Pooling/config.json, sentence_bert_config.json, config_sentence_transformers.json and what
+/// config.json says of the model in `folder`. Throws bad_model naming file and key, unsupported for a module that is
+/// not built in.
+EmbeddingConfig read_embedding_config(const std::filesystem::path& folder);
+
+/// What a classifier gives beside its numbers.
+struct ClassifierConfig {
+  enum class Activation { identity, sigmoid, softmax } activation = Activation::softmax;
+  std::vector<std::string> labels;  // as many as there are scores
+};
+
+/// By config.json: id2label, problem_type, and the activation of sentence-transformers' cross-encoders. Throws
+/// bad_model.
+ClassifierConfig read_classifier_config(const Json& config);
+
+/// How many labels config.json's classifier has: id2label, else num_labels, else 2.
+int64_t count_labels(const Json& config);
+
+}  // namespace mlxk
