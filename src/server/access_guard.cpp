@@ -25,7 +25,7 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-/// "Example.org.:8000" → "example.org", "[::1]:8000" → "[::1]"; empty when it is no host.
+/// "Example.org.:8000" → "example.org", "[::1]:8000" → "[::1]"; empty if it is not a host.
 std::string host_name(std::string_view value) {
   const size_t end = value.starts_with('[') ? value.find(']') : value.find(':');
   if (value.starts_with('[') && end == value.npos) return {};
@@ -37,14 +37,14 @@ std::string host_name(std::string_view value) {
   return port ? name : std::string{};
 }
 
-/// An address cannot be rebound: a page that says one in its URL is a page of that address.
+/// Whether `name` is an address. Addresses cannot be rebound: a page with one in its URL comes from there.
 bool is_address(const std::string& name) {
   unsigned char bytes[16];
   if (name.starts_with('[')) return inet_pton(AF_INET6, name.substr(1, name.size() - 2).c_str(), bytes) == 1;
   return inet_pton(AF_INET, name.c_str(), bytes) == 1;
 }
 
-/// The only value of a field that must not come twice; nullopt when absent. Several differ from every allowed one.
+/// The value of a field that must not be repeated; nullopt if absent. Repeated values match no allowed one.
 std::optional<std::string> single(const HttpRequest& head, std::string_view name) {
   std::optional<std::string> value;
   for (const auto& [field, content] : head.headers.fields()) {
@@ -68,7 +68,7 @@ bool is_one_of(char c, std::string_view others) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || others.find(c) != others.npos;
 }
 
-/// Whether a message may show `text` as a word for a shell.
+/// Whether a message may show `text` as a shell word.
 bool is_plain(const std::string& text) {
   return !text.empty() && text.size() <= kMaxShown &&
          std::all_of(text.begin(), text.end(), [](char c) { return is_one_of(c, ".-_:/[]"); });
@@ -85,14 +85,14 @@ HttpResponse refused_host(const HttpRequest& head) {
 HttpResponse refused_origin(const HttpRequest& head, const std::optional<std::string>& origin) {
   std::string message = "Requests from other sites are not allowed";
   if (origin) message = fmt::format("Requests from the origin {} are not allowed", schema::shown(*origin, kMaxShown));
-  // What has no scheme (null) cannot be listed by name.
+  // An origin without a scheme (null) cannot be listed.
   const std::string listed = origin && origin->find("://") != std::string::npos ? *origin : "'*'";
   if (listed == "'*'" || is_plain(listed))
     message += fmt::format("; start the server with --cors-origin {} to allow them", listed);
   return refused(head, 403, message, "origin_not_allowed");
 }
 
-/// The headers that a preflight asks for, where they are names and nothing else.
+/// The headers that a preflight asks for, if they are valid names.
 std::string asked_headers(const HttpRequest& head) {
   const auto asked = single(head, "access-control-request-headers");
   const auto fits = [](char c) { return is_one_of(c, "!#$%&'*+-.^_`|~, "); };
@@ -179,7 +179,7 @@ std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope sc
     return response;
   }
   if (!changes_nothing(head.method)) {
-    // A page cannot read what it may not, but it must not set anything going either.
+    // A foreign page cannot read the answer; it must not start any work either.
     const auto site = head.headers.find("sec-fetch-site");
     const bool foreign =
         origin ? !origin_listed(*origin) && !is_own_origin(head, *origin) : site && *site == "cross-site";

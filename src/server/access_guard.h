@@ -11,21 +11,21 @@
 namespace mlxk {
 
 struct AccessOptions {
-  std::string host;                        // that the server is bound to
-  std::vector<std::string> allowed_hosts;  // further names that a Host header may say; "*": any
-  std::vector<std::string> cors_origins;   // pages that may ask: "https://example.org", "*": any
+  std::string host;                        // the address that the server listens on
+  std::vector<std::string> allowed_hosts;  // more names that a Host header may have; "*": any
+  std::vector<std::string> cors_origins;   // origins of pages that may send requests: "https://example.org", "*": any
   bool tls = false;
 };
 
-/// The guard of a server that browsers, too, can reach. API keys on every route; a Host header that names no foreign
-/// name (DNS rebinding); from a page of another origin only what the allow-list lets through, and credentials never.
+/// The guard of a server that browsers can reach. Every route needs an API key; the Host header must not be a foreign
+/// name (DNS rebinding); pages of other origins must be on the allow-list, and never send credentials.
 class AccessGuard : public Guard {
  public:
-  /// Throws invalid for an origin that is none.
+  /// Throws invalid for a malformed origin.
   AccessGuard(AccessOptions options, KeyRing keys);
   std::optional<HttpResponse> check(const HttpRequest& head, Scope scope, std::string& key_id) const override;
   void decorate(const HttpRequest& head, HttpResponse& response) const override;
-  /// From now on these keys count. Any thread.
+  /// Replaces the keys. Any thread.
   void set_keys(KeyRing keys);
 
  private:

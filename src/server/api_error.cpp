@@ -9,13 +9,14 @@
 #include "base/out_of_memory.h"
 #include "server/client_text.h"
 #include "server/json_text.h"
+#include "serving/admission.h"
 
 namespace mlxk {
 
 namespace {
 constexpr std::string_view kModelNotFound = "model_not_found";
 
-/// The original's words, and in its style those that it lacks.
+/// MLX Knife's type names, and similar ones for statuses that it lacks.
 const char* type_of(int status, std::string_view code) {
   switch (status) {
     case 400: return "validation_error";
@@ -41,8 +42,9 @@ const char* type_of(int status, std::string_view code) {
   }
 }
 
-/// The code of what was thrown without one: clients look for that of a model.
+/// The code of an error that has none of its own; clients look for that of an unknown model.
 std::string_view code_of(const Error& error) {
+  if (dynamic_cast<const CapabilityMismatch*>(&error)) return "capability_mismatch";
   if (const auto* api = dynamic_cast<const ApiError*>(&error); api && !api->code.empty()) return api->code;
   switch (error.kind()) {
     case ErrorKind::not_found:
@@ -58,7 +60,7 @@ int status_of(const std::exception& error) {
   if (const auto* api = dynamic_cast<const ApiError*>(&error); api && api->status != 0) return api->status;
   if (const auto* known = dynamic_cast<const Error*>(&error)) {
     const int status = error_kind_info(known->kind()).http_status;
-    return status == 499 ? 503 : status;  // cancelled, but not by the client: it would read no answer
+    return status == 499 ? 503 : status;  // cancelled, but not by the client, who would read no answer
   }
   return is_out_of_memory(error) ? error_kind_info(ErrorKind::memory).http_status : 500;
 }
@@ -98,11 +100,11 @@ HttpResponse error_response(int status, std::string_view message, const std::str
 HttpResponse error_response(const std::exception& error, const std::string& request_id, ErrorStyle style) {
   const int status = status_of(error);
   const auto* known = dynamic_cast<const Error*>(&error);
-  // What is none of ours may name anything: files, addresses, somebody's data.
+  // A foreign exception may name anything: files, addresses, user data.
   if (!known)
     return error_response(status, status == 500 ? "internal error" : "out of memory", request_id, {}, {}, {}, style);
   const auto* api = dynamic_cast<const ApiError*>(known);
-  // As in the log: no keys; and not where files lie.
+  // As in the log: no keys; and no folders.
   const auto told = [](const std::string& text) { return without_folders(log::redact(text)); };
   HttpResponse response = error_response(status, told(known->what()), request_id, api ? api->param : "",
                                          code_of(*known), told(known->hint()), style);

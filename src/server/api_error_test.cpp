@@ -6,6 +6,8 @@
 #include <new>
 #include <system_error>
 
+#include "json/json.h"
+
 namespace mlxk {
 namespace {
 

@@ -11,7 +11,7 @@ constexpr size_t kMaxText = 2000;  // bytes
 constexpr std::string_view kDelimiters = " \t\n'\"[](){}<>=:,;`";
 constexpr std::string_view kNoFolders[] = {"v1", "api", "properties", "items", "$defs", "definitions"};
 
-/// Whether a path of this machine begins at `at`: "/x/…" or "~/…".
+/// Whether a path begins at `at`: "/x/…" or "~/…".
 bool begins_path(std::string_view text, size_t at) {
   if (at > 0 && kDelimiters.find(text[at - 1]) == text.npos) return false;
   if (text[at] == '~') return text.substr(at).starts_with("~/");

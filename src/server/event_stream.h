@@ -11,20 +11,19 @@ namespace mlxk {
 
 class Ticker;
 
-/// An answer of server-sent events that a thread writes while it works. Its head goes out with the first of them, or
-/// with the first comment where nothing else comes for a while; until then the exchange can still be answered
-/// otherwise.
+/// An answer of server-sent events, written by a thread while it works. The head is sent with the first event, or with
+/// the first comment if no event comes for a while; until then the exchange can still be answered in another way.
 class EventStream : public std::enable_shared_from_this<EventStream> {
  public:
   explicit EventStream(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
 
-  /// From now on comments come where nothing else does.
+  /// Sends comments from now on while there are no events.
   void keep_alive(Ticker& ticker);
-  /// Whole events, "data: …\n\n".
+  /// Sends whole events, "data: …\n\n".
   void send(std::string events);
-  /// The last ones.
+  /// Sends the last events and ends the stream.
   void finish(std::string events);
-  /// Breaks off: as a whole answer where nothing was sent yet, else as an event, and the end.
+  /// Fails: with `response` as the whole answer if nothing was sent yet, else with an event and the end.
   void fail(HttpResponse response);
 
  private:
@@ -36,11 +35,11 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   bool begun_ = false, ended_ = false, quiet_ = true;
 };
 
-/// `document` as one event.
+/// Returns `document` as one event.
 std::string event_of(std::string_view document);
-/// What ends a stream, and what is sent where nothing else is to say.
+/// The end of a stream, and the comment of an idle one.
 constexpr std::string_view kLastEvent = "data: [DONE]\n\n", kStreamComment = ": keep-alive\n\n";
-/// The beginning of an answer of events, with the first of them.
+/// Returns the head of an answer of events, with its first events.
 HttpResponse stream_head(std::string events);
 
 }  // namespace mlxk

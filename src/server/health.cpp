@@ -8,6 +8,8 @@
 #include "server/api_error.h"
 #include "server/json_text.h"
 #include "server/metrics.h"
+#include "serving/model_pool.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
@@ -30,7 +32,7 @@ std::string label(std::string_view text) {
   return out;
 }
 
-/// One line a model of one of its figures.
+/// A metric with one line for each model.
 struct ModelFigure {
   const char* name;
   const char* type;

@@ -8,7 +8,7 @@
 namespace mlxk {
 
 namespace {
-/// Bytes of the character at the front of `text`; 0 when it is not UTF-8 (overlong, surrogate, too large, cut off).
+/// The length of the character at the front of `text`; 0 if it is not UTF-8 (overlong, surrogate, too large, cut off).
 size_t character_size(std::string_view text) {
   const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
   const auto follows = [&](size_t i) { return (byte(i) & 0xC0U) == 0x80; };
@@ -44,7 +44,7 @@ void append_escape(std::string& out, unsigned char c) {
 
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
-  size_t plain = 0;  // what was not yet copied begins here
+  size_t plain = 0;  // the first byte not copied yet
   for (size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
     if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {

@@ -6,14 +6,14 @@
 
 namespace mlxk {
 
-/// Appends `text` as a JSON string; what is not UTF-8 becomes U+FFFD. For what is written with every token: some
+/// Appends `text` as a JSON string; bytes that are not UTF-8 become U+FFFD. For text written with every token: a few
 /// nanoseconds a byte, no tree.
 void append_json_string(std::string& out, std::string_view text);
 
-/// The same, or null where `text` is empty.
+/// Appends `text` as a JSON string, or null if it is empty.
 void append_json_string_or_null(std::string& out, std::string_view text);
 
-/// Appends a finite number as the shortest text that reads back as it; -9999.0 for -Infinity and NaN, as OpenAI does.
+/// Appends the shortest text that reads back as `logprob`; -9999.0 for -Infinity and NaN, as OpenAI does.
 void append_json_logprob(std::string& out, float logprob);
 
 }  // namespace mlxk

@@ -30,7 +30,7 @@ std::string_view trimmed(std::string_view text) {
   return first == text.npos ? std::string_view{} : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
-/// The piece before `separator`, taken off `rest`.
+/// Takes the piece before `separator` off `rest`.
 std::string_view take(std::string_view& rest, char separator) {
   const size_t end = std::min(rest.find(separator), rest.size());
   const std::string_view piece = rest.substr(0, end);
@@ -46,16 +46,16 @@ std::string_view take(std::string_view& rest, char separator) {
 
 void KeyRing::add(std::string_view line, std::string_view place) {
   const auto colons = std::count(line.begin(), line.end(), ':');
-  if (colons > 2) refuse(place, "more than two colons; a line is key, name:key or name:key:scopes");
+  if (colons > 2) refuse(place, "a line has more than two colons; expected key, name:key or name:key:scopes");
   const std::string_view name = colons > 0 ? trimmed(take(line, ':')) : std::string_view{};
   const std::string_view secret = trimmed(take(line, ':'));
   log::hide(std::string(secret));
   if (colons > 0 && name.empty()) refuse(place, "the name is empty");
   if (secret.size() < kShortestKey || secret.size() > kLongestKey) {
-    refuse(place, fmt::format("a key has {} to {} characters, this one {}", kShortestKey, kLongestKey, secret.size()));
+    refuse(place, fmt::format("a key must have {} to {} characters, got {}", kShortestKey, kLongestKey, secret.size()));
   }
   if (!std::all_of(secret.begin(), secret.end(), [](char c) { return c > ' ' && c < 0x7f; })) {
-    refuse(place, "a key has only printable ASCII characters without blanks");
+    refuse(place, "a key must consist of printable ASCII characters without blanks");
   }
   ApiKey key;
   key.digest = digest_of(secret);
@@ -70,12 +70,12 @@ void KeyRing::add(std::string_view line, std::string_view place) {
     } else if (scope == "admin") {
       key.admin = true;
     } else {
-      refuse(place, fmt::format("scopes are inference and admin, got '{}'", scope));
+      refuse(place, fmt::format("a scope must be inference or admin, got '{}'", scope));
     }
   }
-  if (!key.inference && !key.admin) refuse(place, "no scope behind the second colon");
+  if (!key.inference && !key.admin) refuse(place, "there is no scope after the second colon");
   for (const ApiKey& other : keys_) {
-    if (other.digest == key.digest) refuse(place, fmt::format("the key of '{}' again", other.id));
+    if (other.digest == key.digest) refuse(place, fmt::format("the same key as that of '{}'", other.id));
     if (other.id == key.id) refuse(place, fmt::format("a second key named '{}'", key.id));
   }
   keys_.push_back(std::move(key));
@@ -91,7 +91,7 @@ void KeyRing::add_lines(std::string_view text, std::string_view origin) {
 const ApiKey* KeyRing::find(std::string_view secret) const {
   const auto digest = digest_of(secret);
   const ApiKey* found = nullptr;
-  for (const ApiKey& key : keys_) {  // all of them, so that time tells nothing
+  for (const ApiKey& key : keys_) {  // all of them: constant time
     if (CRYPTO_memcmp(key.digest.data(), digest.data(), digest.size()) == 0) found = &key;
   }
   return found;
@@ -102,7 +102,7 @@ KeyRing read_keys(const std::string& file) {
   if (!file.empty()) {
     struct stat facts{};
     if (stat(file.c_str(), &facts) == 0 && (facts.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-      log::warn(fmt::format("others can read the keys in {} (chmod 600)", file));
+      log::warn(fmt::format("other users can read the keys in {}; run chmod 600", file));
     }
     keys.add_lines(read_file(file, kLargestFile), file);
   }

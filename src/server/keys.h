@@ -10,9 +10,9 @@
 
 namespace mlxk {
 
-/// Who comes with a key, and what the key allows. The key itself is kept as its SHA-256 only.
+/// An API key and its scopes. Of the secret only the SHA-256 is kept.
 struct ApiKey {
-  std::string id;  // its name, else "key-" and the first digits of its hash
+  std::string id;  // the name, or "key-" and the first digits of the hash
   bool inference = false, admin = false;
   std::array<unsigned char, 32> digest{};
 
@@ -22,14 +22,15 @@ struct ApiKey {
 /// The keys of a server. Immutable, any thread.
 class KeyRing {
  public:
-  /// Reads lines of `key`, `name:key` or `name:key:scopes` (inference, admin, both by a comma; inference when absent);
-  /// `#` begins a comment. Keys are hidden from logs from then on. Throws invalid naming `origin` and line, never a
-  /// key.
+  /// Reads lines of `key`, `name:key` or `name:key:scopes` (inference, admin, or both with a comma; default:
+  /// inference);
+  /// `#` begins a comment. The keys are hidden from logs from then on. Throws invalid naming `origin` and line, never
+  /// a key.
   void add_lines(std::string_view text, std::string_view origin);
 
   bool empty() const { return keys_.empty(); }
   size_t size() const { return keys_.size(); }
-  /// The key that `secret` is, or null; in the same time whatever it is.
+  /// Finds the key with this secret, or null; in constant time.
   const ApiKey* find(std::string_view secret) const;
 
  private:
@@ -38,8 +39,8 @@ class KeyRing {
   std::vector<ApiKey> keys_;
 };
 
-/// The keys of `file` (empty: none) and of MLXK_API_KEY and MLXK_API_KEYS (separated by blanks). Throws io, invalid; a
-/// file that others can read is named in a warning log.
+/// Reads the keys in `file` (empty: none), MLXK_API_KEY and MLXK_API_KEYS (separated by blanks). Throws io, invalid;
+/// warns if other users can read the file.
 KeyRing read_keys(const std::string& file);
 
 }  // namespace mlxk

@@ -36,7 +36,7 @@ TEST(Keys, ALineIsAKeyItsNameAndItsScopes) {
 }
 
 TEST(Keys, ABadLineIsNamedWithoutItsKey) {
-  EXPECT_EQ(refusal("good-key-1\nbob:short"), "keys:2: a key has 8 to 512 characters, this one 5");
+  EXPECT_EQ(refusal("good-key-1\nbob:short"), "keys:2: a key must have 8 to 512 characters, got 5");
   for (const char* text : {"a:secret-key-1:root", "a:secret-key-1:", ":secret-key-1", "a:secret-key-1:b:c",
                            "secret key-1", "a:secret-key-1\na:secret-key-2", "a:secret-key-1\nb:secret-key-1"}) {
     const std::string message = refusal(text);

@@ -58,7 +58,7 @@ void Metrics::count_answer(const AnswerCost& cost) {
 void Metrics::count_recording(double audio_s, double took_s) {
   const std::lock_guard lock(mutex_);
   audio_s_ += audio_s;
-  hearing_s_ += took_s;
+  transcription_s_ += took_s;
   if (audio_s > 0) real_time_factor_.observe(took_s / audio_s);
 }
 
@@ -84,7 +84,7 @@ std::string Metrics::text() const {
   describe(out, "mlxk_first_token_seconds", "histogram", "Time from the start of prefill to the first token.");
   first_token_.append(out, "mlxk_first_token_seconds", "");
   counter(out, "mlxk_audio_seconds_total", "Seconds of recordings that were transcribed.", audio_s_);
-  counter(out, "mlxk_transcribing_seconds_total", "Seconds that their transcription took.", hearing_s_);
+  counter(out, "mlxk_transcribing_seconds_total", "Seconds that their transcription took.", transcription_s_);
   describe(out, "mlxk_real_time_factor", "histogram", "Time that a recording's transcription took, by its length.");
   real_time_factor_.append(out, "mlxk_real_time_factor", "");
   return out;

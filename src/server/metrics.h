@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// How often values fell into ranges, as Prometheus counts it.
+/// A Prometheus histogram.
 class Histogram {
  public:
   void observe(double seconds);
@@ -23,19 +23,19 @@ class Histogram {
   double sum_ = 0;
 };
 
-/// What an answer cost, over all its choices.
+/// The tokens and times of an answer, over all its choices.
 struct AnswerCost {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   double queued_s = 0, first_token_s = 0;  // of the first choice
 };
 
-/// What a server did since its start. Any thread.
+/// The counters of a server since its start. Any thread.
 class Metrics {
  public:
-  /// An answer to `route` (a pattern of the table, never a path of a client's) is complete.
+  /// Counts a complete answer to `route` (a pattern of the table, never a client's path).
   void count_request(std::string_view route, int status, double seconds, uint64_t bytes);
   void count_answer(const AnswerCost& cost);
-  /// A recording of so many seconds was transcribed in `took_s`.
+  /// Counts a recording of `audio_s` seconds that was transcribed in `took_s`.
   void count_recording(double audio_s, double took_s);
   /// Prometheus' text format.
   std::string text() const;
@@ -46,7 +46,7 @@ class Metrics {
   std::map<std::string, Histogram, std::less<>> seconds_;
   uint64_t sent_bytes_ = 0, prompt_tokens_ = 0, cached_tokens_ = 0, completion_tokens_ = 0;
   Histogram queued_, first_token_;
-  double audio_s_ = 0, hearing_s_ = 0;
+  double audio_s_ = 0, transcription_s_ = 0;
   Histogram real_time_factor_;
 };
 

@@ -13,8 +13,9 @@
 namespace mlxk {
 
 namespace {
-// a context of a million tokens is some 5 MB; the rest is for tools and schemas
+// a context of a million tokens is about 5 MB; the rest is for tools and schemas
 constexpr size_t kPromptBytes = 32 << 20;
+constexpr size_t kChatBytes = 72 << 20;  // images of 50 MB in base64
 constexpr size_t kSmallBytes = 64 << 10;
 constexpr size_t kFormBytes = 1 << 20;
 constexpr const char* kNoSpeech = "Speaking is not built into this server.";
@@ -25,7 +26,8 @@ constexpr ApiRoute kRoutes[] = {
     {"GET", "/health", Scope::inference, 0, Immediate{show_health}},
     {"GET", "/ready", Scope::inference, 0, Immediate{show_ready}},
     {"GET", "/metrics", Scope::inference, 0, Immediate{show_metrics}},
-    {"POST", "/v1/chat/completions", Scope::inference, kPromptBytes, Streamed{chat_completions}},
+    {"POST", "/v1/chat/completions", Scope::inference, kChatBytes, Streamed{chat_completions}},
+    {"POST", "/v1/estimate", Scope::inference, kChatBytes, Streamed{estimate}},
     {"POST", "/v1/completions", Scope::inference, kPromptBytes, Streamed{completions}},
     {"GET", "/v1/models", Scope::inference, 0, Prepared{list_models}},
     {"GET", "/v1/models/{id}", Scope::inference, 0, Prepared{show_model}},
@@ -36,7 +38,13 @@ constexpr ApiRoute kRoutes[] = {
     {"POST", "/apply-template", Scope::inference, kPromptBytes, Waiting{apply_template}},
     {"GET", "/version", Scope::inference, 0, Immediate{show_version}},
     {"GET", "/openapi.json", Scope::inference, 0, Prepared{show_openapi}},
-    {"POST", "/v1/embeddings", Scope::inference, 0, Unbuilt{"Embeddings are not built into this server."}},
+    {"POST", "/v1/embeddings", Scope::inference, kPromptBytes, Streamed{embeddings}},
+    {"POST", "/embed", Scope::inference, kPromptBytes, Streamed{tei_embed}},
+    {"POST", "/rerank", Scope::inference, kPromptBytes, Streamed{rerank}},
+    {"POST", "/v1/rerank", Scope::inference, kPromptBytes, Streamed{rerank}},
+    {"POST", "/v2/rerank", Scope::inference, kPromptBytes, Streamed{rerank}},
+    {"POST", "/reranking", Scope::inference, kPromptBytes, Streamed{rerank}},
+    {"POST", "/v1/classify", Scope::inference, kPromptBytes, Streamed{classify_texts}},
     {"POST", "/v1/audio/transcriptions", Scope::inference, kFormBytes, Uploaded{transcriptions}},
     {"POST", "/v1/audio/translations", Scope::inference, kFormBytes, Uploaded{translations}},
     {"POST", "/v1/audio/speech", Scope::inference, 0, Unbuilt{kNoSpeech}},
@@ -45,14 +53,14 @@ constexpr ApiRoute kRoutes[] = {
     {"POST", "/v1/images/variations", Scope::inference, 0, Unbuilt{kNoImages}},
 };
 
-/// What stands for the {…} of `pattern` when it matches `path`; an empty text where it has none.
+/// The value of {…} if `pattern` matches `path`; empty if the pattern has none.
 std::optional<std::string_view> match(std::string_view pattern, std::string_view path) {
   const size_t brace = pattern.find('{');
   if (brace == std::string_view::npos) return pattern == path ? std::optional<std::string_view>("") : std::nullopt;
   if (path.size() <= brace || path.substr(0, brace) != pattern.substr(0, brace)) return std::nullopt;
   return path.substr(brace);
 }
-/// How many bytes must be changed, added or left out to make `b` of `a`.
+/// The Levenshtein distance.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);
@@ -72,7 +80,7 @@ std::span<const ApiRoute> routes() { return kRoutes; }
 
 RouteMatch match_route(std::string_view method, std::string_view path) {
   RouteMatch result;
-  if (method == "HEAD") method = "GET";  // transport leaves the body out
+  if (method == "HEAD") method = "GET";  // transport omits the body
   for (const ApiRoute& route : kRoutes) {
     const auto name = match(route.pattern, path);
     if (!name) continue;

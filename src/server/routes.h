@@ -16,11 +16,11 @@ namespace mlxk {
 struct Immediate {
   HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
 };
-/// Answers with a whole document, which is short work, on a thread for such.
+/// Answers with a whole document on a thread for short tasks.
 struct Prepared {
   HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
 };
-/// The same on a thread that may wait for long: for loads.
+/// Answers with a whole document on a thread that may wait for loads.
 struct Waiting {
   HttpResponse (*answer)(ServerContext& context, const ApiCall& call);
 };
@@ -32,7 +32,7 @@ struct Streamed {
 struct Uploaded {
   void (*begin)(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
 };
-/// Known, but not built in: 501 with the reason.
+/// A known route that is not built in: 501 with the reason.
 struct Unbuilt {
   const char* reason;
 };
@@ -40,7 +40,7 @@ struct Unbuilt {
 /// One row of the table of routes.
 struct ApiRoute {
   const char* method;
-  const char* pattern;  // "/v1/models/{id}": a last {…} stands for all that follows, slashes too
+  const char* pattern;  // "/v1/models/{id}": a last {…} matches the rest of the path, slashes too
   Scope scope;
   size_t body_limit;  // bytes; 0: no body. Of a form without its file
   std::variant<Immediate, Prepared, Waiting, Streamed, Uploaded, Unbuilt> handler;
@@ -50,17 +50,17 @@ struct ApiRoute {
 /// Every route of the server.
 std::span<const ApiRoute> routes();
 
-/// What a path leads to.
+/// The route of a path.
 struct RouteMatch {
   const ApiRoute* route = nullptr;  // null: no such path, or not with that method
-  std::string name;                 // what stands for {…}
+  std::string name;                 // the value of {…}
   std::string allowed;              // the methods of the path, "GET, HEAD, POST"; empty: no such path
 };
 
-/// HEAD is GET without a body.
+/// Finds the route of a request; HEAD counts as GET.
 RouteMatch match_route(std::string_view method, std::string_view path);
 
-/// The path of a route that is spelled much like `path`, also without its /v1 or with more behind it; empty: none is.
+/// Finds the path of a route that resembles `path`, also without its /v1 or with more behind it; empty: none.
 std::string similar_path(std::string_view path);
 
 }  // namespace mlxk

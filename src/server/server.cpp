@@ -8,6 +8,8 @@
 #include "server/openai/schema.h"
 #include "server/preparation.h"
 #include "server/routes.h"
+#include "serving/model_pool.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
@@ -36,7 +38,7 @@ HttpResponse too_many(const HttpRequest& head, const char* message, ErrorStyle s
   return response;
 }
 
-/// What CORS wants of an answer, also of one that begins later on another thread.
+/// Adds the CORS headers to the answer, also if another thread begins it later.
 class GuardedExchange : public Exchange {
  public:
   GuardedExchange(std::shared_ptr<Exchange> inner, HttpResponse decoration)
@@ -58,13 +60,14 @@ class GuardedExchange : public Exchange {
   }
 
   std::shared_ptr<Exchange> inner_;
-  HttpResponse decoration_;  // its headers are added to any answer
+  HttpResponse decoration_;  // its headers are added to every answer
 };
 
 constexpr size_t kMaxShownPath = 200;
 constexpr int kWaitingThreads = 4;  // loads follow each other anyway
 constexpr int kBriefThreads = 2;
-constexpr size_t kLargeBody = 1 << 20;  // bytes of a request that may take long to prepare
+constexpr int kForwardingThreads = 16;  // each waits for one answer
+constexpr size_t kLargeBody = 1 << 20;  // bytes; a larger request may take long to prepare
 constexpr const char* kTooManyRecordings = "Too many recordings wait already.";
 constexpr double kRecordingsRetryAfter = 5;
 }  // namespace
@@ -78,34 +81,39 @@ Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOpti
                preparation_,
                waiting_,
                brief_,
-               [this](std::function<void()> task) { hear(std::move(task)); },
+               forwarding_,
+               [this](std::function<void()> task) { post_transcription(std::move(task)); },
                ticker_,
                draining_,
                options_.default_max_tokens,
                options_.inline_reasoning,
                options_.generic_tools,
+               options_.images,
+               options_.allow_truncate,
+               options_.embed_backend,
                options_.audio_limit,
                options_.stuck_after,
                options_.preparation_timeout},
       ticker_(options_.keep_alive),
       upload_room_(std::make_shared<SpoolRoom>(options_.upload_room)),
-      hearing_(options_.transcription_threads),
+      transcription_(options_.transcription_threads),
+      forwarding_(options_.embed_backend.empty() ? 0 : kForwardingThreads),
       waiting_(kWaitingThreads),
       preparation_(options_.preparation_threads),
       brief_(kBriefThreads) {}
 
 Server::~Server() {
-  // While all else is there, for their tasks use it, the pools among them.
-  for (TaskPool* pool : {&hearing_, &waiting_, &preparation_, &brief_}) pool->close();
+  // First of all: the tasks of the pools use the other members, the pools among them.
+  for (TaskPool* pool : {&transcription_, &forwarding_, &waiting_, &preparation_, &brief_}) pool->close();
 }
 
-void Server::hear(std::function<void()> task) {
-  if (hearing_.waiting() >= options_.max_recordings) {
+void Server::post_transcription(std::function<void()> task) {
+  if (transcription_.waiting() >= options_.max_recordings) {
     ApiError error(ErrorKind::unavailable, kTooManyRecordings, "", "queue_full", 429);
     error.retry_after_s = kRecordingsRetryAfter;
     throw error;
   }
-  hearing_.run(std::move(task));
+  transcription_.run(std::move(task));
 }
 
 std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteMatch& match) const {
@@ -115,7 +123,7 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
     std::string message =
         fmt::format("There is no {} {} here", head.method, log::redact(schema::shown(head.path, kMaxShownPath)));
     const std::string similar = similar_path(head.path);
-    message += similar.empty() ? "; GET /openapi.json lists what there is" : "; did you mean " + similar + "?";
+    message += similar.empty() ? "; GET /openapi.json lists the routes" : "; did you mean " + similar + "?";
     return error_response(404, message, head.id, "", "unknown_route");
   }
   if (!match.route) {
@@ -143,11 +151,11 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
   if (form && type != "multipart/form-data") {
     return refusal(415, "The body must be a form: Content-Type: multipart/form-data.", "unsupported_media_type");
   }
-  // A page in a browser can send text/plain anywhere, and a body without a type, without asking.
+  // A page in a browser can send text/plain, and a body without a type, anywhere without a preflight.
   if (!form && match.route->body_limit > 0 && type != "application/json") {
     return refusal(415, "The body must be JSON: Content-Type: application/json.", "unsupported_media_type");
   }
-  if (form && hearing_.waiting() >= options_.max_recordings) return too_many(head, kTooManyRecordings, style);
+  if (form && transcription_.waiting() >= options_.max_recordings) return too_many(head, kTooManyRecordings, style);
   if (preparation_.waiting() + waiting_.waiting() >= options_.max_preparing)
     return too_many(head, "Too many requests wait already.", style);
   return std::nullopt;
@@ -177,11 +185,11 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   if (!decoration.headers.fields().empty())
     exchange = std::make_shared<GuardedExchange>(exchange, std::move(decoration));
   ApiCall call{.exchange = exchange, .name = std::move(match.name)};
-  if (!match.route) return;  // refused by plan() already
+  if (!match.route) return;  // plan() has refused it
   call.error_style = match.route->error_style;
   if (auto refusal = guard_.check(request, match.route->scope, call.key_id))
     return exchange->respond(std::move(*refusal));
-  // Without keys clients are told apart by where they call from.
+  // Without keys clients are told apart by their address.
   const std::string host = request.remote.substr(0, request.remote.rfind(':'));
   call.turn = {call.key_id.empty() ? host : call.key_id, request.body.size() > kLargeBody};
   call.request = std::move(request);

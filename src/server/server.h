@@ -20,30 +20,32 @@ struct ServerOptions {
   int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
   bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
   bool generic_tools = true;       // false: --no-generic-tools
-  /// A step takes milliseconds; a part of a prompt, on a slow machine with a large model, some seconds.
+  ImageSources images;             // --allow-image-urls, --media-root
+  bool allow_truncate = false;     // --allow-truncate
+  std::string embed_backend;       // --embed-backend: a server that /v1/embeddings goes to; empty: none
+  /// A step takes milliseconds; a part of a prompt, with a large model on a slow machine, a few seconds.
   std::chrono::duration<double> stuck_after{60};
-  /// Rendering, tokenising and compiling of one request; more is answered 504.
+  /// The time to render, tokenise and compile one request; a request that takes longer is answered 504.
   std::chrono::duration<double> preparation_timeout{50};
   int preparation_threads = 4;
-  size_t max_preparing = 1024;    // requests that wait for a preparation thread or a load; more are answered 429
-  int transcription_threads = 4;  // recordings that are transcribed at once
-  size_t max_recordings = 32;     // that wait for that; more are answered 429
-  uint64_t audio_limit = uint64_t{50} << 20;  // bytes of a recording
-  uint64_t upload_room =
-      uint64_t{2} << 30;  // bytes of all that arrive, wait and are transcribed; more are answered 503
-  std::chrono::milliseconds keep_alive{5'000};  // between comments on a stream that has nothing else to say
-  /// An answer is complete: for access logs. On the I/O thread.
+  size_t max_preparing = 1024;    // waiting for a preparation thread or a load; more requests are answered 429
+  int transcription_threads = 4;  // recordings transcribed at once
+  size_t max_recordings = 32;     // waiting for that; more are answered 429
+  uint64_t audio_limit = uint64_t{50} << 20;    // bytes of a recording
+  uint64_t upload_room = uint64_t{2} << 30;     // bytes of all uploads together; more are answered 503
+  std::chrono::milliseconds keep_alive{5'000};  // between comments on an idle stream
+  /// Called after each complete answer, for access logs. On the I/O thread.
   std::function<void(const HttpRequest& head, int status, size_t bytes, double seconds)> on_answered;
 };
 
-/// All that happens between the transport and the worker: the routes, the guard before them, the error envelope behind.
+/// Everything between the transport and the worker: the guard, the routes, the error envelope.
 class Server : public RequestHandler {
  public:
-  /// What is passed must outlive it; the HttpServer that calls it must end before it.
+  /// The arguments must outlive the server; the HttpServer that calls it must end before it.
   Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOptions options);
   ~Server() override;
 
-  /// From now on /ready says 503 and so does every request but /health and /metrics. Any thread.
+  /// From now on every request but /health and /metrics is answered 503, /ready too. Any thread.
   void drain() { draining_ = true; }
 
   BodyPlan plan(const HttpRequest& head) override;
@@ -53,7 +55,7 @@ class Server : public RequestHandler {
 
  private:
   std::optional<HttpResponse> refuse(const HttpRequest& head, const RouteMatch& match) const;
-  void hear(std::function<void()> task);
+  void post_transcription(std::function<void()> task);
 
   const Guard& guard_;
   ServerOptions options_;
@@ -62,7 +64,7 @@ class Server : public RequestHandler {
   ServerContext context_;
   Ticker ticker_;
   std::shared_ptr<SpoolRoom> upload_room_;
-  TaskPool hearing_, waiting_, preparation_, brief_;
+  TaskPool transcription_, forwarding_, waiting_, preparation_, brief_;
 };
 
 }  // namespace mlxk

@@ -17,14 +17,14 @@ namespace mlxk {
 namespace {
 constexpr size_t kInMemory = 64 << 10;
 
-/// A new file in the folder for temporary ones, without a name.
+/// Opens a new unnamed file in the folder for temporary files.
 int open_nameless() {
   std::string path = (std::filesystem::temp_directory_path() / "mlxk-upload-XXXXXX").string();
   const int file = mkstemp(path.data());
   if (file < 0) {
     const bool later = errno == EMFILE || errno == ENFILE;
     throw ApiError(later ? ErrorKind::unavailable : ErrorKind::io,
-                   fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file");
+                   fmt::format("cannot store the upload: {}", std::strerror(errno)), "file");
   }
   unlink(path.c_str());
   fcntl(file, F_SETFD, FD_CLOEXEC);
@@ -63,7 +63,7 @@ void Spool::write(std::string_view bytes) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const bool full = errno == ENOSPC || errno == EDQUOT;
-      throw ApiError(ErrorKind::io, fmt::format("cannot keep the upload: {}", std::strerror(errno)), "file", "",
+      throw ApiError(ErrorKind::io, fmt::format("cannot store the upload: {}", std::strerror(errno)), "file", "",
                      full ? 507 : 500);
     }
     bytes.remove_prefix(static_cast<size_t>(written));

@@ -10,11 +10,11 @@
 
 namespace mlxk {
 
-/// What the uploads of a server may take together. Any thread.
+/// The room that all uploads of a server share. Any thread.
 class SpoolRoom {
  public:
   explicit SpoolRoom(uint64_t bytes) : free_(static_cast<int64_t>(bytes)) {}
-  /// False, and nothing is taken, where there is not so much.
+  /// Takes `bytes` of the room; false, without taking any, if that much is not left.
   bool take(uint64_t bytes);
   void give_back(uint64_t bytes) { free_ += static_cast<int64_t>(bytes); }
 
@@ -22,8 +22,8 @@ class SpoolRoom {
   std::atomic<int64_t> free_;
 };
 
-/// Bytes that arrive in pieces and are read once they are all there: the first in memory, more of them in a file
-/// without a name, which is gone with the spool. One thread at a time.
+/// Bytes that arrive in pieces and are read once all are there: the first ones in memory, more in an unnamed file that
+/// ends with the spool. One thread at a time.
 class Spool {
  public:
   explicit Spool(std::shared_ptr<SpoolRoom> room) : room_(std::move(room)) {}
@@ -31,12 +31,12 @@ class Spool {
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
-  /// Throws ApiError: 503 where all uploads together take too much, 507 where the disk is full.
+  /// Throws ApiError: 503 if all uploads together take too much, 507 if the disk is full.
   void append(std::string_view bytes);
   uint64_t size() const { return size_; }
-  /// From the beginning; the spool must outlive it and is not appended to any more.
+  /// Reads from the beginning; the spool must outlive the result, and append() must not follow.
   std::unique_ptr<ByteSource> read() const;
-  /// Forgets everything.
+  /// Drops all bytes.
   void clear();
 
  private:

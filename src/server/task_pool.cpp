@@ -49,7 +49,7 @@ std::chrono::duration<double> TaskPool::longest() const {
   return now - first;
 }
 
-/// The task whose turn it is and that may run now, taken out of the line; its scope goes to the end.
+/// Takes the next task that may run now off the queue; its scope goes to the end.
 std::optional<TaskPool::Task> TaskPool::next() {
   for (auto scope = scopes_.begin(); scope != scopes_.end(); ++scope) {
     const auto task = std::find_if(scope->tasks.begin(), scope->tasks.end(),
@@ -76,11 +76,11 @@ void TaskPool::work(size_t thread) {
     lock.unlock();
     task->run();
     const bool large = task->large;
-    task.reset();  // what it held may take long to let go of
+    task.reset();  // its captures may take long to free
     lock.lock();
     begun_[thread].reset();
     large_running_ -= large;
-    if (large) filled_.notify_one();  // for one that was held back
+    if (large) filled_.notify_one();  // a large task may have been held back
   }
 }
 
@@ -101,7 +101,7 @@ void Ticker::add(std::function<bool()> tick) {
 }
 
 void Ticker::work(std::chrono::milliseconds period) {
-  std::vector<std::function<bool()>> ticks;  // called without the lock: they may take others
+  std::vector<std::function<bool()>> ticks;  // called without the lock: they may take other locks
   while (true) {
     {
       std::unique_lock lock(mutex_);

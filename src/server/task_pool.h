@@ -14,14 +14,14 @@
 
 namespace mlxk {
 
-/// Whose turn a task takes, and whether it may take long.
+/// The scope of a task, and whether it may take long.
 struct TaskTurn {
   std::string scope;
   bool large = false;
 };
 
-/// A few threads that run tasks in the order they came within a scope, the scopes in turn. Of large tasks no more run
-/// at once than half of the threads, so that others find one free. Any thread.
+/// A few threads that run tasks in the order of arrival within a scope, the scopes in turn. Large tasks use at most
+/// half of the threads, so that others find one free. Any thread.
 class TaskPool {
  public:
   explicit TaskPool(int threads);
@@ -29,13 +29,13 @@ class TaskPool {
   TaskPool(const TaskPool&) = delete;
   TaskPool& operator=(const TaskPool&) = delete;
 
-  /// Runs `task` later; it must not throw.
+  /// Queues `task`, which must not throw.
   void run(std::function<void()> task, TaskTurn turn = {});
-  /// Drops what has not begun, waits for what has, and takes no more. Not from a task.
+  /// Drops queued tasks, waits for running ones, and accepts no more. Not from a task.
   void close();
-  /// Tasks that have not begun.
+  /// The number of queued tasks.
   size_t waiting() const;
-  /// How long the task that began first has been running; 0 where none runs.
+  /// The time that the oldest running task has taken so far; 0: none runs.
   std::chrono::duration<double> longest() const;
 
  private:
@@ -54,14 +54,14 @@ class TaskPool {
 
   mutable std::mutex mutex_;
   std::condition_variable filled_;
-  std::list<Scope> scopes_;  // the one whose turn it is first
+  std::list<Scope> scopes_;  // the next in turn first
   size_t waiting_ = 0, large_running_ = 0, large_limit_;
   std::vector<std::optional<Clock::time_point>> begun_;  // of each thread's task
   bool closed_ = false;
   std::vector<std::thread> threads_;
 };
 
-/// A thread that calls functions every so often. Any thread.
+/// A thread that calls functions periodically. Any thread.
 class Ticker {
  public:
   explicit Ticker(std::chrono::milliseconds period);

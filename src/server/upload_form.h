@@ -14,29 +14,29 @@
 
 namespace mlxk {
 
-/// A form (multipart/form-data) with fields and one file, which is called "file", as it arrives on the I/O thread. What
-/// is wrong with it is told once it is there: a client that is cut off in the middle often does not read why. What
-/// follows a fault is dropped.
+/// A form (multipart/form-data) with fields and one file, named "file", as it arrives on the I/O thread. Faults are
+/// reported once the whole form is there, because a client that is cut off often does not read the error; bytes after a
+/// fault are dropped.
 class UploadForm : public BodySink {
  public:
-  /// The file may have `file_limit` bytes; its bytes count against `room`. Throws ApiError for a `content_type` that is
-  /// no form's.
+  /// Accepts a file of at most `file_limit` bytes, counted against `room`. Throws ApiError if `content_type` is not
+  /// that of a form.
   UploadForm(std::string_view content_type, uint64_t file_limit, std::shared_ptr<SpoolRoom> room);
 
   void take(std::string_view bytes) override;
-  /// The body is complete: throws what is wrong with it, ApiError.
+  /// Called after the last byte; throws ApiError for a faulty form.
   void finish();
 
-  using Field = std::pair<std::string, std::string>;  // name and value, in their order
+  using Field = std::pair<std::string, std::string>;  // name and value
   const std::vector<Field>& fields() const { return fields_; }
-  const std::optional<std::string>& filename() const { return filename_; }  // nullopt: there was no file
+  const std::optional<std::string>& filename() const { return filename_; }  // nullopt: no file
   const Spool& file() const { return file_; }
 
  private:
   void begin(const PartHead& head);
   void take_part(std::string_view bytes);
 
-  /// What the parser gives; apart, since both kinds of sink have a take().
+  /// The parser's output; a type of its own, since both kinds of sink have a take().
   struct Parts : PartSink {
     explicit Parts(UploadForm& form) : form(form) {}
     void begin(const PartHead& head) override { form.begin(head); }

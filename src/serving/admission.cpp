@@ -16,17 +16,25 @@ ErrorKind kind_of(const Decision& decision) {
     default: return ErrorKind::unsupported;
   }
 }
+
+/// A model that sees takes images; those that hear in their text model are not built in.
+void refuse_sound(const ModelInfo& model, const Decision& decision, const RequestFacts& request) {
+  if (decision.route != Route::vision || !request.has_audio) return;
+  throw Error(ErrorKind::unsupported, fmt::format("audio input of '{}' is not built in", model.ref.name));
+}
 }  // namespace
 
 Decision admit(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
   Decision decision = decide(model, machine, request);
-  if (decision.kind == Decision::Kind::block) throw Error(kind_of(decision), decision.message);
-  return decision;
+  if (decision.kind != Decision::Kind::block) return decision;
+  if (decision.error_type == "capability_mismatch") throw CapabilityMismatch(kind_of(decision), decision.message);
+  throw Error(kind_of(decision), decision.message);
 }
 
 Decision admit_text(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
   Decision decision = admit(model, machine, request);
-  if (decision.route != Route::text) {
+  refuse_sound(model, decision, request);
+  if (decision.route != Route::text && decision.route != Route::vision) {
     throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a text model: {}", model.ref.name, model.reason));
   }
   return decision;
@@ -36,15 +44,16 @@ Decision admit_served(const ModelInfo& model, const Machine& machine, const std:
   RequestFacts facts = request.value_or(usual_request(model));
   facts.context = Context::server;
   Decision decision = admit(model, machine, facts);
-  if (decision.route != Route::text && decision.route != Route::speech) {
-    throw Error(ErrorKind::unsupported,
-                fmt::format("'{}' is neither a text nor a speech model: {}", model.ref.name, model.reason));
+  refuse_sound(model, decision, facts);
+  if (decision.route == Route::none) {
+    throw Error(ErrorKind::unsupported, fmt::format("'{}' does not run here: {}", model.ref.name, model.reason));
   }
   return decision;
 }
 
 RequestFacts usual_request(const ModelInfo& model) {
-  return {.context = Context::server, .has_audio = model.audio_backend == AudioBackend::stt};
+  return {
+      .context = Context::server, .has_audio = model.audio_backend == AudioBackend::stt, .encodes = model.encoder_task};
 }
 
 }  // namespace mlxk

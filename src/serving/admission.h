@@ -2,23 +2,31 @@
 
 #include <optional>
 
+#include "base/error.h"
 #include "policy/policy.h"
 
 namespace mlxk {
 
-/// Policy's word as an exception: throws what blocks the request (invalid, not_found, unsupported, memory); else the
-/// decision, allow or warn.
+/// A model that cannot do what it was asked for (invalid).
+class CapabilityMismatch : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Asks Policy; throws if it blocks the request (invalid, not_found, unsupported, memory), else returns its decision,
+/// allow or warn.
 Decision admit(const ModelInfo& model, const Machine& machine, const RequestFacts& request);
 
-/// Policy's word on a text request as an exception: throws what blocks it (invalid, unsupported, memory), also where no
-/// text engine runs the model; else the decision, allow or warn.
+/// Asks Policy about a text request; throws if it blocks the request (invalid, unsupported, memory) or if the model is
+/// neither a text model nor one that sees, else returns its decision, allow or warn.
 Decision admit_text(const ModelInfo& model, const Machine& machine, const RequestFacts& request);
 
-/// Policy's word on a request to a server, whose models are for text or for speech: as admit; unsupported for what
-/// neither engine runs. Without a request it is about the model alone, for what it is for.
+/// admit for a server, which serves text, speech and embedding models: throws unsupported for a model of no such kind.
+/// Without `request` it judges the model's usual request.
 Decision admit_served(const ModelInfo& model, const Machine& machine, const std::optional<RequestFacts>& request);
 
-/// A request for what the model is for: a recording for a speech model, text for any other.
+/// The usual request for `model`: a recording for a speech model, vectors or scores for an embedding model, text for
+/// any other.
 RequestFacts usual_request(const ModelInfo& model);
 
 }  // namespace mlxk

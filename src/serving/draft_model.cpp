@@ -10,19 +10,21 @@
 #include "serving/admission.h"
 #include "serving/memory_room.h"
 #include "tokenizer/tokenizer.h"
+#include "worker/facts.h"
+#include "worker/load_options.h"
 
 namespace mlxk {
 
 namespace {
 
-/// Throws invalid at the first token that the two do not share: every id must stand for the same text.
+/// Throws invalid at the first id that stands for different texts in the two vocabularies.
 void check_same_vocabulary(const ModelInfo& draft, const ModelInfo& target) {
   const auto ours = Tokenizer::load(draft.ref.path), theirs = Tokenizer::load(target.ref.path);
   const auto refuse = [&](const std::string& why) {
-    throw Error(
-        ErrorKind::invalid,
-        fmt::format("the draft model '{}' has another vocabulary than '{}': {}", draft.ref.name, target.ref.name, why),
-        "a draft model is a smaller one of the same family");
+    throw Error(ErrorKind::invalid,
+                fmt::format("the draft model '{}' has a different vocabulary than '{}': {}", draft.ref.name,
+                            target.ref.name, why),
+                "use a smaller model of the same family as draft model");
   };
   if (ours->vocab_size() != theirs->vocab_size()) {
     refuse(fmt::format("{} tokens, not {}", ours->vocab_size(), theirs->vocab_size()));
@@ -62,11 +64,11 @@ void log_speculation(const std::string& model, const LoadOptions& options, const
   if (!drafts && options.prompt_lookup == PromptLookup::off) return;
   const auto level = drafts || options.prompt_lookup == PromptLookup::on ? log::Level::warn : log::Level::info;
   if (facts.speculative_tokens == 0) {
-    log::write(level, fmt::format("No tokens are guessed for '{}': its caches cannot forget tokens", model));
+    log::write(level, fmt::format("No drafts for '{}': its caches cannot forget tokens", model));
   } else if (facts.context_length == 0 || facts.speculative_tokens < facts.context_length) {
     if (facts.speculative_tokens < std::numeric_limits<int32_t>::max()) {
       log::info(
-          fmt::format("Tokens are guessed for '{}' in texts of up to {} tokens: behind, its caches cannot forget them",
+          fmt::format("Drafts for '{}' only in texts of up to {} tokens: after that its caches cannot forget tokens",
                       model, facts.speculative_tokens));
     }
   }

@@ -3,16 +3,18 @@
 #include <string>
 
 #include "policy/policy.h"
-#include "worker/backend.h"
 
 namespace mlxk {
 
-/// The model that `spec` names as draft for `target`: a text model that Policy lets run and whose tokens are
-/// `target`'s. Reads no weights; warns where it will not help. Throws not_found, ambiguous, what Policy blocks, invalid
-/// where the vocabularies differ, bad_model.
+struct LoadOptions;
+struct ModelFacts;
+
+/// Finds the draft model `spec` for `target`: a text model that Policy allows, with the vocabulary of `target`. Reads
+/// no weights; warns if the draft will hardly help. Throws not_found, ambiguous, what Policy blocks, bad_model, and
+/// invalid if the vocabularies differ.
 ModelInfo find_draft(const std::string& spec, const ModelInfo& target, const Machine& machine, Context context);
 
-/// Logs once, when `model` was loaded, where the guesses that `options` ask for cannot be had.
+/// Logs, after the load of `model`, which of the drafts that `options` ask for are impossible.
 void log_speculation(const std::string& model, const LoadOptions& options, const ModelFacts& facts);
 
 }  // namespace mlxk

@@ -8,6 +8,7 @@
 #include "hub/testing/fake_cache.h"
 #include "serving/model_pool.h"
 #include "worker/testing/fake_backend.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 namespace {

@@ -7,11 +7,14 @@
 #include <optional>
 
 #include "base/error.h"
+#include "worker/model_handle.h"
+#include "worker/request.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
 namespace {
-/// The events of one request on their way from the worker's thread to ours.
+/// The events of one request, from the worker's thread to this one.
 class EventQueue {
  public:
   void push(const Event& event) {
@@ -22,7 +25,7 @@ class EventQueue {
     filled_.notify_one();
   }
 
-  /// The next event, or nullopt when none came for a twentieth of a second.
+  /// The next event; nullopt if none arrives within a twentieth of a second.
   std::optional<Event> pop() {
     std::unique_lock lock(mutex_);
     if (!filled_.wait_for(lock, std::chrono::milliseconds(50), [&] { return !events_.empty(); })) return std::nullopt;

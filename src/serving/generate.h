@@ -1,13 +1,18 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "chat/completion.h"
-#include "worker/worker.h"
+#include "worker/event.h"
 
 namespace mlxk {
+
+class ModelHandle;
+class Worker;
+struct GenerateRequest;
 
 /// A finished answer.
 struct GeneratedAnswer {
@@ -23,8 +28,8 @@ struct GeneratedAnswer {
 /// "stop", "length" or "cancelled".
 const char* finish_reason_name(FinishReason reason);
 
-/// Runs `request` and hands parts to `on_parts` on this thread as they come. Ends early when a stop string came, or,
-/// as `cancelled`, once stop_wanted() says so (asked some twenty times a second). Throws the engine's Error.
+/// Runs `request` and hands parts to `on_parts` on this thread as they arrive. Ends early at a stop string and, as
+/// `cancelled`, once stop_wanted() is true (called about twenty times a second). Throws the engine's Error.
 GeneratedAnswer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
                          Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
                          const std::function<bool()>& stop_wanted);

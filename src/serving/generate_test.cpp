@@ -4,7 +4,10 @@
 
 #include "base/error.h"
 #include "chat/testing/small_tokenizer.h"
+#include "worker/model_handle.h"
+#include "worker/request.h"
 #include "worker/testing/fake_backend.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 namespace {

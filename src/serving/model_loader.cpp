@@ -4,6 +4,9 @@
 
 #include "base/error.h"
 #include "serving/draft_model.h"
+#include "speech/vocabulary.h"
+#include "tokenizer/chat_template.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
@@ -14,19 +17,22 @@ class TextLoader : public ModelLoader {
   explicit TextLoader(const ModelInfo& info)
       : info_(info),
         tokenizer_(Tokenizer::load(info.ref.path)),
-        template_(ChatTemplate::load(info.ref.path, *tokenizer_)) {}
+        template_(ChatTemplate::load(info.ref.path, *tokenizer_)),
+        image_processor_(info.load_kind() == ModelKind::vision ? open_image_processor(info.ref.path) : nullptr) {}
 
   std::shared_ptr<const ServedModel> read(Worker& worker, const LoadOptions& options,
                                           const ProgressSink& progress) override {
     auto handle = worker.load(info_.load_kind(), info_.ref.path, progress, options);
     log_speculation(info_.ref.name, options, handle->facts());
-    return std::make_shared<const ServedText>(info_, std::move(tokenizer_), std::move(template_), std::move(handle));
+    return std::make_shared<const ServedText>(info_, std::move(tokenizer_), std::move(template_), std::move(handle),
+                                              std::move(image_processor_));
   }
 
  private:
   ModelInfo info_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
+  std::unique_ptr<const ImageProcessor> image_processor_;
 };
 
 class SpeechLoader : public ModelLoader {
@@ -44,6 +50,21 @@ class SpeechLoader : public ModelLoader {
   ModelInfo info_;
 };
 
+class EmbeddingLoader : public ModelLoader {
+ public:
+  explicit EmbeddingLoader(const ModelInfo& info) : info_(info), encoder_(TextEncoder::load(info)) {}
+
+  std::shared_ptr<const ServedModel> read(Worker& worker, const LoadOptions& options,
+                                          const ProgressSink& progress) override {
+    auto handle = worker.load(ModelKind::embedding, info_.ref.path, progress, options);
+    return std::make_shared<const ServedEmbedding>(info_, std::move(encoder_), std::move(handle));
+  }
+
+ private:
+  ModelInfo info_;
+  std::shared_ptr<const TextEncoder> encoder_;
+};
+
 }  // namespace
 
 std::unique_ptr<ModelLoader> open_model(const ModelInfo& info) {
@@ -51,9 +72,9 @@ std::unique_ptr<ModelLoader> open_model(const ModelInfo& info) {
     case ModelKind::text:
     case ModelKind::vision: return std::make_unique<TextLoader>(info);
     case ModelKind::speech: return std::make_unique<SpeechLoader>(info);
-    case ModelKind::embedding: break;
+    case ModelKind::embedding: return std::make_unique<EmbeddingLoader>(info);
   }
-  throw Error(ErrorKind::unsupported, fmt::format("{} models are not served yet", name_of(info.load_kind())));
+  throw Error(ErrorKind::internal, fmt::format("no loader of {} models", name_of(info.load_kind())));
 }
 
 }  // namespace mlxk

@@ -14,10 +14,10 @@ namespace mlxk {
 
 namespace {
 
-constexpr size_t kMaxNameBytes = 512;   // of what clients say; org/name is at most 96 + 96
-constexpr size_t kMaxShownBytes = 128;  // of it in a message
+constexpr size_t kMaxNameBytes = 512;   // of a client's name; org/name is at most 96 + 96
+constexpr size_t kMaxShownBytes = 128;  // of the name in a message
 
-/// Whether a client's word can be the name of a model at all. Decided by its letters alone.
+/// Whether `spec` can be the name of a model at all, by its characters alone.
 bool can_be_name(std::string_view spec) {
   if (spec.empty() || spec.size() > kMaxNameBytes) return false;
   if (spec.front() == '-' || spec.front() == '/' || spec.front() == '~' || spec.front() == '.') return false;
@@ -38,7 +38,7 @@ fs::path resolved(const fs::path& path) {
   return error ? path.lexically_normal() : result;
 }
 
-/// The name of a workspace below the home, links resolved; empty when it is not there.
+/// The name of a workspace below the home, links resolved; empty if it is not below the home.
 std::string name_below_home(const fs::path& folder) {
   const auto home = workspace_home();
   if (!home) return {};
@@ -73,7 +73,7 @@ void throw_unknown_model(std::string_view spec) {
   for (char& c : shown) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  throw Error(ErrorKind::not_found, fmt::format("Model not found in cache: {}{}; GET /v1/models lists what there is",
+  throw Error(ErrorKind::not_found, fmt::format("Model not found in cache: {}{}; GET /v1/models lists the models",
                                                 shown, spec.size() > kMaxShownBytes ? "…" : ""));
 }
 
@@ -90,7 +90,7 @@ ModelRef ModelNames::resolve(std::string_view spec) const {
     ref = resolve_model(spec);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::not_found || error.kind() == ErrorKind::invalid) throw_unknown_model(spec);
-    // Clients show the message alone.
+    // Clients show only the message.
     if (error.kind() == ErrorKind::ambiguous)
       throw Error(error.kind(), fmt::format("{}: {}", error.what(), one_line(error.hint())));
     throw;

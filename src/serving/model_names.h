@@ -7,22 +7,22 @@
 
 namespace mlxk {
 
-/// The names that a server's clients may say: those of cached models and of workspaces under MLXK_WORKSPACE_HOME, and
-/// exactly the one that the operator pinned.
+/// The names that a server's clients may use: those of cached models, of workspaces under MLXK_WORKSPACE_HOME, and the
+/// exact spelling of the pinned model.
 class ModelNames {
  public:
-  /// `pinned`: what --model said, empty for none. Resolves it; throws not_found, ambiguous, invalid.
+  /// Resolves `pinned`, the value of --model; empty: none. Throws not_found, ambiguous, invalid.
   explicit ModelNames(std::string pinned);
 
-  /// The model that a client means. not_found for every path but the pinned one (without a look at the file system),
-  /// for what no model can be called, for a workspace whose links lead out of the home, and for what is not there;
-  /// ambiguous listing the matches.
+  /// Resolves a client's `spec`. Throws not_found for every path but the pinned one (without a look at the file
+  /// system), for impossible and unknown names, and for a workspace whose links lead out of the home; ambiguous listing
+  /// the matches.
   ModelRef resolve(std::string_view spec) const;
-  /// Whether a model of the listing can be asked for.
+  /// Whether clients may use a model of the listing.
   static bool may_list(const ModelRef& ref);
-  /// What /v1/models calls it: "org/name", a workspace's name below the home, or its absolute path.
+  /// The id in /v1/models: "org/name", a workspace's name below the home, or an absolute path.
   static std::string id_of(const ModelRef& ref);
-  /// What is the same for every spelling of one model: its folder, links resolved.
+  /// One key for all spellings of a model: its folder, links resolved.
   static std::string key_of(const ModelRef& ref);
 
   bool has_pinned() const { return !pinned_.empty(); }
@@ -33,7 +33,7 @@ class ModelNames {
   ModelRef pinned_ref_;
 };
 
-/// The one refusal of a name.
+/// Throws the one error for an unknown name (not_found).
 [[noreturn]] void throw_unknown_model(std::string_view spec);
 
 }  // namespace mlxk

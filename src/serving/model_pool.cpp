@@ -19,25 +19,26 @@
 #include "serving/memory_room.h"
 #include "serving/model_loader.h"
 #include "serving/model_names.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
 namespace {
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kListedFor{2};  // a listing reads the heads of every model's files
+constexpr std::chrono::seconds kListedFor{2};  // a listing reads the headers of every model's files
 constexpr size_t kMaxSpellings = 64;
 constexpr double kRetryAfter = 5;
 
-/// A model from its first request until its weights are freed. Guarded by the pool's mutex, but for what it holds.
+/// A model from its first request until its weights are freed. Guarded by the pool's mutex, except for the model.
 struct Slot {
   enum class Phase { loading, ready, leaving } phase = Phase::loading;
   std::string key;
   ModelInfo info;
   bool pinned = false;
-  std::set<std::string> spellings;  // that it was asked for by; they still mean it once its files are deleted
+  std::set<std::string> spellings;  // used by clients; still valid once the files are deleted
   std::shared_ptr<const ServedModel> model;
   std::exception_ptr failure;  // of the load
-  int users = 0;               // who holds it, and who waits for its load
+  int users = 0;               // holders, and those that wait for the load
   Clock::time_point used = Clock::now();
 
   const std::string& name() const { return info.ref.name; }
@@ -93,14 +94,14 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
         return lend(slot, spec, request);
       }
       if (slot->phase == Slot::Phase::ready) return lend(slot, spec, request);
-      if (slot->phase == Slot::Phase::leaving) {  // it comes back once it is gone
+      if (slot->phase == Slot::Phase::leaving) {  // it is loaded again once it is gone
         wait(lock, deadline, slot);
         continue;
       }
       ++slot->users;
       changed_.wait(lock, [&] { return slot->phase != Slot::Phase::loading || slot->failure; });
       --slot->users;
-      changed_.notify_all();  // it may have been asked to leave meanwhile
+      changed_.notify_all();  // it may have been marked as leaving meanwhile
       if (slot->failure) std::rethrow_exception(slot->failure);
     }
   }
@@ -121,6 +122,8 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     }
     return all;
   }
+
+  std::string pinned() const { return names_.has_pinned() ? ModelNames::id_of(names_.pinned()) : std::string(); }
 
   bool ready() {
     if (!names_.has_pinned()) return true;
@@ -162,7 +165,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     for (const auto& [key, info] : *found) {
       if (seen.insert(key).second) add_entry(info, key);
     }
-    for (const SlotPtr& slot : slots_) {  // what is loaded is served, deleted or not
+    for (const SlotPtr& slot : slots_) {  // a loaded model is served even if its files are deleted
       if (seen.insert(slot->key).second) add_entry(slot->info, slot->key);
     }
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
@@ -178,7 +181,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   };
   using Listing = std::vector<std::pair<std::string, ModelInfo>>;
 
-  /// Messages go to clients: they say the model's id, not where its folder is.
+  /// Messages go to clients: they name the model's id, never its folder.
   static ModelInfo probe(const ModelRef& ref) {
     ModelInfo info = probe_model(ref);
     info.ref.name = ModelNames::id_of(ref);
@@ -194,7 +197,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     return it == slots_.end() ? nullptr : *it;
   }
 
-  /// The loaded model that was asked for by this spelling and whose files are gone.
+  /// The loaded model that clients know by this spelling and whose files are gone.
   std::optional<Found> find_deleted(const std::string& spec) {
     const Lock lock(mutex_);
     for (const SlotPtr& slot : slots_) {
@@ -209,7 +212,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
 
   Found find(const std::string& spec) {
     if (const auto deleted = find_deleted(spec)) return *deleted;
-    ModelRef ref = names_.resolve(spec);
+    ModelRef ref = options_.any_name && names_.has_pinned() ? names_.pinned() : names_.resolve(spec);
     std::string key = ModelNames::key_of(ref);
     return {std::move(ref), std::move(key)};
   }
@@ -228,7 +231,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     changed_.notify_all();
   }
 
-  /// Hands out a loaded model; its slot counts the holders. A request that it cannot answer is refused.
+  /// Hands out a loaded model; its slot counts the holders. Refuses a request that the model cannot answer.
   std::shared_ptr<const ServedModel> lend(const SlotPtr& slot, const std::string& spec,
                                           const std::optional<RequestFacts>& request) {
     admit_served(slot->info, Machine{}, request);
@@ -255,13 +258,13 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     changed_.wait_until(lock, std::min(deadline, until));
   }
 
-  /// Loads into `slot`, which stands in slots_; takes it out again where that fails. Whoever waits gets the failure
+  /// Loads into `slot`, a member of slots_; removes it again on failure. All who wait for the slot get the failure
   /// too.
   void load(Lock& lock, const SlotPtr& slot, Clock::time_point deadline) {
     ++slot->users;
     try {
       lock.unlock();
-      // What can fail without weights fails before anybody makes room.
+      // Whatever can fail without the weights fails before room is made for them.
       const auto loader = open_model(slot->info);
       lock.lock();
       turns_.push_back(slot.get());
@@ -304,7 +307,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     };
   }
 
-  /// Of the model in `slot` and its draft.
+  /// The weights of the model in `slot` and of its draft model.
   uint64_t weights_in(const Slot& slot) const {
     return weights_of(slot.info) + (slot.pinned && draft_ ? weights_of(*draft_) : 0);
   }
@@ -324,7 +327,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     return loaded > 0 && !fits_beside(weights_in(slot), weights_beside(slot), options_.machine());
   }
 
-  /// Who leaves first: idle before busy, then the least recently used; never a pinned one. Null: nobody can.
+  /// The model to unload first: idle before busy, then the least recently used; never the pinned one. Null: none.
   SlotPtr victim() const {
     SlotPtr best;
     for (const SlotPtr& slot : slots_) {
@@ -334,11 +337,11 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     return best;
   }
 
-  /// Unloads others until `slot` fits; whether any was. A busy one still takes requests for a turn, then ends those
-  /// that it has. Throws memory where what stays is too much, RetryLater when the room does not come in time.
+  /// Unloads other models until `slot` fits; returns whether any was unloaded. A busy model takes requests for one more
+  /// turn and then finishes them. Throws memory if the rest is too large, RetryLater if room is not free in time.
   bool make_room(Lock& lock, const SlotPtr& slot, Clock::time_point deadline) {
     bool unloaded = false;
-    SlotPtr leaving;  // that we asked to
+    SlotPtr leaving;  // marked by this call
     const auto turn_end = Clock::now() + options_.turn;
     try {
       while (crowded(*slot)) {
@@ -358,7 +361,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
         wait(lock, deadline, slot, Clock::now() < turn_end ? turn_end : deadline);
       }
     } catch (...) {
-      // It goes on as if nothing had been asked.
+      // The model stays loaded.
       if (leaving && leaving->phase == Slot::Phase::leaving && leaving->users > 0) leaving->phase = Slot::Phase::ready;
       throw;
     }
@@ -395,7 +398,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     return listing_;
   }
 
-  /// The one thread that frees models: those that were asked to leave, and those that nobody used for long.
+  /// The one thread that frees models: those marked as leaving, and those idle for too long.
   void tidy() {
     Lock lock(mutex_);
     while (!closing_) {
@@ -426,13 +429,13 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     auto model = std::move(slot->model);
     lock.unlock();
     model.reset();
-    // A request that was cancelled holds it until the worker's next step.
+    // A cancelled request holds the model until the worker's next step.
     const auto end = Clock::now() + options_.release_wait;
     while (!handle.expired() && Clock::now() < end && !closing_)
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     try {
       worker_.device();       // behind the unloading in the worker's queue
-    } catch (const Error&) {  // it ends; nothing stays loaded
+    } catch (const Error&) {  // the worker ends; nothing stays loaded
     }
     log::info(fmt::format("Unloaded model: {}", slot->name()));
     lock.lock();
@@ -447,7 +450,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   std::mutex mutex_;
   std::condition_variable changed_;  // of any slot
   std::vector<SlotPtr> slots_;
-  std::deque<Slot*> turns_;  // who makes room and loads, in order of arrival
+  std::deque<Slot*> turns_;  // slots that make room and load, in order of arrival
   std::shared_ptr<const Listing> listing_;
   Clock::time_point listed_at_;
   std::thread janitor_;
@@ -470,6 +473,8 @@ std::shared_ptr<const ServedModel> ModelPool::acquire_loaded(const std::string& 
 }
 
 std::vector<ModelPool::Loaded> ModelPool::loaded() const { return impl_->loaded(); }
+
+std::string ModelPool::pinned() const { return impl_->pinned(); }
 
 bool ModelPool::ready() const { return impl_->ready(); }
 

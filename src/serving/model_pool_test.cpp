@@ -10,8 +10,10 @@
 #include "hub/testing/fake_cache.h"
 #include "serving/memory_room.h"
 #include "serving/model_names.h"
+#include "speech/vocabulary.h"
 #include "worker/testing/fake_backend.h"
 #include "worker/testing/fake_speech.h"
+#include "worker/worker.h"
 
 #ifdef __linux__
 #include <sys/inotify.h>

@@ -12,26 +12,30 @@
 namespace mlxk {
 
 OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend,
-                         LoadOptions options, const std::string& draft)
+                         LoadOptions options, const std::string& draft, bool images_may_come)
     : info_(probe_model(resolve_model(spec))), options_(std::move(options)) {
   const Decision decision = admit_text(info_, this_machine(), request);
   if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
   if (!draft.empty()) options_.draft_dir = find_draft(draft, info_, this_machine(), request.context).ref.path;
-  loading_.result = std::async(std::launch::async, [this, make_backend = std::move(make_backend)] {
-    return load(make_backend, info_.ref.path, options_, loading_.unwanted);
+  // Prompts of text alone need only the language model.
+  const bool sees = request.has_images || (images_may_come && info_.vision.ok);
+  const ModelKind kind = sees ? ModelKind::vision : ModelKind::text;
+  if (sees) image_processor_ = open_image_processor(info_.ref.path);
+  loading_.result = std::async(std::launch::async, [this, kind, make_backend = std::move(make_backend)] {
+    return load(make_backend, kind, info_.ref.path, options_, loading_.unwanted);
   });
   tokenizer_ = Tokenizer::load(info_.ref.path);
   template_ = ChatTemplate::load(info_.ref.path, *tokenizer_);
 }
 
-OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, const std::filesystem::path& dir,
+OpenedModel::Loaded OpenedModel::load(const MakeBackend& make_backend, ModelKind kind, const std::filesystem::path& dir,
                                       const LoadOptions& options, const std::atomic<bool>& unwanted) {
   const auto start = std::chrono::steady_clock::now();
   auto worker = std::make_unique<Worker>(make_backend);
   auto handle = worker->load(
-      ModelKind::text, dir,
+      kind, dir,
       [&unwanted](const std::string&, int64_t, int64_t) {
-        if (unwanted) throw Error(ErrorKind::cancelled, "the model is not wanted any more");
+        if (unwanted) throw Error(ErrorKind::cancelled, "the model is no longer needed");
       },
       options);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -4,6 +4,9 @@
 
 #include "base/error.h"
 #include "chat/generic_tools.h"
+#include "chat/tools.h"
+#include "json/json.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 
@@ -12,16 +15,18 @@ template <class Kind>
 std::shared_ptr<const Kind> as(const std::shared_ptr<const ServedModel>& model, const char* what) {
   auto result = std::dynamic_pointer_cast<const Kind>(model);
   if (model && !result)
-    throw Error(ErrorKind::internal, fmt::format("'{}' is no {} model", model->info().ref.name, what));
+    throw Error(ErrorKind::internal, fmt::format("'{}' is not a {} model", model->info().ref.name, what));
   return result;
 }
 }  // namespace
 
 ServedText::ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
-                       std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle)
+                       std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle,
+                       std::unique_ptr<const ImageProcessor> image_processor)
     : ServedModel(std::move(info), std::move(handle)),
       tokenizer_(std::move(tokenizer)),
-      template_(std::move(chat_template)) {
+      template_(std::move(chat_template)),
+      image_processor_(std::move(image_processor)) {
   if (!template_) return;
   tool_format_ = detect_tool_format(template_->tools_source(), *tokenizer_);
   tool_support_ = tool_format_ ? ToolSupport::native : ToolSupport::generic;
@@ -46,6 +51,10 @@ std::shared_ptr<const ServedText> as_text(const std::shared_ptr<const ServedMode
 
 std::shared_ptr<const ServedSpeech> as_speech(const std::shared_ptr<const ServedModel>& model) {
   return as<ServedSpeech>(model, "speech");
+}
+
+std::shared_ptr<const ServedEmbedding> as_embedding(const std::shared_ptr<const ServedModel>& model) {
+  return as<ServedEmbedding>(model, "embedding");
 }
 
 }  // namespace mlxk

@@ -5,19 +5,24 @@
 #include <mutex>
 #include <string>
 
-#include "chat/tools.h"
+#include "json/json_fwd.h"
 #include "probe/model_info.h"
+#include "serving/text_encoder.h"
 #include "serving/tool_support.h"
-#include "speech/vocabulary.h"
-#include "tokenizer/chat_template.h"
 #include "tokenizer/grammar.h"
 #include "tokenizer/tokenizer.h"
-#include "worker/worker.h"
+#include "vision/processor.h"
+#include "worker/model_handle.h"
 
 namespace mlxk {
 
-/// A model that is loaded. Immutable, any thread; the weights are freed once the last holder is gone, so a request
-/// holds it while it runs.
+class ChatTemplate;
+class SpeechVocabulary;
+class ToolFormat;
+struct RenderOptions;
+
+/// A loaded model. Immutable, any thread; the weights are freed with the last holder, so a request holds it while it
+/// runs.
 class ServedModel {
  public:
   ServedModel(ModelInfo info, std::shared_ptr<const ModelHandle> handle)
@@ -32,29 +37,32 @@ class ServedModel {
   std::shared_ptr<const ModelHandle> handle_;
 };
 
-/// A text model, with all that turns text into ids and back.
+/// A text model with its tokenizer, chat template and tool format.
 class ServedText : public ServedModel {
  public:
   ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
-             std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle);
+             std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle,
+             std::unique_ptr<const ImageProcessor> image_processor = nullptr);
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
-  const ChatTemplate* chat_template() const { return template_.get(); }  // null: none
-  /// How it calls tools; by `tool_format`, which is null for none.
+  const ChatTemplate* chat_template() const { return template_.get(); }             // null: none
+  const ImageProcessor* image_processor() const { return image_processor_.get(); }  // null: the model sees no images
+  /// How the model calls tools; tool_format() is null for ToolSupport::none.
   ToolSupport tool_support() const { return tool_support_; }
   const ToolFormat* tool_format() const { return tool_format_; }
-  /// Of generic support: `messages` with options.tools described in them, as the template gets them (then without
-  /// tools).
+  /// For generic support: describes options.tools in `messages`, and removes them from `options`, before the template
+  /// is rendered.
   void write_generic_tools(Json& messages, RenderOptions& options) const;
-  /// Made at the first call (some 0.2 s at 50k tokens); throws unsupported.
+  /// The grammar compiler, made at the first call (about 0.2 s for 50k tokens); throws unsupported.
   const GrammarCompiler& grammars() const;
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
+  std::unique_ptr<const ImageProcessor> image_processor_;
   ToolSupport tool_support_ = ToolSupport::none;
   const ToolFormat* tool_format_ = nullptr;
-  bool takes_system_message_ = false;  // known only where tools are generic
+  bool takes_system_message_ = false;  // set only for generic tools
   mutable std::mutex mutex_;
   mutable std::unique_ptr<const GrammarCompiler> grammars_;
 };
@@ -72,8 +80,21 @@ class ServedSpeech : public ServedModel {
   std::shared_ptr<const SpeechVocabulary> vocabulary_;
 };
 
-/// `model` as what Policy admitted the request to (null stays null); throws internal where it is of the other kind.
+/// An embedding model, a reranker or a classifier: how texts become ids, and what its numbers mean.
+class ServedEmbedding : public ServedModel {
+ public:
+  ServedEmbedding(ModelInfo info, std::shared_ptr<const TextEncoder> encoder, std::shared_ptr<const ModelHandle> handle)
+      : ServedModel(std::move(info), std::move(handle)), encoder_(std::move(encoder)) {}
+
+  const std::shared_ptr<const TextEncoder>& encoder() const { return encoder_; }
+
+ private:
+  std::shared_ptr<const TextEncoder> encoder_;
+};
+
+/// Casts `model` to the kind that Policy admitted (null stays null); throws internal for another kind.
 std::shared_ptr<const ServedText> as_text(const std::shared_ptr<const ServedModel>& model);
 std::shared_ptr<const ServedSpeech> as_speech(const std::shared_ptr<const ServedModel>& model);
+std::shared_ptr<const ServedEmbedding> as_embedding(const std::shared_ptr<const ServedModel>& model);
 
 }  // namespace mlxk

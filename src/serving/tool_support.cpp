@@ -30,7 +30,7 @@ ToolSupport tool_support_of(const ModelInfo& info) {
   try {
     const std::string source = ChatTemplate::tools_source_of(info.ref.path);
     if (source.empty()) return ToolSupport::none;
-    // A vocabulary is large: its text is searched, and only where the template does not tell.
+    // A vocabulary is large: its text is searched, and only if the template does not decide.
     std::optional<std::string> vocabulary;
     const auto has_token = [&](std::string_view token) {
       if (!vocabulary) {

@@ -6,17 +6,17 @@
 
 namespace mlxk {
 
-/// How a model comes to call tools.
+/// How a model calls tools.
 enum class ToolSupport {
   none,     // it has no chat template
-  generic,  // its template knows no tools; they are described in a message (chat/generic_tools.h)
-  native,   // its template describes them in a form that is known here
+  generic,  // its template does not support tools; a message describes them (chat/generic_tools.h)
+  native,   // its template describes them in a known form
 };
 
-/// "none", "generic", "native": as `show` and /v1/models say it.
+/// "none", "generic", "native": as in `show` and /v1/models.
 std::string_view tool_support_name(ToolSupport support);
 
-/// That of a model which is not loaded, by its files; none also where they cannot be read.
+/// The support of a model that is not loaded, by its files; none if they cannot be read.
 ToolSupport tool_support_of(const ModelInfo& info);
 
 }  // namespace mlxk

@@ -7,23 +7,19 @@
 
 #include "base/log.h"
 #include "server/answer/answer_choice.h"
+#include "server/answer/engine_failure.h"
 #include "server/api_error.h"
+#include "server/context.h"
 #include "server/metrics.h"
 #include "server/task_pool.h"
+#include "serving/served_model.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 
 namespace {
 
-/// What the engine failed with, as the client is told.
-ApiError api_error(const FailedEvent& failed) {
-  const bool full = failed.kind == ErrorKind::unavailable && failed.retry_after_s > 0;
-  ApiError error(failed.kind, failed.message, "", full ? "queue_full" : "", full ? 429 : 0);
-  if (failed.retry_after_s > 0) error.retry_after_s = failed.retry_after_s;
-  return error;
-}
-
-/// One answer under way. The worker's thread queues events; all the rest happens in tasks of the exchange.
+/// One answer in progress. The worker's thread queues events; everything else happens in tasks of the exchange.
 class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
  public:
   AnswerSession(ServerContext& context, const ApiCall& call, AnswerPlan plan);
@@ -67,9 +63,9 @@ class AnswerSession : public std::enable_shared_from_this<AnswerSession> {
   bool quiet_ = true;  // nothing was sent since the last tick
   size_t open_rows_;
 
-  std::mutex mutex_;  // of what follows
+  std::mutex mutex_;  // guards the members below
   std::vector<std::pair<size_t, Event>> events_;
-  bool posted_ = false;   // a drain is on its way
+  bool posted_ = false;   // a drain() is posted
   bool started_ = false;  // the engine began
 };
 
@@ -94,7 +90,7 @@ AnswerSession::AnswerSession(ServerContext& context, const ApiCall& call, Answer
 
 void AnswerSession::start() {
   const auto self = shared_from_this();
-  // The tickets are handed out on this thread, so what comes of them waits until all are there.
+  // The tickets are made on this thread, so their events wait until all exist.
   {
     const std::lock_guard lock(mutex_);
     posted_ = true;
@@ -173,7 +169,7 @@ void AnswerSession::echo(size_t choice, const std::vector<TokenEvent>& scored) {
   for (size_t i = 0; i < row.prompt.size(); ++i) {
     ScoredToken score{.event = {row.prompt[i]}, .text_offset = offset, .scored = i > 0 && i <= scored.size()};
     if (score.scored) score.event = scored[i - 1];
-    // The beginning that the tokenizer put there stands in no text.
+    // A special token that the tokenizer put first has no text.
     const bool shown = i > 0 || !tokenizer_->is_special(row.prompt[i]);
     if (shown) offset += count_characters(tokenizer_->token_bytes(row.prompt[i]));
     scores.push_back(std::move(score));
@@ -210,6 +206,8 @@ void AnswerSession::complete() {
     if (i % static_cast<size_t>(plan_.choices_per_prompt) == 0) {
       usage.prompt_tokens += one.prompt_tokens;
       usage.cached_tokens += one.cached_tokens;
+      usage.image_tokens += one.image_tokens;
+      usage.cached_images += one.cached_images;
     }
     usage.completion_tokens += one.completion_tokens;
     usage.reasoning_tokens += rows_[i].choice.reasoning_tokens();
@@ -260,7 +258,7 @@ void AnswerSession::cancel_all() {
   end();
 }
 
-/// Lets go of all that is large; the engine may hold this for some steps more.
+/// Frees everything large; the engine may hold the session for a few more steps.
 void AnswerSession::end() {
   if (std::exchange(ended_, true)) return;
   for (Row& row : rows_) {
@@ -268,14 +266,14 @@ void AnswerSession::end() {
   }
   rows_.clear();
   plan_.writer.reset();
-  // With the last request of a model that was unloaded goes its tokenizer: that takes time.
+  // The last request of an unloaded model frees its tokenizer, which takes time.
   context_.brief.run([model = std::exchange(plan_.model, nullptr), tokenizer = std::exchange(tokenizer_, nullptr)] {});
 }
 
 bool AnswerSession::keep_alive() {
   exchange_->post([self = shared_from_this()] {
     if (self->ended_) return;
-    // A client that waits in the queue hears something, too.
+    // A client whose request waits in the queue gets comments, too.
     self->open_stream();
     if (std::exchange(self->quiet_, true)) self->plan_.writer->keep_alive();
     self->flush();

@@ -1,5 +1,6 @@
 // Answers that do not end as they began: clients that go, engines that fail, deadlines, long waits.
 #include "server/testing/test_server.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 namespace {

@@ -47,7 +47,7 @@ AnswerDelta AnswerChoice::push(const TokenEvent& event) {
     pushed_bytes_ += static_cast<int64_t>(bytes.size());
   }
   attach_scores(delta);
-  // A harness counts tokens: also those without a text have their score.
+  // Evaluation harnesses count tokens: those without a text have a score, too.
   if (!ends_.empty() && tokenizer_->is_special(event.token)) delta.scores.push_back({event, text_offset_});
   return delta;
 }
@@ -71,7 +71,7 @@ void AnswerChoice::attach_scores(AnswerDelta& delta) {
   }
   if (!delta.content.empty()) {
     if (!in_content_) {
-      // Of what came before, tags and blanks around reasoning are no tokens of the content.
+      // Tags and blanks around the reasoning are not tokens of the content.
       const auto wanted = static_cast<int64_t>(inline_reasoning_ ? INT64_MAX : delta.content.size());
       size_t first = held_scores_.size();
       pushed_bytes_ = 0;
@@ -93,7 +93,7 @@ void AnswerChoice::attach_scores(AnswerDelta& delta) {
 AnswerDelta AnswerChoice::finish(const DoneEvent& done) {
   usage_ = done.usage;
   if (stopped()) {
-    usage_.completion_tokens = tokens_;  // the engine was some tokens ahead
+    usage_.completion_tokens = tokens_;  // the engine was a few tokens ahead
     finish_reason_ = completion_.tool_calls() > 0 ? AnswerFinish::tool_calls : AnswerFinish::stop;
     return {};
   }

@@ -9,25 +9,25 @@
 
 namespace mlxk {
 
-/// Spells an answer as one protocol does, as a stream or as one document. One thread at a time.
+/// Writes an answer in one protocol, as a stream or as one document. One thread at a time.
 class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
 
-  /// Status and headers of the answer, without a body.
+  /// Returns status and headers of the answer, without a body.
   virtual HttpResponse head() const = 0;
-  /// A choice begins.
+  /// Begins a choice.
   virtual void open(int choice) = 0;
   virtual void add(int choice, AnswerDelta delta) = 0;
   virtual void close(int choice, AnswerFinish finish) = 0;
-  /// All choices are closed.
+  /// Ends the answer; all choices are closed.
   virtual void end(const AnswerUsage& usage) = 0;
-  /// A stream breaks off with `error`, a document of the protocol's ErrorStyle.
+  /// Ends a stream with `error`, a document of the protocol's ErrorStyle.
   virtual void fail(std::string_view error) = 0;
-  /// A stream has nothing to say; clients skip what is written.
+  /// Writes a comment, which clients skip, to an idle stream.
   virtual void keep_alive() = 0;
 
-  /// The bytes written since the last call.
+  /// Takes the bytes written since the last call.
   std::string take() { return std::exchange(out_, {}); }
   bool empty() const { return out_.empty(); }
 

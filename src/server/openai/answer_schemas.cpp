@@ -166,6 +166,45 @@ Json transcription_event() {
   });
 }
 
+Json token_usage() { return exactly({{"prompt_tokens", count()}, {"total_tokens", count()}}); }
+
+Json embedding_list() {
+  const Json base64 = with(string(), {{"description", "Of little-endian float32"}});
+  const Json one =
+      exactly({{"object", constant("embedding")}, {"index", count()}, {"embedding", any_of({list(real()), base64})}});
+  return exactly({{"object", constant("list")}, {"data", list(one)}, {"model", string()}, {"usage", token_usage()}});
+}
+
+/// Of documents an object, of texts a list.
+Json ranking() {
+  const Json result =
+      exactly({{"index", count()}, {"relevance_score", real()}}, {{"document", exactly({{"text", string()}})}});
+  const Json meta = exactly({{"api_version", exactly({{"version", string()}})},
+                             {"billed_units", exactly({{"search_units", count()}})},
+                             {"tokens", exactly({{"input_tokens", count()}, {"output_tokens", count()}})}});
+  return any_of({exactly({{"id", string()},
+                          {"object", constant("list")},
+                          {"model", string()},
+                          {"results", list(result)},
+                          {"usage", token_usage()},
+                          {"meta", meta}}),
+                 list(exactly({{"index", count()}, {"score", real()}}, {{"text", string()}}))});
+}
+
+Json classification() {
+  const Json one = exactly({{"index", count()},
+                            {"label", string()},
+                            {"probs", list(real())},
+                            {"num_classes", count()},
+                            {"scores", list(exactly({{"label", string()}, {"score", real()}}))}});
+  return exactly({{"id", string()},
+                  {"object", constant("list")},
+                  {"created", count()},
+                  {"model", string()},
+                  {"data", list(one)},
+                  {"usage", token_usage()}});
+}
+
 Json error() {
   const Json what = exactly({{"message", string()},
                              {"type", with(string(), {{"description", "The status as a word: validation_error, …"}})},
@@ -189,17 +228,27 @@ Json answer_schemas() {
       {"Usage", exactly({{"prompt_tokens", count()},
                          {"completion_tokens", count()},
                          {"total_tokens", count()},
-                         {"prompt_tokens_details", exactly({{"cached_tokens", count()}})},
+                         {"prompt_tokens_details", exactly({{"cached_tokens", count()}},
+                                                           {{"image_tokens", count()}, {"cached_images", count()}})},
                          {"completion_tokens_details", exactly({{"reasoning_tokens", count()}})}})},
       {"Model", model()},
       {"ModelList", exactly({{"object", constant("list")}, {"data", list(schema_ref("Model"))}})},
       {"Tokens", exactly({{"tokens", list(token)}})},
       {"Text", exactly({{"content", string()}})},
+      {"Estimate", exactly({{"model", string()},
+                            {"prompt_tokens", count()},
+                            {"image_tokens", count()},
+                            {"max_tokens", count()},
+                            {"context_length", count()}})},
       {"Prompt", exactly({{"prompt", string()}, {"tokens", list(count())}})},
       {"Version", exactly({{"version", string()}, {"service", string()}})},
       {"Health", object({{"status", string()}}, {"status"})},
       {"Transcription", transcription()},
       {"TranscriptionEvent", transcription_event()},
+      {"EmbeddingList", embedding_list()},
+      {"Vectors", list(list(real()))},
+      {"Ranking", ranking()},
+      {"Classification", classification()},
       {"Error", error()},
   };
 }

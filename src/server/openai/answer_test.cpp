@@ -1,5 +1,6 @@
 // The answers of chat and completions, from the request to the bytes: shapes, streams, several choices, usage.
 #include "server/testing/test_server.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 namespace {

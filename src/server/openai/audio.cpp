@@ -8,6 +8,7 @@
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/transcription.h"
+#include "serving/model_pool.h"
 
 namespace mlxk {
 
@@ -109,7 +110,7 @@ void answer(ServerContext& context, const Upload& upload, EventStream* stream) {
   const auto model = acquire(context, upload.params);
   TextSoFar so_far;
   const Transcript transcript =
-      hear(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
+      transcribe_recording(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
         if (stream) stream->send(segment_events(upload.params, so_far, segment));
       });
   if (stream) return stream->finish(done_event(*model, upload.params, transcript));
@@ -122,8 +123,8 @@ void transcribe_upload(ServerContext& context, ApiCall call, std::shared_ptr<Upl
   if (form->file().size() == 0) throw ApiError(ErrorKind::invalid, "Empty audio file", "file", "invalid_audio");
   check_model(context, params);
   const auto upload = std::make_shared<const Upload>(Upload{std::move(call), std::move(form), std::move(params)});
-  hear_later(context, upload->call, upload->params.stream,
-             [&context, upload](EventStream* stream) { answer(context, *upload, stream); });
+  transcribe_async(context, upload->call, upload->params.stream,
+                   [&context, upload](EventStream* stream) { answer(context, *upload, stream); });
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace {
 using namespace schema;
 using Use = FieldUse;
 using P = AudioParams;
+using F = Field<P>;
 
 constexpr size_t kMaxText = 64 << 10;
 
@@ -68,68 +69,65 @@ Json chunking_schema() {
 }
 
 std::vector<Field<P>> make_fields() {
-  const auto refused = [](const char* name, const char* reason, const Json& harmless = Json::array()) {
-    return Field<P>{name, Use::refused, unsupported(reason, harmless), reason};
-  };
-  const auto ignored = [](const char* name, Json schema, const char* text) {
-    return Field<P>{name, Use::without_effect, std::move(schema), text};
-  };
-  const char* beams = "a transcript's own fields are temperature, best_of and beam_size";
+  const char* beams = "use temperature, best_of and beam_size";
   return {
       {"file", Use::honoured, with(text(), {{"format", "binary"}}),
        "The recording: WAV, FLAC, MP3, Ogg, WebM, MP4, M4A or AAC", nullptr, true},
-      {"model", Use::honoured, text(1), "A speech model: a cached name, a workspace's name, or what --model pinned",
+      {"model", Use::honoured, text(1), "A speech model: a cached name, a workspace's name, or the value of --model",
        [](const Json& v, P& p) { p.model = v; }, true},
-      {"language", Use::honoured, text(1, 32), "Code or name of what is spoken; absent: it is detected", read_language},
-      {"languages", Use::honoured, array(text(1, 32), 0, 100), "One language, as language", read_languages},
-      {"prompt", Use::honoured, text(0, kMaxText), "What was said before, as it were: spelling and style",
+      {"language", Use::honoured, text(1, 32), "Code or name of the spoken language; absent: detected", read_language},
+      {"languages", Use::honoured, array(text(1, 32), 0, 100), "As language; at most one", read_languages},
+      {"prompt", Use::honoured, text(0, kMaxText), "Text before the recording, as context for spelling and style",
        [](const Json& v, P& p) { p.options.initial_prompt = v; }},
-      {"hotwords", Use::honoured, text(0, kMaxText), "Names and terms that may come, before every window",
+      {"hotwords", Use::honoured, text(0, kMaxText), "Names and terms to expect, as context for every window",
        [](const Json& v, P& p) { p.options.hotwords = v; }},
-      {"keywords", Use::honoured, array(text(1, 256), 0, 256), "The same as a list", read_keywords},
+      {"keywords", Use::honoured, array(text(1, 256), 0, 256), "As hotwords, as a list", read_keywords},
       {"response_format", Use::honoured,
        with(one_of({"json", "text", "verbose_json", "srt", "vtt", "tsv", "lrc"}), {{"default", "json"}}),
-       "How the transcript is written", [](const Json& v, P& p) { p.format = *find_format(v.get<std::string>()); }},
+       "Format of the transcript", [](const Json& v, P& p) { p.format = *find_format(v.get<std::string>()); }},
       {"temperature", Use::honoured, with(number(0, 1), {{"default", 0}}),
-       "The first that is tried; higher ones follow where the text repeats itself or is a guess",
+       "First temperature; higher ones follow if the text repeats itself or is uncertain",
        [](const Json& v, P& p) { p.options.temperatures = temperatures_from(v.get<float>()); }},
       {"timestamp_granularities", Use::honoured, array(one_of({"word", "segment"}), 0, 2),
-       "What verbose_json has times of; absent: segments", read_granularities},
+       "Units with times in verbose_json; absent: segments", read_granularities},
       {"stream", Use::honoured, with(boolean(), {{"default", false}}),
-       "The text as it is heard (SSE); in json, text or verbose_json", [](const Json& v, P& p) { p.stream = v; }},
-      {"beam_size", Use::honoured, with(integer(0, 64), {{"default", 0}}), "Beam search; 0 takes the likeliest token",
+       "Streams the text as it is transcribed (SSE); only json, text and verbose_json",
+       [](const Json& v, P& p) { p.stream = v; }},
+      {"beam_size", Use::honoured, with(integer(0, 64), {{"default", 0}}),
+       "Beams of a beam search; 0 picks the likeliest token",
        [](const Json& v, P& p) { p.options.beam_size = v.get<int>(); }},
-      {"best_of", Use::honoured, with(integer(1, 64), {{"default", 1}}), "Texts drawn where the temperature is not 0",
+      {"best_of", Use::honoured, with(integer(1, 64), {{"default", 1}}), "Candidates sampled at temperatures above 0",
        [](const Json& v, P& p) { p.options.best_of = v.get<int>(); }},
       {"seed", Use::honoured, integer(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()),
-       "The same seed draws the same tokens; absent: a fresh one",
+       "The same seed samples the same tokens; absent: a random one",
        [](const Json& v, P& p) { p.options.seed = static_cast<uint64_t>(v.get<int64_t>()); }},
-      {"clip_timestamps", Use::honoured, text(1, 4096), "Seconds START,END,…: only these parts", read_clip_list},
-      {"vad", Use::honoured, with(boolean(), {{"default", false}}), "Leaves out what is no voice before it is decoded",
+      {"clip_timestamps", Use::honoured, text(1, 4096), "Transcribes only these parts, in seconds: START,END,…",
+       read_clip_list},
+      {"vad", Use::honoured, with(boolean(), {{"default", false}}), "Removes parts without speech before decoding",
        [](const Json& v, P& p) { p.options.only_voice = v; }},
-      {"chunking_strategy", Use::honoured, chunking_schema(), "The same as vad, by thresholds of our own",
+      {"chunking_strategy", Use::honoured, chunking_schema(), "As vad; the thresholds are the server's",
        [](const Json&, P& p) { p.options.only_voice = true; }},
       {"deadline_ms", Use::honoured, integer(1, 86'400'000),
-       "Time for the whole answer, from when the recording is there",
+       "Time limit of the whole answer, from the end of the upload",
        [](const Json& v, P& p) { p.deadline_ms = v.get<int64_t>(); }},
-      ignored("user", text(), "An end user of the client's"),
-      ignored("stream_include_usage", boolean(), "The last event has the usage"),
-      ignored("stream_continuous_usage_stats", boolean(), "The last event has the usage"),
-      refused("include", "scores of single tokens are not kept; verbose_json has avg_logprob"),
-      refused("known_speaker_names", "speakers are not told apart"),
-      refused("known_speaker_references", "speakers are not told apart"),
-      refused("to_language", "translations are English"),
-      refused("n", "a recording has one transcript", Json::array({1})),
-      refused("top_p", beams, Json::array({1})),
-      refused("top_k", beams, Json::array({0, -1})),
-      refused("min_p", beams, Json::array({0})),
-      refused("frequency_penalty", beams, Json::array({0})),
-      refused("presence_penalty", beams, Json::array({0})),
-      refused("repetition_penalty", beams, Json::array({1})),
-      refused("use_beam_search", "use beam_size", Json::array({false})),
-      refused("length_penalty", beams, Json::array({1})),
-      refused("max_completion_tokens", "a transcript is as long as what is said"),
-      refused("vllm_xargs", "there are no extensions"),
+      F::ignored("user", text(), "The client's end user"),
+      F::ignored("stream_include_usage", boolean(), "The last event always has the usage"),
+      F::ignored("stream_continuous_usage_stats", boolean(), "The last event always has the usage"),
+      F::refused("include", "scores of single tokens are not available; verbose_json has avg_logprob"),
+      F::refused("known_speaker_names", "speakers are not distinguished"),
+      F::refused("known_speaker_references", "speakers are not distinguished"),
+      F::refused("to_language", "translations are always in English"),
+      F::refused("n", "a recording has only one transcript", Json::array({1})),
+      F::refused("top_p", beams, Json::array({1})),
+      F::refused("top_k", beams, Json::array({0, -1})),
+      F::refused("min_p", beams, Json::array({0})),
+      F::refused("frequency_penalty", beams, Json::array({0})),
+      F::refused("presence_penalty", beams, Json::array({0})),
+      F::refused("repetition_penalty", beams, Json::array({1})),
+      F::refused("use_beam_search", "use beam_size", Json::array({false})),
+      F::refused("length_penalty", beams, Json::array({1})),
+      F::refused("max_completion_tokens", "the length of a transcript cannot be limited"),
+      F::refused("vllm_xargs", "extensions are not supported"),
   };
 }
 

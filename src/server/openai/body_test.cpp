@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "json/json.h"
 #include "server/api_error.h"
 
 namespace mlxk {

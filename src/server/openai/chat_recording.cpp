@@ -9,6 +9,7 @@
 #include "server/openai/prepare.h"
 #include "server/openai/transcription.h"
 #include "serving/admission.h"
+#include "serving/model_pool.h"
 #include "tokenizer/base64.h"
 
 namespace mlxk {
@@ -71,14 +72,14 @@ Recording recording_of(const Request& request) {
 }
 
 void answer(ServerContext& context, const Request& request, EventStream* stream) {
-  const auto model = as_speech(
-      context.models.acquire(request.params.model, RequestFacts{Context::server, request.params.has_images, true}));
+  const auto model = as_speech(context.models.acquire(
+      request.params.model, RequestFacts{Context::server, !request.params.images.empty(), true}));
   const AnswerHead head = new_head(AnswerHead::Kind::chat, request.params.model);
   const auto writer = stream ? make_answer_stream(head, request.params.include_usage) : make_answer_document(head);
   if (stream) writer->open(0);
   TextSoFar so_far;
   const Transcript transcript =
-      hear(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
+      transcribe_recording(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
         AnswerDelta delta;
         delta.content = so_far.add(segment);
         writer->add(0, std::move(delta));
@@ -96,7 +97,7 @@ void answer(ServerContext& context, const Request& request, EventStream* stream)
 
 void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params) {
   // What the model cannot do at all is told first, and nothing waits for it.
-  const RequestFacts facts{Context::server, params.has_images, true};
+  const RequestFacts facts{Context::server, !params.images.empty(), true};
   admit_served(context.models.describe(params.model), Machine{}, facts);
   refuse_what_has_no_meaning(body);
   auto request = std::make_shared<Request>();
@@ -108,10 +109,10 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
   params.messages = nullptr;
   request->params = std::move(params);
   request->call = std::move(call);
-  hear_later(context, request->call, request->params.stream,
-             [&context, request = std::shared_ptr<const Request>(request)](EventStream* stream) {
-               answer(context, *request, stream);
-             });
+  transcribe_async(context, request->call, request->params.stream,
+                   [&context, request = std::shared_ptr<const Request>(request)](EventStream* stream) {
+                     answer(context, *request, stream);
+                   });
 }
 
 }  // namespace mlxk

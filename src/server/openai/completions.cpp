@@ -8,6 +8,7 @@
 #include "server/openai/endpoints.h"
 #include "server/openai/prepare.h"
 #include "server/preparation.h"
+#include "serving/served_model.h"
 
 namespace mlxk {
 

@@ -13,6 +13,12 @@ namespace mlxk {
 void chat_completions(ServerContext& context, ApiCall call);
 void completions(ServerContext& context, ApiCall call);
 
+/// POST /v1/embeddings, /embed, /rerank (and its other names) and /v1/classify: answer `call.exchange` themselves.
+void embeddings(ServerContext& context, ApiCall call);
+void tei_embed(ServerContext& context, ApiCall call);
+void rerank(ServerContext& context, ApiCall call);
+void classify_texts(ServerContext& context, ApiCall call);
+
 /// POST /v1/audio/transcriptions and /v1/audio/translations: the form is there; they answer `call.exchange` themselves.
 void transcriptions(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
 void translations(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
@@ -23,6 +29,8 @@ HttpResponse show_model(ServerContext& context, const ApiCall& call);
 HttpResponse load_model(ServerContext& context, const ApiCall& call);
 HttpResponse unload_model(ServerContext& context, const ApiCall& call);
 
+/// POST /v1/estimate: the tokens of a chat request, images included, without an answer.
+void estimate(ServerContext& context, ApiCall call);
 /// POST /tokenize, /detokenize, /apply-template.
 HttpResponse tokenize(ServerContext& context, const ApiCall& call);
 HttpResponse detokenize(ServerContext& context, const ApiCall& call);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "json/json.h"
@@ -30,9 +31,18 @@ struct Field {
   /// others.
   void (*read)(const Json& value, Params& params) = nullptr;
   bool required = false;
+
+  /// A field that is checked and then forgotten.
+  static Field ignored(const char* name, Json schema, const char* text) {
+    return {name, FieldUse::without_effect, std::move(schema), text};
+  }
+  /// A field that is refused for `reason`, unless its value is null or one of `harmless`.
+  static Field refused(const char* name, const char* reason, const Json& harmless = Json::array()) {
+    return {name, FieldUse::refused, schema::unsupported(reason, harmless), reason};
+  }
 };
 
-/// Fields in the order of the table, each with its value or its default.
+/// Reads `fields` in the order of the table, each from its value or its default.
 template <class Params>
 void read_fields(const std::vector<Field<Params>>& fields, const Json& body, Params& params) {
   for (const auto& field : fields) {

@@ -4,6 +4,7 @@
 
 #include <list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/api_error.h"
@@ -20,7 +21,7 @@ using namespace schema;
 constexpr size_t kMaxMessages = 20'000;
 constexpr size_t kMaxParts = 10'000;
 constexpr size_t kMegabyte = 1 << 20;
-constexpr size_t kMaxImageBytes = 20 * kMegabyte, kMaxImagesBytes = 50 * kMegabyte, kMaxAudioBytes = 50 * kMegabyte;
+constexpr size_t kMaxImagesBytes = 50 * kMegabyte, kMaxAudioBytes = 50 * kMegabyte;
 
 Json part(const char* type, const char* content, Json schema) {
   Json properties = {{"type", one_of({type})}};
@@ -89,22 +90,19 @@ Json make_schema() {
 }
 
 /// The bytes of base64 text; throws naming `param`.
-size_t decoded_size(const std::string& encoded, const char* what, const std::string& param) {
-  const auto bytes = base64_decode(encoded);
+std::string decoded(const std::string& encoded, const char* what, const std::string& param) {
+  auto bytes = base64_decode(encoded);
   if (!bytes) refuse_field(param, fmt::format("Failed to decode base64 {} data: not padded base64", what));
   if (bytes->empty()) refuse_field(param, fmt::format("Decoded {} data is empty", what));
-  return bytes->size();
+  return *std::move(bytes);
 }
 
 std::string megabytes(size_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / static_cast<double>(kMegabyte));
 }
 
-size_t image_bytes(const std::string& url, const std::string& param) {
-  if (url.rfind("data:", 0) != 0) {
-    refuse_field(param,
-                 "Only data URLs are supported (data:image/<type>;base64,<data>). External URLs are not supported.");
-  }
+/// The bytes of a data URL.
+std::string image_bytes(const std::string& url, const std::string& param) {
   const size_t comma = url.find(',');
   const std::string head = url.substr(0, comma == url.npos ? 0 : comma);
   bool known = false;
@@ -114,11 +112,11 @@ size_t image_bytes(const std::string& url, const std::string& param) {
   if (!known) {
     refuse_field(param, "Invalid data URL format. Expected data:image/<jpeg|jpg|png|gif|webp>;base64,<data>");
   }
-  const size_t size = decoded_size(url.substr(comma + 1), "image", param);
-  if (size > kMaxImageBytes) {
-    refuse_field(param, fmt::format("Image size ({}) exceeds limit (20 MB)", megabytes(size)));
+  std::string bytes = decoded(url.substr(comma + 1), "image", param);
+  if (bytes.size() > kMaxImageBytes) {
+    refuse_field(param, fmt::format("Image size ({}) exceeds limit (20 MB)", megabytes(bytes.size())));
   }
-  return size;
+  return bytes;
 }
 
 /// Whether a part is a medium that no model here is shown.
@@ -143,7 +141,7 @@ class Reader {
     for (size_t i = 0; i < messages.size(); ++i) {
       result.messages.push_back(read_message(messages[i], fmt::format("messages[{}]", i)));
     }
-    result.has_images = images_bytes_ > 0;
+    result.images = std::move(images_);
     result.has_audio = has_audio_;
     return result;
   }
@@ -215,19 +213,22 @@ class Reader {
     }
     if (type == "input_audio") {
       const std::string param = place + ".input_audio.data";
-      const size_t size = decoded_size(part[type]["data"].get_ref<const std::string&>(), "audio", param);
+      const size_t size = decoded(part[type]["data"].get_ref<const std::string&>(), "audio", param).size();
       if (size > kMaxAudioBytes)
         refuse_field(param, fmt::format("Audio size ({}) exceeds limit (50 MB)", megabytes(size)));
       has_audio_ = true;
       return part;
     }
-    if (part[type].is_string()) part[type] = Json{{"url", part[type].get<std::string>()}};
-    const std::string param = place + ".image_url.url";
-    images_bytes_ += image_bytes(part[type]["url"].get_ref<const std::string&>(), param);
+    const Json& image = part[type];
+    MessageImage own{"", image.is_string() ? image.get<std::string>() : image["url"].get<std::string>(),
+                     place + ".image_url.url"};
+    if (own.url.rfind("data:", 0) == 0) own.bytes = image_bytes(std::exchange(own.url, ""), own.place);
+    images_bytes_ += own.bytes.size();
     if (images_bytes_ > kMaxImagesBytes) {
-      refuse_field(param, fmt::format("Total image size ({}) exceeds limit (50 MB)", megabytes(images_bytes_)));
+      refuse_field(own.place, fmt::format("Total image size ({}) exceeds limit (50 MB)", megabytes(images_bytes_)));
     }
-    return part;
+    images_.push_back(std::move(own));
+    return {{"type", "image"}};
   }
 
   /// The form before tools: one call, without an id.
@@ -284,6 +285,7 @@ class Reader {
   /// Some templates want nine letters or digits.
   std::string fresh_id() { return fmt::format("call{:05}", fresh_++); }
 
+  std::vector<MessageImage> images_;
   size_t images_bytes_ = 0;
   bool has_audio_ = false;
   std::list<Json> unanswered_;  // ids of the last answer's calls

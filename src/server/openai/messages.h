@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "json/json.h"
 
 namespace mlxk {
@@ -7,15 +10,26 @@ namespace mlxk {
 /// The JSON Schema of `messages`.
 const Json& messages_schema();
 
+constexpr size_t kMaxImageBytes = 20 << 20;
+
+/// An image of a message.
+struct MessageImage {
+  std::string bytes;  // of the image file; empty: only its address was given
+  std::string url;    // where it is to be fetched from, if not in a data URL
+  std::string place;  // the field that has it
+};
+
 struct Conversation {
   Json messages;
-  bool has_images = false, has_audio = false;
+  std::vector<MessageImage> images;  // in order, those of the parts {"type": "image"}
+  bool has_audio = false;
 };
 
 /// Messages that keep to the schema as templates want them. developer is system, function is tool; content is one
 /// string, its text parts joined by a blank, or a list where there are media; a tool call has an id and arguments that
-/// are an object, a tool's message the id of its call. What an earlier answer or a client broke is put into the nearest
-/// such form. Checks the media parts. Throws ApiError 400.
+/// are an object, a tool's message the id of its call. Images are taken out and leave a part {"type": "image"} each.
+/// What an earlier answer or a client broke is put into the nearest such form. Checks the media parts. Throws ApiError
+/// 400.
 Conversation read_messages(const Json& messages);
 
 }  // namespace mlxk

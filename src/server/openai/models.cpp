@@ -4,6 +4,7 @@
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
+#include "serving/model_pool.h"
 
 namespace mlxk {
 namespace {

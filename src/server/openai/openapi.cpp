@@ -5,8 +5,10 @@
 #include "server/openai/answer_schemas.h"
 #include "server/openai/audio_params.h"
 #include "server/openai/documents.h"
+#include "server/openai/embedding_params.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
+#include "server/openai/score_params.h"
 
 namespace mlxk {
 namespace {
@@ -24,6 +26,8 @@ struct Operation {
 };
 
 constexpr const char* kText = "text/plain";
+
+constexpr const char* kRanking = "Documents by how well they answer a query";
 
 const Operation kOperations[] = {
     {"post",
@@ -68,6 +72,14 @@ const Operation kOperations[] = {
      nullptr,
      {400, 404, 413, 415}},
     {"post",
+     "/v1/estimate",
+     "estimate",
+     "The tokens of a chat request, images included, without an answer",
+     "ChatCompletionRequest",
+     "Estimate",
+     nullptr,
+     {400, 404, 413, 415, 501, 503, 507}},
+    {"post",
      "/tokenize",
      "tokenize",
      "A text's token ids",
@@ -97,7 +109,62 @@ const Operation kOperations[] = {
     {"get", "/metrics", "metrics", "Counters in Prometheus' text format", nullptr, kText},
     {"get", "/version", "version", "The program's version", nullptr, "Version"},
     {"get", "/openapi.json", "openapi", "This document", nullptr, "Document"},
-    {"post", "/v1/embeddings", "createEmbedding", "Not built in", nullptr, nullptr, nullptr, {501}},
+    {"post",
+     "/v1/embeddings",
+     "createEmbedding",
+     "A vector for each text",
+     "EmbeddingRequest",
+     "EmbeddingList",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 502, 503, 504, 507}},
+    {"post",
+     "/embed",
+     "embed",
+     "The same in the form of text-embeddings-inference",
+     "EmbedRequest",
+     "Vectors",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/rerank",
+     "rerank",
+     kRanking,
+     "RerankRequest",
+     "Ranking",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v1/rerank",
+     "rerankV1",
+     kRanking,
+     "RerankRequest",
+     "Ranking",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v2/rerank",
+     "rerankV2",
+     kRanking,
+     "RerankRequest",
+     "Ranking",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/reranking",
+     "reranking",
+     kRanking,
+     "RerankRequest",
+     "Ranking",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
+    {"post",
+     "/v1/classify",
+     "classify",
+     "The labels of texts, with their scores",
+     "ClassifyRequest",
+     "Classification",
+     nullptr,
+     {400, 404, 413, 415, 429, 501, 503, 504, 507}},
     {"post",
      "/v1/audio/transcriptions",
      "createTranscription",
@@ -135,6 +202,7 @@ constexpr Status kStatuses[] = {
     {429, "The waiting line is full; see Retry-After"},
     {500, "A defect of the server"},
     {501, "Not built in"},
+    {502, "The server behind --embed-backend cannot be reached"},
     {503, "Shutting down, or no room now; see Retry-After"},
     {504, "deadline_ms passed or cannot be met"},
     {507, "The model does not fit into memory"},
@@ -192,6 +260,10 @@ Json make_document() {
       {"DetokenizeRequest", detokenize_schema()},
       {"ApplyTemplateRequest", apply_template_schema()},
       {"AudioForm", audio_schema()},
+      {"EmbeddingRequest", embedding_schema()},
+      {"EmbedRequest", tei_embed_schema()},
+      {"RerankRequest", rerank_schema()},
+      {"ClassifyRequest", classify_schema()},
   };
   schemas.update(answer_schemas());
   schemas["Document"] = schema::object();

@@ -6,7 +6,9 @@
 #include "base/testing/test_paths.h"
 #include "server/openai/audio_params.h"
 #include "server/openai/documents.h"
+#include "server/openai/embedding_params.h"
 #include "server/openai/fields.h"
+#include "server/openai/score_params.h"
 
 namespace mlxk {
 namespace {
@@ -51,6 +53,10 @@ TEST(ServerApiPage, HasARowForEveryField) {
   for (const auto& field : chat_fields()) expect_row(field, "\nChat only:");
   for (const auto& field : completion_fields()) expect_row(field, "\nCompletion only:");
   for (const auto& field : audio_fields()) expect_row(field, "\nRecordings only");
+  for (const auto& field : embedding_fields()) expect_row(field, "\nEmbeddings only:");
+  for (const auto& field : tei_embed_fields()) expect_row(field, "\n`POST /embed` only:");
+  for (const auto& field : rerank_fields()) expect_row(field, "\nReranking only:");
+  for (const auto& field : classify_fields()) expect_row(field, "\nClassification only:");
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 #include "chat/tools.h"
 #include "json/json.h"
 #include "server/openai/body.h"
-#include "worker/request.h"
+#include "server/openai/messages.h"
+#include "worker/sampling.h"
 
 namespace mlxk {
 
@@ -38,7 +39,8 @@ struct ChatParams : AnswerParams {
   Json template_kwargs = Json::object();  // chat_template_kwargs, reasoning_effort
   Json documents;                         // null: none
   ToolOptions tools;
-  bool has_images = false, has_audio = false;
+  std::vector<MessageImage> images;
+  bool has_audio = false;
 };
 
 struct CompletionParams : AnswerParams {

@@ -36,7 +36,7 @@ Json tool_choice_schema() {
 void read_messages_field(const Json& value, ChatParams& params) {
   Conversation conversation = read_messages(value);
   params.messages = std::move(conversation.messages);
-  params.has_images = conversation.has_images;
+  params.images = std::move(conversation.images);
   params.has_audio = conversation.has_audio;
 }
 
@@ -115,54 +115,49 @@ void read_tool_choice(const Json* choice, ToolOptions& options) {
 
 std::vector<Field<ChatParams>> make_chat_fields() {
   using P = ChatParams;
-  const auto ignored = [](const char* name, Json schema, const char* text) {
-    return Field<P>{name, Use::without_effect, std::move(schema), text};
-  };
-  const auto refused = [](const char* name, const char* reason, const Json& harmless = Json::array()) {
-    return Field<P>{name, Use::refused, unsupported(reason, harmless), reason};
-  };
+  using F = Field<P>;
   const Json no = Json::array({false}), yes = Json::array({true});
   return {
       {"messages", Use::honoured, messages_schema(), "The conversation", read_messages_field, true},
       {"max_completion_tokens", Use::honoured, answer_field("max_tokens").schema, "As max_tokens; both only if equal",
        [](const Json& v, P& p) { answer_field("max_tokens").read(v, p); }},
       {"logprobs", Use::honoured, with(boolean(), {{"default", false}}), "Log-probabilities of the answer's tokens"},
-      {"top_logprobs", Use::honoured, integer(0, 20), "Of so many alternatives too; only with logprobs"},
+      {"top_logprobs", Use::honoured, integer(0, 20), "Number of alternatives per token; only with logprobs"},
       {"tools", Use::honoured, tools_schema(), "Functions that the model may call", read_tools},
-      {"tool_choice", Use::honoured, tool_choice_schema(), "Whether and which of them it calls"},
-      {"parallel_tool_calls", Use::honoured, with(boolean(), {{"default", true}}), "More than one call in an answer",
-       [](const Json& v, P& p) { p.tools.parallel = v; }},
+      {"tool_choice", Use::honoured, tool_choice_schema(), "Whether the model calls tools, and which"},
+      {"parallel_tool_calls", Use::honoured, with(boolean(), {{"default", true}}),
+       "Allows more than one call in an answer", [](const Json& v, P& p) { p.tools.parallel = v; }},
       {"reasoning_effort", Use::honoured, one_of({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
-       "Handed to the template, with enable_thinking and thinking: false for none"},
-      {"chat_template_kwargs", Use::honoured, object(), "More variables of the template"},
-      {"modalities", Use::honoured, array(one_of({"text"}), 1, 1), "Text only"},
-      {"verbosity", Use::honoured, one_of({"low", "medium", "high"}), "Handed to the template"},
-      {"documents", Use::honoured, array(object(), 0, 10'000), "Handed to the template",
+       "Passed to the template, with enable_thinking and thinking (false for none)"},
+      {"chat_template_kwargs", Use::honoured, object(), "Additional template variables"},
+      {"modalities", Use::honoured, array(one_of({"text"}), 1, 1), "Only text"},
+      {"verbosity", Use::honoured, one_of({"low", "medium", "high"}), "Passed to the template"},
+      {"documents", Use::honoured, array(object(), 0, 10'000), "Passed to the template",
        [](const Json& v, P& p) { p.documents = v; }},
-      ignored("chunk", integer(1, 5), "Images to a batch; of vision models alone"),
-      ignored("store", boolean(), "Nothing is stored"),
-      ignored("metadata", object(), "Labels of stored answers"),
-      ignored("service_tier", text(), "There is one tier"),
-      ignored("safety_identifier", text(), "An end user of the client's"),
-      ignored("prompt_cache_key", text(), "Prefixes are found by comparison"),
-      ignored("prompt_cache_retention", text(), "Prefixes stay while there is room"),
-      ignored("prompt_cache_options", object(), "Prefixes are cached without being asked for"),
-      ignored("prediction", object(), "Guessed tokens change no answer"),
-      refused("functions", "it is deprecated, use tools", Json::array({Json::array()})),
-      refused("function_call", "it is deprecated, use tool_choice", Json::array({"none", "auto"})),
-      refused("audio", "no model here speaks"),
-      refused("moderation", "answers are not moderated"),
-      refused("web_search_options", "the server does not search the web"),
-      refused("echo", "completions have it", no),
-      refused("add_generation_prompt", "an answer needs one", yes),
-      refused("continue_final_message", "an answer is a message of its own", no),
-      refused("add_special_tokens", "the template writes them", no),
-      refused("chat_template", "the template is the model's"),
-      refused("thinking_token_budget", "use max_tokens or reasoning_effort"),
-      refused("include_reasoning", "reasoning_effort none switches it off", yes),
-      refused("reasoning_format", "reasoning is in reasoning_content", Json::array({"auto", "deepseek"})),
-      refused("reasoning_control", "an answer is not controlled while it runs", no),
-      refused("parse_tool_calls", "tool_choice none switches calls off", yes),
+      F::ignored("chunk", integer(1, 5), "Images per batch of vision models"),
+      F::ignored("store", boolean(), "Nothing is stored"),
+      F::ignored("metadata", object(), "Labels of stored answers"),
+      F::ignored("service_tier", text(), "There is only one tier"),
+      F::ignored("safety_identifier", text(), "The client's end user"),
+      F::ignored("prompt_cache_key", text(), "The prefix cache compares tokens"),
+      F::ignored("prompt_cache_retention", text(), "The prefix cache evicts the least recently used prefix"),
+      F::ignored("prompt_cache_options", object(), "Prefix caching is always on"),
+      F::ignored("prediction", object(), "Drafts do not change the answer"),
+      F::refused("functions", "deprecated, use tools", Json::array({Json::array()})),
+      F::refused("function_call", "deprecated, use tool_choice", Json::array({"none", "auto"})),
+      F::refused("audio", "speech output is not supported"),
+      F::refused("moderation", "answers are not moderated"),
+      F::refused("web_search_options", "the server does not search the web"),
+      F::refused("echo", "use /v1/completions", no),
+      F::refused("add_generation_prompt", "an answer needs a generation prompt", yes),
+      F::refused("continue_final_message", "an answer is always a new message", no),
+      F::refused("add_special_tokens", "the chat template writes them", no),
+      F::refused("chat_template", "the server uses the model's own template"),
+      F::refused("thinking_token_budget", "use max_tokens or reasoning_effort"),
+      F::refused("include_reasoning", "reasoning_effort none switches it off", yes),
+      F::refused("reasoning_format", "reasoning is in reasoning_content", Json::array({"auto", "deepseek"})),
+      F::refused("reasoning_control", "a running answer cannot be controlled", no),
+      F::refused("parse_tool_calls", "tool_choice none switches calls off", yes),
   };
 }
 

@@ -34,17 +34,18 @@ void read_prompt(const Json& value, CompletionParams& params) {
 std::vector<Field<CompletionParams>> make_completion_fields() {
   using P = CompletionParams;
   return {
-      {"prompt", Use::honoured, prompt_schema(), "A text, token ids, or several of either; no chat template",
+      {"prompt", Use::honoured, prompt_schema(), "A text, token ids, or several of either; without a chat template",
        read_prompt, true},
       {"echo", Use::honoured, with(boolean(), {{"default", false}}), "The answer begins with the prompt",
        [](const Json& v, P& p) { p.echo = v; }},
-      {"logprobs", Use::honoured, integer(0, 20), "Log-probabilities of the tokens and of so many alternatives",
+      {"logprobs", Use::honoured, integer(0, 20), "Log-probabilities of the tokens and of this many alternatives",
        [](const Json& v, P& p) { p.top_logprobs = v.get<int>(); }},
-      {"best_of", Use::honoured, integer(0, kMaxAnswers), "Only 0, 1 or n: nothing is chosen among more answers"},
+      {"best_of", Use::honoured, integer(0, kMaxAnswers), "Only 0, 1 or n: the server does not choose among answers"},
       {"add_special_tokens", Use::honoured, with(boolean(), {{"default", true}}),
-       "The tokens that the tokenizer puts around a text", [](const Json& v, P& p) { p.add_special_tokens = v; }},
-      {"suffix", Use::refused, unsupported("write the model's own infilling tokens into the prompt", Json::array({""})),
-       "Write the model's own infilling tokens into the prompt"},
+       "Adds the special tokens that the tokenizer puts around a text",
+       [](const Json& v, P& p) { p.add_special_tokens = v; }},
+      {"suffix", Use::refused, unsupported("write the model's infilling tokens into the prompt", Json::array({""})),
+       "Write the model's infilling tokens into the prompt"},
   };
 }
 

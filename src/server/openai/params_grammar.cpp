@@ -68,11 +68,11 @@ Json structured_outputs_schema() {
                  {"regex", nullable(text(1, kMaxGrammar))},
                  {"choice", nullable(choices_schema())},
                  {"json_object", nullable(boolean())},
-                 {"grammar", unsupported("the field grammar takes Lark grammars")},
+                 {"grammar", unsupported("use grammar, which takes Lark grammars")},
                  {"structural_tag", unsupported("tools hold calls to their schemas")},
-                 {"whitespace_pattern", unsupported("blanks in JSON are bounded here")},
+                 {"whitespace_pattern", unsupported("whitespace in JSON is bounded")},
                  {"disable_fallback", nullable(boolean())},
-                 {"disable_any_whitespace", unsupported("blanks in JSON are bounded here", Json::array({false}))},
+                 {"disable_any_whitespace", unsupported("whitespace in JSON is bounded", Json::array({false}))},
                  {"disable_additional_properties",
                   unsupported("the schema says it by additionalProperties", Json::array({false}))}});
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "json/json.h"
+#include "json/json_fwd.h"
 #include "server/openai/params.h"
 
 namespace mlxk {

@@ -518,7 +518,7 @@ TEST(ParseChat, SaysWhatItWanted) {
             "stop must be a string of at most 256 characters or an array of 0 to 1024 items, got an object");
   EXPECT_EQ(refusal([] { chat(R"("seed":1e30)"); }).second, "seed must be an integer of 64 bits, got 1e+30");
   EXPECT_EQ(refusal([] { chat(R"("functions":[1])"); }).second,
-            "functions is not supported: it is deprecated, use tools; leave it out or send []");
+            "functions is not supported: deprecated, use tools; leave it out or send []");
   EXPECT_EQ(refusal([] { chat(R"("top_n_sigma":2)"); }).second,
             "top_n_sigma is not supported: use top_p or min_p; leave it out or send 0 or -1");
   EXPECT_EQ(refusal([] { chat(R"("moderation":1)"); }).second,

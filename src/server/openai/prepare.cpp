@@ -8,6 +8,9 @@
 #include "chat/dry_breakers.h"
 #include "server/openai/answer_writers.h"
 #include "serving/max_new_tokens.h"
+#include "serving/served_model.h"
+#include "worker/facts.h"
+#include "worker/model_handle.h"
 #include "worker/sampling_check.h"
 
 namespace mlxk {
@@ -21,20 +24,11 @@ int64_t max_tokens_of(const ServerContext& context, const AnswerParams& params, 
                       size_t prompt_tokens, const std::string& param) {
   int64_t fallback = context_length > 0 ? std::max<int64_t>(1, context_length / 2) : kUnknownContextTokens;
   if (context.default_max_tokens > 0) fallback = context.default_max_tokens;
-  try {
+  return blame_prompt(param, [&] {
     return max_new_tokens_for(context_length, static_cast<int64_t>(prompt_tokens), params.max_tokens, fallback);
-  } catch (const ContextFull& e) {
-    throw ApiError(ErrorKind::invalid, e.what(), param, "context_length_exceeded");
-  }
+  });
 }
 }  // namespace
-
-ApiError prompt_too_long(const TextTooLong& error, int64_t context, const std::string& param) {
-  const std::string holds =
-      context > 0 ? fmt::format("; the model's context holds {} tokens, the answer included", context) : "";
-  return ApiError(ErrorKind::invalid, fmt::format("the prompt is too long: {}{}", error.what(), holds), param,
-                  "context_length_exceeded");
-}
 
 AnswerHead new_head(AnswerHead::Kind kind, const std::string& model) {
   AnswerHead head;

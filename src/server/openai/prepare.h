@@ -10,6 +10,8 @@
 #include "server/context.h"
 #include "server/openai/answer_writers.h"
 #include "server/openai/params.h"
+#include "serving/max_new_tokens.h"
+#include "serving/served_model.h"
 
 namespace mlxk {
 
@@ -20,18 +22,20 @@ void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, Cha
 /// The head of an answer that begins now, under an id of its own.
 AnswerHead new_head(AnswerHead::Kind kind, const std::string& model);
 
-/// The refusal of a prompt that is longer than `context` tokens (0: unknown).
-ApiError prompt_too_long(const TextTooLong& error, int64_t context, const std::string& param);
+/// Returns `act()`; a ContextFull that it throws becomes ApiError 400 naming `param`.
+template <class Act>
+auto blame_prompt(const std::string& param, Act act) {
+  try {
+    return act();
+  } catch (const ContextFull& e) {
+    throw ApiError(ErrorKind::invalid, e.what(), param, "context_length_exceeded");
+  }
+}
 
-/// `encode(most)` with the most tokens of a prompt that `model` can have; a longer one is ApiError 400 naming `param`.
+/// encode_within for the context of `model`; a longer prompt is ApiError 400 naming `param`.
 template <class Encode>
 auto prompt_within(const ServedText& model, const std::string& param, Encode encode) {
-  const int64_t context = model.info().context_length;
-  try {
-    return encode(context > 0 ? static_cast<size_t>(context) : Tokenizer::kNoLimit);
-  } catch (const TextTooLong& e) {
-    throw prompt_too_long(e, context, param);
-  }
+  return blame_prompt(param, [&] { return encode_within(model.info().context_length, encode); });
 }
 
 /// The plan of an answer by `model`, without its choices.
@@ -46,7 +50,7 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
 /// `count` choices as the first, which nobody has used yet; with a seed each has the next one. `count` is at least 1.
 void add_choices(AnswerPlan& plan, ChoicePlan first, int count);
 
-/// `act`, where what it throws as invalid becomes a refusal of the field `param`.
+/// Returns `act()`; an invalid Error that it throws becomes ApiError 400 naming the field `param`.
 template <class Act>
 auto blame_field(const char* param, Act act) {
   try {

@@ -59,6 +59,8 @@ Json with(Json schema, const Json& keywords) {
   return schema;
 }
 
+Json with_default(Json schema, const Json& value) { return with(std::move(schema), {{"default", value}}); }
+
 namespace {
 
 constexpr size_t kMaxUnknown = 16;

@@ -30,6 +30,7 @@ Json unsupported(std::string_view reason, const Json& harmless = Json::array());
 Json nullable(Json schema);
 /// `schema` with more keywords: {"default": …, "description": …}.
 Json with(Json schema, const Json& keywords);
+Json with_default(Json schema, const Json& value);
 
 /// The one "pattern" that check() knows: what a function may be called.
 inline constexpr const char* kNamePattern = "^[A-Za-z0-9_.-]+$";

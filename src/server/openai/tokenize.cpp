@@ -10,6 +10,9 @@
 #include "server/openai/fields.h"
 #include "server/openai/messages.h"
 #include "server/openai/prepare.h"
+#include "serving/model_pool.h"
+#include "serving/served_model.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 namespace {

@@ -11,6 +11,7 @@
 #include "server/metrics.h"
 #include "server/task_pool.h"
 #include "speech/transcribe.h"
+#include "speech/vocabulary.h"
 
 namespace mlxk {
 
@@ -54,8 +55,8 @@ class ClientSound : public SampleSource {
 
 }  // namespace
 
-Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech& model, Recording recording,
-                const std::function<void(const SpeechSegment&)>& on_segment) {
+Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedSpeech& model,
+                                Recording recording, const std::function<void(const SpeechSegment&)>& on_segment) {
   const auto start = Clock::now();
   std::optional<Clock::time_point> deadline;
   if (recording.deadline_ms) deadline = call.arrived + std::chrono::milliseconds(*recording.deadline_ms);
@@ -94,10 +95,10 @@ Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech&
   return transcript;
 }
 
-void hear_later(ServerContext& context, const ApiCall& call, bool streams,
-                std::function<void(EventStream* stream)> work) {
+void transcribe_async(ServerContext& context, const ApiCall& call, bool streams,
+                      std::function<void(EventStream* stream)> work) {
   const auto stream = streams ? std::make_shared<EventStream>(call.exchange) : nullptr;
-  context.hear([exchange = call.exchange, style = call.error_style, stream, work = std::move(work)] {
+  context.post_transcription([exchange = call.exchange, style = call.error_style, stream, work = std::move(work)] {
     if (exchange->closed()) return;
     answer_errors(
         *exchange,

@@ -28,13 +28,13 @@ struct Recording {
 /// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) when the client goes.
 /// Throws ApiError: 400 for what is broken, 415 for a codec that is not built in, 504 once the deadline has passed; the
 /// engine's Error.
-Transcript hear(ServerContext& context, const ApiCall& call, const ServedSpeech& model, Recording recording,
-                const std::function<void(const SpeechSegment&)>& on_segment = {});
+Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedSpeech& model,
+                                Recording recording, const std::function<void(const SpeechSegment&)>& on_segment = {});
 
 /// Runs `work` on a thread that transcribes; what it throws is the answer. With `streams` it gets the stream to write
 /// to, which is kept alive while it waits; else null. Throws ApiError 429 when too many wait.
-void hear_later(ServerContext& context, const ApiCall& call, bool streams,
-                std::function<void(EventStream* stream)> work);
+void transcribe_async(ServerContext& context, const ApiCall& call, bool streams,
+                      std::function<void(EventStream* stream)> work);
 
 /// What a transcript took in tokens: a prompt's, and one for each 20 ms of sound, as the encoder hears it; the text's.
 AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options, const Transcript& transcript);

@@ -14,19 +14,22 @@
 #include <utility>
 #include <vector>
 
+#include "probe/embedding_config.h"
 #include "tokenizer/tokenizer.h"
 #include "worker/backend.h"
+#include "worker/request.h"
+#include "worker/testing/fake_embedding.h"
 #include "worker/testing/fake_speech.h"
 
 namespace mlxk::testing {
 
 struct FakeEngineOptions {
-  std::chrono::microseconds step{0};  // what a step takes, whatever runs in it
+  std::chrono::microseconds step{0};  // the time of a step
   int64_t prefill_part = 512;         // tokens of a prompt in a step
 };
 
-/// What the last directive of a prompt makes the fake engine do; anything else is answered with a few dozen tokens that
-/// depend on the prompt alone.
+/// The last directive of a prompt, which the fake engine obeys; any other prompt is answered with a few dozen tokens
+/// that depend on the prompt alone.
 ///   !say TEXT     answers TEXT, up to the end of the turn
 ///   !endless      goes on until it is stopped
 ///   !fail start | alone | step   refuses the request, fails it after three tokens, fails all after three tokens
@@ -108,7 +111,7 @@ class FakeEngineSequence : public Sequence {
       request_.constraint->allowed(mask);
       const auto allowed = [&](int32_t id) { return (mask[static_cast<size_t>(id) / 32] >> (id % 32) & 1U) != 0; };
       if (!allowed(token)) {
-        // What ends soonest: the end, the last character that may come ('}' before ']' before letters, '"' after them).
+        // The soonest end: the end token, else the last allowed character ('}' before ']' before letters before '"').
         token = end;
         for (const int32_t id : {end, int32_t{'"'}, int32_t{'}'}, int32_t{']'}}) {
           if (allowed(id)) return id;
@@ -139,7 +142,11 @@ class FakeEngineSequence : public Sequence {
   }
 
   DoneEvent done(FinishReason reason) const {
-    return {reason, {static_cast<int64_t>(request_.prompt.size()), cached_, tokens_}, {}};
+    return {reason,
+            {.prompt_tokens = static_cast<int64_t>(request_.prompt.size()),
+             .cached_tokens = cached_,
+             .completion_tokens = tokens_},
+            {}};
   }
 
   GenerateRequest request_;
@@ -162,7 +169,7 @@ class FakeEngineModel : public TextModel {
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
     FakeScript script = FakeScript::read(*tokenizer_, request.prompt);
     if (script.kind == FakeScript::Kind::fail_start) throw Error(ErrorKind::invalid, "a prompt to be refused");
-    // A prefix cache in the plainest form: a prompt that was seen needs its last token only.
+    // The simplest prefix cache: a known prompt needs only its last token.
     const bool seen = !seen_.insert({request.cache_scope, request.prompt}).second;
     const auto cached = seen ? static_cast<int64_t>(request.prompt.size()) - 1 : 0;
     return std::make_unique<FakeEngineSequence>(std::move(request), std::move(script), cached, options_.prefill_part,
@@ -192,6 +199,11 @@ class FakeEngine : public Backend {
     if (progress) progress("weights", 1, 1);
     if (kind == ModelKind::speech) return std::make_unique<FakeSpeechModel>(FakeSpeechOptions{options_.step});
     auto tokenizer = Tokenizer::load(model_dir);
+    if (kind == ModelKind::embedding) {
+      const Json config = read_json(model_dir / "config.json");
+      const int64_t width = config.contains("id2label") ? count_labels(config) : 4;
+      return std::make_unique<FakeEmbeddingModel>(width, tokenizer->vocab_size(), options_.step);
+    }
     return std::make_unique<FakeEngineModel>(std::move(tokenizer), options_);
   }
   ConvertReport convert(const ConvertOptions&, const ProgressSink&) override {

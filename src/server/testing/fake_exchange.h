@@ -15,7 +15,7 @@
 
 namespace mlxk::testing {
 
-/// A transport's I/O thread: runs tasks in the order they came, none once stopped.
+/// A transport's I/O thread: runs tasks in the order of arrival, none once stopped.
 class IoThread {
  public:
   IoThread() : thread_([this] { work(); }) {}
@@ -57,7 +57,7 @@ class IoThread {
   std::thread thread_;
 };
 
-/// One request being answered, without a socket: keeps what the client would have got.
+/// A request and its answer without a socket: keeps what the client would have received.
 class FakeExchange : public Exchange {
  public:
   explicit FakeExchange(std::shared_ptr<IoThread> io, std::string id = "request-1")
@@ -107,7 +107,7 @@ class FakeExchange : public Exchange {
   }
   void post(std::function<void()> task) override { io_->post(std::move(task)); }
 
-  /// The client goes.
+  /// The client leaves.
   void disconnect() {
     const std::lock_guard lock(mutex_);
     closed_ = true;

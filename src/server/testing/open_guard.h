@@ -4,7 +4,7 @@
 
 namespace mlxk::testing {
 
-/// Lets everybody in.
+/// Lets every request pass.
 class OpenGuard : public Guard {
  public:
   std::optional<HttpResponse> check(const HttpRequest&, Scope, std::string&) const override { return std::nullopt; }

@@ -14,11 +14,13 @@
 #include "server/testing/fake_engine.h"
 #include "server/testing/fake_exchange.h"
 #include "server/testing/open_guard.h"
-#include "server/testing/tiny_model.h"
+#include "serving/model_pool.h"
+#include "serving/testing/tiny_model.h"
+#include "worker/worker.h"
 
 namespace mlxk::testing {
 
-/// The models "tiny" and "other", for as long as it lives.
+/// The models "tiny" and "other", removed by the destructor.
 class TinyModels {
  public:
   TinyModels() : home_(std::filesystem::temp_directory_path() / ("mlxk_server_test_" + std::to_string(getpid()))) {
@@ -33,7 +35,7 @@ class TinyModels {
   std::filesystem::path home_;
 };
 
-/// A server between a transport and an engine that are both fakes.
+/// A server between a fake transport and a fake engine.
 struct TestServer {
   explicit TestServer(FakeEngineOptions engine = {}, ServerOptions options = {}, WorkerLimits limits = {},
                       PoolOptions pool = {})
@@ -42,7 +44,7 @@ struct TestServer {
         server(worker, models, guard, std::move(options)) {}
   ~TestServer() { io->stop(); }  // as a transport ends before its handler
 
-  /// As the transport does it: the head first, then the body unless the head was refused.
+  /// Starts a request as the transport does: the head first, then the body unless the head was refused.
   std::shared_ptr<FakeExchange> start(const std::string& method, const std::string& path, const std::string& body = {},
                                       const std::string& type = "application/json") {
     auto exchange = std::make_shared<FakeExchange>(io);
@@ -75,7 +77,7 @@ struct TestServer {
     EXPECT_TRUE(exchange->wait()) << path << ' ' << body;
     return exchange;
   }
-  /// The document of a whole answer.
+  /// Returns the document of a whole answer.
   Json post(const std::string& path, const Json& body, int status = 200) {
     const auto exchange = ask("POST", path, body.dump());
     EXPECT_EQ(exchange->status(), status) << exchange->body();
@@ -98,7 +100,7 @@ struct TestServer {
   std::shared_ptr<IoThread> io = std::make_shared<IoThread>();
 };
 
-/// The events of a stream: what stands behind "data: ", comments left out.
+/// The data of a stream's events, without comments.
 inline std::vector<std::string> events_of(const std::string& body) {
   std::vector<std::string> events;
   for (size_t at = 0; at < body.size();) {
@@ -114,7 +116,7 @@ inline std::vector<std::string> events_of(const std::string& body) {
   return events;
 }
 
-/// What a client puts together of a choice's chunks.
+/// A choice, assembled from its chunks as a client does.
 struct Assembled {
   std::string content, reasoning, finish_reason;
   Json calls = Json::array();
@@ -122,7 +124,7 @@ struct Assembled {
   int chunks = 0;
 };
 
-/// Of every choice; `usage` gets the last chunk's, where there is one. The stream must be well formed.
+/// Assembles every choice; `usage` gets that of the last chunk, if any. The stream must be well formed.
 inline std::vector<Assembled> assemble(const std::string& body, Json* usage = nullptr) {
   std::vector<Assembled> choices;
   auto events = events_of(body);

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "server/api_error.h"
+#include "server/context.h"
+#include "serving/text_encoder.h"
+#include "worker/embedding.h"
+
+namespace mlxk {
+
+// What the endpoints of embeddings, reranking and classification share.
+
+/// Makes an absent model the one that --model pinned; throws ApiError 400 where there is none.
+void name_model(const ServerContext& context, std::string& model);
+
+/// A request of `call` without texts.
+EmbedRequest new_request(const ApiCall& call, std::optional<int64_t> deadline_ms);
+
+/// Refuses more tokens than a request may have; throws ApiError 400 naming `field`.
+void check_tokens(const EmbedRequest& request, const char* field);
+
+/// `encode()`, where what it throws as invalid becomes a refusal of the text at `place`: "input[2] has 300 tokens; …".
+template <class Encode>
+EncodedText encoded_at(const std::string& place, Encode encode) {
+  try {
+    return encode();
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid) throw;
+    const bool long_text = dynamic_cast<const TextTooLongForModel*>(&error) != nullptr;
+    throw ApiError(ErrorKind::invalid, place + " " + error.what(), place,
+                   long_text ? "context_length_exceeded" : "invalid_value", 400);
+  }
+}
+
+}  // namespace mlxk

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "json/json.h"
+#include "server/openai/fields.h"
+#include "serving/text_encoder.h"
+
+namespace mlxk {
+
+/// What is asked of a reranker; every field was checked.
+struct RerankParams {
+  std::string model;  // empty: the pinned one
+  std::string query;
+  std::vector<std::string> documents;  // at least one
+  bool is_bare = false;                // text-embeddings-inference's form: `texts`, and a list as answer
+  std::optional<size_t> top_n;
+  bool with_documents = false;
+  bool raw_scores = false;              // before the activation
+  int64_t max_tokens_per_document = 0;  // 0: what the model takes
+  std::string instruction;
+  Truncate truncate = Truncate::end;
+  std::optional<int64_t> deadline_ms;
+
+  /// The field that has the documents.
+  const char* field() const { return is_bare ? "texts" : "documents"; }
+};
+
+/// What is asked of a classifier.
+struct ClassifyParams {
+  std::string model;
+  std::vector<std::string> inputs;  // at least one
+  bool is_list = true;
+  bool raw_scores = false;
+  Truncate truncate = Truncate::none;
+  std::optional<int64_t> deadline_ms;
+};
+
+const std::vector<Field<RerankParams>>& rerank_fields();
+const std::vector<Field<ClassifyParams>>& classify_fields();
+const Json& rerank_schema();
+const Json& classify_schema();
+
+/// Throw ApiError 400 naming the field.
+RerankParams parse_rerank(const Json& body);
+ClassifyParams parse_classify(const Json& body);
+
+}  // namespace mlxk

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chat/prompt.h"
+#include "media/image.h"
+
+namespace mlxk {
+
+/// An image file in memory.
+struct ImageFile {
+  std::string bytes;
+  std::string place;  // what errors name: a path, a field
+};
+
+/// Decodes and processes `files` for a model; errors name the file's place. `metadata` (may be null) receives what each
+/// file says of how it was taken. Asks check_stop().
+PromptImages process_images(const ImageProcessor& processor, const std::vector<ImageFile>& files,
+                            std::vector<ImageMetadata>* metadata = nullptr);
+
+}  // namespace mlxk

@@ -1,0 +1,189 @@
+#include "serving/text_encoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace mlxk {
+
+namespace {
+
+/// Leaves `count` of the ids out, at the end that `truncate` says.
+void cut(std::vector<int32_t>& ids, int64_t count, Truncate truncate) {
+  const auto gone = static_cast<std::ptrdiff_t>(std::clamp(count, int64_t{0}, static_cast<int64_t>(ids.size())));
+  if (truncate == Truncate::start) {
+    ids.erase(ids.begin(), ids.begin() + gone);
+  } else {
+    ids.erase(ids.end() - gone, ids.end());
+  }
+}
+
+/// Leaves `room` tokens of both, off the longer one first (tokenizers: LongestFirst).
+void cut_pair(std::vector<int32_t>& first, std::vector<int32_t>& second, int64_t room, Truncate truncate) {
+  if (room < 2) throw Error(ErrorKind::invalid, "does not fit behind the special tokens");
+  auto shorter = static_cast<int64_t>(first.size()), longer = static_cast<int64_t>(second.size());
+  const bool swapped = shorter > longer;
+  if (swapped) std::swap(shorter, longer);
+  const int64_t kept_longer = std::max(room - shorter, room - room / 2);
+  const int64_t kept_shorter = std::min(shorter, room / 2);
+  cut(first, static_cast<int64_t>(first.size()) - (swapped ? kept_longer : kept_shorter), truncate);
+  cut(second, static_cast<int64_t>(second.size()) - (swapped ? kept_shorter : kept_longer), truncate);
+}
+
+void append(std::vector<int32_t>& to, const std::vector<int32_t>& ids) { to.insert(to.end(), ids.begin(), ids.end()); }
+
+// What Qwen3-Reranker was trained with, by its model card (https://arxiv.org/abs/2506.05176).
+constexpr const char* kBeforePair =
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    "provided. "
+    "Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
+constexpr const char* kBehindPair = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+constexpr const char* kTask = "Given a web search query, retrieve relevant passages that answer the query";
+
+bool has_classifier(const ModelInfo& info) {
+  return std::any_of(info.architectures.begin(), info.architectures.end(),
+                     [](const std::string& one) { return one.find("ForSequenceClassification") != std::string::npos; });
+}
+
+}  // namespace
+
+TextTooLongForModel::TextTooLongForModel(int64_t tokens, int64_t most)
+    : Error(ErrorKind::invalid, fmt::format("has {} tokens; the model takes {}", tokens, most)) {}
+
+std::shared_ptr<const TextEncoder> TextEncoder::load(const ModelInfo& info) {
+  auto encoder = std::make_shared<TextEncoder>();
+  encoder->tokenizer_ = Tokenizer::load(info.ref.path);
+  encoder->config_ = read_embedding_config(info.ref.path);
+  if (info.encoder_task != EncoderTask::embed) {
+    encoder->classifier_ = read_classifier_config(read_json(info.ref.path / "config.json"));
+  }
+  encoder->frame_ = text_frame(*encoder->tokenizer_, false);
+  if (info.encoder_task == EncoderTask::rerank && !has_classifier(info)) {
+    const Tokenizer& tokenizer = *encoder->tokenizer_;
+    const auto no = tokenizer.token_to_id("no"), yes = tokenizer.token_to_id("yes");
+    if (!no || !yes) throw Error(ErrorKind::bad_model, "the vocabulary has no tokens \"no\" and \"yes\"");
+    encoder->score_tokens_ = {*no, *yes};
+    encoder->before_pair_ = tokenizer.encode(kBeforePair, false);
+    encoder->behind_pair_ = tokenizer.encode(kBehindPair, false);
+    encoder->classifier_ = {ClassifierConfig::Activation::softmax, {"no", "yes"}};
+  }
+  return encoder;
+}
+
+int64_t TextEncoder::limit() const { return max_tokens() > 0 ? max_tokens() : std::numeric_limits<int32_t>::max(); }
+
+std::vector<int32_t> TextEncoder::ids_of(std::string_view text) const {
+  if (!config_.lower_case) return tokenizer_->encode(text, false);
+  return tokenizer_->encode(lower_case_text(text), false);
+}
+
+EncodedText TextEncoder::encode(std::string_view text, std::string_view prompt, Truncate truncate) const {
+  if (text.empty()) throw Error(ErrorKind::invalid, "is empty");
+  // Together, for the tokens at the seam depend on both.
+  std::vector<int32_t> ids = ids_of(std::string(prompt) + std::string(text));
+  EncodedText encoded;
+  const int64_t prompt_tokens = prompt.empty() ? 0 : static_cast<int64_t>(ids_of(prompt).size());
+  const auto whole = static_cast<int64_t>(ids.size() + frame_.size());
+  if (const int64_t excess = whole - limit(); excess > 0) {
+    if (truncate == Truncate::none) throw TextTooLongForModel(whole, limit());
+    const auto split = std::min<std::ptrdiff_t>(prompt_tokens, static_cast<std::ptrdiff_t>(ids.size()));
+    std::vector<int32_t> rest(ids.begin() + split, ids.end());
+    if (excess >= static_cast<int64_t>(rest.size())) {
+      throw Error(ErrorKind::invalid,
+                  fmt::format("does not fit behind its prompt: the model takes {} tokens", limit()));
+    }
+    cut(rest, excess, truncate);
+    ids.resize(static_cast<size_t>(split));
+    append(ids, rest);
+    encoded.is_cut = true;
+  }
+  encoded.ids = frame_.before;
+  append(encoded.ids, ids);
+  append(encoded.ids, frame_.behind);
+  if (encoded.ids.empty()) throw Error(ErrorKind::invalid, "has no tokens");
+  if (!prompt.empty())
+    encoded.prompt_tokens = static_cast<int32_t>(frame_.before.size()) + static_cast<int32_t>(prompt_tokens);
+  return encoded;
+}
+
+EncodedText TextEncoder::encode_pair(std::string_view query, std::string_view document, Truncate truncate, int64_t most,
+                                     std::string_view instruction) const {
+  if (query.empty() || document.empty()) throw Error(ErrorKind::invalid, "is empty");
+  if (!score_tokens_.empty()) return encode_question(query, document, truncate, most, instruction);
+  const TextFrame frame = text_frame(*tokenizer_, true);
+  std::vector<int32_t> first = ids_of(query), second = ids_of(document);
+  EncodedText encoded;
+  if (most > 0 && static_cast<int64_t>(second.size()) > most) {
+    cut(second, static_cast<int64_t>(second.size()) - most, truncate);
+    encoded.is_cut = true;
+  }
+  const auto whole = static_cast<int64_t>(first.size() + second.size() + frame.size());
+  if (whole > limit()) {
+    if (truncate == Truncate::none) throw TextTooLongForModel(whole, limit());
+    cut_pair(first, second, limit() - static_cast<int64_t>(frame.size()), truncate);
+    encoded.is_cut = true;
+  }
+  encoded.ids = frame.before;
+  append(encoded.ids, first);
+  append(encoded.ids, frame.between);
+  if (frame.marks_second) encoded.second_begin = static_cast<int32_t>(encoded.ids.size());
+  append(encoded.ids, second);
+  append(encoded.ids, frame.behind);
+  return encoded;
+}
+
+/// The question to a decoder; of what is too long the document's end (or start) is left out.
+EncodedText TextEncoder::encode_question(std::string_view query, std::string_view document, Truncate truncate,
+                                         int64_t most, std::string_view instruction) const {
+  const std::string head =
+      fmt::format("<Instruct>: {}\n<Query>: {}\n<Document>: ", instruction.empty() ? kTask : instruction, query);
+  std::vector<int32_t> ids = ids_of(head + std::string(document));
+  const auto head_tokens = std::min(ids.size(), ids_of(head).size());
+  std::vector<int32_t> text(ids.begin() + static_cast<std::ptrdiff_t>(head_tokens), ids.end());
+  ids.resize(head_tokens);
+  const auto fixed = static_cast<int64_t>(before_pair_.size() + head_tokens + behind_pair_.size());
+  const auto count = static_cast<int64_t>(text.size());
+  int64_t kept = most > 0 ? std::min(count, most) : count;
+  if (fixed + kept > limit()) {
+    if (truncate == Truncate::none) throw TextTooLongForModel(fixed + kept, limit());
+    kept = limit() - fixed;
+    if (kept < 1) {
+      throw Error(ErrorKind::invalid, fmt::format("does not fit behind its query: the model takes {} tokens", limit()));
+    }
+  }
+  cut(text, count - kept, truncate);
+  EncodedText encoded{.is_cut = kept < count};
+  encoded.ids = before_pair_;
+  append(encoded.ids, ids);
+  append(encoded.ids, text);
+  append(encoded.ids, behind_pair_);
+  return encoded;
+}
+
+void finish_vector(std::vector<float>& vector, int64_t dimensions, bool normalize) {
+  if (dimensions > 0 && static_cast<size_t>(dimensions) < vector.size()) vector.resize(static_cast<size_t>(dimensions));
+  if (!normalize) return;
+  double sum = 0;
+  for (const float x : vector) sum += static_cast<double>(x) * static_cast<double>(x);
+  if (sum <= 0) return;
+  const double scale = 1 / std::sqrt(sum);
+  for (float& x : vector) x = static_cast<float>(static_cast<double>(x) * scale);
+}
+
+std::vector<float> activate(const std::vector<float>& logits, ClassifierConfig::Activation activation) {
+  std::vector<float> scores = logits;
+  if (activation == ClassifierConfig::Activation::sigmoid) {
+    for (float& x : scores) x = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(x))));
+  } else if (activation == ClassifierConfig::Activation::softmax) {
+    const double most = logits.empty() ? 0 : *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (const float x : logits) sum += std::exp(static_cast<double>(x) - most);
+    for (float& x : scores) x = static_cast<float>(std::exp(static_cast<double>(x) - most) / sum);
+  }
+  return scores;
+}
+
+}  // namespace mlxk
