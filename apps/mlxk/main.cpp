@@ -12,10 +12,10 @@
 #include <filesystem>
 
 #include "base/out_of_memory.h"
-#include "help.h"
+#include "cli/help.h"
+#include "cli/parser.h"
 #include "json/api.h"
-#include "output.h"
-#include "parser.h"
+#include "terminal/output.h"
 
 namespace mlxk {
 

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "commands/command.h"
+
+namespace mlxk {
+
+/// The row `--threads` of commands that compute.
+Option threads_option();
+
+/// Hands `--threads` to the kernels, which read MLXK_THREADS once: call before the engine is opened. Returns the
+/// threads that they will use. Throws usage.
+int apply_threads(const Args& args);
+
+}  // namespace mlxk

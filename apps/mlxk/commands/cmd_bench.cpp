@@ -1,0 +1,270 @@
+// `mlxk bench MODEL`: how fast this machine runs a model.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <sstream>
+
+#include "base/counted.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "bench/bench_plot.h"
+#include "bench/bench_run.h"
+#include "bench/machine_facts.h"
+#include "cli/model_argument.h"
+#include "cli/model_places.h"
+#include "cli/table.h"
+#include "cli/threads_option.h"
+#include "commands/command.h"
+#include "engine/open.h"
+#include "json/api.h"
+#include "probe/files.h"
+#include "probe/safetensors_header.h"
+#include "probe/weight_set.h"
+#include "serving/opened_model.h"
+#include "terminal/interrupt.h"
+#include "terminal/output.h"
+
+namespace mlxk {
+
+namespace {
+constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;
+constexpr int64_t kMaxTokens = int64_t{1} << 24;
+constexpr int64_t kMaxBatch = 1024;
+
+struct BenchResult {
+  BenchPoint point;
+  Figure prefill, decode, first_token;
+  uint64_t peak_bytes = 0;
+};
+
+/// "1,4,16" as numbers of [1, most].
+std::vector<int64_t> read_numbers(const Args& args, const char* option, int64_t most) {
+  std::vector<int64_t> numbers;
+  std::istringstream words(args.text(option) + ",");
+  for (std::string word; std::getline(words, word, ',');) {
+    const bool digits = !word.empty() && word.size() < 10 && word.find_first_not_of("0123456789") == std::string::npos;
+    const int64_t number = digits ? std::stoll(word) : 0;
+    if (number < 1 || number > most) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("argument {}: must be numbers from 1 to {} separated by commas, got '{}'", option, most,
+                              args.text(option)));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+/// Every batch at every length of prompt; refuses what the context does not hold.
+std::vector<BenchPoint> read_points(const Args& args, const ModelInfo& model) {
+  std::vector<BenchPoint> points;
+  const int64_t generate = args.integer("--generate");
+  for (const int64_t prompt : read_numbers(args, "--prompt", kMaxTokens)) {
+    if (model.context_length > 0 && prompt + generate > model.context_length) {
+      throw Error(ErrorKind::invalid, fmt::format("--prompt {} and --generate {} exceed the context of '{}', {} tokens",
+                                                  prompt, generate, model.ref.name, model.context_length));
+    }
+    for (const int64_t batch : read_numbers(args, "--batch", kMaxBatch)) {
+      points.push_back({static_cast<int>(batch), prompt, generate});
+    }
+  }
+  return points;
+}
+
+/// Bytes of weights that a decode step reads: all but an embedding table of which a step takes one row. 0: unknown (a
+/// mixture of experts, whose steps read some of them).
+uint64_t step_bytes(const ModelInfo& model) {
+  uint64_t all = 0, embedding = 0;
+  bool has_head = false;
+  const ModelFiles files(model.ref.path);
+  for (const ModelFile* file : weight_set(files)) {
+    if (!has_extension(*file, ".safetensors")) continue;
+    for (const auto& tensor : read_safetensors_header(model.ref.path / file->path).tensors) {
+      const auto holds = [&](const char* part) { return tensor.name.find(part) != std::string::npos; };
+      if (holds("experts.") || holds("switch_mlp")) return 0;
+      has_head = has_head || holds("lm_head.");
+      (holds("embed_tokens.") ? embedding : all) += tensor.end - tensor.begin;
+    }
+  }
+  return has_head ? all : all + embedding;
+}
+
+/// Bytes a second that the decode steps of a point read at least: the weights once a step, whatever the batch.
+double decode_bandwidth(const BenchResult& result, uint64_t step_bytes) {
+  return result.decode.median / result.point.batch * static_cast<double>(step_bytes);
+}
+
+Json figure_json(const Figure& figure) { return {{"tokens_per_s", figure.median}, {"spread", figure.spread}}; }
+
+Json result_json(const BenchResult& result, uint64_t step_bytes) {
+  Json decode = figure_json(result.decode);
+  if (step_bytes > 0) decode["read_bytes_per_s"] = decode_bandwidth(result, step_bytes);
+  return {{"batch", result.point.batch},
+          {"prompt_tokens", result.point.prompt},
+          {"generate_tokens", result.point.generate},
+          {"prefill", figure_json(result.prefill)},
+          {"decode", std::move(decode)},
+          {"first_token_s", result.first_token.median},
+          {"peak_bytes", result.peak_bytes}};
+}
+
+std::string results_table(const std::vector<BenchResult>& results, uint64_t step_bytes, double bandwidth) {
+  const auto speed = [](const Figure& figure) {
+    return fmt::format("{:.1f} ({:.0f} %)", figure.median, 100 * figure.spread);
+  };
+  std::vector<TableRow> rows;
+  for (const auto& result : results) {
+    const double read = decode_bandwidth(result, step_bytes);
+    rows.push_back({std::to_string(result.point.prompt), std::to_string(result.point.batch), speed(result.prefill),
+                    speed(result.decode), fmt::format("{:.3f} s", result.first_token.median),
+                    step_bytes > 0 ? fmt::format("{:.1f} GB/s ({:.0f} %)", read / 1e9, 100 * read / bandwidth) : "-",
+                    fmt::format("{:.0f} MB", static_cast<double>(result.peak_bytes) / 1e6)});
+  }
+  return render_table(
+      {"Prompt", "Batch", "Prefill tok/s", "Decode tok/s", "First token", "Weights read", "Peak memory"}, rows);
+}
+
+std::string plot(const std::string& model, const std::vector<BenchResult>& results) {
+  PlotPanel prefill{"prefill, tokens/s", {}}, decode{"decode, tokens/s", {}};
+  const auto bar = [](const BenchPoint& point, const Figure& figure) {
+    const double half = figure.median * figure.spread / 2;
+    return PlotBar{fmt::format("{} tokens × {}", point.prompt, point.batch), figure.median, figure.median - half,
+                   figure.median + half};
+  };
+  for (const auto& result : results) {
+    prefill.bars.push_back(bar(result.point, result.prefill));
+    decode.bars.push_back(bar(result.point, result.decode));
+  }
+  return bar_chart_svg(model, {prefill, decode});
+}
+
+/// One line on a terminal's stderr that is written over, and gone at the end, whatever the end is.
+class ProgressLine {
+ public:
+  ~ProgressLine() { show(""); }
+  void show(const std::string& text) {
+    if (!isatty(STDERR_FILENO)) return;
+    fmt::print(stderr, "\r\033[K{}", text);
+    std::fflush(stderr);
+  }
+};
+
+BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads,
+                    std::vector<double>& bandwidths) {
+  std::vector<double> prefill, decode, first;
+  uint64_t peak = 0;
+  ProgressLine line;
+  for (int64_t run = -1; run < runs; ++run) {  // the first warms up
+    line.show(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
+                          run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
+    // Beside every run, so that a busy neighbour slows both.
+    if (run >= 0) bandwidths.push_back(read_bandwidth(threads, kBandwidthBytes));
+    reset_peak_memory();
+    const BenchRun result = run_point(model.worker(), model.handle(), point, interrupted);
+    peak = std::max(peak, peak_memory());
+    if (run < 0) continue;
+    prefill.push_back(result.prefill);
+    decode.push_back(result.decode);
+    first.push_back(result.first_token_s);
+  }
+  return {point, figure_of(prefill), figure_of(decode), figure_of(first), peak};
+}
+
+/// The model that was named, else the default one, which a line on stderr then names.
+std::string bench_model(const Args& args) {
+  if (const std::string word = args.word("model"); !word.empty()) return runnable_argument(word);
+  const std::string model = default_model();
+  if (model.empty()) {
+    throw Error(ErrorKind::usage, "bench needs a model: there is no default one",
+                "`./quickstart` makes it, MLXK_DEFAULT_MODEL names another, `mlxk list` shows what is there");
+  }
+  fmt::print(stderr, "Model: {}\n", printable(model));
+  return runnable_argument(model);
+}
+
+int run(const Args& args) {
+  const int threads = apply_threads(args);
+  OpenedModel model(bench_model(args), {}, open_engine);
+  const auto points = read_points(args, model.info());
+  const int64_t runs = args.integer("--runs");
+  const uint64_t bytes = step_bytes(model.info());
+  model.load();
+  const InterruptGuard guard;
+  std::vector<BenchResult> results;
+  std::vector<double> bandwidths;
+  for (const auto& point : points) results.push_back(measure(model, point, runs, threads, bandwidths));
+  const double bandwidth = figure_of(bandwidths).median;
+  const MachineFacts machine = machine_facts();
+  const DeviceFacts device = model.worker().device();
+  const std::string name = model.info().ref.name;
+  if (args.has("--plot")) write_file_atomic(args.text("--plot"), plot(name, results));
+  if (args.has("--json")) {
+    Json list = Json::array();
+    for (const auto& result : results) list.push_back(result_json(result, bytes));
+    print_json(success_envelope("bench", {{"model", name},
+                                          {"runs", runs},
+                                          {"load_s", model.load_seconds()},
+                                          {"weight_bytes", model.handle()->facts().weight_bytes},
+                                          {"step_bytes", bytes},
+                                          {"results", std::move(list)},
+                                          {"machine",
+                                           {{"cpu", machine.cpu},
+                                            {"features", machine.features},
+                                            {"cores", machine.cores},
+                                            {"threads", threads},
+                                            {"memory_bytes", machine.memory_bytes},
+                                            {"read_bytes_per_s", bandwidth},
+                                            {"device", device.name},
+                                            {"kernels", device.kernels},
+                                            {"mlx_version", device.mlx_version}}}}));
+    return 0;
+  }
+  print_line(fmt::format("{}\n{} generated tokens, {} after a warm-up: median (spread)\n", name,
+                         points.front().generate, counted(runs, "run")));
+  print_line(results_table(results, bytes, bandwidth));
+  print_line(fmt::format("{}; {} of {} cores, which read {:.1f} GB/s; {}libmlx {} ({}); loaded in {:.2f} s",
+                         machine.cpu.empty() ? "unknown CPU" : machine.cpu, threads, machine.cores, bandwidth / 1e9,
+                         device.kernels.empty() ? "" : fmt::format("kernels {}; ", device.kernels), device.mlx_version,
+                         device.name, model.load_seconds()));
+  return 0;
+}
+}  // namespace
+
+extern const Command kBenchCommand;
+const Command kBenchCommand = {
+    .name = "bench",
+    .help = "measure how fast a model runs on this machine",
+    .positionals = {{"model", PositionalKind::optional, std::string(kModelHelp) + "; default: as `mlxk list` says"}},
+    .options = {{.name = "--prompt",
+                 .kind = OptionKind::text,
+                 .metavar = "LIST",
+                 .help = "prompt lengths in tokens, separated by commas",
+                 .default_value = "512"},
+                {.name = "--generate",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "tokens of an answer",
+                 .default_value = "128",
+                 .min = 2,
+                 .max = kMaxTokens},
+                {.name = "--batch",
+                 .kind = OptionKind::text,
+                 .metavar = "LIST",
+                 .help = "requests at once, separated by commas",
+                 .default_value = "1"},
+                {.name = "--runs",
+                 .kind = OptionKind::integer,
+                 .metavar = "N",
+                 .help = "measured runs of each combination, after a warm-up",
+                 .default_value = "5",
+                 .min = 1,
+                 .max = 1000},
+                threads_option(),
+                {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
+                json_option()},
+    .run = run,
+    .environment = model_places({{"MLXK_DEFAULT_MODEL", "the model where none is named: else what quickstart made"},
+                                 {"MLXK_CPU_ISA", "instruction set of the CPU kernels; default: the best"}}),
+};
+
+}  // namespace mlxk

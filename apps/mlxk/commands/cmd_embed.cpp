@@ -1,0 +1,306 @@
+// `mlxk embed MODEL [TEXT …]`: texts in, vectors out.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <deque>
+#include <iostream>
+
+#include "base/counted.h"
+#include "base/elapsed.h"
+#include "base/error.h"
+#include "cli/model_argument.h"
+#include "cli/model_places.h"
+#include "cli/threads_option.h"
+#include "commands/command.h"
+#include "embed/embed_options.h"
+#include "embed/text_source.h"
+#include "embed/vector_output.h"
+#include "engine/open.h"
+#include "hub/workspace.h"
+#include "json/api.h"
+#include "json/floats.h"
+#include "json/json.h"
+#include "json/member.h"
+#include "serving/text_prompt.h"
+#include "terminal/interrupt.h"
+#include "terminal/output.h"
+#include "terminal/progress_line.h"
+
+namespace mlxk {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::vector<Option> embed_options() {
+  using Kind = OptionKind;
+  std::vector<Option> options = {
+      {.name = "--batch",
+       .help = "read JSON Lines from stdin: objects with \"text\", whose other fields are passed on"},
+      {.name = "--file", .kind = Kind::many, .metavar = "FILE", .help = "each file is a text"},
+      {.name = "--query", .help = "the texts are queries: put the model's prompt for queries in front of them"},
+      {.name = "--instruct",
+       .kind = Kind::text,
+       .metavar = "TASK",
+       .help = "the task of the queries in words; implies --query; models without instructions ignore it"},
+      {.name = "--prompt-name",
+       .kind = Kind::text,
+       .metavar = "NAME",
+       .help = "the prompt of that name of the model's"},
+      {.name = "--dimensions",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "keep the first N numbers of each vector, of a model that was trained for it",
+       .min = 1,
+       .max = 1 << 20},
+      {.name = "--allow-truncate", .help = "let --dimensions shorten the vectors of any model"},
+      {.name = "--compare", .help = "print how similar two texts are"},
+      {.name = "--npy",
+       .kind = Kind::text,
+       .metavar = "FILE",
+       .help = "write the vectors to this NumPy file, as float32"},
+  };
+  for (const Option& option : encoder_options()) options.push_back(option);
+  return options;
+}
+
+/// What is the same for every text.
+struct Plan {
+  NamedPrompt prompt;
+  Truncate truncate = Truncate::end;
+  int64_t dimensions = 0;
+};
+
+NamedPrompt read_prompt(const Args& args, const EmbeddingConfig& config) {
+  const bool instructs = args.has("--instruct");
+  if (args.has("--prompt-name") && (args.has("--query") || instructs)) {
+    throw Error(ErrorKind::usage, "--prompt-name and --query exclude each other");
+  }
+  PromptChoice choice;
+  choice.name = args.text("--prompt-name");
+  if (instructs && !config.instruction.empty()) choice.instruction = args.text("--instruct");
+  if (instructs && config.instruction.empty()) {
+    fmt::print(stderr, "Note: the model takes no instructions; --instruct has no effect beyond --query\n");
+  }
+  if (args.has("--query") || instructs) choice.input_type = "query";
+  return choose_prompt(config, choice);
+}
+
+int64_t read_dimensions(const Args& args, const Embedder& embedder) {
+  if (!args.has("--dimensions")) return 0;
+  const int64_t asked = args.integer("--dimensions"), own = embedder.facts().dimensions;
+  if (asked > own) {
+    throw Error(ErrorKind::invalid, fmt::format("--dimensions must be at most {}, got {}", own, asked));
+  }
+  if (asked < own && !embedder.encoder().config().is_matryoshka && !args.has("--allow-truncate")) {
+    throw Error(
+        ErrorKind::invalid,
+        fmt::format("'{}' was not trained for vectors shorter than its {} numbers", shown_name(embedder.info()), own),
+        "--allow-truncate shortens them all the same");
+  }
+  return asked;
+}
+
+/// Where the texts come from; one of the ways must be taken.
+std::unique_ptr<TextSource> open_source(const Args& args) {
+  const auto words = args.words("text");
+  const bool files = args.has("--file"), batch = args.has("--batch");
+  if ((files ? 1 : 0) + (batch ? 1 : 0) + (words.empty() ? 0 : 1) > 1) {
+    throw Error(ErrorKind::invalid, "texts, --file and --batch exclude each other");
+  }
+  if (files) return text_files(args.list("--file"));
+  if (batch) return text_json_lines(std::cin);
+  if (!words.empty()) return text_words(words, std::cin);
+  if (isatty(STDIN_FILENO)) {
+    throw Error(ErrorKind::invalid, "there is no text: give one, `-` for stdin, --file or --batch");
+  }
+  return text_words({"-"}, std::cin);
+}
+
+/// The hash of a workspace's content, the revision of a cached model, or null.
+Json content_hash(const ModelInfo& info) {
+  if (info.ref.cached) return info.ref.revision.empty() ? Json(nullptr) : Json(info.ref.revision);
+  const auto sentinel = read_sentinel(info.ref.path);
+  const std::string hash = sentinel ? string_at(*sentinel, "content_hash") : "";
+  return hash.empty() ? Json(nullptr) : Json(hash);
+}
+
+/// Some records on their way through the engine.
+struct Batch {
+  std::vector<Json> fields;
+  PendingVectors pending;
+};
+
+/// Reads, computes and writes, with two batches under way: one is encoded while another is computed.
+class EmbedRun {
+ public:
+  EmbedRun(const Args& args, Embedder& embedder, Plan plan)
+      : embedder_(embedder),
+        plan_(std::move(plan)),
+        batch_size_(static_cast<size_t>(args.integer("--batch-size"))),
+        progress_(args.has("--json")) {}
+
+  void run(TextSource& source, VectorOutput& output) {
+    const InterruptGuard guard;
+    std::vector<EncodedText> texts;
+    std::vector<Json> fields;
+    std::deque<Batch> under_way;
+    const auto flush = [&](size_t most) {
+      while (under_way.size() > most) {
+        write(under_way.front(), output);
+        under_way.pop_front();
+      }
+    };
+    while (auto record = source.next()) {
+      texts.push_back(encode(*record));
+      fields.push_back(std::move(record->fields));
+      if (texts.size() < batch_size_) continue;
+      under_way.push_back({std::exchange(fields, {}), embedder_.submit(std::exchange(texts, {}))});
+      flush(1);
+    }
+    if (!texts.empty()) under_way.push_back({std::move(fields), embedder_.submit(std::move(texts))});
+    flush(0);
+    progress_.clear();
+    output.finish();
+  }
+
+  int64_t texts() const { return count_; }
+  int64_t tokens() const { return tokens_; }
+  int64_t cut() const { return cut_; }
+
+ private:
+  EncodedText encode(const TextRecord& record) {
+    ++count_;
+    const std::string place =
+        record.fields.contains("file") ? record.fields["file"].get<std::string>() : fmt::format("text {}", count_);
+    return encode_as(place, [&] {
+      EncodedText text = embedder_.encoder().encode(record.text, plan_.prompt.text, plan_.truncate);
+      tokens_ += static_cast<int64_t>(text.ids.size());
+      if (text.is_cut) ++cut_;
+      return text;
+    });
+  }
+
+  void write(Batch& batch, VectorOutput& output) {
+    auto vectors = batch.pending.wait(interrupted);
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      finish_vector(vectors[i], plan_.dimensions, true);
+      output.add(batch.fields[i], vectors[i]);
+    }
+    progress_.show_count("texts", count_);
+  }
+
+  Embedder& embedder_;
+  const Plan plan_;
+  const size_t batch_size_;
+  ProgressLine progress_;
+  int64_t count_ = 0, tokens_ = 0, cut_ = 0;
+};
+
+/// The model's own measure; a distance is told as its negative, so that more is always more alike.
+double similarity(const std::string& function, const std::vector<float>& a, const std::vector<float>& b) {
+  double dot = 0, aa = 0, bb = 0, square = 0, absolute = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    dot += x * y;
+    aa += x * x;
+    bb += y * y;
+    square += (x - y) * (x - y);
+    absolute += std::abs(x - y);
+  }
+  if (function == "dot") return dot;
+  if (function == "euclidean") return -std::sqrt(square);
+  if (function == "manhattan") return -absolute;
+  return aa > 0 && bb > 0 ? dot / std::sqrt(aa * bb) : 0;
+}
+
+/// Keeps the vectors.
+class Kept : public VectorOutput {
+ public:
+  void add(const Json&, const std::vector<float>& vector) override { vectors.push_back(vector); }
+  void finish() override {}
+  std::vector<std::vector<float>> vectors;
+};
+
+int compare(const Args& args, Embedder& embedder, const Plan& plan) {
+  const auto words = args.words("text");
+  if (words.size() != 2)
+    throw Error(ErrorKind::invalid, fmt::format("--compare takes two texts, got {}", words.size()));
+  // The second one is a document, where the model tells them apart.
+  Kept first, second;
+  EmbedRun one(args, embedder, plan);
+  one.run(*text_words({words[0]}, std::cin), first);
+  Plan documents = plan;
+  if (args.has("--query")) documents.prompt = choose_prompt(embedder.encoder().config(), {.input_type = "document"});
+  EmbedRun other(args, embedder, documents);
+  other.run(*text_words({words[1]}, std::cin), second);
+  const std::string& function = embedder.encoder().config().similarity;
+  const double value = similarity(function, first.vectors.at(0), second.vectors.at(0));
+  if (args.has("--json")) {
+    print_json(success_envelope("embed", {{"similarity", value}, {"function", function}}));
+  } else {
+    print_line(fmt::format("{:.4f}", value));
+  }
+  return 0;
+}
+
+int embed(const Args& args) {
+  check_cpu(args);
+  const Truncate truncate = read_truncate(args);
+  if (args.has("--compare") && (args.has("--file") || args.has("--batch") || args.has("--npy"))) {
+    throw Error(ErrorKind::invalid, "--compare takes two texts, and no --file, --batch or --npy");
+  }
+  if (args.has("--npy") && args.has("--json")) throw Error(ErrorKind::invalid, "--npy and --json exclude each other");
+  auto source = args.has("--compare") ? nullptr : open_source(args);
+  apply_threads(args);
+  const auto start = Clock::now();
+  Embedder embedder(runnable_argument(args.word("model")), EncoderTask::embed, open_engine);
+  const double load_s = seconds(Clock::now() - start);
+  Plan plan{read_prompt(args, embedder.encoder().config()), truncate, read_dimensions(args, embedder)};
+  if (args.has("--compare")) return compare(args, embedder, plan);
+
+  const int64_t dimensions = plan.dimensions > 0 ? plan.dimensions : embedder.facts().dimensions;
+  Json metadata = {{"model", shown_name(embedder.info())},
+                   {"dimensions", dimensions},
+                   {"content_hash", content_hash(embedder.info())},
+                   {"device", device_word(embedder)}};
+  const auto output = args.has("--npy")    ? npy_output(args.text("--npy"))
+                      : args.has("--json") ? envelope_output(std::move(metadata))
+                                           : json_lines_output(std::move(metadata));
+  EmbedRun run(args, embedder, std::move(plan));
+  const auto begin = Clock::now();
+  run.run(*source, *output);
+  const double took = seconds(Clock::now() - begin);
+  if (run.cut() > 0) {
+    fmt::print(stderr, "Note: {} longer than the model's {} tokens: the rest was left out (--truncate)\n",
+               run.cut() == 1 ? "1 text is" : fmt::format("{} texts are", run.cut()), embedder.encoder().max_tokens());
+  }
+  if (args.has("--verbose")) {
+    fmt::print(stderr, "Loaded in {:.2f}s\n{}, {} tokens in {:.2f}s ({:.0f} tokens/s)\n", load_s,
+               counted(static_cast<uint64_t>(run.texts()), "text"), run.tokens(), took,
+               static_cast<double>(run.tokens()) / std::max(took, 1e-9));
+  }
+  return 0;
+}
+
+int run(const Args& args) {
+  return with_encoder_errors("NotAnEmbedder", [&] { return embed(args); });
+}
+
+}  // namespace
+
+extern const Command kEmbedCommand;
+const Command kEmbedCommand = {
+    .name = "embed",
+    .help = "turn texts into vectors",
+    .positionals = {{"model", PositionalKind::required, kModelHelp},
+                    {"text", PositionalKind::rest, "texts, each for itself; `-` is all of stdin"}},
+    .options = embed_options(),
+    .run = run,
+    .environment = model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
+                                 {"MLXK2_ENABLE_ALPHA_FEATURES", "accepted; embeddings need no gate"}}),
+};
+
+}  // namespace mlxk

@@ -1,0 +1,159 @@
+// `mlxk rerank MODEL --query Q [FILE …]`: documents by how well they answer a query.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+
+#include "base/error.h"
+#include "cli/model_argument.h"
+#include "cli/model_places.h"
+#include "cli/table.h"
+#include "cli/threads_option.h"
+#include "commands/command.h"
+#include "embed/embed_options.h"
+#include "embed/text_source.h"
+#include "engine/open.h"
+#include "json/api.h"
+#include "json/floats.h"
+#include "run/prompt_input.h"
+#include "terminal/interrupt.h"
+#include "terminal/output.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr size_t kMaxDocuments = 1'000'000;
+constexpr size_t kShownBytes = 120;
+
+std::vector<Option> rerank_options() {
+  using Kind = OptionKind;
+  std::vector<Option> options = {
+      {.name = "--query", .kind = Kind::text, .metavar = "TEXT", .help = "what the documents are held to"},
+      {.name = "--batch",
+       .help = "read JSON Lines from stdin: objects with \"text\", whose other fields are passed on"},
+      {.name = "--instruct",
+       .kind = Kind::text,
+       .metavar = "TASK",
+       .help = "the task in words, of rerankers that take one (Qwen3-Reranker)"},
+      {.name = "--top-n",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "print only so many of the best",
+       .min = 1,
+       .max = 1e9},
+      {.name = "--raw-scores", .help = "scores as the model gives them, without activation"},
+  };
+  for (const Option& option : encoder_options()) options.push_back(option);
+  return options;
+}
+
+std::unique_ptr<TextSource> open_documents(const Args& args) {
+  const auto files = args.words("file");
+  const bool pipe = files == std::vector<std::string>{"-"};
+  if (args.has("--batch") && !files.empty() && !pipe)
+    throw Error(ErrorKind::invalid, "files and --batch exclude each other");
+  if (args.has("--batch")) return text_json_lines(std::cin);
+  if (!files.empty() && !pipe) return text_files(files);
+  if (!pipe && isatty(STDIN_FILENO)) {
+    throw Error(ErrorKind::invalid, "there are no documents: give files, or lines on stdin (`-`)");
+  }
+  return text_lines(std::cin);
+}
+
+struct Ranked {
+  Json fields;
+  size_t index;
+  float score;
+};
+
+std::vector<Ranked> rank(const Args& args, Embedder& embedder, TextSource& source) {
+  const InterruptGuard guard;
+  const std::string query = args.text("--query");
+  const std::string instruction = args.text("--instruct");
+  const Truncate truncate = read_truncate(args);
+  const auto batch_size = static_cast<size_t>(args.integer("--batch-size"));
+  const auto activation =
+      args.has("--raw-scores") ? ClassifierConfig::Activation::identity : embedder.encoder().classifier().activation;
+  std::vector<Ranked> ranked;
+  std::vector<EncodedText> texts;
+  const auto compute = [&] {
+    const size_t first = ranked.size() - texts.size();
+    const auto numbers = embedder.submit(std::exchange(texts, {})).wait(interrupted);
+    for (size_t i = 0; i < numbers.size(); ++i) ranked[first + i].score = activate(numbers[i], activation).back();
+  };
+  while (auto record = source.next()) {
+    if (ranked.size() == kMaxDocuments) {
+      throw Error(ErrorKind::invalid, fmt::format("more than {} documents", kMaxDocuments));
+    }
+    texts.push_back(encode_as(fmt::format("document {}", ranked.size() + 1), [&] {
+      return embedder.encoder().encode_pair(query, record->text, truncate, 0, instruction);
+    }));
+    ranked.push_back({std::move(record->fields), ranked.size(), 0});
+    if (texts.size() == batch_size) compute();
+  }
+  if (!texts.empty()) compute();
+  std::stable_sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) { return a.score > b.score; });
+  const auto most = args.has("--top-n") ? static_cast<size_t>(args.integer("--top-n")) : ranked.size();
+  ranked.resize(std::min(ranked.size(), most));
+  return ranked;
+}
+
+/// The file's name, or the beginning of the text on one line.
+std::string shown_text(const Json& fields) {
+  if (fields.contains("file")) return printable(fields["file"].get<std::string>());
+  std::string text = fields["text"].get<std::string>();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  if (text.size() <= kShownBytes) return printable(text);
+  size_t end = kShownBytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return printable(text.substr(0, end)) + "…";
+}
+
+int rerank(const Args& args) {
+  check_cpu(args);
+  if (args.text("--query").empty())
+    throw Error(ErrorKind::invalid, "--query is missing: what are the documents held to?");
+  check_text(args.text("--query"), "--query");
+  read_truncate(args);
+  auto source = open_documents(args);
+  apply_threads(args);
+  Embedder embedder(runnable_argument(args.word("model")), EncoderTask::rerank, open_engine);
+  const std::vector<Ranked> ranked = rank(args, embedder, *source);
+  if (args.has("--json")) {
+    Json results = Json::array();
+    for (const Ranked& one : ranked) {
+      Json result = {{"index", one.index}, {"score", as_written(one.score)}};
+      for (const auto& [name, value] : one.fields.items()) {
+        if (!result.contains(name)) result[name] = value;
+      }
+      results.push_back(std::move(result));
+    }
+    print_json(success_envelope("rerank", {{"model", shown_name(embedder.info())}, {"results", std::move(results)}}));
+    return 0;
+  }
+  for (const Ranked& one : ranked)
+    print_line(fmt::format("{:.6f}\t{}\t{}", one.score, one.index, shown_text(one.fields)));
+  return 0;
+}
+
+int run(const Args& args) {
+  return with_encoder_errors("NotAReranker", [&] { return rerank(args); });
+}
+
+}  // namespace
+
+extern const Command kRerankCommand;
+const Command kRerankCommand = {
+    .name = "rerank",
+    .help = "sort documents by how well they answer a query",
+    .positionals = {{"model", PositionalKind::required, kModelHelp},
+                    {"file", PositionalKind::rest, "each file is a document; `-`: each line of stdin is one"}},
+    .options = rerank_options(),
+    .run = run,
+    .environment = model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
+};
+
+}  // namespace mlxk

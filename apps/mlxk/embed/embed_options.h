@@ -1,0 +1,40 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "commands/command.h"
+#include "serving/embedder.h"
+
+namespace mlxk {
+
+/// Rows that `embed` and `rerank` share: --truncate, --batch-size, --cpu, --threads, --verbose, --json.
+std::vector<Option> encoder_options();
+Truncate read_truncate(const Args& args);
+/// Throws unsupported for --cpu where this build computes on a GPU.
+void check_cpu(const Args& args);
+
+/// Runs the command `work`, whose failures get the JSON types of MLX Knife's embed: ModelNotFound, …, and `mismatch`
+/// for a model of another kind.
+int with_encoder_errors(const char* mismatch, const std::function<int()>& work);
+
+/// "gpu" or "cpu".
+std::string device_word(Embedder& embedder);
+/// "org/name", or a folder's name.
+std::string shown_name(const ModelInfo& info);
+
+/// What a text is called in an error: "text 3: has 300 tokens; …". Throws invalid for what `encode` finds wrong with
+/// it.
+template <class Encode>
+EncodedText encode_as(const std::string& place, Encode encode) {
+  try {
+    return encode();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid) throw;
+    throw Error(error.kind(), place + " " + error.what(), error.hint());
+  }
+}
+
+}  // namespace mlxk

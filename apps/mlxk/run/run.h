@@ -1,0 +1,55 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "json/json.h"
+#include "serving/generate.h"
+#include "serving/opened_model.h"
+#include "worker/request.h"
+
+namespace mlxk {
+
+/// What `mlxk run` was asked to do.
+struct RunOptions {
+  std::string model;                  // a spec for resolve_model
+  std::optional<std::string> prompt;  // absent: interactive chat
+  std::string system;
+  std::vector<std::string> stops;
+  Sampling sampling;
+  std::optional<int64_t> max_tokens;
+  bool use_template = true;
+  bool show_reasoning = true;
+  bool stream = true;
+  bool verbose = false;
+  LoadOptions text;
+  std::string draft;  // the draft model's name or folder; empty: none
+  RequestFacts facts;
+};
+
+/// An answer to be: the request for the engine and the way of its ids to text.
+struct PreparedRun {
+  Prompt prompt;
+  GenerateRequest request;
+  Completion completion;
+};
+
+/// Renders and counts the prompt; throws invalid when it does not fit into the model's context. `images` are those of
+/// the messages' parts {"type": "image"}. Needs no weights.
+PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
+                        const std::vector<std::string>& extra_stops = {}, const PromptImages* images = nullptr);
+
+/// Reads the weights unless they are read.
+void load_for_run(OpenedModel& model, const RunOptions& options);
+
+/// Runs what was prepared on a loaded model; parts go to `on_parts` as they come. Ctrl-C stops it under an
+/// InterruptGuard.
+GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
+                             const std::function<void(const std::vector<Part>&)>& on_parts);
+
+/// [{system}, {user}] as the options say, the user's prompt behind so many images.
+Json first_messages(const RunOptions& options, size_t images = 0);
+
+}  // namespace mlxk

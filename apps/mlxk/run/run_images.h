@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "run/run.h"
+#include "serving/images.h"
+
+namespace mlxk {
+
+constexpr int kMaxImageChunk = 5;
+
+/// Reads image files, `-` from stdin; throws io for one that is not there, invalid for one that is too large.
+std::vector<ImageFile> read_images(const std::vector<std::string>& paths);
+
+/// A table of the images of `files` from `first` on, which `metadata` is of, to stand before an answer; `chunk`: how
+/// many are asked about at a time. `with_exif`: with what their EXIF data say.
+std::string image_table(const std::vector<ImageFile>& files, const std::vector<ImageMetadata>& metadata, size_t first,
+                        size_t chunk, bool with_exif);
+
+/// What the images' EXIF data say, a line each and an empty one, to stand before the prompt; empty: nothing.
+std::string image_lines(const std::vector<ImageMetadata>& metadata);
+
+/// Asks the prompt about `files`, `chunk` of them at a time; tables and answers go to `write` as they come. Returns the
+/// last answer with the tokens of all.
+GeneratedAnswer run_images(OpenedModel& model, const RunOptions& options, const std::vector<ImageFile>& files,
+                           int chunk, const std::function<void(const std::string& piece)>& write);
+
+}  // namespace mlxk

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "commands/command.h"
+#include "server/access_guard.h"
+#include "server/image_source.h"
+#include "serving/model_pool.h"
+#include "transport/http_server.h"
+#include "worker/limits.h"
+
+namespace mlxk {
+
+/// What `mlxk serve` was asked to do, checked.
+struct ServeOptions {
+  TransportOptions transport;
+  PoolOptions pool;
+  WorkerLimits limits;
+  AccessOptions access;
+  std::string key_file;
+  bool allow_unauthenticated = false;
+  int64_t max_tokens = 0;     // 0: by the model's context
+  bool generic_tools = true;  // false: --no-generic-tools
+  ImageSources images;
+  bool allow_truncate = false;  // vectors of any model may be shortened
+  std::string embed_backend;    // where /v1/embeddings goes; empty: nowhere
+  uint64_t audio_limit = 0;     // bytes of a recording
+  int transcriptions = 0;       // at once
+  size_t max_recordings = 0;    // that wait for that
+  std::chrono::milliseconds drain_timeout{30'000};
+};
+
+/// The option table of `mlxk serve`.
+std::vector<Option> serve_options();
+
+/// The option table of `mlxk embed-serve`.
+std::vector<Option> embed_serve_options();
+
+/// Reads the arguments of `mlxk embed-serve`, which serves its one model whatever name a request says. Throws as
+/// read_serve_options.
+ServeOptions read_embed_serve_options(Args& args);
+
+/// Reads `args`, the config file that they name included. Throws usage, invalid, io.
+ServeOptions read_serve_options(Args& args);
+
+/// "512M", "1.5G", "0" → bytes, by powers of 1024; throws usage naming `option`.
+uint64_t parse_size(const std::string& option, const std::string& text);
+
+/// Whether `host` is this machine alone: localhost, 127.0.0.0/8, ::1.
+bool is_loopback(const std::string& host);
+
+}  // namespace mlxk
