@@ -44,7 +44,9 @@ class Goldens(ConvertTest):
         for number, golden in enumerate(goldens):
             with self.subTest(model=golden["model_type"], arguments=golden["arguments"]):
                 source, target = self.model(f"source{number}", golden["model_type"], tied=golden["tied"]), f"target{number}"
-                document = self.convert(source, target, *golden["arguments"])
+                # A language model alone is no whole vision model.
+                flags = ["--skip-health"] if "case " in golden["model_type"] else []
+                document = self.convert(source, target, *golden["arguments"], *flags)
                 result = tiny_models.summary(self.path(target))
                 self.assertEqual(result["layers"], golden["layers"])
                 self.assertEqual(result["metadata"], golden["metadata"])
@@ -135,7 +137,9 @@ class Refusals(ConvertTest):
                 json.dump({**tiny_models.model("llama")[0], **changes}, file)
 
         config(model_type="unheard_of")
-        self.assertIn('model_type "unheard_of" cannot be converted', self.refused(source, "t", "--quantize", "4"))
+        self.assertIn("model_type 'unheard_of'", self.refused(source, "t", "--quantize", "4"))
+        config(model_type="qwen3_omni")
+        self.assertIn("qwen3", self.refused(source, "t", "--quantize", "4"))
         config(model_type="whisper")
         self.refused(source, "t", "--quantize", "4", kind="not_implemented")
         config(vision_config={"patch_size": 14})
@@ -143,15 +147,15 @@ class Refusals(ConvertTest):
         detail = self.convert(source, "t", "--quantize", "4", code=1)["error"]["detail"]
         self.assertEqual((detail["model_type"], detail["operation"]), ("llama", "convert"))
         config(num_hidden_layers=9)
-        self.assertIn("layer 8 of 9 has no tensors", self.refused(source, "t", "--quantize", "4"))
+        self.assertIn("missing: model.layers.8.", self.refused(source, "t", "--quantize", "4"))
         config(quantization_config={"quant_method": "gptq", "bits": 4})
-        self.assertIn("quantization_config of gptq", self.refused(source, "t", "--quantize", "4"))
+        self.assertIn('quantization_config.quant_method is "gptq"', self.refused(source, "t", "--quantize", "4"))
 
     def test_tensors_it_does_not_know(self):
         source = self.model()
         shapes = {**tiny_models.model("llama")[1], "model.layers.0.self_attn.surprise.weight": [4, 4]}
         tiny_models.write_safetensors(os.path.join(source, "model.safetensors"), shapes)
-        self.assertIn("tensor model.layers.0.self_attn.surprise.weight has no place in a llama model",
+        self.assertIn("1 unknown: model.layers.0.self_attn.surprise.weight",
                       self.refused(source, "t", "--quantize", "4"))
 
     def test_a_missing_shard(self):

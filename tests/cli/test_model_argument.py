@@ -35,7 +35,7 @@ class Folders(ProgramTest):
     def test_every_command_takes_it(self):
         self.assertIn("healthy   ", self.run_program("health", "build/models/mine").stdout.decode())
         self.assertIn("Cannot delete workspace", self.run_program("rm", "build/models/mine").stderr.decode())
-        self.assertIn("it has no hashes", self.run_program("verify", "build/models/mine").stderr.decode())
+        self.assertIn("it has no recorded hashes", self.run_program("verify", "build/models/mine").stderr.decode())
 
     def test_what_the_cache_has_goes_first_and_is_said(self):
         shutil.copytree(self.real, os.path.join(self.home, "mine"))

@@ -22,21 +22,21 @@ GREEDY = ("--temperature", "0", "--max-tokens", "24")
 
 
 def write_as_multimodal(folder, prefix, head):
-    """The model's tensors as the language model of an Idefics 3, beside one of a vision tower."""
+    """The model's tensors as the language model of a LLaVA-OneVision, beside one of a vision tower."""
     shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors*", "config.json"))
     def renamed(names):
         return {re.sub("^model[.]", prefix, re.sub("^lm_head[.]", head, name)): value for name, value in names.items()}
 
     with open(os.path.join(MODEL, "config.json")) as file:
         text = json.load(file)
-    config = {"model_type": "idefics3", "vision_config": {"hidden_size": 8}}
+    config = {"model_type": "llava_onevision", "vision_config": {"hidden_size": 8}}
     for key in ("quantization", "quantization_config"):
         if key in text:
             config[key] = renamed(text.pop(key))
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump({**config, "text_config": text}, file)
     with open(os.path.join(folder, "preprocessor_config.json"), "w") as file:
-        json.dump({"image_processor_type": "Idefics3ImageProcessor"}, file)
+        json.dump({"image_processor_type": "LlavaOnevisionImageProcessor"}, file)
     with open(os.path.join(MODEL, "model.safetensors"), "rb") as file:
         size, = struct.unpack("<Q", file.read(8))
         header, data = json.loads(file.read(size)), file.read()
@@ -97,14 +97,14 @@ class Answers(ProgramTest):
         done = self.run_program("run", MODEL, question, *GREEDY, "--prompt-lookup", "off", "--draft-model", MODEL, "--verbose")
         self.assertEqual(done.stdout.decode(), text)
         self.assertRegex(done.stderr.decode(), r"is not smaller than .*it will hardly help")
-        self.assertRegex(done.stderr.decode(), r"[1-9]\d* of \d+ guessed tokens were right")
+        self.assertRegex(done.stderr.decode(), r"[1-9]\d* of \d+ draft tokens were accepted")
 
     def test_a_draft_of_another_vocabulary_is_refused_before_loading(self):
         folder = os.path.join(self.home, "other")
         tiny_models.write_model(folder, "llama")
         done = self.run_program("run", MODEL, "hi", "--draft-model", folder)
         self.assertEqual((done.returncode, done.stdout), (1, b""))
-        self.assertIn("has another vocabulary than", done.stderr.decode())
+        self.assertIn("has a different vocabulary than", done.stderr.decode())
 
     def test_a_multimodal_checkpoint_answers_text_as_its_language_model_does(self):
         text = self.answer(QUESTION)
@@ -118,12 +118,12 @@ class Answers(ProgramTest):
             self.assertEqual((done.returncode, done.stdout.decode()), (0, text), done.stderr)
             done = self.run_program("run", folder, QUESTION, "--image", self.write("cat.png", b"\x89PNG"))
             self.assertEqual(done.returncode, 1)
-            self.assertIn("Vision model type 'idefics3'", done.stderr.decode())
+            self.assertIn("Vision model type 'llava_onevision'", done.stderr.decode())
 
     def test_prompt_longer_than_the_context_is_refused_before_loading(self):
         done = self.run_program("run", MODEL, "-", stdin=b"word " * (2 << 20))
         self.assertEqual((done.returncode, done.stdout), (1, b""))
-        self.assertRegex(done.stderr.decode(), r"^Error: the prompt is too long: 10485760 bytes do not fit into \d+ tokens; the context of .* holds \d+")
+        self.assertRegex(done.stderr.decode(), r"^Error: the prompt is too long: 10485760 bytes do not fit into \d+ tokens; the model's context holds \d+")
 
     def test_weights_that_are_cut_off_in_use_are_an_error(self):
         folder = os.path.join(self.home, "cut")

@@ -62,7 +62,7 @@ class RefusedServe(ProgramTest):
         with open(path, "w", encoding="utf-8") as file:
             file.write("bob:secret-of-bob:everything\n")
         message = self.refused("--api-key-file", path)
-        self.assertIn("keys:1: scopes are inference and admin", message)
+        self.assertIn("keys:1: a scope must be inference or admin", message)
         self.assertNotIn("secret-of-bob", message)
         self.assertNotIn("secret", self.refused(env={"MLXK_API_KEY": "a:secret:b:c"}))
 

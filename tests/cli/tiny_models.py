@@ -51,8 +51,77 @@ def experts(layer, model_type):
     return shapes
 
 
+CASES = os.path.join(os.path.dirname(__file__), "..", "data", "models")
+
+
+def from_case(name):
+    """(config, shapes) of a case of tests/data/models, with the tensors named and shaped as in Hugging Face's files."""
+    with open(os.path.join(CASES, name + ".json")) as file:
+        case = json.load(file)
+    found = {tensor: entry["shape"] for tensor, entry in case["tensors"].items()}
+    model_type, shapes = case["config"]["model_type"], {}
+    for tensor, shape in found.items():
+        path, _, leaf = tensor.rpartition(".")
+        above, _, part = path.rpartition(".")
+        block = above.rpartition(".")[2]
+        if part == "embed_q" and model_type != "kimi_vl":  # of which mlx-lm reads its own form only
+            heads, value, latent = found[f"{above}.unembed_out.weight"]
+            shapes[f"{above}.kv_b_proj.weight"] = [heads * (shape[2] + value), latent]
+        elif part == "unembed_out" and model_type != "kimi_vl":
+            pass
+        elif part in ("conv1d", "conv_1d", "conv") and len(shape) == 3 and model_type not in ("falcon_h1", "lfm2-vl"):
+            shapes[tensor.replace("_conv.conv.", "_conv1d.")] = [shape[0], 1, shape[1] * shape[2]]
+        elif model_type == "gpt_oss" and block == "experts":
+            shapes.update(packed_bytes(above, part, leaf, shape))
+        elif part not in ("gate_proj", "down_proj", "up_proj") or len(shape) != 3:
+            shapes[tensor] = shape
+        elif block == "switch_glu":  # Gemma 4
+            shapes[fused(above.removesuffix(".switch_glu"), part)] = doubled(shape, part, 1)
+        elif model_type == "qwen3_5_moe":
+            shapes[fused(f"{above.removesuffix('.switch_mlp')}.experts", part)] = doubled(shape, part, 1)
+        elif model_type in ("llama4", "qwen3_vl_moe"):  # the other way round
+            experts_path = above.removesuffix(".switch_mlp") + ("" if model_type == "llama4" else ".experts")
+            shapes[fused(experts_path, part)] = doubled([shape[0], shape[2], shape[1]], part, 2)
+        elif model_type in ("granitemoe", "granitemoehybrid"):
+            linear = "output_linear" if part == "down_proj" else "input_linear"
+            shapes[f"{above.removesuffix('.switch_mlp')}.{linear}.weight"] = doubled(shape, part, 1)
+        else:
+            if model_type == "kimi_linear":
+                above = above.replace(".mlp.", ".block_sparse_moe.")
+            names = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"} if "block_sparse_moe" in above else {}
+            for expert in range(shape[0]):
+                experts_path = f"{above[:-len(block)]}experts.{expert}"
+                shapes[f"{experts_path}.{names.get(part, part)}.weight"] = shape[1:]
+    config = {**case["config"], "torch_dtype": "bfloat16"}
+    config.get("text_config", config).setdefault("rope_scaling", None)  # some types of mlx-lm want the key
+    if model_type == "gpt_oss":
+        config["quantization_config"] = {"quant_method": "mxfp4"}
+    return config, shapes
+
+
+def packed_bytes(path, part, leaf, shape):
+    """gpt-oss's experts: mxfp4 in bytes, rows of gate and up in turns."""
+    wide = fused(path, part)
+    shape = doubled(shape, part, 1)
+    if leaf == "bias":
+        return {f"{wide}_bias": shape}
+    return {f"{wide}_blocks": [*shape[:2], shape[2] // 32, 16], f"{wide}_scales": [*shape[:2], shape[2] // 32]}
+
+
+def fused(path, part):
+    return f"{path}.{'down_proj' if part == 'down_proj' else 'gate_up_proj'}"
+
+
+def doubled(shape, part, axis):
+    return [2 * size if i == axis and part != "down_proj" else size for i, size in enumerate(shape)]
+
+
 def model(model_type, tied=True):
-    """(config, shapes) of a model of that type."""
+    """(config, shapes) of a model of that type, or of "case NAME", or of that in 8-bit floats as "float8 case NAME"."""
+    if model_type.startswith("float8 "):
+        return in_float8(model(model_type[7:], tied))
+    if model_type.startswith("case "):
+        return from_case(model_type[5:])
     moe = model_type in ("mixtral", "qwen3_moe")
     layers = 2 if moe else LAYERS
     config = {"model_type": model_type, "_name_or_path": "somewhere", "torch_dtype": "bfloat16",
@@ -92,18 +161,41 @@ def count(shape):
     return total
 
 
+def in_float8(model):
+    """The model with its layers' matrices in 8-bit floats, a scale for each block of 128 x 128."""
+    config, shapes = model
+    for name in [name for name in shapes if name.endswith("_proj.weight") and len(shapes[name]) == 2]:
+        shapes[name + "_scale_inv"] = [-(-size // 128) for size in shapes[name]]
+    config["quantization_config"] = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+    return config, shapes
+
+
+def data_of(name, shapes):
+    """(dtype, bytes) of a tensor."""
+    shape = shapes[name]
+    if name.endswith("_scale_inv"):
+        return "F32", as_f32(bf16(name, count(shape)))
+    if name + "_scale_inv" in shapes:  # all but the largest and NaN
+        raw = hashlib.shake_128(name.encode()).digest(count(shape))
+        return "F8_E4M3", raw.translate(bytes(b & 0xBF for b in range(256)))
+    if not name.endswith(("_blocks", "_scales")):
+        return "BF16", bf16(name, count(shape))
+    raw = hashlib.shake_128(name.encode()).digest(count(shape))
+    return "U8", raw if name.endswith("_blocks") else raw.translate(bytes(120 + (b & 3) for b in range(256)))
+
+
 def write_safetensors(path, shapes):
     header, at = {}, 0
     for name in sorted(shapes):
-        size = 2 * count(shapes[name])
-        header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": [at, at + size]}
-        at += size
+        dtype, data = data_of(name, shapes)
+        header[name] = {"dtype": dtype, "shape": shapes[name], "data_offsets": [at, at + len(data)]}
+        at += len(data)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in sorted(shapes):
-            file.write(bf16(name, count(shapes[name])))
+            file.write(data_of(name, shapes)[1])
 
 
 def read_safetensors(path):

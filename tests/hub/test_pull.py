@@ -139,7 +139,7 @@ class Choice(HubTest):
         self.pull("org/model", "--include", "b.json")
         self.assert_pulled("org/model", commit, {"a.json": b"1", "b.json": b"2", "sub/c.json": b"3"})
         document = self.run_json("pull", "org/model", "--include", "*.gguf", "--json", code=1)
-        self.assertIn("no file of 'org/model' is chosen", document["error"]["message"])
+        self.assertIn("--include and --exclude select no file of 'org/model'", document["error"]["message"])
 
     def test_a_model_that_lacks_files_is_completed_by_a_plain_pull(self):
         commit = self.hub.add("org/model", model())

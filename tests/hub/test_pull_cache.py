@@ -221,7 +221,7 @@ class Beside(HubTest):
     def test_a_prefix_of_something_else_is_found_out(self):
         self.write(os.path.join(self.repo("org/model"), "blobs", self.weights + ".incomplete"), b"x" * 300_000)
         _, err = self.pull("org/model", "--force-resume")
-        self.assertIn("once more from the start", err)
+        self.assertIn("downloading it again", err)
         self.assertEqual(self.files_in(self.snapshot("org/model", self.commit)), self.files)
 
     def test_links_that_lead_out_of_the_cache_are_not_followed(self):

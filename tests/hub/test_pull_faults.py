@@ -33,7 +33,7 @@ class Network(HubTest):
         self.hub.fault(FAULT, cut=70_001, times=5)
         err = self.pulls()
         self.assertIn("pull: model.safetensors: ", err)
-        self.assertIn("; again in 0.", err)
+        self.assertIn("; retrying in 0.", err)
         resumed = [start for start in self.starts() if start % PIECE]
         self.assertEqual([start % PIECE % 70_001 for start in resumed], [0] * 5)
 
@@ -126,21 +126,21 @@ class Lies(HubTest):
     def test_another_content_once_is_fetched_again(self):
         self.hub.fault(FAULT, corrupt=True)
         _, err = self.pull("org/model")
-        self.assertIn("its hash is not the one that the hub lists; once more from the start", err)
+        self.assertIn("its hash is not the one that the hub lists; downloading it again", err)
         self.assert_pulled("org/model", self.commit, model())
 
     def test_another_content_for_good(self):
         self.hub.fault(FAULT, corrupt=True, times=None)
-        self.fails("model.safetensors: what comes is not what the hub lists: its SHA-256 differs")
+        self.fails("model.safetensors: the content is not the one that the hub lists: its SHA-256 differs")
         self.assertEqual(self.partials("org/model"), [])
 
     def test_another_content_of_a_small_file(self):
         self.hub.fault("/resolve/.*/config.json", corrupt=True, times=None)
-        self.fails("config.json: what comes is not what the hub lists: its git hash differs")
+        self.fails("config.json: the content is not the one that the hub lists: its git hash differs")
 
     def test_another_length(self):
         self.hub.fault("/resolve/.*/config.json", longer=5, times=None)
-        self.fails("config.json: 28 bytes come where the hub listed 23")
+        self.fails("config.json: the server sends 28 bytes, the hub listed 23")
 
     def test_another_etag_midway(self):
         self.hub.fault(r"GET hub .*/resolve/.*model", skip=2, etag="e" * 64, times=None)
@@ -148,7 +148,7 @@ class Lies(HubTest):
 
     def test_another_range(self):
         self.hub.fault(FAULT, shift=1, times=None)
-        self.fails("model.safetensors: the range 'bytes ")
+        self.fails("model.safetensors: the server sent the range 'bytes ")
 
     def test_more_than_was_listed(self):
         self.hub.fault(FAULT, ignore_range=True, longer=100, headers={"Transfer-Encoding": "x"}, times=None)
@@ -156,7 +156,7 @@ class Lies(HubTest):
 
     def test_compressed_content(self):
         self.hub.fault(FAULT, headers={"Content-Encoding": "gzip"}, times=None)
-        self.fails("it comes encoded as gzip")
+        self.fails("the content is encoded as gzip")
 
     def test_redirect_to_another_host_gets_no_token(self):
         self.hub.fault("/resolve/", redirect=self.hub.cdn + "/elsewhere", times=None)
@@ -199,7 +199,7 @@ class Lies(HubTest):
 
     def test_a_file_that_is_listed_but_not_there(self):
         self.hub.fault("/resolve/.*/config.json", status=404, headers={"X-Error-Code": "EntryNotFound"}, times=None)
-        self.fails("config.json: the hub lists it but does not have it")
+        self.fails("config.json: the hub lists this file but does not have it")
 
     def test_refusal_midway(self):
         self.hub.fault(r"GET hub .*/resolve/.*model", skip=2, status=403, headers={"X-Error-Code": "GatedRepo"}, times=None)
@@ -308,7 +308,7 @@ class Listings(HubTest):
             self.hub.faults.clear()
             self.hub.fault("/tree/", status=200, text=b"[]", headers={"Link": f'<{link}>; rel="next"'}, times=None)
             document = self.run_json("pull", "org/model", "--json", code=1, env={"HF_TOKEN": self.hub.token})
-            self.assertIn("leads astray", document["error"]["message"])
+            self.assertIn("never ends or leaves the hub", document["error"]["message"])
 
     def test_a_listing_of_a_million_files_is_refused(self):
         entries = [self.entry(f"f{i}") for i in range(1000)]

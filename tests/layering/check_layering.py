@@ -116,7 +116,7 @@ def check(root):
     for app in sorted((root / "apps").glob("*/CMakeLists.txt")):
         reach = closure(parse_app(read(app)), deps)
         for path in sources(app.parent):
-            found += check_includes(root, path, None, reach)
+            found += check_includes(root, path, None, reach, app.parent)
             if any(target.startswith("CLI/") for _, target in includes(path)):
                 cli11.append(path.relative_to(root))
     if len(cli11) != 1 or cli11[0].suffix != ".cpp":
@@ -124,8 +124,8 @@ def check(root):
     return found + check_types(root) + check_lengths(root)
 
 
-def check_includes(root, path, room, reach):
-    """The violations of one file of `room` (None: an app) that may include the rooms of `reach`."""
+def check_includes(root, path, room, reach, app=None):
+    """The violations of one file of `room` (None: of the folder `app`) that may include the rooms of `reach`."""
     found, place = [], path.relative_to(root)
     for quote, target in includes(path):
         head = target.split("/")[0]
@@ -139,6 +139,8 @@ def check_includes(root, path, room, reach):
             found.append(f"{place}: includes {target}; only apps may")
         elif quote == '"' and ".." in target.split("/"):
             found.append(f"{place}: includes {target}; name it from src/")
+        elif quote == '"' and app and (app / target).is_file():
+            continue  # the app's own
         elif quote == '"' and "/" in target:
             if not (root / "src" / target).is_file():
                 found.append(f"{place}: includes {target}, which does not exist")

@@ -7,6 +7,7 @@
 #include "backend/mlx_backend.h"
 #include "base/testing/test_paths.h"
 #include "json/json.h"
+#include "worker/request.h"
 
 // The engine's greedy tokens against tests/data/parity (tools/make_text_goldens.py): no tokenizer, no template.
 namespace mlxk {

@@ -3,8 +3,9 @@
 //   mlxk_fake_server [--port N] [--unix PATH] [--step-us N] [--prefill-part N] [--max-running N] [--max-waiting N]
 //                    [--max-tokens N] [--keep-alive-ms N] [--unread-limit BYTES] [--context N] [--stuck-ms N]
 //                    [--inline-reasoning]
-//                    [--speech] [--audio-limit BYTES]
-// Serves the models "tiny" and "other" (and "ears", which hears, with --speech) without keys; prints its address on a
+//                    [--speech] [--audio-limit BYTES] [--embeddings]
+// Serves the models "tiny" and "other" (and "ears", which hears, with --speech; "vectors", "ranks" and "moods" with
+// --embeddings) without keys; prints its address on a
 // line of its own; SIGTERM drains and ends it.
 #include <pthread.h>
 #include <signal.h>  // sigwait
@@ -19,9 +20,10 @@
 #include "server/server.h"
 #include "server/testing/fake_engine.h"
 #include "server/testing/open_guard.h"
-#include "server/testing/tiny_model.h"
 #include "serving/model_pool.h"
+#include "serving/testing/tiny_model.h"
 #include "transport/http_server.h"
+#include "worker/worker.h"
 
 int main(int argc, char** argv) {
   using namespace mlxk;
@@ -45,6 +47,11 @@ int main(int argc, char** argv) {
   for (const char* name : {"tiny", "other"})
     testing::write_tiny_model(home / "workspaces" / name, number("--context", 4096));
   if (flags.count("--speech")) testing::write_tiny_whisper(home / "workspaces" / "ears");
+  if (flags.count("--embeddings")) {
+    testing::write_tiny_embedder(home / "workspaces" / "vectors");
+    testing::write_tiny_embedder(home / "workspaces" / "ranks", {"score"});
+    testing::write_tiny_embedder(home / "workspaces" / "moods", {"calm", "angry"});
+  }
   setenv("MLXK_WORKSPACE_HOME", (home / "workspaces").c_str(), 1);
   setenv("HF_HOME", (home / "hf").c_str(), 1);
   int status = 0;

@@ -383,10 +383,12 @@ class Refusals(OpenAITest):
             self.assertEqual(error.type, "model_not_found")
 
     def test_what_is_not_built_in_says_so(self):
-        for call in (lambda: self.client.embeddings.create(model="smollm2", input="x"),
-                     lambda: self.client.images.generate(model="smollm2", prompt="x")):
-            error = self.refused(call, kind=openai.InternalServerError)
-            self.assertEqual(error.status_code, 501)
+        error = self.refused(lambda: self.client.images.generate(model="smollm2", prompt="x"), kind=openai.InternalServerError)
+        self.assertEqual(error.status_code, 501)
+
+    def test_a_text_model_gives_no_vectors(self):
+        error = self.refused(lambda: self.client.embeddings.create(model="smollm2", input="x"))
+        self.assertEqual((error.status_code, error.code), (400, "capability_mismatch"))
 
     def test_a_prompt_beyond_the_context_is_refused_before_prefill(self):
         self.assertIn("context", str(self.refused(self.chat, [{"role": "user", "content": "word " * 20000}])))

@@ -317,7 +317,7 @@ class Limits(OperationTest):
         server = self.serve()
         before = server.memory()
         self.assertTrue(server.raw(head("/v1/models/load", 100_000)).startswith(b"HTTP/1.1 413"))
-        for length in (40_000_000, 10**15):
+        for length in (80_000_000, 10**15):
             self.assertTrue(server.raw(head(CHAT, length)).startswith(b"HTTP/1.1 413"), length)
             self.assertTrue(server.raw(head(CHAT, length, b"Expect: 100-continue\r\n")).startswith(b"HTTP/1.1 413"), length)
         with socket.create_connection(("127.0.0.1", server.port), 20) as connection:

@@ -14,6 +14,9 @@
 #include "base/testing/test_paths.h"
 #include "json/json.h"
 #include "speech/languages.h"
+#include "speech/vocabulary.h"
+#include "worker/model_handle.h"
+#include "worker/worker.h"
 
 namespace mlxk {
 namespace {

@@ -1,0 +1,129 @@
+"""`mlxk embed` and `mlxk rerank`; MLXK_TEST_MODELS names a folder with all-MiniLM-L6-v2."""
+import json
+import os
+import struct
+import sys
+import unittest
+
+from program import MODEL, ProgramTest
+
+MINILM = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "all-MiniLM-L6-v2")
+if not os.path.isfile(os.path.join(MINILM, "config.json")):
+    print("no model")
+    sys.exit(77)  # ctest's SKIP_RETURN_CODE
+
+GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "embedding", "minilm.json")
+with open(GOLDENS, encoding="utf-8") as file:
+    EXPECTED = json.load(file)
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b))
+
+
+class Embed(ProgramTest):
+    def embed(self, *args, stdin=b"", code=0):
+        """The records of the lines on stdout, and stderr."""
+        done = self.run_program("embed", MINILM, *args, stdin=stdin)
+        self.assertEqual(done.returncode, code, done.stderr.decode())
+        return [json.loads(line) for line in done.stdout.decode().splitlines()], done.stderr.decode()
+
+    def test_each_text_is_a_record(self):
+        records, _ = self.embed(EXPECTED[0]["text"], EXPECTED[2]["text"])
+        self.assertEqual([one["text"] for one in records], [EXPECTED[0]["text"], EXPECTED[2]["text"]])
+        for record, wanted in zip(records, (EXPECTED[0], EXPECTED[2])):
+            self.assertEqual(list(record), ["text", "embedding", "metadata"])
+            self.assertGreater(dot(record["embedding"], wanted["vector"]), 0.99999)
+            self.assertAlmostEqual(dot(record["embedding"], record["embedding"]), 1, 5)
+        self.assertEqual(records[0]["metadata"], {"model": "all-MiniLM-L6-v2", "dimensions": 384, "content_hash": None,
+                                                  "device": records[0]["metadata"]["device"]})
+
+    def test_stdin_is_one_text_without_its_last_line_end(self):
+        records, _ = self.embed("-", stdin=b"How do I\ncook rice?\n\n")
+        self.assertEqual([one["text"] for one in records], ["How do I\ncook rice?"])
+
+    def test_batch_passes_fields_on(self):
+        lines = b'{"id": 7, "text": "a", "tags": ["x"]}\n\n{"text": "b", "metadata": 1}\n'
+        records, _ = self.embed("--batch", "--batch-size", "1", stdin=lines)
+        self.assertEqual([(one.get("id"), one["text"], one.get("tags")) for one in records], [(7, "a", ["x"]), (None, "b", None)])
+        self.assertEqual(records[1]["metadata"]["dimensions"], 384)
+        for stdin, message in ((b'{"text": "a"}\n{broken\n', "Malformed JSONL on line 2"), (b'{"id": 1}\n', "JSONL line 1 missing 'text' field"),
+                               (b"\n\n", "No input records found (--batch)")):
+            done = self.run_program("embed", MINILM, "--batch", "--json", stdin=stdin)
+            document = json.loads(done.stdout)
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(document["error"]["type"], "ValidationError")
+            self.assertIn(message, document["error"]["message"])
+
+    def test_a_thousand_records_in_batches(self):
+        lines = "".join(json.dumps({"text": f"text number {i % 10}", "i": i}) + "\n" for i in range(1000)).encode()
+        records, _ = self.embed("--batch", "--batch-size", "64", stdin=lines)
+        self.assertEqual([one["i"] for one in records], list(range(1000)))
+        self.assertEqual(records[3]["embedding"], records[993]["embedding"])
+
+    def test_files_and_numpy(self):
+        a, b = self.write("a.txt", b"Paris is in France.\n"), self.write("b.txt", b"Rice needs water.\n")
+        records, _ = self.embed("--file", a, b)
+        self.assertEqual([one["file"] for one in records], [a, b])
+        out = os.path.join(self.home, "vectors.npy")
+        self.assertEqual(self.embed("--file", a, b, "--npy", out)[0], [])
+        with open(out, "rb") as file:
+            data = file.read()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        self.assertIn(b"'descr': '<f4', 'fortran_order': False, 'shape': (2, 384)", data[:128])
+        first = struct.unpack("<384f", data[128:128 + 4 * 384])
+        self.assertEqual(len(data), 128 + 2 * 4 * 384)
+        self.assertEqual([struct.unpack("<f", struct.pack("<f", x))[0] for x in records[0]["embedding"]], list(first))
+
+    def test_long_texts_are_cut_and_told_of(self):
+        records, note = self.embed(EXPECTED[-1]["text"], EXPECTED[0]["text"])
+        self.assertGreater(dot(records[0]["embedding"], EXPECTED[-1]["vector"]), 0.99999)
+        self.assertEqual(note, "Note: 1 text is longer than the model's 256 tokens: the rest was left out (--truncate)\n")
+        _, message = self.embed(EXPECTED[-1]["text"], "--truncate", "none", code=1)
+        self.assertIn("text 1 has 402 tokens; the model takes 256", message)
+
+    def test_compare(self):
+        done = self.run_program("embed", MINILM, "--compare", EXPECTED[0]["text"], EXPECTED[1]["text"])
+        self.assertAlmostEqual(float(done.stdout), dot(EXPECTED[0]["vector"], EXPECTED[1]["vector"]), 3)
+        document = self.run_json("embed", MINILM, "--compare", "a", "a", "--json")
+        self.assertAlmostEqual(document["data"]["similarity"], 1, 6)
+        self.assertEqual(document["data"]["function"], "cosine")
+
+    def test_json_is_one_document(self):
+        document = self.run_json("embed", MINILM, "a", "b", "--json")
+        self.assertEqual([one["text"] for one in document["data"]["records"]], ["a", "b"])
+
+    def test_dimensions(self):
+        _, message = self.embed("a", "--dimensions", "64", code=1)
+        self.assertIn("was not trained for vectors shorter than its 384 numbers", message)
+        records, _ = self.embed("a", "--dimensions", "64", "--allow-truncate")
+        self.assertEqual(len(records[0]["embedding"]), 64)
+        self.assertAlmostEqual(dot(records[0]["embedding"], records[0]["embedding"]), 1, 5)
+
+    def test_prompts_of_a_model_without_any(self):
+        plain, _ = self.embed("a")
+        query, note = self.embed("a", "--instruct", "find")
+        self.assertEqual(plain[0]["embedding"], query[0]["embedding"])
+        self.assertIn("--instruct has no effect", note)
+        _, message = self.embed("a", "--prompt-name", "x", code=1)
+        self.assertIn("the model has no such prompt", message)
+
+    def test_refusals(self):
+        for args, kind, message in ((("embed", "nowhere", "a"), "ModelNotFound", None), (("embed", MINILM, ""), "ValidationError", None),
+                                    (("rerank", MINILM, "--query", "q", "-"), "NotAReranker", "is an embedding model")):
+            done = self.run_program(*args, "--json", stdin=b"x\n")
+            document = json.loads(done.stdout)
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(document["error"]["type"], kind)
+            if message:
+                self.assertIn(message, document["error"]["message"])
+        if os.path.isfile(os.path.join(MODEL, "config.json")):
+            document = json.loads(self.run_program("embed", MODEL, "a", "--json").stdout)
+            self.assertIn("is not an embedding model", document["error"]["message"])
+            self.assertEqual(document["error"]["type"], "NotAnEmbedder")
+        run = self.run_program("run", MINILM, "hello")
+        self.assertIn(b"Use `mlxk embed`", run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

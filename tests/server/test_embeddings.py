@@ -1,0 +1,208 @@
+"""Embeddings through OpenAI's own Python client and curl-like requests, held to sentence-transformers' numbers; MLXK_TEST_MODELS
+names a folder with all-MiniLM-L6-v2 and SmolLM2."""
+import base64
+import http.server
+import json
+import math
+import os
+import struct
+import sys
+import threading
+import unittest
+
+from server_case import MODEL, SharedServerTest, link_model
+
+try:
+    import openai
+except ImportError:
+    openai = None
+MINILM = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "all-MiniLM-L6-v2")
+if openai is None or not os.path.isfile(os.path.join(MINILM, "config.json")):
+    print("no model, or no openai package")
+    sys.exit(77)  # ctest's SKIP_RETURN_CODE
+
+GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "embedding", "minilm.json")
+with open(GOLDENS, encoding="utf-8") as file:
+    EXPECTED = json.load(file)
+
+
+def cosine(a, b):
+    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+class EmbeddingsTest(SharedServerTest):
+    @classmethod
+    def start(cls, holder):
+        home = os.path.join(holder.home, "workspaces")
+        link_model(MINILM, os.path.join(home, "minilm"))
+        pooling = os.path.join(home, "minilm", "1_Pooling")
+        os.makedirs(pooling)
+        os.link(os.path.join(MINILM, "1_Pooling", "config.json"), os.path.join(pooling, "config.json"))
+        if os.path.isfile(os.path.join(MODEL, "config.json")):
+            link_model(MODEL, os.path.join(home, "smollm2"))
+        cls.server = holder.serve("--model", "minilm", env={"MLXK_WORKSPACE_HOME": home})
+        cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="any", max_retries=0, timeout=120)
+
+    def embed(self, texts, **fields):
+        return self.client.embeddings.create(model="minilm", input=texts, **fields)
+
+
+class Vectors(EmbeddingsTest):
+    def test_are_those_of_sentence_transformers(self):
+        answer = self.embed([one["text"] for one in EXPECTED], extra_body={"truncate": "end"})
+        self.assertEqual([one.index for one in answer.data], list(range(len(EXPECTED))))
+        for got, wanted in zip(answer.data, EXPECTED):
+            self.assertEqual(len(got.embedding), 384)
+            self.assertGreater(cosine(got.embedding, wanted["vector"]), 0.99999, wanted["text"][:40])
+            self.assertLess(max(abs(a - b) for a, b in zip(got.embedding, wanted["vector"])), 2e-3)
+        self.assertEqual(answer.usage.prompt_tokens, sum(one["tokens"] for one in EXPECTED))
+        self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens)
+
+    def test_have_the_same_bits_alone_and_beside_others(self):
+        texts = [one["text"] for one in EXPECTED[:-1]]
+        together = [one.embedding for one in self.embed(texts * 7).data]
+        for i, text in enumerate(texts):
+            alone = self.embed(text).data[0].embedding
+            for k in range(i, len(together), len(texts)):
+                self.assertEqual(alone, together[k])
+
+    def test_come_as_numbers_and_as_base64(self):
+        numbers = self.server.post("/v1/embeddings", {"model": "minilm", "input": "a"})[2]["data"][0]["embedding"]
+        text = self.server.post("/v1/embeddings", {"model": "minilm", "input": "a", "encoding_format": "base64"})[2]["data"][0]["embedding"]
+        data = base64.b64decode(text)
+        self.assertEqual(list(struct.unpack(f"<{len(data) // 4}f", data)), [struct.unpack("<f", struct.pack("<f", x))[0] for x in numbers])
+
+    def test_of_token_ids_are_those_of_their_text(self):
+        answer = self.embed([[101, 7592, 2088, 102], [101, 2748, 102]])  # [CLS] hello world [SEP], [CLS] yes [SEP]
+        self.assertEqual([one.embedding for one in answer.data], [one.embedding for one in self.embed(["hello world", "yes"]).data])
+        self.assertEqual(self.embed([101, 2748, 102]).usage.prompt_tokens, 3)
+
+    def test_of_many_requests_at_once(self):
+        texts = [one["text"] for one in EXPECTED[:-1]]
+        alone = [self.embed(text).data[0].embedding for text in texts]
+        found = {}
+
+        def ask(number):
+            found[number] = self.embed([texts[(number + k) % len(texts)] for k in range(3)])
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for number, answer in found.items():
+            for k, one in enumerate(answer.data):
+                self.assertEqual(one.embedding, alone[(number + k) % len(texts)])
+
+    def test_come_beside_a_chat(self):
+        if not os.path.isfile(os.path.join(MODEL, "config.json")):
+            self.skipTest("no chat model")
+        chat = openai.OpenAI(base_url=self.server.url + "/v1", api_key="any", max_retries=0, timeout=120)
+        ask = dict(model="smollm2", messages=[{"role": "user", "content": "Count to ten."}], temperature=0, max_tokens=30)
+        alone = chat.chat.completions.create(**ask).choices[0].message.content
+        found = []
+        thread = threading.Thread(target=lambda: found.append(chat.chat.completions.create(**ask).choices[0].message.content))
+        thread.start()
+        self.embed([one["text"] for one in EXPECTED[:-1]] * 20)
+        thread.join()
+        self.assertEqual(found, [alone])
+
+
+class Refusals(EmbeddingsTest):
+    def refused(self, texts, kind=None, **fields):
+        with self.assertRaises(kind or openai.BadRequestError) as caught:
+            self.embed(texts, **fields)
+        return caught.exception
+
+    def test_name_the_text(self):
+        long = self.refused(["short", EXPECTED[-1]["text"]])
+        self.assertEqual(long.body["message"], "input[1] has 402 tokens; the model takes 256")
+        self.assertEqual(long.param, "input[1]")
+        self.assertEqual(long.code, "context_length_exceeded")
+        self.assertEqual(self.refused(["a", ""]).param, "input[1]")
+
+    def test_dimensions(self):
+        self.assertIn("was not trained for vectors shorter", self.refused("a", dimensions=64).message)
+        self.assertEqual(len(self.embed("a", dimensions=384).data[0].embedding), 384)
+
+    def test_limits(self):
+        self.assertEqual(self.refused(["a"] * 2049).body["message"], "input has 2049 texts, at most 2048 fit into a request")
+        status, _, answer = self.server.post("/v1/embeddings", {"model": "minilm", "input": ["a"] * 100_000})
+        self.assertEqual((status, answer["error"]["param"]), (400, "input"))
+        self.refused("x " * 500_000)  # a megabyte of text
+        self.embed("x " * 500_000, extra_body={"truncate": "end"})
+
+    def test_a_chat_model_and_a_chat(self):
+        if os.path.isfile(os.path.join(MODEL, "config.json")):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                self.client.embeddings.create(model="smollm2", input="a")
+            self.assertIn("is not an embedding model", caught.exception.message)
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.client.chat.completions.create(model="minilm", messages=[{"role": "user", "content": "hi"}])
+        self.assertIn("Use /v1/embeddings", caught.exception.message)
+
+    def test_the_list_of_models_says_what_it_is(self):
+        models = {one["id"]: one for one in self.server.get("/v1/models")[2]["data"]}
+        self.assertEqual(models["minilm"]["capabilities"], ["embeddings"])
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append((self.path, body, self.headers["X-Request-ID"], self.headers["Content-Type"]))
+        answer = b'{"verbatim": [1,  2]}'
+        self.send_response(418)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+class Backend(EmbeddingsTest):
+    """`serve --embed-backend`: another server's word."""
+
+    def forwarding(self, url):
+        return self.serve("--embed-backend", url)
+
+    def test_answers_verbatim(self):
+        backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        backend.asked = []
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        self.addCleanup(backend.server_close)
+        self.addCleanup(backend.shutdown)
+        server = self.forwarding(f"http://127.0.0.1:{backend.server_port}/")
+        body = b'{"model":  "x", "input": "as it came"}'
+        status, headers, _ = server.request("POST", "/v1/embeddings", body, {"X-Request-ID": "abc-1"})
+        self.assertEqual(status, 418)
+        self.assertEqual(backend.asked, [("/v1/embeddings", body, "abc-1", "application/json")])
+
+    def test_that_is_not_there_is_502(self):
+        status, _, answer = self.forwarding("http://127.0.0.1:9").post("/v1/embeddings", {"model": "x", "input": "a"})
+        self.assertEqual((status, answer["error"]["code"]), (502, "backend_unreachable"))
+
+    def test_needs_an_address(self):
+        done = self.run_program("serve", "--embed-backend", "ftp://x", "--port", "0")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"--embed-backend: not an http or https address with a host: 'ftp://x'", done.stderr)
+
+
+class EmbedServe(EmbeddingsTest):
+    def test_serves_its_model_by_any_name(self):
+        server = self.serve(MINILM, "--json", command="embed-serve")
+        answer = openai.OpenAI(base_url=server.url + "/v1", api_key="any", max_retries=0).embeddings.create(
+            model="text-embedding-3-small", input="a")
+        self.assertEqual(answer.data[0].embedding, self.embed("a").data[0].embedding)
+
+    def test_refuses_a_chat_model(self):
+        if not os.path.isfile(os.path.join(MODEL, "config.json")):
+            self.skipTest("no chat model")
+        done = self.run_program("embed-serve", MODEL, "--port", "0")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"is not an embedding model", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

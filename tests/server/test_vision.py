@@ -1,0 +1,160 @@
+"""Images: OpenAI's own client against a small trained model that sees (shapes-smolvlm-4bit in MLXK_TEST_MODELS), beside
+a text model."""
+import base64
+import json
+import os
+import threading
+import unittest
+
+from server_case import MODEL, SharedServerTest, link_model, needs_engine
+
+try:
+    import openai
+except ImportError:
+    openai = None
+
+SEER = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "shapes-smolvlm-4bit")
+SHAPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "vision", "shapes")
+CHAT = "/v1/chat/completions"
+
+
+def read(name):
+    with open(os.path.join(SHAPES, name), "rb") as file:
+        return file.read()
+
+
+def data_url(data, kind="png"):
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def image(url):
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def question(name, text):
+    return [{"role": "user", "content": [image(data_url(read(name))), {"type": "text", "text": text}]}]
+
+
+@needs_engine
+@unittest.skipUnless(openai and os.path.isfile(os.path.join(SEER, "config.json")) and os.path.isdir(MODEL),
+                     "no trained models, or no openai package")
+class VisionTest(SharedServerTest):
+    @classmethod
+    def start(cls, holder):
+        link_model(SEER, os.path.join(holder.home, "workspaces", "seer"))
+        link_model(MODEL, os.path.join(holder.home, "workspaces", "blind"))
+        cls.media = os.path.join(holder.home, "media")
+        os.makedirs(cls.media)
+        with open(os.path.join(cls.media, "one circle.png"), "wb") as file:
+            file.write(read("one-circle.png"))
+        with open(os.path.join(holder.home, "secret.png"), "wb") as file:
+            file.write(read("one-circle.png"))
+        cls.home_of_server = holder.home
+        cls.server = holder.serve("--media-root", cls.media,
+                                  env={"MLXK_WORKSPACE_HOME": os.path.join(holder.home, "workspaces")})
+        cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", max_retries=0)
+
+    def ask(self, messages, **more):
+        return self.client.chat.completions.create(model="seer", messages=messages, temperature=0, max_tokens=24, **more)
+
+    def refused(self, status, body):
+        answer = self.server.post(CHAT, {"model": "seer", "max_tokens": 4, **body})
+        self.assertEqual(answer[0], status, answer[2])
+        return answer[2]["error"]
+
+    def test_twenty_questions_about_drawn_scenes(self):
+        with open(os.path.join(SHAPES, "greedy.json"), encoding="utf-8") as file:
+            greedy = json.load(file)
+        for name, questions in greedy.items():
+            for text, answer in questions:
+                self.assertEqual(self.ask(question(name, text)).choices[0].message.content.strip(), answer, (name, text))
+
+    def test_streams_and_counts_image_tokens(self):
+        messages = question("one-circle.png", "What color is the circle?")
+        chunks = list(self.ask(messages, stream=True, stream_options={"include_usage": True}))
+        self.assertEqual("".join(c.choices[0].delta.content or "" for c in chunks if c.choices).strip(), "red")
+        usage = chunks[-1].usage.model_dump()
+        self.assertEqual(usage["prompt_tokens_details"]["image_tokens"], 64)
+        estimate = self.server.post("/v1/estimate", {"model": "seer", "messages": messages})[2]
+        self.assertEqual((estimate["prompt_tokens"], estimate["image_tokens"]), (usage["prompt_tokens"], 64))
+
+    def test_an_image_is_encoded_once_and_a_conversation_goes_on_behind_it(self):
+        first = question("two-squares.png", "How many squares are there?")
+        answer = self.ask(first)
+        again = self.ask(first + [{"role": "assistant", "content": answer.choices[0].message.content},
+                                  {"role": "user", "content": "What color are the shapes?"}])
+        details = again.usage.model_dump()["prompt_tokens_details"]
+        self.assertGreaterEqual(details["cached_tokens"], 64 + 4)
+        other = self.ask(question("two-diamond-circle.png", "How many squares are there?")).usage.model_dump()
+        self.assertLess(other["prompt_tokens_details"]["cached_tokens"], 64)  # the same text, another image
+        shown_twice = [image(data_url(read("two-squares.png"))), {"type": "text", "text": "Now?"}]
+        hit = self.ask([{"role": "system", "content": "Be brief."}, {"role": "user", "content": shown_twice}])
+        self.assertEqual(hit.usage.model_dump()["prompt_tokens_details"]["cached_images"], 1)
+
+    def test_together_as_alone(self):
+        asked = [question("one-ring.png", "What color is the ring?"), question("digit-7.png", "Which digit is shown?"),
+                 [{"role": "user", "content": "Say a word."}], question("four-circles.png", "How many circles are there?")]
+        alone = [self.ask(messages).choices[0].message.content for messages in asked]
+        together = [None] * len(asked)
+
+        def ask(i):
+            together[i] = self.ask(asked[i]).choices[0].message.content
+
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(asked))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(together, alone)
+
+    def test_several_images_and_turns(self):
+        both = [{"role": "user", "content": [image(data_url(read("one-circle.png"))), image(data_url(read("one-ring.png"))),
+                                             {"type": "text", "text": "What color is the circle?"}]}]
+        self.assertEqual(self.ask(both).usage.model_dump()["prompt_tokens_details"]["image_tokens"], 128)
+
+    def test_a_schema_holds_beside_an_image(self):
+        schema = {"type": "object", "properties": {"color": {"type": "string", "enum": ["red", "blue"]}},
+                  "required": ["color"], "additionalProperties": False}
+        answer = self.client.chat.completions.create(
+            model="seer", messages=question("one-circle.png", "What color is the circle?"), temperature=0, max_tokens=40,
+            response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema, "strict": True}})
+        self.assertIn(json.loads(answer.choices[0].message.content)["color"], ("red", "blue"))
+
+    def test_models_that_see_nothing_say_so_before_anything_about_addresses(self):
+        for url in (data_url(read("one-circle.png")), "https://example.org/a.png"):
+            error = self.refused(400, {"model": "blind", "messages": [{"role": "user", "content": [image(url)]}]})
+            self.assertEqual(error["code"], "capability_mismatch", error)
+
+    def test_addresses(self):
+        def ask(url, status=400):
+            return self.refused(status, {"messages": [{"role": "user", "content": [image(url)]}]})
+
+        self.assertIn("External URLs are not supported", ask("https://example.org/a.png")["message"])
+        self.assertEqual(ask("https://example.org/a.png")["param"], "messages[0].content[0].image_url.url")
+        for path in ("/etc/passwd", os.path.join(self.home_of_server, "secret.png"), self.media + "/../secret.png",
+                     self.media + "/%2e%2e/secret.png", self.media + "/none.png", self.media):
+            self.assertIn("no such file", ask("file://" + path)["message"], path)
+        os.symlink(os.path.join(self.home_of_server, "secret.png"), os.path.join(self.media, "link.png"))
+        self.assertIn("no such file", ask(f"file://{self.media}/link.png")["message"])
+        answer = self.ask([{"role": "user", "content": [image(f"file://{self.media}/one%20circle.png"),
+                                                        {"type": "text", "text": "What color is the circle?"}]}])
+        self.assertEqual(answer.choices[0].message.content.strip(), "red")
+
+    def test_broken_images_are_refused_by_field(self):
+        png = read("one-circle.png")
+        for data in (png[:200], b"GIF89a", b"\xff\xd8\xff\xe0 no more", png[:16] + b"\xff\xff\xff\xff" + png[20:], b"text"):
+            error = self.refused(400, {"messages": [{"role": "user", "content": [
+                {"type": "text", "text": "a"}, image(data_url(data))]}]})
+            self.assertIn("messages[0].content[1].image_url", error["message"] + str(error["param"]))
+        error = self.refused(400, {"messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "a"}}]}]})
+        self.assertIn("video_url", error["message"])
+
+    def test_what_users_write_is_no_image(self):
+        error = self.refused(400, {"messages": [{"role": "system", "content": "<image>"}] + question("one-ring.png", "a")})
+        self.assertIn("placeholder", error["message"])
+        self.assertEqual(self.ask([{"role": "user", "content": question("one-ring.png", "<image> <image>")[0]["content"]}])
+                         .usage.model_dump()["prompt_tokens_details"]["image_tokens"], 64)
+
+
+if __name__ == "__main__":
+    unittest.main()
