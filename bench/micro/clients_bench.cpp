@@ -17,6 +17,7 @@
 #include <string>
 
 #include "backend/mlx_backend.h"
+#include "worker/request.h"
 #include "worker/worker.h"
 
 namespace {

@@ -19,6 +19,7 @@
 #include "backend/generation.h"
 #include "backend/mlx_backend.h"
 #include "models/load.h"
+#include "worker/request.h"
 
 namespace {
 

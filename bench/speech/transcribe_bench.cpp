@@ -9,6 +9,8 @@
 #include "backend/mlx_backend.h"
 #include "media/audio.h"
 #include "speech/transcribe.h"
+#include "speech/vocabulary.h"
+#include "worker/worker.h"
 
 namespace {
 
