@@ -152,7 +152,7 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
   return step;
 }
 
-/// Where the tokens of a step stand, where that is not where the cache has them.
+/// The positions of a step's tokens; nullopt if they are those of the cache.
 std::optional<mx::array> DecodeGroup::shifted_positions(const std::vector<Row>& rows, const ModelCache& cache,
                                                         int length) const {
   const auto is_shifted = [](const Row& row) { return row.completion->position_shift() != 0; };

@@ -125,8 +125,9 @@ class MlxTextModel : public TextModel {
     check_media(request, *model_);
   }
   int64_t cached_tokens(const GenerateRequest& request) const override {
+    if (!kept_.on()) return 0;
     const PrefixKey key = prefix_key(request);
-    return kept_.on() && key.shareable ? kept_.peek(key).usable : 0;
+    return key.shareable ? kept_.peek(key).usable : 0;
   }
 
   std::unique_ptr<Sequence> start(GenerateRequest request) override {

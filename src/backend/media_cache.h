@@ -11,17 +11,16 @@
 
 namespace mlxk {
 
-/// Encoded images and recordings of one model by their digests; the least recently used make room. Worker thread.
+/// The features of images and recordings by digest, of one model; the least recently used are evicted. Worker thread.
 class MediaCache {
  public:
   explicit MediaCache(uint64_t budget_bytes) : budget_(budget_bytes) {}
 
-  /// Null: not there.
+  /// Returns the features of `digest`, or null.
   std::shared_ptr<const EncodedMedia> find(const std::string& digest);
-  /// Keeps `encoded`, whose arrays are evaluated, unless it alone is larger than the budget.
+  /// Adds `encoded`, whose arrays are evaluated, unless it alone exceeds the budget.
   void add(const std::string& digest, std::shared_ptr<const EncodedMedia> encoded);
   void clear();
-  uint64_t bytes() const { return bytes_; }
 
  private:
   struct Entry {

@@ -135,12 +135,8 @@ void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
     return gather(std::move(parts), rows, text.dtype());
   };
   const mx::array media = rows_of([](const EncodedMedia& item) { return item.features; });
-  if (model_.media_encoder()->adds()) {
-    inputs.embeddings = mx::add(text, media);
-  } else {
-    const mx::array is_media = mx::reshape(mx::greater(rows, mx::array(0)), {1, length, 1});
-    inputs.embeddings = mx::where(is_media, media, text);
-  }
+  const mx::array is_media = mx::reshape(mx::greater(rows, mx::array(0)), {1, length, 1});
+  inputs.embeddings = mx::where(is_media, media, text);
   size_t layers = 0;
   for (const auto& item : used) layers = std::max(layers, item->layer_features.size());
   for (size_t layer = 0; layer < layers; ++layer) {

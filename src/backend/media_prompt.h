@@ -17,7 +17,7 @@ class MediaPrompt {
   /// Of `request`, which was checked and outlives it.
   MediaPrompt(const Model& model, const GenerateRequest& request);
 
-  /// What is added to the position in the cache for tokens behind the prompt (M-RoPE).
+  /// Added to the cache position of tokens behind the prompt (M-RoPE).
   int position_shift() const { return positions_ ? positions_->shift : 0; }
   /// Tokens of the prompt that features stand for.
   int64_t placeholders() const;

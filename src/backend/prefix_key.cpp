@@ -28,7 +28,7 @@ PrefixKey prefix_key(const GenerateRequest& request) {
     }
     key.shareable = key.shareable && replaced >= kMinPlaceholders;
   }
-  // Text that sees what comes behind it has other keys and values in another prompt.
+  // The keys and values of text that sees later tokens depend on the rest of the prompt.
   for (const TokenRange& range : request.attend_both_ways) {
     const auto begin = key.tokens.begin() + range.begin, end = key.tokens.begin() + range.end;
     key.shareable = key.shareable && std::all_of(begin, end, [](int32_t token) { return token < 0; });

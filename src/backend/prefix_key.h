@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// What the prefix cache knows a prompt by.
+/// The key of a prompt in the prefix cache.
 struct PrefixKey {
   std::string scope;            // GenerateRequest::cache_scope
   std::vector<int32_t> tokens;  // the prompt, the placeholders of media replaced by words of their digests

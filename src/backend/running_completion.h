@@ -25,7 +25,7 @@ class RunningCompletion {
   /// that was asked about it is told.
   bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1 && !owes_scores_; }
   const GenerateRequest& request() const { return request_; }
-  /// What the prefix cache knows its prompt by.
+  /// The prompt's key in the prefix cache.
   const PrefixKey& key() const { return key_; }
   /// Added to the positions in the cache of all that is decoded.
   int position_shift() const { return media_.position_shift(); }

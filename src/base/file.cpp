@@ -52,6 +52,15 @@ std::string read_file(const fs::path& path, uint64_t limit) {
   return content;
 }
 
+std::string read_stream(std::istream& in, uint64_t limit) {
+  std::string content;
+  char piece[1 << 16];
+  while (content.size() <= limit && (in.read(piece, sizeof piece), in.gcount() > 0)) {
+    content.append(piece, static_cast<size_t>(in.gcount()));
+  }
+  return content;
+}
+
 void check_nesting(const fs::recursive_directory_iterator& it) {
   if (it.depth() < kMaxNesting) return;
   throw Error(ErrorKind::bad_model, fmt::format("{} lies {} folders deep; at most {} are looked at",

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <iosfwd>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,9 @@ namespace fs = std::filesystem;
 /// The whole content of a regular file; throws io when it cannot be read, bad_model when it is larger than `limit`
 /// bytes.
 std::string read_file(const fs::path& path, uint64_t limit = uint64_t{256} << 20);
+
+/// The bytes of `in` to its end. Reading stops once there are more than `limit` bytes; the result then has more, too.
+std::string read_stream(std::istream& in, uint64_t limit);
 
 /// The largest depth of nested folders in a model. A walk keeps a descriptor open for each level.
 constexpr int kMaxNesting = 64;

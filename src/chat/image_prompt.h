@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// The texts that stand for images in a prompt, which nobody but the template and the processor may write.
+/// The texts that stand for images in a prompt; only the template and the processor may write them.
 std::vector<std::string> image_texts(const ImageProcessor& processor);
 
 /// `messages` through the template, each placeholder replaced by its image's text. A template that writes no
@@ -19,8 +19,8 @@ std::string render_with_images(const Json& messages, const ChatTemplate& chat_te
 /// The prompt of a model without a template: the text of the last user message and the images.
 std::string plain_image_prompt(const Json& messages, const PromptImages& images);
 
-/// Fills in where the images stand in `prompt`, whose ids are there. Throws invalid where the ids have another number
-/// of image tokens than the images need.
+/// Sets the positions of the images in `prompt`, whose ids are set. Throws invalid if the ids do not have the number of
+/// image tokens that the images need.
 void place_images(Prompt& prompt, const PromptImages& images, const Tokenizer& tokenizer);
 
 }  // namespace mlxk

@@ -16,7 +16,7 @@ struct PackedAttention {
   int head_dim;
   float scale;
   bool causal = false;                                  // a token sees none that come after it
-  int window = 0;                                       // a token sees those less than so many away; 0: all
+  int window = 0;                                       // a token sees those less than `window` positions away; 0: all
   Rotation rotation = {};                               // by a token's position in its sequence
   std::optional<NormWeights> q_norm = {}, k_norm = {};  // of each head, before the rotation
   /// [heads, 2 * n + 1] float32: added to a score by how far the key stands behind the query, from -n to n, and beyond

@@ -106,7 +106,7 @@ TEST_P(Golden, PrefillAndStepsGiveTheRecordedLogits) {
   expect_recorded(run_in_pieces(*model_, prompt(), {11, 1, 1, 12}), "a chunk behind steps");
 }
 
-// What a device without operations of its own computes.
+// The chain of operations for a device without a kernel.
 TEST_P(Golden, ChainsOfOperationsGiveTheRecordedLogits) {
   const LayerOps none;
   const LayerOpsScope scope(none);

@@ -15,7 +15,7 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// What an encoder makes of one image or recording. All arrays are lazy.
+/// The encoder's output for one image or recording. All arrays are lazy.
 struct EncodedMedia {
   mx::array features;                          // [tokens, hidden], a row for each placeholder token
   std::vector<mx::array> layer_features = {};  // [tokens, hidden], entry i added to what the decoder's layer i gives
@@ -42,8 +42,6 @@ class MediaEncoder {
                                                   std::span<const MediaItem> /*items*/) const {
     return std::nullopt;
   }
-  /// Whether features are added to the placeholders' embeddings, not put in their place.
-  virtual bool adds() const { return false; }
 };
 
 }  // namespace mlxk

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "base/mapped_file.h"
 #include "mlx/array.h"
+#include "models/held_weights.h"
 #include "models/media_encoder.h"
 #include "nn/cache/cache.h"
 #include "nn/cache/mask.h"
@@ -45,9 +45,9 @@ struct ModelShape {
 };
 
 /// A loaded model; constant after loading, all state is in the cache. Every call on the worker thread.
-class Model {
+class Model : public HeldWeights<ModelShape> {
  public:
-  explicit Model(ModelShape shape) : shape_(std::move(shape)) {}
+  explicit Model(ModelShape shape) : HeldWeights(std::move(shape)) {}
   virtual ~Model() = default;
 
   /// Appends the inputs to `cache` and returns lazy hidden states behind the last norm, [B, L or 1, hidden]; throws
@@ -69,26 +69,13 @@ class Model {
   int64_t context_length() const { return shape_.context_length; }
   int64_t position_stable_tokens() const { return shape_.position_stable_tokens; }
   uint64_t weight_bytes() const { return shape_.weight_bytes; }
-  /// What encodes the images and recordings of prompts; null: the model takes text only.
+  /// The encoder of images and recordings; null: the model takes text only.
   const MediaEncoder* media_encoder() const { return media_encoder_.get(); }
   /// Called once at most, by the loader.
   void set_media_encoder(std::unique_ptr<const MediaEncoder> encoder) { media_encoder_ = std::move(encoder); }
-  /// Called once, by the loader: the weights' bytes, and the files of which they are parts.
-  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
-    shape_.weight_bytes = bytes;
-    files_ = std::move(files);
-  }
-  /// Throws io when what was computed so far may have missed weights, because a file could no longer be read.
-  void check_weights() const {
-    for (const auto& file : files_) file->check();
-  }
-
- protected:
-  ModelShape shape_;
 
  private:
   std::unique_ptr<const MediaEncoder> media_encoder_;
-  std::vector<std::shared_ptr<const MappedFile>> files_;
 };
 
 }  // namespace mlxk

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -75,6 +76,11 @@ Config Config::object(const char* key) const {
   if (!value) throw bad(key, "is missing");
   if (!value->is_object()) throw bad(key, "must be an object");
   return Config(*value, place_ + " " + key);
+}
+
+const char* Config::present(std::initializer_list<const char*> keys) const {
+  const auto found = std::find_if(keys.begin(), keys.end(), [&](const char* key) { return has(key); });
+  return found == keys.end() ? *keys.begin() : *found;
 }
 
 }  // namespace mlxk

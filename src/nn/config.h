@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 
@@ -33,6 +34,8 @@ class Config {
   Error bad(const std::string& key, const std::string& what) const;
   const Json& json() const { return *json_; }
   const std::string& place() const { return place_; }
+  /// The first of `keys` that has a value, else the first of all, which errors then name.
+  const char* present(std::initializer_list<const char*> keys) const;
 
  private:
   std::shared_ptr<const Json> json_;

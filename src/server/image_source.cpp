@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <optional>
+#include <string_view>
 #include <system_error>
 
+#include "base/file.h"
 #include "base/stop.h"
 #include "http/client.h"
 #include "server/api_error.h"
+#include "transport/target.h"
 
 namespace mlxk {
 
@@ -40,25 +44,13 @@ std::string fetch(const std::string& url, const std::string& param, size_t limit
   return reply.body;
 }
 
-/// The path of a file URL, %XX decoded; empty where it is of another host.
+/// The path of a file URL, decoded; empty if the URL names a host or cannot be decoded.
 std::string path_of(const std::string& url) {
   constexpr std::string_view kScheme = "file://";
   const std::string_view rest = std::string_view(url).substr(kScheme.size());
   if (!rest.starts_with('/')) return "";
-  std::string path;
-  for (size_t i = 0; i < rest.size(); ++i) {
-    if (rest[i] != '%') {
-      path += rest[i];
-      continue;
-    }
-    const std::string digits(rest.substr(i + 1, 2));
-    size_t read = 0;
-    const int value = digits.size() == 2 ? std::stoi("0" + digits, &read, 16) : 0;
-    if (read != 3 || value == 0) return "";
-    path += static_cast<char>(value);
-    i += 2;
-  }
-  return path;
+  const std::optional<std::string> path = percent_decode(rest);
+  return path && path->find('\0') == path->npos ? *path : "";
 }
 
 std::string read_file(const fs::path& root, const std::string& url, const std::string& param, size_t limit) {
@@ -66,17 +58,13 @@ std::string read_file(const fs::path& root, const std::string& url, const std::s
   const fs::path base = fs::weakly_canonical(root, error);
   const fs::path path = fs::weakly_canonical(path_of(url), error);
   const auto [end, below] = std::mismatch(base.begin(), base.end(), path.begin(), path.end());
-  // What is outside and what is not there look alike: nobody learns which files there are.
+  // A file outside of the root and a missing file get the same answer, so that clients cannot probe for files.
   if (error || end != base.end() || below == path.end() || !fs::is_regular_file(path, error)) {
     refuse(param, "there is no such file below the server's --media-root");
   }
   std::ifstream in(path, std::ios::binary);
-  std::string bytes;
-  char piece[1 << 16];
-  while (in.read(piece, sizeof piece), in.gcount() > 0) {
-    bytes.append(piece, static_cast<size_t>(in.gcount()));
-    if (bytes.size() > limit) refuse(param, fmt::format("the image has more than {} bytes", limit));
-  }
+  std::string bytes = read_stream(in, limit);
+  if (bytes.size() > limit) refuse(param, fmt::format("the image has more than {} bytes", limit));
   if (in.bad() || bytes.empty()) refuse(param, "the image file cannot be read");
   return bytes;
 }

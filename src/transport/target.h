@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,5 +17,8 @@ struct Target {
 /// Reads the target of a request line: a path, an absolute http(s) address, or "*". Refuses what is not valid UTF-8 or
 /// not a valid escape, control characters, fragments, and "." and ".." as segments, escaped or not.
 Target parse_target(std::string_view text);
+
+/// The text with its escapes (%41) resolved; nullopt for a '%' without two hexadecimal digits.
+std::optional<std::string> percent_decode(std::string_view text);
 
 }  // namespace mlxk

@@ -22,7 +22,7 @@ class ImageProcessor {
   virtual ~ImageProcessor() = default;
   /// Throws invalid for an image that the family cannot take (too narrow, …).
   virtual ProcessedImage process(const Image& image) const = 0;
-  /// What the rendered chat template has for the image `index`, counted from 0 in a prompt.
+  /// The text that the chat template renders for image `index`, counted from 0 in a prompt.
   virtual std::string placeholder(int index) const = 0;
   /// The token, as text, that an image's features take the place of.
   virtual std::string image_token() const = 0;

@@ -12,7 +12,7 @@ namespace mlxk {
 
 namespace {
 
-/// What the settings of a family leave open.
+/// The defaults of a family's settings.
 struct QwenDefaults {
   int patch;
   const std::array<double, 3>& mean;

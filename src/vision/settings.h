@@ -38,7 +38,7 @@ class Settings {
   std::string file_;
 };
 
-/// What the folder of a vision model says of how its images are prepared.
+/// The preprocessing files of a vision model's folder.
 struct ProcessorFiles {
   explicit ProcessorFiles(const std::filesystem::path& dir);
 

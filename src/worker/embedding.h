@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// What of an embedding model its callers must know.
+/// The sizes of an embedding model that its callers need.
 struct EmbeddingFacts {
   int64_t dimensions = 0;          // numbers that it gives for a text: of a vector, or one for each label
   int64_t max_tokens = 0;          // of a text; 0: unknown
@@ -29,7 +29,7 @@ struct EncodedText {
 struct EmbedRequest {
   std::vector<EncodedText> texts;     // not empty
   std::vector<int32_t> score_tokens;  // of a decoder: their logits behind each text are wanted, instead of a vector
-  std::string cache_scope;            // whose it is (an API key): scopes take turns
+  std::string cache_scope;            // the client (an API key): scopes take turns
   std::optional<std::chrono::steady_clock::time_point> deadline;  // ends with a failure `deadline` when it passes
 };
 

@@ -9,7 +9,7 @@ namespace mlxk {
 
 enum class MediaKind { image, audio };
 
-/// What a processor made of an image or a recording: the input of a model's encoder. Immutable, any thread.
+/// A preprocessed image or recording: the input of a model's encoder. Immutable, any thread.
 struct MediaData {
   MediaKind kind = MediaKind::image;
   std::vector<float> values;  // pixels or features, row-major

@@ -1,89 +1,10 @@
-"""Families that transformers does not have, or has wrong: parts of mlx-vlm 0.7.10 or of transformers, put together here."""
-import importlib
-import json
+"""Families that transformers does not have, or has wrong: parts of transformers, put together here."""
 
 import numpy as np
 import torch
 
 from .common import PLACEHOLDER, ByParts, text_config
 from .towers import TOWER
-
-
-class MlxVlm(ByParts):
-    """A model of mlx-vlm, with its names and its order of kernels."""
-    name = ""
-
-    def make(self, folder):
-        from mlx.utils import tree_flatten
-        module = importlib.import_module(f"mlx_vlm.models.{self.name}")
-        config = module.ModelConfig.from_dict(json.loads(json.dumps(self.config)))
-        config.vision_config = module.VisionConfig.from_dict(self.config["vision_config"])
-        config.text_config = module.TextConfig.from_dict(self.config["text_config"])
-        self.model = module.Model(config)
-        return {k: v.shape for k, v in tree_flatten(self.model.parameters()) if "rope" not in k}, self.config
-
-    def load(self, folder, tensors):
-        import mlx.core as mx
-        self.model.load_weights([(k, mx.array(v)) for k, v in tensors.items()], strict=False)
-        return self.adjusted(self.model)
-
-    def embed(self, model, ids):
-        import mlx.core as mx
-        return np.array(model.language_model.model.embed_tokens(mx.array([ids]))[0])
-
-    def decode(self, model, vectors):
-        import mlx.core as mx
-        ids = mx.zeros((1, len(vectors)), mx.int32)
-        return np.array(model.language_model(ids, inputs_embeds=mx.array(vectors)[None]).logits[0, -1])
-
-
-class KimiVl(MlxVlm):
-    name = "kimi_vl"
-
-    def adjusted(self, model):
-        """As in Moonshot's own code: the tanh form of GELU, and the usual eps."""
-        from mlx import nn
-        for block in model.vision_tower.blocks:
-            block.mlp.activation_fn = nn.gelu_approx
-            block.norm0.eps = block.norm1.eps = 1e-5
-        model.vision_tower.final_layernorm.eps = 1e-5
-        return model
-
-    def inputs(self, images):
-        side = self.config["vision_config"]["patch_size"]
-        rows = np.concatenate([a for a, _ in images]).reshape(-1, 3, side, side)
-        return dict(rows=rows.transpose(0, 2, 3, 1), grids=[grid for _, grid in images])
-
-    def encode(self, model, inputs):
-        import mlx.core as mx
-        seen = model.vision_tower(mx.array(inputs["rows"]), grid_thw=mx.array(inputs["grids"]))
-        return np.array(model.multi_modal_projector(seen))
-
-
-class InternVlChat(MlxVlm):
-    name = "internvl_chat"
-
-    def adjusted(self, model):
-        """As in OpenGVLab's own code: GELU itself."""
-        from mlx import nn
-        for layer in model.vision_model.encoder.layers:
-            for holder in (layer.mlp,):
-                for key in ("activation_fn", "act", "activation"):
-                    if hasattr(holder, key):
-                        setattr(holder, key, nn.gelu)
-        return model
-
-    def inputs(self, images):
-        return dict(tiles=np.concatenate([a for a, _ in images]))
-
-    def encode(self, model, inputs):
-        import mlx.core as mx
-        from mlx_vlm.models.base import pixel_shuffle
-        x, _, _ = model.vision_model(mx.array(inputs["tiles"]), output_hidden_states=True)
-        x = pixel_shuffle(x[:, 1:], shuffle_ratio=model.downsample_ratio)
-        for layer in model.mlp1:
-            x = layer(x)
-        return np.array(x).reshape(-1, x.shape[-1])
 
 
 class Llama4(ByParts):
@@ -164,14 +85,6 @@ class Phi3V(ByParts):
 def cases():
     common = dict(image_token_id=PLACEHOLDER, image_token_index=PLACEHOLDER)
     untied = dict(tie_word_embeddings=False)
-    deepseek = text_config("deepseek_v3", num_key_value_heads=4, kv_lora_rank=32, q_lora_rank=24, qk_nope_head_dim=16,
-                           qk_rope_head_dim=8, v_head_dim=16, n_routed_experts=4, num_experts_per_tok=2, n_group=1,
-                           topk_group=1, moe_intermediate_size=32, n_shared_experts=1, first_k_dense_replace=1,
-                           moe_layer_freq=1, rope_theta=10000.0, rms_norm_eps=1e-6, routed_scaling_factor=1.0,
-                           topk_method="noaux_tc", scoring_func="sigmoid", norm_topk_prob=True, attention_bias=False,
-                           rope_scaling=None, **untied)
-    moon = dict(model_type="moonvit", depth=2, num_heads=2, embed_dim=32, hidden_size=32, intermediate_size=48,
-                patch_size=4, init_pos_emb_height=8, init_pos_emb_width=8, merge_kernel_size=[2, 2])
     llama4 = text_config("llama4_text", head_dim=16, intermediate_size_mlp=96, num_local_experts=2,
                          num_experts_per_tok=1, interleave_moe_layer_step=2, no_rope_layers=[1, 0], use_qk_norm=True,
                          attention_chunk_size=64, rope_theta=10000.0, rope_scaling=None, rms_norm_eps=1e-5, **untied)
@@ -181,14 +94,6 @@ def cases():
     phi3 = dict(text_config("phi3", rope_scaling=None, rope_theta=10000.0, rms_norm_eps=1e-5, sliding_window=None,
                             **untied), model_type="phi3_v", img_processor=clip)
     return {
-        "kimi_vl": KimiVl(dict(common, model_type="kimi_vl", vision_config=moon, text_config=deepseek, vocab_size=128,
-                               media_placeholder_token_id=PLACEHOLDER),
-                          [((4 * 6, 48), (4, 6)), ((10 * 2, 48), (10, 2))], [6, 5]),
-        "internvl_chat": InternVlChat(dict(common, model_type="internvl_chat", downsample_ratio=0.5,
-                                           vision_config=dict(TOWER, model_type="intern_vit_6b", image_size=32,
-                                                              qkv_bias=True),
-                                           text_config=text_config("qwen2", rms_norm_eps=1e-6, rope_theta=1e6, **untied)),
-                                      [((1, 32, 32, 3), (1, 1)), ((3, 32, 32, 3), (1, 2))], [4, 12]),
         "llama4": Llama4(dict(common, model_type="llama4", text_config=llama4, vision_config=llama4_vision, boi_token_index=101,
                               eoi_token_index=102, tie_word_embeddings=False),
                          [((1, 32, 32, 3), (1, 1)), ((3, 32, 32, 3), (1, 2))], [4, 12]),

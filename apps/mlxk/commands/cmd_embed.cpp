@@ -133,7 +133,7 @@ struct Batch {
   PendingVectors pending;
 };
 
-/// Reads, computes and writes, with two batches under way: one is encoded while another is computed.
+/// Reads, computes and writes, with two batches in flight: one is tokenised while the other is computed.
 class EmbedRun {
  public:
   EmbedRun(const Args& args, Embedder& embedder, Plan plan)

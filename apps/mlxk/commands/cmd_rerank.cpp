@@ -31,19 +31,14 @@ constexpr size_t kShownBytes = 120;
 std::vector<Option> rerank_options() {
   using Kind = OptionKind;
   std::vector<Option> options = {
-      {.name = "--query", .kind = Kind::text, .metavar = "TEXT", .help = "what the documents are held to"},
+      {.name = "--query", .kind = Kind::text, .metavar = "TEXT", .help = "the query to rank the documents by"},
       {.name = "--batch",
        .help = "read JSON Lines from stdin: objects with \"text\", whose other fields are passed on"},
       {.name = "--instruct",
        .kind = Kind::text,
        .metavar = "TASK",
        .help = "the task in words, of rerankers that take one (Qwen3-Reranker)"},
-      {.name = "--top-n",
-       .kind = Kind::integer,
-       .metavar = "N",
-       .help = "print only so many of the best",
-       .min = 1,
-       .max = 1e9},
+      {.name = "--top-n", .kind = Kind::integer, .metavar = "N", .help = "print only the N best", .min = 1, .max = 1e9},
       {.name = "--raw-scores", .help = "scores as the model gives them, without activation"},
   };
   for (const Option& option : encoder_options()) options.push_back(option);
@@ -115,7 +110,7 @@ std::string shown_text(const Json& fields) {
 int rerank(const Args& args) {
   check_cpu(args);
   if (args.text("--query").empty())
-    throw Error(ErrorKind::invalid, "--query is missing: what are the documents held to?");
+    throw Error(ErrorKind::invalid, "--query is missing: give the query to rank the documents by");
   check_text(args.text("--query"), "--query");
   read_truncate(args);
   auto source = open_documents(args);

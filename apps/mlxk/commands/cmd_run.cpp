@@ -246,7 +246,7 @@ const Command kRunCommand = {
     .environment =
         model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
                       {"MLXK2_AUDIO_SEGMENTS", "1: append a table of segments to a transcript"},
-                      {"MLXK2_EXIF_METADATA", "0: neither prompt nor table has images' places, dates and cameras"},
+                      {"MLXK2_EXIF_METADATA", "0: prompt and table omit the place, date and camera of images"},
                       {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}}),
     .error_type = "execution_error",
     .bare_errors = true,

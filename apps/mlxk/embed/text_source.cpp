@@ -66,13 +66,9 @@ class Words : public TextSource {
 
  private:
   std::string read_all() {
-    std::string text;
-    char chunk[65536];
-    while (input_.read(chunk, sizeof chunk), input_.gcount() > 0) {
-      text.append(chunk, static_cast<size_t>(input_.gcount()));
-      if (text.size() > kMaxLine)
-        throw Error(ErrorKind::invalid, fmt::format("stdin is larger than {} MiB", kMaxLine >> 20));
-    }
+    std::string text = read_stream(input_, kMaxLine);
+    if (text.size() > kMaxLine)
+      throw Error(ErrorKind::invalid, fmt::format("stdin is larger than {} MiB", kMaxLine >> 20));
     check_text(text, "stdin");
     text.erase(text.find_last_not_of("\r\n") + 1);
     if (text.empty()) throw Error(ErrorKind::invalid, "stdin is empty");

@@ -12,7 +12,7 @@
 
 namespace mlxk {
 
-/// A text that is to be embedded, and what is told of it beside its vector.
+/// A text to embed, and the fields that are printed beside its vector.
 struct TextRecord {
   Json fields;  // an object
   std::string text;

@@ -49,7 +49,7 @@ void load_for_run(OpenedModel& model, const RunOptions& options);
 GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
                              const std::function<void(const std::vector<Part>&)>& on_parts);
 
-/// [{system}, {user}] as the options say, the user's prompt behind so many images.
+/// [{system}, {user}] as the options say, with `images` images before the user's prompt.
 Json first_messages(const RunOptions& options, size_t images = 0);
 
 }  // namespace mlxk

@@ -13,6 +13,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "run/prompt_input.h"
 #include "terminal/markdown.h"
 
@@ -28,13 +29,9 @@ bool exif_wanted() {
 }
 
 std::string bytes_of(std::istream& in, const std::string& path) {
-  std::string bytes;
-  char piece[1 << 16];
-  while (in.read(piece, sizeof piece), in.gcount() > 0) {
-    bytes.append(piece, static_cast<size_t>(in.gcount()));
-    if (bytes.size() > kImageBytes) {
-      throw Error(ErrorKind::invalid, fmt::format("Image too large (>{}MB): {}", kImageBytes >> 20, path));
-    }
+  std::string bytes = read_stream(in, kImageBytes);
+  if (bytes.size() > kImageBytes) {
+    throw Error(ErrorKind::invalid, fmt::format("Image too large (>{}MB): {}", kImageBytes >> 20, path));
   }
   return bytes;
 }

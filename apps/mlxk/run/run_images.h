@@ -14,12 +14,12 @@ constexpr int kMaxImageChunk = 5;
 /// Reads image files, `-` from stdin; throws io for one that is not there, invalid for one that is too large.
 std::vector<ImageFile> read_images(const std::vector<std::string>& paths);
 
-/// A table of the images of `files` from `first` on, which `metadata` is of, to stand before an answer; `chunk`: how
-/// many are asked about at a time. `with_exif`: with what their EXIF data say.
+/// A table of the images of `files` from `first` on, a row for each entry of `metadata`, to print before an answer.
+/// `chunk`: images in a prompt. `with_exif`: with place, date and camera.
 std::string image_table(const std::vector<ImageFile>& files, const std::vector<ImageMetadata>& metadata, size_t first,
                         size_t chunk, bool with_exif);
 
-/// What the images' EXIF data say, a line each and an empty one, to stand before the prompt; empty: nothing.
+/// Place, date and camera of the images, a line each and an empty line, to put before the prompt; empty: none known.
 std::string image_lines(const std::vector<ImageMetadata>& metadata);
 
 /// Asks the prompt about `files`, `chunk` of them at a time; tables and answers go to `write` as they come. Returns the

@@ -22,7 +22,7 @@ class TextsAtWork : public Sequence {
   size_t take() { return order_[taken_++]; }
   const EncodedText& text(size_t index) const { return request_.texts[index]; }
   const std::vector<int32_t>& score_tokens() const { return request_.score_tokens; }
-  /// The vector of a text of so many tokens was given; whether it was the last.
+  /// Counts a finished text; returns whether it was the last of its request.
   bool give(size_t index);
   PrefillEvent progress() const { return {computed_, total_}; }
 

@@ -13,7 +13,7 @@
 
 namespace mlxk {
 
-/// What of a speech model does not change with a call.
+/// The sizes of a speech model.
 struct SpeechShape {
   std::string model_type;
   int64_t vocab_size = 0;
@@ -34,7 +34,7 @@ struct EncodedAudio {
 
 /// An encoder of sound and a decoder of text that listens to it; constant after loading. Every call on the worker
 /// thread.
-class SpeechNet {
+class SpeechNet : public HeldWeights<SpeechShape> {
  public:
   virtual ~SpeechNet() = default;
 
@@ -54,22 +54,8 @@ class SpeechNet {
   /// One text from its beginning, and how its tokens look at the sound.
   virtual Aligned align(const mx::array& ids, const EncodedAudio& encoded) const = 0;
 
-  const SpeechShape& shape() const { return shape_; }
-  /// As Model::set_weights and check_weights.
-  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
-    shape_.weight_bytes = bytes;
-    files_ = std::move(files);
-  }
-  void check_weights() const {
-    for (const auto& file : files_) file->check();
-  }
-
  protected:
-  explicit SpeechNet(SpeechShape shape) : shape_(std::move(shape)) {}
-  SpeechShape shape_;
-
- private:
-  std::vector<std::shared_ptr<const MappedFile>> files_;
+  explicit SpeechNet(SpeechShape shape) : HeldWeights(std::move(shape)) {}
 };
 
 }  // namespace mlxk

@@ -89,7 +89,7 @@ class DecoderEncoder : public Encoder {
     return ModelCache(std::move(layers));
   }
 
-  /// So many tokens away, and further, a token is not seen.
+  /// A token sees only tokens less than this many positions away.
   int reach(int window) const {
     if (sight_ == Sight::causal) return window;
     return (sight_ == Sight::centred ? window / 2 : window) + 1;

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/mapped_file.h"
 #include "mlx/array.h"
+#include "models/held_weights.h"
 
 namespace mlxk {
 
@@ -38,7 +38,7 @@ struct EncoderShape {
 
 /// A loaded encoder; constant after loading. Every call on the worker thread. What a text gives has the same bits alone
 /// and beside others.
-class Encoder {
+class Encoder : public HeldWeights<EncoderShape> {
  public:
   virtual ~Encoder() = default;
 
@@ -58,18 +58,8 @@ class Encoder {
   /// A vector of length 1 for each token, [tokens, colbert_size] float32. The first token of a text does not take part.
   mx::array colbert_vectors(const mx::array& hidden) const;
 
-  const EncoderShape& shape() const { return shape_; }
-  /// As Model::set_weights and check_weights.
-  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
-    shape_.weight_bytes = bytes;
-    files_ = std::move(files);
-  }
-  void check_weights() const {
-    for (const auto& file : files_) file->check();
-  }
-
  protected:
-  explicit Encoder(EncoderShape shape) : shape_(std::move(shape)) {}
+  explicit Encoder(EncoderShape shape) : HeldWeights(std::move(shape)) {}
 
   // The same of inputs that are in range, in the encoders' phase; called only where the shape has the head.
   virtual mx::array encode(const EncoderInputs& inputs) const = 0;
@@ -78,13 +68,9 @@ class Encoder {
   virtual mx::array weigh_tokens(const mx::array& hidden) const = 0;    // → [tokens, 1]
   virtual mx::array project_tokens(const mx::array& hidden) const = 0;  // → [tokens, colbert_size]
 
-  EncoderShape shape_;
-
  private:
   void check(const EncoderInputs& inputs) const;
   void require(bool has, const char* head) const;
-
-  std::vector<std::shared_ptr<const MappedFile>> files_;
 };
 
 /// The first, or the last, token of each text: the rows of hidden states at which they stand.

@@ -14,17 +14,11 @@ namespace {
 constexpr int kWide = 1 << 20;
 using Names = std::initializer_list<const char*>;
 
-/// The first of `names` that config.json has, else the first of all, which errors then name.
-const char* present(const Config& config, Names names) {
-  const auto found = std::find_if(names.begin(), names.end(), [&](const char* name) { return config.has(name); });
-  return found == names.end() ? *names.begin() : *found;
-}
-
 }  // namespace
 
 EncoderConfig EncoderConfig::read(const Config& config, const char* activation, double norm_eps) {
   const auto integer = [&](Names names, int high) {
-    return static_cast<int>(config.integer(present(config, names), 1, high));
+    return static_cast<int>(config.integer(config.present(names), 1, high));
   };
   EncoderConfig c;
   c.model_type = config.text_or("model_type", "");
@@ -36,9 +30,9 @@ EncoderConfig EncoderConfig::read(const Config& config, const char* activation, 
   c.max_position_embeddings = integer({"max_position_embeddings", "n_positions"}, 1 << 30);
   c.type_vocab_size = static_cast<int>(config.integer_or("type_vocab_size", 0, 0, 1024));
   c.norm_eps = static_cast<float>(
-      config.number_or(present(config, {"layer_norm_eps", "layer_norm_epsilon", "norm_eps"}), norm_eps, 0, 1));
+      config.number_or(config.present({"layer_norm_eps", "layer_norm_epsilon", "norm_eps"}), norm_eps, 0, 1));
   c.activation = config.text_or(
-      present(config, {"hidden_act", "activation", "hidden_activation", "activation_function"}), activation);
+      config.present({"hidden_act", "activation", "hidden_activation", "activation_function"}), activation);
   if (c.hidden_size % c.num_attention_heads != 0) {
     throw config.bad("hidden_size", fmt::format("must be a multiple of num_attention_heads, got {} and {}",
                                                 c.hidden_size, c.num_attention_heads));

@@ -38,7 +38,7 @@ struct EncoderAttention {
   NormLinears qkv;  // queries, keys and values
   OutResidual out;
   int head_dim;
-  int window = 0;                               // a token sees those less than so many away; 0: all
+  int window = 0;                               // a token sees those less than `window` positions away; 0: all
   Rotation rotation = {};                       // none: positions are in the embeddings
   std::optional<mx::array> distance_bias = {};  // as PackedAttention has it
 

@@ -12,7 +12,7 @@
 
 namespace mlxk {
 
-/// What the layers of an encoder are called with beside x, the same for all of a call.
+/// The inputs of all layers of an encoder besides x.
 struct PackedTexts {
   std::vector<int> lengths;  // of each text, in tokens
   std::vector<int> tasks;    // of each text; empty: none

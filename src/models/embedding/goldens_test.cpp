@@ -125,7 +125,7 @@ class GoldenEncoder : public testing::TestWithParam<std::string> {
 
 TEST_P(GoldenEncoder, PackedTextsGiveWhatWasRecorded) { expect_all_recorded(0.99999, 5e-3); }
 
-// What a device without operations of its own computes.
+// The chain of operations for a device without a kernel.
 TEST_P(GoldenEncoder, ChainsOfOperationsGiveWhatWasRecorded) {
   const LayerOps none;
   const LayerOpsScope scope(none);

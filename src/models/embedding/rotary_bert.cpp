@@ -104,7 +104,7 @@ Rotation rotation(const Config& config, const EncoderConfig& c, const Options& o
   return turns;
 }
 
-/// What the layers of nomic's and mGTE's own code could do and no published model does.
+/// Refuses options of nomic's and mGTE's own code that no published model uses.
 void refuse_unknown(const Config& config) {
   constexpr const char* kFlags[] = {"prenorm", "parallel_block",       "use_rms_norm",          "logn_attention_scale",
                                     "causal",  "expert_choice_router", "rotary_emb_interleaved"};

@@ -47,14 +47,13 @@ class VisionPrompt {
     }
     if (items.empty()) return;
     const mx::array at(rows.begin(), {1, static_cast<int>(rows.size()), 1}, mx::int32);
-    const auto scattered = [&](const mx::array& into, const std::vector<mx::array>& all, bool adds) {
+    const auto scattered = [&](const mx::array& into, const std::vector<mx::array>& all) {
       const mx::array joined = mx::expand_dims(mx::concatenate(all, 0), 0);
-      const mx::array index = mx::broadcast_to(at, joined.shape());
-      return adds ? mx::scatter_add_axis(into, index, joined, 1) : mx::put_along_axis(into, index, joined, 1);
+      return mx::put_along_axis(into, mx::broadcast_to(at, joined.shape()), joined, 1);
     };
     count_ = static_cast<int>(rows.size());
-    embeddings_ = scattered(embeddings_, features, encoder.adds());
-    for (const auto& layer : deep) layer_features_.push_back(scattered(mx::zeros_like(embeddings_), layer, false));
+    embeddings_ = scattered(embeddings_, features);
+    for (const auto& layer : deep) layer_features_.push_back(scattered(mx::zeros_like(embeddings_), layer));
     positions_ = encoder.positions(ids_, items);
   }
 

@@ -16,14 +16,8 @@ namespace {
 constexpr int kWide = 1 << 20;
 using Names = std::initializer_list<const char*>;
 
-/// The first of `names` that config.json has, else the first of all, which errors then name.
-const char* present(const Config& config, Names names) {
-  const auto found = std::find_if(names.begin(), names.end(), [&](const char* name) { return config.has(name); });
-  return found == names.end() ? *names.begin() : *found;
-}
-
 int integer(const Config& config, Names names, std::optional<int> fallback, int low, int high) {
-  const char* key = present(config, names);
+  const char* key = config.present(names);
   if (!fallback) return static_cast<int>(config.integer(key, low, high));
   return static_cast<int>(config.integer_or(key, *fallback, low, high));
 }
@@ -55,15 +49,15 @@ DecoderConfig DecoderConfig::read(const Config& config, const DecoderDefaults& d
   }
   c.head_dim = integer(config, {"head_dim"}, d.head_dim.value_or(c.hidden_size / c.num_attention_heads), 2, 4096);
   c.max_position_embeddings = config.integer_or(
-      present(config, {"max_position_embeddings", "n_positions", "max_sequence_length", "max_context_length", "n_ctx"}),
+      config.present({"max_position_embeddings", "n_positions", "max_sequence_length", "max_context_length", "n_ctx"}),
       d.max_position_embeddings.value_or(0), 1, int64_t{1} << 31);
   c.norm_eps =
-      static_cast<float>(config.number_or(present(config, {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
-                                                           "norm_epsilon", "norm_eps", "layernorm_epsilon"}),
+      static_cast<float>(config.number_or(config.present({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+                                                          "norm_epsilon", "norm_eps", "layernorm_epsilon"}),
                                           d.norm_eps, 0, 1));
   c.tie_word_embeddings = config.flag_or("tie_word_embeddings", d.tie_word_embeddings);
   c.activation = read_activation(
-      config.text_or(present(config, {"hidden_act", "hidden_activation", "activation_function"}), d.activation));
+      config.text_or(config.present({"hidden_act", "hidden_activation", "activation_function"}), d.activation));
   const int pattern = static_cast<int>(config.integer_or("sliding_window_pattern", d.sliding_window_pattern, 1, 1024));
   c.layer_types = mlxk::layer_types(config, c.num_hidden_layers, d.sliding_window_pattern > 0 ? pattern : 0);
   const bool some_slide = std::count(c.layer_types.begin(), c.layer_types.end(), LayerType::sliding) > 0;

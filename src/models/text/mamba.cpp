@@ -35,16 +35,8 @@ class MixerLayer : public DecoderLayer {
   Mixer mixer_;
 };
 
-/// The first of `keys` that config.json has, else the first of all.
-const char* present(const Config& config, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (config.has(key)) return key;
-  }
-  return *keys.begin();
-}
-
 int integer(const Config& config, std::initializer_list<const char*> keys, int low, int high) {
-  return static_cast<int>(config.integer(present(config, keys), low, high));
+  return static_cast<int>(config.integer(config.present(keys), low, high));
 }
 
 /// time_step_limit, two numbers.
@@ -81,8 +73,8 @@ std::unique_ptr<Model> make_with_norms(const Config& config, Weights& weights, b
                           .state_size = integer(config, {"state_size", "d_state"}, 1, 4096),
                           .kernel = integer(config, {"conv_kernel", "d_conv"}, 2, 64),
                           .time_step_rank = read_time_step_rank(config, "time_step_rank", c.hidden_size),
-                          .conv_bias = config.flag_or(present(config, {"use_conv_bias", "conv_bias"}), true),
-                          .bias = config.flag_or(present(config, {"use_bias", "bias"}), false)};
+                          .conv_bias = config.flag_or(config.present({"use_conv_bias", "conv_bias"}), true),
+                          .bias = config.flag_or(config.present({"use_bias", "bias"}), false)};
   const auto eps = static_cast<float>(config.number_or("mixer_rms_eps", 1e-6, 0, 1));
   const auto norm = [&](int dims) { return norms ? std::optional<Norm>(RmsNorm(dims, eps)) : std::nullopt; };
   return make(c, weights, [&](const WeightPath& path, Norm in_norm) {

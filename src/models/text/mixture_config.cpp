@@ -14,17 +14,9 @@ int integer_or(const Config& config, const char* key, int fallback, int low, int
   return static_cast<int>(config.integer_or(key, fallback, low, high));
 }
 
-/// The first of `keys` that config.json has, else the first of all.
-const char* present(const Config& config, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (config.has(key)) return key;
-  }
-  return *keys.begin();
-}
-
 std::vector<bool> mixture_layers(const Config& config, int layers) {
   const int64_t step = config.integer_or("decoder_sparse_step", 1, 1, 1 << 20);
-  const int64_t dense = config.integer_or(present(config, {"first_k_dense_replace", "num_dense_layers"}), 0, 0, 1024);
+  const int64_t dense = config.integer_or(config.present({"first_k_dense_replace", "num_dense_layers"}), 0, 0, 1024);
   const int64_t frequency = config.has("moe_layer_freq") && config.find("moe_layer_freq")->is_number()
                                 ? config.integer("moe_layer_freq", 1, 1 << 20)
                                 : 1;
@@ -60,7 +52,7 @@ std::vector<bool> mixture_layers(const Config& config, int layers) {
 }
 
 RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback) {
-  const char* key = present(config, {"scoring_func", "score_func", "moe_router_score_func"});
+  const char* key = config.present({"scoring_func", "score_func", "moe_router_score_func"});
   if (!config.has(key)) return fallback;
   const std::string name = config.text_or(key, "");
   if (name == "softmax") return RoutingRule::Score::softmax;
@@ -73,19 +65,19 @@ RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback)
 MixtureConfig MixtureConfig::read(const Config& config, int layers, const MixtureDefaults& defaults) {
   MixtureConfig m;
   m.defaults = defaults;
-  const char* experts = present(config, {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"});
+  const char* experts = config.present({"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"});
   m.experts = static_cast<int>(config.integer(experts, 1, 65536));
-  const char* wide = present(config, {"moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"});
+  const char* wide = config.present({"moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"});
   m.wide = static_cast<int>(config.integer(wide, 1, kWide));
-  const char* top_k = present(config, {"num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k"});
+  const char* top_k = config.present({"num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k"});
   m.rule.top_k = static_cast<int>(config.integer(top_k, 1, m.experts));
   m.rule.normalise =
-      config.flag_or(present(config, {"norm_topk_prob", "route_norm", "norm_expert_weight"}), defaults.normalise);
+      config.flag_or(config.present({"norm_topk_prob", "route_norm", "norm_expert_weight"}), defaults.normalise);
   m.rule.score = read_score(config, defaults.score);
   m.rule.eps = defaults.eps;
   m.rule.scale =
-      static_cast<float>(config.number_or(present(config, {"routed_scaling_factor", "route_scale",
-                                                           "moe_routed_scaling_factor", "moe_router_scaling_factor"}),
+      static_cast<float>(config.number_or(config.present({"routed_scaling_factor", "route_scale",
+                                                          "moe_routed_scaling_factor", "moe_router_scaling_factor"}),
                                           1, 1e-6, 1e6));
   m.rule.groups = integer_or(config, "n_group", 1, 1, m.experts);
   m.rule.top_groups = integer_or(config, "topk_group", m.rule.groups, 1, m.rule.groups);
@@ -96,8 +88,8 @@ MixtureConfig MixtureConfig::read(const Config& config, int layers, const Mixtur
   m.layers = mixture_layers(config, layers);
   if (!defaults.shared) return m;
   const char* shared =
-      present(config, {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
-  const char* shared_wide = present(config, {"shared_expert_intermediate_size", "share_expert_dim"});
+      config.present({"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
+  const char* shared_wide = config.present({"shared_expert_intermediate_size", "share_expert_dim"});
   m.shared_wide = config.has(shared_wide) ? integer_or(config, shared_wide, 0, 0, kWide)
                                           : m.wide * integer_or(config, shared, 0, 0, 1024);
   return m;

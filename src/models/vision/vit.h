@@ -46,7 +46,7 @@ struct Segments {
   int count, length;
 };
 
-/// What the patches of an image are to each other.
+/// The relative positions of an image's patches.
 struct PatchOrder {
   std::optional<PatchRotation> rotation = std::nullopt;
   std::vector<Segments> segments = {};  // they make up all patches; empty: all see all

@@ -42,7 +42,7 @@ Field<EmbeddingParams> prompt_name_field() {
 
 Field<EmbeddingParams> dimensions_field() {
   return {"dimensions", Use::honoured, integer(1, kMaxDimensions),
-          "So many numbers of each vector, the first ones; of models that were trained for it",
+          "Keep the first N numbers of each vector; only for models trained for it",
           [](const Json& v, EmbeddingParams& p) { p.dimensions = v.get<int64_t>(); }};
 }
 
@@ -76,13 +76,13 @@ std::vector<Field<EmbeddingParams>> make_embedding_fields() {
       {"task", Use::honoured, text(1, 256), "The adapter of that name, of weights that have some (Jina v3)",
        [](const Json& v, EmbeddingParams& p) { p.task = v; }},
       {"truncate", Use::honoured, truncate_schema("none"),
-       "What is left out of a text that is too long: nothing (it is refused), its start or its end",
+       "The part of an overlong text to drop: none (the text is refused), its start or its end",
        [](const Json& v, EmbeddingParams& p) { p.truncate = read_truncate(v); }},
       {"normalize", Use::honoured, boolean(), "Vectors of length 1; absent: as the model says",
        [](const Json& v, EmbeddingParams& p) { p.normalize = v.get<bool>(); }},
       deadline_field(),
       {"user", Use::without_effect, text(), "An end user of the client's"},
-      refused("late_chunking", "each text has a vector of its own", false),
+      refused("late_chunking", "each text gets one vector", false),
       refused("return_multivector", "vectors of single tokens are not built in", false),
   };
 }

@@ -11,7 +11,7 @@
 
 namespace mlxk {
 
-// What the endpoints of embeddings, reranking and classification share.
+// Shared by the endpoints of embeddings, reranking and classification.
 
 /// Makes an absent model the one that --model pinned; throws ApiError 400 where there is none.
 void name_model(const ServerContext& context, std::string& model);

@@ -15,7 +15,7 @@ constexpr size_t kMaxImageBytes = 20 << 20;
 /// An image of a message.
 struct MessageImage {
   std::string bytes;  // of the image file; empty: only its address was given
-  std::string url;    // where it is to be fetched from, if not in a data URL
+  std::string url;    // the address to fetch; empty for a data URL
   std::string place;  // the field that has it
 };
 

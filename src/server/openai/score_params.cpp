@@ -21,7 +21,7 @@ std::vector<Field<RerankParams>> make_rerank_fields() {
   return {
       {"model", Use::honoured, text(1), "A reranker; absent: the one that --model pinned",
        [](const Json& v, P& p) { p.model = v; }},
-      {"query", Use::honoured, text(1), "What the documents are held to", [](const Json& v, P& p) { p.query = v; },
+      {"query", Use::honoured, text(1), "The query to rank the documents by", [](const Json& v, P& p) { p.query = v; },
        true},
       {"documents", Use::honoured, array(document_schema(), 1, kMaxTexts),
        "Texts, or objects with a text: the form of Cohere and Jina",
@@ -34,7 +34,7 @@ std::vector<Field<RerankParams>> make_rerank_fields() {
          p.documents = v.get<std::vector<std::string>>();
          p.is_bare = true;
        }},
-      {"top_n", Use::honoured, integer(1, std::numeric_limits<int32_t>::max()), "Only so many of the best",
+      {"top_n", Use::honoured, integer(1, std::numeric_limits<int32_t>::max()), "The number of best results to return",
        [](const Json& v, P& p) { p.top_n = v.get<size_t>(); }},
       {"return_documents", Use::honoured, with_default(boolean(), false), "Each result has its document",
        [](const Json& v, P& p) { p.with_documents = v; }},
@@ -42,14 +42,13 @@ std::vector<Field<RerankParams>> make_rerank_fields() {
        [](const Json& v, P& p) { p.with_documents = v; }},
       {"raw_scores", Use::honoured, with_default(boolean(), false),
        "Scores as the model gives them, without activation", [](const Json& v, P& p) { p.raw_scores = v; }},
-      {"max_tokens_per_doc", Use::honoured, integer(1, 1'000'000), "Longer documents are cut to so many tokens",
+      {"max_tokens_per_doc", Use::honoured, integer(1, 1'000'000), "Longer documents are cut to N tokens",
        [](const Json& v, P& p) { p.max_tokens_per_document = v.get<int64_t>(); }},
       {"instruction", Use::honoured, text(1, kMaxInstruction), "The task in words, of rerankers that take one (Qwen3)",
        [](const Json& v, RerankParams& p) { p.instruction = v; }},
       {"truncate", Use::honoured, any_of({boolean(), one_of({"none", "start", "end", "NONE", "START", "END"})}),
-       "What is left out of what is too long: none (it is refused), start, end; true: end, false: none. Absent: end, "
-       "of "
-       "texts none"},
+       "The part of an overlong text to drop: none (the text is refused), start, end; true: end, false: none. Absent: "
+       "end, of texts none"},
       {"truncation_direction", Use::honoured, with_default(one_of({"Right", "Left", "right", "left"}), "Right"),
        "Of truncate true: at its end (Right) or its start (Left)"},
       {"deadline_ms", Use::honoured, integer(1, 86'400'000),
@@ -78,7 +77,7 @@ std::vector<Field<ClassifyParams>> make_classify_fields() {
       {"raw_scores", Use::honoured, with_default(boolean(), false),
        "Scores as the model gives them, without activation", [](const Json& v, P& p) { p.raw_scores = v; }},
       {"truncate", Use::honoured, truncate_schema("none"),
-       "What is left out of a text that is too long: nothing (it is refused), its start or its end",
+       "The part of an overlong text to drop: none (the text is refused), its start or its end",
        [](const Json& v, P& p) { p.truncate = read_truncate(v); }},
       {"deadline_ms", Use::honoured, integer(1, 86'400'000),
        "Time for the whole answer; refused early when it cannot be met",

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/mapped_file.h"
+
+namespace mlxk {
+
+/// The shape of a loaded network, whose weight_bytes the loader fills in, and the files that its weights are parts of.
+template <class Shape>
+class HeldWeights {
+ public:
+  const Shape& shape() const { return shape_; }
+  /// Called once, by the loader: the weights' bytes, and the files of which they are parts.
+  void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
+    shape_.weight_bytes = bytes;
+    files_ = std::move(files);
+  }
+  /// Throws io when what was computed so far may have missed weights, because a file could no longer be read.
+  void check_weights() const {
+    for (const auto& file : files_) file->check();
+  }
+
+ protected:
+  explicit HeldWeights(Shape shape) : shape_(std::move(shape)) {}
+  Shape shape_;
+
+ private:
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+};
+
+}  // namespace mlxk
