@@ -1,5 +1,5 @@
-// Sequences together against each alone: the same tokens and the same bits of their log-probabilities, whoever joins,
-// leaves, fails or is cancelled beside them.
+// Sequences decoded together against each one decoded alone: the same tokens and the same bits of their
+// log-probabilities, whichever others join, leave, fail or are cancelled meanwhile.
 #include <gtest/gtest.h>
 #include <mlx/memory.h>
 
@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Each alone, then all together: the same, and those cancelled begin the same.
+/// Runs each request alone, then all together, and expects equal results; a cancelled request must give the same
+/// beginning.
 void expect_independent(TextModel& model, const std::vector<Arrival>& arrivals) {
   const auto together = run(model, arrivals);
   for (size_t i = 0; i < arrivals.size(); ++i) {
@@ -36,8 +37,8 @@ void expect_independent(TextModel& model, const std::vector<Arrival>& arrivals) 
   }
 }
 
-/// The requests of a busy moment: greedy and drawn, penalised, with prompts short and long (beside others cut into
-/// other pieces than alone), coming and going.
+/// The requests of a busy moment: greedy and sampled, penalised, with short and long prompts (which are split
+/// differently beside others than alone), starting and ending at different times.
 std::vector<Arrival> busy(int64_t vocab, int64_t longest) {
   std::vector<Arrival> all;
   const int64_t lengths[] = {longest / 2, 1, 7, longest, 2, longest / 3};
@@ -79,7 +80,7 @@ TEST_P(Batching, ARowWhoseLogitsAreNotFiniteFailsAlone) {
   }
 }
 
-/// Even tokens only; it breaks, or throws, at its n-th token.
+/// Allows even tokens only; fails or throws at its n-th token.
 class EvenTokens : public TokenConstraint {
  public:
   EvenTokens(int breaks_at, int throws_at) : breaks_at_(breaks_at), throws_at_(throws_at) {}

@@ -154,7 +154,7 @@ void CacheLayout::save_state(const ModelCache& cache, PrefixBytes& bytes) const 
 
 void CacheLayout::restore_on_device(const PrefixMatch& match, ModelCache& cache) const {
   std::vector<mx::array> blocks;
-  for (const auto& block : match.blocks) {  // what was read from a file is on the host
+  for (const auto& block : match.blocks) {  // data read from a file is on the host
     blocks.push_back(block->on_device ? *block->on_device
                                       : mx::array(reinterpret_cast<const uint8_t*>(block->data.get()),
                                                   {static_cast<int>(block->size)}, mx::uint8));
@@ -181,7 +181,7 @@ void CacheLayout::restore_on_device(const PrefixMatch& match, ModelCache& cache)
 void CacheLayout::restore(const PrefixMatch& match, ModelCache& cache) const {
   if (on_device_) return restore_on_device(match, cache);
   const std::byte* state = match.state ? match.state->data.get() : nullptr;
-  std::vector<const std::byte*> blocks;  // where in each the next part begins
+  std::vector<const std::byte*> blocks;  // where the next part begins in each
   for (const auto& block : match.blocks) blocks.push_back(block->data.get());
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
@@ -208,7 +208,7 @@ void CacheLayout::restore(const PrefixMatch& match, ModelCache& cache) const {
         blocks[b] += kept * part.heads;
       }
       if (match.usable <= layer.addressable) {
-        // Nobody reads the other slots, but NaNs that lie there would be seen where they are multiplied by zero.
+        // Nobody reads the other slots, but a NaN there would spread where it is multiplied by zero.
         const size_t used = static_cast<size_t>(match.usable) * part.run;
         for (size_t head = 0; head < part.heads; ++head) {
           std::memset(to + head * slots * part.run + used, 0, slots * part.run - used);

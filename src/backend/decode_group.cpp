@@ -15,14 +15,16 @@ namespace mlxk {
 
 namespace {
 
-// Growing caches leave buffers of every size behind; dropped now and then.
+// Growing caches leave free buffers of every size behind; they are dropped from time to time.
 constexpr int64_t kStepsBetweenClears = 256;
 
-// Positions of a step with guesses; more rows have none.
+// The most positions in a step with drafts; a step with more rows has none.
 constexpr size_t kMaxPositions = 64;
-// What guessing must let expect, against one token a step. The first guess also costs that this step is waited for.
+// The expected speed-up that makes drafting worthwhile, compared with one token a step. The first draft must also pay
+// for waiting for the current step.
 constexpr double kGain = 1.03, kGainAtFirst = 1.1;
-// A draft's cost is known less well. Of so many steps some have none of its guesses: what they take is measured again.
+// The cost of a draft model is known less well. One step in this many is run without its drafts, so that the cost of a
+// plain step is measured again.
 constexpr double kGainOfDraft = 1.1;
 constexpr int64_t kStepsOfRound = 64, kPlainOfRound = 4;
 
@@ -32,23 +34,23 @@ bool contains(const std::vector<std::shared_ptr<RunningCompletion>>& all, const 
 
 }  // namespace
 
-/// A completion in a step. `guesses` follow its input.
+/// A completion's row in a step. Its `guesses` follow its input.
 struct DecodeGroup::Row {
   std::shared_ptr<RunningCompletion> completion;
-  std::optional<Sample> input = {};  // its token may not be computed yet; absent: the completion's last one
+  std::optional<Sample> input = {};  // may not be computed yet; absent: the completion's last token
   std::vector<int32_t> guesses = {};
-  bool drafted = false;               // the guesses are the draft model's
-  std::optional<size_t> at = 0;       // the position whose token is to be chosen next; absent: there is none
-  std::optional<Sample> sample = {};  // of that position, once it is chosen
+  bool drafted = false;               // the guesses are from the draft model
+  std::optional<size_t> at = 0;       // the position whose token is chosen next; absent: none
+  std::optional<Sample> sample = {};  // the sample of that position, once chosen
 };
 
-/// One token or more for each row, being computed.
+/// A step in flight: one or more tokens for each row.
 struct DecodeGroup::Step {
   Step(std::vector<Row> rows, mx::array logits)
       : rows(std::move(rows)), staying(this->rows.size()), logits(std::move(logits)) {}
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
-  /// Waits: libmlx's CPU thread writes into results, and rows' caches, that nobody holds any more.
+  /// Waits, because libmlx's CPU thread writes into results and into rows' caches even if nobody holds them any more.
   ~Step() {
     std::vector<mx::array> all{logits};
     for (const Row& row : rows) {
@@ -59,7 +61,7 @@ struct DecodeGroup::Step {
       try {
         array.wait();
       } catch (const std::exception&) {
-        // Whoever wanted these tokens has heard of it, or has ended.
+        // Whoever wanted these tokens was already told, or the completion has ended.
       }
     }
   }
@@ -70,12 +72,12 @@ struct DecodeGroup::Step {
   int positions() const { return static_cast<int>(rows.size()) * length(); }
 
   std::vector<Row> rows;
-  size_t staying;      // of the rows, how many have not left
+  size_t staying;      // the number of rows that have not left
   mx::array logits;    // [rows, length, vocab]
-  bool ahead = false;  // begun before the tokens of the step before it were known
+  bool ahead = false;  // started before the tokens of the previous step were known
 };
 
-/// Which guesses a step is to have, and how many of each row at most.
+/// Which drafts a step uses, and at most how many for each row.
 struct DecodeGroup::Guesses {
   enum class By { none, lookup, drafter } by = By::none;
   int count = 0;
@@ -84,7 +86,7 @@ struct DecodeGroup::Guesses {
 DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens,
                          std::unique_ptr<Drafter> drafter)
     : model_(model),
-      // On a GPU the guessed tokens' bits would not be those of one token a step.
+      // On a GPU the bits of drafted tokens would differ from those of one token a step.
       lookup_(lookup == PromptLookup::automatic && !cpu_is_default() ? PromptLookup::off : lookup),
       speculative_tokens_(speculative_tokens),
       drafter_(std::move(drafter)) {}
@@ -92,7 +94,7 @@ DecodeGroup::DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_
 DecodeGroup::~DecodeGroup() = default;
 
 void DecodeGroup::step(const Running& running, const Sink& sink) {
-  // A guess goes on from tokens that are known.
+  // A draft continues from tokens that are known.
   if (in_flight_ && (in_flight_->length() > 1 || wants_guesses(running)))
     commit(*std::exchange(in_flight_, nullptr), running, sink);
   std::unique_ptr<Step> next = next_step(running);
@@ -123,7 +125,7 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::next_step(const Running& running
 std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
   size_t longest = 0;
   for (const Row& row : rows) longest = std::max(longest, row.guesses.size());
-  std::vector<Sample> chosen;  // of the rows that the last step had, which come first
+  std::vector<Sample> chosen;  // rows that were also in the last step; they come first
   std::vector<int32_t> tokens;
   std::vector<int> lengths;
   for (const Row& row : rows) {
@@ -152,7 +154,7 @@ std::unique_ptr<DecodeGroup::Step> DecodeGroup::start(std::vector<Row> rows) {
   return step;
 }
 
-/// The positions of a step's tokens; nullopt if they are those of the cache.
+/// The positions of a step's tokens; nullopt if they equal those of the cache.
 std::optional<mx::array> DecodeGroup::shifted_positions(const std::vector<Row>& rows, const ModelCache& cache,
                                                         int length) const {
   const auto is_shifted = [](const Row& row) { return row.completion->position_shift() != 0; };
@@ -165,7 +167,7 @@ std::optional<mx::array> DecodeGroup::shifted_positions(const std::vector<Row>& 
   return mx::array(positions.begin(), {static_cast<int>(rows.size()), length}, mx::int32);
 }
 
-/// Takes the tokens of a step: of each row as many as were guessed, and one more.
+/// Hands out the tokens of a step: for each row the accepted guesses and one more token.
 void DecodeGroup::commit(Step& step, const Running& running, const Sink& sink) {
   for (bool more = true; more;) {
     more = false;
@@ -182,7 +184,7 @@ void DecodeGroup::commit(Step& step, const Running& running, const Sink& sink) {
       const bool right = row.completion->text().back() == row.guesses[at];
       if (row.drafted) drafter_->learn(*row.completion, right);
       if (!right) {
-        unbatch();  // each row forgets by itself
+        unbatch();  // each row trims its own cache
         row.completion->cache().trim(static_cast<int>(row.guesses.size() - at));
         continue;
       }
@@ -194,13 +196,13 @@ void DecodeGroup::commit(Step& step, const Running& running, const Sink& sink) {
     if (more) choose_tokens(step, sink);
   }
   const auto now = std::chrono::steady_clock::now();
-  // A step of one token that was not begun ahead costs what waiting for the one before it cost, too.
+  // A step of one token that was not pipelined also includes the wait for the previous step.
   if (step.ahead || step.length() > 1)
     costs_.add(step.positions(), std::chrono::duration<double>(now - settled_).count());
   settled_ = now;
 }
 
-/// Once the tokens before are known: a grammar and the penalties need them.
+/// Grammars and penalties need the previous tokens, so this runs once those are known.
 void DecodeGroup::choose_tokens(Step& step, const Sink& sink) {
   const int vocab = step.logits.shape(2);
   std::vector<Row*> choosing;
@@ -231,8 +233,8 @@ size_t DecodeGroup::most_guesses(const RunningCompletion& row, size_t rows) cons
   return static_cast<size_t>(std::clamp<int64_t>(most, 0, static_cast<int64_t>(kMaxPositions / rows) - 1));
 }
 
-/// What lets expect the most tokens a second, if that is `gain` times what one token a step does. While a step is under
-/// way, what was looked up must also be right for its tokens.
+/// The draft lengths with the highest expected tokens a second, if that is at least `gain` times the speed of one token
+/// a step. While a step is in flight, the looked-up tokens must also match its tokens.
 DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, double gain) {
   const int rows = static_cast<int>(running.size());
   const double step_seconds = costs_.of(rows);
@@ -263,7 +265,7 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
   return {};
 }
 
-/// Whether guessing is worth waiting for the tokens under way.
+/// Whether drafting is worth waiting for the step in flight.
 bool DecodeGroup::wants_guesses(const Running& running) {
   if ((lookup_ == PromptLookup::off && !drafter_) || running.size() > kMaxPositions) return false;
   if (lookup_ == PromptLookup::on) {
@@ -311,7 +313,7 @@ void DecodeGroup::add_drafts(std::vector<Row>& rows, int count) {
     asking[i]->guesses = std::move(asked[i].guesses);
     asking[i]->drafted = true;
   }
-  settled_ += std::chrono::steady_clock::now() - begun;  // what the step itself takes is measured from here
+  settled_ += std::chrono::steady_clock::now() - begun;  // the step's own time is measured from here
 }
 
 void DecodeGroup::add_facts(CacheFacts& facts) const {

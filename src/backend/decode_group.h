@@ -14,28 +14,28 @@
 
 namespace mlxk {
 
-/// The completions of one model that decode together. Their rows join and leave between two steps, and a row's bits do
-/// not depend on the others. A step gives each row one token; with speculation, guessed tokens are looked at in the
-/// same pass, and those that the model chooses as well are given at once: the same tokens as without. Worker thread.
+/// The completions of one model that decode together. Rows join and leave between two steps, and a row's bits do not
+/// depend on the other rows. A step gives each row one token. With speculation, drafted tokens are verified in the same
+/// pass and the accepted ones are given at once: the same tokens as without speculation. Worker thread.
 class DecodeGroup {
  public:
-  /// Takes an event of a completion.
+  /// Receives an event of a completion.
   using Sink = std::function<void(const RunningCompletion& completion, const Event& event)>;
 
-  /// `speculative_tokens`: a row with more of them has no guesses, since its caches could not forget the last ones or
-  /// the model would not give the same for several at once. `drafter`: guesses where that gains; null: none.
+  /// A row with more than `speculative_tokens` tokens gets no drafts, because its caches could not be trimmed or the
+  /// model would give different bits for several tokens at once. `drafter` drafts where that pays; null: none.
   DecodeGroup(Model& model, PromptLookup lookup, int64_t speculative_tokens,
               std::unique_ptr<Drafter> drafter = nullptr);
   DecodeGroup(const DecodeGroup&) = delete;
   DecodeGroup& operator=(const DecodeGroup&) = delete;
   ~DecodeGroup();
 
-  /// Waits for the tokens of the step before and starts the next one of `running` (prefilled, not ended; those that are
-  /// new begin): in the other order where nobody guesses, so that the device computes while events are handled.
+  /// Waits for the tokens of the previous step and starts the next one for `running` (prefilled, not ended; new ones
+  /// start here). Without drafts the next step starts first, so that the device computes while events are handled.
   void step(const std::vector<std::shared_ptr<RunningCompletion>>& running, const Sink& sink);
-  /// Forgets a completion that is in no later step. What is under way is waited for with the last of them.
+  /// Forgets a completion that is in no later step. After the last one this waits for the step in flight.
   void leave(const RunningCompletion& completion);
-  /// Whether a step is under way.
+  /// Whether a step is in flight.
   bool busy() const { return in_flight_ != nullptr; }
   void add_facts(CacheFacts& facts) const;
   const Drafter* drafter() const { return drafter_.get(); }
@@ -63,8 +63,8 @@ class DecodeGroup {
   const PromptLookup lookup_;
   const int64_t speculative_tokens_;
   std::unique_ptr<Step> in_flight_;
-  std::vector<const RunningCompletion*> batch_rows_;  // of batch_; empty: there is none
-  ModelCache batch_;                                  // their caches as one
+  std::vector<const RunningCompletion*> batch_rows_;  // the rows of batch_; empty: no batch
+  ModelCache batch_;                                  // their caches, batched
   std::map<const RunningCompletion*, NgramDrafter> guessers_;
   std::unique_ptr<Drafter> drafter_;
   StepCosts costs_;

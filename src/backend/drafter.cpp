@@ -15,19 +15,21 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Tokens of a text that are computed with the first guess; more are caught up with before, so many in a step.
+// The draft computes at most this many tokens of a text together with the first guess; a longer backlog is processed
+// first, this many tokens a step.
 constexpr size_t kAtOnce = 8, kCatchUp = 128;
-// A guess that is right less often gains nothing, however cheap.
+// A guess that is accepted less often than this gains nothing, however cheap it is.
 constexpr double kLeastChance = 0.3;
-// What a completion begins with counts as much as a few of its own tokens; of these a twentieth is forgotten with each,
-// of all completions' hardly anything.
+// A new completion starts with an acceptance estimate that weighs as much as a few of its own tokens. Each token
+// discounts a completion's own history by a twentieth, and the history of all completions hardly at all.
 constexpr double kAssumed = 0.7, kAssumedWeight = 4, kTextMemory = 0.95, kLongMemory = 0.995;
-// What guesses cost is known after so many.
+// The cost of a guess counts as known after this many measurements.
 constexpr int kTrials = 3;
-// Where it gains nothing, it is tried again after so many tokens, then after twice as many, and in a new text of so
+// A draft that gains nothing is tried again after this many tokens, then after twice as many; in a new text after this
 // many.
 constexpr size_t kRetryAfter = 256, kRetryTexts = 8;
-// Of the time of an answer, of which more than this many tokens are not counted on, so much may go into catching up.
+// An answer is not assumed to last longer than this many tokens, and the draft may spend at most this share of its time
+// on catching up.
 constexpr int64_t kExpectedAnswer = 256;
 constexpr double kMaxCatchUp = 0.15;
 
@@ -49,7 +51,7 @@ mx::array unseen(const std::vector<Drafter::Row*>& rows, const std::vector<int>&
   return mx::array(ids.data(), {static_cast<int>(rows.size()), longest}, mx::int32);
 }
 
-/// Of logits [rows, length, vocab] the likeliest token behind each row's last, int32 [rows, 1].
+/// The likeliest token after each row's last one, int32 [rows, 1], from logits [rows, length, vocab].
 mx::array likeliest(const mx::array& logits, const std::vector<int>& lengths, const std::vector<Sampler*>& samplers) {
   const int rows = logits.shape(0), length = logits.shape(1), vocab = logits.shape(2);
   std::vector<SamplerRow> wanted;
@@ -92,7 +94,7 @@ uint64_t Drafter::kv_bytes() const {
 Drafter::State& Drafter::state_of(const RunningCompletion& one) {
   const auto known = states_.find(&one);
   if (known != states_.end()) return known->second;
-  // A model that agrees with few texts is still tried with some.
+  // A model that rarely agrees is still tried on some texts.
   const double rate = ++begun_ % kRetryTexts == 0 ? kAssumed : all_.rate();
   State state{model_->make_cache(1), Sampler(greedily(), {}), {}, {rate * kAssumedWeight, kAssumedWeight}};
   state.tried_at = one.text().size();
@@ -105,9 +107,9 @@ double Drafter::seconds(int rows, double step_seconds) const {
 }
 
 std::vector<double> Drafter::chances(const RunningCompletion& one, double step_seconds) {
-  if (!one.request().media.empty()) return {};  // it sees no images
+  if (!one.request().media.empty()) return {};  // the draft sees no images
   const size_t length = one.text().size();
-  // The first token of an answer does not wait for this.
+  // The first token of an answer must not wait for this.
   if (length == one.request().prompt.size() || static_cast<int64_t>(length) + most_ > longest_text_) return {};
   State& state = state_of(one);
   if (state.unusable) return {};
@@ -127,7 +129,7 @@ std::vector<double> Drafter::chances(const RunningCompletion& one, double step_s
   return all;
 }
 
-/// Whether all of `text` but what one pass takes with the first guess is in the caches now.
+/// Whether the caches hold `text` up to the tokens that one pass computes together with the first guess.
 bool Drafter::catch_up(State& state, const std::vector<int32_t>& text, size_t& budget) {
   auto& seen = state.seen;
   // At least the last token is computed.
@@ -172,7 +174,7 @@ void Drafter::guess(std::span<Row> rows, int count) {
   std::vector<ModelCache*> caches;
   std::vector<State*> states;
   std::vector<Sampler*> samplers;
-  std::vector<int> lengths;  // of what each has not seen
+  std::vector<int> lengths;  // the unseen tokens of each
   for (const Row* row : ready) {
     states.push_back(&state_of(*row->completion));
     caches.push_back(&states.back()->cache);

@@ -1,4 +1,5 @@
-// A draft model beside a model alone: the same tokens, the same bits of their log-probabilities, the same end.
+// Decoding with a draft model against decoding without: the same tokens, the same bits of their log-probabilities, the
+// same end.
 #include "backend/drafter.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ std::unique_ptr<TextModel> alone(const SmallKind& kind, bool has_state = false) 
   return make_text_model(std::make_unique<SmallModel>(kind.make, has_state));
 }
 
-/// A small model with the same model (seed 0) or another one as its draft.
+/// A small model whose draft is the same model (seed 0) or another one.
 std::unique_ptr<TextModel> drafted(const SmallKind& kind, uint64_t seed, bool always,
                                    PromptLookup lookup = PromptLookup::off, const SmallKind& draft = kFull) {
   return make_text_model(std::make_unique<SmallModel>(kind.make, false),
@@ -70,7 +71,7 @@ TEST_P(Drafting, GivesTheSameAnswersBesideOthersThatComeAndGo) {
       EXPECT_TRUE(i == 2 || tokens_of(got[i]).size() == tokens_of(want).size());
       expect_same(tokens_of(got[i]), tokens_of(want), i);
     }
-    EXPECT_EQ(with->cache_facts().kv_bytes, 0);  // nobody's caches stay
+    EXPECT_EQ(with->cache_facts().kv_bytes, 0);  // no caches are left
   }
 }
 
@@ -109,7 +110,7 @@ TEST_P(Drafting, GrammarsAndTheEndHoldAtEachGuessedToken) {
 INSTANTIATE_TEST_SUITE_P(Caches, Drafting, testing::ValuesIn(kSmallKinds),
                          [](const auto& info) { return info.param.name; });
 
-// The draft's own cache is a ring here, which cannot forget once it has wrapped.
+// The draft's cache is a ring here, which cannot be trimmed once it has wrapped.
 TEST(DrafterCaches, BeyondWhatTheDraftCanForgetThereAreNoGuesses) {
   if (!cpu_is_default()) GTEST_SKIP();
   const auto without = alone(kFull), with = drafted(kFull, 0, true, PromptLookup::off, kSmallKinds[1]);
@@ -117,7 +118,7 @@ TEST(DrafterCaches, BeyondWhatTheDraftCanForgetThereAreNoGuesses) {
   expect_equal_runs(*with, *without, {{requests[0]}, {requests[1]}, {requests[2]}});
   const auto before = with->cache_facts().drafted_tokens;
   EXPECT_GT(before, 0);
-  expect_equal_runs(*with, *without, {{requests[4]}});  // its prompt alone fills the ring
+  expect_equal_runs(*with, *without, {{requests[4]}});  // the prompt alone fills the ring
   EXPECT_EQ(with->cache_facts().drafted_tokens, before);
 }
 

@@ -20,19 +20,19 @@ namespace mlxk {
 namespace {
 
 /// Tokens of a prompt that are computed at a time: enough to keep the matrix products busy, few enough that cancelling
-/// and progress stay lively. Beside others fewer, since those wait for their next token meanwhile.
+/// and progress stay responsive. While others decode the chunk is smaller, because they wait for their next token.
 int64_t prefill_chunk(bool beside_others) {
   if (cpu_is_default()) return beside_others ? 128 : 512;
   return beside_others ? 512 : 2048;
 }
 
-// Tokens of kept prompts that are copied between two steps of the others.
+// Cached prompt tokens that are copied between two steps of the other requests.
 constexpr int64_t kMaxRestored = 2048;
 
-// Tokens that another prompt is about to keep: fewer are computed sooner than they are waited for.
+// If another prompt is about to cache this many tokens or fewer, computing them is faster than waiting for them.
 constexpr int64_t kWorthWaiting = 32;
 
-/// How many tokens two prompts begin with alike, without the last of either, which is not kept.
+/// The length of the common prefix of two prompts, without the last token of either, which is not cached.
 int64_t shared_tokens(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
   const auto length = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())) - 1;
   return std::mismatch(a.begin(), a.begin() + length, b.begin()).first - a.begin();
@@ -46,7 +46,7 @@ void check_request(const GenerateRequest& request, const ModelFacts& facts) {
                 fmt::format("the prompt has {} tokens, the model's context is {}", length, facts.context_length));
   }
   for (const int32_t id : request.prompt) {
-    // Past the table `take` reads foreign memory.
+    // Past the end of the table `take` would read foreign memory.
     if (id < 0 || id >= facts.vocab_size) {
       throw Error(ErrorKind::invalid,
                   fmt::format("token id {} is outside the model's vocabulary of {}", id, facts.vocab_size));
@@ -74,14 +74,14 @@ class MlxSequence : public Sequence {
 
   const uint64_t id;  // counts up
   const std::shared_ptr<RunningCompletion> completion;
-  mutable bool looks_up = true;  // in the kept prompts, before it goes on
+  mutable bool looks_up = true;  // searches the prefix cache before it continues
 
  private:
   DecodeGroup& group_;
   std::set<const MlxSequence*>& all_;
 };
 
-/// Null where it could not forget what it guessed.
+/// Null if its caches could not drop wrong guesses.
 std::unique_ptr<Drafter> usable_drafter(std::unique_ptr<Model> model, const Model& first, const LoadOptions& options) {
   auto drafter = std::make_unique<Drafter>(std::move(model), first, options.draft_tokens, options.draft_always);
   return drafter->longest_text() > 0 ? std::move(drafter) : nullptr;
@@ -140,7 +140,7 @@ class MlxTextModel : public TextModel {
       decode(running, sink);
       prefill(running, sink);
     } catch (...) {
-      kept_.clear();  // what failed may have been any array
+      kept_.clear();  // the failure may have been in any array
       media_.clear();
       throw;
     }
@@ -168,9 +168,9 @@ class MlxTextModel : public TextModel {
     for (const auto& [index, event] : events) sink(index, event);
   }
 
-  /// The next in turn goes on with its prompt.
+  /// Continues the prompt of the next request in turn.
   void prefill(std::span<Sequence* const> running, const StepSink& sink) {
-    std::vector<size_t> waiting;  // those after the last in turn first
+    std::vector<size_t> waiting;  // start with those after the last one in turn
     for (size_t i = 0; i < running.size(); ++i) {
       if (!of(running[i]).completion->prefilled()) waiting.push_back(i);
     }
@@ -201,7 +201,7 @@ class MlxTextModel : public TextModel {
     }
   }
 
-  /// Whether another prompt that begins as this one does, and is further, will soon have kept more of that beginning.
+  /// Whether another prompt with the same beginning is further along and will soon have cached more of it.
   bool waits_for_another(const MlxSequence& one, const std::vector<size_t>& waiting,
                          std::span<Sequence* const> running) {
     if (!one.completion->shares(kept_)) return false;
@@ -227,7 +227,7 @@ class MlxTextModel : public TextModel {
   std::unique_ptr<Model> model_;
   ModelFacts facts_;
   CacheLayout layout_;
-  mutable PrefixCache kept_;  // looking up moves what is found to the front
+  mutable PrefixCache kept_;  // a lookup moves the entries it finds to the front
   MediaCache media_;
   std::optional<DecodeGroup> group_;
   std::set<const MlxSequence*> sequences_;

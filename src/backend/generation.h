@@ -9,9 +9,10 @@
 
 namespace mlxk {
 
-/// A text model that generates with `model`: prefill in chunks between decode steps of all that decode together,
-/// pipelined by one. Prompts kept on disk are those of the same `identity` (prefix_identity()). `make_draft`: the draft
-/// model; asked where `model` can use one, which is dropped where its own caches cannot forget. Worker thread.
+/// A text model that generates with `model`: it prefills in chunks between the decode steps of all running completions,
+/// and pipelines one step. Cached prompts on disk belong to the same `identity` (prefix_identity()). `make_draft` makes
+/// the draft model; it is called only if `model` can use one, and the result is dropped if its caches cannot be
+/// trimmed. Worker thread.
 std::unique_ptr<TextModel> make_text_model(std::unique_ptr<Model> model, const LoadOptions& options = {},
                                            const std::string& identity = {},
                                            const std::function<std::unique_ptr<Model>()>& make_draft = {});

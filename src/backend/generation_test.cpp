@@ -12,7 +12,7 @@
 namespace mlxk {
 namespace {
 
-// The folder MLXK_TEST_MODELS holds trained models; absent: skipped.
+// The folder MLXK_TEST_MODELS holds trained models; the test is skipped if it is not set.
 std::unique_ptr<TextModel> trained_model() {
   const char* models = std::getenv("MLXK_TEST_MODELS");
   const auto folder = std::filesystem::path(models ? models : "") / "SmolLM2-135M-Instruct-4bit";
@@ -27,7 +27,7 @@ GenerateRequest request() {
   return request;
 }
 
-// A dropped step that still runs writes into memory that has been given back (seen as a crash after Ctrl-C).
+// A dropped step that still runs writes into freed memory (seen as a crash after Ctrl-C).
 TEST(Generation, DroppingASequenceWaitsForTheStepUnderWay) {
   const auto model = trained_model();
   if (!model) GTEST_SKIP() << "MLXK_TEST_MODELS names no folder with this model";
@@ -38,7 +38,7 @@ TEST(Generation, DroppingASequenceWaitsForTheStepUnderWay) {
     Sequence* const running[] = {sequence.get()};
     while (events < 3) model->step(running, [&](size_t, const Event&) { ++events; });
     sequence.reset();
-    // Nothing of a step in flight is left: no buffer beyond the weights.
+    // No buffer of a step in flight is left, only the weights.
     if (round == 0) idle = mx::get_active_memory();
     ASSERT_EQ(mx::get_active_memory(), idle) << "round " << round;
   }

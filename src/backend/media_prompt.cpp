@@ -25,7 +25,7 @@ int64_t placeholders_of(const GenerateRequest& request, const MediaItem& item, i
   return std::count(request.prompt.begin() + begin, request.prompt.begin() + end, item.placeholder);
 }
 
-/// Row i of the result is row index[i] of the `parts`, one below the other; parts.front() is one row of zeros.
+/// Row i of the result is row index[i] of `parts`, stacked; parts.front() is one row of zeros.
 mx::array gather(std::vector<mx::array> parts, const mx::array& index, mx::Dtype type) {
   for (auto& part : parts) part = mx::astype(part, type);
   return mx::expand_dims(mx::take(mx::concatenate(std::move(parts), 0), index, 0), 0);
@@ -75,7 +75,7 @@ bool MediaPrompt::encode_next(int64_t begin, int64_t end, MediaCache& cache) {
     auto& stages = own.encoding->stages;
     if (own.stage < stages.size()) {
       mx::eval(stages[own.stage]);
-      if (own.stage > 0) stages[own.stage - 1] = mx::array(0);  // what is not needed any more
+      if (own.stage > 0) stages[own.stage - 1] = mx::array(0);  // no longer needed
       ++own.stage;
       return true;
     }
@@ -108,7 +108,7 @@ void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
   }
 
   const auto width = static_cast<int>(model_.hidden_size());
-  std::vector<int32_t> index(static_cast<size_t>(length), 0);  // 0: no feature's row
+  std::vector<int32_t> index(static_cast<size_t>(length), 0);  // 0: not the row of a feature
   std::vector<std::shared_ptr<const EncodedMedia>> used;
   int32_t next = 1;  // the first row of the next item
   for (size_t i = 0; i < items_.size(); ++i) {

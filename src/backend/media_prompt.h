@@ -11,44 +11,45 @@
 
 namespace mlxk {
 
-/// The images and recordings of one prompt on their way through the encoder and into the prefill. Worker thread.
+/// The images and recordings of one prompt, from the encoder to the prefill. Worker thread.
 class MediaPrompt {
  public:
-  /// Of `request`, which was checked and outlives it.
+  /// `request` was checked and must outlive this object.
   MediaPrompt(const Model& model, const GenerateRequest& request);
 
-  /// Added to the cache position of tokens behind the prompt (M-RoPE).
+  /// The offset added to the cache position of tokens after the prompt (M-RoPE).
   int position_shift() const { return positions_ ? positions_->shift : 0; }
-  /// Tokens of the prompt that features stand for.
+  /// The number of prompt tokens that features replace.
   int64_t placeholders() const;
-  /// Items whose features came out of the cache.
+  /// The number of items whose features came from the cache.
   int64_t cached_items() const { return cached_items_; }
-  /// The end of a piece of the prompt that begins at `begin` and is to end at `end`, moved so that it cuts through no
-  /// tokens that all see each other. May be all of the prompt.
+  /// The end of a prompt chunk that begins at `begin` and should end at `end`, moved so that it does not split tokens
+  /// that all attend to each other. The chunk may become the whole prompt.
   int64_t piece_end(int64_t begin, int64_t end) const;
-  /// Evaluates one stage of the first item in tokens [begin, end) that is not encoded yet; false: there is none. Throws
-  /// invalid where an item is not what the encoder takes, or has another number of placeholders than features.
+  /// Evaluates one stage of the first item in tokens [begin, end) that is not encoded yet; returns false if there is
+  /// none. Throws invalid if the encoder does not accept an item, or if an item's placeholders and features differ in
+  /// number.
   bool encode_next(int64_t begin, int64_t end, MediaCache& cache);
-  /// Puts the items of tokens [begin, end), which are encoded, and their positions into `inputs`, whose ids are there;
-  /// forgets the features of items that end before `end`.
+  /// Adds the features and positions of the encoded items in tokens [begin, end) to `inputs`, whose ids are set; drops
+  /// the features of items that end before `end`.
   void add_to(Inputs& inputs, int64_t begin, int64_t end);
 
  private:
   struct Item {
     std::shared_ptr<const EncodedMedia> encoded;
     std::optional<EncodedMedia> encoding;
-    size_t stage = 0;  // of encoding, the next to be evaluated
+    size_t stage = 0;  // the stage of the encoder that is evaluated next
     bool done = false;
   };
 
   const Model& model_;
   const GenerateRequest& request_;
-  std::vector<Item> items_;  // as request_.media
+  std::vector<Item> items_;  // parallel to request_.media
   std::optional<MediaPositions> positions_;
   int64_t cached_items_ = 0;
 };
 
-/// Throws invalid naming the item where `request`'s media do not fit its prompt, or the model takes none.
+/// Throws invalid naming the item if `request`'s media do not match its prompt or the model accepts none.
 void check_media(const GenerateRequest& request, const Model& model);
 
 }  // namespace mlxk

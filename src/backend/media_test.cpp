@@ -1,5 +1,5 @@
-// Images in a prompt, by an encoder whose features are the embeddings of known tokens: a prompt with images must give
-// to the bit what the prompt with these tokens gives.
+// Images in a prompt, with an encoder whose features are the embeddings of known tokens: a prompt with images must give
+// bit for bit the result of the prompt with these tokens.
 #include <gtest/gtest.h>
 #include <mlx/ops.h>
 
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr int32_t kPlaceholder = 5;
 constexpr int kVocab = 128;
 
-/// Features are the vectors of the tokens that the data names.
+/// An encoder whose features are the embeddings of the tokens that the data names.
 class TokenEncoder : public MediaEncoder {
  public:
   explicit TokenEncoder(const Model& model, int shift = 0) : model_(model), shift_(shift) {}
@@ -74,7 +74,7 @@ Seeing seeing_model(const LoadOptions& options = {}, int shift = 0) {
   return {make_text_model(std::move(model), options), raw};
 }
 
-/// A prompt of `length` tokens whose tokens [begin, end) are an image's, except every tenth of them.
+/// A prompt of `length` tokens in which tokens [begin, end) are an image's placeholders, except every tenth of them.
 struct Pair {
   GenerateRequest with_image, with_tokens;
 };
@@ -136,7 +136,7 @@ TEST(Media, AnImageIsEncodedOnceWhileItIsKept) {
 TEST(Media, ThePrefixCacheTellsImagesApart) {
   const auto seeing = seeing_model({.prefix_cache_bytes = uint64_t{1} << 26});
   const Pair one = ask_about(220, 10, 200, 3), other = ask_about(220, 10, 200, 4);
-  GenerateRequest swapped = one.with_image;  // the same ids, another image
+  GenerateRequest swapped = one.with_image;  // the same ids with another image
   swapped.media = other.with_image.media;
   swapped.media.front().data = with_digest([&] {
     MediaData data = *one.with_image.media.front().data;
@@ -185,7 +185,7 @@ TEST(Media, AShiftOfAllPositionsChangesNothing) {
 
 TEST(Media, TokensThatSeeEachOtherAreComputedInOnePiece) {
   const auto seeing = seeing_model();
-  Pair pair = ask_about(230, 100, 200, 7);  // beside another it is cut at 128, as it stands
+  Pair pair = ask_about(230, 100, 200, 7);  // beside another request it is cut at 128 as it stands
   pair.with_image.attend_both_ways = {{100, 200}};
   GenerateRequest beside = ask_about(20, 1, 3, 1).with_tokens;
   beside.max_tokens = 100;

@@ -27,26 +27,26 @@
 namespace mlxk {
 
 namespace {
-// Freed buffers that libmlx keeps for reuse. Enough for the activations of a step; more would look like a leak.
+// Freed buffers that libmlx keeps for reuse: enough for the activations of a step; more would look like a leak.
 constexpr size_t kBufferCacheBytes = size_t{64} << 20;
 
-/// libmlx's CPU allocator is malloc, and every operation's result a new block: without this, glibc gives each large one
-/// back to the kernel and faults its pages in again, a sixth of a prefill.
+/// libmlx's CPU allocator is malloc, and every operation's result is a new block. Without this setting glibc returns
+/// each large block to the kernel and faults its pages in again, a sixth of the prefill time.
 void keep_freed_blocks() {
 #ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc accepts
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest value that glibc accepts
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
 }
 
-/// After a crowd freed blocks are most of what the process holds. What one request leaves stays: the next one takes it
-/// without faulting its pages in, some 25 ms.
+/// After many concurrent requests, freed blocks are most of the process's memory. The blocks of a single request are
+/// kept: the next one reuses them without page faults, which saves some 25 ms.
 void give_freed_blocks_back() {
 #ifdef __GLIBC__
   constexpr uint64_t kKept = uint64_t{128} << 20;
   uint64_t resident = 0, of_files = 0, size = 0;
   std::ifstream("/proc/self/statm") >> size >> resident >> of_files;
-  const auto heap = mallinfo2();  // counts as free also what was given back already
+  const auto heap = mallinfo2();  // also counts blocks that were already returned as free
   const uint64_t used = heap.uordblks + heap.hblkhd;
   if ((resident - of_files) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) > used + kKept) malloc_trim(0);
 #endif

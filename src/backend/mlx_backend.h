@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// The backend on libmlx's default device. Made, used and destroyed on the worker thread.
+/// The backend on libmlx's default device. It is made, used and destroyed on the worker thread.
 class MlxBackend : public Backend {
  public:
   MlxBackend();
@@ -15,7 +15,7 @@ class MlxBackend : public Backend {
   void rest() override;
 };
 
-/// A text model by MlxBackend::load, where no worker stands between (benchmarks, tests).
+/// Loads a text model with MlxBackend::load, for callers without a worker (benchmarks, tests).
 std::unique_ptr<TextModel> load_text(MlxBackend& backend, const std::filesystem::path& model_dir,
                                      const LoadOptions& options = {});
 

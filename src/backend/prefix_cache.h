@@ -15,34 +15,35 @@ namespace mlxk {
 
 struct GenerateRequest;
 
-/// The keys and values of past prompts of a model, for those that begin alike: in memory, and on disk where a folder is
-/// given. Only what was computed as a prompt is kept: what decoding computes has other bits. Worker thread.
+/// Keys and values of a model's past prompts, reused by prompts with the same beginning; kept in memory and, if a
+/// folder is given, on disk. Only tokens computed as a prompt are kept, because decoding gives other bits. Worker
+/// thread.
 class PrefixCache {
  public:
-  /// Of a model whose caches are as in `layout`, which must outlive it; `identity` tells it from others on disk. A
-  /// folder that cannot be used is warned of and left alone.
+  /// For a model whose caches have `layout`, which must outlive this object; `identity` separates it from other models
+  /// on disk. A folder that cannot be used gives a warning and is not used.
   PrefixCache(const CacheLayout& layout, const LoadOptions& options, const std::string& identity);
 
-  /// Whether anything is kept at all.
+  /// Whether anything is cached at all.
   bool on() const { return budget_ > 0; }
-  /// What is known of a prompt without its last token, which is always computed.
+  /// What is cached of a prompt, without its last token, which is always computed.
   PrefixMatch peek(const PrefixKey& key);
-  /// The same, all of it in memory.
+  /// The same, loaded into memory.
   PrefixMatch find(const PrefixKey& key);
-  /// Where a prompt's caching must stop on the way from `from` tokens on, so that it can be saved.
+  /// The position at which a prompt's caching must stop on the way from `from` tokens on, so that it can be saved.
   int next_stop(int from) const { return layout_.next_change(from); }
-  /// Whether caches of so many tokens can be restored only where their state was kept.
+  /// Whether caches of `tokens` tokens can be restored only where their state was saved.
   bool needs_state(int64_t tokens) const { return tokens > layout_.stateless_tokens(); }
-  /// Makes `cache` what it was after match.usable tokens.
+  /// Restores `cache` to its state after match.usable tokens.
   void restore(const PrefixMatch& match, ModelCache& cache) const { layout_.restore(match, cache); }
-  /// Keeps what `cache` has seen, the beginning of the prompt of `key`. `to_the_token`: also what fills no block, and
-  /// the state where one is needed; else blocks only.
+  /// Saves the tokens that `cache` has seen, the beginning of the prompt of `key`. With `to_the_token` it also saves
+  /// tokens that fill no block, and the state if one is needed; else whole blocks only.
   void save(const PrefixKey& key, const ModelCache& cache, bool to_the_token);
-  /// Counts a prompt of which `hit` tokens were kept.
+  /// Counts a prompt of which `hit` tokens were cached.
   void count(int64_t tokens, int64_t hit);
-  /// Forgets all that is in memory.
+  /// Drops everything in memory.
   void clear() { tree_.clear(); }
-  /// Waits until what was kept is on disk.
+  /// Waits until everything is written to disk.
   void flush();
   void add_facts(CacheFacts& facts) const;
 

@@ -1,5 +1,5 @@
-// Prompts that begin with what is kept of others, against each alone without anything kept: the same tokens and the
-// same bits of their log-probabilities.
+// Prompts that share a cached beginning against each one alone without a cache: the same tokens and the same bits of
+// their log-probabilities.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -41,11 +41,11 @@ int64_t cached_tokens(const std::vector<Event>& events) {
   return std::get<DoneEvent>(events.back()).usage.cached_tokens;
 }
 
-/// A model that keeps prompts, and the same without.
+/// A model with a prefix cache, and the same model without.
 struct Pair {
   std::unique_ptr<TextModel> keeping, plain;
 
-  /// The answers to all of `arrivals` are those that each gets alone without anything kept.
+  /// Expects the answers to all of `arrivals` to equal those that each gets alone without a cache.
   void expect_plain_answers(const std::vector<Arrival>& arrivals) {
     const auto got = run(*keeping, arrivals);
     for (size_t i = 0; i < arrivals.size(); ++i) {
@@ -136,7 +136,7 @@ TEST_P(Prefixes, PromptsThatPartAreSharedUpToThere) {
   const auto system = words(130, SmallModel::kPoison, 1);
   const auto with = [&](int salt) { return joined(system, words(20, SmallModel::kPoison, salt)); };
   EXPECT_EQ(models.ask_for(with(20)), 0);
-  // Where a state is needed, the second prompt shows where one is worth keeping.
+  // If a state is needed, the second prompt shows where saving one is worthwhile.
   const int64_t window = GetParam().has_state ? 0 : 16;
   const int64_t common = 130 + (with(20)[130] == with(31)[130] ? 1 : 0);
   EXPECT_EQ(models.ask_for(with(31)), needs_states() ? window : common);
@@ -308,7 +308,7 @@ TEST_P(Prefixes, ThePromptsTokensAreScoredAsIfTheyHadBeenChosen) {
     EXPECT_EQ(score.token, prompt[at]);
     ASSERT_EQ(score.top.size(), 2U);
     EXPECT_GE(score.top[0].logprob, score.top[1].logprob);
-    // What a prompt that ends there goes on with; decoding rounds otherwise.
+    // The continuation of a prompt that ends there; decoding rounds differently.
     const auto ends =
         run(*models.plain, {{request_of({prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(at)}, 1)}});
     const TokenEvent next = tokens_of(ends.front()).front();

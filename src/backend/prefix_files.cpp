@@ -37,17 +37,17 @@ constexpr int32_t kMaxTokens = 1 << 24;
 constexpr const char* kSuffix = ".kv";
 constexpr size_t kFolderName = 32, kFileDigest = 40;  // hex digits
 
-/// A file's beginning; the tokens from the prompt's beginning on and the data follow.
+/// The header of a file; the tokens from the prompt's beginning on and the data follow.
 struct Header {
   char magic[8];
   char identity[64], scope[64];  // digests, hex
   int32_t from, tokens, is_state, unused;
   uint64_t data_bytes, data_sum;
-  uint64_t head_sum;  // of this with zero in its place, and of the tokens
+  uint64_t head_sum;  // checksum of the header with zero in this place, and of the tokens
 };
 static_assert(sizeof(Header) == 176);
 
-/// Tells damage, not malice: eight sums side by side, so that it runs at the speed of memory.
+/// A checksum against damage, not malice: eight sums side by side, so that it runs at memory speed.
 uint64_t checksum(std::span<const std::byte> bytes, uint64_t seed = 0) {
   constexpr uint64_t kFactor = 0x9E3779B97F4A7C15U;
   uint64_t sums[8];
@@ -73,7 +73,7 @@ uint64_t head_sum(Header header, std::span<const int32_t> tokens) {
   return checksum(std::as_bytes(tokens), checksum(std::as_bytes(std::span(&header, 1))));
 }
 
-/// An open file; closed at the end. O_NONBLOCK: opening a FIFO that somebody planted must not hang.
+/// An open file, closed by the destructor. O_NONBLOCK: opening a FIFO that somebody planted must not hang.
 class File {
  public:
   File(const fs::path& path, int flags)
@@ -111,7 +111,7 @@ class File {
   int fd_;
 };
 
-/// The header and the tokens, checked against each other and against the file's size; nullopt where they are not ours.
+/// The header and the tokens, checked against each other and against the file's size; nullopt if the file is not valid.
 std::optional<std::pair<Header, std::vector<int32_t>>> read_head(File& file, const std::string& identity) {
   Header header;
   if (!file.is_open() || !file.read(&header, sizeof(header))) return std::nullopt;
@@ -138,7 +138,7 @@ bool is_hex(std::string_view text, size_t length) {
   return text.size() == length && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-/// Whether it is named as our files are: nothing else in the folder is touched.
+/// Whether `name` has the form of our files: nothing else in the folder is touched.
 bool is_ours(const fs::path& path) {
   const std::string name = path.filename().string(), folder = path.parent_path().filename().string();
   const size_t dash = name.find('-');
@@ -148,8 +148,9 @@ bool is_ours(const fs::path& path) {
          name.compare(dash + 1 + kFileDigest, 3, kSuffix) == 0;
 }
 
-/// Removes what was used longest ago from all folders in `dir` until `budget` is kept, and what killed runs left half
-/// written; returns what stays. Of what was used at one time, ends of prompts go before their beginnings.
+/// Removes the least recently used files from all folders in `dir` until at most `budget` bytes are kept, and the
+/// half-written files of killed runs; returns the bytes that remain. Of files with the same time, ends of prompts are
+/// removed before beginnings.
 uint64_t trim(const fs::path& dir, uint64_t budget) {
   struct Kept {
     fs::file_time_type used;
@@ -162,7 +163,7 @@ uint64_t trim(const fs::path& dir, uint64_t budget) {
   std::error_code error;
   const auto now = fs::file_time_type::clock::now();
   for (fs::recursive_directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
-    std::error_code gone;  // another process trims too
+    std::error_code gone;  // another process may trim too
     if (it.depth() != 1 || !it->is_regular_file(gone) || !is_ours(it->path())) continue;
     const uint64_t bytes = it->file_size(gone);
     const auto used = it->last_write_time(gone);
@@ -196,7 +197,7 @@ void add_file_facts(Digest& digest, const fs::path& path) {
   digest.add(fmt::format("{} {} {}.{}\n", path.filename().string(), facts.st_size, time.tv_sec, time.tv_nsec));
 }
 
-/// The library, or the program, that holds `function`.
+/// The library or program that contains `function`.
 void add_code_facts(Digest& digest, const void* function) {
   Dl_info info{};
   if (::dladdr(function, &info) != 0 && info.dli_fname) add_file_facts(digest, info.dli_fname);
@@ -222,7 +223,7 @@ std::string prefix_identity(const fs::path& model_dir) {
 
 std::string prefix_scope(const std::string& cache_scope) { return Digest(Digest::Kind::sha256).add(cache_scope).hex(); }
 
-/// The thread that writes, and what it shares with the others.
+/// The writer thread and the data that it shares with the others.
 struct PrefixFiles::Writer {
   fs::path dir, folder;
   std::string identity;
@@ -230,7 +231,7 @@ struct PrefixFiles::Writer {
   std::mutex mutex;
   std::condition_variable wake, idle;
   std::deque<Piece> waiting;
-  std::vector<std::string> used;  // files to be marked so
+  std::vector<std::string> used;  // files to be marked as used
   uint64_t waiting_bytes = 0, total = 0;
   bool busy = false, closed = false;
   mutable std::atomic<bool> warned = false;
@@ -258,7 +259,7 @@ struct PrefixFiles::Writer {
       total += written;
       if (total > budget) {
         lock.unlock();
-        const uint64_t left = trim(dir, budget - budget / 10);  // not at every file
+        const uint64_t left = trim(dir, budget - budget / 10);  // not for every file
         lock.lock();
         total = left;
       }
@@ -267,7 +268,7 @@ struct PrefixFiles::Writer {
     }
   }
 
-  /// Returns the bytes of the new file.
+  /// Writes a file and returns its size in bytes.
   uint64_t store(const Piece& piece) const {
     const fs::path path = folder / piece.bytes->file;
     std::error_code error;
@@ -305,7 +306,7 @@ struct PrefixFiles::Writer {
     return 0;
   }
 
-  /// Once: a disk that is full or read-only mostly stays so.
+  /// Warns once: a disk that is full or read-only usually stays so.
   void warn(const char* why) const {
     if (warned.exchange(true)) return;
     log::warn(fmt::format("[prefix cache] {} {}: prompts are kept in memory only", folder.string(), why));

@@ -12,46 +12,46 @@
 
 namespace mlxk {
 
-/// What kept prompts' keys and values depend on: the model's files (names, sizes, times), the kernels, and the build of
-/// this program and of libmlx. As hex.
+/// A hash, in hex, of everything that cached keys and values depend on: the model's files (names, sizes, times), the
+/// kernels, and the build of this program and of libmlx.
 std::string prefix_identity(const std::filesystem::path& model_dir);
 
-/// What stands for a cache_scope: its SHA-256 in hex, since a scope may be a secret.
+/// The SHA-256 of a cache_scope in hex; it replaces the scope, which may be a secret.
 std::string prefix_scope(const std::string& cache_scope);
 
-/// The kept prompts of one model on disk, a file for each block or state: written by a thread of its own, bounded,
-/// checked when read. Several processes may share a folder. A file that is damaged, foreign or cannot be read is
-/// removed, with a warning, and never used. One thread at a time.
+/// The cached prompts of one model on disk, with a file for each block or state: written by a thread of its own,
+/// limited in size, verified when read. Several processes may share a folder. A file that is damaged, foreign or
+/// unreadable is removed with a warning and never used. One thread at a time.
 class PrefixFiles {
  public:
-  /// A kept piece as a file has it: `tokens` are all from the prompt's beginning to its end.
+  /// A cached block or state as a file holds it: `tokens` are all from the prompt's beginning to the entry's end.
   struct Piece {
     std::string scope;  // prefix_scope()
     std::vector<int32_t> tokens;
     std::shared_ptr<const PrefixBytes> bytes;  // without data
   };
 
-  /// Uses a folder for `identity` in `dir`, which all together holds `budget_bytes` at most; throws io or denied when
-  /// it cannot be made.
+  /// Uses a folder for `identity` in `dir`; all folders in `dir` together hold at most `budget_bytes`. Throws io or
+  /// denied if the folder cannot be made.
   PrefixFiles(const std::filesystem::path& dir, const std::string& identity, uint64_t budget_bytes);
-  /// Writes what waits.
+  /// Writes the queued files.
   ~PrefixFiles();
   PrefixFiles(const PrefixFiles&) = delete;
   PrefixFiles& operator=(const PrefixFiles&) = delete;
 
-  /// What other runs left, those first that others follow.
+  /// The entries that earlier runs left; an entry precedes those that follow it in a prompt.
   std::vector<Piece> list();
-  /// The name of the file that write() makes of a piece that ends `tokens`.
+  /// The name of the file that write() makes for an entry that ends `tokens`.
   static std::string name_of(const std::string& scope, std::span<const int32_t> tokens, int from, bool is_state);
-  /// Queues a piece (bytes->file is its name), or drops it where too much waits.
+  /// Queues an entry (bytes->file is its name), or drops it if the queue is full.
   void write(Piece piece);
-  /// The same with its data; null where the file is gone or not what was listed.
+  /// The same entry with its data; null if the file is gone or is not the one listed.
   std::shared_ptr<const PrefixBytes> read(const PrefixBytes& bytes);
-  /// Says that these were used now.
+  /// Marks these files as used now.
   void touch(std::vector<std::string> files);
-  /// Bytes of all files, as last counted.
+  /// Bytes of all files, at the last count.
   uint64_t bytes() const;
-  /// Waits until nothing waits to be written.
+  /// Waits until the queue is empty.
   void flush();
 
  private:

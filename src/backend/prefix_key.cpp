@@ -7,7 +7,7 @@ namespace mlxk {
 
 namespace {
 
-// Fewer placeholders tell too little of a digest: 31 bits each.
+// With fewer placeholders the key would hold too little of a digest: 31 bits each.
 constexpr int64_t kMinPlaceholders = 4;
 
 /// The i-th eighth of a SHA-256 in hex, as a negative number.
@@ -28,7 +28,7 @@ PrefixKey prefix_key(const GenerateRequest& request) {
     }
     key.shareable = key.shareable && replaced >= kMinPlaceholders;
   }
-  // The keys and values of text that sees later tokens depend on the rest of the prompt.
+  // The keys and values of tokens that attend to later ones depend on the rest of the prompt.
   for (const TokenRange& range : request.attend_both_ways) {
     const auto begin = key.tokens.begin() + range.begin, end = key.tokens.begin() + range.end;
     key.shareable = key.shareable && std::all_of(begin, end, [](int32_t token) { return token < 0; });

@@ -11,12 +11,12 @@ namespace mlxk {
 /// The key of a prompt in the prefix cache.
 struct PrefixKey {
   std::string scope;            // GenerateRequest::cache_scope
-  std::vector<int32_t> tokens;  // the prompt, the placeholders of media replaced by words of their digests
+  std::vector<int32_t> tokens;  // the prompt, with words of the digests in place of media placeholders
   bool shareable = true;        // false: no other prompt can share a part of it
 };
 
-/// Two prompts with different images never have equal keys: a negative number, which no token id is, stands for each
-/// placeholder.
+/// Returns the key of a prompt. Prompts with different images never have equal keys: each placeholder is replaced by a
+/// negative number, which no token id is.
 PrefixKey prefix_key(const GenerateRequest& request);
 
 }  // namespace mlxk

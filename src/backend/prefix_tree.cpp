@@ -4,19 +4,19 @@
 
 namespace mlxk {
 
-/// Blocks follow their parent's tokens; so do states, that are of them and `tokens` together.
+/// A block follows its parent's tokens; so does a state, which belongs to those and `tokens` together.
 struct PrefixTree::Entry {
-  Entry* parent = nullptr;      // null: the beginning of a scope's prompts
-  std::vector<int32_t> tokens;  // at least one, at most kBlock; only a whole block has others after it
+  Entry* parent = nullptr;      // null: the root of a scope's prompts
+  std::vector<int32_t> tokens;  // at least one, at most kBlock; only a whole block has children
   std::shared_ptr<const PrefixBytes> bytes;
-  uint64_t used = 0;                   // the last call that did
-  std::list<Entry*>::iterator place;   // where it has data
-  Entries blocks, states;              // of blocks none begins with another
-  const std::string* scope = nullptr;  // of a root
+  uint64_t used = 0;                   // the last call that used it
+  std::list<Entry*>::iterator place;   // the position in the list of entries with data
+  Entries blocks, states;              // no block is a prefix of another
+  const std::string* scope = nullptr;  // only of a root
 
   uint64_t cost() const { return cost_of(*bytes); }
   static uint64_t cost_of(const PrefixBytes& bytes) {
-    constexpr uint64_t kOverhead = 512;  // nodes, counters, the allocator's
+    constexpr uint64_t kOverhead = 512;  // nodes, counters, the allocator's overhead
     return bytes.size + static_cast<uint64_t>(bytes.tokens) * sizeof(int32_t) + kOverhead;
   }
 };
@@ -47,7 +47,7 @@ PrefixTree::Entry& PrefixTree::root_of(const std::string& scope) {
   return *it->second;
 }
 
-/// Of a whole block.
+/// The size of a whole block.
 size_t PrefixTree::length_at(size_t begin) const {
   size_t length = kBlock;
   for (const int at : breaks_) {
@@ -91,7 +91,7 @@ PrefixMatch PrefixTree::walk(Entry& root, Tokens prompt, int stateless, std::vec
   for (size_t begin = 0, length = 0; begin < prompt.size(); begin += length) {
     length = length_at(begin);
     const Tokens rest = prompt.subspan(begin, std::min(length, prompt.size() - begin));
-    // The block that has most in common with it stands beside its place.
+    // The block that shares most tokens with it is next to its place.
     Entry* best = nullptr;
     size_t common = 0;
     const auto at = node->blocks.lower_bound(rest);
@@ -147,7 +147,7 @@ PrefixTree::Added PrefixTree::insert(const std::string& scope, Tokens tokens, bo
     } else {
       if (begin < static_cast<size_t>(first)) break;
       const auto from = static_cast<int>(begin), to = static_cast<int>(begin + part.size());
-      touch(path);  // none of these gives way to what follows it
+      touch(path);  // none of these may be evicted for its own successor
       block = fill_new(*node, scope, tokens.first(begin + part.size()), false, size(from, to), fill);
       if (!block) break;
       added.push_back(block->bytes);
@@ -160,8 +160,8 @@ PrefixTree::Added PrefixTree::insert(const std::string& scope, Tokens tokens, bo
   return added;
 }
 
-/// The block that `tokens` end in, without whom what ends them is of no use; the root where they end in the first; null
-/// where it is not there.
+/// The block that ends `tokens`, which every later entry needs; the root if they end within the first block; null if it
+/// is not there.
 PrefixTree::Entry* PrefixTree::block_before(Entry& root, Tokens tokens, std::vector<Entry*>& path) {
   Entry* node = &root;
   size_t begin = 0;
@@ -240,7 +240,7 @@ bool PrefixTree::make_room(uint64_t bytes) {
   return true;
 }
 
-/// Puts an entry into its place, of blocks instead of one that it begins with.
+/// Inserts an entry, replacing a block that is a prefix of it.
 PrefixTree::Entry* PrefixTree::add(Entry& parent, Tokens tokens, std::shared_ptr<const PrefixBytes> bytes) {
   auto& siblings = bytes->is_state ? parent.states : parent.blocks;
   const auto at = siblings.lower_bound(tokens);
@@ -274,7 +274,7 @@ PrefixTree::Entry* PrefixTree::fill_new(Entry& parent, const std::string& scope,
   return add(parent, all.subspan(static_cast<size_t>(bytes->from)), bytes);
 }
 
-/// Keeps in memory what was loaded, where there is room.
+/// Keeps loaded data in memory if there is room.
 void PrefixTree::hold(Entry& entry, std::shared_ptr<const PrefixBytes> bytes) {
   if (!make_room(Entry::cost_of(*bytes))) return;
   entry.bytes = std::move(bytes);
@@ -295,7 +295,7 @@ void PrefixTree::drop_data(Entry& entry) {
   entry.bytes = std::move(known);
 }
 
-/// And what follows it.
+/// Also forgets everything that follows it.
 void PrefixTree::remove(Entry& entry) {
   while (!entry.blocks.empty()) remove(**entry.blocks.begin());
   while (!entry.states.empty()) remove(**entry.states.begin());

@@ -17,66 +17,68 @@
 
 namespace mlxk {
 
-/// What was saved of some tokens, in a form that only CacheLayout knows.
+/// The saved cache of a range of tokens, in a form that only CacheLayout knows.
 struct PrefixBytes {
-  int from = 0, tokens = 0;  // of which
+  int from = 0, tokens = 0;  // the range of tokens
   bool is_state = false;
   size_t size = 0;
   std::unique_ptr<std::byte[]> data;          // null: not in the host's memory
-  std::optional<mlx::core::array> on_device;  // the same bytes on a device with memory of its own
-  std::string file;                           // where it is kept beyond memory; empty: nowhere
+  std::optional<mlx::core::array> on_device;  // the same bytes on a device with its own memory
+  std::string file;                           // its file; empty: none
 
-  /// Whether it is in memory, not in its file only.
+  /// Whether the data is in memory, not only in its file.
   bool is_here() const { return data || on_device; }
-  /// Room for `size` bytes in the host's memory.
+  /// Allocates `size` bytes in the host's memory.
   std::byte* allocate() {
     data = std::make_unique_for_overwrite<std::byte[]>(size);
     return data.get();
   }
 };
 
-/// The longest start of a prompt that is kept.
+/// The longest cached prefix of a prompt.
 struct PrefixMatch {
-  int known = 0;                                           // tokens whose blocks are there
-  int usable = 0;                                          // of them, as many as there is all that a cache needs
+  int known = 0;                                           // tokens whose blocks are cached
+  int usable = 0;                                          // of those, the tokens that can be restored completely
   std::vector<std::shared_ptr<const PrefixBytes>> blocks;  // one after the other
-  std::shared_ptr<const PrefixBytes> state;                // after `usable` tokens, where it is needed
+  std::shared_ptr<const PrefixBytes> state;                // the state after `usable` tokens, if needed
 };
 
-/// What past prompts left, as a tree of blocks of tokens: prompts that begin alike share their blocks, and are told
-/// apart by their tokens. Beside the blocks there are states, whole ones, after certain tokens. What was used longest
-/// ago makes room for what comes. One thread at a time.
+/// The cached prompts as a tree of token blocks: prompts with the same beginning share blocks and are told apart by
+/// their tokens. Whole states after certain tokens are stored beside the blocks. The least recently used entries are
+/// evicted. One thread at a time.
 class PrefixTree {
  public:
   static constexpr int kBlock = 64;
-  /// Puts what is saved of the tokens that `bytes` names into its data, or on the device.
+  /// Saves the tokens that `bytes` names into its data, or on the device.
   using Fill = std::function<void(PrefixBytes& bytes)>;
-  /// The bytes that it takes.
+  /// The size in bytes of the entry.
   using Size = std::function<size_t(int from, int to)>;
-  /// What a file has, with its data; null where there is none any more.
+  /// The entry of a file with its data; null if it is gone.
   using Load = std::function<std::shared_ptr<const PrefixBytes>(const PrefixBytes& bytes)>;
-  /// The file of what ends `tokens`.
+  /// The name of the file for the entry that ends `tokens`.
   using Name =
       std::function<std::string(const std::string& scope, std::span<const int32_t> tokens, int from, bool is_state)>;
   using Added = std::vector<std::shared_ptr<const PrefixBytes>>;
 
-  /// Blocks also end at each of `breaks`. With `name`, what leaves memory is still known, and is loaded from its file.
+  /// Blocks also end at each of `breaks`. With `name`, entries evicted from memory are still known and are loaded from
+  /// their files.
   explicit PrefixTree(uint64_t budget_bytes, std::vector<int> breaks = {}, Name name = {});
   ~PrefixTree();
   PrefixTree(const PrefixTree&) = delete;
   PrefixTree& operator=(const PrefixTree&) = delete;
 
-  /// What is kept of `prompt` within `scope`; the first `stateless` tokens can be used without a state. Without `load`
-  /// data may be missing; with it, what cannot be loaded is forgotten.
+  /// What is cached of `prompt` within `scope`; the first `stateless` tokens can be used without a state. Without
+  /// `load` data may be missing; with it, entries that cannot be loaded are forgotten.
   PrefixMatch find(const std::string& scope, std::span<const int32_t> prompt, int stateless, const Load& load = {});
-  /// Keeps blocks of `tokens`, of all of them where `to_the_token`, else whole blocks only, as far as they are not
-  /// there and there is room; what begins before `first` can no longer be filled. Returns what is new. Throws what
+  /// Inserts the blocks of `tokens` that are not there yet and fit: up to the last token with `to_the_token`, else
+  /// whole blocks only. Blocks that begin before `first` can no longer be filled. Returns the new ones. Throws what
   /// `fill` throws.
   Added insert(const std::string& scope, std::span<const int32_t> tokens, bool to_the_token, int first,
                const Size& size, const Fill& fill);
-  /// Keeps a state of `size` bytes after all of `tokens`, whose blocks were inserted before.
+  /// Inserts a state of `size` bytes after all of `tokens`, whose blocks were inserted before.
   Added insert_state(const std::string& scope, std::span<const int32_t> tokens, size_t size, const Fill& fill);
-  /// Takes what a file has at the end of `tokens`; what precedes it was taken before, or it is of no use (false).
+  /// Inserts an entry from a file at the end of `tokens`. Returns false if the entry before it was not inserted,
+  /// because it is then of no use.
   bool insert_known(const std::string& scope, std::span<const int32_t> tokens,
                     std::shared_ptr<const PrefixBytes> bytes);
   void clear();
@@ -118,7 +120,7 @@ class PrefixTree {
   uint64_t bytes_ = 0;
   uint64_t now_ = 0;                                     // counts calls
   std::map<std::string, std::unique_ptr<Entry>> roots_;  // by scope
-  std::list<Entry*> entries_;  // those with data, the latest used first, parents before their children
+  std::list<Entry*> entries_;  // those with data, most recently used first, parents before their children
 };
 
 }  // namespace mlxk

@@ -14,7 +14,7 @@ std::vector<int32_t> tokens(int count, int salt = 0) {
   return all;
 }
 
-/// Eight bytes a token: itself and its position, so that what comes back can be told.
+/// Eight bytes a token: the token and its position, so that restored data can be recognised.
 void insert(PrefixTree& tree, const std::vector<int32_t>& all, const std::string& scope = "", bool to_the_token = true,
             int first = 0) {
   tree.insert(
@@ -80,7 +80,7 @@ TEST(PrefixTree, ALongerPromptTakesThePlaceOfAShorterTail) {
   insert(tree, tokens(80));
   EXPECT_EQ(tree.entries(), 2U);
   EXPECT_EQ(tree.find("", tokens(200), kAll).usable, 100);
-  insert(tree, tokens(120), "", false);  // no whole block more
+  insert(tree, tokens(120), "", false);  // no longer a whole block
   EXPECT_EQ(tree.find("", tokens(200), kAll).usable, 100);
 }
 
@@ -141,7 +141,7 @@ TEST(PrefixTree, WhatCanNoLongerBeFilledIsLeftOut) {
   EXPECT_EQ(tree.find("", tokens(300), 300).usable, 300);
 }
 
-// Against a list of all that was ever inserted: what is found is there, and equal token by token.
+// Compares with a list of everything ever inserted: whatever is found must be there, token by token.
 TEST(PrefixTree, RandomPromptsAreFoundAsTheyWere) {
   std::mt19937 random(5);
   PrefixTree tree(40 * (64 * 12 + 512));

@@ -8,8 +8,8 @@
 
 namespace mlxk {
 
-/// Adds to `scores` what evaluated `logits` [1, n, vocab] float32 say of n `tokens`, row by row: each one's
-/// log-probability, and the `top` likeliest, likeliest first. False where logits are not finite. Worker thread.
+/// Appends to `scores` the log-probability of each of `n` tokens and the `top` likeliest alternatives, likeliest first,
+/// from the evaluated `logits` [1, n, vocab] float32. Returns false if logits are not finite. Worker thread.
 bool score_tokens(const mlx::core::array& logits, std::span<const int32_t> tokens, int top,
                   std::vector<TokenEvent>& scores);
 

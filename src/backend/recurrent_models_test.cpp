@@ -1,5 +1,5 @@
-// Models with recurrent states: what is kept of prompts, in memory and on disk, what runs beside, and guesses, against
-// each request alone.
+// Models with recurrent states: requests with a prefix cache in memory and on disk, with other requests beside them,
+// and with drafts, against each request alone.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -32,7 +32,7 @@ class RecurrentModels : public testing::TestWithParam<const char*> {
   std::unique_ptr<TextModel> load(const LoadOptions& options) const {
     return make_text_model(load_model(folder_), options, std::string(64, 'a'));
   }
-  /// The answer is that without anything kept; returns how much of the prompt was.
+  /// Expects the answer without a cache; returns how much of the prompt was cached.
   int64_t ask_for(TextModel& model, const std::vector<int32_t>& prompt) const {
     GenerateRequest request;
     request.prompt = prompt;
@@ -60,7 +60,8 @@ TEST_P(RecurrentModels, StatesOfPromptsAreKept) {
   EXPECT_EQ(ask_for(*model, words(200, 1)), 0);
   EXPECT_EQ(ask_for(*model, words(200, 1)), 199);
   EXPECT_EQ(ask_for(*model, words(200, 1, {3, 1, 4})), 199);
-  EXPECT_EQ(ask_for(*model, words(130, 1, {5, 6, 7})) % 130, 0);  // where two part is kept the second time
+  EXPECT_EQ(ask_for(*model, words(130, 1, {5, 6, 7})) % 130,
+            0);  // where the two prompts diverge, a state is saved the second time
   EXPECT_EQ(ask_for(*model, words(130, 1, {8, 9})), 130);
 }
 

@@ -27,13 +27,14 @@ RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
   usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   usage_.image_tokens = media_.placeholders();
   if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
-  // Room for the prompt and the first tokens at once: every growth holds a layer's cache twice, and leaves holes.
+  // Reserves room for the prompt and the first tokens at once: every growth holds a layer's cache twice and leaves
+  // holes.
   constexpr int64_t kExpectedAnswer = 256, kMaxExpected = 1 << 17;
   const int64_t expected = usage_.prompt_tokens + std::min(limit_, kExpectedAnswer);
   cache_.expect(static_cast<int>(std::min(expected, kMaxExpected)));
 }
 
-/// Tokens [begin, end) of the prompt.
+/// Takes tokens [begin, end) of the prompt.
 Inputs RunningCompletion::inputs_of(int64_t begin, int64_t end) {
   Inputs inputs{.ids = mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32),
                 .last_only = !request_.prompt_logprobs};
@@ -47,7 +48,7 @@ bool RunningCompletion::restore(PrefixCache& kept) {
   const int64_t gained = std::max<int64_t>(0, match.usable - prefilled_);
   kept.count(looked_up_ ? 0 : usage_.prompt_tokens, gained);
   looked_up_ = true;
-  stop_at(match.known);  // here kept prompts go on otherwise: what was before may come again
+  stop_at(match.known);  // cached prompts diverge here: the part before may be used again
   if (gained == 0) return false;
   kept.restore(match, cache_);
   usage_.cached_tokens += gained;
@@ -79,7 +80,7 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, MediaCache& med
   }
   bool finite = true;
   if (end > prefilled_) {
-    // Where nobody asks for the logits of these positions, only the caches are evaluated.
+    // If nobody asks for the logits of these positions, only the caches are evaluated.
     const auto logits = model.forward(inputs_of(prefilled_, end), cache_);
     auto wanted_arrays = cache_.arrays();
     if (request_.prompt_logprobs) wanted_arrays.push_back(logits);
@@ -95,7 +96,7 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, MediaCache& med
   if (!finite)
     return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
   const bool moved = end > prefilled_;
-  if (end == usage_.prompt_tokens) cache_.trim(1);  // others had to see the last token, which is decoded
+  if (end == usage_.prompt_tokens) cache_.trim(1);  // others waited for the last token, which is decoded
   end = std::min(end, usage_.prompt_tokens - 1);
   prefilled_ = end;
   if (moved) {
@@ -132,7 +133,7 @@ void RunningCompletion::take(const Sample& sample, const std::function<void(cons
     if (request_.constraint && !request_.constraint->accept(token)) {
       return fail(fmt::format("token {} breaks the grammar", token), sink);
     }
-  } catch (const Error& e) {  // beyond a limit of the grammar's: this request's fault alone
+  } catch (const Error& e) {  // a grammar's limit was exceeded: a failure of this request alone
     ended_ = true;
     return sink(FailedEvent{e.kind(), e.what()});
   }

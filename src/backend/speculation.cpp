@@ -7,14 +7,14 @@ namespace mlxk {
 
 namespace {
 
-// A longer match says no more.
+// Longer matches are not more reliable.
 constexpr size_t kLongestMatch = 8;
-// What was seen before weighs that much less with every token.
+// With every token, older observations lose this much weight.
 constexpr double kMemory = 0.95;
 
 }  // namespace
 
-// Read from end to end each time: far cheaper than a step that attends to as many tokens.
+// The text is read from end to end each time: far cheaper than a step that attends to as many tokens.
 Draft ngram_lookup(std::span<const int32_t> text, int most) {
   if (text.size() < 2 || most < 1) return {};
   const int32_t last = text.back();
@@ -56,7 +56,7 @@ std::vector<double> NgramDrafter::chances(std::span<const int32_t> text, size_t 
   std::vector<double> all;
   double chance = 1;
   for (size_t n = 0; n < next.tokens.size(); ++n) {
-    // A token that is right makes the match longer for the one behind it.
+    // An accepted token makes the match longer for the next one.
     const Tally& tally = tallies_[kind_of(next.matched + static_cast<int>(n))];
     chance *= tally.right / tally.all;
     if (n >= first) all.push_back(chance);
@@ -65,7 +65,7 @@ std::vector<double> NgramDrafter::chances(std::span<const int32_t> text, size_t 
 }
 
 void StepCosts::add(int positions, double seconds) {
-  constexpr double kNew = 0.2, kMaxMore = 2;  // something else may have come in between
+  constexpr double kNew = 0.2, kMaxMore = 2;  // other tokens may have come in between
   const auto known = seconds_.find(positions);
   if (known == seconds_.end()) {
     seconds_[positions] = seconds;
@@ -75,7 +75,7 @@ void StepCosts::add(int positions, double seconds) {
 }
 
 double StepCosts::of(int positions) const {
-  // Of 4-bit models on a CPU; beside reading the weights, a position costs a quarter of what one alone does.
+  // Measured for 4-bit models on a CPU: beyond reading the weights, a further position costs a quarter of a single one.
   const auto shape = [](int count) { return 3.0 + count; };
   if (seconds_.empty()) return shape(positions);
   auto nearest = seconds_.lower_bound(positions);

@@ -1,4 +1,5 @@
-// Speculation against decoding without it: the same tokens, the same bits of their log-probabilities, the same end.
+// Decoding with speculation against decoding without: the same tokens, the same bits of their log-probabilities, the
+// same end.
 #include "backend/speculation.h"
 
 #include <gtest/gtest.h>

@@ -11,12 +11,12 @@ namespace mlxk {
 
 namespace {
 
-// Keys are taken in chunks that begin at multiples of this, whatever else is computed: a query's bits depend on where
-// its keys stand and not on where they lie.
+// Keys are processed in chunks that begin at multiples of this, whatever else is computed: a query's bits depend on its
+// keys' positions and not on their place in memory.
 constexpr int64_t kChunk = 256;
-// Queries times heads that a thread takes at a time: enough to repay turning the keys into panels.
+// Queries times heads that a thread processes at a time: enough to repay packing the keys into panels.
 constexpr int64_t kRowsAtOnce = 192;
-// With fewer blocks than that, their chunks are shared out as well.
+// With fewer blocks than this, their chunks are shared out to the threads as well.
 constexpr int64_t kBlocksAThread = 2;
 
 /// Queries [first, first + count) of the heads that share a kv head: row r is query first + r % count of head r /
@@ -29,7 +29,8 @@ struct Range {
   int64_t begin, end;
 };
 
-/// What of the keys was seen so far: for each row its largest score, the sum of the weights, their values.
+/// The running result over the keys seen so far: for each row its largest score, the sum of the weights and the
+/// weighted values.
 struct Part {
   float *most, *sums, *values;
 };
@@ -54,7 +55,7 @@ Range seen_by(const AttentionProblem& p, const QueryBlock& block) {
   return {seen_by(p, block.b, block.first).begin, seen_by(p, block.b, block.first + block.count - 1).end};
 }
 
-/// What of the chunk the block sees.
+/// The part of the chunk that the block sees.
 Range seen_in(const AttentionProblem& p, const QueryBlock& block, int64_t chunk) {
   const Range seen = seen_by(p, block);
   Range part{std::max(seen.begin, chunk * kChunk), std::min(seen.end, (chunk + 1) * kChunk)};
@@ -62,7 +63,7 @@ Range seen_in(const AttentionProblem& p, const QueryBlock& block, int64_t chunk)
   return part;
 }
 
-/// Row b's keys or values at [range), which lie in order, or are put in order in `storage`.
+/// Row b's keys or values at [range): in place if they are contiguous, else copied in order to `storage`.
 HeadSpan span_of(const AttentionProblem& p, const KeyRows& rows, int64_t b, int64_t head, int64_t dim, Range range,
                  Scratch& storage) {
   const int64_t fresh = rows.fresh ? p.position_of(b, 0) : range.end;
@@ -92,12 +93,12 @@ HeadSpan span_of(const AttentionProblem& p, const KeyRows& rows, int64_t b, int6
   return {to, dim, tokens, rows.type};
 }
 
-/// Hides what a row must not see of its scores, which are those of positions `begin` on.
+/// Masks the scores that a row must not see; the scores are those of positions `begin` on.
 void hide(const AttentionProblem& p, float* scores, int64_t begin, int64_t width, int64_t b, int64_t head, int64_t i) {
   const Range seen = seen_by(p, b, i);
   if (p.distance_bias) {
     const float* bias = p.distance_bias + head * (2 * p.distances + 1) + p.distances;
-    const int64_t first = begin - p.position_of(b, i);  // how far the first of these keys stands from the query
+    const int64_t first = begin - p.position_of(b, i);  // the distance of the first of these keys from the query
     for (int64_t t = 0; t < width; ++t) scores[t] += bias[std::clamp(first + t, -p.distances, p.distances)];
   }
   const auto fill = [&](int64_t from, int64_t to) {
@@ -122,13 +123,13 @@ void hide(const AttentionProblem& p, float* scores, int64_t begin, int64_t width
   }
 }
 
-/// What a block sees in one chunk. `q` holds its scaled queries.
+/// The part of a block's result that comes from one chunk. `q` holds its scaled queries.
 void attend_chunk(const AttentionProblem& p, Phase phase, const QueryBlock& block, const float* q, int64_t chunk,
                   int thread, const Part& out) {
   const auto& kernels = cpu_kernels();
   const Range seen = seen_in(p, block, chunk);
   const int64_t group = p.heads / p.kv_heads, lanes = kernels.lanes, width = seen.end - seen.begin;
-  // Vectors are those of the chunk, whatever of it is seen.
+  // The vectors cover the whole chunk, whatever part of it is seen.
   const int64_t offset = seen.begin - chunk * kChunk, first = offset / lanes * lanes;
   const int64_t end = (offset + width + lanes - 1) / lanes * lanes, stride = kChunk + 3 * lanes;
   float* scores = thread_scratch(0, thread).floats(block.rows * stride);
@@ -164,7 +165,7 @@ const float* scaled_queries(const AttentionProblem& p, const QueryBlock& block, 
   return q;
 }
 
-/// Nothing seen yet but the sinks.
+/// The initial state holds nothing but the sinks.
 void begin(const AttentionProblem& p, const QueryBlock& block, const Part& all) {
   const int64_t group = p.heads / p.kv_heads;
   for (int64_t r = 0; r < block.rows; ++r) {
@@ -198,7 +199,7 @@ void attend(const AttentionProblem& p, Phase phase) {
   const int64_t count = std::clamp<int64_t>(kRowsAtOnce / group, 1, p.length), blocks = (p.length + count - 1) / count;
   const int64_t chunks = std::max<int64_t>(1, (most + kChunk - 1) / kChunk), all_blocks = p.batch * p.kv_heads * blocks;
   const auto block_at = [&](int64_t item) {
-    // The last queries see the most keys: they go first.
+    // The last queries see the most keys, so they go first.
     const int64_t head = item % (p.batch * p.kv_heads), first = (blocks - 1 - item / (p.batch * p.kv_heads)) * count;
     const int64_t b = head / p.kv_heads, here = std::clamp<int64_t>(p.length_of(b) - first, 0, count);
     return QueryBlock{b, head % p.kv_heads, first, here, here * group};
@@ -227,7 +228,7 @@ void attend(const AttentionProblem& p, Phase phase) {
     });
     return;
   }
-  // Few blocks: their chunks are shared out, and joined in the same order.
+  // With few blocks, their chunks are shared out, and merged in the same order.
   static Scratch part_scratch;
   float* parts = part_scratch.floats(all_blocks * chunks * floats);
   const int64_t cost = count * group * std::min(most, kChunk) * (p.head_dim + p.value_dim);

@@ -1,4 +1,4 @@
-// The small kernels of every instruction set: what attention is made of, norms, rotations, rows of tables.
+// The small kernels of every instruction set: the parts of attention, norms, rotations, rows of tables.
 #include <gtest/gtest.h>
 
 #include <cmath>

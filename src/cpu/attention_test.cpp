@@ -170,7 +170,7 @@ TEST(Attend, GivesZerosWhereNothingIsSeenAndNanWhereAKeyIs) {
   EXPECT_TRUE(result(p, Phase::decode).empty());
 }
 
-/// Tokens of keys or values [kv_heads, tokens, dim] as a ring of `window` slots would hold the first `tokens`.
+/// Tokens of keys or values [kv_heads, tokens, dim] in a ring of `window` slots after the first `tokens`.
 std::vector<float> in_ring(const Sequence& s, const std::vector<float>& x, const AttentionProblem& p, int64_t tokens) {
   std::vector<float> ring(static_cast<size_t>(s.kv_heads * p.ring * s.dim), 0);
   for (int64_t h = 0; h < s.kv_heads; ++h) {
@@ -211,7 +211,7 @@ TEST(Attend, GivesAQueryTheSameBitsAloneAndInCompany) {
   const Sequence s{6, 2, 100, 600, 48};
   for (const Phase phase : {Phase::decode, Phase::prefill}) {
     const auto together = result(s.problem(), phase);
-    for (const int64_t cut : {1, 33, 99}) {  // the first `cut` queries by themselves, as if the rest had not come yet
+    for (const int64_t cut : {1, 33, 99}) {  // the first `cut` queries alone, as if the rest had not come yet
       auto p = s.problem();
       p.length = cut;
       p.tokens = {s.tokens - s.length + cut};
@@ -224,7 +224,7 @@ TEST(Attend, GivesAQueryTheSameBitsAloneAndInCompany) {
             << cut;
       }
     }
-    auto rows = s.problem();  // many rows are shared out otherwise than one
+    auto rows = s.problem();  // many rows are shared out differently from one
     rows.batch = 40;
     rows.tokens.assign(40, s.tokens);
     const auto all = result(rows, phase);

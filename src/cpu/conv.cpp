@@ -10,11 +10,11 @@ namespace mlxk {
 
 namespace {
 
-/// Floats of patches made at a time: long enough to unpack the weights for, short enough for a cache.
+/// Floats of patches that are made at a time: enough to repay unpacking the weights, few enough for a cache.
 constexpr int64_t kPatchFloats = int64_t{1} << 20;
 
-/// Calls tap(t, source) for each of the kernel's places over output position `at`, with the input's channels there, or
-/// null where that is padding.
+/// Calls tap(t, source) for each of the kernel's positions at output position `at`, with the input's channels there, or
+/// null in the padding.
 template <class Tap>
 void for_each_tap(const ConvShape& s, const std::array<int64_t, 2>& out, int64_t at, const float* x, const Tap& tap) {
   const int64_t column = at % out[1], row = at / out[1] % out[0], image = at / out[1] / out[0];
@@ -29,7 +29,7 @@ void for_each_tap(const ConvShape& s, const std::array<int64_t, 2>& out, int64_t
   }
 }
 
-/// One output channel for each input channel: sums over the kernel, channel beside channel.
+/// One output channel for each input channel: sums over the kernel for adjacent channels at once.
 void convolve_depthwise(const ConvShape& s, const MatrixView& weight, const float* x, float* y) {
   const auto out = s.out();
   const int64_t taps = s.kernel[0] * s.kernel[1];
@@ -51,7 +51,7 @@ void convolve_depthwise(const ConvShape& s, const MatrixView& weight, const floa
   });
 }
 
-/// patches[i] = what group `group` sees of the input at position first + i, in the order of the weight's rows.
+/// patches[i] = the part of the input that group `group` sees at position first + i, in the order of the weight's rows.
 void make_patches(const ConvShape& s, const float* x, int64_t first, int64_t count, int64_t group, float* patches) {
   const auto out = s.out();
   const int64_t channels = s.channels / s.groups, size = s.patch();
@@ -66,7 +66,7 @@ void make_patches(const ConvShape& s, const float* x, int64_t first, int64_t cou
   });
 }
 
-/// Whether the input's floats, in the order in which they lie, are the patches one after the other.
+/// Whether the input's floats, in memory order, already are the patches one after the other.
 bool is_its_patches(const ConvShape& s) {
   const bool whole_rows =
       s.kernel[0] == 1 && s.stride[0] == 1 && s.kernel[1] == s.stride[1] && s.in[1] % s.stride[1] == 0;

@@ -15,7 +15,8 @@ namespace mlxk {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-// Chosen rows that are worked on at a time, whole experts unless one has more: bounds the memory of a long prompt.
+// The chosen rows that are processed at a time, in whole experts unless one has more: bounds the memory for a long
+// prompt.
 constexpr int64_t kBlockRows = 512;
 
 /// The pairs of a token and one of its experts, sorted by expert: a counting sort.
@@ -38,8 +39,8 @@ struct Groups {
   }
 
   std::vector<int64_t> order;    // pairs
-  std::vector<int64_t> begin;    // of each expert's pairs in `order`, and the end
-  std::vector<int64_t> unknown;  // pairs whose id is no expert
+  std::vector<int64_t> begin;    // the start of each expert's pairs in `order`, and the end
+  std::vector<int64_t> unknown;  // pairs whose id is not an expert
 };
 
 /// Experts [first, last) and their pairs [begin, end) in Groups::order.
@@ -66,7 +67,7 @@ void gather(const Groups& groups, const ExpertBlock& block, const float* x, int6
   });
 }
 
-/// The products of the block's experts, whose activations lie in the block's order; appended.
+/// The products of the block's experts, whose activations are in the block's order; appended.
 void add_products(const ExpertStack& stack, const Groups& groups, const ExpertBlock& block, float* y,
                   std::vector<Product>& products) {
   for (size_t e = block.first; e < block.last; ++e) {
@@ -75,7 +76,7 @@ void add_products(const ExpertStack& stack, const Groups& groups, const ExpertBl
   }
 }
 
-/// Makes the strengths of all experts but those of the best groups -infinity.
+/// Sets the scores of all experts outside the best groups to -infinity.
 void keep_best_groups(const RoutingRule& rule, std::vector<float>& strengths) {
   const size_t groups = static_cast<size_t>(rule.groups), size = strengths.size() / groups;
   const size_t best = std::min(static_cast<size_t>(rule.group_best), size);
@@ -196,7 +197,7 @@ void add_gated_experts(const GatedExperts& experts, const float* x, int64_t n, c
     products.clear();
     add_products(experts.down, groups, block, down, products);
     multiply(products, gate, pairs, phase);
-    // Two experts may have a token in common: threads share out columns, not rows.
+    // Two experts may have a token in common, so threads share out columns, not rows.
     parallel_for((hidden + 63) / 64, grain_of(pairs * 64), [&](int64_t begin, int64_t end, int) {
       const int64_t first = begin * 64, count = std::min(end * 64, hidden) - first;
       for (int64_t i = 0; i < pairs; ++i) {

@@ -24,7 +24,7 @@ extern const CpuKernels kernels_neon;
 
 namespace {
 
-/// Whether the tiles of AMX may be used: their registers are large, so a process has to ask the kernel for them.
+/// Whether AMX tiles may be used: their registers are large, so a process has to ask the kernel for permission.
 [[maybe_unused]] bool has_tiles() {
 #if defined(__x86_64__) && defined(__linux__)
   constexpr unsigned kBFloat16Products = 1U << 22, kTiles = 1U << 24;  // of leaf 7's edx

@@ -14,30 +14,30 @@ constexpr int64_t kPrefillPanels = 2;
 
 bool is_fp(const MatrixView& m) { return m.type == kScaleE8M0 || m.type == kScaleE4M3; }
 
-/// Whether the kernels take the activations as they are, and not as integers.
+/// Whether the kernels read the activations as floats, not as integers.
 bool takes_floats(const MatrixView& m, Phase phase) {
   return m.bits == 0 || (is_fp(m) && (m.bits == 8 || phase != Phase::decode));
 }
 
-/// Whether they take them as short integers instead.
+/// Whether they read them as 16-bit integers instead.
 bool takes_shorts(const MatrixView& m, Phase phase) { return m.bits == 0 && phase == Phase::encode; }
 
-/// What row_layout and quantize_row are told of a matrix.
+/// The bits that row_layout and quantize_row need for a matrix.
 int form_bits(const MatrixView& m, Phase phase) {
   if (phase != Phase::decode) return 0;
   return is_fp(m) ? kFp4 : m.bits;
 }
 
-/// Whether both want the activations in the same form.
+/// Whether both need the activations in the same form.
 bool shares_form(const MatrixView& a, const MatrixView& b, Phase phase) {
   if (takes_shorts(a, phase) != takes_shorts(b, phase)) return false;
   if (takes_floats(a, phase) || takes_floats(b, phase)) return takes_floats(a, phase) && takes_floats(b, phase);
   return form_bits(a, phase) == form_bits(b, phase) && a.group == b.group;
 }
 
-/// Weight rows that a thread takes at a time; in decode about as many bytes, whole cache lines of results. With many
-/// activation rows, when arithmetic counts and not memory, half of that: it stays in the first cache and is shared out
-/// evenly.
+/// Weight rows that a thread processes at a time; in decode about as many bytes, whole cache lines of results. With
+/// many activation rows, where arithmetic limits the speed instead of memory, half of that: it stays in the first-level
+/// cache and is shared out evenly.
 int64_t rows_a_piece(const Product& product, Phase phase) {
   if (phase != Phase::decode) return kPrefillPanels * cpu_kernels().lanes;
   constexpr int64_t kManyRows = 8, kLineResults = 16;
@@ -47,7 +47,8 @@ int64_t rows_a_piece(const Product& product, Phase phase) {
   return std::clamp<int64_t>(bytes / std::max<int64_t>(row_bytes, 1) / kLineResults, 1, 64) * kLineResults;
 }
 
-/// The activations as the packed matrices want them; made again only when the next matrix wants them otherwise.
+/// The activations in the form that the packed matrices need; converted again only if the next matrix needs another
+/// form.
 class Activations {
  public:
   Activations(const float* x, int64_t n, int64_t columns) : x_(x), n_(n), columns_(columns) {}
@@ -105,7 +106,7 @@ Scratch& panel_scratch(int thread) {
   return scratch[static_cast<size_t>(thread)];
 }
 
-/// All rows of the activations, in the form that the products want.
+/// All rows of the activations, in the form that the products need.
 struct Forms {
   const float* x;
   const QuantizedRows* quantized = nullptr;
@@ -175,7 +176,7 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
 void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase) {
   if (n == 0 || products.empty()) return;
   Activations activations(x, n, products.front().matrix.columns);
-  // Neighbours that want the activations in the same form share one round of the threads.
+  // Adjacent products that need the activations in the same form share one round of the threads.
   size_t first = 0;
   while (first < products.size()) {
     const auto& lead = products[first].matrix;

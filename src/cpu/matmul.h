@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// A weight matrix in memory as the kernels take it: packed, or of floats when bits is 0.
+/// A weight matrix in memory in the form that the kernels read: packed, or of floats if bits is 0.
 struct MatrixView {
   const void* data = nullptr;    // [rows, columns] packed or of `type`
   const void* scales = nullptr;  // packed: [rows, columns / group] of `type`
@@ -20,15 +20,15 @@ struct MatrixView {
   FloatType type = kFloat32;
 };
 
-/// Some of the activations' rows and the matrix that they are multiplied with.
+/// Some rows of the activations and the matrix to multiply them with.
 struct Product {
   MatrixView matrix;
   int64_t first, n;  // rows of the activations
   float* y;          // [n, matrix.rows]
 };
 
-/// y[r, i] = sum over k of x[first + r, k] * matrix[i, k], plus its bias, for every product; x [n, columns] float32,
-/// all matrices with the same columns. On all kernel threads; from one thread at a time.
+/// y[r, i] = sum over k of x[first + r, k] * matrix[i, k], plus its bias, for every product; x [n, columns] float32;
+/// all matrices have the same columns. Runs on all kernel threads; call it from one thread at a time.
 void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase);
 
 /// The same for matrices that are each multiplied with all rows: ys[m] [n, rows].

@@ -2,15 +2,15 @@
 
 namespace mlxk {
 
-/// What a forward pass is for. Kernels are chosen by it and not by the number of rows, so that a row's bits do not
-/// depend on what else is computed with it. `encode`: as prefill, of an encoder, which was trained in float16: products
-/// of floats may be rounded like those.
+/// The purpose of a forward pass. It selects the kernels, instead of the number of rows, so that a row's bits do not
+/// depend on the rows beside it. `encode` is prefill for an encoder, which was trained in float16: products of floats
+/// may be rounded accordingly.
 enum class Phase { prefill, decode, encode };
 
 /// The phase of graphs built on this thread; decode unless a PhaseScope says otherwise.
 Phase current_phase();
 
-/// Sets the phase for as long as it lives.
+/// Sets the phase during its lifetime.
 class PhaseScope {
  public:
   explicit PhaseScope(Phase phase);

@@ -12,14 +12,15 @@ namespace {
 
 float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
-/// Zeros where a row has no tokens any more.
+/// Writes zeros past the end of a row's tokens.
 void clear_rest(int64_t rows, int64_t length, int64_t width, const int64_t* lengths, float* y) {
   for (int64_t row = 0; row < rows; ++row) {
     std::fill(y + (row * length + lengths[row]) * width, y + (row + 1) * length * width, 0.0F);
   }
 }
 
-/// What a row's first token reads: `before`, or where that is null, or there is no token, h made the same.
+/// The state before a row's first token: `before`, or h, set to `before` or zeros, if `before` is null or the row
+/// has no tokens.
 const float* first_state(const float* before, int64_t length, int64_t size, float* h) {
   if (before && length > 0) return before;
   before ? std::copy_n(before, size, h) : std::fill_n(h, size, 0.0F);
@@ -27,7 +28,7 @@ const float* first_state(const float* before, int64_t length, int64_t size, floa
 }
 
 void scan_by_state(const SelectiveScanProblem& p) {
-  constexpr int64_t kPart = 64;  // channels whose states stay in the nearest cache from token to token
+  constexpr int64_t kPart = 64;  // channels whose states stay in the first-level cache from token to token
   const int64_t parts = (p.heads + kPart - 1) / kPart, size = p.states * p.heads;
   parallel_for(p.rows * parts, grain_of(p.length * p.states * kPart * 4), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -136,7 +137,7 @@ void delta_rule(const DeltaRuleProblem& p) {
 void linear_recurrence(int64_t rows, int64_t length, int64_t width, const int64_t* lengths, const float* a,
                        const float* x, const float* before, float* h, float* y) {
   clear_rest(rows, length, width, lengths, y);
-  constexpr int64_t kPart = 256;  // numbers that stay in the nearest cache from token to token
+  constexpr int64_t kPart = 256;  // numbers that stay in the first-level cache from token to token
   const int64_t parts = (width + kPart - 1) / kPart;
   parallel_for(rows * parts, grain_of(length * kPart * 4), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {

@@ -10,7 +10,7 @@
 namespace mlxk {
 namespace {
 
-/// Numbers of which sums of many stay small.
+/// Small numbers, so that sums of many stay small.
 std::vector<float> small(int64_t count, unsigned seed) {
   std::vector<float> values = random_floats(count, seed);
   for (auto& v : values) v *= 0.3F;
@@ -19,7 +19,7 @@ std::vector<float> small(int64_t count, unsigned seed) {
 
 class ScanHeads : public testing::TestWithParam<const CpuKernels*> {};
 
-/// A selective scan's numbers, with states as one head has them or, by_state, as channels have them.
+/// The inputs of a selective scan, with states per head or, by_state, per channel.
 struct Selective {
   Selective(int64_t dim, int64_t states, int64_t length, bool by_state)
       : dim(dim),
@@ -37,7 +37,7 @@ struct Selective {
     for (auto& v : a) v = -std::abs(v) - 0.1F;
     for (auto& v : dt) v = by_state ? 5 * v : std::abs(v);
   }
-  /// Tokens [from, to), from `state` on.
+  /// Tokens [from, to), starting at `state`.
   void run(const CpuKernels& kernels, int64_t from, int64_t to, const float* state) {
     if (by_state) {
       const std::vector<float> skip(static_cast<size_t>(dim), 0.5F);

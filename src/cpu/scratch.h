@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// Memory that a kernel works in; grows, never shrinks. Aligned to 64 bytes.
+/// Memory that a kernel works in; it grows and never shrinks. Aligned to 64 bytes.
 class Scratch {
  public:
   Scratch() = default;

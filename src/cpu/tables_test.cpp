@@ -131,7 +131,7 @@ TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
   }
 }
 
-/// Two panels a piece is how the threads share them out.
+/// Two panels a piece, which is how the threads share them out.
 TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
   const CpuKernels& kernels = *GetParam();
   const int64_t rows = 117, columns = 192, n = 19, panels = (rows + kernels.lanes - 1) / kernels.lanes;

@@ -16,7 +16,7 @@ namespace mlxk {
 
 namespace {
 
-// How long a worker looks for the next piece of work before it sleeps: a decode step's operations follow each other
+// How long a worker spins for the next piece of work before it sleeps: a decode step's operations follow each other
 // within microseconds, and waking a sleeper costs more than that.
 constexpr int kSpins = 4000;
 
@@ -64,13 +64,14 @@ class Pool {
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
     take_pieces(0);
-    // Nobody waits for a worker that did not get a core in time: whoever has not entered now finds the round closed.
+    // Nobody waits for a worker that did not get a core in time: a worker that has not entered by now finds the round
+    // closed.
     open_ = false;
     for (int i = 0; inside_ != 0; ++i) i < kSpins ? pause() : std::this_thread::yield();
   }
 
  private:
-  /// The thread's own share from front to back, then what is left of the others'.
+  /// The thread's own share from front to back, then the remaining pieces of the others.
   void take_pieces(int thread) {
     for (int i = 0; i < size(); ++i) {
       Range& range = ranges_[static_cast<size_t>((thread + i) % size())];
@@ -88,15 +89,15 @@ class Pool {
       for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen; ++i) pause();
       round_.wait(seen, std::memory_order_acquire);
       seen = round_.load(std::memory_order_acquire);
-      // Entered before it is asked whether the round is open, closed before it is asked who is inside: one of the two
-      // sees the other.
+      // A worker enters before it checks whether the round is open; the caller closes the round before it checks who is
+      // inside: one of the two sees the other.
       ++inside_;
       if (open_) take_pieces(thread);
       --inside_;
     }
   }
 
-  /// What is one thread's to begin with: neighbouring pieces, so that what the processor fetches ahead of one is used.
+  /// A thread's initial share: adjacent pieces, so that the processor's prefetching pays off.
   struct alignas(64) Range {
     std::atomic<int64_t> next{0};
     int64_t end = 0;

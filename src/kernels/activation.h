@@ -27,7 +27,7 @@ struct Activation {
   Kind kind;
   float limit;  // 0: none; else act(gate) is at most `limit`, and up within ±`limit`
   float alpha;  // swiglu_oai's
-  // xielu's alpha_p, alpha_n, beta and eps, [4] float32, as the checkpoint has them
+  // xielu's alpha_p, alpha_n, beta and eps, [4] float32, as in the checkpoint
   std::optional<mlx::core::array> parameters;
 };
 

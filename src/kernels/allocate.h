@@ -8,7 +8,7 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// A buffer of libmlx's allocator, not initialised; throws memory where libmlx gives a null pointer.
+/// An uninitialised buffer from libmlx's allocator; throws memory if libmlx returns a null pointer.
 mx::allocator::Data allocate(size_t bytes);
 
 }  // namespace mlxk

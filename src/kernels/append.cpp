@@ -13,7 +13,7 @@ namespace mx = mlx::core;
 
 namespace {
 
-/// Writes `part` to the row-contiguous `buffer` from `slot` of `row` (-1: every row) on.
+/// Writes `part` to the row-contiguous `buffer`, starting at `slot` of `row` (-1: every row).
 void write(const mx::array& part, mx::array& buffer, int row, int slot) {
   const size_t item = part.itemsize(), width = static_cast<size_t>(part.shape(3));
   const auto step = [&](int axis) { return part.strides(axis) * static_cast<int64_t>(item); };

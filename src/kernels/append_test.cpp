@@ -18,7 +18,7 @@ mx::array random(const mx::Shape& shape, uint64_t seed) {
 
 TEST(Append, WritesWhatSliceUpdateWrites) {
   mx::array buffer = random({2, 3, 10, 4}, 1);
-  mx::array part = mx::transpose(random({2, 5, 3, 4}, 2), {0, 2, 1, 3});  // strided, as heads come
+  mx::array part = mx::transpose(random({2, 5, 3, 4}, 2), {0, 2, 1, 3});  // strided, like heads
   mx::array expected = mx::slice_update(buffer, part, mx::Shape{0, 0, 2, 0}, mx::Shape{2, 3, 7, 4});
   expected.eval();
   EXPECT_TRUE(mx::array_equal(append_in_place(buffer, part, -1, 2), expected).item<bool>());

@@ -1,6 +1,7 @@
-// libmlx's CPU allocator gives a null pointer where malloc does, and libmlx writes there: a process with a limit on its
-// address space (RLIMIT_AS) would die of SIGSEGV. This function stands before libmlx's own in the search order of the
-// dynamic linker (exports.map), so libmlx allocates through it as well, and an evaluation that lacks memory throws.
+// libmlx's CPU allocator returns a null pointer if malloc does, and libmlx writes there: a process with a limit on its
+// address space (RLIMIT_AS) would die of SIGSEGV. This function precedes libmlx's own in the search order of the
+// dynamic linker (exports.map), so libmlx allocates through it as well, and an evaluation that runs out of memory
+// throws.
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -11,7 +12,7 @@ namespace mlx::core::allocator {
 
 namespace {
 
-/// libmlx's own.
+/// libmlx's own function.
 Allocator& unchecked() {
   void* libmlx = dlopen("libmlx.so", RTLD_LAZY | RTLD_NOLOAD);
   void* function = libmlx ? dlsym(libmlx, "_ZN3mlx4core9allocator9allocatorEv") : nullptr;

@@ -38,7 +38,7 @@ class CpuOp : public mx::Primitive {
       }
       out.push_back(mx::array::unsafe_weak_copy(outputs[i]));
     }
-    // The primitive may be gone when the task runs: it takes what it needs along.
+    // The primitive may be gone when the task runs: the task copies the data it needs.
     mx::cpu::get_command_encoder(stream()).dispatch(
         [compute = compute_, in = std::move(in), out = std::move(out)]() mutable { compute(in, out); });
   }

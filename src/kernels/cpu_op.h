@@ -20,13 +20,13 @@ using Arrays = std::vector<mx::array>;
 /// Computes outputs (allocated) from inputs, on libmlx's CPU thread.
 using Compute = std::function<void(const Arrays& inputs, Arrays& outputs)>;
 
-/// An operation of the graph that is one function over buffers. What it refers to, it must hold by value. Each pair of
-/// `aliases` names an output that is the buffer of an input (row-contiguous), changed in place.
+/// An operation of the graph that is one function over buffers. The function must hold everything it refers to by
+/// value. Each pair of `aliases` names an output that is the buffer of an input (row-contiguous), changed in place.
 std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases = {});
 
-/// The elements of a float32 array in row-major order: in place, or copied to `storage` where they lie otherwise.
+/// The elements of a float32 array in row-major order: in place, or copied to `storage` if they are strided.
 const float* row_major(const mx::array& a, Scratch& storage);
-/// The same of an int32 array.
+/// The same for an int32 array.
 const int32_t* row_major_int(const mx::array& a, Scratch& storage);
 
 }  // namespace mlxk

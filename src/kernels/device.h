@@ -15,8 +15,8 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// The seam between blocks and devices: the operations that a device has of its own, a table for each. A null entry, or
-/// an answer of null where an entry may refuse, means that the block runs as a chain of libmlx's operations.
+/// The seam between blocks and devices: a table of operations for each device. If an entry is null, or an operation
+/// that may decline returns null, the block runs as a chain of libmlx's operations.
 
 /// A matrix of a checkpoint.
 struct MatrixWeights {
@@ -35,44 +35,45 @@ struct NormWeights {
   std::optional<mx::array> bias = {};  // of a centred one
 };
 
-/// The weights of one operation as a device keeps them, looked over once: graphs refer to them as a whole.
+/// The weights of one operation in a device's form, checked once: graphs refer to them as a whole.
 struct PackedLayer {
   virtual ~PackedLayer() = default;
 };
 using Packed = std::shared_ptr<const PackedLayer>;
 
-/// What a mixture is made of. Stacks are matrices whose arrays have an axis in front, one entry an expert: weight
+/// The parts of a mixture. Stacks are matrices whose arrays have the experts as an additional first axis: weight
 /// [experts, rows, columns] or packed, bias [experts, rows].
 struct MixtureWeights {
   MatrixWeights gate, up, down;
   Activation activation = {};
-  std::optional<NormWeights> norm;                       // of what the router and the experts read
+  std::optional<NormWeights> norm;                       // of the input of the router and the experts
   std::optional<MatrixWeights> router;                   // [experts, hidden]
-  RoutingRule rule;                                      // its pointers are taken from below
+  RoutingRule rule;                                      // its pointers are replaced by the arrays below
   std::optional<mx::array> selection_bias;               // [experts] float32
   std::optional<mx::array> expert_scale = std::nullopt;  // [experts] float32
 };
 
-/// A layer's attention step: queries, keys and values as the projections give them, [B, L, heads * dim]. Row b's
-/// tokens stand at positions[b] on, the keys before them are in the buffers.
+/// A layer's attention step: queries, keys and values from the projections, [B, L, heads * dim]. Row b's tokens are at
+/// positions[b] on, the keys before them are in the buffers.
 struct AttentionStep {
   mx::array q, k, v;
   int head_dim;
   float scale;
   std::vector<int> positions;  // of each row's first token
-  std::vector<int> lengths;    // of each row, how many of the L tokens are kept
+  std::vector<int> lengths;    // valid tokens of each row's L
   int value_dim = 0;           // of the values' heads; 0: head_dim
   Rotation rotation = {};
   std::optional<NormWeights> q_norm = {}, k_norm = {};                      // of each head, before the rotation
   std::optional<NormWeights> post_rope_q_norm = {}, post_rope_k_norm = {};  // and after it
-  float soft_cap = 0;        // scores become cap · tanh(score / cap); 0: as they are
+  float soft_cap = 0;        // scores become cap · tanh(score / cap); 0: unchanged
   int window = 0, keep = 0;  // a query sees the newest tokens and the first `keep`, `window` in all; 0: all
-  bool reads = false;        // k and v are not there: the buffers have the L tokens already
-  bool ring = false;  // the buffers hold `window` tokens: newer ones take the slots of older ones but the first `keep`
-  std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: what the rotation goes by instead
-  std::optional<mx::array> query_scale = {};       // [B or 1, 1, L, 1]: multiplied onto the queries
-  std::optional<mx::array> sinks = {};             // [heads] float32: a score in each sum of weights without a value
-  // [B or 1, heads or 1, L, T >= every position] bool or float32: instead of causality
+  bool reads = false;        // k and v are absent: the buffers hold the L tokens already
+  bool ring = false;  // the buffers hold `window` tokens: newer ones overwrite older ones except the first `keep`
+  std::optional<mx::array> rotary_positions =
+      {};  // [B, L] or [axes, B, L] int32: positions for the rotation, instead of those above
+  std::optional<mx::array> query_scale = {};  // [B or 1, 1, L, 1]: multiplied onto the queries
+  std::optional<mx::array> sinks = {};  // [heads] float32: a score that counts in each sum of weights but has no value
+  // [B or 1, heads or 1, L, T >= every position] bool or float32: replaces causality
   std::optional<mx::array> mask = {};
 };
 
@@ -81,23 +82,23 @@ struct AttentionResult {
   std::vector<mx::array> keys, values;  // the buffers after the step
 };
 
-/// Strides of a convolution and the like, of height and width.
+/// Strides and similar parameters of a convolution, for height and width.
 struct ConvOptions {
   std::pair<int, int> stride{1, 1}, padding{0, 0}, dilation{1, 1};
   int groups = 1;
 };
 
-/// What rows of a batch want of their next tokens, where it is nothing more than this.
+/// The sampling of next tokens for rows that need only these parameters.
 struct SampleRows {
   mx::array logits;                              // [B, vocab] float32
   std::vector<float> temperature, top_p, min_p;  // 0, 1 and 0: greedy, all, all
   std::vector<int> top_k;                        // 0: all
-  std::vector<float> uniform;                    // in [0, 1): what decides
+  std::vector<float> uniform;                    // in [0, 1): the random number of the draw
 };
 
-/// What a recurrence over a call's tokens gives; of row b the first lengths[b] tokens count.
+/// The result of a recurrence over a call's tokens; of row b the first lengths[b] tokens are valid.
 struct Scanned {
-  mx::array y;      // [B, L, ...]; past a row's length it may be anything
+  mx::array y;      // [B, L, ...]; undefined past a row's length
   mx::array state;  // after each row's tokens
 };
 
@@ -106,9 +107,9 @@ struct Scanned {
 struct SelectiveScan {
   mx::array x;     // [B, L, heads * dim]
   mx::array dt;    // [B, L, heads]
-  mx::array b, c;  // [B, L, groups * states]; `heads / groups` heads beside each other share them
+  mx::array b, c;  // [B, L, groups * states]; `heads / groups` adjacent heads share them
   int groups;
-  mx::array a;                       // float32, below zero: [heads]; or [states, heads], where dim and groups are 1
+  mx::array a;                       // float32, negative: [heads]; or [states, heads], where dim and groups are 1
   mx::array skip;                    // [heads] float32
   std::optional<mx::array> dt_bias;  // [heads] float32
   float dt_min, dt_max;
@@ -124,7 +125,7 @@ struct DeltaRule {
   std::vector<int> lengths;
 };
 
-/// h = a · h + x, number by number, and y = h.
+/// h = a · h + x element by element, and y = h.
 struct LinearRecurrence {
   mx::array a, x;                  // [B, L, ...]
   std::optional<mx::array> state;  // [B, ...]; absent: zeros
@@ -133,18 +134,18 @@ struct LinearRecurrence {
 
 struct LayerOps {
   const char* name = "none";
-  /// Whether activations of that type are computed.
+  /// Whether activations of that type are supported.
   bool (*takes)(mx::Dtype type) = nullptr;
 
-  /// The weights of one of the operations below; null for a form that they do not know. Throws invalid_argument for
-  /// arrays that do not fit together.
+  /// The weights of one of the operations below; null if their form is not supported. Throws invalid_argument if arrays
+  /// do not match.
   Packed (*pack)(std::vector<MatrixWeights> matrices, std::optional<NormWeights> norm,
                  std::optional<NormWeights> post_norm) = nullptr;
   /// norm(x) times each matrix: x [..., columns] → one [..., rows] for each.
   std::vector<mx::array> (*matmuls)(const mx::array& x, Packed layer) = nullptr;
   /// residual + multiplier · post_norm(x · matrix): x [..., columns], residual [..., rows].
   mx::array (*matmul_residual)(const mx::array& x, Packed layer, float multiplier, const mx::array& residual) = nullptr;
-  /// Whether the operations below compute that activation.
+  /// Whether the operations below support that activation.
   bool (*knows)(const Activation& activation) = nullptr;
   /// x + multiplier · post_norm(down(act(gate(norm(x))) · up(norm(x)))) with the matrices gate, up and down.
   mx::array (*gated_mlp)(const mx::array& x, Packed layer, const Activation& activation, float multiplier) = nullptr;
@@ -153,7 +154,7 @@ struct LayerOps {
   /// act(x).
   mx::array (*activate)(const mx::array& x, const Activation& activation) = nullptr;
 
-  /// As pack, of a mixture.
+  /// Like pack, for a mixture.
   Packed (*pack_mixture)(MixtureWeights mixture) = nullptr;
   /// residual + multiplier · the weighted sum of the experts that the router chooses for norm(x): x and residual [...,
   /// hidden]; x is the residual unless one is given.
@@ -161,18 +162,18 @@ struct LayerOps {
                        const std::optional<mx::array>& residual) = nullptr;
   /// y[…, j] = stack[ids[…, j]] · x[…]: x [..., columns], ids [..., k] uint32 → [..., k, rows].
   mx::array (*chosen_matmul)(const mx::array& x, const mx::array& ids, const Packed& stack) = nullptr;
-  /// As pack, of one stack for chosen_matmul.
+  /// Like pack, for one stack of chosen_matmul.
   Packed (*pack_stack)(const MatrixWeights& stack) = nullptr;
 
-  /// Whether attention_step does this one; null: it does all.
+  /// Whether attention_step supports this step; null: it supports all.
   bool (*attends)(const AttentionStep& step) = nullptr;
   /// Norm, rotation, append and attention of all rows: writes keys and values into the buffers [rows, kv_heads,
-  /// capacity, dim] in place, whoever else holds them, and attends. The rows of all buffers, one after the other, are
-  /// the B rows; capacities may differ. Without buffers of values these are the first value_dim numbers of the keys.
+  /// capacity, dim] in place, even if others hold them, and attends. The rows of all buffers together, in order, are
+  /// the B rows; capacities may differ. Without value buffers the values are the first value_dim numbers of the keys.
   AttentionResult (*attention_step)(AttentionStep step, const std::vector<mx::array>& keys,
                                     const std::vector<mx::array>& values) = nullptr;
-  /// softmax(scale · q kᵀ + mask) v: q [B, heads, L, dim], k and v [B, kv_heads, T, dim]; mode and mask as
-  /// scaled_dot_product_attention takes them.
+  /// softmax(scale · q kᵀ + mask) v: q [B, heads, L, dim], k and v [B, kv_heads, T, dim]; mode and mask as in
+  /// scaled_dot_product_attention.
   mx::array (*attention)(const mx::array& q, const mx::array& k, const mx::array& v, float scale,
                          const std::string& mode, const std::optional<mx::array>& mask) = nullptr;
   /// The same without masks: q [B, L, heads * dim], k and v [B, T, heads * dim] → [B, L, heads * dim].
@@ -186,17 +187,17 @@ struct LayerOps {
   /// scale · q kᵀ of one row and one head: q [1, L, heads * dim] → [L, T].
   mx::array (*cross_scores)(const mx::array& q, const mx::array& k, int head, float scale) = nullptr;
 
-  /// Rows `ids` [...] int32 of a table: [..., columns]; an id outside gives NaN. nullopt for a form that it does not
-  /// know.
+  /// Rows `ids` [...] int32 of a table: [..., columns]; an id outside gives NaN. nullopt if the table's form is not
+  /// supported.
   std::optional<mx::array> (*lookup)(const mx::array& ids, const MatrixWeights& table) = nullptr;
   /// A norm of each row of x [..., columns].
   mx::array (*norm)(const mx::array& x, const NormWeights& norm) = nullptr;
-  /// weight [out, kernel height, kernel width, in / groups], bias [out]: the convolution packed, and of x [B, H, W,
-  /// in].
+  /// The convolution with weight [out, kernel height, kernel width, in / groups] and bias [out]: packed, and applied to
+  /// x [B, H, W, in].
   Packed (*pack_conv)(const mx::array& weight, const std::optional<mx::array>& bias,
                       const ConvOptions& options) = nullptr;
   mx::array (*conv)(const mx::array& x, Packed conv) = nullptr;
-  /// Recurrences, token by token: a row's bits do not depend on the pieces in which its tokens come.
+  /// Recurrences, token by token: a row's bits do not depend on how its tokens are split into calls.
   Scanned (*selective_scan)(const SelectiveScan& scan) = nullptr;
   Scanned (*delta_rule)(const DeltaRule& rule) = nullptr;
   Scanned (*linear_recurrence)(const LinearRecurrence& recurrence) = nullptr;
@@ -204,10 +205,10 @@ struct LayerOps {
   mx::array (*sample)(SampleRows rows) = nullptr;
 };
 
-/// The operations of libmlx's default device; one without any has a table of nulls.
+/// The operations of libmlx's default device; a device without any has a table of nulls.
 const LayerOps& layer_ops();
 
-/// Puts `ops` in their place for as long as it lives, on this thread: how chains are tested where there are operations.
+/// Replaces the operations by `ops` on this thread during its lifetime, to test chains on devices that have operations.
 class LayerOpsScope {
  public:
   explicit LayerOpsScope(const LayerOps& ops);

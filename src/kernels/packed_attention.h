@@ -9,22 +9,22 @@
 
 namespace mlxk {
 
-/// Attention within each of several sequences that lie one behind the other; nothing is cached.
+/// Attention within each of several sequences that are packed one after the other; nothing is cached.
 struct PackedAttention {
   mx::array q, k, v;         // [..., heads * head_dim], k and v [..., kv_heads * head_dim]: all tokens of all sequences
-  std::vector<int> lengths;  // of each sequence; they add up to the tokens
+  std::vector<int> lengths;  // one per sequence; their sum is the number of tokens
   int head_dim;
   float scale;
-  bool causal = false;                                  // a token sees none that come after it
+  bool causal = false;                                  // a token sees no later tokens
   int window = 0;                                       // a token sees those less than `window` positions away; 0: all
   Rotation rotation = {};                               // by a token's position in its sequence
   std::optional<NormWeights> q_norm = {}, k_norm = {};  // of each head, before the rotation
-  /// [heads, 2 * n + 1] float32: added to a score by how far the key stands behind the query, from -n to n, and beyond
-  /// as the nearest of those.
+  /// [heads, 2 * n + 1] float32: added to a score by the key's distance behind the query, from -n to n; beyond, the
+  /// nearest entry applies.
   std::optional<mx::array> distance_bias = {};
 };
 
-/// softmax(scale · q kᵀ + bias) v, of q's shape, by the device's own operation; nullopt where it has none.
+/// softmax(scale · q kᵀ + bias) v, in q's shape, by the device's own operation; nullopt if it has none.
 std::optional<mx::array> packed_attention(const PackedAttention& attention);
 
 }  // namespace mlxk

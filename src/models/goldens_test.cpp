@@ -45,7 +45,7 @@ std::vector<float> run(Model& model, ModelCache& cache, const std::vector<int>& 
   return {logits.data<float>(), logits.data<float>() + logits.size()};
 }
 
-// Logits of all of `ids`, fed in the pieces given and then one by one.
+// Logits of all `ids`, fed in the given pieces and then one by one.
 std::vector<float> run_in_pieces(Model& model, const std::vector<int>& ids, const std::vector<int>& pieces) {
   ModelCache cache = model.make_cache(1);
   std::vector<float> all;
@@ -78,14 +78,14 @@ class Golden : public testing::TestWithParam<std::string> {
     model_ = load_model(folder_);
   }
   void TearDown() override { fs::remove_all(folder_); }
-  // The rope of these depends on how long the row is at each call.
+  // The rope of these depends on the row's length at each call.
   bool depends_on_pieces() const { return GetParam() == "rope_dynamic" || GetParam().rfind("rope_longrope", 0) == 0; }
 
   void expect_recorded(const std::vector<float>& logits, const char* how) {
     auto recorded = mx::load_safetensors((kCases / (GetParam() + ".safetensors")).string()).first;
     mx::array expected = recorded.at("logits");
     expected.eval();
-    // The kernels of packed weights round activations to 16 bits with a scale for up to 32 columns.
+    // The kernels for packed weights round activations to 16 bits with a scale for up to 32 columns.
     const float tolerance = is_packed(GetParam()) ? 3e-4F * mx::max(mx::abs(expected)).item<float>() : kTolerance;
     for (size_t i = 0; i < std::size(kRows); ++i) {
       float difference =
@@ -114,7 +114,7 @@ TEST_P(Golden, ChainsOfOperationsGiveTheRecordedLogits) {
   if (!depends_on_pieces()) expect_recorded(run_in_pieces(*model_, prompt(), {7, 6, 7}), "prefill in chunks");
 }
 
-// What `mlxk convert` writes is read again as the same model.
+// The output of `mlxk convert` is read again as the same model.
 TEST_P(Golden, TensorsOfItsCheckpointGiveTheRecordedLogits) {
   const Json config = golden_case(GetParam())["config"];
   const std::string file = (folder_ / "model.safetensors").string();
@@ -200,7 +200,7 @@ TEST_P(GoldenBatch, JoinedSequencesGiveTheBitsOfEachAlone) {
 
 class GoldenDrafts : public Golden {};
 
-// What speculation stands on: tokens that were guessed are looked at in one step and give what one step each gives.
+// The basis of speculation: drafted tokens verified in one step give the results of one step each.
 TEST_P(GoldenDrafts, SeveralTokensOfADecodeStepGiveTheBitsOfOneEach) {
   if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
   if (model_->position_stable_tokens() < kTotal)
@@ -256,7 +256,7 @@ TEST(GoldenExperts, MayLieInTheFileOneByOne) {
   fs::remove_all(folder);
 }
 
-// mlx-lm splits kv_b_proj when it converts; other checkpoints have it whole, some of them packed.
+// mlx-lm splits kv_b_proj when it converts; other checkpoints have it unsplit, some of them packed.
 void expect_same_with_whole_kv_b(bool packs) {
   const fs::path folder = write_model("deepseek_v3");
   const auto logits = [&] {
@@ -295,7 +295,7 @@ void expect_same_with_whole_kv_b(bool packs) {
   const std::vector<float> expected = logits();
   save(whole);
   const std::vector<float> found = logits();
-  // The kernels of packed weights round activations to 16 bits.
+  // The kernels for packed weights round activations to 16 bits.
   const float largest = std::abs(
       *std::max_element(expected.begin(), expected.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
   EXPECT_LE(largest_difference(found.data(), expected.data(), expected.size()), packs ? 3e-4F * largest : 0);

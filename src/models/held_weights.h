@@ -9,17 +9,17 @@
 
 namespace mlxk {
 
-/// The shape of a loaded network, whose weight_bytes the loader fills in, and the files that its weights are parts of.
+/// The shape of a loaded network, whose weight_bytes the loader sets, and the files that hold its weights.
 template <class Shape>
 class HeldWeights {
  public:
   const Shape& shape() const { return shape_; }
-  /// Called once, by the loader: the weights' bytes, and the files of which they are parts.
+  /// Called once, by the loader: the weights' bytes, and the files that hold them.
   void set_weights(uint64_t bytes, std::vector<std::shared_ptr<const MappedFile>> files) {
     shape_.weight_bytes = bytes;
     files_ = std::move(files);
   }
-  /// Throws io when what was computed so far may have missed weights, because a file could no longer be read.
+  /// Throws io if a file could no longer be read, so that results computed so far may have missed weights.
   void check_weights() const {
     for (const auto& file : files_) file->check();
   }

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kReadAhead = size_t{64} << 20;  // between two reports
 constexpr size_t kPiece = size_t{4} << 20;       // that a thread reads at a time
 
-/// Brings the files into memory, one after the other, as far as they are not there.
+/// Reads the files into memory, one after the other, unless they are there already.
 void read_ahead(const std::vector<std::shared_ptr<const MappedFile>>& files, const LoadProgress& progress) {
   size_t total = 0, done = 0;
   for (const auto& file : files) total += file->bytes().size();
@@ -40,7 +40,7 @@ void read_ahead(const std::vector<std::shared_ptr<const MappedFile>>& files, con
   }
 }
 
-/// The configuration of a model in `dir`; throws unsupported where `find` knows no maker of its model_type.
+/// The configuration of a model in `dir`; throws unsupported if `find` has no maker for its model_type.
 template <class Net>
 struct Opened {
   Opened(const std::filesystem::path& dir, Maker<Net> (*find)(std::string_view), ModelKind kind) {
@@ -59,7 +59,7 @@ struct Opened {
   Maker<Net> make;
 };
 
-/// The model of `config`, with the weights in `dir` brought into memory.
+/// The model of `config`, with the weights in `dir` read into memory.
 template <class Net>
 std::unique_ptr<Net> make_with_weights(const std::filesystem::path& dir, const Config& config,
                                        const std::function<std::unique_ptr<Net>(const Config&, Weights&)>& make,
@@ -88,7 +88,7 @@ std::unique_ptr<Model> load_multimodal_model(const std::filesystem::path& dir, c
   const Opened encoder(dir, find_media_maker, ModelKind::vision);
   Opened opened(dir, find_maker, ModelKind::text);
   const auto make = [&](const Config& config, Weights& weights) {
-    auto media = encoder.make(config, weights);  // first: the language model drops what is not its own
+    auto media = encoder.make(config, weights);  // first: the language model drops other tensors
     auto model = opened.make(config, weights);
     model->set_media_encoder(std::move(media));
     return model;
@@ -98,7 +98,7 @@ std::unique_ptr<Model> load_multimodal_model(const std::filesystem::path& dir, c
 
 std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, const LoadProgress& progress) {
   Opened opened(dir, find_speech_maker, ModelKind::speech);
-  // Conversions by transformers keep this in a file of its own.
+  // transformers' conversions keep this in a separate file.
   const auto generation = dir / "generation_config.json";
   if (!opened.json.contains("alignment_heads") && std::filesystem::exists(generation)) {
     const Json said = read_json(generation);
@@ -110,7 +110,7 @@ std::unique_ptr<SpeechNet> load_speech_net(const std::filesystem::path& dir, con
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& dir, const LoadProgress& progress) {
   Opened opened(dir, find_encoder_maker, ModelKind::embedding);
   const auto make = [&](const Config& config, Weights& weights) {
-    // BGE-M3 keeps the heads of its token vectors in files of their own.
+    // BGE-M3 keeps the heads of its token vectors in separate files.
     for (const std::string head : {"sparse_linear", "colbert_linear"}) {
       const auto file = dir / (head + ".pt");
       if (!same_type(opened.type, "xlm_roberta") || weights.has(head + ".weight") || !std::filesystem::exists(file))

@@ -57,7 +57,7 @@ class LoadModel : public testing::Test {
     return load_model(folder_);
   }
 
-  // The message of the error that loading ends in.
+  // The message of the error that loading throws.
   std::string refusal() {
     try {
       load();
@@ -211,7 +211,7 @@ TEST_F(LoadModel, NamesATruncatedFile) {
   EXPECT_THAT(refusal(), HasSubstr("model.safetensors"));
 }
 
-// Python's MLX writes headers of any length, so that elements lie at any address.
+// Python's MLX writes headers of any length, so elements can be at any address.
 TEST_F(LoadModel, TakesTensorsAtAnyAddress) {
   for (const bool packed : {false, true}) {
     if (packed) {

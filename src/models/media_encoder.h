@@ -17,17 +17,18 @@ namespace mx = mlx::core;
 
 /// The encoder's output for one image or recording. All arrays are lazy.
 struct EncodedMedia {
-  mx::array features;                          // [tokens, hidden], a row for each placeholder token
-  std::vector<mx::array> layer_features = {};  // [tokens, hidden], entry i added to what the decoder's layer i gives
-  // Arrays on the way to the features. The engine evaluates them one after the other, between steps of other requests:
-  // no stretch between two of them is long.
+  mx::array features;  // [tokens, hidden], a row for each placeholder token
+  std::vector<mx::array> layer_features =
+      {};  // [tokens, hidden], entry i is added to the output of the decoder's layer i
+  // Intermediate arrays. The engine evaluates them one after the other, between steps of other requests, so no stretch
+  // between two of them may be long.
   std::vector<mx::array> stages = {};
 };
 
 /// Positions of a prompt's tokens for M-RoPE.
 struct MediaPositions {
   std::vector<int32_t> axes;  // [3, tokens]: time, height, width
-  int shift = 0;              // added to the position in the cache for every later token
+  int shift = 0;              // added to the cache position of every later token
 };
 
 /// The part of a multimodal model that turns images or recordings into vectors like those of tokens: tower and
@@ -35,9 +36,9 @@ struct MediaPositions {
 class MediaEncoder {
  public:
   virtual ~MediaEncoder() = default;
-  /// Throws invalid where the shape or the grid of `data` is none of this encoder's.
+  /// Throws invalid if the encoder does not accept the shape or grid of `data`.
   virtual EncodedMedia encode(const MediaData& data) const = 0;
-  /// The positions of a prompt with `items`; nothing where each token's position is its index.
+  /// The positions of a prompt with `items`; nullopt if each token's position is its index.
   virtual std::optional<MediaPositions> positions(std::span<const int32_t> /*prompt*/,
                                                   std::span<const MediaItem> /*items*/) const {
     return std::nullopt;

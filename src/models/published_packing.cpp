@@ -14,14 +14,15 @@ namespace {
 constexpr std::string_view kScale = "_scale_inv", kActivationScale = ".activation_scale";
 constexpr int kBlock = 128;
 
-/// Whether one scale serves the whole tensor, or each matrix of a stack: all axes but the first have length 1.
+/// Whether there is one scale for the whole tensor, or for each matrix of a stack: all axes but the first have length
+/// 1.
 bool serves_matrices(const mx::array& scale, const mx::array& weight) {
   if (scale.size() == 1) return true;
   return weight.ndim() == 3 && scale.size() == static_cast<size_t>(weight.shape(0)) && scale.ndim() == 3 &&
          scale.shape(0) == weight.shape(0);
 }
 
-/// [rows, columns] or a stack of such, of which each block has its scale.
+/// [rows, columns] or a stack of such, with a scale for each block.
 mx::array times_blocks(const mx::array& weight, const mx::array& scale) {
   const int rows = scale.shape(-2) * kBlock, columns = scale.shape(-1) * kBlock;
   std::vector<std::pair<int, int>> missing(weight.ndim(), {0, 0});

@@ -1,4 +1,4 @@
-// Configurations of recurrent models that cannot be computed: the error names key and value.
+// Invalid configurations of recurrent models: the error names key and value.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -46,7 +46,7 @@ TEST(RecurrentConfig, ErrorsNameKeyAndValue) {
       load_model(folder);
       ADD_FAILURE() << bad.model << " loads with " << bad.key << " " << bad.value;
     } catch (const Error& error) {
-      const bool by_heads = std::string(bad.key) == "mamba_d_ssm";  // its heads are what cannot be made
+      const bool by_heads = std::string(bad.key) == "mamba_d_ssm";  // its heads are the impossible part
       EXPECT_THAT(error.what(),
                   testing::HasSubstr(by_heads ? "mamba_n_heads must make heads of 16 of 90, got 6" : bad.key));
       EXPECT_THAT(error.what(), testing::HasSubstr(bad.says));

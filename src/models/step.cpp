@@ -13,7 +13,7 @@ namespace {
 
 Error invalid(const std::string& what) { return Error(ErrorKind::invalid, "[inputs] " + what); }
 
-// Past the table `take` reads foreign memory. Ids still being computed were checked where they came from.
+// Past the end of the table `take` reads foreign memory. Ids still being computed were checked by their producer.
 void check_ids(const mx::array& ids, int64_t vocab_size) {
   if (!ids.is_available() || !ids.flags().row_contiguous) return;
   const auto* id = ids.data<int32_t>();

@@ -1,4 +1,5 @@
-// Trained models against numbers of mlx-lm 0.32.2 in float32. The folder MLXK_TEST_MODELS holds them; absent: skipped.
+// Trained models against numbers from mlx-lm 0.32.2 in float32. The folder MLXK_TEST_MODELS holds the models; the tests
+// are skipped if it is not set.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -34,8 +35,9 @@ TEST_P(TrainedModels, GiveTheReferenceLogits) {
   logits.eval();
   const float* last = logits.data<float>() + (ids.size() - 1) * model->vocab_size();
   const float* fourth = logits.data<float>() + 3 * model->vocab_size();
-  // A CPU product keeps 1e-4 of a row's largest value; through all layers, and past these models' few very large
-  // activations, that of the largest logit is what can be asked for. That the tokens are right, tests/parity shows.
+  // A CPU product keeps 1e-4 of a row's largest value. Through all layers, and past these models' few very large
+  // activations, no more than that share of the largest logit can be expected. tests/parity checks that the tokens are
+  // right.
   for (int i = 0; i < 6; ++i) {
     EXPECT_NEAR(last[i], GetParam().last[i], 5e-4F * kLargestLogit);
     EXPECT_NEAR(fourth[i], GetParam().fourth[i], 5e-4F * kLargestLogit);

@@ -27,7 +27,7 @@ std::vector<float> floats(const mx::array& x) {
   return {y.data<float>(), y.data<float>() + y.size()};
 }
 
-/// The largest difference; infinite where sizes differ or a number is none.
+/// The largest difference; infinite if sizes differ or a number is NaN.
 float difference(const std::vector<float>& a, const std::vector<float>& b) {
   float largest = a.size() == b.size() ? 0 : INFINITY;
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
@@ -72,7 +72,7 @@ class VisionGolden : public testing::TestWithParam<std::string> {
   /// Where a prompt may be cut.
   bool may_be_cut() const { return json_.value("attention", "causal") == "causal"; }
 
-  /// Feeds the prompt in pieces of `piece` tokens; the last token's logits.
+  /// Feeds the prompt in pieces of `piece` tokens; returns the last token's logits.
   std::vector<float> feed(const VisionPrompt& prompt, ModelCache& cache, int piece) const {
     std::vector<float> logits;
     for (int begin = 0; begin < prompt.length(); begin += piece) {
@@ -190,10 +190,10 @@ TEST_P(VisionGolden, RefusesMediaThatAreNoneOfItsOwn) {
   EXPECT_TRUE(refused(bad)) << "a value is missing";
 }
 
-/// A checkpoint's tensors under other names, and the kernels of patches as MLX has them.
+/// A checkpoint's tensors under other names, and patch kernels in MLX's order.
 struct Layout {
   const char* name;
-  std::vector<std::pair<std::string, std::string>> prefixes;  // from, to; the first that fits
+  std::vector<std::pair<std::string, std::string>> prefixes;  // from, to; the first match applies
   bool mlx_kernels;
 };
 

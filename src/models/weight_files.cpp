@@ -43,7 +43,7 @@ mx::Dtype mlx_type(const fs::path& file, const TensorEntry& entry) {
                                                 file.filename().string(), dtype_name(entry.dtype)));
 }
 
-/// How far behind a buffer's address libmlx's CPU allocator puts the data.
+/// The offset of the data from a buffer's address in libmlx's CPU allocator.
 std::ptrdiff_t buffer_offset() {
   static const std::ptrdiff_t offset = [] {
     mx::allocator::Data sample = allocate(1);
@@ -53,7 +53,7 @@ std::ptrdiff_t buffer_offset() {
   return offset;
 }
 
-/// An array over `bytes`, of which `owner` lives as long as it. libmlx does not own them, so it never writes there.
+/// An array over `bytes`; `owner` lives as long as the array. libmlx does not own the bytes, so it never writes there.
 mx::array in_place(std::shared_ptr<const void> owner, std::span<const std::byte> bytes, const fs::path& path,
                    const TensorEntry& entry) {
   mx::Shape shape(entry.shape.begin(), entry.shape.end());
@@ -73,7 +73,7 @@ mx::array copied(std::span<const std::byte> bytes, const fs::path& path, const T
   return mx::reshape(mx::view(raw, type), std::move(shape));
 }
 
-/// The arrays of NumPy's archive, whose buffers live with the file.
+/// The arrays of a NumPy archive, whose buffers live as long as the file.
 template <class Add>
 void add_npz(const fs::path& path, std::vector<std::shared_ptr<const MappedFile>>& mapped, const Add& add) {
   struct Owner {

@@ -1,4 +1,4 @@
-// A small Whisper of random weights in the spellings of its tensors, and its decoder in pieces.
+// A small Whisper of random weights with its tensors in several spellings, and its decoder in pieces.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -66,7 +66,7 @@ Weights::Tensors own_tensors() {
   return tensors;
 }
 
-/// The same under Hugging Face's names, convolutions as PyTorch has them.
+/// The same under Hugging Face's names, with convolutions in PyTorch's order.
 Weights::Tensors transformers_tensors() {
   const std::pair<const char*, const char*> names[] = {
       {".blocks.", ".layers."},
@@ -125,7 +125,7 @@ float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::ab
 TEST(Whisper, HuggingFacesFilesAreTheSameModel) {
   const auto own = make(kOwn, own_tensors()), other = make(kTransformers, transformers_tensors());
   EXPECT_EQ(difference(logits(*own), logits(*other)), 0);
-  EXPECT_EQ(own->shape().alignment_heads.size(), 2U);  // all of the upper half, where nobody names them
+  EXPECT_EQ(own->shape().alignment_heads.size(), 2U);  // all of the upper half, if nothing names them
   EXPECT_EQ(other->shape().alignment_heads, (std::vector<std::pair<int, int>>{{1, 0}}));
 }
 

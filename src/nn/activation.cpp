@@ -21,7 +21,7 @@ mx::array within(const mx::array& x, float limit) { return mx::maximum(at_most(x
 
 mx::array softplus(const mx::array& x) { return mx::logaddexp(x, constant(0, x)); }
 
-// https://arxiv.org/abs/2411.13010: quadratic above zero, a scaled exponential below, both with a linear part.
+// xIELU (https://arxiv.org/abs/2411.13010): quadratic above zero, a scaled exponential below, both with a linear part.
 mx::array xielu(const mx::array& x, const mx::array& parameters) {
   const auto parameter = [&](int i) {
     return mx::astype(mx::reshape(mx::slice(parameters, {i}, {i + 1}), mx::Shape{}), x.dtype());

@@ -16,8 +16,8 @@ mx::array heads_first(const mx::array& x, int dim) {
   return mx::transpose(mx::unflatten(x, -1, {-1, dim}), {0, 2, 1, 3});
 }
 
-/// Norm, rotation and attention within each of the texts of `packed`; throws internal for what only cached attention
-/// knows.
+/// Norm, rotation and attention within each of the texts of `packed`; throws internal for features that only cached
+/// attention supports.
 mx::array attended_within(const Attention& attention, const Qkv& qkv, const PackedCache& packed,
                           const Positions& positions, bool scaled_queries) {
   const bool knows = !scaled_queries && !attention.q_norm && !attention.k_norm && !attention.scores.sinks &&
@@ -35,7 +35,7 @@ mx::array attended_within(const Attention& attention, const Qkv& qkv, const Pack
   return attend_within(a);
 }
 
-/// Numbers [begin, end) of the last axis of `x`, the last two axes made one.
+/// Numbers [begin, end) of the last axis of `x`, with the last two axes merged into one.
 mx::array flat_part(const mx::array& x, int begin, int end) {
   mx::Shape from(x.ndim(), 0), to = x.shape();
   from.back() = begin;
@@ -120,7 +120,8 @@ mx::array Attention::attended(const Qkv& qkv, AttentionCache& cache, const Atten
     if (!attends || attends(step)) return in_slots(std::move(step), qkv, cache, seen, positions);
   }
   if (auto* batched = dynamic_cast<BatchedAttentionCache*>(&cache)) {
-    // Each row as it would be alone, to the bit: what libmlx computes may depend on the shape of the whole.
+    // Each row is computed as it would be alone, to the bit, because libmlx's results may depend on the shape of the
+    // whole.
     return batched->by_rows(positions, !qkv.reads, [&](AttentionCache& part, int row, const Positions& at) {
       Qkv own = qkv;
       for (mx::array* x : {&own.q, &own.k, &own.v}) *x = row_of(*x, row);
@@ -150,7 +151,7 @@ AttentionStep Attention::step_of(const Qkv& qkv, const AttentionMask& seen, cons
   AttentionStep step{qkv.q, qkv.k, qkv.v, qkv.head_dim, scores.scale, positions.offsets, positions.lengths};
   if (qkv.value_dim > 0) step.value_dim = qkv.value_dim;
   if (rope) step.rotation = rope->rotation(positions);
-  // Norms that the kernel does not know are operations of their own before it.
+  // Norms that the kernel does not support are separate operations before it.
   const auto norm_before = [&](const std::optional<HeadNorm>& norm, std::optional<NormWeights>& own, mx::array& x) {
     if (norm) own = norm->weights();
     if (norm && !own) x = (*norm)(x, qkv.head_dim);

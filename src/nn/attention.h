@@ -22,40 +22,41 @@ struct HeadNorm {
   HeadNorm(RmsNorm norm) : HeadNorm(Norm(std::move(norm))) {}
   HeadNorm(LayerNorm norm) : HeadNorm(Norm(std::move(norm))) {}
 
-  Norm norm;  // of head_dim numbers; `whole`: of all heads side by side
+  Norm norm;  // over head_dim numbers; `whole`: over all heads side by side
   bool whole = false;
-  std::optional<mx::array> factor;  // [heads, head_dim], after a norm of each head: for those that differ in it
+  std::optional<mx::array> factor;  // [heads, head_dim], after a norm per head: for heads with different weights
 
   /// [B, L, heads * head_dim] → the same.
   mx::array operator()(const mx::array& x, int head_dim) const;
-  /// The norm as an attention step takes it, of each head alone; nullopt where it is none of those.
+  /// The norm in the form that an attention step takes: per head; nullopt if it has another form.
   std::optional<NormWeights> weights() const;
 };
 
-/// Queries, keys and values of one layer on their way from the projections to attention: q [B, L, heads * head_dim], k
-/// [B, L, kv_heads * head_dim] and v [B, L, kv_heads * value_dim], and the norms of each head that are still to come.
+/// Queries, keys and values of one layer between the projections and attention: q [B, L, heads * head_dim], k [B, L,
+/// kv_heads * head_dim] and v [B, L, kv_heads * value_dim], and the head norms that are still to be applied.
 struct Qkv {
   mx::array q, k, v;
   int head_dim;
   std::optional<HeadNorm> q_norm = {}, k_norm = {};
-  std::optional<mx::array> gate = {};  // [B, L, heads * value_dim or heads]: of what attention gives, not activated yet
-  int value_dim = 0;                   // 0: head_dim
-  bool reads = false;                  // k and v are not there: the cache has them, from another layer of this call
+  std::optional<mx::array> gate =
+      {};              // [B, L, heads * value_dim or heads]: multiplied onto attention's output, not activated yet
+  int value_dim = 0;   // 0: head_dim
+  bool reads = false;  // k and v are absent: they are in another layer's cache
 };
 
-/// Norm, then the projections; with q_norm, k_norm and v_norm the heads are to be normed before rope.
+/// Norm, then the projections. With q_norm, k_norm and v_norm the heads are normalised before rope.
 struct NormQkv {
   std::optional<Norm> norm;
   Linear q;
   std::optional<Linear> k,
-      v;  // no v: the values are the keys (before their norm); no k: another layer's cache has them
+      v;  // no v: the values are the keys before their norm; no k: another layer's cache has them
   std::optional<HeadNorm> q_norm = {}, k_norm = {};
   int head_dim;
   std::optional<HeadNorm> v_norm = {};
   int value_dim = 0;                // 0: head_dim
-  bool gate_in_q = false;           // q gives for each head its queries and then its gate
-  std::optional<Linear> gate = {};  // gives the gate
-  int grouped_heads = 0;            // > 0: q gives for each kv head these many heads' queries, its key, its value
+  bool gate_in_q = false;           // q's output holds each head's queries, then its gate
+  std::optional<Linear> gate = {};  // computes the gate
+  int grouped_heads = 0;  // > 0: q's output holds, for each kv head, this many query heads, its key and its value
   PackedBlock packed = {};
 
   Qkv operator()(const mx::array& x) const;  // x [B, L, hidden]
@@ -64,25 +65,25 @@ struct NormQkv {
 /// Rope, cache append and attention.
 struct Attention {
   std::optional<Rope> rope;                // absent: no positional encoding
-  std::optional<HeadNorm> q_norm, k_norm;  // of each head, after rope
+  std::optional<HeadNorm> q_norm, k_norm;  // per head, after rope
   AttentionScores scores;                  // the scale, soft cap and sinks
-  MaskRequest mask = {};                   // the layer's window or chunk
-  Activation gate = Activation::sigmoid;   // of Qkv::gate
+  MaskRequest mask = {};                   // the layer's window or chunk size
+  Activation gate = Activation::sigmoid;   // the activation of Qkv::gate
 
-  /// Returns [B, L, heads * value_dim]. `query_scale` [B or 1, 1, L, 1] is multiplied onto the queries.
+  /// Returns [B, L, heads * value_dim]. The queries are multiplied by `query_scale` [B or 1, 1, L, 1].
   mx::array operator()(const Qkv& qkv, AttentionCache& cache, const LayerInputs& in,
                        const std::optional<mx::array>& query_scale = std::nullopt) const;
-  /// The same with the mask made already.
+  /// The same with a given mask.
   mx::array operator()(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                        const std::optional<mx::array>& query_scale = std::nullopt) const;
 
  private:
   mx::array attended(const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                      const std::optional<mx::array>& query_scale) const;
-  /// What the device is told of a step, but for the buffers.
+  /// The parameters of a step for the device, without the buffers.
   AttentionStep step_of(const Qkv& qkv, const AttentionMask& mask, const Positions& positions,
                         const std::optional<mx::array>& query_scale) const;
-  /// All of it as one operation of the device.
+  /// Runs the whole step as one operation of the device.
   mx::array in_slots(AttentionStep step, const Qkv& qkv, AttentionCache& cache, const AttentionMask& mask,
                      const Positions& positions) const;
 };
@@ -104,7 +105,7 @@ struct SelfAttention {
   Attention attention;
   OutResidual out;
 
-  /// x [B, L, hidden] → residual + attention, which is x unless given.
+  /// x [B, L, hidden] → residual + attention; the residual is x unless given.
   mx::array operator()(const mx::array& x, AttentionCache& cache, const LayerInputs& in,
                        const std::optional<mx::array>& residual = std::nullopt) const {
     return out(attention(qkv(x), cache, in, in.query_scale), residual ? *residual : x);

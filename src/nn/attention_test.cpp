@@ -54,7 +54,7 @@ constexpr const char* kRopes[] = {
 
 float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
 
-/// The steps of the block, each by its own operation.
+/// The steps of the block, each as a separate operation.
 mx::array by_operations(const Attention& block, const Qkv& x, AttentionCache& cache, const AttentionMask& mask,
                         const Positions& at, const std::optional<mx::array>& query_scale) {
   const auto heads = [&](const mx::array& a, const std::optional<HeadNorm>& first,
@@ -161,7 +161,7 @@ LayerInputs inputs_of(const Positions& at, std::vector<MaskRequest::Range> range
   return {at, LayerMasks(std::nullopt, at, std::move(ranges)), std::nullopt, {}};
 }
 
-/// Tokens with values of another width than keys, and with a gate.
+/// Values with another width than keys, and a gate.
 Qkv wide_tokens(int rows, int length) {
   constexpr int kValueDim = 24;
   Qkv x = random_tokens(rows, length);
@@ -172,7 +172,7 @@ Qkv wide_tokens(int rows, int length) {
 
 Attention block_of(int window) { return {std::nullopt, std::nullopt, std::nullopt, 0.3F, {.window = window}}; }
 
-/// The block's answer from plain operations in one piece, each score by itself.
+/// The block's result computed by plain operations, each score separately.
 mx::array by_definition(const Attention& block, const Qkv& x, const mx::array& seen) {
   const int rows = x.q.shape(0), length = x.q.shape(1), value_dim = x.v.shape(2) / kKvHeads;
   const auto heads = [&](const mx::array& a, int dim, int count) {

@@ -7,7 +7,7 @@
 namespace mlxk {
 namespace {
 
-/// PyTorch's layout as libmlx's: the numbers lie alike.
+/// Converts PyTorch's layout to libmlx's; the numbers are in the same order.
 const WeightPath& channels_last(const WeightPath& path, int channels, int kernel) {
   const auto found = path.weights().tensors().find((path / "weight").path());
   if (found != path.weights().tensors().end() && found->second.shape() == mx::Shape{channels, 1, kernel}) {
@@ -48,7 +48,7 @@ mx::array last_inputs(const mx::array& x, int n, const Positions& positions) {
   mx::Shape shape(x.ndim(), 1);
   shape[0] = positions.rows();
   shape[1] = n;
-  return mx::take_along_axis(x, mx::array(places.begin(), shape, mx::int32), 1);  // a view would keep all of x
+  return mx::take_along_axis(x, mx::array(places.begin(), shape, mx::int32), 1);  // a view would keep all of x alive
 }
 
 }  // namespace mlxk

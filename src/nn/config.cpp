@@ -19,7 +19,7 @@ const Json* Config::find(const char* key) const {
 }
 
 Error Config::bad(const std::string& key, const std::string& what) const {
-  // The value too, where `what` does not say it.
+  // Names the value as well, unless `what` does.
   constexpr size_t kShown = 80;
   const Json* value = find(key.c_str());
   std::string got = value && what.find("got ") == what.npos ? ", got " + value->dump(-1, ' ', true) : "";

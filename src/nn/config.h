@@ -10,7 +10,8 @@
 
 namespace mlxk {
 
-/// Reads config.json's values with their limits; every error names `place` and the key. A null value counts as absent.
+/// Reads config.json's values and checks their limits; every error names `place` and the key. A null value counts as
+/// absent.
 class Config {
  public:
   Config(Json json, std::string place);
@@ -19,7 +20,7 @@ class Config {
   const Json* find(const char* key) const;
   bool has(const char* key) const { return find(key) != nullptr; }
 
-  /// A whole number in [low, high]; throws bad_model when it is absent, of another type or out of range.
+  /// An integer in [low, high]; throws bad_model if it is absent, of another type or out of range.
   int64_t integer(const char* key, int64_t low, int64_t high) const;
   int64_t integer_or(const char* key, int64_t fallback, int64_t low, int64_t high) const;
   /// A finite number in [low, high].
@@ -27,10 +28,10 @@ class Config {
   double number_or(const char* key, double fallback, double low, double high) const;
   bool flag_or(const char* key, bool fallback) const;
   std::string text_or(const char* key, const std::string& fallback) const;
-  /// The object at `key` as a Config of its own; throws bad_model when it is absent or not an object.
+  /// The object at `key` as a Config of its own; throws bad_model if it is absent or not an object.
   Config object(const char* key) const;
 
-  /// The error for `key`: `[place] key what, got value`, the value only where there is one that `what` does not name.
+  /// The error for `key`: `[place] key what, got value`; the value is left out if there is none or `what` names it.
   Error bad(const std::string& key, const std::string& what) const;
   const Json& json() const { return *json_; }
   const std::string& place() const { return place_; }

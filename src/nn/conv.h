@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// A convolution over channels-last arrays, as encoders begin with: of sound (one dimension) and pictures (two).
+/// Convolutions over channels-last arrays, as encoders of sound (one dimension) and images (two) begin with them.
 class Conv2d {
  public:
   /// Takes `weight` [out, kernel height, kernel width, in / groups] and, with `bias`, `bias` [out] at `path`.
@@ -22,7 +22,7 @@ class Conv2d {
   mx::array weight_;
   std::optional<mx::array> bias_;
   ConvOptions options_;
-  mutable Packed packed_;  // for the device, made at first use
+  mutable Packed packed_;  // for the device, made on first use
 };
 
 class Conv1d {

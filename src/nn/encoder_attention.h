@@ -9,17 +9,17 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// softmax(scale · q kᵀ) v of whole sequences, every token seeing every other: q [B, L, heads * head_dim], k and v
-/// [B, T, heads * head_dim] → [B, L, heads * head_dim].
+/// softmax(scale · q kᵀ) v over whole sequences, where every token sees every other: q [B, L, heads * head_dim], k and
+/// v [B, T, heads * head_dim] → [B, L, heads * head_dim].
 mx::array attend_to_all(const mx::array& q, const mx::array& k, const mx::array& v, int heads, float scale);
 
-/// The keys and values that a decoder sees of one encoder's output, [1, heads, T, head_dim]; on the CPU in float16,
-/// since each of its tokens reads them all.
+/// The keys and values that a decoder reads from one encoder's output, [1, heads, T, head_dim]; in float16 on the CPU,
+/// because each decoded token reads all of them.
 struct CrossKeys {
   mx::array keys, values;
 };
 
-/// Projections of an encoder's output [1, T, hidden] to the keys and values of one decoder layer.
+/// Projects an encoder's output [1, T, hidden] to the keys and values of one decoder layer.
 struct CrossProjection {
   Linear k, v;
   int heads;
@@ -27,7 +27,7 @@ struct CrossProjection {
   CrossKeys operator()(const mx::array& x) const;
 };
 
-/// As attend_to_all, each row of q by its own keys: row r sees rows[r].
+/// attend_to_all with separate keys for each row of q: row r uses rows[r].
 mx::array attend_across(const mx::array& q, const std::vector<const CrossKeys*>& rows, float scale);
 
 /// scale · q kᵀ of one head, q [1, L, heads * head_dim] → [L, T].

@@ -9,7 +9,7 @@
 namespace mlxk {
 namespace {
 
-constexpr float kUnitEps = 1e-6F;  // added to a key's squared length
+constexpr float kUnitEps = 1e-6F;  // added to a key's squared norm
 
 /// [B, L, heads * dim] as [B, L, heads, dim] float32.
 mx::array by_heads(const mx::array& x, int heads) { return mx::astype(mx::unflatten(x, -1, {heads, -1}), mx::float32); }

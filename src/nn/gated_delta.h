@@ -7,18 +7,18 @@
 
 namespace mlxk {
 
-/// The gated delta rule (https://arxiv.org/abs/2412.06464): each head has a state S [value_dim, key_dim], to which a
-/// token with a unit key k and a unit query q does
-///   S ← S · decay, then S ← S + beta · (v − S k) kᵀ, and gives S q / √key_dim,
-/// with decay = exp(−exp(A_log) · softplus(a + dt_bias)) and beta = beta_scale · sigmoid(b).
+/// The gated delta rule (https://arxiv.org/abs/2412.06464): each head has a state S [value_dim, key_dim]. A token with
+/// a unit key k and a unit query q computes
+///   S ← S · decay, then S ← S + beta · (v − S k) kᵀ, and returns S q / √key_dim, with decay = exp(−exp(A_log) ·
+///   softplus(a + dt_bias)) and beta = beta_scale · sigmoid(b).
 class GatedDelta {
  public:
   struct Dims {
-    int key_heads, value_heads, key_dim, value_dim;  // each key head serves value_heads / key_heads neighbours
-    bool by_channel = false;  // a decay for each number of a key (Kimi Delta Attention), else for each head
-    float beta_scale = 1;     // 2 lets beta go from 0 to 2 (https://arxiv.org/abs/2411.12537)
+    int key_heads, value_heads, key_dim, value_dim;  // each key head is shared by value_heads / key_heads neighbours
+    bool by_channel = false;  // a decay per number of a key (Kimi Delta Attention), else per head
+    float beta_scale = 1;     // 2 lets beta range from 0 to 2 (https://arxiv.org/abs/2411.12537)
   };
-  /// A call's tokens as the projections and the convolution give them.
+  /// A call's tokens after the projections and the convolution.
   struct Inputs {
     mx::array q, k;  // [B, L, key_heads * key_dim]
     mx::array v;     // [B, L, value_heads * value_dim]
@@ -26,10 +26,10 @@ class GatedDelta {
     mx::array b;     // [B, L, value_heads]
   };
 
-  /// Takes `A_log` [value_heads] and `dt_bias`, of as many numbers as a token's `a`, at `path`.
+  /// Takes `A_log` [value_heads] and `dt_bias`, with as many numbers as a token's `a`, at `path`.
   GatedDelta(const WeightPath& path, const Dims& dims);
   /// Returns [B, L, value_heads * value_dim]. State `index` of `cache`, [B, value_heads, value_dim, key_dim] float32,
-  /// becomes what it is after the tokens of each row that count.
+  /// becomes the state after the valid tokens of each row.
   mx::array operator()(const Inputs& in, RecurrentCache& cache, int index, const Positions& positions) const;
 
  private:

@@ -13,7 +13,7 @@ mx::array part(const mx::array& x, int begin, int end) {
   return mx::slice(x, from, to);
 }
 
-/// x [B, L, heads, in] times each head's own matrix → [B, L, heads, out].
+/// x [B, L, heads, in] times a matrix per head → [B, L, heads, out].
 mx::array by_head(const ExpertLinear& heads, const mx::array& x) {
   const int tokens = x.shape(0) * x.shape(1), count = x.shape(2);
   const mx::array ids = mx::broadcast_to(mx::arange(0, count, mx::uint32), {tokens, count});

@@ -8,24 +8,24 @@
 
 namespace mlxk {
 
-/// Multi-head latent attention (DeepSeek-V2, https://arxiv.org/abs/2405.04434) in its absorbed form: a token's keys and
-/// values of all heads come from one latent vector, and attention is computed on these vectors. The cache has of each
-/// token the latent vector and behind it the part of the key that is rotated, KVCache(rows, latent).
+/// Multi-head latent attention (DeepSeek-V2, https://arxiv.org/abs/2405.04434) in its absorbed form: the keys and
+/// values of all heads are derived from one latent vector per token, and attention is computed on these vectors. The
+/// cache holds each token's latent vector followed by the rotated part of the key, KVCache(rows, latent).
 struct LatentAttention {
   std::optional<Norm> norm;
-  Linear q_in;  // the queries [heads * (nope + rope)], or what q_out makes them of
+  Linear q_in;  // the queries [heads * (nope + rope)], or the input of q_out
   std::optional<NormLinear> q_out;
   Linear kv;  // latent + rope
   Norm latent_norm;
-  ExpertLinear embed_q;      // of each head [latent, nope]: a query as one of latent vectors
-  ExpertLinear unembed_out;  // of each head [value, latent]: a sum of latent vectors as one of values
-  std::optional<Rope> rope;  // of the last `rope_dim` numbers of queries and keys
+  ExpertLinear embed_q;      // per head [latent, nope]: maps a query to the latent space
+  ExpertLinear unembed_out;  // per head [value, latent]: maps a sum of latent vectors to values
+  std::optional<Rope> rope;  // for the last `rope_dim` numbers of queries and keys
   int rope_dim;
   Attention attention;  // without rope
   OutResidual out;
   PackedBlock packed = {};
 
-  /// x [B, L, hidden] → residual + attention, which is x unless given.
+  /// x [B, L, hidden] → residual + attention; the residual is x unless given.
   mx::array operator()(const mx::array& x, AttentionCache& cache, const LayerInputs& in,
                        const std::optional<mx::array>& residual = std::nullopt) const;
 };

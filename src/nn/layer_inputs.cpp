@@ -9,7 +9,7 @@ namespace mlxk {
 const AttentionMask& LayerMasks::of(const AttentionCache& cache, MaskRequest request) const {
   request.ranges.insert(request.ranges.end(), ranges_.begin(), ranges_.end());
   const int tokens = *std::max_element(positions_.offsets.begin(), positions_.offsets.end()) + positions_.length;
-  if (tokens <= request.chunk) request.chunk = 0;  // the first one holds them all
+  if (tokens <= request.chunk) request.chunk = 0;  // the first one holds all of them
   const CacheGeometry geometry = cache.geometry();
   for (const Made& made : made_) {
     if (made.geometry == geometry && made.request == request) return *made.mask;

@@ -9,12 +9,12 @@
 
 namespace mlxk {
 
-/// The masks of one call, each made once for all layers that ask for the same.
+/// The masks of one call, each made once for all layers with the same request.
 class LayerMasks {
  public:
   LayerMasks(std::optional<mx::array> given, Positions positions, std::vector<MaskRequest::Range> ranges = {})
       : given_(std::move(given)), positions_(std::move(positions)), ranges_(std::move(ranges)) {}
-  /// The mask for a layer of `cache`, to which this call's tokens are not appended yet; `request` with the call's
+  /// The mask for a layer with `cache`, to which this call's tokens are not appended yet: `request` with the call's
   /// ranges added, or the caller's own mask.
   const AttentionMask& of(const AttentionCache& cache, MaskRequest request = {}) const;
 
@@ -22,7 +22,7 @@ class LayerMasks {
   struct Made {
     CacheGeometry geometry;
     MaskRequest request;
-    std::unique_ptr<AttentionMask> mask;  // stays where it is
+    std::unique_ptr<AttentionMask> mask;  // must not move
   };
 
   std::optional<mx::array> given_;
@@ -31,12 +31,12 @@ class LayerMasks {
   mutable std::vector<Made> made_;
 };
 
-/// What the layers of a decoder are called with beside x, the same for all of a call.
+/// The inputs of a decoder's layers other than x, the same for all layers of a call.
 struct LayerInputs {
   Positions positions;
   LayerMasks masks;
-  std::optional<mx::array> query_scale;  // [B or 1, 1, L, 1], multiplied onto the queries of layers that take it
-  std::vector<mx::array> extras;         // what the model hands to its own layers (per-layer inputs, a first stream, …)
+  std::optional<mx::array> query_scale;  // [B or 1, 1, L, 1], multiplied onto the queries of layers that use it
+  std::vector<mx::array> extras;  // data that the model passes to its own layers (per-layer inputs, a first stream, …)
 };
 
 }  // namespace mlxk

@@ -29,7 +29,7 @@ std::vector<LayerType> layer_types(const Config& config, int layers, int pattern
   std::vector<LayerType> types;
   const Json* list = config.find("layer_types");
   if (!list) {
-    // Qwen's first max_window_layers see all, the others a window; mlx-lm leaves that out.
+    // Qwen's first max_window_layers have full attention, the others a window; mlx-lm ignores that.
     const bool windows = config.has("sliding_window") && config.flag_or("use_sliding_window", false);
     const int64_t without = windows ? config.integer_or("max_window_layers", 28, 0, 1 << 20) : layers;
     for (int layer = 0; layer < layers; ++layer) {

@@ -7,7 +7,7 @@
 namespace mlxk {
 namespace {
 
-// The weights themselves stay as they are: the CPU kernels read every float type.
+// The weights themselves are not cast: the CPU kernels read every float type.
 mx::array take_weight(const WeightPath& path, int rows, int columns) {
   Weights& weights = path.weights();
   std::string name = (path / "weight").path();
@@ -15,7 +15,7 @@ mx::array take_weight(const WeightPath& path, int rows, int columns) {
                             : weights.take_as_stored(name, {rows, columns});
 }
 
-/// x times `weights` by the device's operation, or nullopt where it has none; `packed` is made at the first call.
+/// x times `weights` by the device's operation, or nullopt if it has none; `packed` is made on the first call.
 template <class T>
 std::optional<mx::array> own_product(const T& weights, Packed& packed, const mx::array& x) {
   const LayerOps& ops = layer_ops();

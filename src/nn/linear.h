@@ -12,23 +12,23 @@ namespace mlxk {
 
 /// A matrix of a checkpoint, plain or packed. Linear and Embedding hide the difference from the models.
 struct Matrix {
-  /// Takes `weight` [rows, columns] at `path`, with `scales` and `biases` where the checkpoint has them.
+  /// Takes `weight` [rows, columns] at `path`, with `scales` and `biases` if the checkpoint has them.
   Matrix(const WeightPath& path, int rows, int columns);
-  /// Rows [begin, end) of it, in the same memory.
+  /// Rows [begin, end) in the same memory.
   Matrix part(int begin, int end) const;
 
   mx::array times(const mx::array& x) const;      // [..., columns] → [..., rows]
   mx::array rows_of(const mx::array& ids) const;  // [...] int32 → [..., columns]; ids are in range
-  /// As the device's operations take it.
+  /// In the form that the device's operations take.
   MatrixWeights weights() const;
 
-  mx::array weight;                         // plain: as it is; packed: uint32
+  mx::array weight;                         // plain: the matrix; packed: uint32
   std::optional<mx::array> transposed;      // plain: a view [columns, rows]
   std::optional<mx::array> scales, biases;  // packed
   Quantization packing;
-  mx::Dtype type;  // of what comes out
+  mx::Dtype type;  // of the results
   int rows, columns;
-  mutable Packed packed;  // for the device, made at first use
+  mutable Packed packed;  // for the device, made on first use
 };
 
 /// y = x Wᵀ + b.
@@ -37,8 +37,8 @@ class Linear {
   /// Takes `weight` [out, in] (or its packed form) and, with `bias`, `bias` [out] at `path`.
   Linear(const WeightPath& path, int in, int out, bool bias = false);
   mx::array operator()(const mx::array& x) const;  // [..., in] → [..., out]
-  /// The maps that lie one below the other in this one, with `rows` outputs each, in the same memory; throws internal
-  /// unless `rows` add up to the outputs.
+  /// The maps whose weights are stacked in this one, with `rows` outputs each, in the same memory; throws internal
+  /// unless `rows` add up to the number of outputs.
   std::vector<Linear> split(const std::vector<int>& rows) const;
   /// As Matrix::weights, with the bias.
   MatrixWeights weights() const;
@@ -50,10 +50,10 @@ class Linear {
 
   Matrix matrix_;
   std::optional<mx::array> bias_;
-  mutable Packed packed_;  // for the device, made at first use
+  mutable Packed packed_;  // for the device, made on first use
 };
 
-/// A table of token vectors, which may serve as the head as well.
+/// A table of token vectors, which may also be the head.
 class Embedding {
  public:
   /// Takes `weight` [rows, columns] at `path`.

@@ -12,7 +12,7 @@ mx::array take_float(const WeightPath& path, const char* name, const mx::Shape& 
   return mx::astype(path.take(name, shape), mx::float32);
 }
 
-/// How fast states decay: -exp(A_log).
+/// The decay rates of the states: -exp(A_log).
 mx::array take_decay(const WeightPath& path, const mx::Shape& shape) {
   return mx::negative(mx::exp(take_float(path, "A_log", shape)));
 }

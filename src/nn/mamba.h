@@ -10,19 +10,19 @@
 
 namespace mlxk {
 
-/// What a Mamba-2 mixer is made of.
+/// The shape of a Mamba-2 mixer.
 struct Mamba2Config {
   int hidden_size, heads, head_dim, groups, state_size, kernel;
   bool conv_bias, in_bias, out_bias;
   float norm_eps;
   float dt_min = 0, dt_max;
-  int norm_groups = 1;            // 0: no norm of what the scan gives
-  bool norm_before_gate = false;  // else behind it
+  int norm_groups = 1;            // 0: no norm after the scan
+  bool norm_before_gate = false;  // else after it
 
   int width() const { return heads * head_dim; }
 };
 
-/// residual + multiplier · out(norm(scan(conv(in(in_norm(x)))) · silu(gate))) (https://arxiv.org/abs/2405.21060). Its
+/// residual + multiplier · out(norm(scan(conv(in(in_norm(x)))) · silu(gate))) (https://arxiv.org/abs/2405.21060). The
 /// states are the convolution's and the scan's.
 class Mamba2Residual {
  public:
@@ -30,7 +30,7 @@ class Mamba2Residual {
 
   /// Takes in_proj, conv1d, A_log, D, dt_bias, norm and out_proj at `path`.
   Mamba2Residual(const Mamba2Config& c, const WeightPath& path, std::optional<Norm> in_norm, float multiplier = 1);
-  /// x [B, L, hidden]; the residual is x unless one is given.
+  /// x [B, L, hidden]; the residual is x unless given.
   mx::array operator()(const mx::array& x, RecurrentCache& cache, const LayerInputs& in,
                        const std::optional<mx::array>& residual = std::nullopt) const;
 
@@ -38,27 +38,27 @@ class Mamba2Residual {
   mx::array gated(const mx::array& y, const mx::array& gate) const;
 
   Mamba2Config config_;
-  NormLinears in_;  // of the gate, the convolution and the time steps
+  NormLinears in_;  // rows of the gate, the convolution and the time steps
   CausalConv1d conv_;
   mx::array a_, skip_, dt_bias_;
-  std::optional<RmsNorm> group_norm_;      // without a factor
+  std::optional<RmsNorm> group_norm_;      // without weights
   std::optional<mx::array> group_factor_;  // [width]
   OutResidual out_;
 };
 
-/// What a Mamba mixer is made of.
+/// The shape of a Mamba mixer.
 struct MambaConfig {
   int hidden_size, width, state_size, kernel, time_step_rank;
   bool conv_bias, bias;
 };
 
 /// residual + out(scan(conv(in(in_norm(x)))) · silu(gate)) (https://arxiv.org/abs/2312.00752): every channel is a head
-/// of one number with its own decay for each state.
+/// of one number with a separate decay for each state.
 class MambaResidual {
  public:
   static constexpr int kStates = 2;
 
-  /// Takes in_proj, conv1d, x_proj, dt_proj, A_log, D and out_proj at `path`. The norms are of the time steps (before
+  /// Takes in_proj, conv1d, x_proj, dt_proj, A_log, D and out_proj at `path`. The norms apply to the time steps (before
   /// dt_proj), b and c.
   MambaResidual(const MambaConfig& c, const WeightPath& path, Norm in_norm, std::optional<Norm> dt_norm = std::nullopt,
                 std::optional<Norm> b_norm = std::nullopt, std::optional<Norm> c_norm = std::nullopt);

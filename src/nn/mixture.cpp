@@ -15,13 +15,13 @@ mx::array take_stack(const WeightPath& path, int experts, int out, int in) {
   return path.has("scales") ? weights.keep(weights.take_raw(name)) : weights.take_as_stored(name, {experts, out, in});
 }
 
-/// The `count` largest of each row, the first of equals first: [tokens, count] uint32.
+/// The indices of the `count` largest of each row, the first of equals first: [tokens, count] uint32.
 mx::array largest(const mx::array& x, int count) {
   const mx::array order = mx::argsort(mx::negative(x), -1);
   return mx::astype(mx::slice(order, {0, 0}, {x.shape(0), count}), mx::uint32);
 }
 
-/// Strengths [tokens, experts] with those outside of the best groups at -infinity.
+/// Scores [tokens, experts], with -infinity outside the best groups.
 mx::array best_groups(const RoutingRule& rule, const mx::array& strengths) {
   const int tokens = strengths.shape(0), size = strengths.shape(1) / rule.groups;
   const mx::array grouped = mx::reshape(strengths, {tokens, rule.groups, size});

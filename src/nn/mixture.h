@@ -19,10 +19,10 @@ class ExpertLinear {
   ExpertLinear(const WeightPath& path, int experts, int in, int out, bool bias = false);
   /// x [tokens, 1 or k, 1, in] and ids [tokens, k] uint32 → [tokens, k, 1, out], by libmlx's operations.
   mx::array operator()(const mx::array& x, const mx::array& ids) const;
-  /// The same product by the device's own operation where there is one: x [tokens, in] and ids [tokens, k], or x
-  /// [tokens, k, in]; → [tokens, k, out].
+  /// The same product by the device's own operation if there is one: x [tokens, in] and ids [tokens, k], or x [tokens,
+  /// k, in]; → [tokens, k, out].
   mx::array of_chosen(const mx::array& x, const mx::array& ids) const;
-  /// As Matrix::weights, of the stack.
+  /// As Matrix::weights, for the stack.
   MatrixWeights weights() const;
   int experts() const { return experts_; }
 
@@ -31,17 +31,17 @@ class ExpertLinear {
   mx::array weight_;
   std::optional<mx::array> scales_, biases_, bias_;
   Quantization packing_;
-  mutable Packed packed_;  // for the device, made at first use
+  mutable Packed packed_;  // for the device, made on first use
 };
 
-/// What chooses the experts of a token.
+/// Chooses the experts of a token.
 struct Router {
   Linear scores;                                 // [experts, hidden]
-  RoutingRule rule;                              // but for its pointers
+  RoutingRule rule;                              // without its pointers
   std::optional<mx::array> selection_bias = {};  // [experts] float32
   std::optional<mx::array> expert_scale = {};    // [experts] float32
-  std::optional<Norm> norm = {};                 // of what it reads, where that is not what the experts read
-  std::optional<mx::array> input_scale = {};     // [hidden], multiplied onto that
+  std::optional<Norm> norm = {};                 // of the router's input, if it differs from the experts' input
+  std::optional<mx::array> input_scale = {};     // [hidden], multiplied onto that input
 
   struct Chosen {
     mx::array ids, weights;  // [tokens, top_k] uint32 and float32
@@ -50,16 +50,16 @@ struct Router {
   Chosen operator()(const mx::array& h) const;
 };
 
-/// An expert that every token sees.
+/// An expert that processes every token.
 struct SharedExpert {
   GatedMlpResidual mlp;             // without norms and multiplier
-  std::optional<Linear> gate = {};  // [1, hidden]: its output is multiplied by the sigmoid of this
+  std::optional<Linear> gate = {};  // [1, hidden]: the output is multiplied by the sigmoid of this projection
 
-  mx::array operator()(const mx::array& h) const;  // [..., hidden], normed
+  mx::array operator()(const mx::array& h) const;  // [..., hidden], normalised
 };
 
-/// residual + multiplier · post_norm(the weighted sum of down(act(gate(h)) · up(h)) of the experts that the router
-/// chooses for h = norm(x), and the shared expert's output).
+/// residual + multiplier · post_norm(weighted sum of down(act(gate(h)) · up(h)) over the experts that the router
+/// chooses for h = norm(x), plus the shared expert's output).
 struct MixtureResidual {
   std::optional<Norm> norm;
   Router router;
@@ -69,14 +69,14 @@ struct MixtureResidual {
   float multiplier = 1;
   std::optional<SharedExpert> shared = {};
   std::optional<Norm> post_norm = {};
-  bool scales_input = false;        // the weight is multiplied onto what an expert reads, not onto what it gives
-  mutable Packed packed = nullptr;  // all of it for the device, made at the first call
+  bool scales_input = false;        // the weight multiplies an expert's input instead of its output
+  mutable Packed packed = nullptr;  // the whole block for the device, made on the first call
 
-  /// x [B, L, hidden]; the residual is x unless one is given, for blocks beside each other.
+  /// x [B, L, hidden]; the residual is x unless given, for parallel blocks.
   mx::array operator()(const mx::array& x, const std::optional<mx::array>& residual = std::nullopt) const;
-  /// The same as a chain of operations, as a device without one of its own runs it.
+  /// The same as a chain of operations, for devices without an operation of their own.
   mx::array by_operations(const mx::array& x, const std::optional<mx::array>& residual = std::nullopt) const;
-  /// The chosen experts' weighted sum alone: h [tokens, hidden], normed; `routed` is what the router reads.
+  /// The weighted sum of the chosen experts alone: h [tokens, hidden], normalised; `routed` is the router's input.
   mx::array sum_of_experts(const mx::array& h, const mx::array& routed) const;
 
  private:

@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// A linear map of normed vectors.
+/// A linear map of normalised vectors.
 struct NormLinear {
   Norm norm;
   Linear linear;
@@ -29,12 +29,12 @@ struct MlpResidual {
   PackedBlock packed = {};
 
   mx::array operator()(const mx::array& x) const;  // [B, L, hidden]
-  /// residual + the same of x, for blocks beside each other.
+  /// residual + the same for x, for parallel blocks.
   mx::array operator()(const mx::array& x, const mx::array& residual) const;
 };
 
-/// x + multiplier · post_norm(down(inner_norm(act(gate(norm(x))) · up(norm(x))))). A matrix that holds gate and up is
-/// given as its parts (Linear::split).
+/// x + multiplier · post_norm(down(inner_norm(act(gate(norm(x))) · up(norm(x))))). Pass a matrix that holds gate and up
+/// as its parts (Linear::split).
 struct GatedMlpResidual {
   std::optional<Norm> norm;
   Linear gate, up, down;
@@ -46,9 +46,9 @@ struct GatedMlpResidual {
   PackedBlock packed_inner = {};
 
   mx::array operator()(const mx::array& x) const;  // [B, L, hidden]
-  /// residual + the same of x, for blocks beside each other.
+  /// residual + the same for x, for parallel blocks.
   mx::array operator()(const mx::array& x, const mx::array& residual) const;
-  /// down(act(gate(h)) · up(h)) alone, of an h that is normed already.
+  /// down(act(gate(h)) · up(h)) alone, for an h that is already normalised.
   mx::array inner(const mx::array& h) const;
 };
 

@@ -15,7 +15,7 @@ class RmsNorm {
  public:
   /// Takes `weight` [dims] at `path`; with `plus_one` the factor is 1 + weight (Gemma).
   RmsNorm(const WeightPath& path, int dims, float eps, bool plus_one = false);
-  /// Without a factor.
+  /// A norm without weights.
   RmsNorm(int dims, float eps);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
   NormWeights weights() const { return {weight_, eps_}; }
@@ -26,12 +26,12 @@ class RmsNorm {
   bool plain_ = false;
 };
 
-/// Norm by mean and variance over the last axis.
+/// Layer norm: by mean and variance over the last axis.
 class LayerNorm {
  public:
   /// Takes `weight` and, with `bias`, `bias` [dims] at `path`; with `plus_one` the factor is 1 + weight (Nemotron).
   LayerNorm(const WeightPath& path, int dims, float eps, bool bias = true, bool plus_one = false);
-  /// Without a factor and an offset.
+  /// A norm without weight and bias.
   LayerNorm(int dims, float eps);
   mx::array operator()(const mx::array& x) const;  // [..., dims], same shape out
   NormWeights weights() const { return {weight_, eps_, true, bias_}; }
@@ -43,7 +43,7 @@ class LayerNorm {
   bool plain_ = false;
 };
 
-/// Either of them, as blocks take it.
+/// Either norm, as blocks take it.
 class Norm {
  public:
   Norm(RmsNorm norm) : norm_(std::move(norm)) {}

@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// Several linear maps of the same normed vectors.
+/// Several linear maps of the same normalised vectors.
 struct NormLinears {
   std::optional<Norm> norm;
   std::vector<Linear> linears;

@@ -8,7 +8,7 @@
 namespace mlxk {
 namespace {
 
-/// x [tokens, heads, dim] turned by the positions [tokens].
+/// x [tokens, heads, dim] rotated by the positions [tokens].
 mx::array rotate(const mx::array& x, const Rotation& rotation, const mx::array& positions) {
   const int pairs = static_cast<int>(rotation.pairs()), tokens = x.shape(0), heads = x.shape(1), dim = x.shape(2);
   const mx::array steps(rotation.steps.data(), {1, 1, pairs}, mx::float32);
@@ -31,7 +31,7 @@ mx::array rotate(const mx::array& x, const Rotation& rotation, const mx::array& 
   return 2 * pairs == dim ? rotated : mx::concatenate({rotated, part(2 * pairs, dim, 1)}, 2);
 }
 
-/// What is added to the scores of a sequence, [1 or heads, length, length]; nullopt: nothing.
+/// The bias added to the scores of a sequence, [1 or heads, length, length]; nullopt: none.
 std::optional<mx::array> score_bias(const PackedAttention& a, int length) {
   const bool narrow = a.window > 0 && a.window < length;
   if (!a.causal && !narrow && !a.distance_bias) return std::nullopt;

@@ -9,8 +9,8 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// softmax(scale · q kᵀ + bias) v within each of the sequences: no token sees another sequence's, and a sequence gives
-/// the same alone as beside others. → q's shape.
+/// softmax(scale · q kᵀ + bias) v within each of the sequences: no token sees another sequence, and a sequence's result
+/// is the same alone as beside others. Returns q's shape.
 mx::array attend_within(const PackedAttention& attention);
 
 /// The position of each token in its sequence, [tokens] int32, counted from `first`.

@@ -9,11 +9,11 @@
 
 namespace mlxk {
 
-/// A block's weights as one operation of the device takes them, made at the first call. A copy made before that makes
-/// its own.
+/// A block's weights in the form of one device operation, made on the first call. A copy of the block made earlier
+/// builds its own.
 class PackedBlock {
  public:
-  /// Null where the device has no such operation, or a matrix has a form that it does not know.
+  /// Null if the device has no such operation or does not support a matrix's form.
   const Packed& of(const std::vector<const Linear*>& linears, const std::optional<Norm>& norm,
                    const std::optional<Norm>& post_norm = std::nullopt) const;
 

@@ -9,22 +9,22 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// Where the tokens of one call stand: `length` of them in each row, from the row's offset on.
+/// The positions of one call's tokens: `length` of them in each row, from the row's offset on.
 struct Positions {
-  /// Rows that go on at `offsets`, of which the first `lengths` tokens count (empty: all `length`). `given` ([B, L] or
-  /// [3, B, L] int32) replaces the positions as far as rope is concerned.
+  /// Rows that continue at `offsets`, of which the first `lengths` tokens are valid (empty: all `length`). `given` ([B,
+  /// L] or [3, B, L] int32) replaces the positions for rope only.
   Positions(std::vector<int> offsets, int length, std::vector<int> lengths = {},
             std::optional<mx::array> given = std::nullopt);
 
   int rows() const { return static_cast<int>(offsets.size()); }
-  /// Position after the row's last token.
+  /// The position after the row's last token.
   int end(int row) const { return offsets[row] + lengths[row]; }
-  /// [B, L] int32: each row's offset and on.
+  /// [B, L] int32: consecutive positions from each row's offset.
   mx::array order() const;
 
   std::vector<int> offsets;
   int length;                             // L
-  std::vector<int> lengths;               // of each row, how many of the L count
+  std::vector<int> lengths;               // valid tokens of each row's L
   bool uniform;                           // every row has the same offset and length
   std::optional<mx::array> offset_array;  // [B] int32, unless uniform
   std::optional<mx::array> given;

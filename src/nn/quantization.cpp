@@ -7,7 +7,7 @@
 namespace mlxk {
 namespace {
 
-// The one packing that `bits` a weight and `group` weights a scale can mean.
+// The only packing with `bits` per weight and `group` weights per scale.
 std::optional<Quantization> packing(int bits, int group, bool float_scales) {
   if (float_scales) {
     bool known = (bits >= 1 && bits <= 6) || bits == 8;

@@ -78,7 +78,7 @@ std::vector<float> proportional_periods(const RopeSettings& s) {
   return periods;
 }
 
-// Which of the three position axes turns each pair of dimensions.
+// Which of the three position axes rotates each pair of dimensions.
 std::vector<int> mrope_axes(const RopeSettings& s) {
   std::vector<int> axes;
   if (!s.mrope_interleaved) {
@@ -124,7 +124,7 @@ Rotation Rope::rotation(const Positions& positions) const {
   Rotation own{steps_, input_scale_, settings_.traditional};
   if (positions.given && positions.given->ndim() == 3) own.axes = checked_axes();
   if (settings_.type != "dynamic" && settings_.type != "longrope") return own;
-  own.steps.clear();  // these depend on how long the row is
+  own.steps.clear();  // these depend on the row's length
   own.rows = positions.uniform ? 1 : positions.rows();
   for (int row = 0; row < own.rows; ++row) {
     const int end = positions.end(row);
@@ -159,7 +159,7 @@ mx::array Rope::frequencies(const Positions& positions) const {
   if (s.type != "dynamic" && s.type != "longrope") {
     return inverse(periods_ ? *periods_ : to_array(powers(s.theta, s.dims)));
   }
-  std::vector<mx::array> rows;  // these depend on how long the row is
+  std::vector<mx::array> rows;  // these depend on the row's length
   for (int row = 0; row < positions.rows(); ++row) {
     int end = positions.end(row);
     if (s.type == "dynamic") {

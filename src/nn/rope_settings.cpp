@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kMaxPositions = int64_t{1} << 31;
 
-// The object that describes the scaling: rope_scaling, or rope_parameters, there perhaps one level deeper.
+// The object that describes the scaling: rope_scaling, or rope_parameters, possibly one level deeper.
 Config scaling_of(const Config& config, const std::string& layer_type) {
   if (config.has("rope_parameters")) {
     Config parameters = config.object("rope_parameters");
@@ -64,7 +64,7 @@ std::string canonical_type(const std::string& type) {
 
 void read_scaling(const Config& scaling, RopeSettings& rope) {
   constexpr double kHuge = 1e9;
-  if (rope.type == "dynamic" && scaling.has("alpha")) {  // a base that is stretched once and for all (Hunyuan)
+  if (rope.type == "dynamic" && scaling.has("alpha")) {  // a base stretched once (Hunyuan)
     double alpha = scaling.number("alpha", 1e-3, kHuge);
     rope.theta *= std::pow(alpha, double(rope.dims) / (rope.dims - 2));
     rope.type = "default";
@@ -109,7 +109,7 @@ RopeSettings RopeSettings::read(const Config& config, int head_dim, double defau
   RopeSettings rope;
   Config scaling = scaling_of(config, layer_type);
   rope.type = canonical_type(scaling.text_or("type", scaling.text_or("rope_type", "default")));
-  // A theta beside the scaling is the newer spelling and closer to the layer that is asked for.
+  // A theta beside the scaling is the newer spelling and belongs more closely to the requested layer.
   if (config.has("rope_parameters")) {
     default_theta = config.object("rope_parameters").number_or("rope_theta", default_theta, 1, 1e12);
   }

@@ -18,7 +18,7 @@ mx::array tokens(const mx::array& x, int from, int to) {
   return mx::slice(x, begin, end);
 }
 
-/// x [B, L, ...] with `value` in the place of tokens past a row's length.
+/// x [B, L, ...] with `value` at the tokens past a row's length.
 mx::array within_lengths(const mx::array& x, const std::vector<int>& lengths, float value) {
   const int length = x.shape(1);
   if (std::all_of(lengths.begin(), lengths.end(), [&](int n) { return n == length; })) return x;
@@ -30,7 +30,8 @@ mx::array within_lengths(const mx::array& x, const std::vector<int>& lengths, fl
   return mx::where(counts, x, mx::array(value, x.dtype()));
 }
 
-/// softplus(dt + bias) within its bounds, [B, L, heads] float32; 0 past a row's length, where the state stays as it is.
+/// softplus(dt + bias) within its bounds, [B, L, heads] float32; 0 past a row's length, which leaves the state
+/// unchanged.
 mx::array time_steps(const SelectiveScan& s) {
   mx::array dt = mx::astype(s.dt, mx::float32);
   if (s.dt_bias) dt = mx::add(dt, *s.dt_bias);
@@ -38,8 +39,8 @@ mx::array time_steps(const SelectiveScan& s) {
   return within_lengths(dt, s.lengths, 0);
 }
 
-/// One chunk of heads that decay as a whole: x [B, q, heads, dim], dt [B, q, heads], b and c [B, q, groups, states];
-/// `state` goes on.
+/// One chunk of heads with one decay each: x [B, q, heads, dim], dt [B, q, heads], b and c [B, q, groups, states];
+/// updates `state`.
 mx::array chunk_of_scan(const mx::array& x, const mx::array& dt, const mx::array& b, const mx::array& c,
                         const mx::array& a, mx::array& state) {
   const int q = x.shape(1), shared = x.shape(2) / b.shape(2);
@@ -75,7 +76,7 @@ mx::array chunk_of_recurrence(mx::array a, mx::array x, mx::array& state) {
   return y;
 }
 
-/// A scan whose states decay each by itself, a linear recurrence of [B, L, states, heads].
+/// A scan with a separate decay for each state, a linear recurrence of [B, L, states, heads].
 Scanned scan_by_state(const SelectiveScan& s) {
   const auto by_head = [](const mx::array& v) { return mx::expand_dims(mx::astype(v, mx::float32), 2); };
   const auto by_state = [](const mx::array& v) { return mx::expand_dims(mx::astype(v, mx::float32), 3); };
@@ -87,7 +88,7 @@ Scanned scan_by_state(const SelectiveScan& s) {
   return {mx::astype(y, s.x.dtype()), scanned.state};
 }
 
-/// body(from, to) for each chunk of `length` tokens, side by side.
+/// Calls body(from, to) for each chunk of `length` tokens and concatenates the results.
 template <class Body>
 mx::array in_chunks(int length, int chunk, const Body& body) {
   std::vector<mx::array> parts;

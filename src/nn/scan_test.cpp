@@ -44,8 +44,8 @@ DeltaRule delta(int rows, int length, int heads, int dim) {
 
 bool close(const mx::array& a, const mx::array& b) { return mx::allclose(a, b, 1e-4, 1e-4).item<bool>(); }
 
-/// The device's own operation gives what the chain gives, for rows of several lengths, and the state after each row's
-/// own tokens.
+/// The device's own operation must give the results of the chain, for rows of several lengths, and the same state after
+/// each row's own tokens.
 template <class Step>
 void expect_like_the_chain(Step step, int length) {
   step.lengths = {length, 3, 0};

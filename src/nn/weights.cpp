@@ -25,9 +25,9 @@ mx::Dtype choose_activation_type(const Weights::Tensors& tensors) {
   return mx::bfloat16;
 }
 
-/// `tensor`, copied if its elements lie at odd addresses, as they do in many files.
+/// `tensor`, copied if its elements are at odd addresses, as in many files.
 mx::array aligned(const mx::array& tensor) {
-  if (!tensor.is_available()) return tensor;  // computed, by libmlx, into memory of its own
+  if (!tensor.is_available()) return tensor;  // computed by libmlx into its own memory
   const auto* data = tensor.data<std::byte>();
   if (reinterpret_cast<uintptr_t>(data) % tensor.itemsize() == 0 || !tensor.flags().row_contiguous) return tensor;
   mx::allocator::Data copy = allocate(tensor.nbytes());
@@ -98,7 +98,7 @@ void Weights::record_as_part_of(const Weights& whole, const std::string& prefix)
 }
 
 std::vector<Weights::Taken> Weights::taken() const {
-  std::map<uintptr_t, size_t> last;  // one that was renamed was taken under each of its names
+  std::map<uintptr_t, size_t> last;  // a renamed tensor was taken under each of its names
   for (size_t i = 0; i < raw_.size(); ++i) last[raw_[i].second.id()] = i;
   std::vector<Taken> taken;
   std::set<uintptr_t> used;

@@ -15,8 +15,8 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// A checkpoint's tensors on their way into a model: every layer takes its own by name. What is missing, misshapen or
-/// left over is collected, so that one error can list it all.
+/// A checkpoint's tensors while a model is built: every layer takes its own by name. Missing, misshapen and unused
+/// tensors are collected, so that one error can list them all.
 class Weights {
  public:
   using Tensors = std::map<std::string, mx::array>;
@@ -24,28 +24,29 @@ class Weights {
 
   /// The tensors not taken yet; a model's sanitize step renames and reshapes them here.
   Tensors& tensors() { return tensors_; }
-  /// Puts `tensors` in the place of those not taken yet, and `quantization` of what was said of their packing.
+  /// Replaces the tensors not taken yet by `tensors`, and their packing entries by `quantization`.
   void replace(Tensors tensors, QuantizationConfig quantization);
-  /// Drops those whose name is `unwanted`.
+  /// Drops the tensors whose name is `unwanted`.
   void drop(const std::function<bool(const std::string&)>& unwanted);
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-  /// Takes a float tensor of that shape, in the activations' type on CPU. A missing one is noted; zeros stand in.
+  /// Takes a float tensor of that shape, in the activations' type on CPU. A missing one is recorded and replaced by
+  /// zeros.
   mx::array take(const std::string& name, const mx::Shape& shape) { return keep(take_shaped(name, shape)); }
-  /// Takes a tensor as it is, to be given to keep().
+  /// Takes a tensor unchanged; the caller passes it on to keep().
   mx::array take_raw(const std::string& name);
-  /// Counts `tensor` among the model's weights, in the activations' type if it is a float and this is the CPU, and
-  /// where libmlx may read it.
+  /// Counts `tensor` among the model's weights, converted to the activations' type if it is a float and this is the
+  /// CPU, and placed where libmlx may read it.
   mx::array keep(const mx::array& tensor);
-  /// take() and keep() in the checkpoint's type, for what the CPU kernels read as it is: at any address.
+  /// take() and keep() in the checkpoint's type, for weights that the CPU kernels read unchanged, at any address.
   mx::array take_as_stored(const std::string& name, const mx::Shape& shape) {
     return keep_as_stored(take_shaped(name, shape));
   }
   mx::array keep_as_stored(const mx::array& tensor);
-  /// Takes `name` to compute tensors from it that layers need and checkpoints do not have; compute() adds those. In a
-  /// checkpoint (taken()) stands `name` itself.
+  /// Takes `name` to compute tensors that layers need and the checkpoint does not have; compute() adds those. taken()
+  /// lists `name` itself.
   mx::array take_to_compute(const std::string& name);
   void compute(const std::string& name, mx::array tensor);
-  /// Takes those whose name is `unused`: checkpoints have them, no layer needs them.
+  /// Takes the tensors whose name is `unused`: checkpoints have them, but no layer needs them.
   void take_unused(const std::function<bool(const std::string&)>& unused);
 
   /// A tensor of a checkpoint, before any cast.
@@ -54,24 +55,24 @@ class Weights {
     mx::array tensor;
     bool is_matrix;  // may be packed
   };
-  /// Records from now on what is taken, for taken().
+  /// Records from now on which tensors are taken, for taken().
   void record() { records_ = true; }
-  /// Records where `whole` does, of which these tensors are a part: their names there begin with `prefix`.
+  /// Records into `whole`, of which these tensors are a part: their names there begin with `prefix`.
   void record_as_part_of(const Weights& whole, const std::string& prefix);
-  /// Once every layer has taken its own: the tensors of a checkpoint in mlx-lm's form. Throws unsupported where one of
-  /// them went into no layer, as a tensor that take_raw() gave to be computed from does.
+  /// Call this after every layer has taken its tensors: the tensors of a checkpoint in mlx-lm's form. Throws
+  /// unsupported if one of them was used by no layer, such as a tensor from take_raw() from which others are computed.
   std::vector<Taken> taken() const;
 
-  /// Notes a defect for finish() to report.
+  /// Records a defect for check() to report.
   void note(const std::string& defect) { defects_.push_back(defect); }
 
   const QuantizationConfig& quantization() const { return quantization_; }
   /// The type that the model computes in: float32 on CPU, elsewhere the checkpoint's.
   mx::Dtype activation_type() const { return activation_type_; }
-  /// Once every layer has taken its own: throws bad_model listing every missing, misshapen and unknown tensor (the
-  /// first of each kind when there are many).
+  /// Call this after every layer has taken its tensors: throws bad_model listing every missing, misshapen and unknown
+  /// tensor (the first of each kind if there are many).
   void check() const;
-  /// Evaluates all that was kept and returns its bytes, telling `progress` bytes done and in all.
+  /// Evaluates everything that was kept and returns its bytes; tells `progress` the bytes done and the total.
   uint64_t evaluate(const std::function<void(int64_t, int64_t)>& progress = {}) const;
 
  private:
@@ -82,12 +83,12 @@ class Weights {
   mx::Dtype activation_type_;
   std::vector<mx::array> kept_;
   bool records_ = false;
-  std::string prefix_;                                  // of the names that taken() gives
-  std::vector<std::pair<std::string, mx::array>> raw_;  // each tensor that was taken, in that order
-  std::map<uintptr_t, bool> parts_;                     // the ids of those of the checkpoint → Taken::is_matrix
-  std::set<uintptr_t> computed_;                        // the ids of what was made of those
+  std::string prefix_;                                  // the prefix of the names that taken() returns
+  std::vector<std::pair<std::string, mx::array>> raw_;  // each taken tensor, in order
+  std::map<uintptr_t, bool> parts_;                     // ids of checkpoint tensors → Taken::is_matrix
+  std::set<uintptr_t> computed_;                        // ids of tensors computed from those
   std::vector<std::string> missing_, defects_;
-  std::map<uintptr_t, std::string> own_names_;  // of those taken to compute others
+  std::map<uintptr_t, std::string> own_names_;  // ids of those taken to compute others
 };
 
 /// A place in the module tree: `layers` / 3 / `mlp`. A tensor's path is its checkpoint key.

@@ -13,10 +13,10 @@
 namespace mlxk {
 namespace {
 
-// Where a step's outputs stand.
+// The indices of a step's outputs.
 enum Output : size_t { kToken, kCheck, kLogprob, kTopTokens, kTopLogprobs };
 
-/// A step's place among the operation's inputs and outputs.
+/// A step's indices among the operation's inputs and outputs.
 struct Place {
   int history = -1;  // the input; -1: none
   size_t outputs;    // the first
@@ -45,7 +45,7 @@ void forbid_others(const std::vector<uint32_t>& allowed, std::span<float> logits
 }
 
 void choose(const CpuStep& step, std::span<const float> row, const mx::array* history, mx::array* outputs) {
-  // The threads keep them from step to step.
+  // The threads keep them between steps.
   static thread_local std::vector<float> changed;
   static thread_local Selection selection;
 
@@ -96,7 +96,7 @@ std::vector<Sample> cpu_sample(const mx::array& logits, std::vector<CpuStep> ste
   for (CpuStep& step : steps) {
     places.push_back({step.history ? static_cast<int>(inputs.size()) : -1, shapes.size()});
     if (step.history) inputs.push_back(*step.history);
-    step.history.reset();  // an operation that held its input's array would hold the whole graph before it
+    step.history.reset();  // an operation that holds its input's array would keep the whole graph before it alive
     add({1, 1}, mx::int32);
     add({1, 1}, mx::float32);
     if (step.top_logprobs >= 0) add({1, 1}, mx::float32);

@@ -12,14 +12,14 @@
 
 namespace mlxk {
 
-/// One step of a Sampler, of which the CPU computes several in one operation.
+/// One step of a Sampler; the CPU computes several of them in one operation.
 struct CpuStep {
   std::shared_ptr<const Sampling> sampling;
   int row = 0;                              // of the logits
   std::optional<mlx::core::array> history;  // Penalties::history()
   bool constrained = false;
-  std::vector<uint32_t> allowed;  // as TokenConstraint::allowed gives it, where constrained
-  bool xtc = false;               // how its coin fell
+  std::vector<uint32_t> allowed;  // from TokenConstraint::allowed, if constrained
+  bool xtc = false;               // whether XTC applies in this step
   double uniform = 0;             // in [0, 1), for the draw
   int top_logprobs = -1;
 };

@@ -11,7 +11,7 @@ namespace {
 
 using Breakers = std::vector<std::vector<int32_t>>;  // ascending
 
-/// How many tokens the longest breaker has that `tokens` begin with; 0: none.
+/// The length in tokens of the longest breaker that `tokens` begin with; 0: none.
 size_t breaker_at(const Breakers& breakers, std::span<const int32_t> tokens) {
   size_t longest = 0;
   const auto before = [](const std::vector<int32_t>& breaker, int32_t token) { return breaker.front() < token; };
@@ -24,7 +24,7 @@ size_t breaker_at(const Breakers& breakers, std::span<const int32_t> tokens) {
   return longest;
 }
 
-/// How many tokens come after the latest breaker.
+/// The number of tokens after the latest breaker.
 size_t unbroken(const Breakers& breakers, std::span<const int32_t> tokens) {
   for (size_t start = tokens.size(); start-- > 0;) {
     const size_t size = breaker_at(breakers, tokens.subspan(start));
@@ -33,7 +33,8 @@ size_t unbroken(const Breakers& breakers, std::span<const int32_t> tokens) {
   return tokens.size();
 }
 
-/// Of each i, how many of the tokens that end before i are also the last of all: the Z function from the end.
+/// For each i, the length of the longest common suffix of the tokens that end before i and of all tokens: the Z
+/// function from the end.
 std::vector<size_t> repeated_before(std::span<const int32_t> tokens) {
   const size_t n = tokens.size();
   const auto back = [&](size_t i) { return tokens[n - 1 - i]; };
@@ -61,7 +62,7 @@ void penalise_repetitions(const Sampling& sampling, std::span<const int32_t> his
   const size_t most = unbroken(sampling.dry_breakers, history);
   if (history.size() <= allowed || most < allowed) return;
 
-  std::unordered_map<int32_t, size_t> lengths;  // the longest repetition that a token would go on with
+  std::unordered_map<int32_t, size_t> lengths;  // the longest repetition that a token would continue
   const std::vector<size_t> repeated = repeated_before(history);
   for (size_t i = 1; i < history.size(); ++i) {
     const size_t length = std::min(repeated[i], most);
@@ -73,7 +74,7 @@ void penalise_repetitions(const Sampling& sampling, std::span<const int32_t> his
     if (breaker_at(sampling.dry_breakers, std::span(&token, 1)) == 1) continue;
     const double penalty = static_cast<double>(sampling.dry_multiplier) *
                            std::pow(static_cast<double>(sampling.dry_base), static_cast<double>(length - allowed));
-    // An infinite one would make NaN of a forbidden token.
+    // An infinite penalty would turn a forbidden token's logit into NaN.
     logits[static_cast<size_t>(token)] -=
         static_cast<float>(std::min(penalty, static_cast<double>(std::numeric_limits<float>::max()) / 4));
   }

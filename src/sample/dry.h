@@ -7,10 +7,10 @@
 
 namespace mlxk {
 
-/// Takes `dry_multiplier` · `dry_base` ^ (length − `dry_allowed_length`) off the logit of each token that would go on
-/// with a repetition of that length: of the last tokens of `history` (oldest first), seen before and followed by that
-/// token. A breaker ends what counts as repeated, and is not penalised itself where it is a single token. As llama.cpp
-/// has it. In time linear in the history. Any thread; every id must be within the logits.
+/// The DRY penalty as in llama.cpp: subtracts `dry_multiplier` · `dry_base` ^ (length − `dry_allowed_length`) from the
+/// logit of each token that would continue a repetition of that length, that is, a token that followed the last tokens
+/// of `history` (oldest first) at an earlier place. A breaker ends a repetition, and is not penalised itself if it is a
+/// single token. Linear in the length of the history. Any thread; every id must be within the logits.
 void penalise_repetitions(const Sampling& sampling, std::span<const int32_t> history, std::span<float> logits);
 
 }  // namespace mlxk

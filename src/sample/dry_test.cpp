@@ -34,7 +34,7 @@ std::vector<float> penalties(const Sampling& sampling, const std::vector<int32_t
   return logits;
 }
 
-// By comparing every place with the end, token by token.
+// Compares every place with the end, token by token.
 std::vector<float> by_comparison(const Sampling& s, std::vector<int32_t> history) {
   std::vector<float> result(kVocab, 0);
   if (s.dry_penalty_last_n == 0) return result;
@@ -81,7 +81,7 @@ std::vector<float> by_comparison(const Sampling& s, std::vector<int32_t> history
 }
 
 TEST(Dry, PenalisesWhatWouldGoOnWithARepetition) {
-  // "1 2 3" came, "1 2" came again: 3 would make it longer.
+  // "1 2 3" appeared, then "1 2" again: 3 would make the repetition longer.
   EXPECT_EQ(penalties(with_dry(0.8F), {1, 2, 3, 4, 1, 2}), (std::vector<float>{0, 0, 0, 0.8F, 0, 0, 0, 0}));
   EXPECT_EQ(penalties(with_dry(0.8F), {0, 1, 2, 3, 4, 0, 1, 2}), (std::vector<float>{0, 0, 0, 1.6F, 0, 0, 0, 0}));
   EXPECT_EQ(penalties(with_dry(), {1, 2, 3, 4, 5, 2}), std::vector<float>(kVocab, 0)) << "one token is allowed";
@@ -138,7 +138,7 @@ TEST(Dry, ALongLoopIsFiniteAndQuick) {
   EXPECT_GT(got[3], 1e30F);
 }
 
-// The two ways of a sampler, one operation and a chain, with tokens that it chose itself.
+// Both implementations of a sampler, one operation and a chain, with tokens that it chose itself.
 TEST(Dry, ASamplerBreaksALoop) {
   for (const bool one_operation : {true, false}) {
     const std::vector<int32_t> prompt{1, 2, 3, 4, 1, 2};

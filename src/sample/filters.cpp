@@ -21,7 +21,7 @@ mx::array keep_top_p(const mx::array& logprobs, float top_p) {
   const mx::array sorted = mx::sort(logprobs, -1);  // ascending
   const mx::array probs = mx::exp(sorted);
   const mx::array above = mx::cumsum(probs, -1, /*reverse=*/true, /*inclusive=*/false);
-  // The rounded total may differ from 1, which would never be reached at a top_p close to it.
+  // The rounded total may differ from 1, so a top_p close to 1 might never be reached.
   const mx::array total = mx::add(mx::slice(above, {0, 0}, {1, 1}), mx::slice(probs, {0, 0}, {1, 1}));
   const mx::array dropped =
       mx::sum(mx::greater_equal(above, mx::multiply(total, mx::array(top_p))), -1, /*keepdims=*/true);  // [1, 1]

@@ -17,7 +17,7 @@ inline std::vector<float> floats(const Json& list) {
   return values;
 }
 
-// A parameter the goldens do not name is off.
+// A parameter that the goldens do not name is off.
 inline Sampling sampling(const Json& json) {
   Sampling s;
   s.temperature = 0.8F;

@@ -103,7 +103,7 @@ mx::array Penalties::apply(mx::array logits) const {
         mx::where(mx::less(seen, mx::array(0.0F)), mx::multiply(seen, penalty), mx::divide(seen, penalty));
     logits = mx::put_along_axis(logits, ids, lowered, -1);
   }
-  if (presence_ != 0) {  // a token seen twice is put twice with the same value
+  if (presence_ != 0) {  // a token seen twice is written twice with the same value
     const mx::array ids = window(presence_size_);
     const mx::array seen = mx::take_along_axis(logits, ids, -1);
     logits = mx::put_along_axis(logits, ids, mx::subtract(seen, mx::array(presence_)), -1);
@@ -115,7 +115,7 @@ mx::array Penalties::apply(mx::array logits) const {
   return dry_ ? apply_dry(logits) : logits;
 }
 
-// What has no operation of libmlx's: on the CPU's stream, wherever the rest of the chain runs.
+// A step that libmlx has no operation for; it runs on the CPU's stream, wherever the rest of the chain runs.
 mx::array Penalties::apply_dry(const mx::array& logits) const {
   auto compute = [sampling = dry_](const Arrays& in, Arrays& out) {
     static Scratch logits_storage, history_storage;
@@ -135,7 +135,7 @@ void Penalties::append(const mx::array& token) {
     history_ = token;
     return;
   }
-  // Dropping the oldest here keeps the next graph from growing with the answer.
+  // Dropping the oldest token here keeps the next graph from growing with the answer.
   const bool full = !unbounded_ && history_->shape(1) >= longest_;
   history_ = mx::concatenate({full ? mx::slice(*history_, {0, 1}, {1, history_->shape(1)}) : *history_, token}, 1);
 }

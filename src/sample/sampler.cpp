@@ -123,7 +123,7 @@ std::vector<Sample> sample_rows(const mx::array& raw, std::vector<SamplerRow> ro
   std::vector<std::optional<Sample>> samples(rows.size());
   std::vector<CpuStep> steps;
   std::vector<CudaSampleRow> plain;
-  std::vector<size_t> of_steps, of_plain;  // whose they are
+  std::vector<size_t> of_steps, of_plain;  // the rows that these belong to
   for (size_t i = 0; i < rows.size(); ++i) {
     SamplerRow& wanted = rows[i];
     Sampler& sampler = *wanted.sampler;
@@ -176,7 +176,7 @@ std::vector<Sample> sample_rows(const mx::array& raw, std::vector<SamplerRow> ro
   return all;
 }
 
-/// Whether it is no more than cuda_sample does.
+/// Whether cuda_sample supports everything that it wants.
 bool Sampler::is_plain(const SamplerRow& wanted) const {
   return !wanted.allowed && wanted.top_logprobs < 0 && penalties_.none() && sampling_->xtc_probability == 0 &&
          (sampling_->min_p == 0 || sampling_->min_tokens_to_keep <= 1);
@@ -197,7 +197,7 @@ Sample Sampler::chain(mx::array logits, const SamplerRow& wanted) {
     logprobs = mx::subtract(logits, *total);
   }
   const mx::array chosen = greedy ? mx::argmax(logits, -1, /*keepdims=*/true) : draw(*logprobs);
-  // A maximum and a logsumexp both hand a NaN on; both are -inf where nothing is allowed.
+  // Both a maximum and a logsumexp pass a NaN on; both are -inf if nothing is allowed.
   Sample result{mx::astype(chosen, mx::int32), total ? *total : mx::max(logits, -1, /*keepdims=*/true)};
   if (top_logprobs >= 0) result.logprob = mx::take_along_axis(*logprobs, chosen, -1);
   if (top_logprobs > 0) {
@@ -221,7 +221,7 @@ mx::array Sampler::draw(const mx::array& logprobs) {
   return mx::reshape(mx::random::categorical(tempered, -1, mx::random::key(key)), {1, 1});
 }
 
-// It takes a number at every step that draws, so that a seed's draws do not depend on how XTC falls.
+// Takes a random number at every sampled step, so that a seed's draws do not depend on XTC's.
 bool Sampler::xtc_falls() { return unit(random()) < static_cast<double>(sampling_->xtc_probability); }
 
 // SplitMix64 (Steele, Lea, Flood 2014): a key per step without a chain of splits in the graph.

@@ -103,7 +103,7 @@ TEST(Filters, KeepEverythingWhereTheLimitIsTheVocabulary) {
   expect_same(values_of(keep_min_p(x, 1, 4)), {-1, -2, -3});
 }
 
-// Every test of the sampler is of both ways to make a step.
+// Every test of the sampler covers both implementations of a step.
 class SamplerSteps : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
@@ -122,7 +122,7 @@ TEST_P(SamplerSteps, DrawsOnlyWhatMlxLmLeavesAndAllOfIt) {
     const auto logits = row(golden::floats(file.at("logits").at("peaked")));
     const auto want = golden::floats(one.at("logprobs"));
     Sampling sampling = golden::sampling(one.at("sampling"));
-    sampling.temperature = 50;  // so that the unlikely ones come too
+    sampling.temperature = 50;  // so that the unlikely tokens come too
     Sampler sampler = sampler_for(sampling);
     std::map<int32_t, int> counts;
     for (int i = 0; i < 600; ++i) ++counts[sampler.sample(logits).value()];
@@ -180,7 +180,7 @@ TEST_P(SamplerSteps, WithoutASeedTwoRequestsDiffer) {
 
 TEST_P(SamplerSteps, XtcFallsAsOftenAsItsProbability) {
   Sampling s = plain_draw(3);
-  s.temperature = 0.01F;  // the likeliest of what is left
+  s.temperature = 0.01F;  // the likeliest of those that are left
   s.xtc_probability = 0.25F;
   s.xtc_threshold = 0.1F;
   Sampler sampler = sampler_for(s);
@@ -199,7 +199,7 @@ TEST_P(SamplerSteps, StepsCanBeBuiltBeforeTheyAreEvaluated) {
   for (int i = 0; i < 6; ++i) steps.push_back(sampler.sample(row({8, 7, 6, 5})));
   std::vector<int32_t> tokens;
   for (const Sample& step : steps) tokens.push_back(step.value());
-  EXPECT_EQ(tokens, (std::vector<int32_t>{1, 2, 0, 1, 2, 0}));  // the two last ones are always penalised
+  EXPECT_EQ(tokens, (std::vector<int32_t>{1, 2, 0, 1, 2, 0}));  // the last two are always penalised
 }
 
 TEST_P(SamplerSteps, GreedyTakesTheFirstOfTies) {
@@ -207,7 +207,7 @@ TEST_P(SamplerSteps, GreedyTakesTheFirstOfTies) {
   EXPECT_EQ(sampler.sample(row({1, 3, 3, 2})).value(), 1);
 }
 
-// Operations between `logits` and what the step evaluates.
+// The number of operations between `logits` and the arrays that the step evaluates.
 int operations(const Sample& sampled, const mx::array& logits) {
   std::vector<mx::array> stack = sampled.arrays();
   std::map<std::uintptr_t, bool> seen;
@@ -266,7 +266,7 @@ TEST_P(SamplerSteps, GivesNoMoreTopLogprobsThanThereAreTokens) {
   EXPECT_EQ(sampler.sample(row({0, 1}), nullptr, 5).event().top.size(), 2);
 }
 
-// Allows what it was made with.
+// Allows the tokens that it was made with.
 struct Only : TokenConstraint {
   explicit Only(std::vector<int32_t> tokens) : ids(std::move(tokens)) {}
   void allowed(std::span<uint32_t> mask) override {
@@ -284,7 +284,7 @@ TEST_P(SamplerSteps, AConstraintForbidsEvenTheLikeliest) {
   EXPECT_EQ(sampler.sample(row(logits), &last).value(), 69);
   const TokenEvent event = sampler.sample(row(logits), &middle, 0).event();
   EXPECT_EQ(event.token, 63);
-  EXPECT_NEAR(event.logprob, 0, 1e-5);  // of what is allowed
+  EXPECT_NEAR(event.logprob, 0, 1e-5);  // the likeliest of the allowed tokens
   EXPECT_FALSE(sampler.sample(row(logits), &nothing).finite());
   Sampler drawing = sampler_for(plain_draw(1));
   EXPECT_EQ(drawing.sample(row(logits), &middle).value(), 63);

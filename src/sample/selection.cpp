@@ -37,7 +37,7 @@ size_t select(std::span<const float> x, const void* beside, float low, float hig
       cpu_kernels().row_select(x.data(), beside, signed_size(x.size()), low, high, values, others));
 }
 
-// `largest` and what is less by up to `range`: in even steps, or close at first where it is a wide one.
+// Thresholds from `largest` down by up to `range`: in even steps, or with a wide range closer together at first.
 Thresholds below(float largest, double range) {
   Thresholds thresholds{largest};
   for (size_t j = 1; j < kThresholds; ++j) {
@@ -111,12 +111,12 @@ void Selection::filter(const Sampling& sampling, bool xtc) {
   if (sampling.top_k > 0) keep_largest(sampling.top_k, Ties::low_ids);
 }
 
-// The first of the filters: weights_ are the row's.
+// The first of the filters: weights_ belong to the row.
 void Selection::keep_top_p(float top_p) {
   keep_at_least(cutoff(row_, weights_.data(), largest_, static_cast<double>(top_p) * weight_));
 }
 
-// Both limits leave the likeliest, so one of them is the narrower.
+// Both limits keep the likeliest, so one of them is the narrower.
 void Selection::keep_min_p(float min_p, int min_tokens) {
   const float least = largest_ + std::log(min_p);
   const auto x = kept();
@@ -154,7 +154,7 @@ void Selection::keep_largest(int count, Ties ties) {
   drop_ties(ids_, logits_, least, wanted, ties);
 }
 
-// Leaves `count` of what is at least `least`: of those equal to it some go.
+// Keeps `count` of the values that are at least `least`: some of those equal to it are dropped.
 void Selection::drop_ties(std::vector<int32_t>& ids, std::vector<float>& logits, float least, size_t count, Ties ties) {
   size_t surplus = ids.size() > count ? ids.size() - count : 0;
   size_t equal = static_cast<size_t>(std::count(logits.begin(), logits.end(), least));
@@ -174,7 +174,7 @@ void Selection::drop_ties(std::vector<int32_t>& ids, std::vector<float>& logits,
   logits.resize(left);
 }
 
-// What of the row is at least `least`.
+// The row's values that are at least `least`.
 void Selection::gather(float least, std::vector<int32_t>& ids, std::vector<float>& logits) const {
   size_t count = 0;
   for (size_t block = 0; block < block_largest_.size(); ++block) {
@@ -203,12 +203,12 @@ void Selection::keep_at_least(float least) {
   logits_.resize(count);
 }
 
-// The largest value of x such that what is at least as large weighs `need`; -inf where all of x does not. Without
-// weights each counts 1. Every round looks at some thresholds and goes on with what lies between two of them.
+// The largest x such that the values of at least x have a total weight of at least `need`; -inf if all values have
+// less. Without weights each counts 1. Every round tries several thresholds and continues between two of them.
 float Selection::cutoff(std::span<const float> x, const float* weights, float largest, double need) {
-  float least = -kInf;  // all that is looked for is at least that
+  float least = -kInf;  // all candidates are at least this
   double range = 64;
-  double above = 0;  // weighs what is larger than all of x
+  double above = 0;  // the weight of the values larger than all of x
   while (true) {
     const Thresholds thresholds = below(largest, range);
     const auto mass = masses(x, weights, thresholds);
@@ -245,7 +245,7 @@ int32_t Selection::draw(float temperature, double uniform) {
   const auto x = kept();
   const float scale = std::clamp(1 / temperature, std::numeric_limits<float>::min(), std::numeric_limits<float>::max());
   double left = uniform * weigh(x, all_ ? largest_ : largest_of(x), scale);
-  // Rounding may leave a rest after the last one: then it is the last one that weighs anything.
+  // Rounding may leave a rest after the last one; then the last one with a weight is chosen.
   size_t chosen = 0, block = 0;
   while (block + 1 < block_weights_.size() && left >= static_cast<double>(block_weights_[block])) {
     left -= static_cast<double>(block_weights_[block++]);

@@ -21,7 +21,7 @@ namespace mx = mlx::core;
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInfinity = std::numeric_limits<float>::infinity();
 
-// The row's log-probabilities, -inf where `selection` does not keep them.
+// The row's log-probabilities, -inf for those that `selection` does not keep.
 std::vector<float> kept_logprobs(Selection& selection, const std::vector<float>& row) {
   std::vector<float> logprobs(row.size(), -kInfinity);
   for (const int32_t id : selection.kept_ids()) {
@@ -53,7 +53,7 @@ TEST(Selection, FiltersAsMlxLm) {
   }
 }
 
-// The probabilities that the operations of filters.h leave.
+// The probabilities that the operations of filters.h produce.
 std::vector<double> left_by_operations(const std::vector<float>& row, const Sampling& s, bool xtc) {
   const mx::array logits(row.begin(), {1, static_cast<int>(row.size())}, mx::float32);
   mx::array x = mx::subtract(logits, mx::logsumexp(logits, true));

@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// The number of tokens in a step. A step should take about kTarget, so that requests to other models wait no longer
+/// The number of tokens in a step, chosen so that a step takes about kTarget: requests to other models wait no longer
 /// than that between two of their tokens.
 class BatchSize {
  public:
@@ -14,7 +14,7 @@ class BatchSize {
   static constexpr std::chrono::milliseconds kTarget{40};
 
   int64_t tokens() const { return tokens_; }
-  /// Learns that a step of `tokens` took `took`. A step that was not full does not show what a full one could hold.
+  /// Records that a step of `tokens` tokens took `took`. A step that was not full says nothing about a full one.
   void learn(int64_t tokens, std::chrono::steady_clock::duration took) {
     if (took > kTarget) {
       tokens_ = std::max(kLeast, std::min(tokens_, tokens) / 2);

@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The pooling of the model in `dir`; vectors are normalised outside, where a request may say otherwise.
+/// Reads the pooling of the model in `dir`. Vectors are normalised later, because a request may turn that off.
 EmbeddingHead read_head(const std::filesystem::path& dir, int hidden_size) {
   EmbeddingPipeline pipeline = read_embedding_config(dir).pipeline;
   pipeline.normalize = false;
@@ -101,7 +101,7 @@ class MlxEmbeddingModel : public EmbeddingModel {
     return inputs;
   }
 
-  /// The numbers of every chosen text.
+  /// The scores of every chosen text.
   std::vector<std::vector<float>> compute(std::span<Sequence* const> running, const std::vector<ChosenText>& chosen,
                                           const EncoderInputs& inputs) const {
     const mx::array hidden = encoder_->hidden(inputs);
@@ -165,10 +165,10 @@ class MlxEmbeddingModel : public EmbeddingModel {
   }
 
   std::unique_ptr<Encoder> encoder_;
-  std::optional<EmbeddingHead> head_;  // of an embedder
+  std::optional<EmbeddingHead> head_;  // for embeddings
   ModelFacts facts_;
   BatchSize size_;
-  size_t turn_ = 0;  // whose text is first
+  size_t turn_ = 0;  // the request whose text comes first
 };
 
 }  // namespace

@@ -8,9 +8,9 @@
 
 namespace mlxk {
 
-/// An embedding model that answers with `encoder` and what the files in `dir` put behind it: a pooling, or the weights'
-/// own classifier. In each step texts of all requests are computed, packed without padding. Throws what
-/// read_embedding_config throws, and bad_model for weights of modules. Worker thread.
+/// An embedding model that runs `encoder` and then the pooling that the files in `dir` describe, or the weights' own
+/// classifier. Each step computes texts of all requests, packed without padding. Throws like read_embedding_config, and
+/// bad_model for the weights of modules. Worker thread.
 std::unique_ptr<EmbeddingModel> make_embedding_model(std::unique_ptr<Encoder> encoder,
                                                      const std::filesystem::path& dir);
 

@@ -46,7 +46,7 @@ TEST(ChooseTexts, FillsAStepLongestFirst) {
 TEST(ChooseTexts, ALongerTextThanAStepGoesAlone) { EXPECT_EQ(steps_of({request_of({50, 3})}, 10), (Steps{{50}, {3}})); }
 
 TEST(ChooseTexts, RequestsTakeTurns) {
-  // The small request does not wait for the large one.
+  // The small request must not wait for the large one.
   const Steps steps = steps_of({request_of(std::vector<size_t>(20, 5)), request_of({2})}, 10);
   EXPECT_EQ(steps.front(), (std::vector<size_t>{5, 2}));
   EXPECT_EQ(steps.size(), 11);
@@ -58,7 +58,7 @@ TEST(BatchSize, KeepsAStepNearItsTime) {
   const int64_t first = size.tokens();
   size.learn(first, milliseconds(5));
   EXPECT_EQ(size.tokens(), 2 * first);
-  size.learn(10, milliseconds(1));  // a small step says nothing
+  size.learn(10, milliseconds(1));  // a small step tells nothing
   EXPECT_EQ(size.tokens(), 2 * first);
   size.learn(2 * first, milliseconds(100));
   EXPECT_EQ(size.tokens(), first);
@@ -68,7 +68,7 @@ TEST(BatchSize, KeepsAStepNearItsTime) {
   EXPECT_EQ(size.tokens(), BatchSize::kMost);
 }
 
-/// The vectors of each request, all of which run together.
+/// Runs all requests together and returns the vectors of each.
 std::vector<std::map<size_t, std::vector<float>>> vectors_of(EmbeddingModel& model,
                                                              std::vector<EmbedRequest> requests) {
   std::vector<std::unique_ptr<Sequence>> owned;

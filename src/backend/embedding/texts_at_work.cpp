@@ -27,7 +27,7 @@ std::vector<ChosenText> choose_texts(std::span<Sequence* const> running, size_t 
       const size_t i = (first + k) % running.size();
       if (!sequence(i).has_next()) continue;
       const auto length = static_cast<int64_t>(sequence(i).text(sequence(i).next()).ids.size());
-      if (length > left && !chosen.empty()) continue;  // a shorter one of another request may fit
+      if (length > left && !chosen.empty()) continue;  // a shorter text of another request may fit
       left -= length;
       chosen.push_back({i, sequence(i).take()});
       found = true;

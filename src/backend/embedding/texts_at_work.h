@@ -16,7 +16,7 @@ class TextsAtWork : public Sequence {
   DoneEvent cancelled() const override { return done(FinishReason::cancelled); }
   DoneEvent done(FinishReason reason) const { return {reason, {.prompt_tokens = computed_}, {}}; }
 
-  /// The number of the text that is next; only where one is left.
+  /// The index of the next text; call it only if one is left.
   size_t next() const { return order_[taken_]; }
   bool has_next() const { return taken_ < order_.size(); }
   size_t take() { return order_[taken_++]; }
@@ -35,12 +35,12 @@ class TextsAtWork : public Sequence {
 
 /// A text that is computed in a step.
 struct ChosenText {
-  size_t sequence;  // of those that run
-  size_t index;     // of its texts
+  size_t sequence;  // an index into the running requests
+  size_t index;     // an index into its texts
 };
 
-/// Takes texts of the requests in turn, beginning with `first`, until the next one would be more than `tokens`; at
-/// least one. Longest first, so that texts of one length lie beside each other.
+/// Takes texts from the requests in turn, starting with `first`, until the next one would exceed `tokens`; at least
+/// one. The result is sorted by length, longest first, so that texts of equal length are adjacent.
 std::vector<ChosenText> choose_texts(std::span<Sequence* const> running, size_t first, int64_t tokens);
 
 }  // namespace mlxk

@@ -17,7 +17,7 @@ void forbid(std::span<float> logits, int64_t begin, int64_t end) {
   std::fill(logits.begin() + begin, logits.begin() + end, kNever);
 }
 
-/// log of the sum of exp; -inf of nothing.
+/// log of the sum of exp; -inf if there is nothing to sum.
 float log_sum(std::span<const float> logits) {
   if (logits.empty()) return kNever;
   const float most = *std::max_element(logits.begin(), logits.end());
@@ -39,7 +39,7 @@ void apply_timestamps(const SpeechRules& rules, std::span<const int32_t> tokens,
   if (after_one && !before_too) forbid(logits, 0, rules.end);  // its second half, or the end
   const auto last = std::find_if(tokens.rbegin(), tokens.rend(), is_timestamp);
   if (last != tokens.rend()) {
-    // Never back; and a segment has a length, which ends loops.
+    // Timestamps never go back, and a segment is not empty, which prevents endless loops.
     forbid(logits, first, *last + (after_one && !before_too ? 0 : 1));
   }
   if (tokens.empty()) {

@@ -24,7 +24,8 @@ SpeechRules rules() {
   return r;
 }
 
-/// Which tokens may follow, by logits that are all alike but for text's, which are likelier unless `flat`.
+/// Returns the tokens that may follow, from logits that are all equal except that text tokens are likelier unless
+/// `flat`.
 std::vector<int32_t> allowed(const SpeechRules& r, const std::vector<int32_t>& tokens, bool flat = false) {
   std::vector<float> logits(kVocab, 0.0F);
   if (!flat) std::fill(logits.begin(), logits.begin() + kEnd + 1, 20.0F);
@@ -47,8 +48,9 @@ TEST(SpeechRules, ATextBeginsWithAnEarlyTimestamp) { EXPECT_EQ(allowed(rules(), 
 TEST(SpeechRules, TimestampsStandInPairs) {
   std::vector<int32_t> text = range(0, kEnd + 1);
   text.erase(text.begin() + 3);
-  EXPECT_EQ(allowed(rules(), {14}), text);                               // after the first one: text
-  EXPECT_EQ(allowed(rules(), {14, 1, 2, 17}, true), range(17, kVocab));  // after text and one: its twin or a later one
+  EXPECT_EQ(allowed(rules(), {14}), text);  // after the first one: text
+  EXPECT_EQ(allowed(rules(), {14, 1, 2, 17}, true),
+            range(17, kVocab));  // after text and one timestamp: the same one or a later one
   std::vector<int32_t> twin = range(17, kVocab);
   twin.insert(twin.begin(), kEnd);
   std::vector<float> logits(kVocab, 0.0F);
@@ -77,7 +79,7 @@ SpeechRow empty_row() {
   return {ModelCache(std::move(layers)), {}, 0, false};
 }
 
-/// A language of three tokens and an end (3), whose logits follow from the text so far.
+/// A language of three tokens and an end (3), whose logits depend on the text so far.
 SpeechText search(SpeechSearch wanted, const std::function<std::vector<float>(const std::vector<int32_t>&)>& logits) {
   wanted.rules = {};
   wanted.rules.end = 3;
@@ -94,7 +96,7 @@ SpeechText search(SpeechSearch wanted, const std::function<std::vector<float>(co
   return state.result();
 }
 
-// The likeliest first token leads into a worse text than the second.
+// The likeliest first token leads to a worse text than the second.
 std::vector<float> garden_path(const std::vector<int32_t>& tokens) {
   if (tokens.empty()) return {std::log(0.5F), std::log(0.4F), std::log(0.06F), std::log(0.04F)};
   if (tokens.size() > 1) return {-9, -9, -9, 0};

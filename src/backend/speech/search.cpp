@@ -48,7 +48,7 @@ void SearchState::choose_each(std::span<float> logits, int64_t vocab) {
   const auto width = static_cast<size_t>(vocab);
   const bool first = steps_ == 0;
   if (first) {
-    // All candidates begin alike.
+    // All candidates start equal.
     while (rows_.size() < static_cast<size_t>(search_.candidates)) {
       rows_.push_back({rows_.front().cache.snapshot(), {}, 0, false});
     }

@@ -12,7 +12,7 @@
 
 namespace mlxk {
 
-/// A text on its way: its caches hold the prompt and all of `tokens` but the last.
+/// A candidate text: its caches hold the prompt and all of `tokens` but the last.
 struct SpeechRow {
   ModelCache cache;
   std::vector<int32_t> tokens;
@@ -20,18 +20,18 @@ struct SpeechRow {
   bool ended = false;
 };
 
-/// The search for a window's text: candidates drawn beside each other, or beams. It chooses; who owns it computes the
-/// logits. Worker thread.
+/// The search for a window's text: sampled candidates or beams. It chooses tokens; its owner computes the logits.
+/// Worker thread.
 class SearchState {
  public:
-  /// `prompted` has taken the whole prompt; `room`: how many tokens may follow it at most.
+  /// `prompted` has taken the whole prompt; at most `room` tokens may follow it.
   SearchState(const SpeechSearch& search, SpeechRow prompted, float no_speech, int room);
 
-  /// The rows whose next token is to be computed, each from its last token; before choose() of the first logits there
-  /// is one, whose last token is the prompt's.
+  /// The candidates whose next token is to be computed from their last one. Before the first choose() there is one,
+  /// whose last token is the prompt's.
   std::vector<SpeechRow*> active();
-  /// Takes the logits [active().size(), vocab] that follow; they are changed. Throws internal where they are not
-  /// finite.
+  /// Takes the logits [active().size(), vocab] for these candidates and overwrites them. Throws internal if they are
+  /// not finite.
   void choose(std::span<float> logits, int64_t vocab);
   bool ended() const { return ended_; }
   SpeechText result() const;
@@ -49,7 +49,7 @@ class SearchState {
   int steps_ = 0;
   bool ended_ = false;
   std::vector<SpeechRow> rows_;
-  std::vector<SpeechText> finished_;  // of beams
+  std::vector<SpeechText> finished_;  // for beams
   std::mt19937_64 random_;
   Selection selection_;
 };

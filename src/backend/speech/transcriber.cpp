@@ -17,7 +17,7 @@ namespace mlxk {
 
 namespace {
 
-// Shorter prompts are taken like tokens that are decoded: for them turning the weights into panels does not pay.
+// Shorter prompts are decoded token by token: repacking the weights does not pay for them.
 constexpr size_t kShortPrompt = 16;
 
 mx::array ids_of(std::span<const int32_t> tokens) {
@@ -38,26 +38,26 @@ float probability(std::span<const float> logits, int32_t token) {
   return static_cast<float>(std::exp(static_cast<double>(logits[static_cast<size_t>(token)] - most)) / sum);
 }
 
-/// A window at work.
+/// A window being transcribed.
 class Window : public Sequence {
  public:
   Window(const SpeechNet& net, SpeechRequest request) : net_(net), request_(std::move(request)) {}
   DoneEvent cancelled() const override { return done(FinishReason::cancelled); }
   DoneEvent done(FinishReason reason) const { return {reason, {.completion_tokens = tokens_}, {}}; }
 
-  /// Whether it computes one token after the other now, together with others.
+  /// Whether it decodes token by token now, together with others.
   bool searches() const { return search_.has_value(); }
-  /// Whether it is still listened to.
+  /// Whether the encoder still runs.
   bool listening() const { return !encoded_ready_; }
   SearchState& search() { return *search_; }
   const EncodedAudio& encoded() const { return *encoded_; }
 
-  /// Goes on with whatever is not a search; true at the end.
+  /// Continues with any task that is not a search; returns true at the end.
   bool work() {
     if (!encoded_ready_) return encode();
     return std::visit([&](auto& task) { return begin(task); }, task_);
   }
-  /// The search gave a text; true at the end.
+  /// The search has produced a text; returns true at the end.
   bool take_text() {
     const SpeechText text = search_->result();
     tokens_ += static_cast<int64_t>(text.tokens.size());
@@ -66,7 +66,7 @@ class Window : public Sequence {
   }
 
  private:
-  /// Listens a layer further, so that nobody else waits for the whole of it; at the end asks for the first task.
+  /// Runs one layer of the encoder, so that nobody waits for all of them; after the last it requests the first task.
   bool encode() {
     const PhaseScope phase(Phase::encode);
     if (!encoded_) {
@@ -167,7 +167,7 @@ class Window : public Sequence {
   const SpeechNet& net_;
   SpeechRequest request_;
   std::optional<EncodedAudio> encoded_;
-  size_t stage_ = 0;  // of its stages, that is next
+  size_t stage_ = 0;  // the next of its stages
   bool encoded_ready_ = false;
   SpeechTask task_;
   std::optional<SearchState> search_;
@@ -206,7 +206,7 @@ class MlxSpeechModel : public SpeechModel {
       if (window(running, i).searches()) searching.push_back(i);
     }
     if (!searching.empty()) decode(running, searching, sink);
-    // One window is listened to a layer further between two tokens of the others.
+    // Between two tokens of the other windows, the encoder runs one layer for one window.
     for (size_t k = 0; k < running.size(); ++k) {
       const size_t i = (turn_ + k) % running.size();
       if (std::find(searching.begin(), searching.end(), i) != searching.end()) continue;
@@ -219,7 +219,7 @@ class MlxSpeechModel : public SpeechModel {
  private:
   static Window& window(std::span<Sequence* const> running, size_t i) { return static_cast<Window&>(*running[i]); }
 
-  /// Runs one window's own part, whose refusals are its own.
+  /// Runs a step of one window; an error fails only that window.
   template <class Body>
   void guarded(size_t i, const StepSink& sink, const Body& body, std::span<Sequence* const> running) {
     try {
@@ -232,7 +232,7 @@ class MlxSpeechModel : public SpeechModel {
     sink(i, window(running, i).done(FinishReason::stop));
   }
 
-  /// One token for every row of the windows at `searching`.
+  /// Computes one token for every row of the windows at `searching`.
   void decode(std::span<Sequence* const> running, const std::vector<size_t>& searching, const StepSink& sink) {
     const PhaseScope phase(Phase::decode);
     std::vector<SpeechRow*> rows;
@@ -274,7 +274,7 @@ class MlxSpeechModel : public SpeechModel {
 
   std::unique_ptr<SpeechNet> net_;
   ModelFacts facts_;
-  size_t turn_ = 0;  // whose window is next
+  size_t turn_ = 0;  // the window whose turn is next
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// A speech model that answers with `net`: it listens to one window at a time, and all windows that decode take a token
+/// A speech model that transcribes with `net`: it encodes one window at a time, and all decoding windows take one token
 /// in each step. Worker thread.
 std::unique_ptr<SpeechModel> make_speech_model(std::unique_ptr<SpeechNet> net);
 

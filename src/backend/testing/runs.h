@@ -12,14 +12,14 @@
 
 namespace mlxk {
 
-/// A request, the round of steps in which it comes, and the one before which it is cancelled.
+/// A request, the round of steps in which it arrives, and the round before which it is cancelled.
 struct Arrival {
   GenerateRequest request;
   int at = 0;
   int cancelled_before = 1 << 30;
 };
 
-/// Steps a model until all have ended; the events of each.
+/// Steps a model until all requests have ended; returns the events of each.
 inline std::vector<std::vector<Event>> run(TextModel& model, const std::vector<Arrival>& arrivals) {
   std::vector<std::vector<Event>> events(arrivals.size());
   std::map<size_t, std::unique_ptr<Sequence>> running;
@@ -75,7 +75,7 @@ inline GenerateRequest ask(int64_t length, int64_t vocab, int64_t max_tokens, in
     request.prompt.push_back(static_cast<int32_t>((i * 37 + salt * 101 + 11) % vocab));
   request.sampling.temperature = 0;
   request.max_tokens = max_tokens;
-  request.top_logprobs = salt % 3 - 1;  // none, its own, the likeliest as well
+  request.top_logprobs = salt % 3 - 1;  // no score, its own, the likeliest as well
   return request;
 }
 

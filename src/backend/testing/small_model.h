@@ -18,13 +18,13 @@
 
 namespace mlxk {
 
-/// A model of two layers whose caches are of one kind, and, where asked for, a third that has a state.
+/// A model of two layers with one kind of cache and, on request, a third layer with a state.
 class SmallModel : public Model {
  public:
   using MakeCache = std::function<std::unique_ptr<Cache>(int rows)>;
   static constexpr int kVocab = 96, kHidden = 64, kPoison = 95;
 
-  /// Those of one `seed` are the same model.
+  /// Equal seeds give equal models.
   SmallModel(MakeCache make, bool has_state, uint64_t seed = 0)
       : Model({"small", kVocab, kHidden, has_state ? 3 : 2, 0}),
         make_(std::move(make)),
@@ -51,8 +51,8 @@ class SmallModel : public Model {
   }
 
  private:
-  /// Rows of which number kPoison holds `poison` alone: the token makes logits that are not finite, and is never the
-  /// likeliest.
+  /// A head in which only rows of index kPoison hold `poison`: that token makes logits that are not finite, and it is
+  /// never the likeliest.
   static mx::array random_rows(int rows, uint64_t seed, float poison) {
     mx::array all = mx::multiply(mx::random::normal({rows, kHidden}, mx::random::key(seed)), mx::array(0.2F));
     const mx::array poisoned =

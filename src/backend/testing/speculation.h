@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// Requests of every kind of sampling, by prompts that repeat.
+/// Requests with every kind of sampling and repetitive prompts.
 inline std::vector<GenerateRequest> repeating_requests(int64_t vocab) {
   std::vector<GenerateRequest> all;
   for (int i = 0; i < 6; ++i) {
@@ -42,7 +42,7 @@ inline void expect_equal_runs(TextModel& with, TextModel& without, const std::ve
   }
 }
 
-/// Three tokens of four, by how many it has taken.
+/// Allows three tokens of four, depending on how many it has taken.
 class Turning : public TokenConstraint {
  public:
   void allowed(std::span<uint32_t> mask) override {

@@ -112,7 +112,7 @@ static inline vi i_load_lanes(const uint8_t* p) {
   return _mm256_permutevar8x32_epi32(words, _mm256_set_epi32(second + 3, second + 2, second + 1, second, 3, 2, 1, 0));
 }
 
-/// Sums of products on their way: lane by lane.
+/// Sums of products in progress: one per lane.
 typedef vi vs;
 static inline vs s_zero() { return i_zero(); }
 static inline vf f_from_sums(vs v) { return f_from_int(v); }

@@ -87,7 +87,7 @@ static inline vi i_load_lanes(const uint8_t* p) {
 #undef MLXK_LANE
 }
 
-/// Sums of products on their way: lane by lane.
+/// Sums of products in progress: one per lane.
 typedef vi vs;
 static inline vs s_zero() { return i_zero(); }
 static inline vf f_from_sums(vs v) { return f_from_int(v); }
@@ -121,7 +121,7 @@ static inline vi i_moved(vi order, int n) { return i_add(order, i_set(n)); }
 static inline vf f_pick(vf v, vi order) { return _mm512_permutexvar_ps(order, v); }
 
 #ifdef __AVX512VNNI__
-// What byte_rows.inc needs.
+// Operations that byte_rows.inc needs.
 #define MLXK_BYTE_PRODUCTS
 /// acc + the four products of unsigned and signed bytes in each 32-bit lane.
 static inline vi b_multiply_add(vi acc, vi weights, vi digits) { return _mm512_dpbusd_epi32(acc, weights, digits); }

@@ -1,4 +1,4 @@
-// Vectors of 4 floats in the compiler's own terms: SSE4.2 on any x86-64-v2 machine, NEON on any arm64 one.
+// Vectors of 4 floats by the compiler's vector extensions: SSE4.2 on any x86-64-v2 machine, NEON on any arm64 one.
 #include <stdint.h>
 #include <string.h>
 
@@ -57,7 +57,7 @@ static inline float half_to_float(uint16_t h) {
     bits = 0x7f800000 | (magnitude & 0x3ff) << 13;
     memcpy(&value, &bits, 4);
   } else {
-    bits = magnitude << 13;  // the exponent is 112 too small, and subnormals come out right too
+    bits = magnitude << 13;  // the exponent is 112 too small, which is also right for subnormals
     memcpy(&value, &bits, 4);
     value *= 0x1p112F;
   }
@@ -127,7 +127,7 @@ static inline vi i_load_lanes(const uint8_t* p) {
   return (vi)((v2){low, high});
 }
 
-/// Sums of products on their way: lane by lane.
+/// Sums of products in progress: one per lane.
 typedef vi vs;
 static inline vs s_zero() { return i_zero(); }
 static inline vf f_from_sums(vs v) { return f_from_int(v); }

@@ -1,4 +1,4 @@
-// Vectors of 4 floats: NEON as every arm64 machine has it.
+// Vectors of 4 floats: NEON, which every arm64 machine has.
 #include <arm_neon.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static inline vf f_sub(vf a, vf b) { return vsubq_f32(a, b); }
 static inline vf f_mul(vf a, vf b) { return vmulq_f32(a, b); }
 static inline vf f_div(vf a, vf b) { return vdivq_f32(a, b); }
 static inline vf f_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
-// Not fmax and fmin: of a NaN and a number the second operand counts, as on x86.
+// Not fmax and fmin: for a NaN and a number the second operand counts, as on x86.
 static inline vf f_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static inline vf f_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 static inline vf f_abs(vf a) { return vabsq_f32(a); }
@@ -98,13 +98,13 @@ static inline vi i_load_lanes(const uint8_t* p) {
   return vreinterpretq_s32_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)));
 }
 
-/// Sums of products on their way: those of the low and of the high half, whose neighbours are added at the end.
+/// Sums of products in progress: those of the low and of the high half, whose neighbours are added at the end.
 typedef struct {
   int32x4_t low, high;
 } vs;
 static inline vs s_zero() { return (vs){i_zero(), i_zero()}; }
 static inline vf f_from_sums(vs v) { return f_from_int(vpaddq_s32(v.low, v.high)); }
-/// acc + a0 b0 + a1 b1 in what becomes each 32-bit lane.
+/// acc + a0 b0 + a1 b1 in the values that become each 32-bit lane.
 static inline vs h_multiply_add(vs acc, vi a, vi b) {
   const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
   return (vs){vmlal_s16(acc.low, vget_low_s16(x), vget_low_s16(y)), vmlal_high_s16(acc.high, x, y)};

@@ -1,25 +1,25 @@
 #pragma once
 
-// The CPU kernels as plain functions over buffers, one table for each instruction set. This header and all that the
-// tables' sources include do without the C++ library: one of its inline functions, compiled for one instruction set,
+// The CPU kernels as plain functions over buffers, one table for each instruction set. This header and everything that
+// the tables' sources include avoid the C++ library: one of its inline functions, compiled for one instruction set,
 // could be linked everywhere.
 #include <stdint.h>
 
 namespace mlxk {
 
-/// The type of float weights, of scales and of biases; the last two are of scales alone, a byte each: 2^(byte - 127),
-/// and a float of 4 and 3 bits.
+/// The type of float weights, of scales and of biases. The last two types are for scales only, one byte each: 2^(byte -
+/// 127), and a float with 4 exponent bits and 3 mantissa bits.
 enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0 = 3, kScaleE4M3 = 4 };
 
-/// In place of a weight's bits: four that are an e2m1 float.
+/// A value for a weight's bits: four bits that are an e2m1 float.
 constexpr int kFp4 = -4;
 
-/// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, q of `bits` bits. With
-/// scales of a byte: value = scale * q, q an e2m1 (4 bits) or e4m3 (8 bits) float.
+/// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, with q of `bits` bits. With
+/// byte scales: value = scale * q, with q an e2m1 (4 bits) or e4m3 (8 bits) float.
 struct AffineWeight {
   const uint8_t* packed;  // [rows, columns * bits / 8]
   const void* scales;     // [rows, columns / group] of `type`
-  const void* biases;     // the same; not with scales of a byte
+  const void* biases;     // the same; unused with byte scales
   int64_t rows, columns;  // columns is a multiple of group
   int32_t bits;           // 2, 3, 4, 5, 6, 8
   int32_t group;          // 16, 32, 64, 128
@@ -34,24 +34,24 @@ struct FloatWeight {
   FloatType type;
 };
 
-/// Keys or values of one kv head that lie in order: token t at data + t * stride elements.
+/// Keys or values of one kv head in order: token t at data + t * stride elements.
 struct HeadSpan {
   const void* data;
   int64_t stride, tokens;
   FloatType type;
 };
 
-/// The score of what must not be seen, finite, so that a NaN among the scores is told from it; and what counts as the
-/// largest score where nothing was seen.
+/// The score of a masked key, finite, so that it differs from a NaN among the scores; and the largest score if nothing
+/// was seen.
 constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
 
-/// Rows of activations as 16-bit integers with a scale for each few of them (a unit): x = scale * q, |q| <= 32767. That
-/// keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums. Where
-/// decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.inc).
+/// Rows of activations as 16-bit integers with a scale for each unit of a few numbers: x = scale * q, |q| <= 32767.
+/// That keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums.
+/// Where decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.inc).
 struct QuantizedRows {
   int16_t* q;             // [rows, stride]
   float* scales;          // [rows, units], padded with zeros
-  float* sums;            // of scale * q in each group (byte_rows.inc: unit), [rows, groups], padded with zeros
+  float* sums;            // the sum of scale * q in each group (byte_rows.inc: unit), [rows, groups], padded with zeros
   int64_t stride;         // int16s a row
   int64_t units, groups;  // floats a row, padded
 };
@@ -63,31 +63,31 @@ struct I16Rows {
   int64_t stride, units;
 };
 
-/// The selective scan of one head: token by token its state h [dim, states], `before` the first of them, becomes
-/// exp(dt · a) h + dt · x bᵀ, and y is h c + skip · x. Token t's vectors stand t strides further.
+/// The selective scan of one head: token by token its state h [dim, states], initially `before`, becomes exp(dt · a) h
+/// + dt · x bᵀ, and y is h c + skip · x. Token t's vectors are t strides further.
 struct ScanHead {
   const float* x;      // [dim]
   const float* dt;     // [length], not negative
   const float *b, *c;  // [states]
-  float a;             // below zero
+  float a;             // negative
   float skip;
-  const float* before;  // may be h
+  const float* before;  // may equal h
   float* h;
   float* y;  // [dim]
   int64_t x_stride, b_stride, c_stride, y_stride;
   int64_t dim, states, length;
 };
 
-/// The same of at most `lanes` channels, each a head of one number that decays by itself for each state: a, before and
+/// The same for at most `lanes` channels, each a head of one number with a separate decay for each state: a, before and
 /// h are [states, channels], rows `stride` apart. dt is softplus(dt + dt_bias) within [dt_min, dt_max].
 struct ScanChannels {
   const float *x, *dt;   // [channels]
   const float *b, *c;    // [states]
-  const float* a;        // below zero
+  const float* a;        // negative
   const float* dt_bias;  // [channels]; null: zeros
   const float* skip;     // [channels]
   float dt_min, dt_max;
-  const float* before;  // may be h
+  const float* before;  // may equal h
   float* h;
   float* y;  // [channels]
   int64_t stride;
@@ -95,29 +95,29 @@ struct ScanChannels {
   int64_t channels, states, length;
 };
 
-/// The delta rule of one head: token by token its state h [dim, dim], `before` the first of them, becomes h · diag(w) +
-/// v kᵀ + (h a) bᵀ, and y is h r. Token t's vectors [dim] stand t strides further.
+/// The delta rule of one head: token by token its state h [dim, dim], initially `before`, becomes h · diag(w) + v kᵀ +
+/// (h a) bᵀ, and y is h r. Token t's vectors [dim] are t strides further.
 struct DeltaHead {
   const float *r, *w, *k, *v, *a, *b;
-  const float* before;  // may be h
+  const float* before;  // may equal h
   float* h;
   float* y;
   int64_t stride, dim, length;
 };
 
-/// Thresholds that row_masses looks at in one pass.
+/// The number of thresholds that row_masses tests in one pass.
 constexpr int kThresholds = 8;
 
 struct CpuKernels {
   const char* name;
   int lanes;  // floats in a vector; a panel has that many weight rows
 
-  /// Fills in stride, units and groups for rows of `columns`: for decode with weights of that many bits (or kFp4), for
-  /// prefill with bits 0.
+  /// Sets stride, units and groups for rows of `columns`: for decode with weights of `bits` bits (or kFp4), for prefill
+  /// with bits 0.
   void (*row_layout)(int64_t columns, int group, int bits, QuantizedRows* rows);
 
-  /// Fills row `row` of `out` from x [columns]; bits > 0: in the order in which that packing is unpacked (decode), 0:
-  /// in natural order (prefill).
+  /// Quantises x [columns] into row `row` of `out`; bits > 0: in the order in which that packing is unpacked (decode),
+  /// 0: in natural order (prefill).
   void (*quantize_row)(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row);
 
   /// Decode: y[r * y_stride + i] for activation rows r in [0, n) and weight rows i in [begin, end).
@@ -136,8 +136,8 @@ struct CpuKernels {
                        float* y, int64_t y_stride, void* scratch);
   int64_t (*float_scratch)(int64_t columns);
 
-  /// Encode with float weights, which are rounded to 13 bits and a sign: fills in stride and units for rows of
-  /// `columns`; fills row `row` of `out`; y = x · wᵀ + bias (or null) for whole panels, `scratch` of
+  /// Encode with float weights, which are rounded to 13 bits and a sign. The functions set stride and units for rows of
+  /// `columns`; fill row `row` of `out`; compute y = x · wᵀ + bias (or null) for whole panels, with `scratch` of
   /// i16_scratch(columns) bytes.
   void (*i16_layout)(int64_t columns, I16Rows* rows);
   void (*i16_row)(const float* x, int64_t columns, const I16Rows* out, int64_t row);
@@ -150,15 +150,15 @@ struct CpuKernels {
                         float scale, float* y, int64_t y_stride, void* scratch);
   int64_t (*i16_attention_scratch)(int64_t tokens, int64_t dim);
 
-  /// Decode with weights of eight bit floats (those of four are affine_rows'), prefill with those of four and of eight;
-  /// `scratch` holds fp_scratch(columns) bytes, aligned to 64.
+  /// Decode with weights of eight bit floats (four bit floats are decoded by affine_rows), prefill with weights of four
+  /// and eight bit floats; `scratch` holds fp_scratch(columns) bytes, aligned to 64.
   void (*fp8_rows)(const AffineWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
                    int64_t y_stride);
   void (*fp_panels)(const AffineWeight* w, const float* x, int64_t n, int64_t begin_panel, int64_t end_panel, float* y,
                     int64_t y_stride, void* scratch);
   int64_t (*fp_scratch)(int64_t columns);
 
-  /// Attention's kernels: n queries [n, dim] and a stretch of keys or values. s[r * s_stride + t] = q[r] · k[t] in
+  /// Kernels of attention: n queries [n, dim] and a range of keys or values. s[r * s_stride + t] = q[r] · k[t] in
   /// decode and in prefill; s has room for whole vectors (key_panels: pairs of them), `scratch` for key_scratch(dim)
   /// bytes.
   void (*key_rows)(const HeadSpan* k, int64_t dim, const float* q, int64_t n, float* s, int64_t s_stride);
@@ -167,24 +167,24 @@ struct CpuKernels {
   int64_t (*key_scratch)(int64_t dim);
   /// s = cap * tanh(s / cap); n is a multiple of `lanes`.
   void (*soft_cap)(float* s, int64_t n, float cap);
-  /// most = max(s, kNothingSeen), s = exp(s - most), exactly 0 where s was kMasked; sum of it. n is a multiple of
-  /// `lanes`. A NaN or an infinity makes the sum NaN.
+  /// most = max(s, kNothingSeen), s = exp(s - most), exactly 0 where s was kMasked; returns the sum of s. n is a
+  /// multiple of `lanes`. A NaN or an infinity makes the sum NaN.
   void (*score_weights)(float* s, int64_t n, float* most, float* sum);
   /// y[r, d] = sum over t of p[r, t] * v[t, d], in the order of t.
   void (*value_rows)(const HeadSpan* v, int64_t dim, const float* p, int64_t p_stride, int64_t n, float* y,
                      int64_t y_stride);
-  /// Joins to the weights seen so far (their largest score, their sum and their values y [n]) those of one more part.
+  /// Merges one more part into the result so far (the largest score, the sum of weights and the values y [n]).
   void (*join_parts)(float* most, float* sum, float* y, float part_most, float part_sum, const float* part, int64_t n);
-  /// s = exp(s - max(s)) / (sum of it) in place. What is masked holds a large negative number, not -inf: a NaN or an
-  /// infinity makes the whole row NaN.
+  /// s = exp(s - max(s)) / sum, in place. A masked score is a large negative number, not -inf: a NaN or an infinity
+  /// makes the whole row NaN.
   void (*softmax)(float* s, int64_t n);
 
   /// y = x * rsqrt(mean(x^2) + eps) * weight for one row.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns, float* y);
   /// y = (x - mean) * rsqrt(variance + eps) * weight + bias for one row; weight and bias may be null.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t columns, float* y);
-  /// Rotates the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i],
-  /// where the partner is `pairs` away or, traditional, the neighbour.
+  /// Rotates the first 2 * pairs numbers of x in place: number i becomes x[i] * cosines[i] + partner * sines[i]. The
+  /// partner is `pairs` away or, with `traditional`, the neighbour.
   void (*rotate)(float* x, const float* cosines, const float* sines, int64_t pairs, bool traditional);
   /// y = one row of a packed matrix.
   void (*unpack_row)(const AffineWeight* w, int64_t row, float* y);
@@ -199,20 +199,20 @@ struct CpuKernels {
   /// y += x.
   void (*add)(const float* x, float scale, int64_t n, float* y);
 
-  /// A head's tokens, one after the other: the same bits in whatever pieces they come.
+  /// The tokens of one head, one after the other: the bits do not depend on how the tokens are split into calls.
   void (*scan_head)(const ScanHead* head);
   void (*scan_channels)(const ScanChannels* channels);
   void (*delta_head)(const DeltaHead* head);
 
-  /// The largest of x; NaN when one is a NaN.
+  /// The largest of x; NaN if one is a NaN.
   float (*row_largest)(const float* x, int64_t n);
-  /// w = exp((x - largest) * scale), exactly 0 from e^-87 down; returns their sum. NaN where x is a NaN or the
-  /// same infinity as largest.
+  /// w = exp((x - largest) * scale), exactly 0 from e^-87 down; returns their sum. NaN if x is a NaN or the same
+  /// infinity as largest.
   float (*row_weights)(const float* x, int64_t n, float largest, float scale, float* w);
-  /// masses[j] = sum of w (of ones, where w is null) where x >= thresholds[j], which is finite; kThresholds of them.
+  /// masses[j] = the sum of w (of ones, if w is null) over x >= thresholds[j], which is finite; kThresholds of them.
   void (*row_masses)(const float* x, const float* w, int64_t n, const float* thresholds, float* masses);
-  /// Copies what of x is in [low, high) to `values`, and what stands `beside` it (4 bytes each; its index, where that
-  /// is null) to `others`; returns how many. Both have room for n, and may be x and `beside` themselves.
+  /// Copies the values of x in [low, high) to `values`, and the 4 bytes `beside` each (its index, if `beside` is null)
+  /// to `others`; returns their number. Both have room for n, and may be x and `beside` themselves.
   int64_t (*row_select)(const float* x, const void* beside, int64_t n, float low, float high, float* values,
                         void* others);
 };

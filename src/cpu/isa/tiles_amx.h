@@ -1,9 +1,9 @@
-// Tiles as AMX has them: eight registers of up to 16 rows of 64 bytes. Their numbers are part of the instructions, so
-// what works on them are macros.
+// AMX tiles: eight registers of up to 16 rows of 64 bytes. Their numbers are part of the instructions, so the code that
+// uses them consists of macros.
 #include <immintrin.h>
 #include <stdint.h>
 
-/// Tiles 0, 1 and 4 get `first` rows, 2, 3 and 5 `second`, the others 16. What was written to memory before is seen.
+/// Gives tiles 0, 1 and 4 `first` rows, 2, 3 and 5 `second`, the others 16. Earlier writes to memory are visible.
 static inline void tiles_begin(int first, int second) {
   struct {
     uint8_t palette, start_row, reserved[14];
@@ -15,7 +15,7 @@ static inline void tiles_begin(int first, int second) {
     config.row_bytes[t] = 64;
     config.rows[t] = (uint8_t)(t < 2 || t == 4 ? first : t < 4 || t == 5 ? second : 16);
   }
-  __asm__ volatile("" : : "r"(&config) : "memory");  // compilers take the instruction to read 8 bytes
+  __asm__ volatile("" : : "r"(&config) : "memory");  // compilers assume that the instruction reads 8 bytes
   _tile_loadconfig(&config);
 }
 

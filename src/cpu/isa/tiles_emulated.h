@@ -1,4 +1,4 @@
-// Tiles in plain C, for the tests of what works on them (tiles_amx.h has the instructions).
+// Tiles in plain C, for testing the code that uses them (tiles_amx.h has the instructions).
 #include <stdint.h>
 #include <string.h>
 

@@ -20,7 +20,7 @@ namespace mlxk {
 
 namespace {
 
-/// Where the heads of `a` [B, heads, tokens, dim] lie, in elements.
+/// The place of the heads of `a` [B, heads, tokens, dim], in elements.
 template <class T = const float>
 HeadRows<T> head_rows(const mx::array& a) {
   if (a.strides(3) != 1) throw std::runtime_error("[attention] a token's numbers must be contiguous");
@@ -39,7 +39,7 @@ void check(const mx::array& q, const mx::array& k, const mx::array& v) {
   }
 }
 
-/// Where the optional inputs of a step stand among its inputs; -1: absent.
+/// The indices of a step's optional inputs; -1: absent.
 struct Places {
   int q_norm, k_norm, post_rope_q_norm, post_rope_k_norm, rotary_positions, query_scale, sinks, mask;
 };
@@ -47,8 +47,8 @@ struct Places {
 /// A step without its arrays, which the graph holds.
 struct Job {
   AttentionStep step;
-  size_t buffers;   // of keys, and as many of values
-  bool has_values;  // else they are a part of the keys
+  size_t buffers;   // number of key buffers; there are as many of values
+  bool has_values;  // else values are a part of the keys
   Places at;
   Phase phase;
 };
@@ -58,7 +58,7 @@ FloatType type_of(const mx::array& buffer) {
   return buffer.dtype() == mx::float16 ? kFloat16 : kBFloat16;
 }
 
-/// The rows of `count` buffers from `first` on, which are written to: where each row's tokens begin.
+/// The rows of `count` buffers from `first` on, to be written to: the address of each row's tokens.
 HeadRows<char> cache_rows(const Arrays& in, size_t first, size_t count) {
   HeadRows<char> all{nullptr, 0, 0, in[first].shape(3) * static_cast<int64_t>(in[first].itemsize())};
   for (size_t i = first; i < first + count; ++i) {
@@ -91,10 +91,10 @@ HeadRows<const char> fresh_rows(const float* x, int64_t tokens, int64_t length, 
   return {data, length * width * item, dim * item, width * item};
 }
 
-/// Writes what is kept of the call's tokens to their slots.
+/// Writes the valid tokens of the call to their slots.
 void store(const AttentionStep& step, const AttentionProblem& p, const HeadRows<const char>& fresh,
            const HeadRows<char>& to) {
-  const int64_t newest = p.ring > 0 ? p.ring - p.keep : p.length;  // of a long run only the last ring's worth stays
+  const int64_t newest = p.ring > 0 ? p.ring - p.keep : p.length;  // of a long run only the last `window` tokens stay
   parallel_for(p.batch * p.length, 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t b = t / p.length, i = t % p.length, length = step.lengths[static_cast<size_t>(b)];
@@ -127,8 +127,8 @@ void set_mask(AttentionProblem& p, const mx::array& mask) {
   for (int d = 0; d < 4; ++d) p.mask_steps[d] = mask.shape(d) == 1 ? 0 : mask.strides(d);
 }
 
-/// `in`: q, k, v, the buffers of keys, those of values, what Places names; `out`: the result, and the buffers of one
-/// row.
+/// `in`: q, k, v, the buffers of keys, those of values, the arrays that Places names; `out`: the result, and the
+/// buffers of one row.
 void run_step(const Job& job, const Arrays& in, Arrays& out) {
   static Scratch q_copy, k_copy, v_copy, turned_q, turned_k, packed_k, packed_v;
   const AttentionStep& step = job.step;
@@ -158,7 +158,7 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
   }
 
   AttentionProblem p{batch, heads, kv_heads, length, dim, value_dim, {}, step.scale, job.at.mask < 0};
-  // Row b's queries are its last L tokens as if all L were kept: those past its length see garbage that nobody reads.
+  // Row b's queries are its last L tokens as if all L were valid: those past its length see garbage that nobody reads.
   for (const int first : step.positions) p.tokens.push_back(first + length);
   p.q = {queries, length * heads * dim, dim, heads * dim};
   p.out = {out[0].data<float>(), length * heads * value_dim, value_dim, heads * value_dim};
@@ -186,7 +186,7 @@ void run_step(const Job& job, const Arrays& in, Arrays& out) {
     store(step, p, fresh_k, key_rows);
     if (job.has_values) store(step, p, fresh_v, value_rows);
   };
-  // Several tokens that go into a ring must not overwrite what the first of them see.
+  // Several tokens written to a ring must not overwrite keys that the first of them see.
   if (p.ring == 0 || length == 1) {
     store_all();
     return attend(p, job.phase);
@@ -242,8 +242,8 @@ AttentionResult cpu_cached_attention(AttentionStep step, const std::vector<mx::a
   std::vector<mx::Shape> shapes{step.q.shape()};
   if (step.value_dim > 0) shapes[0][2] = step.q.shape(2) / step.head_dim * step.value_dim;
   std::vector<std::pair<int, int>> aliases;
-  // Several buffers are no results of the operation: each result would know all others, which costs libmlx more than
-  // the rest of a step's graph. What is done with them later comes later on the CPU's one stream.
+  // Several buffers are not results of the operation: each result would refer to all others, which costs libmlx more
+  // than the rest of a step's graph. Later uses of them are ordered by the CPU's single stream.
   const bool gives_buffers = keys.size() == 1 && !step.reads;
   for (size_t i = 3; gives_buffers && i < inputs.size(); ++i) {
     shapes.push_back(inputs[i].shape());

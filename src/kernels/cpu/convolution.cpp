@@ -19,7 +19,7 @@ struct CpuConv : PackedLayer {
 
   MatrixWeights matrix;  // keeps the buffers
   MatrixView view;
-  ConvShape shape;  // but for batch and input size
+  ConvShape shape;  // without batch and input size
 };
 
 namespace {

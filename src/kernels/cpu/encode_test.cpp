@@ -154,7 +154,7 @@ TEST(CrossAttention, EachRowSeesItsOwnKeys) {
     const auto part = [&](const mx::array& x) { return mx::slice(x, {row, 0, 0}, {row + 1, 2, 64}); };
     EXPECT_LT(difference(part(got), part(rows[row == 1 ? 0 : 1])), 1e-5F) << row;
   }
-  // In half floats the keys are half as long to read.
+  // In half precision the keys take half as long to read.
   for (auto* side : {&keys, &values}) {
     for (auto& a : *side) a = mx::astype(a, mx::float16);
   }

@@ -20,7 +20,7 @@ FloatType type_of(const mx::array& a) {
   return a.dtype() == mx::float16 ? kFloat16 : kBFloat16;
 }
 
-/// Heads side by side in the tokens of x [B, L, heads * dim].
+/// Adjacent heads in the tokens of x [B, L, heads * dim].
 template <class T>
 HeadRows<T> side_by_side(T* data, const mx::array& x, int64_t dim) {
   const int64_t item = sizeof(float) / sizeof(T), width = x.shape(2);
@@ -29,8 +29,8 @@ HeadRows<T> side_by_side(T* data, const mx::array& x, int64_t dim) {
 
 const char* bytes_of(const float* data) { return reinterpret_cast<const char*>(data); }
 
-// A thread takes a whole head, so that keys and values are turned into panels once, or with few heads a part of its
-// queries, not less than so many.
+// A thread takes a whole head, so that keys and values are packed into panels once, or with few heads a part of its
+// queries, at least this many.
 constexpr int64_t kHeadsAThread = 3, kFewestQueries = 192;
 
 Scratch& attention_scratch(int thread) {

@@ -39,7 +39,7 @@ std::vector<mx::array> parts_of(const MatrixWeights& m) {
   return parts;
 }
 
-/// One view an expert; everything that the stack consists of has the experts in front.
+/// One view an expert; every array of the stack has the experts as its first axis.
 ExpertStack views_of(const MatrixWeights& stack) {
   const int64_t experts = stack.weight.ndim() == 3 ? stack.weight.shape(0) : 0;
   for (const auto& part : parts_of(stack)) {

@@ -8,13 +8,13 @@
 
 namespace mlxk {
 
-/// The gated MLPs of a mixture and what chooses among them. Evaluates what is lazy; throws as cpu_layer does, and when
-/// shapes or the number of experts do not fit together.
+/// The gated MLPs of a mixture and its router. Evaluates lazy arrays; throws like cpu_layer, and if shapes or the
+/// number of experts do not match.
 Packed cpu_experts(MixtureWeights mixture);
 
 /// y[…, j] = stack[ids[…, j]] · x[…]: x [..., columns] float32, ids [..., k] uint32 → [..., k, rows]. One operation.
 mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const Packed& stack);
-/// A stack for it.
+/// The weights for cpu_chosen_matmul.
 Packed cpu_stack(const MatrixWeights& stack);
 
 /// sum over j of weights[…, j] * down(act(gate(x)) * up(x)) of expert ids[…, j]: x [..., hidden] float32, ids [..., k]

@@ -13,7 +13,7 @@
 namespace mlxk {
 namespace {
 
-/// The largest difference in a row as a part of the row's largest value; of all rows the worst.
+/// The largest difference in a row relative to the row's largest value; the worst of all rows.
 float relative_error(const mx::array& y, const mx::array& exact) {
   const auto worst = mx::max(mx::abs(mx::subtract(y, exact)), -1);
   return mx::max(mx::divide(worst, mx::max(mx::abs(exact), -1))).item<float>();

@@ -30,7 +30,7 @@ FloatType float_type(const mx::array& a) {
   throw std::invalid_argument("[kernels] scales and float weights must be float32, float16 or bfloat16");
 }
 
-/// Scales of a byte are e4m3 floats in groups of 16 (nvfp4), powers of two in others (mxfp4, mxfp8).
+/// Byte scales are e4m3 floats in groups of 16 (nvfp4), powers of two in others (mxfp4, mxfp8).
 FloatType scale_type(const mx::array& scales, int group) {
   if (scales.dtype() != mx::uint8) return float_type(scales);
   return group == 16 ? kScaleE4M3 : kScaleE8M0;
@@ -54,7 +54,7 @@ MatrixView view(const MatrixWeights& m) {
           m.bits == 0 ? float_type(m.weight) : scale_type(*m.scales, m.group)};
 }
 
-/// Norms every row; x itself without a norm.
+/// Norms every row; returns x itself without a norm.
 const float* normed(const std::optional<NormWeights>& norm, const float* x, int64_t n, int64_t columns, Scratch& out) {
   if (!norm) return x;
   const auto* weight = norm->weight.data<float>();

@@ -14,18 +14,18 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// The buffers of a matrix whose arrays are evaluated; throws as cpu_layer does.
+/// The buffers of a matrix whose arrays are evaluated; throws like cpu_layer.
 MatrixView matrix_view(const MatrixWeights& matrix);
 
-/// The kernels' number of an activation (CpuKernels::gated); nullopt where they do not know it.
+/// The kernels' number of an activation (CpuKernels::gated); nullopt if they do not support it.
 std::optional<int> cpu_activation(const Activation& activation);
 
 /// Whether the kernels read matrices of that form.
 bool cpu_reads(const MatrixWeights& matrix);
 
 /// The weights of one operation: graphs refer to them as a whole and not array by array, which would cost more than a
-/// small product. Evaluates what is lazy; throws when a weight is not row-contiguous or of a type that the kernels do
-/// not read.
+/// small product. Evaluates lazy arrays; throws if a weight is not row-contiguous or of a type that the kernels do not
+/// read.
 Packed cpu_layer(std::vector<MatrixWeights> matrices, std::optional<NormWeights> norm = std::nullopt,
                  std::optional<NormWeights> post_norm = std::nullopt);
 
@@ -35,15 +35,15 @@ std::vector<mx::array> cpu_matmuls(const mx::array& x, Packed layer);
 /// residual + multiplier * post_norm(x · matrix): x [..., columns], residual [..., rows]. One operation.
 mx::array cpu_matmul_residual(const mx::array& x, Packed layer, float multiplier, const mx::array& residual);
 
-/// x + down(act(up(norm(x)))) with the matrices up and down: x [..., hidden]; activation as CpuKernels::activate takes
-/// it. One operation.
+/// x + down(act(up(norm(x)))) with the matrices up and down: x [..., hidden]; activation as in CpuKernels::activate.
+/// One operation.
 mx::array cpu_mlp(const mx::array& x, Packed layer, int activation);
 
 /// act(x), x [...] float32. One operation.
 mx::array cpu_activate(const mx::array& x, int activation);
 
 /// x + multiplier * post_norm(down(act(gate(norm(x))) * up(norm(x)))) with the matrices gate, up and down: x [...,
-/// hidden]; activation as CpuKernels::gated takes it. One operation.
+/// hidden]; activation as in CpuKernels::gated. One operation.
 mx::array cpu_gated_mlp(const mx::array& x, Packed layer, int activation, float multiplier);
 
 }  // namespace mlxk

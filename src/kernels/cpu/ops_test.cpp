@@ -15,7 +15,7 @@
 namespace mlxk {
 namespace {
 
-/// The largest difference as a part of the largest value.
+/// The largest difference relative to the largest value.
 float relative_error(const mx::array& y, const mx::array& exact) {
   return mx::divide(mx::max(mx::abs(mx::subtract(y, exact))), mx::max(mx::abs(exact))).item<float>();
 }
@@ -148,7 +148,7 @@ TEST_F(CpuOps, AttentionEqualsLibmlx) {
   for (const auto& s :
        {AttentionShape{1, 4, 2, 1, 1, 16}, {2, 9, 3, 1, 700, 64}, {1, 6, 3, 40, 40, 24}, {2, 4, 1, 5, 300, 80}}) {
     const auto q = mx::random::normal({s.batch, s.heads, s.length, s.head_dim});
-    // As a cache holds them: the first tokens of a longer buffer.
+    // A view as a cache holds it: the first tokens of a longer buffer.
     const auto buffer = mx::random::normal({2, s.batch, s.kv_heads, s.tokens + 9, s.head_dim});
     const auto part = [&](int i) {
       return mx::squeeze(mx::slice(buffer, {i, 0, 0, 0, 0}, {i + 1, s.batch, s.kv_heads, s.tokens, s.head_dim}), 0);

@@ -17,10 +17,11 @@ namespace mlxk {
 
 namespace {
 
-// Queries of one head that a thread takes at a time: enough to repay turning keys and values into panels.
+// Queries of one head that a thread processes at a time: enough to repay packing keys and values into panels.
 constexpr int64_t kQueriesAtOnce = 192;
 
-/// A PackedAttention without its arrays, which the graph holds: q, k, v and those named here; -1: absent.
+/// A PackedAttention without its arrays, which the graph holds: indices of q, k, v and the inputs named here; -1:
+/// absent.
 struct Job {
   PackedAttention attention;
   int q_norm, k_norm, distance_bias;
@@ -31,7 +32,7 @@ struct Sequence {
   int64_t first, length;  // tokens
 };
 
-/// Whether every token of a sequence sees all others, and nothing else counts.
+/// Whether every token of a sequence sees all others, with no bias.
 bool sees_all(const Job& job, int64_t length) {
   const PackedAttention& a = job.attention;
   return !a.causal && job.distance_bias < 0 && (a.window == 0 || a.window >= length);
@@ -42,7 +43,7 @@ Scratch& thread_scratch(int thread) {
   return scratch[static_cast<size_t>(thread)];
 }
 
-/// The heads of sequences that see all of themselves, one by one, in the arithmetic of encoders.
+/// The heads of sequences without masks, one by one, in the arithmetic of encoders.
 void attend_in_shorts(const std::vector<Sequence>& sequences, const float* q, const float* k, const float* v,
                       int64_t heads, int64_t kv_heads, int64_t dim, float scale, float* y) {
   struct Piece {

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kHeads = 4, kKvHeads = 2, kDim = 16;
 
-/// What varies from test to test.
+/// The parameters of a test.
 struct Options {
   bool causal = false;
   int window = 0;
@@ -53,7 +53,7 @@ std::vector<float> floats(const mx::array& x) {
   return {all.data<float>(), all.data<float>() + all.size()};
 }
 
-/// Head `head` of a token of x, turned by its position.
+/// Head `head` of a token of x, rotated by its position.
 std::vector<double> head_of(const std::vector<float>& x, int token, int heads, int head, int position,
                             const Rotation& rotation) {
   const float* from = x.data() + (static_cast<size_t>(token) * static_cast<size_t>(heads) + head) * kDim;
@@ -117,7 +117,7 @@ double difference(const std::vector<float>& a, const std::vector<double>& b) {
   return largest;
 }
 
-// Longer than the stretches in which keys are taken, than a window and than a table of biases, and of one token.
+// Sequences longer than a chunk of keys, than a window and than a table of biases, and one of a single token.
 const std::vector<int> kLengths{3, 300, 1, 40, 17};
 
 TEST(CpuPackedAttention, IsTheDefinition) {

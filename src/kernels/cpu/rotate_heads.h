@@ -6,14 +6,14 @@
 
 namespace mlxk {
 
-/// A norm of each head by its root mean square; without a factor there is none.
+/// A root mean square norm of each head; null weights: no norm.
 struct HeadFactor {
   const float* weight;
   float eps;
 };
 
-/// Norms, turns and again norms the heads of every token: x, out [tokens, heads, dim]; `turn` may be null. On all
-/// kernel threads; from one thread at a time.
+/// Norms, rotates and norms again the heads of every token: x, out [tokens, heads, dim]; `turn` may be null. Runs on
+/// all kernel threads; call it from one thread at a time.
 void rotate_heads(const float* x, int64_t tokens, int64_t heads, int64_t dim, HeadFactor norm, const CosSinTable* turn,
                   bool traditional, HeadFactor post_rope_norm, float* out);
 

@@ -20,7 +20,7 @@ std::vector<int64_t> checked_lengths(const std::vector<int>& lengths, const mx::
   return {lengths.begin(), lengths.end()};
 }
 
-/// Inputs of an operation, of which some may be absent.
+/// Inputs of an operation, some of which may be absent.
 struct Inputs {
   int add(const mx::array& array) {
     check(array.dtype() == mx::float32, "arrays must be float32");
@@ -32,7 +32,7 @@ struct Inputs {
   Arrays arrays;
 };
 
-/// The vectors of x [B, L, n]: where they lie, or copied.
+/// The vectors of x [B, L, n]: in place, or copied.
 TokenVectors vectors_of(const mx::array& x, Scratch& copy) {
   if (x.strides()[2] == 1) return {x.data<float>(), x.strides()[0], x.strides()[1]};
   return {row_major(x, copy), int64_t{x.shape(1)} * x.shape(2), x.shape(2)};

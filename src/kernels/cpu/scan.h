@@ -4,7 +4,8 @@
 
 namespace mlxk {
 
-/// LayerOps' recurrences, one operation each, of float32 arrays; throw invalid_argument for shapes that do not fit.
+/// The recurrences of LayerOps on float32 arrays, one operation each; they throw invalid_argument for shapes that do
+/// not match.
 Scanned cpu_selective_scan(const SelectiveScan& scan);
 Scanned cpu_delta_rule(const DeltaRule& rule);
 Scanned cpu_linear_recurrence(const LinearRecurrence& recurrence);

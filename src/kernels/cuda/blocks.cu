@@ -1,5 +1,6 @@
-// Keys and values of past prompts, between the buffers of a sequence and blocks of BLOCK tokens that hold those of all
-// buffers, one after the other. A launch takes some buffers (grid.y), all of their heads (grid.z) and some blocks (grid.x).
+// Copies keys and values of past prompts between the buffers of a sequence and blocks of BLOCK tokens, which hold those
+// of all buffers one after the other. A launch covers some buffers (grid.y), all of their heads (grid.z) and some
+// blocks (grid.x).
 #define BLOCK 64
 #define MOST_PARTS 48
 #define MOST_BLOCKS 192
@@ -15,9 +16,9 @@ struct BlocksParams {
   Part parts[MOST_PARTS];
   u8* blocks[MOST_BLOCKS];
   int first;   // the slot of the first block's first token
-  int tokens;  // from there on that are copied; into buffers zeros follow
-  int last;    // the tokens that the last block holds, copied or not
-  int count;   // of blocks; grid.x may be more where zeros follow
+  int tokens;  // the number of tokens copied from there; zeros follow in the buffers
+  int last;  // the tokens that the last block holds, copied or not
+  int count;  // the number of blocks; grid.x may be larger if zeros follow
   int saves;   // from the buffers into blocks
 };
 

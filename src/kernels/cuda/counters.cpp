@@ -11,7 +11,7 @@ namespace mlxk {
 
 const mx::array& cuda_counters(int count) {
   constexpr int kLeast = 1 << 14;
-  static auto* all = new std::vector<mx::array>;  // those that were too small may still be in use
+  static auto* all = new std::vector<mx::array>;  // buffers that became too small may still be in use
   if (all->empty() || all->back().shape(0) < count) {
     mx::array counters({std::max(count, kLeast)}, mx::uint32, nullptr, {});
     counters.set_data(cuda_memory(counters.nbytes()));

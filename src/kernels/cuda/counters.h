@@ -6,7 +6,7 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// Counters (uint32) that kernels find at zero and leave at zero: at least `count`. Whoever uses them writes them
+/// At least `count` counters (uint32) that are zero before and after every kernel. Declare them as written
 /// (CudaLaunches), so that two uses follow each other. Worker thread.
 const mx::array& cuda_counters(int count);
 

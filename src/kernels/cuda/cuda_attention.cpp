@@ -14,7 +14,7 @@ namespace mlxk {
 namespace {
 
 constexpr int kMaxRows = 64;      // as in decode_attention.cu
-constexpr int kLeastTokens = 64;  // of a block, where there are blocks enough
+constexpr int kLeastTokens = 64;  // of a block, if there are enough blocks
 constexpr int kMostSplits = 64;   // as in decode_attention.cu
 
 struct Row {
@@ -41,7 +41,7 @@ struct DecodeAttentionParams {
   Row rows[kMaxRows];
 };
 
-/// What the launch needs of a step, and where its arrays are among the inputs; -1: absent.
+/// The parameters of a launch, and the indices of its arrays among the inputs; -1: absent.
 struct Job {
   int head_dim;
   float scale;
@@ -49,7 +49,7 @@ struct Job {
   bool traditional;
   float rope_scale, norm_eps, soft_cap;
   int window, keep, ring;
-  size_t buffers;  // of keys, and as many of values, from input 3 on
+  size_t buffers;  // number of key buffers, from input 3 on; there are as many of values
   int frequencies = -1, q_norm = -1, k_norm = -1, sinks = -1;
 };
 
@@ -119,14 +119,14 @@ bool same_norms(const std::optional<NormWeights>& a, const std::optional<NormWei
          cuda_type(a->weight.dtype()) >= 0;
 }
 
-/// The angles of a position, in the device's memory; kept, since all layers and steps ask for the same few.
+/// The angles of a position, in the device's memory; kept, because all layers and steps use the same few.
 mx::array frequencies_of(const std::vector<float>& steps) {
   static auto* known = new std::map<std::vector<float>, mx::array>;
   constexpr size_t kMost = 64;
   if (known->size() > kMost) known->clear();
   const auto found = known->find(steps);
   if (found != known->end()) return found->second;
-  // A copy on the device: what the host makes lies in memory that both reach.
+  // A copy on the device: arrays made by the host are in memory that both can access.
   mx::array made = mx::add(mx::array(steps.begin(), {static_cast<int>(steps.size())}, mx::float32), mx::array(0.0F));
   mx::eval(made);
   return known->emplace(steps, made).first->second;
@@ -165,7 +165,7 @@ AttentionResult cuda_attention_step(AttentionStep step, const std::vector<mx::ar
   std::vector<mx::Shape> shapes{step.q.shape()};
   std::vector<mx::Dtype> types{step.q.dtype()};
   std::vector<std::pair<int, int>> aliases;
-  // Several buffers are no results, as on the CPU: whatever is done with them later comes later on the one stream.
+  // As on the CPU, several buffers are not results: later uses of them are ordered by the single stream.
   for (size_t i = 3; keys.size() == 1 && i < inputs.size(); ++i) {
     shapes.push_back(inputs[i].shape());
     types.push_back(inputs[i].dtype());

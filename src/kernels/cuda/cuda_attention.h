@@ -8,11 +8,11 @@
 
 namespace mlxk {
 
-/// Whether the kernel does a step: one token of each of up to 64 rows, heads of 64, 128 or 256, full rotation tables or
-/// none; no mask of its own, no scales of queries, no norms after the rotation.
+/// Whether the kernel supports a step: one token in each of up to 64 rows, heads of 64, 128 or 256, full rotation
+/// tables or none; no explicit mask, no query scales, no norms after the rotation.
 bool cuda_attends(const AttentionStep& step);
 
-/// LayerOps::attention_step for those. One operation; its keys and values as cpu_cached_attention's.
+/// LayerOps::attention_step for those steps. One operation; it returns keys and values like cpu_cached_attention.
 AttentionResult cuda_attention_step(AttentionStep step, const std::vector<mx::array>& keys,
                                     const std::vector<mx::array>& values);
 

@@ -25,7 +25,7 @@ struct BlocksParams {
   int first, tokens, last, count, saves;
 };
 
-/// Launches for all `buffers`, a few at a time; `p` has all but the parts, `chunks` is the number of stretches of
+/// Launches for all `buffers`, a few at a time; `p` has everything but the parts, `chunks` is the number of ranges of
 /// slots.
 void launch(CudaLaunches& launches, BlocksParams p, int chunks, const Arrays& buffers, const ArrayRefs& reads,
             const ArrayRefs& writes) {

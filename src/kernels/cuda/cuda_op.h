@@ -16,25 +16,25 @@ namespace mx = mlx::core;
 using Arrays = std::vector<mx::array>;
 using ArrayRefs = std::vector<std::reference_wrapper<const mx::array>>;
 
-/// Where an array's elements are on the device.
+/// The address of an array's elements on the device.
 void* cuda_data(const mx::array& a);
 /// The number of a float type in the kernels' sources (F32, F16, BF16), -1 for another type.
 int cuda_type(mx::Dtype type);
 
-/// The launches of one operation, put on its stream.
+/// The launches of one operation, on its stream.
 class CudaLaunches {
  public:
   explicit CudaLaunches(mx::Stream stream) : encoder_(cuda_encoder().of(stream)) {}
 
-  /// A kernel whose one parameter is `params`. It comes after what wrote `reads` and `writes`; what reads those comes
-  /// after it.
+  /// Launches a kernel whose one parameter is `params`. It runs after the writers of `reads` and `writes`, and before
+  /// later readers of those.
   template <class Params>
   void launch(CUfunc_st* function, dim3 grid, unsigned threads, int shared_bytes, Params params, const ArrayRefs& reads,
               const ArrayRefs& writes) {
     void* pointers[] = {&params};
     add(function, grid, threads, shared_bytes, pointers, reads, writes);
   }
-  /// Memory until the operation is done.
+  /// Memory that lives until the operation is done.
   mx::array scratch(size_t bytes);
 
  private:
@@ -44,16 +44,16 @@ class CudaLaunches {
   mx::cu::CommandEncoder& encoder_;
 };
 
-/// Launches what computes outputs (allocated) from inputs (row-contiguous).
+/// Launches the kernels that compute outputs (allocated) from inputs (row-contiguous).
 using CudaCompute = std::function<void(CudaLaunches& launches, const Arrays& inputs, Arrays& outputs)>;
 
-/// An operation of the graph that is a few launches on libmlx's stream. What it refers to, it must hold by value.
-/// `on_host`: outputs in memory that the host reads without a copy.
+/// An operation of the graph that is a few launches on libmlx's stream. It must hold everything it refers to by value.
+/// `on_host`: the outputs are in memory that the host reads without a copy.
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host = false);
 /// The same; each pair of `aliases` names an output that is the buffer of an input, changed in place.
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, std::vector<std::pair<int, int>> aliases);
 
-/// `a` as an input of such an operation: itself where it is certainly row-contiguous, else a copy.
+/// `a` as an input of such an operation: unchanged if it is certainly row-contiguous, else copied.
 mx::array row_contiguous(const mx::array& a);
 
 }  // namespace mlxk

@@ -56,7 +56,7 @@ struct ActivatedParams {
   int activation;
 };
 
-/// What is done besides the products.
+/// Operations fused with the products.
 struct Step {
   bool gated = false;
   int activation = 0;
@@ -85,7 +85,7 @@ std::optional<CudaPacking> packing_of(const std::vector<MatrixWeights>& matrices
   return CudaPacking{first.bits, first.group, mx, mx ? 2 : cuda_type(first.scales->dtype()), first.columns};
 }
 
-/// The matrices as a kernel takes them, their rows cut into tiles of `tile_rows`; returns the number of tiles.
+/// The matrices in the kernel's form, their rows cut into tiles of `tile_rows`; returns the number of tiles.
 int fill(Matrix* out, const CudaLayer& layer, const Arrays& ys, bool gated, int tile_rows) {
   int tiles = 0;
   for (size_t i = 0; i < layer.matrices.size(); ++i) {
@@ -131,7 +131,7 @@ void launch_qmv(CudaLaunches& launches, const CudaLayer& layer, const Step& step
   launches.launch(function, grid, 256, shared, p, {x, step.residual ? *step.residual : x}, {ys.begin(), ys.end()});
 }
 
-/// x, normed, as operands of bf16.
+/// x, normalised, as bf16 operands.
 mx::array operands(CudaLaunches& launches, const CudaLayer& layer, const mx::array& x, int n) {
   if (!layer.norm && x.dtype() == mx::bfloat16) return x;
   const int columns = layer.packing.columns;

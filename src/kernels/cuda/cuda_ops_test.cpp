@@ -23,7 +23,7 @@ float relative_error(const mx::array& y, const mx::array& exact) {
   return mx::divide(mx::max(mx::abs(mx::subtract(a, b))), mx::max(mx::abs(b))).item<float>();
 }
 
-/// The largest error that a type's rounding explains.
+/// The largest error that rounding to the type explains.
 float tolerance(mx::Dtype type) { return type == mx::float32 ? 3e-5F : type == mx::float16 ? 1e-3F : 6e-3F; }
 
 class CudaOps : public testing::Test {
@@ -71,7 +71,7 @@ mx::array normed(const mx::array& x, const std::optional<NormWeights>& norm) {
   return mx::astype(mx::fast::rms_norm(wide, mx::astype(norm->weight, mx::float32), norm->eps), x.dtype());
 }
 
-// One row and a few go other ways than many; so do columns that the warps cannot share evenly.
+// One row and a few rows take other code paths than many; so do columns that the warps cannot share evenly.
 constexpr int kRows[] = {1, 2, 3, 5, 8, 13, 33, 70};
 
 TEST_F(CudaOps, ProductsOfEveryPackingEqualTheirSums) {
@@ -216,7 +216,7 @@ TEST_F(CudaOps, TheFirstOfTheLargestIsChosen) {
   }
 }
 
-/// How often each token comes, of draws at evenly spread numbers.
+/// The frequency of each token in draws at evenly spaced numbers.
 std::vector<double> shares(const mx::array& logits, CudaSampleRow row, int draws) {
   std::vector<CudaSampleRow> rows;
   for (int i = 0; i < draws; ++i) {
@@ -231,7 +231,7 @@ std::vector<double> shares(const mx::array& logits, CudaSampleRow row, int draws
 }
 
 TEST_F(CudaOps, DrawsFollowTheWeightsOfWhatIsKept) {
-  // Weights of 8, 4, 2, 1 and 1 parts of 16, each in a stretch of its own.
+  // Weights of 8, 4, 2, 1 and 1 sixteenths, each in its own range.
   std::vector<float> values(3000, -30);
   const int places[] = {2999, 5, 1500, 700, 0};
   const double weights[] = {0.5, 0.25, 0.125, 0.0625, 0.0625};
@@ -318,7 +318,7 @@ struct Reference {
     own_q = turned(own_q, position);
     own_k = turned(own_k, position);
     const auto& stored = keys[static_cast<size_t>(b)];
-    std::vector<int> order;  // slots of what is seen
+    std::vector<int> order;  // slots that are seen
     for (int at = 0; at < position; ++at) {
       if (step.window > 0 && at >= step.keep && at <= position - (step.window - step.keep)) continue;
       order.push_back(step.ring && at >= step.window ? step.keep + (at - step.keep) % (step.window - step.keep) : at);
@@ -362,7 +362,7 @@ void check_attention(int dim, int heads, int kv_heads, std::vector<int> position
       list->push_back(normal({1, kv_heads, capacity, dim}, type));
       mx::eval(list->back());
     }
-    keys.push_back(mx::add(r.keys.back(), mx::array(0.0F, type)));  // copies, which are written to
+    keys.push_back(mx::add(r.keys.back(), mx::array(0.0F, type)));  // copies, because they are written to
     values.push_back(mx::add(r.values.back(), mx::array(0.0F, type)));
   }
   ASSERT_TRUE(cuda_attends(step));

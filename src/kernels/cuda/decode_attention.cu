@@ -3,14 +3,14 @@
 // Defines: TYPE of activations and cache, NORM_TYPE, HEAD_DIM (64, 128, 256), HEADS (query heads of one key head that a
 // block takes: 8 at most with TENSOR, else 4), TENSOR (1: by tensor cores, for 16-bit types and HEAD_DIM up to 128).
 //
-// A block takes a part of a row's tokens for some query heads of one key head (flash decoding); the last block of these
-// to end puts the parts together. Each of its warps goes through tokens of its own with a softmax of its own.
+// A block takes a part of a row's tokens for some query heads of one key head (flash decoding); the last of these
+// blocks to finish combines the parts. Each of its warps processes its own tokens with its own softmax.
 #define WARPS 4
 #define THREADS (WARPS * 32)
 #define MAX_ROWS 64
-#define AT_ONCE (HEAD_DIM / 2 < THREADS ? HEAD_DIM / 2 : THREADS)  // pairs of a vector that are turned at once
+#define AT_ONCE (HEAD_DIM / 2 < THREADS ? HEAD_DIM / 2 : THREADS)  // pairs of a vector that are rotated at once
 #define LOG2E 1.4426950408889634f
-#define NOTHING -1e30f  // the score of what is not seen
+#define NOTHING -1e30f  // the score of a token that is not seen
 
 typedef Element<TYPE>::type T;
 
@@ -18,7 +18,7 @@ struct Row {
   T* keys;  // [kv_heads, capacity, HEAD_DIM]
   T* values;
   long long head_step;  // elements
-  int tokens;           // with the new one
+  int tokens;  // including the new one
 };
 
 struct DecodeAttentionParams {
@@ -34,15 +34,15 @@ struct DecodeAttentionParams {
   u32* arrived;              // [rows, head blocks], zero before and after
   int heads, kv_heads, rope_dims, traditional;
   float norm_eps, rope_scale, scale, soft_cap;
-  int window, keep, ring;    // as AttentionProblem's
+  int window, keep, ring;  // as in AttentionProblem
   Row rows[MAX_ROWS];
 };
 
-/// What a block works on.
+/// The part of the work that a block does.
 struct Work {
   int kv_head, first_head, heads;
-  int begin, end;    // of the tokens seen, counted without the gap
-  int kept, gap;     // of those from `kept` on, positions are `gap` further
+  int begin, end;  // of the visible tokens, counted without the gap
+  int kept, gap;  // from `kept` on, positions are larger by `gap`
   int position;      // of the new token
   bool newest;       // the new token is the last of these
   T* keys;           // of the key head
@@ -69,14 +69,14 @@ DEVICE float capped(const DecodeAttentionParams& p, float score) {
   return LOG2E * (p.soft_cap > 0 ? p.soft_cap * tanhf(score / p.soft_cap) : score);
 }
 
-/// Norms and turns the queries and, in the block of the newest token, the new key, and appends that and its value.
+/// Norms and rotates the queries and, in the block of the newest token, the new key, and appends that and its value.
 DEVICE void prepare(const DecodeAttentionParams& p, const Work& work, Shared& s) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int vectors = work.heads + work.newest;  // the key behind the queries there are
+  const int vectors = work.heads + work.newest;  // the key is stored behind the queries
   const auto vector = [&](int h) { return s.vectors[h < work.heads ? h : HEADS]; };
   const T* const q = p.q + ((long long)blockIdx.z * p.heads + work.first_head) * HEAD_DIM;
   const long long key = ((long long)blockIdx.z * p.kv_heads + work.kv_head) * HEAD_DIM;
-  // The turn of this thread's pair, while the vectors are on their way.
+  // The rotation of this thread's pair, computed while the vectors are loaded.
   const int pairs = p.frequencies ? p.rope_dims / 2 : 0;
   float sine = 0, cosine = 1;
   if (threadIdx.x % AT_ONCE < pairs) sincosf(work.position * p.frequencies[threadIdx.x % AT_ONCE], &sine, &cosine);
@@ -124,8 +124,8 @@ DEVICE void prepare(const DecodeAttentionParams& p, const Work& work, Shared& s)
 
 #if TENSOR
 // Sixteen tokens at a time: scores [heads, tokens] = q · kᵀ, then [heads, dims] += weights · v, both as products of
-// [16, 16] and [16, 8] in which rows from eight on are nothing. Dimensions are taken in the order in which a thread's
-// loads of 16 bytes bring them, of queries and keys alike.
+// [16, 16] and [16, 8] in which the rows from eight on are unused. Dimensions are in the order in which a thread's
+// loads of 16 bytes deliver them, for queries and keys alike.
 #define QUADS (HEAD_DIM / 32)  // loads of a token's key in a thread
 #define HALVES (HEAD_DIM / 64)
 
@@ -162,7 +162,7 @@ DEVICE void attend(const DecodeAttentionParams& p, const Work& work, Shared& s) 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   int base = work.begin + warp * 16;
   Tokens tokens;
-  if (base < work.end) load(p, work, base, tokens);  // on their way while the queries are prepared
+  if (base < work.end) load(p, work, base, tokens);  // loading while the queries are prepared
   prepare(p, work, s);
 
   u32 q[QUADS][4];
@@ -176,7 +176,7 @@ DEVICE void attend(const DecodeAttentionParams& p, const Work& work, Shared& s) 
       for (int c = 0; c < 4; ++c) y[i][j][c] = 0;
 
   for (; base < work.end; base += WARPS * 16) {
-    if (work.newest && base + 16 >= work.end) {  // the new token was not there yet
+    if (work.newest && base + 16 >= work.end) {  // the new token is not in the cache yet
       for (int n = 0; n < 2; ++n)
         for (int i = 0; i < QUADS; ++i)
           if (base + g + 8 * n >= work.end - 1) tokens.k[n][i] = *(const uint4*)(s.fresh[0] + 32 * i + 8 * t);
@@ -246,7 +246,7 @@ DEVICE void attend(const DecodeAttentionParams& p, const Work& work, Shared& s) 
 // HEAD_DIM / 16 lanes share a token.
 #define LANES (HEAD_DIM / 16)
 #define SLOTS (32 / LANES)  // tokens side by side in a warp
-#define BATCH 2             // tokens of a slot between two looks at the largest score
+#define BATCH 2  // tokens of a slot between two updates of the largest score
 
 DEVICE void attend(const DecodeAttentionParams& p, const Work& work, Shared& s) {
   prepare(p, work, s);
@@ -373,7 +373,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) decode_attention(const __g
   __syncthreads();
   if (!s.is_last) return;
   __threadfence();
-  for (int h = warp; h < work.heads; h += WARPS) {  // what each part's sums are multiplied with; 64 splits at most
+  for (int h = warp; h < work.heads; h += WARPS) {  // the factor of each part's sums; 64 splits at most
     float2 stats[2];
     const float sink = p.sinks ? p.sinks[work.first_head + h] * LOG2E : NOTHING;
     float most = sink, total = 0;

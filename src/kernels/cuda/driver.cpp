@@ -28,7 +28,7 @@ class Library {
 using Address = unsigned long long;
 constexpr int kOutOfMemory = 2;
 
-/// The functions of libcuda that are used here, by their names without "cu".
+/// The functions of libcuda that are used here, without the prefix "cu".
 struct Driver {
   Library library{"libcuda.so.1"};
   int (*ctx_get_device)(int*) = library.get<int(int*)>("cuCtxGetDevice");

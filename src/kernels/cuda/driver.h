@@ -9,7 +9,7 @@ struct CUfunc_st;
 
 namespace mlxk {
 
-/// The CUDA driver and its compiler, opened at first use; libmlx has loaded both.
+/// The CUDA driver and its compiler, opened on first use; libmlx has loaded both.
 
 /// The current device.
 struct CudaDevice {
@@ -19,21 +19,22 @@ struct CudaDevice {
 };
 const CudaDevice& cuda_device();
 
-/// Memory of the device, or of the host (pinned, reachable by the device). Throws Error(memory) when there is no more.
+/// Allocates memory of the device, or of the host (pinned, reachable by the device). Throws Error(memory) if there is
+/// no more.
 void* cuda_allocate(size_t bytes, bool on_host);
 void cuda_release(void* data, bool on_host);
-/// Sets device memory to zero, at once.
+/// Sets device memory to zero, immediately.
 void cuda_zero(void* data, size_t bytes);
 
-/// Copies what is on the device and computed already.
+/// Copies data that is on the device and already computed.
 void cuda_copy_to_host(void* to, const void* from, size_t bytes);
 
 /// The machine code of a source for the current device; throws Error(internal) with the compiler's log.
 std::string cuda_compile(const std::string& source, const std::vector<std::string>& options);
-/// What else machine code depends on: compiler and device.
+/// The properties of compiler and device that machine code depends on.
 std::string cuda_compiler_id();
 
-/// The function `name` of loaded machine code, allowed `shared_bytes` of dynamic shared memory; null when the code
+/// The function `name` of loaded machine code, with up to `shared_bytes` of dynamic shared memory; null if the code
 /// cannot be loaded.
 CUfunc_st* cuda_load(const std::string& code, const char* name, int shared_bytes);
 

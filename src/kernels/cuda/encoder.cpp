@@ -8,7 +8,7 @@
 namespace mlxk {
 namespace {
 
-/// Members are called as functions whose first argument is the object, as the Itanium ABI has it.
+/// Members are called as functions whose first argument is the object, as in the Itanium ABI.
 template <class F>
 F exported(const char* symbol) {
   void* found = dlsym(RTLD_DEFAULT, symbol);

@@ -8,7 +8,7 @@
 #include "mlx/stream.h"
 
 /// libmlx's CUDA command encoder, as far as its library exports it: an operation's kernels become nodes of the graph
-/// that libmlx launches. It is looked for at run time, so that one build runs with and without CUDA and needs no
+/// that libmlx launches. It is looked up at run time, so that one build runs with and without CUDA and needs no
 /// toolkit.
 
 struct CUfunc_st;
@@ -20,11 +20,11 @@ struct dim3 {
 namespace mlx::core::cu {
 class CommandEncoder;
 
-/// What mx::array's buffers point to on CUDA.
+/// The type that mx::array's buffers point to on CUDA.
 struct CudaBuffer {
   void* data;
   size_t size;
-  int device;  // -1: the host reaches it too
+  int device;  // -1: the host can access it too
 };
 }  // namespace mlx::core::cu
 
@@ -35,20 +35,20 @@ namespace mx = mlx::core;
 struct CudaEncoder {
   using Encoder = mx::cu::CommandEncoder;
 
-  /// Of a stream of this thread.
+  /// The encoder of a stream of this thread.
   Encoder& (*of)(mx::Stream stream);
-  /// The next node comes after those that wrote this array.
+  /// The next node runs after the writers of this array.
   void (*set_input)(Encoder& encoder, const mx::array& a);
-  /// The next node comes after those that wrote this array, and writes it.
+  /// The next node runs after the writers of this array, and writes it.
   void (*set_output)(Encoder& encoder, const mx::array& a);
   /// Adds a launch; the parameters are copied.
   void (*add_kernel)(Encoder& encoder, CUfunc_st* function, dim3 grid, dim3 block, dim3 cluster, uint32_t shared_bytes,
                      void** params);
-  /// `task` runs on another thread once everything that was added so far is done.
+  /// `task` runs on another thread once everything added so far is done.
   void (*when_completed)(Encoder& encoder, std::function<void()> task);
 };
 
-/// The functions of the libmlx that is loaded; throws Error(internal) where it has none.
+/// The functions of the loaded libmlx; throws Error(internal) if it has none.
 const CudaEncoder& cuda_encoder();
 
 }  // namespace mlxk

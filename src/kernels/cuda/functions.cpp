@@ -16,13 +16,13 @@
 namespace mlxk {
 namespace {
 
-/// FNV-1a of 64 bits, from a start of its own.
+/// 64-bit FNV-1a with its own start value.
 uint64_t hash(std::string_view text, uint64_t state) {
   for (const char c : text) state = (state ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return state;
 }
 
-/// Where compiled kernels stay; empty: nowhere.
+/// The folder for compiled kernels; empty: none.
 fs::path cache_folder() {
   if (const char* given = std::getenv("XDG_CACHE_HOME"); given && *given) return fs::path(given) / "mlxk" / "cuda";
   if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache" / "mlxk" / "cuda";
@@ -55,7 +55,7 @@ void keep(const fs::path& file, const std::string& code) {
     fs::create_directories(file.parent_path());
     write_file_atomic(file, code);
   } catch (const std::exception&) {
-    // Compiled again next time.
+    // It is compiled again next time.
   }
 }
 

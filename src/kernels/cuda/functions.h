@@ -11,9 +11,9 @@ namespace mlxk {
 /// A macro that a kernel's source is compiled with.
 using CudaDefine = std::pair<const char*, int>;
 
-/// The kernel `name` of the sources (kernels/cuda, one after the other), compiled once for the device and kept in
-/// memory and in the user's cache folder; `shared_bytes`: the most dynamic shared memory it is launched with. Throws
-/// Error(internal) when it does not compile. Worker thread.
+/// The kernel `name` of the sources (kernels/cuda, concatenated), compiled once for the device and kept in memory and
+/// in the user's cache folder; `shared_bytes` is the most dynamic shared memory of its launches. Throws Error(internal)
+/// if it does not compile. Worker thread.
 CUfunc_st* cuda_function(const std::vector<const char*>& sources, const char* name,
                          const std::vector<CudaDefine>& defines, int shared_bytes = 0);
 

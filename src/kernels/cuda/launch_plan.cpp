@@ -8,7 +8,7 @@ namespace mlxk {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kMostTiles = 4;  // qmm.cu keeps that many sums in registers
+constexpr int kMostTiles = 4;  // qmm.cu keeps this many sums in registers
 constexpr int kMostDepth = 8;
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -52,10 +52,10 @@ int CudaPacking::qmm_bytes(const QmmPlan& plan, bool gated) const {
 QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands) const {
   const CudaDevice& device = cuda_device();
   QmmPlan best{};
-  // As many tiles as shared memory allows; of the bands those that keep all blocks busy the shortest time.
+  // As many tiles as shared memory allows, and the number of bands that finishes all blocks soonest.
   for (int tiles = std::min(ceil_div(n * operands, 8), kMostTiles); best.bands == 0 && tiles > 0; --tiles) {
     QmmPlan plan{tiles, std::min(n, tiles * 8 / operands), 0, 2, tiles == 1 ? 2 : 1, 0};
-    const int budget = device.shared_bytes / plan.resident - 1024;  // what the system takes of each block's
+    const int budget = device.shared_bytes / plan.resident - 1024;  // the system's share of each block
     const int blocks = plan.resident * device.multiprocessors;
     int64_t least = -1;
     for (const int bands : gated ? std::vector<int>{4, 2} : std::vector<int>{4, 3, 2, 1}) {

@@ -7,20 +7,20 @@
 
 namespace mlxk {
 
-/// The number of bf16 operands that a row of activations becomes: its bits are kept.
+/// The number of bf16 operands that represent a row of activations exactly.
 int operands_of(mlx::core::Dtype type);
 
-/// How qmm.cu is launched.
+/// The launch parameters of qmm.cu.
 struct QmmPlan {
   int tiles;         // of eight operands
-  int at_once;       // rows of activations that fit them
+  int at_once;       // rows of activations that fit into them
   int bands;         // of sixteen rows of weights, in a block
   int depth;         // stages in flight
   int resident;      // blocks of a multiprocessor
   int shared_bytes;  // of a block
 };
 
-/// How matrices lie in memory, and what follows from it for the kernels.
+/// The memory format of matrices and the kernel parameters that follow from it.
 struct CudaPacking {
   int bits, group;  // 16: bfloat16
   bool mx;          // e2m1 with powers of two as scales
@@ -33,7 +33,7 @@ struct CudaPacking {
   int qmv_shared_bytes(int operands) const;
   bool even_in_qmv() const;
 
-  /// For matrices of `rows` (gated: of each of the two) and n > 0 rows of activations.
+  /// The plan for matrices of `rows` (gated: of each of the two) and n > 0 rows of activations.
   QmmPlan qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands) const;
   bool wide_scales_of_qmm() const;
 

@@ -42,7 +42,7 @@ class Pool {
   }
 
   void give(CudaBuffer* buffer, bool on_host) {
-    if (!on_host && buffer->device == kOnHost) {  // libmlx has moved it so that the host could read it
+    if (!on_host && buffer->device == kOnHost) {  // libmlx has moved it for the host to read
       cuda_release(buffer->data, false);
       delete buffer;
       return;
@@ -79,7 +79,7 @@ class Pool {
 };
 
 Pool& pool() {
-  static Pool* it = new Pool;  // outlives whatever the end of the process lets go
+  static Pool* it = new Pool;  // outlives whatever is released at the end of the process
   return *it;
 }
 

@@ -6,8 +6,8 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// Memory for what our operations write: libmlx's own allocator gives others managed memory only. Buffers that are let
-/// go are kept for the next of their size. `on_host`: pinned, for what the host reads at once. Throws Error(memory).
+/// Memory for our operations' outputs: libmlx's own allocator offers only managed memory. Released buffers are kept for
+/// reuse by size. `on_host`: pinned, for outputs that the host reads directly. Throws Error(memory).
 mx::allocator::Data cuda_memory(size_t bytes, bool on_host = false);
 
 }  // namespace mlxk

@@ -3,10 +3,10 @@
 //
 // Defines besides packed.cuh's: OUT_TYPE, PARTS (operands of an activation row: bf16 1, float16 2, float32 3, see
 // split.cu), TILES (of eight operands), BANDS (of sixteen rows of weights, even where gated), DEPTH (stages in flight),
-// RESIDENT (blocks of a multiprocessor), WIDE_SCALES (four scales of a row lie in aligned memory).
+// RESIDENT (blocks of a multiprocessor), WIDE_SCALES (four scales of a row are in aligned memory).
 //
-// The eight warps of a block share BANDS · 16 rows of weights; each takes an eighth of the columns and copies its weights
-// and activations through a ring of its own, so that nobody waits for another warp until the sums are added up.
+// The eight warps of a block share BANDS · 16 rows of weights; each processes an eighth of the columns and copies its
+// weights and activations through its own ring, so that no warp waits for another until the sums are added up.
 #define WARPS 8
 #define THREADS (WARPS * 32)
 #define VECTORS (TILES * 8)
@@ -52,10 +52,10 @@ template <int BYTES>
 DEVICE void copy_small(u32 to, const void* from) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(BYTES));
 }
-// Where a chunk of a row is: rows of 128 bytes would all begin in one bank.
+// The place of a chunk of a row: rows of 128 bytes would all begin in one bank.
 DEVICE int place(int row, int chunk, int chunks) { return (row * chunks + (chunks == 8 ? chunk ^ (row & 7) : chunk)) * 16; }
 
-// How a warp's copies of a stage are shared out: a lane's chunks in turn.
+// How a warp shares out its copies of a stage: a lane's chunks in turn.
 #define X_TURNS (VECTORS * X_CHUNKS / 32)
 #define W_TURNS (BANDS * 16 * W_CHUNKS / 32 > 0 ? BANDS * 16 * W_CHUNKS / 32 : 1)
 #define SCALE_TURNS ((BANDS * 16 + 31) / 32)
@@ -83,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
     return p.gated ? (tile * HALF + band % HALF) * 16 : ((tile - m.first_tile) * BANDS + band) * 16;
   };
 
-  // What is copied next: step `fetch_step` of the block's item `fetch_item`; where this lane's parts of it lie.
+  // The next copy: step `fetch_step` of the block's item `fetch_item`, and the addresses of this lane's parts.
   int fetch_item = 0, fetch_step = 0, fetch_slot = 0, fetch_quad = 0, fetch_vectors = 0;
   const u16* fetch_x = nullptr;
   const u8* fetch_w[W_TURNS];
@@ -158,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
     for (int i = 0; i < count; ++i) {
       asm volatile("cp.async.wait_group %0;" ::"n"(DEPTH - 2));
       __syncwarp();
-      fetch_next();  // over the stage that was used last
+      fetch_next();  // overwrites the stage that was used last
       const u8* const stage = ring + slot * STAGE_BYTES;
       if (++slot == DEPTH) slot = 0;
       if (i % SPAN == 0 && ++quad == QUADS) quad = 0;

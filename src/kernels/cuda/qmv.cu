@@ -1,16 +1,16 @@
-// Products of packed matrices with a few vectors (four columns of operands at most), for decoding one or two rows: every
-// weight is read once, and what comes before and after the product is part of it.
+// Products of packed matrices with a few vectors (four columns of operands at most), for decoding one or two rows:
+// every weight is read once, and the operations before and after the product are fused.
 //
 // Defines besides packed.cuh's: TYPE of activations, OUT_TYPE, NORM_TYPE of the norm's weight, ROWS (activations), and
 // EVEN (every warp has whole rounds of UNROLL steps).
 //
-// The eight warps of a block share sixteen rows of weights and each takes an eighth of the columns. All of the
-// activations lie in shared memory in bf16; float16 and float32 as a sum of two and three bf16 numbers, each a column of
-// its own, so that nothing is lost. Numbers of weights are multiplied exactly; scale and bias come in after each step.
+// The eight warps of a block share sixteen rows of weights and each processes an eighth of the columns. All activations
+// are in shared memory in bf16; float16 and float32 as a sum of two and three bf16 numbers, each a column of its own,
+// so that nothing is lost. The integers of weights are multiplied exactly; scale and bias are applied after each step.
 //
-// Loads of less than 16 bytes a thread would ask more of the L2 cache than it gives. A thread's 16 bytes are two steps'
-// weights of four bits (PAIRED): the first two threads of a row have the first step, the others the second. In the
-// product each step has its own column, which is zero for the other's threads.
+// Loads of less than 16 bytes a thread would need more bandwidth than the L2 cache has. A thread's 16 bytes are two
+// steps' weights of four bits (PAIRED): the first two threads of a row have the first step, the others the second. In
+// the product each step has its own column, which is zero for the other's threads.
 #define PARTS (TYPE == BF16 ? 1 : TYPE == F16 ? 2 : 3)
 #define COLUMNS (ROWS * PARTS)
 #define WARPS 8
@@ -35,7 +35,7 @@ struct QmvParams {
   Matrix matrices[4];
   int count;       // of matrices
   int gated;       // the first two: y = act(first) * second; a tile is eight rows of each
-  int activation;  // as CpuKernels::gated takes it
+  int activation;  // as in CpuKernels::gated
   int tiles;
   int columns;
   float eps, multiplier;
@@ -45,11 +45,11 @@ struct QmvParams {
 };
 
 struct Stage {
-  u32 words[2][UNROLL][LANE_WORDS];  // PAIRED: of a pair of steps, four words on from the first one's
+  u32 words[2][UNROLL][LANE_WORDS];  // PAIRED: of a pair of steps, four words after the first one's
   u32 scales[2][UNROLL], biases[2][UNROLL];  // with WIDE_SCALES two in each of the first two words
 };
 
-// Eight elements as they lie in memory.
+// Eight elements in memory order.
 struct Vector {
   uint4 words[2];
   template <int T>
@@ -89,7 +89,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
   __shared__ __align__(16) u8 zeros[UNROLL * STEP * 2];  // the operands of threads without any
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const int steps = p.columns / STEP, stride = p.columns * 2 + 16;  // a column's bytes; the pad spreads the banks
-  // Of the activations of a step, [steps, COLUMNS]: their sum, and what takes ZERO out of their products.
+  // For the activations of a step, [steps, COLUMNS]: their sum, and the correction that removes ZERO from their
+  // products.
   float2* const sums = (float2*)(shared + COLUMNS * stride);
   const int each = (steps + WARPS - 1) / WARPS, begin = warp * each, end = min(begin + each, steps);
   const int rounds = (each + UNROLL - 1) / UNROLL, tile_rows = p.gated ? 8 : 16;
@@ -101,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
     while (m + 1 < p.count && tile >= p.matrices[m + 1].first_tile) ++m;
     return p.matrices[m];
   };
-  // Where the rows of this thread lie of the tile that is loaded.
+  // The addresses of this thread's rows in the tile that is loaded.
   const u8 *weights_at[2], *scales_at[2], *biases_at[2];
   const auto aim = [&](int tile) {
 #pragma unroll
@@ -158,8 +159,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
 
   if (PAIRED && threadIdx.x < sizeof(zeros) / 16) ((uint4*)zeros)[threadIdx.x] = uint4{0, 0, 0, 0};
 
-  // The activations, normed, while the first weights are on their way: BATCH vectors of eight a thread at a time, so that
-  // their loads wait for each other's no longer than once.
+  // The activations, normalised while the first weights are loading: each thread processes BATCH vectors of eight at a
+  // time, so that it waits only once for their loads.
   Vector held[ROWS][BATCH], factors[BATCH];
   const auto fetch = [&](int base) {
 #pragma unroll
@@ -241,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
   }
   __syncthreads();
 
-  // Where this thread's operands are; of the columns of products 2t and 2t + 1, where the sums are.
+  // The addresses of this thread's operands, and of the sums for columns of products 2t and 2t + 1.
   const bool has_own = !PAIRED || (g / 2 < COLUMNS && g % 2 == t / 2);
   const u8* const own = shared + (PAIRED ? min(g / 2, COLUMNS - 1) : min(g, COLUMNS - 1)) * stride +
                         t * LANE_WEIGHTS * 2 * (PAIRED ? 2 : 1);
@@ -272,7 +273,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
           mma(d, top[4 * i + 2], bottom[4 * i + 2], top[4 * i + 3], bottom[4 * i + 3], x.z, x.w);
         }
       }
-      // Paired, the second column is the second step's.
+      // If PAIRED, the second column belongs to the second step.
       const int v = PAIRED ? (u + 1) % UNROLL : u;
       for (int half = 0; half < 2; ++half) {
         float scale = 1, second = 1;
@@ -301,7 +302,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
       }
     }
     y[0] = y[1] = y[2] = y[3] = 0;
-    __syncthreads();  // the other buffer is free when all have come here again
+    __syncthreads();  // the other buffer is free once all threads are here again
     const Matrix& m = matrix_of(at.tile, 0);
     for (int item = threadIdx.x; item < tile_rows * ROWS; item += THREADS) {
       const int r = item % tile_rows, n = item / tile_rows, row = (at.tile - m.first_tile) * tile_rows + r;

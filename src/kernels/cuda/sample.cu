@@ -1,11 +1,11 @@
 // The next token of each row of logits, in one launch. Defines: TYPE of the logits. A block for each row.
 //
-// Sums are added in an order that depends on the row's length alone, so that a seed gives the same tokens again.
+// The order of summation depends only on the row's length, so that a seed gives the same tokens again.
 #define THREADS 1024
 #define WARPS (THREADS / 32)
-#define BOUNDS 8        // thresholds that a pass over the row looks at
-#define PASSES 8        // of a search: the distance to the largest is then known to 2^-18 of the first one
-#define DISTANCE 24.0f  // what is further below the largest weighs less than 1e-10 of it
+#define BOUNDS 8  // thresholds that a pass over the row tests
+#define PASSES 8  // passes of a search: the distance to the largest is then known to 2^-18 of the first one
+#define DISTANCE 24.0f  // logits further below the largest weigh less than 1e-10 of it
 
 struct SampleRow {
   int row;                           // of the logits
@@ -23,7 +23,7 @@ struct SampleParams {
   SampleRow rows[64];
 };
 
-// The sum of all threads' x, the same for all.
+// The sum of all threads' x, the same in every thread.
 DEVICE float block_sum(float x) {
   __shared__ float warps[WARPS];
   x = warp_sum(x);
@@ -60,8 +60,8 @@ struct Logits {
   DEVICE float operator[](int column) const { return to_float<TYPE>(at[column]); }
 };
 
-// The least distance to the largest (to about 1e-4) within which the logits weigh `need` together: each exp(-distance),
-// or 1 where `counts`. Of those further than `most` none is looked at.
+// The least distance to the largest (to about 1e-4) within which the logits together weigh `need`: each exp(-distance),
+// or 1 if `counts`. Logits further than `most` are ignored.
 DEVICE float distance_within(const Logits& x, float largest, float most, float need, bool counts) {
   float low = -1e-30f, high = most;
   for (int pass = 0; pass < PASSES; ++pass) {
@@ -110,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) sample(const __grid_consta
   if (threadIdx.x == 0) p.checks[blockIdx.x] = largest, p.tokens[blockIdx.x] = first;
   if (wanted.inverse_temperature == 0 || !(fabsf(largest) < 3e38f)) return;
 
-  // What is kept: logits within `reach` of the largest.
+  // The kept logits: those within `reach` of the largest.
   float reach = 3e38f;
   if (wanted.top_p < 1) {
     float sum = 0;
@@ -126,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) sample(const __grid_consta
     }
   }
 
-  // Each warp weighs a stretch of the row; then one of them looks for the token within its own.
+  // Each warp weighs a range of the row; then one of them looks for the token within its own.
   const int each = (p.columns + WARPS - 1) / WARPS, begin = warp * each, end = min(begin + each, p.columns);
   const auto weight_at = [&](int c) {
     const float distance = c < end ? largest - x[c] : 3.1e38f;
@@ -140,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) sample(const __grid_consta
   float total = 0, before = 0;
   for (int w = 0; w < WARPS; ++w) total += masses[w];
   const float target = wanted.uniform * total;
-  int chosen = -1;  // the warp whose stretch has the token: of those that weigh anything the last, if rounding leaves a rest
+  int chosen = -1;  // the warp whose range has the token: the last one with any weight, if rounding leaves a remainder
   for (int w = 0; w < WARPS; ++w) {
     if (masses[w] <= 0) continue;
     if (chosen >= 0) before += masses[chosen];

@@ -11,7 +11,7 @@
 namespace mlxk {
 namespace {
 
-/// A block's matrices as the kernels take them: all at once, or as a gated MLP.
+/// A block's matrices in the form that the kernels need: all at once, or as a gated MLP.
 struct CudaBlock : PackedLayer {
   std::shared_ptr<const CudaLayer> all, gated, down;
 };
@@ -41,7 +41,7 @@ mx::array normed(const mx::array& x, const CudaLayer& layer) {
   return layer.norm ? mx::fast::rms_norm(x, layer.norm->weight, layer.norm->eps) : x;
 }
 
-/// Many rows: the weights are unpacked for libmlx's product.
+/// With many rows the weights are unpacked for libmlx's product.
 mx::array product(const mx::array& x, const MatrixWeights& m) {
   const mx::array weight = m.bits == 0 ? mx::astype(m.weight, x.dtype()) : cuda_unpacked(m, x.dtype());
   const mx::array y = mx::matmul(x, mx::transpose(weight));

@@ -16,7 +16,7 @@ struct UnpackParams {
   int rows, columns;
 };
 
-/// Inputs: weight, scales, then biases where there are some, then ids where there are some.
+/// Inputs: weight, scales, then biases if there are any, then ids if there are any.
 mx::array unpack(const MatrixWeights& m, const std::optional<mx::array>& ids, mx::Shape shape, mx::Dtype type) {
   Arrays inputs{row_contiguous(m.weight), row_contiguous(*m.scales)};
   if (m.biases) inputs.push_back(row_contiguous(*m.biases));

@@ -15,7 +15,7 @@ extern "C" __global__ void __launch_bounds__(256) unpack_rows(const __grid_const
   const long long row = p.ids ? p.ids[blockIdx.x] : blockIdx.x;
   const int words = p.columns / PER_WORD, groups = p.columns / GROUP;
   Element<TYPE>::type* const y = (Element<TYPE>::type*)p.y + (long long)blockIdx.x * p.columns;
-  if (row < 0 || row >= p.rows) {  // there is none
+  if (row < 0 || row >= p.rows) {  // the id is outside the table
     for (int c = threadIdx.x; c < p.columns; c += 256) y[c] = from_float<TYPE>(__uint_as_float(0x7fc00000u));
     return;
   }

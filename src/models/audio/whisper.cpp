@@ -1,5 +1,5 @@
 // Whisper (https://arxiv.org/abs/2212.04356): two convolutions and an encoder over 30 seconds of log-mel features, and
-// a decoder that attends to it. Tensors are named as in MLX's conversions; Hugging Face's names are turned into those.
+// a decoder that attends to it. Tensors are named as in MLX's conversions; Hugging Face's names are converted to those.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -59,7 +59,7 @@ WhisperConfig WhisperConfig::from_json(const Config& config) {
   return c;
 }
 
-/// Pieces of Hugging Face's and openai's names, in the order in which they are replaced.
+/// Parts of Hugging Face's and OpenAI's names, in the order of replacement.
 constexpr std::pair<const char*, const char*> kNames[] = {
     {".layers.", ".blocks."},
     {".self_attn_layer_norm.", ".attn_ln."},
@@ -94,7 +94,7 @@ void sanitize(const WhisperConfig& c, Weights& weights) {
   Weights::Tensors renamed;
   for (auto& [name, tensor] : weights.tensors()) renamed.emplace(own_name(name), std::move(tensor));
   weights.tensors() = std::move(renamed);
-  // Sinusoids that are computed, the head that is the embedding, the causal mask of early conversions.
+  // Sinusoids, which are computed; the head, which is the embedding; and the causal mask of early conversions.
   weights.drop([](const std::string& name) {
     return name == "encoder.positional_embedding" || name == "encoder._positional_embedding" ||
            name == "encoder.embed_positions.weight" || name == "proj_out.weight" || name == "decoder._mask";
@@ -102,7 +102,7 @@ void sanitize(const WhisperConfig& c, Weights& weights) {
   for (const auto& [name, in] :
        {std::pair("encoder.conv1.weight", c.mels), std::pair("encoder.conv2.weight", c.audio.state)}) {
     const auto found = weights.tensors().find(name);
-    // [out, in, width] as PyTorch has it
+    // [out, in, width] in PyTorch's order
     if (found != weights.tensors().end() && found->second.ndim() == 3 && found->second.shape(1) == in && in != 3) {
       found->second = mx::contiguous(mx::transpose(found->second, {0, 2, 1}));
     }
@@ -207,7 +207,7 @@ struct DecoderBlock {
         cross_out(output(path / "cross_attn", side.state)),
         feed_forward(mlp(path, side.state)) {}
 
-  /// `looks` takes the queries that look at the sound.
+  /// `looks` receives the queries that attend to the audio.
   template <class Looks>
   mx::array operator()(const mx::array& x, AttentionCache& cache, const AttentionMask& mask, const Positions& positions,
                        const std::vector<const CrossKeys*>& sound, const Looks& looks) const {
@@ -305,7 +305,7 @@ class Whisper : public SpeechNet {
       std::vector<const CrossKeys*> sound;
       for (const EncodedAudio* one : encoded) sound.push_back(&one->layers[i]);
       x = decoder_[i](x, layer, masks.of(layer), positions, sound, [&](const mx::array& q) { looks(i, q); });
-      if (i == 0) mx::async_eval(x);  // it is computed while the graph of the others is built
+      if (i == 0) mx::async_eval(x);  // it is computed while the graph of the other layers is built
     }
     x = wanted_tokens(decoder_norm_(x), inputs, positions);
     return mx::astype(embedding_.as_linear(x), mx::float32);

@@ -1,4 +1,4 @@
-// BERT (https://arxiv.org/abs/1810.04805), RoBERTa (https://arxiv.org/abs/1907.11692) and XLM-RoBERTa
+// BERT (https://arxiv.org/abs/1810.04805), and RoBERTa (https://arxiv.org/abs/1907.11692) and XLM-RoBERTa
 // (https://arxiv.org/abs/1911.02116), which are BERT with positions counted from the padding's id on and other heads.
 // Keys and tensors as in transformers' bert and xlm_roberta; heads for sparse and late-interaction retrieval as in
 // BGE-M3 (https://arxiv.org/abs/2402.03216).
@@ -29,7 +29,7 @@ std::unique_ptr<EncoderLayer> layer(const EncoderConfig& c, const WeightPath& pa
                                         LayerNorm(out / "LayerNorm", hidden, c.norm_eps));
 }
 
-/// Everything but the heads; the first token of a text has entry `first_position` of the table of positions.
+/// Everything but the heads; the first token of a text uses entry `first_position` of the position table.
 EncoderStack::Parts parts_of(const EncoderConfig& c, const WeightPath& root, int first_position) {
   const WeightPath embeddings = root / "embeddings";
   EncoderStack::Parts parts{Embedding(embeddings / "word_embeddings", c.vocab_size, c.hidden_size)};
@@ -105,7 +105,7 @@ std::unique_ptr<Encoder> make_electra(const Config& config, Weights& weights) {
 std::unique_ptr<Encoder> make_camembert(const Config& config, Weights& weights) { return roberta(config, weights); }
 std::unique_ptr<Encoder> make_roberta(const Config& config, Weights& weights) { return roberta(config, weights); }
 std::unique_ptr<Encoder> make_xlm_roberta(const Config& config, Weights& weights) {
-  // Jina's own code, which calls itself so, names its layers otherwise.
+  // Jina's own code, which uses the same model_type, names its layers differently.
   const auto is_jinas = [](const auto& entry) { return entry.first.find("encoder.layers.0.") != std::string::npos; };
   const bool jinas = std::any_of(weights.tensors().begin(), weights.tensors().end(), is_jinas);
   return jinas ? make_jina_embeddings_v3(config, weights) : roberta(config, weights);

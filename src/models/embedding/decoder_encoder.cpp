@@ -1,5 +1,5 @@
 // Decoders as embedders and rerankers: Qwen3-Embedding and its reranker (https://arxiv.org/abs/2506.05176),
-// EmbeddingGemma (https://arxiv.org/abs/2509.20354), E5-Mistral (https://arxiv.org/abs/2401.00368) and their like.
+// EmbeddingGemma (https://arxiv.org/abs/2509.20354), E5-Mistral (https://arxiv.org/abs/2401.00368) and similar models.
 #include "models/embedding/decoder_encoder.h"
 
 #include <fmt/format.h>
@@ -20,12 +20,12 @@ namespace {
 
 /// Which tokens a text's tokens see; w is a layer's window in config.json.
 enum class Sight {
-  causal,     // of those before it, the w latest, its own among them
-  both_ways,  // those up to w away
-  centred,    // those up to w / 2 away
+  causal,     // the latest w tokens, including its own
+  both_ways,  // tokens up to w away
+  centred,    // tokens up to w / 2 away
 };
 
-/// Whose attention is of the plain kind, so that texts can be packed.
+/// Decoders with plain attention, so that texts can be packed.
 bool packs(std::string_view model_type) {
   constexpr std::string_view kTypes[] = {"gemma", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3"};
   return std::find(std::begin(kTypes), std::end(kTypes), model_type) != std::end(kTypes);
@@ -45,7 +45,7 @@ class DecoderEncoder : public Encoder {
   }
 
  protected:
-  // Decoders are not trained in float16 alone: floats are multiplied as floats.
+  // Decoders were not trained in float16 alone, so floats are multiplied as floats.
   mx::array encode(const EncoderInputs& inputs) const override {
     const PhaseScope scope(Phase::prefill);
     if (packs_) return run(inputs.ids, packed_cache(inputs.lengths), inputs.lengths);
@@ -101,7 +101,7 @@ class DecoderEncoder : public Encoder {
   std::optional<Linear> score_;
 };
 
-/// The text decoder's own model_type of one that is only a bidirectional form of it.
+/// The model_type of the text decoder for a model_type that is only its bidirectional form.
 std::string decoder_type(const std::string& model_type) { return model_type == "llama_bidirec" ? "llama" : model_type; }
 
 }  // namespace

@@ -116,7 +116,7 @@ std::optional<MaskedLmHead> masked_lm_at(const EncoderConfig& c, const MaskedLmP
 std::optional<ClassHead> class_head_at(const WeightPath& dense, const WeightPath& out, int hidden_size,
                                        Activation activation) {
   const int labels = rows_at(out);
-  if (labels == 0 || rows_at(dense) == 0) return std::nullopt;  // without the first it is one for tokens
+  if (labels == 0 || rows_at(dense) == 0) return std::nullopt;  // without `dense` the head classifies tokens
   return ClassHead{linear_at(out, hidden_size, labels), linear_at(dense, hidden_size, hidden_size), activation};
 }
 

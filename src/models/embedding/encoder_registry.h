@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// As find_maker, of encoders. A decoder of text can be used as one too (make_decoder_encoder).
+/// Like find_maker, for encoders. A text decoder can be used as an encoder too (make_decoder_encoder).
 Maker<Encoder> find_encoder_maker(std::string_view model_type);
 
 }  // namespace mlxk

@@ -38,7 +38,7 @@ mx::array EncoderStack::encode(const EncoderInputs& inputs) const {
   const PackedTexts texts{inputs.lengths, inputs.tasks};
   for (size_t i = 0; i < parts_.layers.size(); ++i) {
     x = (*parts_.layers[i])(x, texts);
-    if (i == 0) mx::async_eval(x);  // it is computed while the graph of the others is built
+    if (i == 0) mx::async_eval(x);  // it is computed while the graph of the other layers is built
   }
   return parts_.norm ? (*parts_.norm)(x) : x;
 }

@@ -14,8 +14,8 @@ namespace mlxk {
 
 /// The inputs of all layers of an encoder besides x.
 struct PackedTexts {
-  std::vector<int> lengths;  // of each text, in tokens
-  std::vector<int> tasks;    // of each text; empty: none
+  std::vector<int> lengths;  // one per text, in tokens
+  std::vector<int> tasks;    // one per text; empty: none
 };
 
 /// A layer of an encoder: x [tokens, hidden] → the same, residuals added.
@@ -31,7 +31,7 @@ struct ClassHead {
   std::optional<Linear> dense = {};
   Activation activation = Activation::tanh;
   std::optional<Norm> norm = {};
-  bool mean = false;  // of the text's tokens; else its first one
+  bool mean = false;  // over the text's tokens; else its first one
 };
 
 /// The vocabulary's logits of hidden states: decoder(norm(act(dense(x)))) + bias.
@@ -43,26 +43,26 @@ struct MaskedLmHead {
   std::optional<mx::array> bias = {};  // [vocab]
 };
 
-/// An encoder of the usual form: embeds, runs its layers, norms.
+/// An encoder of the usual form: it embeds, runs its layers and norms.
 class EncoderStack : public Encoder {
  public:
   struct Parts {
     Embedding words;
     std::optional<Embedding> positions = {};
-    int first_position = 0;  // the entry of a text's first token
+    int first_position = 0;  // the position table's entry for a text's first token
     std::optional<Embedding> token_types = {};
     int type_vocab_size = 0;  // entries of it
     /// Called with the sum of the embeddings, before their norm; null: nothing is added.
     std::function<mx::array(const mx::array& x, const EncoderInputs& inputs)> adapt = {};
     std::optional<Norm> embedding_norm = {};
     std::vector<std::unique_ptr<EncoderLayer>> layers = {};
-    std::optional<Norm> norm = {};  // behind the layers
+    std::optional<Norm> norm = {};  // after the layers
     std::optional<ClassHead> classifier = {};
     std::optional<MaskedLmHead> masked_lm = {};
     std::optional<Linear> sparse = {}, colbert = {};
   };
 
-  /// Fills in the shape's heads from `parts`.
+  /// Sets the shape's heads from `parts`.
   EncoderStack(EncoderShape shape, Parts parts);
 
  protected:

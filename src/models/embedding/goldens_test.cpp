@@ -1,4 +1,5 @@
-// Tiny encoders against what tools/make_embedding_goldens.py recorded; the weights come from the same formula.
+// Tiny encoders against the results that tools/make_embedding_goldens.py recorded; the weights come from the same
+// formula.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder of the running test, which others may run beside.
+/// A folder for the running test alone; other tests may run at the same time.
 fs::path own_folder() {
   const auto* test = testing::UnitTest::GetInstance()->current_test_info();
   std::string name = std::string(test->test_suite_name()) + "_" + test->name();
@@ -50,7 +51,7 @@ std::vector<float> floats(const mx::array& x) {
   return {all.data<float>(), all.data<float>() + all.size()};
 }
 
-/// The smallest cosine of a row of one and the same row of the other, and the largest difference of two numbers.
+/// The smallest cosine between corresponding rows, and the largest difference between two numbers.
 struct Likeness {
   double cosine = 1, difference = 0;
 };
@@ -91,7 +92,7 @@ class GoldenEncoder : public testing::TestWithParam<std::string> {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  /// `cosine` 0: numbers that are no vectors, and may all be zero.
+  /// `cosine` 0: the numbers are not vectors, and may all be zero.
   void expect_recorded(const char* name, const mx::array& x, double cosine, double difference) {
     const mx::array& wanted = expected_.at(name);
     ASSERT_EQ(x.shape(), wanted.shape()) << name;
@@ -151,7 +152,7 @@ TEST_P(GoldenEncoder, ATextGivesTheSameBitsAloneAndBesideOthers) {
   EXPECT_EQ(together, alone);
 }
 
-/// The case `name` with each of its tensors as `change` gives it.
+/// The case `name` with each of its tensors replaced by `change`.
 template <class Change>
 std::unique_ptr<Encoder> load_changed(const std::string& name, const Change& change) {
   const fs::path folder = golden::write_model("embedding/" + name, own_folder());

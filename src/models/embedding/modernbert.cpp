@@ -14,7 +14,7 @@ Rotation rotation(const Config& config, const EncoderConfig& c, const char* type
 std::unique_ptr<EncoderLayer> layer(const EncoderConfig& c, const WeightPath& path, bool norm_bias, int window,
                                     const Rotation& rotation) {
   const int hidden = c.hidden_size;
-  std::optional<Norm> norm;  // the first layer's is that of the embeddings
+  std::optional<Norm> norm;  // the first layer's norm is that of the embeddings
   if (path.has("attn_norm.weight")) norm = LayerNorm(path / "attn_norm", hidden, c.norm_eps, norm_bias);
   EncoderAttention attention{
       {norm, linear_at(path / "attn" / "Wqkv", hidden, 3 * hidden).split({hidden, hidden, hidden})},

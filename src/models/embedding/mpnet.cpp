@@ -1,5 +1,5 @@
-// MPNet (https://arxiv.org/abs/2004.09297): BERT with a bias of the scores by distance, which all layers share. Keys
-// and tensors as in transformers' mpnet.
+// MPNet (https://arxiv.org/abs/2004.09297): BERT with a distance bias on the scores, shared by all layers. Keys and
+// tensors as in transformers' mpnet.
 #include <cmath>
 
 #include "mlx/ops.h"
@@ -9,9 +9,9 @@ namespace mlxk {
 namespace {
 
 constexpr int kMaxDistance = 128;  // beyond it all distances share a bucket
-constexpr int kPadId = 1;          // positions are counted from behind it
+constexpr int kPadId = 1;          // positions are counted from the one after it
 
-/// T5's bucket of a distance, key minus query: the first half for what lies before, single distances and then ranges of
+/// T5's bucket for a distance, key minus query: the first half for earlier keys, single distances and then ranges of
 /// growing width.
 int bucket_of(int distance, int buckets) {
   const int half = buckets / 2, exact = half / 2, far = std::abs(distance), first = distance > 0 ? half : 0;
@@ -21,7 +21,7 @@ int bucket_of(int distance, int buckets) {
   return first + std::min(exact + static_cast<int>(growth * (half - exact)), half - 1);
 }
 
-/// The bias of every distance as PackedAttention has it, from the table [buckets, heads] at `path`.
+/// The bias of every distance in the form of PackedAttention, from the table [buckets, heads] at `path`.
 mx::array distance_bias(const WeightPath& path, int buckets, int heads) {
   const Embedding table(path, buckets, heads);
   std::vector<int> ids;

@@ -21,7 +21,7 @@ mx::array sigmoid(const mx::array& x) { return mx::sigmoid(x); }
 mx::array gelu(const mx::array& x) { return activate(Activation::gelu, x); }
 mx::array silu(const mx::array& x) { return activate(Activation::silu, x); }
 
-/// PyTorch's classes of activations.
+/// PyTorch's activation classes.
 using Function = mx::array (*)(const mx::array&);
 Function function_of(const std::string& name) {
   constexpr std::pair<const char*, Function> kFunctions[] = {{"Identity", identity}, {"Tanh", tanh}, {"ReLU", relu},

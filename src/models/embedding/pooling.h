@@ -11,25 +11,24 @@
 
 namespace mlxk {
 
-/// One vector for each text from its hidden states [tokens, hidden] → [texts, hidden]. The first skipped[i] tokens of
-/// text i (empty: none; at most all but the last) take no part in a mean or maximum.
+/// Pools the hidden states [tokens, hidden] of texts to one vector each, [texts, hidden]. The first skipped[i] tokens
+/// of text i (empty: none; at most all but the last) are left out of a mean or maximum.
 mx::array pool(Pooling pooling, const mx::array& hidden, const std::vector<int>& lengths,
                const std::vector<int>& skipped = {});
 
-/// x [..., n] with each row divided by its length; a row of zeros stays.
+/// x [..., n] with each row divided by its norm; a row of zeros is unchanged.
 mx::array normalized(const mx::array& x);
 
-/// What makes a text's vector of its hidden states: pooling, matrices, normalisation. Constant after loading; on the
+/// Turns a text's hidden states into its vector: pooling, matrices, normalisation. Constant after loading; on the
 /// worker thread.
 class EmbeddingHead {
  public:
   /// Reads the matrices below `dir`; throws bad_model naming file and tensor.
   EmbeddingHead(const EmbeddingPipeline& pipeline, const std::filesystem::path& dir, int hidden_size);
 
-  /// hidden [tokens, hidden] → lazy [texts, dimensions] float32. `prompt_tokens`: of each text, how many tokens at its
-  /// beginning are the prompt's (with special ones before them), left out where the pipeline says so. With `dimensions`
-  /// > 0 only that many numbers of a vector are kept, and normalised again where vectors are normalised; throws invalid
-  /// for more than there are.
+  /// hidden [tokens, hidden] → lazy [texts, dimensions] float32. `prompt_tokens`: the number of tokens of each text's
+  /// prompt (with special ones before it), which the pipeline may leave out. With `dimensions` > 0 only that many
+  /// numbers of a vector are kept, and normalised again if vectors are normalised; throws invalid if there are fewer.
   mx::array operator()(const mx::array& hidden, const std::vector<int>& lengths,
                        const std::vector<int>& prompt_tokens = {}, int dimensions = 0) const;
 

@@ -1,7 +1,7 @@
 // BERT and XLM-RoBERTa with rotary positions: nomic-embed (https://arxiv.org/abs/2402.01613) and its mixture of experts
 // (https://arxiv.org/abs/2502.07972), mGTE (https://arxiv.org/abs/2407.19669, model_type gte or new) and
-// jina-embeddings-v3 (https://arxiv.org/abs/2409.10173), whose adapters are in task_adapters.h. Tensors are named as
-// in transformers; the names of the models' own code are turned into those.
+// jina-embeddings-v3 (https://arxiv.org/abs/2409.10173), whose adapters are in task_adapters.h. Tensors are named as in
+// transformers; the names of the models' own code are converted to those.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace mlxk {
 namespace {
 
-/// What the model_types differ in, beside which tensors they have.
+/// The differences between the model_types, apart from their tensors.
 struct Options {
   const char* activation = "gelu";
   double theta = 10000;
@@ -23,7 +23,7 @@ struct Options {
   bool roberta_head = false;  // classifier.dense and out_proj, else a pooler and classifier
 };
 
-/// Pieces of the names in the models' own code, in the order in which they are replaced.
+/// Parts of the names in the models' own code, in the order of replacement.
 constexpr std::pair<const char*, const char*> kNames[] = {
     {"encoder.layers.", "layers."},
     {"encoder.layer.", "layers."},
@@ -45,7 +45,7 @@ constexpr std::pair<const char*, const char*> kNames[] = {
     {".parametrizations.weight.0.lora_", ".lora_"},
 };
 
-/// [experts * width, hidden] → [experts, width, hidden], and the second of them transposed.
+/// Reshapes [experts * width, hidden] to [experts, width, hidden], and transposes the second of them.
 void split_experts(Weights& weights, int experts) {
   constexpr std::pair<const char*, const char*> kStacks[] = {{".experts.mlp.w1", ".experts.up_proj.weight"},
                                                              {".experts.mlp.w2", ".experts.down_proj.weight"}};
@@ -89,7 +89,7 @@ Rotation rotation(const Config& config, const EncoderConfig& c, const Options& o
     return rotation_of(config, RopeSettings::read(config, c.head_dim, options.theta, {},
                                                   config.number_or("rotary_emb_fraction", 1, 0, 1)));
   }
-  // The fixed NTK scaling of mGTE's own code: a larger base, and all steps shorter.
+  // The fixed NTK scaling of mGTE's own code: a larger base, and all frequencies lower.
   const Config scaling = config.object("rope_scaling");
   if (scaling.has("mixed_b")) {
     throw Error(ErrorKind::unsupported, fmt::format("[{}] mixed_b is not built in", scaling.place()));
@@ -121,7 +121,7 @@ void refuse_unknown(const Config& config) {
   }
 }
 
-/// The experts of nomic's mixture, and what is added to all that they give.
+/// The experts of nomic's mixture, and the bias added to their sum.
 class ExpertsLayer : public EncoderLayer {
  public:
   ExpertsLayer(EncoderAttention attention, Norm attention_norm, MixtureResidual mixture, mx::array bias, Norm mlp_norm)

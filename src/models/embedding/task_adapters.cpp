@@ -22,15 +22,15 @@ std::map<int, std::vector<int>> rows_by_task(const PackedTexts& texts) {
   return rows;
 }
 
-/// of(task, rows) for the rows of each task, zeros of `width` for those of none, in the rows' own order; nullopt where
-/// no row has a task.
+/// Calls of(task, rows) for the rows of each task and returns the results in the rows' own order, with zeros of `width`
+/// for rows without a task; nullopt if no row has a task.
 template <class Of>
 std::optional<mx::array> by_task(const PackedTexts& texts, int width, mx::Dtype type, const Of& of) {
   const auto groups = rows_by_task(texts);
   if (groups.empty() || groups.rbegin()->first < 0) return std::nullopt;
   if (groups.size() == 1) return of(groups.begin()->first, nullptr);
   std::vector<mx::array> parts;
-  std::vector<int> order;  // of each row, where it stands among the parts
+  std::vector<int> order;  // the index of each row among the parts
   int total = 0;
   for (const auto& [task, rows] : groups) total += static_cast<int>(rows.size());
   order.resize(static_cast<size_t>(total));
@@ -118,7 +118,7 @@ TaskAdapters TaskAdapters::read(const Config& config, Weights& weights) {
     if (tensor.ndim() != 3 || tensor.shape(0) != tasks) {
       throw config.bad("lora_adaptations", fmt::format("names {} tasks, {} has another number", tasks, name));
     }
-    // An embedding's second factor is [rank, hidden], that of a matrix [out, rank].
+    // An embedding's second factor is [rank, hidden], a matrix's is [out, rank].
     const bool turns = name.find("_embeddings.lora_B") != std::string::npos;
     for (int task = 0; task < tasks; ++task) {
       const mx::array own =

@@ -15,7 +15,7 @@
 #include "mlx/array.h"
 #include "mlx/io.h"
 
-/// The tiny models of tests/data/models; tools/make_model_goldens.py has the same formula for their weights.
+/// The tiny models of tests/data/models; tools/make_model_goldens.py uses the same formula for their weights.
 namespace mlxk::golden {
 
 namespace fs = std::filesystem;
@@ -38,7 +38,7 @@ inline std::vector<uint32_t> mixed_bits(const std::string& name, size_t count) {
   return bits;
 }
 
-/// A tensor as its description ("shape", "kind" and perhaps "divide") says.
+/// A tensor by its description ("shape", "kind" and optionally "divide").
 inline mx::array tensor(const std::string& name, const Json& description) {
   std::string kind = description["kind"];
   mx::Shape shape;
@@ -69,7 +69,7 @@ inline mx::array tensor(const std::string& name, const Json& description) {
   return mx::array(values.begin(), shape, mx::float32);
 }
 
-/// A folder for this process alone: others run the same tests at the same time.
+/// A folder for this process alone; other processes run the same tests at the same time.
 inline fs::path temp_folder(const std::string& name) {
   return fs::path(testing::TempDir()) / ("mlxk_" + name + "_" + std::to_string(getpid()));
 }

@@ -8,7 +8,7 @@
 #include "models/model.h"
 #include "models/testing/golden_model.h"
 
-/// Prompts with images through a model and its encoder, as the engine feeds them.
+/// Runs prompts with images through a model and its encoder, as the engine does.
 namespace mlxk::golden {
 
 /// The pixels of a test: numbers in [-1, 1) that depend on the image's name.

@@ -1,6 +1,5 @@
-// AFMoE, Arcee's Trinity (https://github.com/arcee-ai/trinity-large-tech-report): norms before and behind each
-// sublayer, a gate on what attention gives, rope on the layers that see a window alone, mixtures with DeepSeek-V3's
-// router.
+// AFMoE, Arcee's Trinity (https://github.com/arcee-ai/trinity-large-tech-report): norms before and after each sublayer,
+// a gate on attention's output, rope on sliding layers only, mixtures with DeepSeek-V3's router.
 #include <cmath>
 
 #include "models/registry.h"

@@ -17,7 +17,7 @@ constexpr BlockOptions kApertus{.defaults = {.norm_eps = 1e-5, .tie_word_embeddi
                                 .gated = false,
                                 .theta = 1.2e7};
 
-/// alpha_p, alpha_n, beta and eps of one layer, each a single number in whatever shape.
+/// alpha_p, alpha_n, beta and eps of one layer, each a single number in any shape.
 mx::array take_xielu(const WeightPath& path) {
   std::vector<mx::array> numbers;
   for (const char* name : {"alpha_p", "alpha_n", "beta", "eps"}) {
@@ -36,7 +36,7 @@ mx::array take_xielu(const WeightPath& path) {
 
 std::unique_ptr<Model> make_apertus(const Config& config, Weights& weights) {
   Json json = config.json();
-  json.erase("hidden_act");  // "xielu": made of each layer's own numbers below
+  json.erase("hidden_act");  // "xielu": made from each layer's own numbers below
   BlockConfig c = read_block(Config(std::move(json), config.place()), kApertus);
   sanitize_block(c, weights);
   const WeightPath root(weights);

@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// make_block_decoder, but queries, keys and values are clipped to ±`limit` before rope; 0: they are not.
+/// Like make_block_decoder, with queries, keys and values clipped to ±`limit` before rope; 0: not clipped.
 std::unique_ptr<Model> make_clipped_decoder(const BlockConfig& c, const WeightPath& root, float limit);
 
 }  // namespace mlxk

@@ -1,5 +1,6 @@
-// Command R (transformers' cohere) and Command R7B (cohere2): attention and MLP beside each other behind one layer
-// norm, neighbouring pairs rotated, logits scaled. In cohere2 three of four layers see a window, and only those rotate.
+// Command R (transformers' cohere) and Command R7B (cohere2): parallel attention and MLP after one layer norm,
+// neighbouring pairs rotated, logits scaled. In cohere2 three of four layers have a sliding window, and only those have
+// rope.
 #include "models/registry.h"
 #include "models/text/block.h"
 

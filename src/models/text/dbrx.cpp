@@ -45,7 +45,7 @@ Config usual_keys(const Config& config, const Config& attention, const Config& f
   return Config(std::move(json), config.place());
 }
 
-/// Published files hold the experts below each other, `ffn.experts.mlp.w1` [experts * wide, hidden], w2 (down) as [in,
+/// Published files stack the experts along the rows, `ffn.experts.mlp.w1` [experts * wide, hidden], w2 (down) as [in,
 /// out]; mlx-lm's hold them one by one.
 void stack(const BlockConfig& c, Weights& weights) {
   const int experts = c.mixture->experts, wide = c.mixture->wide;

@@ -17,7 +17,7 @@
 
 namespace mlxk {
 
-/// What a model_type means where config.json leaves a key out; what has no value here is required.
+/// The defaults of a model_type for keys that config.json leaves out; a key without a default here is required.
 struct DecoderDefaults {
   std::optional<int> hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, vocab_size;
   std::optional<int> intermediate_size;  // 0: may be absent
@@ -25,12 +25,12 @@ struct DecoderDefaults {
   double norm_eps = 1e-6;
   bool tie_word_embeddings = true;
   const char* activation = "silu";
-  int sliding_window = 0;          // 0: required where a layer slides
-  int sliding_window_pattern = 0;  // every so many layers one is full; 0: all are, unless layer_types says otherwise
+  int sliding_window = 0;          // 0: required if a layer slides
+  int sliding_window_pattern = 0;  // every n-th layer is full; 0: all are, unless layer_types says otherwise
 };
 
-/// The keys that the configurations of nearly all decoders have, under any of their usual names (hidden_size, n_embd,
-/// d_model, …). Fields keep transformers' words.
+/// The keys in the configurations of nearly all decoders, under any of their usual names (hidden_size, n_embd, d_model,
+/// …). Fields keep transformers' words.
 struct DecoderConfig {
   /// Throws bad_model naming the key.
   static DecoderConfig read(const Config& config, const DecoderDefaults& defaults = {});
@@ -42,7 +42,7 @@ struct DecoderConfig {
   bool tie_word_embeddings;
   Activation activation;
   std::vector<LayerType> layer_types;
-  int sliding_window;  // 0 where no layer slides
+  int sliding_window;  // 0 if no layer slides
 
   bool slides(int layer) const { return layer_types[static_cast<size_t>(layer)] == LayerType::sliding; }
   /// The window of a layer's attention; 0: none.
@@ -54,7 +54,7 @@ class LayerCaches {
  public:
   LayerCaches(ModelCache& all, size_t first, size_t count) : all_(all), first_(first), count_(count) {}
   size_t size() const { return count_; }
-  /// Its i-th cache; throws internal when there is none or it is of another kind.
+  /// Its i-th cache; throws internal if there is none or it is of another kind.
   AttentionCache& attention(size_t i = 0) const;
   RecurrentCache& recurrent(size_t i = 0) const;
 
@@ -73,16 +73,16 @@ class DecoderLayer {
   virtual mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const = 0;
   /// Empty caches for `rows` rows: none, one or several.
   virtual std::vector<std::unique_ptr<Cache>> make_caches(int rows) const = 0;
-  /// The earlier layer whose caches it reads, having none of its own; -1: none.
+  /// The earlier layer whose caches it reads instead of its own; -1: none.
   virtual int shares_caches_of() const { return -1; }
 };
 
 /// A KVCache, or with a window a RotatingKVCache, as the one cache of a layer.
 std::vector<std::unique_ptr<Cache>> attention_cache(int rows, int window = 0);
-/// A RecurrentCache of so many arrays as the one cache of a layer.
+/// A RecurrentCache of `arrays` arrays as the one cache of a layer.
 std::vector<std::unique_ptr<Cache>> recurrent_cache(int rows, int arrays);
 
-/// A decoder of text: embeds, runs its layers, norms, and multiplies with the head.
+/// A text decoder: it embeds, runs its layers, norms, and multiplies with the head.
 class Decoder : public Model {
  public:
   struct Parts {
@@ -92,14 +92,14 @@ class Decoder : public Model {
     int learned_offset = 0;                           // the entry of position 0
     std::optional<Norm> embedding_norm = {};
     std::vector<std::unique_ptr<DecoderLayer>> layers = {};
-    std::optional<Norm> norm = {};    // behind the layers
+    std::optional<Norm> norm = {};    // after the layers
     std::optional<Linear> head = {};  // absent: the embedding
     float logit_multiplier = 1;
     float logit_divisor = 1;
-    float final_soft_cap = 0;  // logits become cap · tanh(logit / cap); 0: as they are
-    /// Called before the first layer: may fill in query_scale and extras, and returns what the first layer takes.
+    float final_soft_cap = 0;  // logits become cap · tanh(logit / cap); 0: unchanged
+    /// Called before the first layer: may set query_scale and extras, and returns the first layer's input.
     std::function<mx::array(const mx::array& h, const Inputs& inputs, LayerInputs& in)> prepare = {};
-    /// Called behind the last layer, before the norm.
+    /// Called after the last layer, before the norm.
     std::function<mx::array(const mx::array& h, const LayerInputs& in)> finish = {};
   };
 
@@ -112,7 +112,7 @@ class Decoder : public Model {
   ModelCache make_cache(int rows) const override;
 
  protected:
-  /// h through layers [first, last).
+  /// Runs h through layers [first, last).
   mx::array run(mx::array h, size_t first, size_t last, const Inputs& inputs, ModelCache& cache,
                 const LayerInputs& in) const;
 
@@ -121,15 +121,15 @@ class Decoder : public Model {
 
  private:
   struct Place {
-    size_t first, count;  // among the model's caches
+    size_t first, count;  // the index among the model's caches
   };
-  std::vector<Place> caches_;  // of each layer
+  std::vector<Place> caches_;  // one per layer
 };
 
 /// The shape of a model with that configuration.
 ModelShape shape_of(const DecoderConfig& config);
 
-/// The bfloat16 next to `x`, which some references multiply with.
+/// The bfloat16 nearest to `x`, which some references multiply with.
 float bfloat16_next_to(double x);
 
 }  // namespace mlxk

@@ -77,7 +77,7 @@ std::unique_ptr<Model> make_deepseek_v2(const Config& config, Weights& weights) 
   }
   if (c.mixture) {
     if (method != "group_limited_greedy") c.mixture->rule.groups = c.mixture->rule.top_groups = 1;
-    c.mixture->rule.normalise = false;  // whatever norm_topk_prob says, as in both references
+    c.mixture->rule.normalise = false;  // regardless of norm_topk_prob, as in both references
   }
   return make_latent(std::move(c), latent, weights, false);
 }

@@ -1,5 +1,5 @@
-// ERNIE 4.5's mixtures (https://yiyan.baidu.com/blog/publication/ERNIE_Technical_Report.pdf): a bias for the choice, as
-// transformers has it, where the checkpoint holds one; mlx-lm leaves it out.
+// ERNIE 4.5's mixtures (https://yiyan.baidu.com/blog/publication/ERNIE_Technical_Report.pdf): a bias for the choice as
+// in transformers, if the checkpoint holds one; mlx-lm leaves it out.
 #include <algorithm>
 
 #include "json/json.h"
@@ -20,7 +20,7 @@ constexpr BlockOptions kErnie{.defaults = {.norm_eps = 1e-5},
                               .experts = {.normalise = true, .eps = 1e-12F, .shared = "mlp.shared_experts"}};
 constexpr const char* kSelectionBias = "mlp.moe_statics.e_score_correction_bias";
 
-/// A number of a layer, the least or the largest of those of text and images.
+/// A property of a layer: the smallest or the largest of the values for text and images.
 int layer_number(const Config& config, const char* key, int fallback, bool largest) {
   const Json* list = config.find(key);
   if (!list || !list->is_array()) return static_cast<int>(config.integer_or(key, fallback, -1, 1024));

@@ -1,6 +1,6 @@
-// EXAONE 3 (https://arxiv.org/abs/2408.03541): a llama block under names of its own. EXAONE 4
-// (https://arxiv.org/abs/2507.11407): norms behind the sublayers alone. Where the model has a window, only the layers
-// that see it rotate.
+// EXAONE 3 (https://arxiv.org/abs/2408.03541): a llama block with other tensor names. EXAONE 4
+// (https://arxiv.org/abs/2507.11407): norms only after the sublayers. If the model has a window, only the sliding
+// layers have rope.
 #include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -29,7 +29,8 @@ constexpr BlockOptions kExaone4{.names = {.attention_norm = nullptr,
                                 .qk_norm = QkNorm::before_rope,
                                 .theta = 1e6};
 
-/// `sliding_window_pattern` may be letters, L a layer with a window and G one without: written out as layer_types.
+/// `sliding_window_pattern` may be letters, L for a layer with a window and G for one without: converted to
+/// layer_types.
 Config with_layer_types(const Config& config) {
   Json json = config.json();
   const Json* pattern = config.find("sliding_window_pattern");

@@ -1,6 +1,6 @@
 // Falcon-H1 (https://arxiv.org/abs/2507.22448), as transformers computes it: attention and a Mamba-2 mixer read the
-// same vectors in every layer. Published files come with multipliers of what goes into and out of the matrices; mlx-lm
-// has multiplied them into the weights, all but key_multiplier.
+// same vectors in every layer. Published files have multipliers for the matrices' inputs and outputs; mlx-lm has
+// multiplied them into the weights, except key_multiplier.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -60,7 +60,7 @@ std::vector<float> multipliers(const Config& config, const char* key, size_t cou
   return all;
 }
 
-/// Multiplies what the published files leave to the model into their weights.
+/// Multiplies the factors that published files leave to the model into their weights.
 void fold_multipliers(const Config& config, const BlockConfig& c, const Mamba2Config& m, Weights& weights) {
   const auto times = [&](const std::string& name, const mx::array& factor) {
     const auto found = weights.tensors().find(name);
@@ -105,7 +105,7 @@ std::unique_ptr<Model> make_falcon_h1(const Config& config, Weights& weights) {
   const auto conv = weights.tensors().find("model.layers.0.mamba.conv1d.weight");
   const bool published = conv != weights.tensors().end() && conv->second.ndim() == 3 && conv->second.shape(2) > 1;
   if (published) fold_multipliers(config, c, mamba, weights);
-  if (c.tie_word_embeddings) {  // the embedding holds its multiplier
+  if (c.tie_word_embeddings) {  // the embedding includes its multiplier
     c.logit_multiplier = multiplier(config, "lm_head_multiplier", published ? 1 : 0.0390625) /
                          multiplier(config, "embedding_multiplier", published ? 1 : 5.656854249492381);
   }

@@ -18,7 +18,7 @@ constexpr BlockOptions kGemma2{
               .mlp_post_norm = "post_feedforward_layernorm"},
     .norm = NormKind::rms_plus_one};
 
-/// Old configurations say "gelu" in `hidden_act` and mean the tanh form.
+/// Old configurations say "gelu" in `hidden_act` but mean the tanh form.
 Config without_hidden_act(const Config& config) {
   Json json = config.json();
   json.erase("hidden_act");

@@ -1,5 +1,5 @@
 // Gemma 3 (https://arxiv.org/abs/2503.19786): norms before and after each sublayer, factors 1 + weight, sliding layers
-// with a rope base of their own between full ones. Tensors and keys as in transformers' gemma3.
+// with their own rope base between full ones. Tensors and keys as in transformers' gemma3.
 #include <cmath>
 
 #include "json/json.h"
@@ -10,7 +10,7 @@
 namespace mlxk {
 namespace {
 
-// Defaults of transformers' class: text_config of multimodal checkpoints leaves out what equals them.
+// Defaults of transformers' class: text_config of multimodal checkpoints leaves out values equal to them.
 constexpr BlockOptions kGemma3{.defaults = {.hidden_size = 1152,
                                             .num_hidden_layers = 26,
                                             .num_attention_heads = 4,
@@ -33,7 +33,7 @@ constexpr BlockOptions kGemma3{.defaults = {.hidden_size = 1152,
 std::unique_ptr<Model> make(const Config& config, Weights& weights) {
   BlockConfig c = read_block(config, kGemma3);
   c.attention_scale = static_cast<float>(1 / std::sqrt(config.number_or("query_pre_attn_scalar", 256, 1e-6, 1e9)));
-  // Rounded as the reference does it, but for embedders, which are kept in float32.
+  // Rounded as in the reference, except for embedders, which are kept in float32.
   const float scale = std::sqrt(static_cast<float>(c.hidden_size));
   c.embedding_multiplier = config.flag_or("use_bidirectional_attention", false) ? scale : bfloat16_next_to(scale);
   const RopeSettings local = RopeSettings::read_local(config, c.head_dim, 1e4, "sliding_attention");
@@ -48,7 +48,7 @@ std::unique_ptr<Model> make(const Config& config, Weights& weights) {
 
 std::unique_ptr<Model> make_gemma3_text(const Config& config, Weights& weights) { return make(config, weights); }
 
-// The multimodal checkpoint's language model: what belongs to images is left out.
+// The multimodal checkpoint's language model: image tensors are left out.
 std::unique_ptr<Model> make_gemma3(const Config& config, Weights& weights) {
   config.object("text_config");
   const Config kept = keep_language_model(config, weights);

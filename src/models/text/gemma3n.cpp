@@ -1,6 +1,6 @@
 // Gemma 3n (transformers' gemma3n; AltUp: https://arxiv.org/abs/2301.13310, LAuReL: https://arxiv.org/abs/2411.07501):
 // each token has several streams, of which a layer computes one and predicts and corrects the others; per-layer
-// embeddings; MLPs that keep the largest few of their gates; last layers that read the keys and values of earlier ones.
+// embeddings; MLPs that keep only the largest gates; last layers that read the keys and values of earlier ones.
 #include <algorithm>
 #include <cmath>
 
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kWide = 1 << 20;
 
-// Defaults of transformers' class: text_config of multimodal checkpoints leaves out what equals them.
+// Defaults of transformers' class: text_config of multimodal checkpoints leaves out values equal to them.
 constexpr BlockOptions kGemma3n{.defaults = {.hidden_size = 2048,
                                              .num_hidden_layers = 35,
                                              .num_attention_heads = 8,
@@ -37,18 +37,18 @@ constexpr BlockOptions kGemma3n{.defaults = {.hidden_size = 2048,
                                 .v_norm = true,
                                 .theta = 1e6};
 
-/// What Gemma 3n has beyond a block.
+/// The parts of Gemma 3n beyond a block.
 struct Gemma3nConfig : BlockConfig {
   SharedKv shared;
   std::vector<int> intermediate_sizes;  // of each layer
-  std::vector<double> sparsity;         // of each layer, the part of its gates that become 0
+  std::vector<double> sparsity;         // per layer, the share of its gates that become 0
   int streams, active;                  // altup_num_inputs, altup_active_idx
   bool scales_active;                   // altup_correct_scale
   int laurel_rank;
   int per_layer_dims, per_layer_vocab;
 };
 
-/// The factor, of the standard deviation, that leaves the part `sparsity` of normal numbers below mean + factor · it.
+/// The factor for which a share `sparsity` of normally distributed numbers is below mean + factor · standard deviation.
 float quantile(double sparsity) {
   return static_cast<float>(std::sqrt(2.0) * mx::erfinv(mx::array(static_cast<float>(2 * sparsity - 1))).item<float>());
 }
@@ -68,7 +68,7 @@ mx::array magnitude(const mx::array& x) {
   return mx::sqrt(mx::maximum(mx::mean(mx::square(x), -1, true), mx::array(1e-5F, x.dtype())));
 }
 
-/// Predicts what a layer makes of each stream, and corrects it by what the layer made of the active one.
+/// Predicts a layer's result for each stream, and corrects the predictions by the layer's result for the active one.
 class AltUp {
  public:
   AltUp(const Gemma3nConfig& c, const WeightPath& path)
@@ -115,10 +115,10 @@ class AltUp {
   mx::array active_scale_;
 };
 
-/// The MLP with its norms and residual, of whose gates only those above a cutoff stay.
+/// The MLP with its norms and residual; gates below a cutoff become 0.
 struct SparseMlp {
   GatedMlpResidual mlp;
-  float cutoff;  // in standard deviations above the mean; 0: all stay
+  float cutoff;  // in standard deviations above the mean; 0: no cutoff
 
   mx::array operator()(const mx::array& x) const {
     if (cutoff == 0) return mlp(x);
@@ -171,7 +171,7 @@ class Gemma3nLayer : public DecoderLayer {
     mx::array first = stream(corrected, active_);
     if (scales_active_) first = altup_.scaled(first);
     first = per_layer_(first, in.extras[static_cast<size_t>(layer_)]);
-    // All streams but number 0 get that.
+    // It is added to all streams but the first.
     const mx::array gets = mx::astype(mx::greater(mx::arange(x.shape(2)), mx::array(0)), x.dtype());
     return mx::add(corrected, spread(mx::reshape(gets, {1, 1, x.shape(2)}), first));
   }
@@ -193,9 +193,9 @@ class Gemma3nLayer : public DecoderLayer {
   PerLayerInput per_layer_;
 };
 
-/// From one embedding to the streams and back.
+/// Converts from one embedding to the streams and back.
 struct Streams {
-  std::vector<Linear> projections, unembeddings;  // of all streams but the first
+  std::vector<Linear> projections, unembeddings;  // for all streams but the first
 
   /// h [B, L, hidden] → [B, L, streams, hidden], all of h's magnitude.
   mx::array spread_out(const mx::array& h) const {
@@ -204,7 +204,7 @@ struct Streams {
     return mx::stack(all, 2);
   }
 
-  /// Their mean, each projected and made of the first one's magnitude.
+  /// The mean of the streams, each projected and scaled to the first one's magnitude.
   mx::array joined(const mx::array& x) const {
     const mx::array first = stream(x, 0);
     mx::array sum = first;
@@ -271,7 +271,7 @@ Gemma3nConfig read_config(const Config& config) {
   return c;
 }
 
-/// The tensors of the language model are below `root`, a head of a tied model beside.
+/// The language model's tensors are below `root`; a tied model's head is beside them.
 std::unique_ptr<Model> make(const Config& config, Weights& weights, const WeightPath& root) {
   Gemma3nConfig c = read_config(config);
   c.embedding_multiplier = embedding_factor(std::sqrt(double(c.hidden_size)), root / "embed_tokens");
@@ -313,7 +313,7 @@ std::unique_ptr<Model> make_gemma3n_text(const Config& config, Weights& weights)
   return make(config, weights, WeightPath(weights) / "model");
 }
 
-// The multimodal checkpoint's language model: what belongs to images and sound is left out.
+// The multimodal checkpoint's language model: image and audio tensors are left out.
 std::unique_ptr<Model> make_gemma3n(const Config& config, Weights& weights) {
   config.object("text_config");
   const Config kept = keep_language_model(config, weights);

@@ -1,6 +1,6 @@
 // Gemma 4 (transformers' gemma4 and gemma4_unified): Gemma 3's blocks with heads of another size on full layers, whose
 // keys may be the values; per-layer embeddings; last layers that read the keys and values of earlier ones; a mixture of
-// experts beside the plain MLP. Factors of norms are the weights themselves.
+// experts beside the plain MLP. The factors of norms are the weights themselves.
 #include <algorithm>
 #include <cmath>
 
@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kWide = 1 << 20;
 
-// Defaults as mlx-lm has them; checkpoints say nearly all of it.
+// Defaults as in mlx-lm; checkpoints give nearly all of these keys.
 constexpr BlockOptions kGemma4{.defaults = {.hidden_size = 1536,
                                             .num_hidden_layers = 35,
                                             .num_attention_heads = 8,
@@ -32,14 +32,14 @@ constexpr BlockOptions kGemma4{.defaults = {.hidden_size = 1536,
                                .qk_norm = QkNorm::before_rope,
                                .v_norm = true};
 
-/// What Gemma 4 has beyond a block.
+/// The parts of Gemma 4 beyond a block.
 struct Gemma4Config : BlockConfig {
   SharedKv shared;
   int experts = 0, top_k = 0, moe_intermediate_size = 0;  // 0: no mixture
   int per_layer_dims = 0, per_layer_vocab = 0;            // 0: no per-layer embeddings
 };
 
-/// The mixture beside the MLP, each with norms of its own around it.
+/// The mixture beside the MLP, with its own norms before and after it.
 class MixtureBeside {
  public:
   MixtureBeside(const Gemma4Config& c, const WeightPath& path)
@@ -53,7 +53,7 @@ class MixtureBeside {
                  stack(c, path, "down_proj", c.moe_intermediate_size, c.hidden_size),
                  c.activation} {}
 
-  /// x [B, L, hidden], and what the MLP gives of it → both together.
+  /// x [B, L, hidden] and the MLP's output for it → the combined output.
   mx::array operator()(const mx::array& x, const mx::array& dense) const {
     const auto rows = [](const mx::array& all) { return mx::flatten(all, 0, 1); };
     const mx::array sum = mixture_.sum_of_experts(rows(norm_(x)), rows(x));
@@ -80,12 +80,13 @@ class MixtureBeside {
   MixtureResidual mixture_;
 };
 
-/// `c` as the blocks of `layer` take it.
+/// `c` for the blocks of `layer`.
 BlockConfig config_of_layer(const Gemma4Config& c, int layer, const Config& config) {
   BlockConfig own = c;
   const bool reads = c.shared.source[static_cast<size_t>(layer)] >= 0;
   if (!c.slides(layer)) {
-    const int usual = config.json().contains("global_head_dim") ? c.head_dim : 512;  // a null is the same as elsewhere
+    const int usual =
+        config.json().contains("global_head_dim") ? c.head_dim : 512;  // a null means the same as elsewhere
     own.head_dim = static_cast<int>(config.integer_or("global_head_dim", usual, 2, 4096));
     if (config.flag_or("attention_k_eq_v", false)) {
       own.options.names.v = nullptr;
@@ -147,7 +148,7 @@ class Gemma4Layer : public DecoderLayer {
   mx::array scale_;
 };
 
-/// Without rope_parameters the layers have these.
+/// The defaults of the layers without rope_parameters.
 Config with_rope(const Config& config) {
   if (config.has("rope_parameters")) return config;
   Json json = config.json();
@@ -164,7 +165,7 @@ Gemma4Config read_config(const Config& config) {
   const auto integer_or = [&](const char* key, int fallback, int low, int high) {
     return static_cast<int>(config.integer_or(key, fallback, low, high));
   };
-  // A null is no cap; without the key there is one.
+  // A null means no cap; without the key there is a default cap.
   if (!config.json().contains("final_logit_softcapping")) c.final_soft_cap = 30;
   c.per_layer_dims = integer_or("hidden_size_per_layer_input", 256, 0, kWide);
   c.per_layer_vocab = integer_or("vocab_size_per_layer_input", c.vocab_size, 1, 1 << 24);
@@ -175,7 +176,7 @@ Gemma4Config read_config(const Config& config) {
   return c;
 }
 
-/// What readers of another layer's cache do not use, experts, and the bounds of activations that towers have.
+/// Drops tensors that readers of another layer's cache do not use, experts, and the activation bounds of towers.
 void sanitize(Gemma4Config& c, Weights& weights, const std::string& root) {
   const std::string layers = (root.empty() ? "" : root + ".") + "model.layers.";
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
@@ -222,7 +223,7 @@ std::unique_ptr<Model> make(const Config& given, Weights& weights, const std::st
 
 std::unique_ptr<Model> make_gemma4_text(const Config& config, Weights& weights) { return make(config, weights, ""); }
 
-// The multimodal checkpoint's language model: what belongs to images and sound is left out.
+// The multimodal checkpoint's language model: image and audio tensors are left out.
 std::unique_ptr<Model> make_gemma4(const Config& config, Weights& weights) {
   Json text = config.object("text_config").json();
   text["vocab_size"] = config.integer_or("vocab_size", text.value("vocab_size", 262144), 1, 1 << 24);
@@ -235,7 +236,7 @@ std::unique_ptr<Model> make_gemma4(const Config& config, Weights& weights) {
     }
     return false;
   });
-  // Hugging Face's files have the language model below model.language_model, its head beside.
+  // Hugging Face's files have the language model below model.language_model, with its head beside it.
   Weights::Tensors renamed;
   for (auto& [name, tensor] : weights.tensors()) {
     std::string as = name;

@@ -1,5 +1,5 @@
 // GLM-4 (https://arxiv.org/abs/2406.12793), transformers' glm, and GLM-4 0414, its glm4: gate and up in one matrix,
-// half of each head rotated in neighbouring pairs (mlx-lm rotates all of glm's); the second has norms behind each
+// half of each head rotated in neighbouring pairs (mlx-lm rotates all of glm's); the second has norms after each
 // sublayer as well.
 #include "models/registry.h"
 #include "models/text/block.h"

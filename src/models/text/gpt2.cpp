@@ -1,7 +1,7 @@
 // GPT-2 (https://openai.com/index/better-language-models) and StarCoder (https://arxiv.org/abs/2305.06161),
 // transformers' gpt_bigcode: learned positions, layer norms, biases everywhere. StarCoder's queries share one head of
-// keys and values; where they do not, queries, keys and values lie head by head, as in transformers (mlx-lm splits them
-// as if they lay one below the other).
+// keys and values; if they do not, queries, keys and values are stored head by head, as in transformers (mlx-lm splits
+// them as if they were stacked).
 #include <fmt/format.h>
 
 #include "mlx/ops.h"
@@ -47,7 +47,7 @@ BlockConfig read(const Config& config, const BlockOptions& options) {
 }
 
 std::unique_ptr<Model> make(BlockConfig c, Weights& weights) {
-  weights.drop([](const std::string& name) {  // the causal mask that old files carry along
+  weights.drop([](const std::string& name) {  // the causal mask of old files
     return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
   });
   sanitize_block(c, weights);

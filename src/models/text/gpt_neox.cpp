@@ -1,6 +1,6 @@
-// GPT-NeoX (https://arxiv.org/abs/2204.06745), Pythia among its models, and GPT-J: attention and MLP beside each other,
-// part of each head rotated. Their files' names as transformers' and as mlx-lm's, which are those here. Of GPT-NeoX's
-// activation, which mlx-lm leaves out, config.json's word counts.
+// GPT-NeoX (https://arxiv.org/abs/2204.06745), including the Pythia models, and GPT-J: parallel attention and MLP, part
+// of each head rotated. Tensor names of transformers are converted to mlx-lm's. GPT-NeoX's activation is read from
+// config.json, which mlx-lm ignores.
 #include "models/registry.h"
 #include "models/text/block.h"
 #include "models/text/tensor_names.h"
@@ -52,7 +52,7 @@ constexpr BlockOptions kGptJ{
 
 std::unique_ptr<Model> make(BlockConfig c, Weights& weights) {
   if (c.intermediate_size == 0) c.intermediate_size = 4 * c.hidden_size;
-  const auto causal_mask = [](const std::string& name) {  // a buffer that old files carry along
+  const auto causal_mask = [](const std::string& name) {  // a buffer of old files
     return name.ends_with(".attention.bias") || name.ends_with(".attn.bias") || name.ends_with(".masked_bias");
   };
   weights.drop(causal_mask);

@@ -1,4 +1,4 @@
-// gpt-oss (https://arxiv.org/abs/2508.10925), as transformers and mlx-lm compute it: every other layer sees a window,
+// gpt-oss (https://arxiv.org/abs/2508.10925), as transformers and mlx-lm compute it: every other layer has a window,
 // each head has a sink, biases everywhere, and experts with a clamped SwiGLU whose weights are a softmax over the
 // chosen ones.
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
-// Granite 4 (transformers' granitemoehybrid): Granite's blocks with Mamba-2 mixers in the place of most attention, and
-// experts beside a shared one, or a plain MLP. As transformers computes it; mlx-lm norms what a scan gives as a whole,
-// not by groups, and clips time steps to [0.001, 100] where config.json sets no time_step_limit.
+// Granite 4 (transformers' granitemoehybrid): Granite's blocks with Mamba-2 mixers instead of most attention, and
+// experts beside a shared one, or a plain MLP. Computed as in transformers; mlx-lm norms the scan's output as a whole,
+// not by groups, and clips time steps to [0.001, 100] if config.json sets no time_step_limit.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -22,7 +22,7 @@ constexpr BlockOptions kGraniteHybrid{.qkv_bias_key = "attention_bias",
                                                   .experts = "block_sparse_moe.switch_mlp",
                                                   .shared = "shared_mlp"}};
 
-/// transformers 5 writes linear_attention for what it wrote mamba for; no experts may be written as 0 of them.
+/// transformers 5 writes linear_attention in place of mamba; a model without experts may say 0 of them.
 Config usual_keys(const Config& config, const Weights& weights) {
   Json json = config.json();
   if (const Json* types = config.find("layer_types"); types && types->is_array()) {

@@ -1,5 +1,5 @@
 // Hunyuan (https://arxiv.org/abs/2411.02265): mixtures by a softmax over all experts beside a shared expert, norms of
-// queries and keys behind rope; with use_cla, cross-layer attention (https://arxiv.org/abs/2405.12981). mlx-lm does not
+// queries and keys after rope; with use_cla, cross-layer attention (https://arxiv.org/abs/2405.12981). mlx-lm does not
 // normalise the chosen weights; here norm_topk_prob decides, which Hunyuan-A13B sets.
 #include <fmt/format.h>
 
@@ -20,7 +20,7 @@ constexpr BlockOptions kHunyuan{.defaults = {.tie_word_embeddings = false},
                                 .mixture = true,
                                 .experts = {.router = "mlp.gate.wg", .shared = "mlp.shared_mlp"}};
 
-/// What config.json says of a layer under `key`, which may be a list with an entry for each.
+/// config.json's value of `key` for a layer; it may be a list with an entry for each.
 int64_t of_layer(const Config& config, const char* key, int layer, int64_t fallback, int64_t high) {
   const Json* list = config.find(key);
   if (!list || !list->is_array()) return config.integer_or(key, fallback, 0, high);
@@ -45,7 +45,7 @@ BlockConfig read(const Config& config) {
   return read_block(Config(std::move(json), config.place()), options);
 }
 
-/// In the place of attention: an MLP alone is left.
+/// Replaces attention: only an MLP is left.
 class Unchanged : public DecoderLayer {
  public:
   mx::array operator()(const mx::array& x, const LayerCaches&, const LayerInputs&) const override { return x; }
@@ -58,8 +58,8 @@ BlockConfig without_kv(BlockConfig c) {
   return c;
 }
 
-/// A layer of cross-layer attention: it projects keys and values or takes those of the layer before, norm and rope to
-/// come. They go on behind x, [B, L, hidden + keys + values].
+/// A layer of cross-layer attention: it projects keys and values or uses those of the layer before, without norm and
+/// rope. They are passed on behind x, [B, L, hidden + keys + values].
 class CrossLayerBlock : public DecoderLayer {
  public:
   CrossLayerBlock(const BlockConfig& c, int layer, bool projects, const WeightPath& path)

@@ -1,4 +1,4 @@
-// InternLM 2 (https://arxiv.org/abs/2403.17297): a llama block under names of its own. One matrix holds, for each key
+// InternLM 2 (https://arxiv.org/abs/2403.17297): a llama block with other tensor names. One matrix holds, for each key
 // and value head, its queries, its key and its value.
 #include "models/registry.h"
 #include "models/text/block.h"

@@ -1,6 +1,6 @@
 // Jamba (https://arxiv.org/abs/2403.19887), as transformers computes it: Mamba mixers with norms of their time steps, b
-// and c, attention without rope every few layers, experts every few. Where mlx-lm differs: it makes the chosen experts'
-// weights add up to one, and counts the layers of experts from the other end of expert_layer_period.
+// and c, attention without rope in every few layers, experts in every few. mlx-lm differs: it normalises the chosen
+// experts' weights to a sum of one, and counts the mixture layers from the other end of expert_layer_period.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -17,7 +17,7 @@ constexpr BlockOptions kJamba{
     .mixer = LayerType::mamba,
     .experts = {.router = "feed_forward.router", .experts = "feed_forward.switch_mlp"}};
 
-/// The layers' types spelled out, and how many experts there are.
+/// Spells out the layers' types and their numbers of experts.
 Config usual_keys(const Config& config) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);

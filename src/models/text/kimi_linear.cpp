@@ -37,7 +37,7 @@ struct DeltaConfig {
   int wide() const { return heads * head_dim; }
 };
 
-/// Kimi Delta Attention: q, k and v go through a convolution each; decay and output gate are low-rank.
+/// Kimi Delta Attention: q, k and v each pass a convolution; decay and output gate are low-rank.
 class DeltaAttention : public DecoderLayer {
  public:
   DeltaAttention(const BlockConfig& block, const DeltaConfig& c, const WeightPath& layer)
@@ -77,7 +77,7 @@ class DeltaAttention : public DecoderLayer {
   }
 
   int head_dim_;
-  NormLinears in_;  // q, k, v, beta, and what decay_ and gate_ take
+  NormLinears in_;  // q, k, v, beta, and the inputs of decay_ and gate_
   std::vector<CausalConv1d> convs_;
   GatedDelta delta_;
   Linear decay_, gate_;
@@ -85,7 +85,7 @@ class DeltaAttention : public DecoderLayer {
   OutResidual out_;
 };
 
-/// The keys that Kimi Linear spells in its own way, spelled as usual.
+/// Converts the keys that Kimi Linear spells differently to the usual ones.
 Config usual_keys(const Config& config) {
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   Json json = config.json();
@@ -103,7 +103,7 @@ Config usual_keys(const Config& config) {
   if (!list || !list->is_array()) throw config.bad("linear_attn_config.kda_layers", "must be a list of layers");
   json["layer_types"] = Json::array();
   for (int64_t layer = 0; layer < layers; ++layer) json["layer_types"].push_back("full_attention");
-  for (const Json& number : *list) {  // from 1 on
+  for (const Json& number : *list) {  // counted from 1
     if (!number.is_number_unsigned() || number.get<int64_t>() < 1 || number.get<int64_t>() > layers) {
       throw config.bad("linear_attn_config.kda_layers",
                        fmt::format("must hold numbers of layers up to {}, got {}", layers, number.dump()));

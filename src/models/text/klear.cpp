@@ -1,5 +1,5 @@
-// Klear (https://github.com/Kwai-Klear/Klear-46B-A2.5B), as mlx-lm computes it: Qwen3-MoE's attention; a mixture's
-// chosen experts and its shared one are mixed by coefficients that each token gives.
+// Klear (https://github.com/Kwai-Klear/Klear-46B-A2.5B), as mlx-lm computes it: Qwen3-MoE's attention; coefficients
+// from each token mix a mixture's chosen experts with its shared one.
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"

@@ -1,5 +1,5 @@
-// Laguna (https://poolside.ai), as transformers and mlx-lm compute it: layers that see a window have another rope and
-// may have more heads, softplus gates what attention gives, and mixtures have DeepSeek-V3's router.
+// Laguna (https://poolside.ai), as transformers and mlx-lm compute it: sliding layers have another rope and may have
+// more heads, softplus gates attention's output, and mixtures have DeepSeek-V3's router.
 #include <fmt/format.h>
 
 #include <algorithm>

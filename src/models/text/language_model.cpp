@@ -17,7 +17,7 @@ constexpr std::string_view kLanguage[] = {"language_model.", "model.language_mod
 constexpr std::string_view kImages[] = {"visual.", "model.visual.", "vision_tower.", "vision_model.",
                                         "model.vision_embed_tokens."};
 
-/// Under which of `prefixes` the name stands; empty: none.
+/// The prefix among `prefixes` that the name has; empty: none.
 template <size_t N>
 std::string_view prefix_of(std::string_view name, const std::string_view (&prefixes)[N]) {
   const auto* found =
@@ -27,8 +27,8 @@ std::string_view prefix_of(std::string_view name, const std::string_view (&prefi
 
 bool is_head(std::string_view name) { return name.starts_with("lm_head.") || name.starts_with("output."); }
 
-/// The name that a tensor has in a text checkpoint; nullopt: it is not the language model's. `nested`: some tensors
-/// stand under a prefix of the language model, so that it has no others but the head.
+/// The name of a tensor in a text checkpoint; nullopt: it does not belong to the language model. `nested`: some tensors
+/// have a prefix of the language model, so that only the head may be without one.
 std::optional<std::string> text_name(std::string_view name, bool nested) {
   const std::string_view prefix = prefix_of(name, kLanguage);
   if (prefix.empty()) {
@@ -39,7 +39,7 @@ std::optional<std::string> text_name(std::string_view name, bool nested) {
   return rest.starts_with("model.") || is_head(rest) ? std::string(rest) : fmt::format("model.{}", rest);
 }
 
-/// `config` with the layers that its quantization speaks of named as in a text checkpoint.
+/// `config` with the layers in its quantization named as in a text checkpoint.
 Config with_text_names(const Config& config, bool nested) {
   Json json = config.json();
   for (const char* key : {"quantization", "quantization_config"}) {
@@ -55,7 +55,7 @@ Config with_text_names(const Config& config, bool nested) {
   return Config(std::move(json), config.place());
 }
 
-/// The key under which the language model's configuration stands, or null.
+/// The key of the language model's configuration, or null.
 const char* text_key(const Config& config) {
   for (const char* key : {"text_config", "llm_config", "language_config"}) {
     if (config.has(key)) return key;
@@ -63,7 +63,7 @@ const char* text_key(const Config& config) {
   return nullptr;
 }
 
-/// What transformers' class of a model_type has where text_config is silent.
+/// Defaults of transformers' class for keys that text_config leaves out.
 Json class_defaults(std::string_view type) {
   Json all = {{"hidden_size", 4096}, {"num_hidden_layers", 32}, {"num_attention_heads", 32}};
   if (type == "llama") {
@@ -111,7 +111,7 @@ Config keep_language_model(const Config& config, Weights& weights) {
   const Config text = config.object(key);
   Json json = text.json();
   if (!text.has("vocab_size") && config.has("vocab_size")) json["vocab_size"] = config.json()["vocab_size"];
-  // Some say it in text_config, some on top, and some leave it to the file.
+  // Some configurations have it in text_config, some at the top level, and some leave it to the weights.
   const Config& says = text.has("tie_word_embeddings") ? text : config;
   json["tie_word_embeddings"] = !has_head || says.flag_or("tie_word_embeddings", false);
   return Config(std::move(json), config.place() + " " + key);

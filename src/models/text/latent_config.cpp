@@ -32,7 +32,7 @@ class LatentMixer : public DecoderLayer {
   int latent_dim_;
 };
 
-/// YaRN's factor of the scores: the square of what mscale_all_dim makes of the context's stretch.
+/// YaRN's factor of the scores: the square of the attention factor for mscale_all_dim.
 double yarn_score_factor(const RopeSettings& rope) {
   if (rope.type != "yarn" || rope.factor <= 1) return 1;
   const double mscale = 0.1 * rope.mscale_all_dim * std::log(rope.factor) + 1;
@@ -89,7 +89,7 @@ void LatentConfig::split_kv_b(const BlockConfig& c, Weights& weights, const std:
   const std::string whole = path + ".kv_b_proj";
   if (!weights.has(whole + ".weight")) return;
   const int heads = c.num_attention_heads, rows = qk_nope_head_dim + v_head_dim;
-  // mlx-lm's checkpoints of a model that is not to be packed again have the whole matrix.
+  // mlx-lm's checkpoints of a model that cannot be packed again hold the unsplit matrix.
   const auto take = [&](const char* leaf) {
     return repack ? weights.take_raw(whole + leaf) : weights.take_to_compute(whole + leaf);
   };
@@ -142,8 +142,8 @@ void LatentConfig::split_kv_b(const BlockConfig& c, Weights& weights, const std:
 
 BlockConfig read_latent_block(const Config& config, const LatentConfig& latent, const BlockOptions& options) {
   Json json = config.json();
-  json["head_dim"] = latent.qk_rope_head_dim;  // what rope is read for
-  json.erase("num_key_value_heads");           // there is one for all, whatever is written
+  json["head_dim"] = latent.qk_rope_head_dim;  // the dimensions that rope is read for
+  json.erase("num_key_value_heads");           // there is one for all, whatever config.json says
   BlockConfig c = read_block(Config(std::move(json), config.place()), options);
   double scale = 1 / std::sqrt(double(latent.qk_nope_head_dim + latent.qk_rope_head_dim));
   if (!c.ropes.empty() && c.ropes.front()) scale *= yarn_score_factor(*c.ropes.front());

@@ -1,5 +1,5 @@
 // LFM2 (https://arxiv.org/abs/2511.23404), as transformers and mlx-lm compute it: most layers have a short convolution
-// between two gates in the place of attention; lfm2_moe has experts chosen by sigmoid behind some dense layers.
+// between two gates instead of attention; lfm2_moe has experts chosen by sigmoid after some dense layers.
 #include <algorithm>
 #include <cmath>
 
@@ -61,7 +61,7 @@ class GatedConv : public DecoderLayer {
   OutResidual out_;
 };
 
-/// The keys that LFM2 spells in its own way, spelled as usual.
+/// Converts the keys that LFM2 spells differently to the usual ones.
 Config usual_keys(const Config& config, bool experts) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
@@ -95,7 +95,7 @@ Config usual_keys(const Config& config, bool experts) {
   return Config(std::move(json), config.place());
 }
 
-/// Published files name the parts of an MLP w1, w2 and w3, and so do mlx-lm's of a model without experts.
+/// Published files name the parts of an MLP w1, w2 and w3, and so do mlx-lm's for a model without experts.
 void rename_mlps(Weights& weights, bool mixture) {
   std::vector<std::pair<std::string, std::string>> renamed;
   for (const auto& [name, tensor] : weights.tensors()) {

@@ -1,5 +1,5 @@
-// Lille (https://github.com/Nikityyy/lille), as mlx-lm computes it: a llama block whose norms stand inside attention
-// and MLP, neighbouring pairs rotated, the embedding as the head.
+// Lille (https://github.com/Nikityyy/lille), as mlx-lm computes it: a llama block whose norms are inside attention and
+// MLP, neighbouring pairs rotated, the embedding as the head.
 #include <cmath>
 
 #include "models/registry.h"
@@ -24,7 +24,7 @@ constexpr BlockOptions kLille{.defaults = {.intermediate_size = 0, .norm_eps = 1
 
 std::unique_ptr<Model> make_lille_130m(const Config& config, Weights& weights) {
   BlockConfig c = read_block(config, kLille);
-  // 8/3 of the width, rounded to a multiple of 256, halves to even ones.
+  // 8/3 of the width, rounded to a multiple of 256, ties to even.
   c.intermediate_size = 256 * static_cast<int>(std::nearbyint((8 * c.hidden_size / 3) / 256.0));
   if (c.intermediate_size == 0) throw config.bad("n_embd", "must be at least 49");
   c.max_position_embeddings = config.integer_or("block_size", 0, 1, int64_t{1} << 31);

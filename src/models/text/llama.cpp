@@ -1,6 +1,6 @@
 // The llama block (https://arxiv.org/abs/2302.13971): norm before attention and before a gated MLP, rotary positions,
-// grouped keys and values. Each model here is this block with other options; names of tensors and configuration keys
-// are those of Hugging Face transformers' files of the same name.
+// grouped keys and values. Each model here is this block with different options; names of tensors and configuration
+// keys are those of Hugging Face transformers' files of the same name.
 #include "models/registry.h"
 #include "models/text/block.h"
 

@@ -1,7 +1,7 @@
 // Llama 4 (https://ai.meta.com/blog/llama-4-multimodal-intelligence/, transformers' llama4): layers with rope see the
-// tokens of their own chunk, the others all of them with queries that grow with their position; an expert reads what is
-// scaled by its score, beside a shared expert. As in transformers, only layers with rope norm queries and keys, which
-// mlx-lm's llama4_text does in all.
+// tokens of their own chunk, the others see all of them with queries scaled by position; an expert's input is scaled by
+// its score, and there is a shared expert. As in transformers, only layers with rope norm queries and keys; mlx-lm's
+// llama4_text does so in all.
 #include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
@@ -27,7 +27,7 @@ constexpr BlockOptions kLlama4{.defaults = {.norm_eps = 1e-5, .tie_word_embeddin
                                            .experts = "feed_forward.experts",
                                            .shared = "feed_forward.shared_expert"}};
 
-/// Attention whose queries are scaled where the layer has no rope.
+/// Attention whose queries are scaled if the layer has no rope.
 class Llama4Attention : public DecoderLayer {
  public:
   explicit Llama4Attention(SelfAttention attention) : attention_(std::move(attention)) {}
@@ -88,7 +88,7 @@ std::unique_ptr<Model> make(const Config& config, Weights& weights) {
   const auto number_or = [&](const char* key, double fallback) {
     return static_cast<float>(config.number_or(key, fallback, 0, 1e9));
   };
-  // A flag, or a number in early configurations.
+  // A flag, which is a number in early configurations.
   const Json* tuning = config.find("attn_temperature_tuning");
   if (!tuning || (*tuning != false && *tuning != 0)) {
     parts.prepare = [floor_scale = number_or("floor_scale", 8192), attn_scale = number_or("attn_scale", 0.1)](
@@ -104,7 +104,7 @@ std::unique_ptr<Model> make(const Config& config, Weights& weights) {
 
 std::unique_ptr<Model> make_llama4_text(const Config& config, Weights& weights) { return make(config, weights); }
 
-// The multimodal checkpoint's language model: what belongs to images is left out.
+// The multimodal checkpoint's language model: image tensors are left out.
 std::unique_ptr<Model> make_llama4(const Config& config, Weights& weights) {
   config.object("text_config");
   const Config kept = keep_language_model(config, weights);

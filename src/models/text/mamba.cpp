@@ -1,6 +1,6 @@
 // Mamba (https://arxiv.org/abs/2312.00752), Falcon Mamba (https://arxiv.org/abs/2410.05355), which norms time steps, b
-// and c, and Mamba-2 (https://arxiv.org/abs/2405.21060): a norm and a mixer a layer, no MLP. As transformers computes
-// them; mlx-lm norms what Mamba-2's scan gives as a whole, not by groups.
+// and c, and Mamba-2 (https://arxiv.org/abs/2405.21060): a norm and a mixer per layer, no MLP. Computed as in
+// transformers; mlx-lm norms Mamba-2's scan output as a whole, not by groups.
 #include "models/text/mamba.h"
 
 #include <fmt/format.h>
@@ -53,7 +53,7 @@ void read_time_step_limit(const Config& config, Mamba2Config& c) {
   if ((!most.is_number() && !most.is_object()) || !(c.dt_min >= 0 && c.dt_min <= c.dt_max)) throw wrong();
 }
 
-/// `layer` gives each of the layers, at its path.
+/// `layer` makes each of the layers, at its path.
 template <class Layer>
 std::unique_ptr<Model> make(BlockConfig& c, Weights& weights, const Layer& layer) {
   sanitize_block(c, weights);

@@ -1,5 +1,4 @@
-// Mellum 2, as transformers and mlx-lm compute it: Qwen3-MoE's block, where layers that see a window have a rope of
-// their own.
+// Mellum 2, as transformers and mlx-lm compute it: Qwen3-MoE's block, with a separate rope for sliding layers.
 #include "models/registry.h"
 #include "models/text/block.h"
 

@@ -1,5 +1,5 @@
-// MiMo-V2-Flash (https://arxiv.org/abs/2601.02780), as mlx-lm computes it: layers that see a window have heads, a rope
-// base and sinks of their own, values are narrower than keys, and mixtures have DeepSeek-V3's router.
+// MiMo-V2-Flash (https://arxiv.org/abs/2601.02780), as mlx-lm computes it: sliding layers have their own heads, rope
+// base and sinks, values are narrower than keys, and mixtures have DeepSeek-V3's router.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -24,7 +24,7 @@ struct Heads {
   bool sinks;
   RopeSettings rope;
 
-  /// Keys of layers that see a window begin with `swa_`.
+  /// Keys of sliding layers begin with `swa_`.
   static Heads read(const Config& config, bool slides) {
     const std::string prefix = slides ? "swa_" : "";
     const auto size = [&](const char* key, int low) {
@@ -90,7 +90,7 @@ class Attends : public DecoderLayer {
   int window_;
 };
 
-/// `hybrid_layer_pattern` has 1 for a layer that sees a window; written out as layer_types.
+/// `hybrid_layer_pattern` has 1 for a sliding layer; converted to layer_types.
 Config with_layer_types(const Config& config) {
   const auto layers = static_cast<size_t>(config.integer("num_hidden_layers", 1, 1024));
   const Json* pattern = config.find("hybrid_layer_pattern");

@@ -1,5 +1,5 @@
 // MiniCPM3 (https://github.com/OpenBMB/MiniCPM): MiniCPM's scales around DeepSeek-V2's latent attention. Logits of a
-// tied model are divided as well, as transformers does it.
+// tied model are divided as well, as in transformers.
 #include <fmt/format.h>
 
 #include "json/json.h"

@@ -36,7 +36,7 @@ constexpr BlockOptions kMiniMax{.defaults = {.tie_word_embeddings = false},
                                             .experts = "block_sparse_moe.switch_mlp",
                                             .selection_bias = "block_sparse_moe.e_score_correction_bias"}};
 
-/// Hugging Face's files hold each expert by itself, under the paper's names.
+/// Hugging Face's files hold each expert separately, under the paper's names.
 void stack_w123(const BlockConfig& c, Weights& weights) {
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const std::string path = fmt::format("model.layers.{}.block_sparse_moe", layer);

@@ -56,7 +56,7 @@ RoutingRule::Score read_score(const Config& config, RoutingRule::Score fallback)
   if (!config.has(key)) return fallback;
   const std::string name = config.text_or(key, "");
   if (name == "softmax") return RoutingRule::Score::softmax;
-  if (name == "sigmoid" || name == "noaux_tc") return RoutingRule::Score::sigmoid;  // dots.llm1 says the method
+  if (name == "sigmoid" || name == "noaux_tc") return RoutingRule::Score::sigmoid;  // dots.llm1 names the method
   throw Error(ErrorKind::unsupported, fmt::format("[{}] {} '{}' is not built in", config.place(), key, name));
 }
 

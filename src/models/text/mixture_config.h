@@ -9,16 +9,16 @@
 
 namespace mlxk {
 
-/// What a model_type means where config.json leaves a key of its mixtures out, and where its tensors are.
+/// A model_type's defaults for keys of its mixtures that config.json leaves out, and the names of its tensors.
 struct MixtureDefaults {
-  RoutingRule::Score score = RoutingRule::Score::softmax;  // without scoring_func
-  bool normalise = false;                                  // without norm_topk_prob
-  float eps = 0;                                           // added to the sum by which weights are normalised
-  int group_best = 2;                                      // a group is as good as so many of its best experts
+  RoutingRule::Score score = RoutingRule::Score::softmax;  // the default without scoring_func
+  bool normalise = false;                                  // the default without norm_topk_prob
+  float eps = 0;                                           // added to the sum that normalises the weights
+  int group_best = 2;  // a group's score is the sum of this many of its best experts
   bool expert_bias = false;
   bool router_bias = false;
   bool shared_bias = false;
-  bool scales_input = false;  // the weight is multiplied onto what an expert reads
+  bool scales_input = false;  // the weight multiplies an expert's input
 
   // Paths below the layer; nullptr: the layers have none.
   const char* router = "mlp.gate";
@@ -42,20 +42,19 @@ struct MixtureConfig {
   RoutingRule rule;
   std::vector<bool> layers;
 
-  /// The block of one layer, at `path`; its norm is given.
+  /// The mixture of one layer, at `path`; its norm is given.
   MixtureResidual make(const WeightPath& path, std::optional<Norm> norm, int hidden, const Activation& activation,
                        float multiplier = 1) const;
 };
 
-/// Puts experts that a checkpoint holds one by one, `{prefix}.experts.{e}.{part}.weight` and its packed forms, in
-/// stacks
+/// Stacks experts that a checkpoint holds one by one, `{prefix}.experts.{e}.{part}.weight` and its packed forms, as
 /// `{experts_path}.{as}.weight`. `prefix` and `experts_path` are whole paths of one layer.
 void stack_experts(Weights& weights, const std::string& prefix, const std::string& experts_path, int experts,
                    const std::vector<std::pair<std::string, std::string>>& parts = {
                        {"gate_proj", "gate_proj"}, {"up_proj", "up_proj"}, {"down_proj", "down_proj"}});
 
-/// Puts experts that a checkpoint holds in two stacks, `{from}.gate_up_proj` [experts, 2 * wide, hidden] and
-/// `{from}.down_proj` [experts, hidden, wide], or both with their last two axes swapped, in the three stacks
+/// Splits experts that a checkpoint holds in two stacks, `{from}.gate_up_proj` [experts, 2 * wide, hidden] and
+/// `{from}.down_proj` [experts, hidden, wide], or both with their last two axes swapped, into the three stacks
 /// `{to}.gate_proj.weight` and so on.
 void split_gate_up(Weights& weights, const std::string& from, const std::string& to, int hidden);
 

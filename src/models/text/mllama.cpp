@@ -1,5 +1,5 @@
-// Llama 3.2 Vision (https://arxiv.org/abs/2407.21783) for prompts without images: a llama block, less the layers that
-// attend to images, which transformers skips then.
+// Llama 3.2 Vision (https://arxiv.org/abs/2407.21783) for prompts without images: a llama block without the layers that
+// attend to images, which transformers skips in this case.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ constexpr BlockOptions kMllama{.defaults = {.hidden_size = 4096,
                                             .tie_word_embeddings = false},
                                .theta = 5e5};
 
-/// Of each layer, whether it attends to images.
+/// For each layer, whether it attends to images.
 std::vector<bool> cross_attention_layers(const Config& config, int layers) {
   const Json* list = config.find("cross_attention_layers");
   const Json usual = {3, 8, 13, 18, 23, 28, 33, 38};
@@ -40,7 +40,7 @@ std::vector<bool> cross_attention_layers(const Config& config, int layers) {
   return crosses;
 }
 
-/// The rows behind the vocabulary are those of image tokens.
+/// The rows after the vocabulary belong to image tokens.
 void cut_embedding(int vocab, Weights& weights) {
   for (const char* leaf : {"weight", "scales", "biases"}) {
     const auto found = weights.tensors().find(fmt::format("model.embed_tokens.{}", leaf));

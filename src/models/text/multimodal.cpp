@@ -1,5 +1,5 @@
 // Multimodal models whose language model is a text model of its own, as transformers' classes of these names and mlx-lm
-// run them without images: three axes of positions (M-RoPE) that are all alike are plain positions.
+// run them without images: three equal axes of positions (M-RoPE) are plain positions.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -35,7 +35,7 @@ MLXK_MULTIMODAL(qwen3_vl_moe, "qwen3_moe")
 MLXK_MULTIMODAL(smolvlm, text_type(config, "llama"))
 #undef MLXK_MULTIMODAL
 
-// Its queries, keys and values have a bias whatever text_config says.
+// Its queries, keys and values have a bias, whatever text_config says.
 std::unique_ptr<Model> make_glm4v(const Config& config, Weights& weights) {
   Json json = config.json();
   if (!config.has("text_config")) json["text_config"] = Json::object();

@@ -1,6 +1,6 @@
-// Muse Glimmer's text model, as transformers and mlx-lm compute it: norms before and behind each sublayer with factors
-// 1 + weight, those behind with an eps of their own, a norm of the embedding and of queries and keys without a factor,
-// a gate on what attention gives, layers without rope, logits scaled and capped.
+// Muse Glimmer's text model, as transformers and mlx-lm compute it: norms before and after each sublayer with factors 1
+// + weight, the latter with their own eps, a norm of the embedding and of queries and keys without weights, a gate on
+// attention's output, layers without rope, logits scaled and capped.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -13,7 +13,7 @@ namespace {
 
 constexpr BlockOptions kMuseGlimmer{
     .defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false, .sliding_window = 2048, .sliding_window_pattern = 4},
-    .names = {.norm = nullptr,  // it has another kind than those of the layers
+    .names = {.norm = nullptr,  // its kind differs from the layers'
               .mlp_norm = "pre_feedforward_layernorm",
               .attention_gate = "gate_proj"},
     .norm = NormKind::rms_plus_one,
@@ -47,7 +47,7 @@ class Layer : public DecoderLayer {
   int window_;
 };
 
-/// `layer_rope_theta` has a base for each layer, 0 for one without rope; without it, full layers are without.
+/// `layer_rope_theta` has a base for each layer, 0 for one without rope; if absent, full layers have no rope.
 void read_ropes(const Config& config, BlockConfig& c) {
   const Json* bases = config.find("layer_rope_theta");
   if (bases && (!bases->is_array() || bases->size() != c.ropes.size())) {

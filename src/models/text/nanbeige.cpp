@@ -1,5 +1,5 @@
 // Nanbeige 4 (https://arxiv.org/abs/2512.06266), as mlx-lm computes it: a llama whose layers run num_loops times, each
-// time with keys and values of their own; between two rounds the last norm stands, unless skip_loop_final_norm.
+// time with their own keys and values; the last norm is applied between two rounds, unless skip_loop_final_norm.
 #include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -27,7 +27,7 @@ class Round : public DecoderLayer {
 
  private:
   std::shared_ptr<const DecoderLayer> layer_;
-  std::optional<Norm> norm_;  // behind it
+  std::optional<Norm> norm_;  // after it
 };
 
 int rounds(const Config& config) {

@@ -1,6 +1,6 @@
-// nanochat (https://github.com/karpathy/nanochat), as transformers and mlx-lm compute it: norms without a factor
-// everywhere, also of the embedding and of queries and keys behind rope, which turns the other way; an MLP of squared
-// relu, logits capped at 15.
+// nanochat (https://github.com/karpathy/nanochat), as transformers and mlx-lm compute it: norms without weights
+// everywhere, also of the embedding and of queries and keys after rope, which rotates in the opposite direction; an MLP
+// of squared relu, logits capped at 15.
 #include <fmt/format.h>
 
 #include "mlx/ops.h"
@@ -26,8 +26,8 @@ constexpr BlockOptions kNanoChat{.defaults = {.norm_eps = 1e-5, .tie_word_embedd
                                  .qk_norm_kind = NormKind::rms_plain,
                                  .gated = false};
 
-/// To turn the other way is to turn heads whose halves have changed places; where queries and keys change alike,
-/// nothing else sees it.
+/// Rotating in the opposite direction equals rotating heads whose halves are swapped; as queries and keys change alike,
+/// nothing else is affected.
 void swap_halves(const BlockConfig& c, Weights& weights) {
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     for (const char* name : {c.options.names.q, c.options.names.k}) {

@@ -1,6 +1,6 @@
 // Nemotron-H (https://arxiv.org/abs/2504.03624) and Nemotron 3, as transformers and mlx-lm compute them: every layer is
-// one of a Mamba-2 mixer, attention without rope, an MLP by the square of a ReLU, and experts of that kind, which may
-// work on fewer numbers than the model's.
+// either a Mamba-2 mixer, attention without rope, an MLP with squared ReLU, or a mixture of such MLPs, whose experts
+// may use a smaller width than the model's.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -53,7 +53,7 @@ class MlpLayer : public DecoderLayer {
   MlpResidual mlp_;
 };
 
-/// x + latent_out(the chosen experts' sum of latent_in(norm(x))) + the shared expert's output.
+/// x + latent_out(sum of the chosen experts of latent_in(norm(x))) + the shared expert's output.
 class ExpertLayer : public DecoderLayer {
  public:
   ExpertLayer(Norm norm, MixtureResidual mixture, std::optional<Linear> latent_in, std::optional<Linear> latent_out,
@@ -119,7 +119,7 @@ Config usual_keys(const Config& config, const std::string& pattern) {
   return Config(std::move(json), config.place());
 }
 
-/// transformers 5 names its modules otherwise: model for backbone, and experts in one tensor of each part.
+/// transformers 5 names its modules differently: model instead of backbone, and experts in one tensor for each part.
 void rename(Weights& weights) {
   std::vector<std::pair<std::string, std::string>> renamed;
   for (const auto& [name, tensor] : weights.tensors()) {

@@ -1,7 +1,7 @@
-// OLMo (https://arxiv.org/abs/2402.00838), transformers' olmo: layer norms without factor and offset, queries, keys and
-// values that may be clipped. OLMo 2 (https://arxiv.org/abs/2501.00656) and OLMo 3: norms behind the sublayers alone,
-// queries and keys normed over all heads. In OLMo 3 three of four layers see a window, and only the others scale their
-// rope.
+// OLMo (https://arxiv.org/abs/2402.00838), transformers' olmo: layer norms without weight and bias, queries, keys and
+// values that may be clipped. OLMo 2 (https://arxiv.org/abs/2501.00656) and OLMo 3: norms only after the sublayers,
+// queries and keys normed over all heads. In OLMo 3 three of four layers have a sliding window, and only the others
+// scale their rope.
 #include "models/registry.h"
 #include "models/text/clipped_attention.h"
 

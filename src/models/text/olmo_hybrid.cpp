@@ -1,5 +1,5 @@
 // OLMo Hybrid, as transformers and mlx-lm compute it: three layers of Gated DeltaNet (https://arxiv.org/abs/2412.06464)
-// for each one of attention. The first have norms before their sublayers, the second, like OLMo 2, behind.
+// for each one of attention. The former have norms before their sublayers, the latter after them, like OLMo 2.
 #include "json/json.h"
 #include "mlx/ops.h"
 #include "models/registry.h"
@@ -86,7 +86,7 @@ class DeltaMixer : public DecoderLayer {
   OutResidual out_;
 };
 
-/// Without `layer_types` every fourth layer attends. A rope_theta of null means: no rope.
+/// Without `layer_types` every fourth layer is attention. A rope_theta of null means no rope.
 Config usual_keys(const Config& config) {
   Json json = config.json();
   if (!config.has("layer_types")) {

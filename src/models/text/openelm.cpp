@@ -42,16 +42,16 @@ std::vector<double> by_layer(const Config& config, const char* key, int layers, 
   return numbers;
 }
 
-/// The multiple of `divisor` next to `x`, or the one above where that is more than a tenth less.
+/// The multiple of `divisor` nearest to `x`, or the next one if that is more than a tenth less.
 int divisible(double x, int divisor) {
   const int next = std::max(divisor, static_cast<int>(x + divisor / 2.0) / divisor * divisor);
   return next < 0.9 * x ? next + divisor : next;
 }
 
-/// The keys that OpenELM spells in its own way, spelled as usual.
+/// Converts the keys that OpenELM spells differently to the usual ones.
 Config usual_keys(const Config& config) {
   Json json = config.json();
-  json["num_attention_heads"] = json["num_key_value_heads"] = 1;  // each layer has its own
+  json["num_attention_heads"] = json["num_key_value_heads"] = 1;  // separate for each layer
   json["rope_theta"] = config.number_or("rope_freq_constant", 10000, 1, 1e12);
   json["tie_word_embeddings"] = config.flag_or("share_input_output_layers", true);
   config.integer("head_dim", 2, 4096);

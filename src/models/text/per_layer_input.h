@@ -9,12 +9,12 @@
 
 namespace mlxk {
 
-/// The per-layer embeddings of Gemma 3n and Gemma 4: each layer has a table of token vectors of its own.
+/// The per-layer embeddings of Gemma 3n and Gemma 4: each layer has its own table of token vectors.
 struct PerLayerEmbedding {
-  /// Takes its tensors at `path`; `vocab` is that of the table, unknown ids get the vector of id 0.
+  /// Takes its tensors at `path`; `vocab` is the table's size; unknown ids get the vector of id 0.
   PerLayerEmbedding(const WeightPath& path, const DecoderConfig& c, int vocab, int dims);
 
-  /// What the layers get, one [B, L, dims] each: the tokens' own vectors and a projection of h, their first embedding.
+  /// The layers' inputs, one [B, L, dims] each: the tokens' own vectors plus a projection of h, their first embedding.
   std::vector<mx::array> operator()(const mx::array& h, const mx::array& ids) const;
 
  private:
@@ -25,7 +25,7 @@ struct PerLayerEmbedding {
   Norm norm_;
 };
 
-/// Where a layer takes that in: norm(projection(act(gate(x)) · input)).
+/// A layer's use of that input: norm(projection(act(gate(x)) · input)).
 struct PerLayerInput {
   PerLayerInput(const WeightPath& layer, const DecoderConfig& c, int dims);
 
@@ -37,8 +37,8 @@ struct PerLayerInput {
   Norm norm_;
 };
 
-/// `factor`, or where the table at `path` is of bfloat16 (or packed with such scales) the next number of that type,
-/// with which the references then multiply.
+/// `factor`, or, if the table at `path` is bfloat16 (or packed with such scales), the nearest number of that type,
+/// which the references multiply with.
 float embedding_factor(double factor, const WeightPath& path);
 
 }  // namespace mlxk

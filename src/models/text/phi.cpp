@@ -1,5 +1,5 @@
-// Phi-1.5 and Phi-2 (https://arxiv.org/abs/2309.05463), transformers' phi: attention and MLP beside each other behind
-// one layer norm, part of each head rotated, biases everywhere, the head's too.
+// Phi-1.5 and Phi-2 (https://arxiv.org/abs/2309.05463), transformers' phi: parallel attention and MLP after one layer
+// norm, part of each head rotated, biases everywhere, including the head.
 #include "models/registry.h"
 #include "models/text/block.h"
 

@@ -1,5 +1,5 @@
-// Phi-3 and Phi-4 (https://arxiv.org/abs/2404.14219): a llama block whose projections lie in two matrices. Its window,
-// which mlx-lm leaves out, is that of transformers: on every layer.
+// Phi-3 and Phi-4 (https://arxiv.org/abs/2404.14219): a llama block with fused projections. Its window, which mlx-lm
+// leaves out, applies to every layer, as in transformers.
 #include "models/registry.h"
 #include "models/text/block.h"
 

@@ -1,5 +1,5 @@
-// PLaMo 13B, as mlx-lm computes it: attention and MLP beside each other behind one
-// norm; query head h reads head h mod kv_heads of keys and values, where others read h / (heads / kv_heads).
+// PLaMo 13B, as mlx-lm computes it: parallel attention and MLP after one norm; query head h reads head h mod kv_heads
+// of keys and values, where other models read h / (heads / kv_heads).
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
@@ -33,7 +33,7 @@ class Layer : public DecoderLayer {
   std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override { return attention_cache(rows); }
 
  private:
-  /// The heads of [B, L, a · b · head_dim], an array [a, b] of them, as an array [b, a].
+  /// Transposes the heads of [B, L, a · b · head_dim], an array [a, b] of them, to [b, a].
   static mx::array swapped(const mx::array& x, int a, int b) {
     return mx::flatten(mx::swapaxes(mx::unflatten(x, -1, {a, b, -1}), 2, 3), 2, 4);
   }

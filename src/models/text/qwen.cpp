@@ -1,6 +1,6 @@
-// The first Qwen (https://arxiv.org/abs/2309.16609): queries, keys and values in one matrix with a bias, w2 the gate of
-// the MLP and w1 what it opens. Its ways to go beyond seq_length tokens, use_dynamic_ntk and use_logn_attn, are left
-// out, as in mlx-lm: the context ends there.
+// The first Qwen (https://arxiv.org/abs/2309.16609): queries, keys and values in one matrix with a bias; w2 is the gate
+// of the MLP and w1 is up. Its extensions beyond seq_length tokens, use_dynamic_ntk and use_logn_attn, are left out, as
+// in mlx-lm: the context ends there.
 #include <algorithm>
 
 #include "models/registry.h"

@@ -51,7 +51,7 @@ struct DeltaConfig {
   static int size(const Config& config, const char* key) { return static_cast<int>(config.integer(key, 1, 4096)); }
 };
 
-/// What a layer's token vectors are multiplied with: q, k and v in one, z (the gate), b (beta) and a (decay).
+/// The input projections: q, k and v in one, z (the gate), b (beta) and a (decay).
 std::vector<Linear> projections(const DeltaConfig& c, int hidden, const WeightPath& path) {
   const int qkv = 2 * c.keys() + c.values(), heads = c.dims.value_heads;
   if (!path.has("in_proj_qkvz.weight")) {
@@ -106,8 +106,8 @@ class GatedDeltaNet : public DecoderLayer {
   OutResidual out_;
 };
 
-/// Puts the rows of Qwen3-Next's matrices, which have for each key head its q, k, v and z (b and a), in the order of
-/// Qwen 3.5's: all of q, then all of k, and so on.
+/// Reorders the rows of Qwen3-Next's matrices, which hold for each key head its q, k, v and z (b and a), to Qwen 3.5's
+/// order: all of q, then all of k, and so on.
 void order_rows(const std::string& path, int groups, const std::vector<int>& sizes, Weights& weights) {
   if (!weights.has(path + ".weight")) return;
   std::vector<int> rows;
@@ -135,8 +135,8 @@ bool ends_with_one_of(const std::string& name, std::initializer_list<const char*
   return std::any_of(ends.begin(), ends.end(), [&](const char* end) { return name.ends_with(end); });
 }
 
-/// Files of transformers, told by their convolutions [channels, 1, kernel], hold norms whose factor is 1 + weight; in
-/// MLX's the 1 is added already.
+/// transformers' files, recognised by their convolutions [channels, 1, kernel], hold norms whose factor is 1 + weight;
+/// in MLX's files the 1 is added already.
 void add_one_to_norms(Weights& weights) {
   auto& tensors = weights.tensors();
   const bool untouched = std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) {
@@ -151,7 +151,7 @@ void add_one_to_norms(Weights& weights) {
   }
 }
 
-/// config.json with the `layer_types` that full_attention_interval stands for.
+/// config.json with the `layer_types` that full_attention_interval implies.
 Config with_layer_types(const Config& config) {
   if (config.has("layer_types")) return config;
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);

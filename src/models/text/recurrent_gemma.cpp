@@ -1,5 +1,5 @@
-// RecurrentGemma (https://arxiv.org/abs/2404.07839), Griffin's layers (https://arxiv.org/abs/2402.19427), as
-// transformers computes them: a gated linear recurrence in most layers, attention to a window in the others. mlx-lm
+// RecurrentGemma (https://arxiv.org/abs/2404.07839) with Griffin's layers (https://arxiv.org/abs/2402.19427), as
+// transformers computes them: a gated linear recurrence in most layers, sliding-window attention in the others. mlx-lm
 // norms with an epsilon of 1e-5 within the layers whatever config.json says.
 #include <algorithm>
 #include <cmath>
@@ -28,7 +28,7 @@ constexpr BlockOptions kRecurrentGemma{.defaults = {.activation = "gelu_pytorch_
                                        .partial_rotary = 0.5,
                                        .mixer = LayerType::linear};
 
-/// A linear map of each head's numbers by themselves.
+/// A separate linear map for each head.
 class HeadLinear {
  public:
   /// Takes `{name}_weight` [heads, in, out] and `{name}_bias` [heads, out].
@@ -67,7 +67,7 @@ class RgLru {
         recurrent_gate_(path, "recurrent_gate", heads, width / heads),
         parameter_(path.take("recurrent_param", {width})) {}
 
-  /// x [B, L, width] → the same; its state is number `index`.
+  /// x [B, L, width] → the same; its state has index `index`.
   mx::array operator()(const mx::array& x, RecurrentCache& cache, int index, const Positions& at) const {
     const mx::array pace = mx::logaddexp(parameter_, mx::array(0.0F, parameter_.dtype()));
     const mx::array log_a = mx::multiply(mx::multiply(mx::array(-8.0F, x.dtype()), gate(recurrent_gate_, x)), pace);
@@ -123,7 +123,7 @@ class RecurrentMixer : public DecoderLayer {
   Activation activation_;
 };
 
-/// The layers' types spelled out, and the other keys that it spells in its own way.
+/// Spells out the layers' types, and converts the keys that it spells differently.
 Config usual_keys(const Config& config) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);

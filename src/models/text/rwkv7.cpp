@@ -1,6 +1,6 @@
 // RWKV-7 (https://arxiv.org/abs/2503.14456), as mlx-lm computes it: every layer mixes each token with the one before
-// it, keeps a matrix a head by a delta rule, and mixes again in an MLP by the square of a ReLU. Between layers goes,
-// behind x, the value of the first layer, towards which the others lean.
+// it, updates a matrix per head by a delta rule, and mixes again in an MLP with squared ReLU. The value of the first
+// layer is passed on behind x, and the other layers interpolate towards it.
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/decoder.h"
@@ -15,7 +15,8 @@ struct Shape {
   float eps;
 };
 
-/// Each token's predecessor, the last one of the calls before in state `index`: x [B, L, hidden] → the same.
+/// Each token's predecessor, which for the first token is the last one of earlier calls, in state `index`: x [B, L,
+/// hidden] → the same.
 mx::array predecessors(const mx::array& x, RecurrentCache& cache, int index, const Positions& at) {
   const auto& state = cache.state(index);
   const mx::array seen = mx::concatenate({state ? *state : mx::zeros({x.shape(0), 1, x.shape(2)}, x.dtype()), x}, 1);
@@ -23,7 +24,7 @@ mx::array predecessors(const mx::array& x, RecurrentCache& cache, int index, con
   return mx::slice(seen, {0, 0, 0}, x.shape());
 }
 
-/// out(act(in(x))) through a few numbers.
+/// out(act(in(x))) with a low rank.
 class LowRank {
  public:
   LowRank(const WeightPath& path, int hidden, int rank, bool bias, std::optional<Activation> activation = std::nullopt)
@@ -62,7 +63,7 @@ class TimeMixing {
     if (!first) v_lora_.emplace(path / "v_lora", s.hidden, rank(config, "v_low_rank_dim"), true);
   }
 
-  /// x [B, L, hidden], normed; `first_value` [B, L, hidden] is set by the first layer and read by the others.
+  /// x [B, L, hidden], normed; the first layer sets `first_value` [B, L, hidden], the others read it.
   mx::array operator()(const mx::array& x, std::optional<mx::array>& first_value, RecurrentCache& cache,
                        const Positions& at) const {
     const mx::array step = mx::subtract(predecessors(x, cache, 0, at), x);
@@ -100,7 +101,7 @@ class TimeMixing {
  private:
   static int rank(const Config& config, const char* key) { return static_cast<int>(config.integer(key, 1, 1 << 20)); }
   mx::array shift(const WeightPath& path, const char* name) const { return path.take(name, {1, 1, shape_.hidden}); }
-  /// A vector of the heads' numbers, which may lie in one row.
+  /// A vector with all heads' numbers, which may be stored as one row.
   mx::array heads(const WeightPath& path, const char* name) const {
     const auto found = path.weights().tensors().find((path / name).path());
     if (found != path.weights().tensors().end() && found->second.shape() == mx::Shape{shape_.hidden}) {
@@ -151,7 +152,7 @@ class Rwkv7Layer : public DecoderLayer {
     if (first) pre_norm_.emplace(path / "pre_norm", s.hidden, s.eps);
   }
 
-  /// Behind x stands the first layer's value, but before that layer.
+  /// The first layer's value is behind x, except before that layer.
   mx::array operator()(const mx::array& both, const LayerCaches& caches, const LayerInputs& in) const override {
     RecurrentCache& cache = caches.recurrent();
     std::optional<mx::array> first_value;

@@ -1,5 +1,5 @@
-// Spark 2.5, as mlx-lm computes it: three of four layers see a window and have a rope of their own, queries, keys and
-// values lie in one matrix, and each head has a gate.
+// Spark 2.5, as mlx-lm computes it: three of four layers have a sliding window and their own rope, queries, keys and
+// values are in one matrix, and each head has a gate.
 #include "models/registry.h"
 #include "models/text/block.h"
 #include "models/text/tensor_names.h"

@@ -1,5 +1,5 @@
 // StableLM 2 (https://arxiv.org/abs/2402.17834): layer norms, a quarter of each head rotated; the 12B model has
-// attention and MLP beside each other and norms of queries and keys that differ from head to head.
+// parallel attention and MLP, and norms of queries and keys with separate weights per head.
 #include <fmt/format.h>
 
 #include "mlx/ops.h"
@@ -18,7 +18,7 @@ constexpr BlockOptions kStableLm{.defaults = {.norm_eps = 1e-5, .tie_word_embedd
                                  .parallel_key = "use_parallel_residual",
                                  .partial_rotary = 0.25};
 
-/// The factors of the heads lie one by one: `…q_layernorm.norms.3.weight` becomes row 3 of `…q_layernorm.weight`.
+/// The heads' weights are stored one by one: `…q_layernorm.norms.3.weight` becomes row 3 of `…q_layernorm.weight`.
 void stack_head_norms(const BlockConfig& c, Weights& weights) {
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     for (const auto& [norm, heads] :

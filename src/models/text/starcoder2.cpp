@@ -1,5 +1,5 @@
 // StarCoder 2 (https://arxiv.org/abs/2402.19173): layer norms, biases everywhere, an MLP without a gate. Its window,
-// which mlx-lm leaves out, is that of transformers: on every layer.
+// which mlx-lm leaves out, applies to every layer, as in transformers.
 #include "models/registry.h"
 #include "models/text/block.h"
 

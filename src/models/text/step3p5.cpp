@@ -1,6 +1,6 @@
-// Step 3.5 Flash (https://arxiv.org/abs/2602.10604), as mlx-lm computes it: layers that see a window have their own
-// number of heads, each head has a gate, rope's base and part differ by layer, and the SwiGLU of some layers is
-// clamped, that of experts and of the shared one each in its own way.
+// Step 3.5 Flash (https://arxiv.org/abs/2602.10604), as mlx-lm computes it: sliding layers have their own number of
+// heads, each head has a gate, rope's base and rotated part differ by layer, and the SwiGLU of some layers is clamped,
+// with separate limits for experts and the shared expert.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,7 +46,7 @@ class Layer : public DecoderLayer {
   int window_;
 };
 
-/// The entry of a list for `layer`, which may be missing or null; then 0.
+/// The entry of a list for `layer`; 0 if the list or entry is missing or null.
 double entry(const Config& config, const char* key, int layer, double high) {
   const Json* list = config.find(key);
   if (!list) return 0;
@@ -59,7 +59,7 @@ double entry(const Config& config, const char* key, int layer, double high) {
   return value.get<double>();
 }
 
-/// Layers that mix, of "3,4,5"; without the key all but the first.
+/// The mixture layers, from a list such as "3,4,5"; without the key all but the first.
 std::vector<bool> read_mixtures(const Config& config, int layers) {
   std::vector<bool> mixes(static_cast<size_t>(layers), !config.has("moe_layers_enum"));
   if (!config.has("moe_layers_enum")) {
@@ -80,14 +80,15 @@ std::vector<bool> read_mixtures(const Config& config, int layers) {
   return mixes;
 }
 
-/// What read_block takes: types of all layers, and no rope, which differs from layer to layer.
+/// The keys for read_block: the types of all layers, and no rope, which differs from layer to layer.
 Config usual_keys(const Config& config) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   json["num_key_value_heads"] = config.integer("num_attention_groups", 1, 4096);
   for (const char* key : {"rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor"}) json.erase(key);
   const Json* types = config.find("layer_types");
-  if (types && types->is_array() && types->size() > static_cast<size_t>(layers)) {  // of layers that predict further
+  if (types && types->is_array() &&
+      types->size() > static_cast<size_t>(layers)) {  // of the layers that predict further tokens
     json["layer_types"] = Json(types->begin(), types->begin() + layers);
   } else if (!types) {
     for (int64_t layer = 0; layer < layers; ++layer) {

@@ -8,8 +8,8 @@
 
 namespace mlxk {
 
-/// Replaces in every tensor's name the first place where `from` stands by `to`, for each pair in turn. Two tensors that
-/// would get one name are noted as a defect.
+/// Replaces, in every tensor's name, the first occurrence of `from` by `to`, for each pair in turn. If two tensors
+/// would get the same name, a defect is recorded.
 void rename_tensors(Weights& weights, std::initializer_list<std::pair<std::string_view, std::string_view>> parts);
 
 }  // namespace mlxk

@@ -25,7 +25,7 @@ VisionConfig read_tower(const Config& config) {
   throw Error(ErrorKind::unsupported, fmt::format("[{}] model_type '{}' is not built in", vision.place(), type));
 }
 
-/// Numbers of states, 0 being what goes into the first block.
+/// Indices of states; 0 is the input of the first block.
 std::vector<int> chosen_states(const Config& config, const VisionConfig& c, const Json& fallback) {
   const Json* said = config.find("vision_feature_layer");
   const Json list = said ? *said : fallback;

@@ -9,11 +9,11 @@
 
 namespace mlxk {
 
-/// The tower of LLaVA's kin, whichever vision_config names, and those of its states that vision_feature_layer and
-/// vision_feature_select_strategy choose.
+/// The tower of LLaVA and similar models, of any type that vision_config names, and those of its states that
+/// vision_feature_layer and vision_feature_select_strategy choose.
 class ChosenStates {
  public:
-  /// `layer`, `strategy`: without the keys.
+  /// `layer`, `strategy`: the defaults without the keys.
   ChosenStates(const Config& config, Weights& weights, const Json& layer, const std::string& strategy);
   /// Pixels [1, H, W, 3] → [1, L, width()].
   mx::array operator()(const mx::array& pixels, std::vector<mx::array>& stages) const;
@@ -43,7 +43,7 @@ struct Projector {
 /// projector_hidden_act of `config`.
 Activation projector_activation(const Config& config);
 
-/// Where the projector of LLaVA's kin lies.
+/// The paths of the projector of LLaVA and similar models.
 WeightPath find_projector(Weights& weights, const std::string& probe);
 
 }  // namespace mlxk

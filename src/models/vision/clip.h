@@ -5,14 +5,14 @@
 
 namespace mlxk {
 
-/// CLIP's tower (https://arxiv.org/abs/2103.00020): a class vector in front of the patches, learned positions, a norm,
-/// and blocks.
+/// CLIP's tower (https://arxiv.org/abs/2103.00020): a class vector before the patches, learned positions, a norm, and
+/// blocks.
 class Clip {
  public:
-  /// `layers` of its blocks (the first ones).
+  /// Uses the first `layers` of its blocks.
   Clip(const VisionConfig& c, const WeightPath& path, int layers);
-  /// Pixels [1, image_size, image_size, 3] → what goes into the first block and what each makes of it, each
-  /// [1, 1 + patches, hidden]. Throws invalid for another size.
+  /// Pixels [1, image_size, image_size, 3] → the first block's input and each block's output, each [1, 1 + patches,
+  /// hidden]. Throws invalid for another size.
   std::vector<mx::array> states(const mx::array& pixels, std::vector<mx::array>& stages) const;
 
  private:

@@ -1,6 +1,6 @@
-// Gemma 4's tower (transformers' gemma4): positions of two axes, queries and keys normed and turned half by column and
-// half by row, norms before and behind each sublayer, means of 3 × 3 patches, one matrix. Patches are rows
-// [h * w, side * side * channels] with values in [0, 1], row by row; grid {h, w}.
+// Gemma 4's tower (transformers' gemma4): positions on two axes, queries and keys normed and rotated half by column and
+// half by row, norms before and after each sublayer, means of 3 × 3 patches, one matrix. Patches are rows [h * w, side
+// * side * channels] with values in [0, 1], row by row; grid {h, w}.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -58,7 +58,7 @@ VitOptions blocks_of(const Gemma4VisionConfig& c, bool nested) {
           .attention_scale = 1};
 }
 
-/// The first half of the head turns by column, the second by row.
+/// The first half of the head is rotated by column, the second by row.
 std::vector<float> angles(const std::vector<PatchPlace>& places, int head_dim, double theta) {
   std::vector<PatchPlace> turned;
   for (const auto& place : places) turned.push_back({place.column, place.row});
@@ -107,7 +107,7 @@ class Gemma4Encoder : public MediaEncoder {
   }
 
  private:
-  /// Of each patch the entry of its column and that of its row, added up: [rows * columns, hidden].
+  /// For each patch the sum of its column's and its row's entry: [rows * columns, hidden].
   mx::array positions(int rows, int columns) const {
     const auto axis = [&](int i, int count) {
       return mx::squeeze(mx::slice(table_, {i, 0, 0}, {i + 1, count, c_.hidden_size}), 0);

@@ -1,5 +1,5 @@
-// GLM-4.1V (https://arxiv.org/abs/2507.01006): Qwen2-VL's kind of tower with a table of positions and root mean square
-// norms, 2 × 2 patches merged by a convolution, and a gated projector. Patches as patch_grid.h says.
+// GLM-4.1V (https://arxiv.org/abs/2507.01006): a tower like Qwen2-VL's with a table of positions and root mean square
+// norms, 2 × 2 patches merged by a convolution, and a gated projector. Patches as described in patch_grid.h.
 #include <fmt/format.h>
 
 #include "mlx/ops.h"

@@ -1,6 +1,6 @@
 // Idefics 2 (https://arxiv.org/abs/2405.02246): a SigLIP tower over images of any size, a gated projection, and latents
-// that attend to it (Perceiver, https://arxiv.org/abs/2103.03206). Pixels are [images, H, W, 3], those of smaller
-// images padded on the right and below; grid {height, width} in pixels of each.
+// that attend to its output (Perceiver, https://arxiv.org/abs/2103.03206). Pixels are [images, H, W, 3], with smaller
+// images padded at the right and bottom; grid {height, width} in pixels of each.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -76,7 +76,7 @@ class PerceiverLayer {
   }
 
  private:
-  /// The heads of keys or values, each as often as it is shared.
+  /// The heads of keys or values, each repeated for the query heads that share it.
   mx::array for_each_head(const mx::array& x) const {
     const mx::array heads = mx::unflatten(x, -1, {c_.kv_heads, c_.head_dim});
     return mx::flatten(mx::repeat(heads, c_.heads / c_.kv_heads, 2), 2, 3);

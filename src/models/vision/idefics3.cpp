@@ -1,5 +1,5 @@
 // Idefics 3 (https://arxiv.org/abs/2408.12637) and SmolVLM (https://arxiv.org/abs/2504.05299): a SigLIP tower over each
-// tile, blocks of patches side by side, one matrix. Pixels are [tiles, H, W, 3] with the whole image last.
+// tile, blocks of patches concatenated, one matrix. Pixels are [tiles, H, W, 3] with the whole image last.
 #include "models/registry.h"
 #include "models/vision/parts.h"
 #include "models/vision/shuffle.h"

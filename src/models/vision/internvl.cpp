@@ -1,5 +1,5 @@
 // InternVL (https://arxiv.org/abs/2312.14238) in transformers' layout: a tower with a class vector and layer scales
-// over each tile, 2 × 2 patches side by side, a norm and two matrices. Pixels are [tiles, size, size, 3].
+// over each tile, 2 × 2 patches concatenated, a norm and two matrices. Pixels are [tiles, size, size, 3].
 #include <fmt/format.h>
 
 #include <cmath>
@@ -20,7 +20,7 @@ constexpr VisionDefaults kInternVit{1024, 4096, 24, 16, 448, 14, "gelu"};
 struct InternVlConfig : VisionConfig {
   NormKind norm;
   bool qk_norm, qkv_bias;
-  int scale;  // patches of a side that lie beside each other in a token
+  int scale;  // patches of a side that are concatenated to a token
 };
 
 InternVlConfig read(const Config& config) {

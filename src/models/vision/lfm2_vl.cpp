@@ -1,4 +1,4 @@
-// LFM2-VL (https://arxiv.org/abs/2511.23404): SigLIP 2's tower over tiles of any size, blocks of patches side by side,
+// LFM2-VL (https://arxiv.org/abs/2511.23404): SigLIP 2's tower over tiles of any size, blocks of patches concatenated,
 // two matrices. Patches are rows [patches, side * side * channels] of all tiles, each tile's row by row; grid {h, w} of
 // each.
 #include <fmt/format.h>
@@ -13,7 +13,7 @@
 namespace mlxk {
 namespace {
 
-constexpr VisionDefaults kSiglip2{768, 3072, 12, 12, 1 << 13, 16};  // it has no size of its own
+constexpr VisionDefaults kSiglip2{768, 3072, 12, 12, 1 << 13, 16};  // it has no fixed size
 
 class Lfm2VlEncoder : public MediaEncoder {
  public:

@@ -1,5 +1,5 @@
-// Llama 4's tower (transformers' llama4): a class vector behind the patches, learned positions, queries and keys turned
-// by column and row, 2 × 2 patches side by side, and three matrices. Pixels are [tiles, size, size, 3].
+// Llama 4's tower (transformers' llama4): a class vector after the patches, learned positions, queries and keys rotated
+// by column and row, 2 × 2 patches concatenated, and three matrices. Pixels are [tiles, size, size, 3].
 #include <fmt/format.h>
 
 #include <cmath>
@@ -41,8 +41,8 @@ Llama4VisionConfig read(const Config& config) {
   return c;
 }
 
-/// The first half of the pairs turns by column + 1, the second by row + 1; the class vector, behind them, does not
-/// turn.
+/// The first half of the pairs is rotated by column + 1, the second by row + 1; the class vector, after them, is not
+/// rotated.
 std::vector<float> angles(const Llama4VisionConfig& c, double theta) {
   const int half = c.head_dim / 2;
   std::vector<float> steps, all;

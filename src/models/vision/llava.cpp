@@ -1,6 +1,6 @@
 // LLaVA (https://arxiv.org/abs/2304.08485), with Pixtral's tower too, and LLaVA-NeXT: chosen states of a tower, and two
-// matrices. Pixels are [tiles, H, W, 3]; LLaVA-NeXT's first tile is the whole image, the others lie row by row, and its
-// grid is {rows, columns, height, width} of tiles and of the image as it was.
+// matrices. Pixels are [tiles, H, W, 3]; LLaVA-NeXT's first tile is the whole image, the others follow row by row, and
+// its grid is {rows, columns, height, width}: of tiles, and of the original image.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -33,7 +33,7 @@ class LlavaEncoder : public MediaEncoder {
   }
 
  protected:
-  /// Of each tile [1, L, hidden].
+  /// One per tile, [1, L, hidden].
   std::vector<mx::array> encode_tiles(const MediaData& data, std::vector<mx::array>& stages) const {
     std::vector<mx::array> all;
     for (const mx::array& tile : images_of(data, tower_.config().channels, type_)) {
@@ -71,7 +71,7 @@ class LlavaNextEncoder : public LlavaEncoder {
   }
 
  private:
-  /// Cuts off what was added to an image of `height` × `width` pixels to give it the sheet's proportions.
+  /// Cuts off the padding that gave an image of `height` × `width` pixels the sheet's proportions.
   static mx::array without_padding(const mx::array& sheet, int height, int width) {
     const int rows = sheet.shape(0), columns = sheet.shape(1), dims = sheet.shape(2);
     const auto padding = [](int have, double scaled) {

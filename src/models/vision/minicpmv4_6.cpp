@@ -1,5 +1,5 @@
 // MiniCPM-V 4.6 (https://arxiv.org/abs/2509.18154): a SigLIP tower over slices of any size, which merges 2 × 2 patches
-// in its middle by attention within them and a matrix, and once more behind its last block. Patches are rows [patches,
+// in its middle by attention within them and a matrix, and again after its last block. Patches are rows [patches,
 // channels * side * side] of all slices, each slice's row by row; grid {h, w} of each.
 #include <fmt/format.h>
 
@@ -20,7 +20,7 @@ constexpr int kMerge = 2, kCell = kMerge * kMerge;
 constexpr VisionDefaults kDefaults{768, 3072, 12, 12, 224, 16};
 
 struct MiniCpmVConfig : VisionConfig {
-  int insert_after;  // the number of the block behind which patches are merged; -1: they are not
+  int insert_after;  // the block after which patches are merged; -1: they are not
   int merger_times, window_wide;
 };
 
@@ -40,7 +40,7 @@ MiniCpmVConfig read(const Config& config) {
   return c;
 }
 
-/// Patches that see their block of 2 × 2, and the block made one vector.
+/// Attention of patches within their block of 2 × 2, and the block merged to one vector.
 class WindowMerger {
  public:
   WindowMerger(const MiniCpmVConfig& c, const WeightPath& path)

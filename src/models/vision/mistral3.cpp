@@ -1,5 +1,5 @@
-// Mistral Small 3.1 and its successors: Pixtral's tower, blocks of patches made one vector, and two matrices. Pixels
-// are [1, H, W, 3].
+// Mistral Small 3.1 and its successors: Pixtral's tower, blocks of patches merged to one vector, and two matrices.
+// Pixels are [1, H, W, 3].
 #include "json/json.h"
 #include "models/registry.h"
 #include "models/vision/chosen_states.h"

@@ -15,7 +15,7 @@
 namespace mlxk {
 namespace {
 
-/// What the three have in common: a tower whose patches a projector takes tile by tile.
+/// The common part of the three: a tower, and a projector that processes its patches tile by tile.
 class TileEncoder : public MediaEncoder {
  public:
   TileEncoder(const VisionConfig& c, Weights& weights, bool last_norm)
@@ -77,7 +77,7 @@ class Gemma3Encoder : public TileEncoder {
     }
     return c.grid() / side;
   }
-  /// The matrix lies there as [in, out].
+  /// The matrix is stored as [in, out].
   static WeightPath take_transposed(const WeightPath& path) {
     auto& tensors = path.weights().tensors();
     const WeightPath own = path / "mm_input_projection";

@@ -10,14 +10,14 @@
 
 namespace mlxk {
 
-/// What every encoder of images begins and ends with.
+/// The common first and last steps of image encoders.
 
 /// The first of `prefixes` below which there is a tensor `probe` (a dot and more may follow), else the first: its
-/// tensors are missing then. Tools that write checkpoints chose different ones.
+/// tensors are then reported as missing. Tools that write checkpoints use different prefixes.
 WeightPath find_path(Weights& weights, std::initializer_list<const char*> prefixes, const std::string& probe);
 
 /// Brings `weight` at `path`, of a convolution with `in` channels, into the order [out, height, width, in]; PyTorch's
-/// is [out, in, height, width]. One that is in that order already, or fits neither, stays.
+/// is [out, in, height, width]. A weight that is in that order already, or matches neither, is unchanged.
 void put_channels_last(const WeightPath& path, int in, int height, int width);
 
 /// The convolution that cuts an image into patches of `side` and makes a vector of each.
@@ -32,16 +32,16 @@ std::vector<mx::array> images_of(const MediaData& data, int channels, mx::Dtype 
 /// `data.values` as rows [rows, columns]; throws invalid unless its shape is that, with that many columns.
 mx::array rows_of(const MediaData& data, int columns, mx::Dtype type);
 
-/// Number `i` of data.grid, in [1, high]; throws invalid where it is absent or out of range.
+/// Entry `i` of data.grid, in [1, high]; throws invalid if it is absent or out of range.
 int grid_number(const MediaData& data, size_t i, int high = 1 << 14);
 
-/// The error for media that are none of this encoder's.
+/// The error for media that this encoder does not accept.
 Error unfit_media(const std::string& what);
 
 /// `x` [1, L, hidden] as [L, hidden].
 mx::array without_batch(const mx::array& x);
 
-/// The rows of `all`, each [L, hidden], one below the other.
+/// The rows of `all`, each [L, hidden], stacked.
 mx::array below_each_other(const std::vector<mx::array>& all);
 
 }  // namespace mlxk

@@ -1,6 +1,6 @@
-// Phi-3-vision (https://arxiv.org/abs/2404.14219): CLIP over a grid of tiles and the whole image, 2 × 2 patches side by
-// side, rows of the sheet ended by a learned vector, two matrices. Pixels are [1 + h * w, 336, 336, 3], the whole image
-// first; grid {h, w} in tiles.
+// Phi-3-vision (https://arxiv.org/abs/2404.14219): CLIP over a grid of tiles and the whole image, 2 × 2 patches
+// concatenated, a learned vector at the end of each row of the sheet, two matrices. Pixels are [1 + h * w, 336, 336,
+// 3], the whole image first; grid {h, w} in tiles.
 #include <fmt/format.h>
 
 #include "json/json.h"
@@ -16,7 +16,7 @@ namespace {
 constexpr int kMerge = 2;
 constexpr VisionDefaults kClipLarge336{1024, 4096, 24, 16, 336, 14, "quick_gelu", 1e-5};
 
-/// The sizes stand in img_processor, if anywhere.
+/// The sizes are in img_processor, if anywhere.
 VisionConfig read(const Config& config) {
   const bool said = config.has("img_processor") && config.json()["img_processor"].is_object();
   const Config place =

@@ -22,7 +22,7 @@ constexpr VitOptions kBlocks{.names = {.norm1 = "attention_norm",
                              .out_bias = false,
                              .mlp_bias = false};
 
-/// Of the frequencies theta^(-2 i / head_dim) rows have the even ones and columns the odd ones.
+/// Of the frequencies theta^(-2 i / head_dim), rows use the even ones and columns the odd ones.
 std::vector<float> angles(const std::vector<PatchPlace>& places, int head_dim, double theta) {
   std::vector<float> steps, all;
   for (int i = 0; i < head_dim; i += 2) steps.push_back(static_cast<float>(1 / std::pow(theta, double(i) / head_dim)));

@@ -8,7 +8,7 @@
 namespace mlxk {
 namespace {
 
-/// Of each of `count` patches of a side, in float32 as the references compute it.
+/// The position of each of `count` patches of a side, in float32 as in the references.
 std::vector<int> buckets(int count, int side, bool steps) {
   std::vector<float> boundaries;
   for (int i = 1; i < side; ++i) boundaries.push_back(static_cast<float>(i * (1.0 / side)));

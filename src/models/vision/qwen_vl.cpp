@@ -1,7 +1,7 @@
 // The towers of Qwen2-VL (https://arxiv.org/abs/2409.12191), Qwen2.5-VL (https://arxiv.org/abs/2502.13923), Qwen3-VL
-// and Qwen3.5: images of any size, queries and keys turned by row and column, blocks of patches merged to one token.
-// Qwen2.5-VL's blocks see windows only, but for a few; Qwen3-VL has a table of positions beside, and adds what some
-// blocks give to the first layers of the language model. Patches as patch_grid.h says.
+// and Qwen3.5: images of any size, queries and keys rotated by row and column, blocks of patches merged to one token.
+// Qwen2.5-VL's blocks use windowed attention, except for a few; Qwen3-VL also has a table of positions, and adds the
+// output of some blocks to the first layers of the language model. Patches as described in patch_grid.h.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace mlxk {
 namespace {
 
 constexpr float kEps = 1e-6F;
-constexpr int kAnySize = 1 << 13;  // these have no size of their own
+constexpr int kAnySize = 1 << 13;  // these have no fixed size
 
 constexpr VitNames kNames{
     .norm1 = "norm1", .norm2 = "norm2", .attention = "attn", .out = "proj", .qkv = "qkv", .q_norm = nullptr};
@@ -29,7 +29,7 @@ struct QwenKind {
   VitOptions blocks;
   const char *merger_norm, *merger_first, *merger_second;
   bool patch_bias = false, windows = false, table = false;
-  std::vector<int> deep = {};  // deepstack_visual_indexes without the key
+  std::vector<int> deep = {};  // the default without deepstack_visual_indexes
 };
 
 VitNames with(VitNames names, const char* fc1, const char* fc2, const char* gate = nullptr) {
@@ -65,7 +65,7 @@ const QwenKind kQwen35 = [] {
 
 struct QwenConfig : VisionConfig {
   int merge, out, table_side = 0, window = 0;
-  std::vector<int> full, deep;  // numbers of blocks: that see all, whose output goes to the language model
+  std::vector<int> full, deep;  // indices of blocks: with full attention; whose output goes to the language model
 };
 
 std::vector<int> block_numbers(const Config& vision, const char* key, const Json& fallback, int layers) {
@@ -83,7 +83,7 @@ std::vector<int> block_numbers(const Config& vision, const char* key, const Json
 
 QwenConfig read(const Config& config, const QwenKind& kind) {
   Config vision = vision_config(config);
-  const bool first = vision.has("embed_dim");  // Qwen2-VL's own words, where hidden_size is the language model's
+  const bool first = vision.has("embed_dim");  // Qwen2-VL's own keys, where hidden_size is the language model's
   const int out = static_cast<int>(
       vision.integer_or(first ? "hidden_size" : "out_hidden_size", text_hidden_size(config, 3584), 1, 1 << 16));
   vision = with_keys(vision, {{"embed_dim", "hidden_size"},
@@ -124,7 +124,7 @@ QwenConfig read(const Config& config, const QwenKind& kind) {
   return c;
 }
 
-/// The order in which merged patches lie window by window, those of equal windows beside each other.
+/// The order of merged patches window by window, with windows of equal size adjacent.
 struct WindowOrder {
   std::vector<int> cells;  // row * columns + column of each
   std::vector<Segments> windows;
@@ -150,7 +150,7 @@ WindowOrder window_order(int rows, int columns, int window, int patches_a_cell) 
   return order;
 }
 
-/// Blocks of patches as one token.
+/// Merges blocks of patches to one token each.
 class Merger {
  public:
   Merger(const QwenConfig& c, const QwenKind& kind, const WeightPath& path, bool norm_last)
@@ -237,7 +237,7 @@ class QwenEncoder : public MediaEncoder {
   }
 
  private:
-  /// x [1, L, dims] with its groups of `each` rows in the order `groups`.
+  /// x [1, L, dims] with its groups of `each` rows reordered by `groups`.
   static mx::array in_order(const mx::array& x, const std::vector<int>& groups, int each) {
     const int count = static_cast<int>(groups.size());
     const mx::array grouped = mx::reshape(x, {count, each, x.shape(2)});

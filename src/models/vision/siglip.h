@@ -8,14 +8,14 @@ namespace mlxk {
 /// SigLIP's tower (https://arxiv.org/abs/2303.15343): patches with learned positions, blocks, and a last norm.
 class Siglip {
  public:
-  /// `layers` of its blocks (the first ones); `last_norm`: whether the norm behind them is applied.
+  /// Uses the first `layers` of its blocks; `last_norm`: whether the norm after them is applied.
   Siglip(const VisionConfig& c, const WeightPath& path, int layers, bool last_norm = true);
   /// Patches [1, rows * columns, hidden] of pixels [1, H, W, 3]: an image of the tower's own size, or with `buckets` of
-  /// any size, whose positions are those of the parts of the image. Throws invalid where there are too many or none.
+  /// any size, with positions chosen by the parts of the image. Throws invalid if there are too many patches or none.
   mx::array embed(const mx::array& pixels, bool buckets) const;
-  /// Through blocks and norm.
+  /// Runs x through blocks and norm.
   mx::array operator()(const mx::array& embedded, std::vector<mx::array>& stages) const;
-  /// The embedded patches and what each block makes of them, without the norm.
+  /// The embedded patches and each block's output, without the norm.
   std::vector<mx::array> states(const mx::array& embedded, std::vector<mx::array>& stages) const;
 
   int hidden_size() const { return c_.hidden_size; }

@@ -9,7 +9,7 @@ namespace mlxk {
 namespace {
 
 constexpr double kFlopsOfAPiece = 4e9;  // some ten milliseconds
-constexpr int kFewestRows = 128;        // of a piece: with fewer the weights are read too often
+constexpr int kFewestRows = 128;        // the least length of a piece: with less the weights are read too often
 
 mx::array rows(const mx::array& x, int begin, int end) {
   if (begin == 0 && end == x.shape(1)) return x;
@@ -20,13 +20,13 @@ mx::array joined(const std::vector<mx::array>& parts) {
   return parts.size() == 1 ? parts.front() : mx::concatenate(parts, 1);
 }
 
-/// Of `count` things of which `most` fit in a piece: how many each piece has, so that they are about equal.
+/// The size of the pieces if `count` items are split into pieces of at most `most`, about equally.
 int even_piece(int count, double most) {
   const int pieces = static_cast<int>(std::ceil(count / std::max(1.0, most)));
   return (count + pieces - 1) / pieces;
 }
 
-/// The place of a matrix below `path`.
+/// The path of a matrix below `path`.
 WeightPath matrix_at(const VitOptions& o, const WeightPath& path, const char* name) {
   return o.linear ? path / name / o.linear : path / name;
 }

@@ -12,7 +12,7 @@ namespace mlxk {
 
 namespace {
 
-/// Scores [B, kv_heads, group, L, T] with what `mask` hides at the lowest value.
+/// Scores [B, kv_heads, group, L, T], with the lowest value where `mask` hides a key.
 mx::array hide(const mx::array& scores, const AttentionMask& mask) {
   if (mask.mode.empty()) return scores;
   const mx::array hidden = mx::array(std::numeric_limits<float>::lowest(), mx::float32);
@@ -26,7 +26,7 @@ mx::array hide(const mx::array& scores, const AttentionMask& mask) {
   return mx::add(scores, mx::astype(wide, scores.dtype()));
 }
 
-/// By libmlx's plain operations, for what its fused one does not know.
+/// Attention by libmlx's plain operations, for options that its fused one does not support.
 mx::array unfused(const mx::array& queries, const KvView& seen, const AttentionScores& how, const AttentionMask& mask) {
   const bool packed = seen.bits > 0;
   const int batch = queries.shape(0), heads = queries.shape(1), length = queries.shape(2);

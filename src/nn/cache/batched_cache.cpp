@@ -67,7 +67,7 @@ KvView BatchedAttentionCache::append(const mx::array&, const mx::array&, const P
 
 namespace {
 
-/// A row's slots; those that rope goes by do not matter.
+/// A row's slots; rope does not use these positions.
 Positions slots_of_row(const Positions& positions, int row) {
   return Positions({positions.offsets[row]}, positions.length, {positions.lengths[row]});
 }

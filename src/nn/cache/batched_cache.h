@@ -9,11 +9,11 @@
 
 namespace mlxk {
 
-/// The caches of several sequences (one kind, one row each) as the rows of one. Their keys and values stay where they
-/// are: rows join and leave without a copy, and each grows by itself.
+/// The caches of several sequences (one kind, one row each) as the rows of one cache. Their keys and values are not
+/// moved: rows join and leave without a copy, and each grows separately.
 class BatchedAttentionCache : public AttentionCache {
  public:
-  /// `parts` must outlive it, and take no tokens of their own meanwhile.
+  /// `parts` must outlive this object, and must not be appended to meanwhile.
   explicit BatchedAttentionCache(std::span<Cache* const> parts);
 
   std::string_view kind() const override { return parts_.front()->kind(); }
@@ -22,21 +22,21 @@ class BatchedAttentionCache : public AttentionCache {
   /// Throws internal: snapshots are taken of the sequences' own caches.
   std::unique_ptr<Cache> snapshot() const override;
   std::vector<mx::array> arrays() const override;
-  /// Throws internal, as snapshot.
+  /// Throws internal, like snapshot.
   void restore(std::vector<mx::array> arrays, int tokens) override;
-  /// None: each row has its own (by_rows).
+  /// Empty: each row has its own mask (by_rows).
   AttentionMask mask(const Positions&, const MaskRequest&) const override { return {}; }
   CacheGeometry geometry() const override { return parts_.front()->geometry(); }
   mx::array attend(const mx::array& queries, const mx::array& keys, const mx::array& values,
                    const AttentionScores& scores, const AttentionMask& mask, const Positions& positions) override;
-  /// Throws internal: rows are appended to and read one by one (by_rows).
+  /// Throws internal: rows are appended and read one by one (by_rows).
   KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;
   bool has_slots(const Positions& positions) const override;
   Slots filled_slots(const Positions& positions) override;
   Slots reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim, mx::Dtype type) override;
 
-  /// What `step` gives for each row by itself (its cache, its number, where its tokens stand), one below the other.
-  /// `appends`: it appends the call's tokens.
+  /// The results of `step` for each row (its cache, its index, its positions), stacked. `appends`: it appends the
+  /// call's tokens.
   mx::array by_rows(const Positions& positions, bool appends,
                     const std::function<mx::array(AttentionCache& part, int row, const Positions& at)>& step);
 

@@ -12,8 +12,8 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// What one layer remembers of the tokens it has seen. Rows are independent: each has its own length, and its tokens
-/// lie from slot 0 on (shorter rows end earlier; nothing is padded at the left). Every call on the worker thread.
+/// One layer's memory of the tokens that it has seen. Rows are independent: each has its own length, and its tokens
+/// start at slot 0 (shorter rows end earlier; there is no padding at the left). Every call on the worker thread.
 class Cache {
  public:
   explicit Cache(int rows) : positions_(rows, 0) {}
@@ -22,32 +22,32 @@ class Cache {
   /// "full", "rotating", "quantized" or "recurrent".
   virtual std::string_view kind() const = 0;
   int rows() const { return static_cast<int>(positions_.size()); }
-  /// The tokens that each row has seen: the position of its next one.
+  /// The number of tokens that each row has seen: the position of its next one.
   const std::vector<int>& positions() const { return positions_; }
 
-  /// Says that rows will have about `tokens` tokens, so that buffers need not grow, and be copied, on the way there.
+  /// Announces that rows will hold about `tokens` tokens, so that buffers are not grown and copied several times.
   virtual void expect(int /*tokens*/) {}
-  /// Whether every row could forget its last `n` tokens.
+  /// Whether the last `n` tokens of every row can be dropped.
   virtual bool can_trim(int n) const = 0;
-  /// Forgets the last `n` tokens of every row; throws internal when can_trim(n) is false.
+  /// Drops the last `n` tokens of every row; throws internal if can_trim(n) is false.
   virtual void trim(int n) = 0;
-  /// A copy that shares the buffers. While both live, the first append to either copies its buffer once.
-  /// Restoring is putting the copy (or a snapshot of it) in the place of this cache.
+  /// A copy that shares the buffers. While both live, the first append to either copies its buffer once. To restore,
+  /// replace this cache by the copy or by a snapshot of it.
   virtual std::unique_ptr<Cache> snapshot() const = 0;
-  /// The `parts` (this cache's kind, one row each) as the rows of one cache, for steps of them all. Until it has given
-  /// them back (unbatch), they must live and take no tokens of their own.
+  /// Makes one cache whose rows are the `parts` (of this cache's kind, one row each), for steps over all of them. Until
+  /// unbatch() the parts must live and must not be appended to.
   virtual std::unique_ptr<Cache> batch(std::span<Cache* const> parts) const = 0;
-  /// Gives the rows of a batched cache back to its parts; it is not used any more.
+  /// Returns the rows of a batched cache to its parts; the batched cache must not be used afterwards.
   virtual void unbatch() {}
   /// The arrays that hold the state, for evaluation and for saving.
   virtual std::vector<mx::array> arrays() const = 0;
-  /// While it has seen no more tokens than this, each has one slot of arrays() (axis 2), in order, so that any stretch
-  /// of them can be copied; 0: arrays() make sense as a whole only.
+  /// Up to this number of tokens, each token has one slot of arrays() (axis 2), in order, so that any range of them can
+  /// be copied; 0: arrays() are meaningful only as a whole.
   virtual int addressable_tokens() const { return 0; }
-  /// The slots that arrays() would get for so many tokens; 0 where there are none.
+  /// The slots of arrays() for `tokens` tokens; 0 if there are none.
   virtual int slots_for(int /*tokens*/) const { return 0; }
-  /// Puts `arrays` (evaluated, shaped as arrays(), nobody else's) in the place of what a cache of one row has seen: the
-  /// row's first `tokens` tokens. Throws internal when their number is another.
+  /// Replaces the content of a cache of one row by `arrays` (evaluated, shaped like arrays(), not shared): the row's
+  /// first `tokens` tokens. Throws internal if their number is wrong.
   virtual void restore(std::vector<mx::array> arrays, int tokens) = 0;
   /// Bytes of arrays().
   size_t nbytes() const;
@@ -57,7 +57,7 @@ class Cache {
   std::vector<int> positions_;
 };
 
-/// The caches of a model: one per layer, kinds differ.
+/// The caches of a model: one per layer, of any kinds.
 class ModelCache {
  public:
   ModelCache() = default;
@@ -68,7 +68,7 @@ class ModelCache {
   const Cache& operator[](size_t layer) const { return *layers_.at(layer); }
 
   int rows() const { return layers_.empty() ? 0 : layers_.front()->rows(); }
-  /// The tokens that each row has seen.
+  /// The number of tokens that each row has seen.
   const std::vector<int>& positions() const { return layers_.at(0)->positions(); }
   void expect(int tokens) {
     for (const auto& layer : layers_) layer->expect(tokens);
@@ -76,7 +76,7 @@ class ModelCache {
   bool can_trim(int n) const;
   void trim(int n);
   ModelCache snapshot() const;
-  /// As Cache::batch and unbatch, of every layer; there is at least one part.
+  /// Cache::batch and unbatch for every layer; there is at least one part.
   static ModelCache batch(std::span<ModelCache* const> parts);
   void unbatch();
   std::vector<mx::array> arrays() const;

@@ -47,7 +47,7 @@ mx::array attend(AttentionCache& cache, const Tokens& t, std::vector<int> length
 
 float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
 
-// What attention over `window` tokens gives, of which the first `keep` are always seen.
+// Attention over `window` tokens, of which the first `keep` are always seen.
 mx::array reference(const Tokens& t, int window, int keep) {
   int length = t.q.shape(2);
   mx::array queries = mx::reshape(mx::arange(length), {length, 1}), keys = mx::arange(length);
@@ -123,7 +123,7 @@ TEST_P(AttentionCaches, JoinedRowsGiveTheBitsOfRowsAlone) {
       attend(*caches->back(), part(all, row, 0, lengths[row])).eval();
     }
   }
-  // Rows come and go between two steps, and one may take a step by itself.
+  // Rows join and leave between two steps, and one may take a step alone.
   for (const std::vector<int>& members : std::vector<std::vector<int>>{{0, 1, 2}, {2, 0}, {1}, {0, 1, 2}}) {
     std::vector<Cache*> rows;
     for (int row : members) rows.push_back(parts[row].get());
@@ -184,7 +184,7 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"quantized", [](int rows) { return std::make_unique<QuantizedKVCache>(rows); }, 1000, 0, 0.05F}),
     [](const auto& info) { return info.param.name; });
 
-// The bytes that `steps` appended tokens took beyond what was there, at the highest moment.
+// The peak of memory that `steps` appended tokens need in addition.
 size_t bytes_of_appends(AttentionCache& cache, int steps, bool pipelined) {
   Tokens next = random_tokens(1, 1, 10);
   attend(cache, next).eval();
@@ -206,7 +206,7 @@ size_t bytes_of_appends(AttentionCache& cache, int steps, bool pipelined) {
   return mx::get_peak_memory() - std::min(before, mx::get_peak_memory());
 }
 
-// Fills a cache without the cost of attention over all of it.
+// Fills a cache without computing attention over all of it.
 void fill(AttentionCache& cache, int length) {
   Tokens t = random_tokens(1, length, 11);
   Positions at(cache.positions(), length);

@@ -27,7 +27,7 @@ AttentionMask GrowingCache::mask(const Positions& positions, const MaskRequest& 
 }
 
 int GrowingCache::slots_for(int tokens) const {
-  // What was said to come is made to measure; what goes beyond it grows in larger steps, since each one copies.
+  // An announced length is allocated exactly; growth beyond it happens in larger steps, because each one copies.
   constexpr int kMeasure = 64;
   const int step = tokens <= expected_ ? kMeasure : kStep;
   return (std::max(tokens, expected_) + step - 1) / step * step;
@@ -73,7 +73,7 @@ std::vector<mx::array> GrowingCache::append_parts(const std::vector<mx::array>& 
   const auto& offsets = positions.offsets;
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
   grow(tokens, parts);
-  bool shared = is_shared();  // a snapshot must keep its tokens: this once, copy
+  bool shared = is_shared();  // a snapshot must keep its tokens: copy this once
   auto write = [&](mx::array& buffer, const mx::array& part, int row, int slot, int length) {
     if (length == 0) return;
     if (shared) {

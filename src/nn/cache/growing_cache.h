@@ -8,8 +8,9 @@
 
 namespace mlxk {
 
-/// What caches of every token have in common: buffers [B, kv_heads, capacity, …] that grow in steps and are appended to
-/// in place. Evaluate (or start) what attends to tokens before trimming them: the next ones take their slots.
+/// The common part of caches that keep every token: buffers [B, kv_heads, capacity, …] that grow in steps and are
+/// appended to in place. Evaluate (or start) attention over tokens before you trim them: later tokens reuse their
+/// slots.
 class GrowingCache : public AttentionCache {
  public:
   static constexpr int kStep = 256;
@@ -27,13 +28,13 @@ class GrowingCache : public AttentionCache {
  protected:
   /// Appends `parts` [B, kv_heads, L, …], one for each buffer; returns views of all tokens [B, kv_heads, T, …].
   std::vector<mx::array> append_parts(const std::vector<mx::array>& parts, const Positions& positions);
-  /// Views of the call's tokens and all before them, which are there already.
+  /// Views of the call's tokens and all before them, which were appended already.
   std::vector<mx::array> filled(const Positions& positions) const;
-  /// Room for `tokens` in every buffer, of which there is one for each of `samples` ([B, kv_heads, any, …]).
+  /// Makes room for `tokens` in every buffer; there is one buffer for each of `samples` ([B, kv_heads, any, …]).
   void grow(int tokens, const std::vector<mx::array>& samples);
-  /// Whether a snapshot holds the same buffers, which must then be copied before they are written to.
+  /// Whether a snapshot shares the buffers, which must then be copied before a write.
   bool is_shared() const { return owner_.use_count() > 1; }
-  /// Copies the buffers where a snapshot has them too.
+  /// Copies the buffers if a snapshot shares them.
   void unshare();
   int capacity() const { return buffers_.empty() ? 0 : buffers_.front().shape(2); }
   std::vector<mx::array>& buffers() { return buffers_; }
@@ -41,7 +42,7 @@ class GrowingCache : public AttentionCache {
  private:
   int expected_ = 0;  // tokens
   std::vector<mx::array> buffers_;
-  std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with snapshots that have the same buffers
+  std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with the snapshots that use the same buffers
 };
 
 }  // namespace mlxk

@@ -25,7 +25,7 @@ AttentionCache::Slots KVCache::slots() {
 AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_heads, int key_dim, int value_dim,
                                              mx::Dtype type) {
   const auto& offsets = positions.offsets;
-  // Room for all L tokens of every row, also for those past its length.
+  // Makes room for all L tokens of every row, including those past its length.
   int tokens = *std::max_element(offsets.begin(), offsets.end()) + positions.length;
   if (tokens > capacity()) {
     const auto sample = [&](int dim) { return mx::zeros({rows(), kv_heads, 1, dim}, type); };
@@ -39,7 +39,7 @@ AttentionCache::Slots KVCache::reserve_slots(const Positions& positions, int kv_
 }
 
 AttentionCache::Slots KVCache::filled_slots(const Positions& positions) {
-  filled(positions);  // throws where they are not there
+  filled(positions);  // throws if they are not there
   return slots();
 }
 

@@ -7,8 +7,8 @@ namespace mlxk {
 /// Keys and values of every token, in the activations' type.
 class KVCache : public GrowingCache {
  public:
-  /// With a `value_prefix` values are not kept: they are the first so many numbers of the keys (the latent vectors of
-  /// multi-head latent attention).
+  /// With a `value_prefix` values are not stored: they are the first `value_prefix` numbers of the keys (the latent
+  /// vectors of multi-head latent attention).
   explicit KVCache(int rows, int value_prefix = 0) : GrowingCache(rows), value_prefix_(value_prefix) {}
 
   std::string_view kind() const override { return "full"; }

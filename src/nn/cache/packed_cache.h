@@ -4,11 +4,12 @@
 
 namespace mlxk {
 
-/// Stands in the place of a cache where a decoder reads whole texts, packed one behind the other in one row, and
-/// nothing comes after them: attention stays within each text (Attention), and nothing is kept.
+/// Replaces the cache where a decoder reads whole texts, packed into one row, with nothing after them: attention stays
+/// within each text (Attention), and nothing is stored.
 class PackedCache : public AttentionCache {
  public:
-  /// With `causal` false a text's tokens see each other both ways; `window`: only those less than so many away; 0: all.
+  /// With `causal` false a text's tokens see each other in both directions. `window`: tokens see only those less than
+  /// `window` away; 0: all.
   PackedCache(std::vector<int> lengths, bool causal, int window)
       : AttentionCache(1), lengths(std::move(lengths)), causal(causal), window(window) {}
 
@@ -18,7 +19,7 @@ class PackedCache : public AttentionCache {
   std::vector<mx::array> arrays() const override { return {}; }
   std::unique_ptr<Cache> snapshot() const override { return std::make_unique<PackedCache>(*this); }
 
-  // What keeps tokens throws internal.
+  // Functions that would store tokens throw internal.
   void trim(int n) override;
   void restore(std::vector<mx::array> arrays, int tokens) override;
   KvView append(const mx::array& keys, const mx::array& values, const Positions& positions) override;

@@ -4,10 +4,10 @@
 
 namespace mlxk {
 
-/// Keys and values of every token, packed with MLX's affine quantisation along the head.
+/// Keys and values of every token, packed with MLX's affine quantisation along the head dimension.
 class QuantizedKVCache : public GrowingCache {
  public:
-  /// `bits` 4 or 8; the head's size must be a multiple of `group_size` (append() throws invalid otherwise).
+  /// `bits` is 4 or 8; the head dimension must be a multiple of `group_size` (else append() throws invalid).
   QuantizedKVCache(int rows, int bits = 8, int group_size = 64);
 
   std::string_view kind() const override { return "quantized"; }

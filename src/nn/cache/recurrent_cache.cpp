@@ -26,7 +26,7 @@ std::unique_ptr<Cache> RecurrentCache::batch(std::span<Cache* const> parts) cons
     const auto has_state = [&](const RecurrentCache* part) { return part->state_[i].has_value(); };
     const auto sample = std::find_if(batched->parts_.begin(), batched->parts_.end(), has_state);
     if (sample == batched->parts_.end()) continue;
-    std::vector<mx::array> rows;  // a row that has seen nothing yet begins with zeros
+    std::vector<mx::array> rows;  // a row that has seen nothing starts with zeros
     for (const auto* part : batched->parts_) {
       rows.push_back(has_state(part) ? *part->state_[i] : mx::zeros_like(*(*sample)->state_[i]));
     }

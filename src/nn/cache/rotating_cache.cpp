@@ -73,7 +73,8 @@ void RotatingKVCache::reserve(int slots, const std::vector<mx::array>& parts) {
   }
 }
 
-// One token a row goes into the ring and sees what is there; more of them see the ring as it was and then each other.
+// One token a row is written into the ring and sees its content; several tokens see the ring as it was and then each
+// other.
 AttentionMask RotatingKVCache::mask(const Positions& positions, const MaskRequest& request) const {
   int length = positions.length, rows = positions.rows();
   int newest = *std::max_element(positions.offsets.begin(), positions.offsets.end()) + length;
@@ -100,7 +101,7 @@ AttentionMask RotatingKVCache::mask(const Positions& positions, const MaskReques
 }
 
 void RotatingKVCache::store(mx::array& buffer, const mx::array& part, int row, int offset, int length) const {
-  // Of a long run only the kept tokens and the last ring's worth stay.
+  // Of a long run only the kept tokens and the last `window` tokens stay.
   int first = std::max(0, length - (window_ - keep_));
   if (first > 0 && offset < keep_) {
     int head = std::min(keep_ - offset, length);

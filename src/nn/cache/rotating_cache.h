@@ -7,14 +7,15 @@
 
 namespace mlxk {
 
-/// Keys and values of the last `window` tokens of each row: a ring, of which the first `keep` tokens never leave.
+/// Keys and values of the last `window` tokens of each row: a ring, in which the first `keep` tokens are never
+/// overwritten.
 class RotatingKVCache : public AttentionCache {
  public:
-  /// A query sees the `window` newest tokens, itself among them; throws internal unless 0 <= keep < window.
+  /// A query sees the `window` newest tokens, including itself; throws internal unless 0 <= keep < window.
   RotatingKVCache(int rows, int window, int keep = 0);
 
   std::string_view kind() const override { return "rotating"; }
-  /// Only while nothing was overwritten.
+  /// Possible only while nothing was overwritten.
   bool can_trim(int n) const override;
   void trim(int n) override;
   std::unique_ptr<Cache> snapshot() const override;
@@ -30,13 +31,13 @@ class RotatingKVCache : public AttentionCache {
 
  private:
   int slot_of(int position) const;
-  int position_in(int slot, int tokens) const;  // of a row that has seen `tokens`; -1: empty
+  int position_in(int slot, int tokens) const;  // for a row that has seen `tokens`; -1: empty
   int used_slots() const;
   void reserve(int slots, const std::vector<mx::array>& parts);
   void store(mx::array& buffer, const mx::array& part, int row, int offset, int length) const;
 
   int window_, keep_;
-  std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with snapshots that have the same buffers
+  std::shared_ptr<int> owner_ = std::make_shared<int>(0);  // shared with the snapshots that use the same buffers
   std::vector<mx::array> buffers_;  // keys and values [B, kv_heads, slots, head_dim]; empty before the first token
 };
 
