@@ -31,4 +31,16 @@ struct Activation {
   std::optional<mlx::core::array> parameters;
 };
 
+/// The number of a gated MLP's activation in the kernels (CpuKernels::gated and the CUDA sources); nullopt if they do
+/// not support it.
+inline std::optional<int> gated_number(const Activation& activation) {
+  if (activation.limit != 0) return std::nullopt;
+  switch (activation.kind) {
+    case Activation::silu: return 0;
+    case Activation::gelu: return 1;
+    case Activation::gelu_tanh: return 2;
+    default: return std::nullopt;
+  }
+}
+
 }  // namespace mlxk

@@ -14,7 +14,7 @@ namespace {
 
 class CpuOp : public mx::Primitive {
  public:
-  CpuOp(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases)
+  CpuOp(const char* name, Compute compute, Aliases aliases)
       : Primitive(mx::default_stream(mx::Device::cpu)),
         name_(name),
         compute_(std::move(compute)),
@@ -28,7 +28,7 @@ class CpuOp : public mx::Primitive {
     Arrays in, out;
     for (const auto& a : inputs) in.push_back(mx::array::unsafe_weak_copy(a));
     for (size_t i = 0; i < outputs.size(); ++i) {
-      const mx::array* source = aliased(static_cast<int>(i), inputs);
+      const mx::array* source = aliased_input(aliases_, i, inputs);
       if (source) {
         if (!source->flags().row_contiguous)
           throw std::runtime_error(fmt::format("[{}] buffers must be contiguous", name_));
@@ -44,16 +44,9 @@ class CpuOp : public mx::Primitive {
   }
 
  private:
-  const mx::array* aliased(int output, const Arrays& inputs) const {
-    for (const auto& [to, from] : aliases_) {
-      if (to == output) return &inputs[static_cast<size_t>(from)];
-    }
-    return nullptr;
-  }
-
   const char* name_;
   Compute compute_;
-  std::vector<std::pair<int, int>> aliases_;
+  Aliases aliases_;
 };
 
 template <class T>
@@ -76,7 +69,7 @@ const T* in_order(const mx::array& a, Scratch& storage) {
 
 bool cpu_is_default() { return mx::default_device() == mx::Device::cpu; }
 
-std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases) {
+std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, Aliases aliases) {
   return std::make_shared<CpuOp>(name, std::move(compute), std::move(aliases));
 }
 

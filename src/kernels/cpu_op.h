@@ -2,10 +2,9 @@
 
 #include <functional>
 #include <memory>
-#include <utility>
-#include <vector>
 
 #include "cpu/scratch.h"
+#include "kernels/aliases.h"
 #include "mlx/array.h"
 #include "mlx/primitives.h"
 
@@ -16,13 +15,12 @@ namespace mx = mlx::core;
 /// Whether graphs are built for the CPU, where our operations replace chains of libmlx's.
 bool cpu_is_default();
 
-using Arrays = std::vector<mx::array>;
 /// Computes outputs (allocated) from inputs, on libmlx's CPU thread.
 using Compute = std::function<void(const Arrays& inputs, Arrays& outputs)>;
 
 /// An operation of the graph that is one function over buffers. The function must hold everything it refers to by
-/// value. Each pair of `aliases` names an output that is the buffer of an input (row-contiguous), changed in place.
-std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, std::vector<std::pair<int, int>> aliases = {});
+/// value.
+std::shared_ptr<mx::Primitive> cpu_op(const char* name, Compute compute, Aliases aliases = {});
 
 /// The elements of a float32 array in row-major order: in place, or copied to `storage` if they are strided.
 const float* row_major(const mx::array& a, Scratch& storage);

@@ -69,9 +69,8 @@ struct AttentionStep {
   int window = 0, keep = 0;  // a query sees the newest tokens and the first `keep`, `window` in all; 0: all
   bool reads = false;        // k and v are absent: the buffers hold the L tokens already
   bool ring = false;  // the buffers hold `window` tokens: newer ones overwrite older ones except the first `keep`
-  std::optional<mx::array> rotary_positions =
-      {};  // [B, L] or [axes, B, L] int32: positions for the rotation, instead of those above
-  std::optional<mx::array> query_scale = {};  // [B or 1, 1, L, 1]: multiplied onto the queries
+  std::optional<mx::array> rotary_positions = {};  // [B, L] or [axes, B, L] int32: replaces `positions` for rope
+  std::optional<mx::array> query_scale = {};       // [B or 1, 1, L, 1]: multiplied onto the queries
   std::optional<mx::array> sinks = {};  // [heads] float32: a score that counts in each sum of weights but has no value
   // [B or 1, heads or 1, L, T >= every position] bool or float32: replaces causality
   std::optional<mx::array> mask = {};
@@ -86,14 +85,6 @@ struct AttentionResult {
 struct ConvOptions {
   std::pair<int, int> stride{1, 1}, padding{0, 0}, dilation{1, 1};
   int groups = 1;
-};
-
-/// The sampling of next tokens for rows that need only these parameters.
-struct SampleRows {
-  mx::array logits;                              // [B, vocab] float32
-  std::vector<float> temperature, top_p, min_p;  // 0, 1 and 0: greedy, all, all
-  std::vector<int> top_k;                        // 0: all
-  std::vector<float> uniform;                    // in [0, 1): the random number of the draw
 };
 
 /// The result of a recurrence over a call's tokens; of row b the first lengths[b] tokens are valid.
@@ -201,8 +192,6 @@ struct LayerOps {
   Scanned (*selective_scan)(const SelectiveScan& scan) = nullptr;
   Scanned (*delta_rule)(const DeltaRule& rule) = nullptr;
   Scanned (*linear_recurrence)(const LinearRecurrence& recurrence) = nullptr;
-  /// The next tokens of all rows: int32 [B].
-  mx::array (*sample)(SampleRows rows) = nullptr;
 };
 
 /// The operations of libmlx's default device; a device without any has a table of nulls.

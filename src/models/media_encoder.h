@@ -17,9 +17,8 @@ namespace mx = mlx::core;
 
 /// The encoder's output for one image or recording. All arrays are lazy.
 struct EncodedMedia {
-  mx::array features;  // [tokens, hidden], a row for each placeholder token
-  std::vector<mx::array> layer_features =
-      {};  // [tokens, hidden], entry i is added to the output of the decoder's layer i
+  mx::array features;                          // [tokens, hidden], a row for each placeholder token
+  std::vector<mx::array> layer_features = {};  // [tokens, hidden], entry i is added to the decoder's layer i
   // Intermediate arrays. The engine evaluates them one after the other, between steps of other requests, so no stretch
   // between two of them may be long.
   std::vector<mx::array> stages = {};

@@ -15,8 +15,7 @@ std::vector<std::filesystem::path> weight_files(const std::filesystem::path& dir
 
 struct WeightFiles {
   Weights::Tensors tensors;
-  std::vector<std::shared_ptr<const MappedFile>>
-      mapped;  // the buffers that hold the tensors; empty on a GPU, where tensors are lazy
+  std::vector<std::shared_ptr<const MappedFile>> mapped;  // the buffers of the tensors; empty on a GPU
 };
 
 /// The tensors of all files, after validating each header. On the CPU they are used in place in the file, even at

@@ -38,18 +38,16 @@ struct Qkv {
   mx::array q, k, v;
   int head_dim;
   std::optional<HeadNorm> q_norm = {}, k_norm = {};
-  std::optional<mx::array> gate =
-      {};              // [B, L, heads * value_dim or heads]: multiplied onto attention's output, not activated yet
-  int value_dim = 0;   // 0: head_dim
-  bool reads = false;  // k and v are absent: they are in another layer's cache
+  std::optional<mx::array> gate = {};  // [B, L, heads * value_dim or heads]: of attention's output, not activated yet
+  int value_dim = 0;                   // 0: head_dim
+  bool reads = false;                  // k and v are absent: they are in another layer's cache
 };
 
 /// Norm, then the projections. With q_norm, k_norm and v_norm the heads are normalised before rope.
 struct NormQkv {
   std::optional<Norm> norm;
   Linear q;
-  std::optional<Linear> k,
-      v;  // no v: the values are the keys before their norm; no k: another layer's cache has them
+  std::optional<Linear> k, v;  // no v: the values are the keys before their norm; no k: a shared cache
   std::optional<HeadNorm> q_norm = {}, k_norm = {};
   int head_dim;
   std::optional<HeadNorm> v_norm = {};

@@ -81,7 +81,7 @@ class Llama4Processor : public ImageProcessor {
   std::string image_token() const override { return "<|patch|>"; }
 
  private:
-  /// Grids of one shape come together, shapes in the order in which larger counts of tiles bring them.
+  /// Grids of one shape are adjacent; shapes come in the order of their smallest counts of tiles.
   void read_grids(int most) {
     std::vector<std::pair<double, std::vector<TileGrid>>> shapes;
     for (int count = most; count > 0; --count) {

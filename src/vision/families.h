@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// What processors are made of; each family's is made in the file of its name.
+/// The processors; each is made in the file named after its family.
 std::unique_ptr<ImageProcessor> make_aya_vision(const ProcessorFiles& files);
 std::unique_ptr<ImageProcessor> make_deepseekocr(const ProcessorFiles& files);
 std::unique_ptr<ImageProcessor> make_fastvlm(const ProcessorFiles& files);
@@ -34,7 +34,7 @@ std::unique_ptr<ImageProcessor> make_qwen_vl(const ProcessorFiles& files);  // q
 /// The image's size.
 inline Size size_of(const Image& image) { return {image.width, image.height}; }
 
-/// An image as its family's processor gives it: `token` stands in `text` for each feature.
+/// An image as its family's processor returns it: `text` has one `token` for each feature.
 ProcessedImage processed(MediaData data, std::string text, std::string_view token);
 
 }  // namespace mlxk

@@ -48,7 +48,7 @@ class Gemma3Processor : public ImageProcessor {
   Attention attention() const override { return n_ ? Attention::causal : Attention::image_blocks; }
 
  private:
-  /// Parts along the longer side; none of an image that is not long enough.
+  /// Crops along the longer side; none if the image is not long enough.
   std::vector<Image> crops_of(const Image& image) const {
     const bool wide = image.width >= image.height;
     const int longer = std::max(image.width, image.height), shorter = std::min(image.width, image.height);

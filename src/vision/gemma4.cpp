@@ -43,7 +43,7 @@ class Gemma4Processor : public ImageProcessor {
     return {image.flag("do_rescale", true) ? image.real("rescale_factor", 1 / 255.0) : 1, nullptr, nullptr};
   }
 
-  /// As many pixels as the tokens allow, both sides multiples of what a token covers.
+  /// As many pixels as the tokens allow, with both sides multiples of a token's side.
   Size target(const Image& image) const {
     const int64_t patches = int64_t{most_tokens_} * pool_ * pool_;
     const double pixels = static_cast<double>(patches) * patch_ * patch_;

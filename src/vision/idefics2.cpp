@@ -43,7 +43,7 @@ class Idefics2Processor : public ImageProcessor {
   }
   std::string placeholder(int /*index*/) const override { return "<image>"; }
   std::string image_token() const override { return "<image>"; }
-  /// Images that follow each other share a mark; before a word a space stands behind it.
+  /// Consecutive images share a mark; a space separates it from a following word.
   std::string finished(std::string prompt) const override {
     const std::string mark = kFake, twice = mark + mark;
     for (size_t at = prompt.find(twice); at != std::string::npos; at = prompt.find(twice, at + mark.size()))

@@ -44,7 +44,7 @@ class Idefics3Processor : public ImageProcessor {
 
   Image resize_to(const Image& image, Size size) const { return resize(image, size.width, size.height, filter_); }
 
-  /// The longer side is that of the settings, the other even.
+  /// The longer side is the one in the settings, the other is even.
   Size longest_size(Size size) const {
     const double shape = static_cast<double>(size.width) / size.height;
     const auto even = [](double side) {

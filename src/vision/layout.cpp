@@ -17,7 +17,7 @@ const uint8_t* pixel(const Image& image, int x, int y) {
   return image.rgb.data() + (area(image.width, y) + static_cast<size_t>(x)) * 3;
 }
 
-/// The nearest value that bfloat16 has, halves to even.
+/// The nearest bfloat16 value, ties to even.
 float bfloat16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
@@ -48,7 +48,7 @@ Image crop(const Image& image, int x, int y, Size size) {
 
 Image center_crop(const Image& image, Size size) {
   const auto begin = [](int length, int wanted) {
-    // Padding puts the odd pixel before, cutting after.
+    // Padding puts the odd pixel before the image, cutting after it.
     return length >= wanted ? (length - wanted) / 2 : -((wanted - length + 1) / 2);
   };
   return crop(image, begin(image.width, size.width), begin(image.height, size.height), size);

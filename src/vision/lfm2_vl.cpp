@@ -101,7 +101,7 @@ class Lfm2VlProcessor : public ImageProcessor {
   int least_tiles_, most_tiles_, least_tokens_, most_tokens_;
   double tolerance_;
   bool thumbnail_;
-  bool marks_;  // whether the prompt says where tiles begin
+  bool marks_;  // whether the prompt marks where tiles begin
   Filter filter_;
   PixelScale scale_;
 };

@@ -48,7 +48,7 @@ class LlavaProcessor : public ImageProcessor {
   Size size_, crop_;
   Color background_{};
   int patch_;
-  int extra_;  // features beside the patches': the class token's, unless it is dropped
+  int extra_;  // features in addition to the patches': the class token's, unless it is dropped
   std::string token_;
 };
 

@@ -61,7 +61,7 @@ class LlavaNextProcessor : public ImageProcessor {
 
   int base() const { return (tile_ / patch_) * (tile_ / patch_) + extra_; }
 
-  /// Features of the tiles without the rows or columns that are padding alone, and a newline after each row.
+  /// The number of features of the tiles without rows or columns of pure padding, with a newline after each row.
   int unpadded(Size image, int tile_rows, int tile_cols) const {
     int rows = tile_ / patch_ * tile_rows, cols = tile_ / patch_ * tile_cols;
     const auto whole = [](double value) { return static_cast<int>(std::nearbyint(value * 1e7) / 1e7); };
@@ -76,7 +76,7 @@ class LlavaNextProcessor : public ImageProcessor {
   PixelScale scale_;
   Filter filter_;
   int tile_, patch_;
-  int extra_;  // of the whole image beside its patches: the class token's, unless it is dropped
+  int extra_;  // of the whole image in addition to its patches: the class token's, unless it is dropped
   std::vector<Size> resolutions_;
 };
 

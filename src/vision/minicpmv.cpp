@@ -79,7 +79,8 @@ class MiniCpmVProcessor : public ImageProcessor {
     return {divided(width, patch_ * merge_), divided(height, patch_ * merge_)};
   }
 
-  /// About as many slices as the image has times the pixels of one, in the shape nearest by its logarithm.
+  /// About as many slices as the image has times the pixels of one slice, in the grid whose shape is nearest by its
+  /// logarithm.
   TileGrid grid_of(const Image& image) const {
     const double shape = std::log(static_cast<double>(image.width) / image.height);
     const double ratio = static_cast<double>(image.width) * image.height / (static_cast<double>(side_) * side_);

@@ -14,7 +14,7 @@ namespace mlxk {
 
 namespace {
 
-/// An image fitted into a larger one, and where it lies there.
+/// An image fitted into a larger one, and its place there.
 struct FittedImage {
   FloatImage image;
   int left = 0, top = 0, width = 0, height = 0;
@@ -56,13 +56,13 @@ class MolmoProcessor : public ImageProcessor {
   }
 
  private:
-  // Pixels, but for the sides in patches and in pooled patches. A crop overlaps the next by two borders.
+  // In pixels, except the sides in patches and in pooled patches. A crop overlaps the next by two borders.
   static constexpr int kPatch = 14, kCrop = 336, kBorder = 4, kMargin = 2 * kBorder * kPatch, kWindow = kCrop - kMargin;
   static constexpr int kSide = kCrop / kPatch, kPooled = kSide / 2, kWindowSide = kWindow / kPatch;
 
   static int pooled(int tiles) { return (tiles * kWindowSide + 2 * kBorder + 1) / 2; }
 
-  /// The least enlargement of the image without its margins, else the least reduction.
+  /// The smallest enlargement of the image without its margins, else the smallest reduction.
   TileGrid grid_of(const Image& image) const {
     std::vector<TileGrid> grids;
     for (int rows = 1; rows <= most_; ++rows)
@@ -71,7 +71,7 @@ class MolmoProcessor : public ImageProcessor {
     return canvas_of<float>({image.width - kMargin, image.height - kMargin}, grids, kWindow);
   }
 
-  /// As large as it fits, in the middle, black around, normalised.
+  /// The image as large as it fits, centred, black around it, normalised.
   FittedImage fit(const FloatImage& image, Size room) const {
     const auto width = static_cast<float>(image.width), height = static_cast<float>(image.height);
     const float scale = std::min(static_cast<float>(room.width) / width, static_cast<float>(room.height) / height);
@@ -106,7 +106,7 @@ class MolmoProcessor : public ImageProcessor {
     }
   }
 
-  /// The pooled patches that each crop has for itself, counted crop by crop and again row by row over all crops of a
+  /// The pooled patches that belong to each crop alone, numbered crop by crop and again row by row over all crops of a
   /// row.
   static void append_tokens(std::vector<int>& to, TileGrid grid) {
     constexpr int kCount = kPooled * kPooled;
@@ -141,8 +141,8 @@ class MolmoProcessor : public ImageProcessor {
     for (const int number : order) to.push_back(number < 0 ? -1 : kCount + token[static_cast<size_t>(number)]);
   }
 
-  /// How much of each patch is the image. The model was trained with these one crop too early, and the last crop's
-  /// as if it were padded in part.
+  /// The share of each patch that the image covers. The model was trained with these values one crop too early, and
+  /// with the last crop's values as if it were partly padded.
   static void append_padding(std::vector<int>& to, TileGrid grid, const FittedImage& sheet) {
     const auto covered = [](int begin, int from, int length) {
       return std::max(std::min(begin + kPatch, from + length) - std::max(begin, from), 0);
@@ -162,7 +162,7 @@ class MolmoProcessor : public ImageProcessor {
     return "<im_start>" + repeated(repeated("<im_patch>", cols) + "<im_col>", rows) + "<im_end>";
   }
 
-  int most_;  // crops beside the first
+  int most_;  // crops besides the first
   std::array<float, 3> mean_{}, std_{};
 };
 

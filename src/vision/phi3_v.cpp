@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kPhiTile = 336;
 
-/// Rows become columns.
+/// Transposes the image.
 Image transposed(const Image& image) {
   Image result = blank({image.height, image.width});
   const auto width = static_cast<size_t>(image.width), height = static_cast<size_t>(image.height);
@@ -37,7 +37,7 @@ class Phi3VProcessor : public ImageProcessor {
     const int rows = sheet.height / kPhiTile, cols = sheet.width / kPhiTile;
     const std::vector<Image> tiles = cut(sheet, cols, rows);
     MediaData data = tiles_media(tiles, scale_, {rows, cols});
-    // The whole is resized after normalising.
+    // The overview is resized after normalising.
     FloatImage floats{sheet.width, sheet.height, std::vector<float>(sheet.rgb.size())};
     for (size_t i = 0; i < sheet.rgb.size(); ++i) floats.rgb[i] = scale_(i % 3, sheet.rgb[i]);
     const FloatImage whole = resize_bicubic(floats, kPhiTile, kPhiTile);
@@ -50,7 +50,8 @@ class Phi3VProcessor : public ImageProcessor {
   std::string image_token() const override { return "<|endoftext|>"; }
 
  private:
-  /// As many tiles as the settings allow, lying; the image is stood up again where it was higher than wide.
+  /// As many tiles as the settings allow, computed for landscape; a portrait image is turned before and back
+  /// afterwards.
   Image sheet_of(const Image& image) const {
     if (image.width < image.height) return transposed(sheet_of(transposed(image)));
     const double shape = static_cast<double>(image.width) / image.height;

@@ -18,7 +18,7 @@ struct QwenDefaults {
   const std::array<double, 3>& mean;
   const std::array<double, 3>& std;
   int least, most;    // pixels
-  bool frames;        // the bounds are of all frames' pixels
+  bool frames;        // the bounds count all frames' pixels
   const char* token;  // in the prompt
 };
 
@@ -62,7 +62,7 @@ class QwenVlProcessor : public ImageProcessor {
   Size target(Size size) const {
     const int cell = patch_ * merge_;
     if (frames_ == 1) return smart_resize(size, cell, least_, most_);
-    if (size.width < cell || size.height < cell) {  // GLM's first enlarges small images
+    if (size.width < cell || size.height < cell) {  // GLM enlarges small images first
       const double scale = std::max(static_cast<double>(cell) / size.height, static_cast<double>(cell) / size.width);
       size = {static_cast<int>(size.width * scale), static_cast<int>(size.height * scale)};
     }

@@ -51,9 +51,9 @@ double weight_of(Filter filter, double x) {
   }
 }
 
-/// The source pixels that each pixel along one side is made of.
+/// The source pixels from which each pixel along one side is computed.
 struct Taps {
-  int count = 0;                // for each pixel; those past its own have weight 0
+  int count = 0;                // for each pixel; taps past its own have weight 0
   std::vector<int32_t> begins;  // [out]
   std::vector<int32_t> counts;  // [out]
   std::vector<double> weights;  // [out, count]
@@ -87,7 +87,7 @@ Image resize_width(const Image& image, int width, int first, int last, Filter fi
   std::vector<int32_t> begins(taps.begins), weights(static_cast<size_t>(width) * 3 * static_cast<size_t>(count));
   for (int x = 0; x < width; ++x) {
     const auto at = static_cast<size_t>(x);
-    // All `count` pixels must exist: the window goes left, its weights right.
+    // All `count` pixels must exist: the window moves left, its weights right.
     begins[at] = std::min(taps.begins[at], std::max(image.width - count, 0));
     const auto shift = static_cast<size_t>(taps.begins[at] - begins[at]);
     for (size_t i = 0; i < static_cast<size_t>(taps.counts[at]); ++i) {
@@ -109,7 +109,7 @@ Image resize_width(const Image& image, int width, int first, int last, Filter fi
   return result;
 }
 
-/// `first`: the row of the whole image that `image` begins with.
+/// `first` is the row of the whole image that `image` begins with.
 Image resize_height(const Image& image, const Taps& taps, int height, int first) {
   const auto row = static_cast<size_t>(image.width) * 3;
   Image result{image.width, height, std::vector<uint8_t>(row * static_cast<size_t>(height))};
@@ -128,7 +128,7 @@ Image resize_nearest(const Image& image, int width, int height) {
   Image result{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * 3)};
   const double step_x = static_cast<double>(image.width) / width, step_y = static_cast<double>(image.height) / height;
   uint8_t* to = result.rgb.data();
-  double v = step_y * 0.5;  // added up, as Pillow does: the products round to other pixels
+  double v = step_y * 0.5;  // repeated additions, as in Pillow: products would round to other pixels
   for (int y = 0; y < height; ++y, v += step_y) {
     const auto row =
         static_cast<size_t>(std::min(static_cast<int>(v), image.height - 1)) * static_cast<size_t>(image.width);
@@ -141,12 +141,13 @@ Image resize_nearest(const Image& image, int width, int height) {
   return result;
 }
 
-/// Pillow 13 begins with the columns where many more rows than columns go; before it always began with the rows.
+/// Pillow 13 begins with the columns if many more rows than columns are removed; earlier versions always began with the
+/// rows.
 bool columns_first(const Image& image, int width, int height) {
   return height < image.height && image.height - height > 2 * (image.width - width);
 }
 
-/// Torch's sums of floats: along `step` (3: a row, a row's length: a column).
+/// Sums in torch's order: along `step` (3: a row; a row's length: a column).
 FloatImage apply(const FloatImage& image, const Taps& taps, bool columns) {
   FloatImage result = image;
   const auto out = static_cast<int>(taps.begins.size());
@@ -172,7 +173,7 @@ FloatImage apply(const FloatImage& image, const Taps& taps, bool columns) {
   return result;
 }
 
-/// Four pixels around each, those past the edge being the edge's.
+/// Four pixels around each; pixels past the edge equal the edge's.
 Taps bicubic_taps(int in, int out) {
   constexpr double a = -0.75;
   const auto near = [](double x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };

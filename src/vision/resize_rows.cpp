@@ -1,4 +1,4 @@
-// Written in vectors of 8, which the compiler makes of what the instruction set has; on x86-64 once more for AVX2.
+// Written in vectors of 8, which the compiler maps to the instruction set's; on x86-64 compiled once more for AVX2.
 #include "vision/resize_rows.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ using EightBytes = uint8_t __attribute__((vector_size(8)));
 
 #define MLXK_INLINE inline __attribute__((always_inline))
 
-/// Not by __builtin_convertvector, of which GCC makes eight single loads.
+/// __builtin_convertvector is not used, because GCC turns it into eight single loads.
 MLXK_INLINE void load(const uint8_t* from, Lanes& to) {
   int32_t lanes[8];
   for (int i = 0; i < 8; ++i) lanes[i] = from[i];

@@ -26,7 +26,7 @@ Json member_of(const Json& object, const char* key) {
   return member.is_object() ? member : Json::object();
 }
 
-/// The settings of the image processor: a file of their own, or a part of processor_config.json.
+/// The settings of the image processor: a separate file, or a part of processor_config.json.
 Settings image_settings(const fs::path& dir, const Json& processor) {
   const fs::path own = dir / "preprocessor_config.json";
   std::error_code none;

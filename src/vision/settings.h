@@ -13,8 +13,8 @@ struct Size {
   int width = 0, height = 0;
 };
 
-/// One JSON object of a model's folder. Each value that a family reads is checked against what it may be; what is
-/// absent or null is `fallback`. Throws bad_model naming file and key.
+/// One JSON object in a model's folder. Each value that a family reads is validated; a value that is absent or null
+/// becomes `fallback`. Throws bad_model naming file and key.
 class Settings {
  public:
   Settings(Json object, std::string file) : object_(std::move(object)), file_(std::move(file)) {}
@@ -24,13 +24,13 @@ class Settings {
   std::string text(const char* key, const std::string& fallback) const;
   std::array<double, 3> color(const char* key, const std::array<double, 3>& fallback) const;
   Filter filter(Filter fallback) const;  // of "resample"
-  /// `key` is a number, {height, width}, or a square by {shortest_edge} or {longest_edge}.
+  /// `key` is a number, {height, width}, or a square given by {shortest_edge} or {longest_edge}.
   Size size(const char* key, Size fallback) const;
   /// A number in the object `key`, such as size.longest_edge; `key` itself may be the number.
   int whole_in(const char* key, const char* member, int fallback, int least = 1, int most = 1 << 28) const;
   bool has(const char* key) const;
   const Json& json(const char* key) const;  // null when absent
-  Settings inner(const char* key) const;    // an object; empty when absent
+  Settings inner(const char* key) const;    // an object; empty if absent
   [[noreturn]] void fail(const std::string& key, const std::string& problem) const;
 
  private:
@@ -45,7 +45,7 @@ struct ProcessorFiles {
   Settings config;     // config.json
   Settings vision;     // its vision_config
   Settings image;      // preprocessor_config.json, else processor_config.json's image_processor
-  Settings processor;  // processor_config.json: what concerns text and image
+  Settings processor;  // processor_config.json: settings for text and image together
 };
 
 constexpr std::array<double, 3> kClipMean{0.48145466, 0.4578275, 0.40821073};

@@ -54,7 +54,7 @@ class Florence2Processor : public ImageProcessor {
   }
 
  private:
-  /// What the model was trained to hear for a task.
+  /// The prompt for a task as in the model's training.
   static std::string sentence(const std::string& text) {
     constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kTasks{{
         {"<OCR>", "What is the text in the image?"},

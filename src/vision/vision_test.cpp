@@ -1,4 +1,4 @@
-// Against transformers and Pillow: tests/data/vision, made by tools/make_vision_goldens.py.
+// Tests against transformers and Pillow: tests/data/vision, made by tools/make_vision_goldens.py.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,4 @@
 // A recording, as a file or (odd first byte) through a pipe: decoded or refused, every sample within full scale.
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -8,24 +7,9 @@
 
 #include "base/error.h"
 #include "media/audio.h"
+#include "media/testing/pipe.h"
 
 namespace {
-
-class Pipe : public mlxk::ByteSource {
- public:
-  explicit Pipe(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-  size_t read(std::span<uint8_t> into) override {
-    const size_t count = std::min({into.size(), bytes_.size(), size_t{500}});
-    std::copy_n(bytes_.begin(), count, into.begin());
-    bytes_ = bytes_.subspan(count);
-    return count;
-  }
-  bool seek(uint64_t) override { return false; }
-  std::optional<uint64_t> size() const override { return std::nullopt; }
-
- private:
-  std::span<const uint8_t> bytes_;
-};
 
 constexpr size_t kMaxSamples = 16000 * 60;
 
@@ -35,9 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::span<const uint8_t> bytes(data + 1, size - 1);
   try {
-    mlxk::AudioSource source(
-        data[0] % 2 ? std::unique_ptr<mlxk::ByteSource>(std::make_unique<Pipe>(bytes)) : mlxk::memory_bytes(bytes),
-        "fuzz");
+    mlxk::AudioSource source(data[0] % 2 ? std::unique_ptr<mlxk::ByteSource>(std::make_unique<mlxk::testing::Pipe>(
+                                               std::vector(bytes.begin(), bytes.end()), 500))
+                                         : mlxk::memory_bytes(bytes),
+                             "fuzz");
     std::vector<float> block(4096);
     size_t all = 0;
     while (const size_t got = source.read(block)) {

@@ -108,7 +108,7 @@ void check_chosen(const mx::array& x, const mx::array& ids) {
 Packed cpu_experts(MixtureWeights mixture) {
   auto experts = std::make_shared<CpuExperts>(std::move(mixture));
   MixtureWeights& m = experts->mixture;
-  const auto activation = cpu_activation(m.activation);
+  const auto activation = gated_number(m.activation);
   if (!activation) throw std::invalid_argument("[experts] the kernels do not know this activation");
   std::vector<mx::array> arrays;
   for (const auto* matrix : {&m.gate, &m.up, &m.down}) {

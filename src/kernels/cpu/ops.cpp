@@ -92,16 +92,6 @@ mx::Shape with_last(const mx::array& x, int last) {
 
 }  // namespace
 
-std::optional<int> cpu_activation(const Activation& activation) {
-  if (activation.limit != 0) return std::nullopt;
-  switch (activation.kind) {
-    case Activation::silu: return 0;
-    case Activation::gelu: return 1;
-    case Activation::gelu_tanh: return 2;
-    default: return std::nullopt;
-  }
-}
-
 bool cpu_reads(const MatrixWeights& m) {
   if (m.bits == 0 || !m.scales || m.scales->dtype() == mx::uint8) return true;
   return m.biases && m.biases->dtype() == m.scales->dtype();

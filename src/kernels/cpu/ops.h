@@ -17,9 +17,6 @@ namespace mx = mlx::core;
 /// The buffers of a matrix whose arrays are evaluated; throws like cpu_layer.
 MatrixView matrix_view(const MatrixWeights& matrix);
 
-/// The kernels' number of an activation (CpuKernels::gated); nullopt if they do not support it.
-std::optional<int> cpu_activation(const Activation& activation);
-
 /// Whether the kernels read matrices of that form.
 bool cpu_reads(const MatrixWeights& matrix);
 

@@ -42,15 +42,15 @@ constexpr LayerOps kOps{
     .pack = pack,
     .matmuls = cpu_matmuls,
     .matmul_residual = cpu_matmul_residual,
-    .knows = [](const Activation& activation) { return cpu_activation(activation).has_value(); },
+    .knows = [](const Activation& activation) { return gated_number(activation).has_value(); },
     .gated_mlp =
         [](const mx::array& x, Packed layer, const Activation& activation, float multiplier) {
-          return cpu_gated_mlp(x, std::move(layer), *cpu_activation(activation), multiplier);
+          return cpu_gated_mlp(x, std::move(layer), *gated_number(activation), multiplier);
         },
     .mlp = [](const mx::array& x, Packed layer,
-              const Activation& activation) { return cpu_mlp(x, std::move(layer), *cpu_activation(activation)); },
+              const Activation& activation) { return cpu_mlp(x, std::move(layer), *gated_number(activation)); },
     .activate = [](const mx::array& x,
-                   const Activation& activation) { return cpu_activate(x, *cpu_activation(activation)); },
+                   const Activation& activation) { return cpu_activate(x, *gated_number(activation)); },
     .pack_mixture = pack_mixture,
     .mixture = cpu_mixture,
     .chosen_matmul = cpu_gather_matmul,

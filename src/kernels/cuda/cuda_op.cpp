@@ -13,7 +13,7 @@ namespace {
 
 class CudaOp : public mx::Primitive {
  public:
-  CudaOp(const char* name, CudaCompute compute, bool on_host, std::vector<std::pair<int, int>> aliases)
+  CudaOp(const char* name, CudaCompute compute, bool on_host, Aliases aliases)
       : Primitive(mx::default_stream(mx::Device::gpu)),
         name_(name),
         compute_(std::move(compute)),
@@ -29,7 +29,7 @@ class CudaOp : public mx::Primitive {
       if (!input.flags().row_contiguous) throw std::runtime_error(fmt::format("[{}] inputs must be contiguous", name_));
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
-      const mx::array* source = aliased(static_cast<int>(i), inputs);
+      const mx::array* source = aliased_input(aliases_, i, inputs);
       if (source) {
         outputs[i].copy_shared_buffer(*source);
       } else {
@@ -41,17 +41,10 @@ class CudaOp : public mx::Primitive {
   }
 
  private:
-  const mx::array* aliased(int output, const Arrays& inputs) const {
-    for (const auto& [to, from] : aliases_) {
-      if (to == output) return &inputs[static_cast<size_t>(from)];
-    }
-    return nullptr;
-  }
-
   const char* name_;
   CudaCompute compute_;
   bool on_host_;
-  std::vector<std::pair<int, int>> aliases_;
+  Aliases aliases_;
 };
 
 }  // namespace
@@ -82,11 +75,10 @@ mx::array CudaLaunches::scratch(size_t bytes) {
 }
 
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host) {
-  return std::make_shared<CudaOp>(name, std::move(compute), on_host, std::vector<std::pair<int, int>>{});
+  return std::make_shared<CudaOp>(name, std::move(compute), on_host, Aliases{});
 }
 
-std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute,
-                                       std::vector<std::pair<int, int>> aliases) {
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, Aliases aliases) {
   return std::make_shared<CudaOp>(name, std::move(compute), false, std::move(aliases));
 }
 

@@ -2,9 +2,9 @@
 
 #include <functional>
 #include <memory>
-#include <utility>
 #include <vector>
 
+#include "kernels/aliases.h"
 #include "kernels/cuda/encoder.h"
 #include "mlx/array.h"
 #include "mlx/primitives.h"
@@ -13,7 +13,6 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-using Arrays = std::vector<mx::array>;
 using ArrayRefs = std::vector<std::reference_wrapper<const mx::array>>;
 
 /// The address of an array's elements on the device.
@@ -50,8 +49,8 @@ using CudaCompute = std::function<void(CudaLaunches& launches, const Arrays& inp
 /// An operation of the graph that is a few launches on libmlx's stream. It must hold everything it refers to by value.
 /// `on_host`: the outputs are in memory that the host reads without a copy.
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host = false);
-/// The same; each pair of `aliases` names an output that is the buffer of an input, changed in place.
-std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, std::vector<std::pair<int, int>> aliases);
+/// The same with outputs that are buffers of inputs.
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, Aliases aliases);
 
 /// `a` as an input of such an operation: unchanged if it is certainly row-contiguous, else copied.
 mx::array row_contiguous(const mx::array& a);

@@ -67,20 +67,9 @@ mx::array matmul_residual(const mx::array& x, Packed layer, float multiplier, co
   return add_residual(product(x, all->matrices[0]), multiplier, residual);
 }
 
-/// As the kernels number it; nullopt for one that they do not have.
-std::optional<int> number_of(const Activation& activation) {
-  if (activation.limit != 0) return std::nullopt;
-  switch (activation.kind) {
-    case Activation::silu: return 0;
-    case Activation::gelu: return 1;
-    case Activation::gelu_tanh: return 2;
-    default: return std::nullopt;
-  }
-}
-
 mx::array gated_mlp(const mx::array& x, Packed layer, const Activation& activation, float multiplier) {
   const CudaBlock& block = block_of(layer);
-  const int number = *number_of(activation);
+  const int number = *gated_number(activation);
   if (few_rows(x)) return cuda_matmul_residual(cuda_gated(x, block.gated, number), block.down, multiplier, x);
   const mx::array h = normed(x, *block.gated);
   const mx::array y =
@@ -101,7 +90,7 @@ constexpr LayerOps kOps{
     .pack = pack,
     .matmuls = matmuls,
     .matmul_residual = matmul_residual,
-    .knows = [](const Activation& activation) { return number_of(activation).has_value(); },
+    .knows = [](const Activation& activation) { return gated_number(activation).has_value(); },
     .gated_mlp = gated_mlp,
     .attends = cuda_attends,
     .attention_step = cuda_attention_step,

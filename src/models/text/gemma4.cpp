@@ -85,8 +85,7 @@ BlockConfig config_of_layer(const Gemma4Config& c, int layer, const Config& conf
   BlockConfig own = c;
   const bool reads = c.shared.source[static_cast<size_t>(layer)] >= 0;
   if (!c.slides(layer)) {
-    const int usual =
-        config.json().contains("global_head_dim") ? c.head_dim : 512;  // a null means the same as elsewhere
+    const int usual = config.json().contains("global_head_dim") ? c.head_dim : 512;  // a null is as elsewhere
     own.head_dim = static_cast<int>(config.integer_or("global_head_dim", usual, 2, 4096));
     if (config.flag_or("attention_k_eq_v", false)) {
       own.options.names.v = nullptr;

@@ -16,9 +16,8 @@ struct AttentionScores {
       : scale(scale), soft_cap(soft_cap), sinks(std::move(sinks)) {}
 
   float scale;
-  float soft_cap;  // scores become cap · tanh(score / cap); 0: unchanged
-  std::optional<mx::array>
-      sinks;  // [heads] float: per head, a score that counts in the sum of weights but has no value
+  float soft_cap;                  // scores become cap · tanh(score / cap); 0: unchanged
+  std::optional<mx::array> sinks;  // [heads] float: a score without a value in each sum of weights
 };
 
 /// The keys and values that a call's queries see, including those of its own tokens, in the order of the cache's mask.
