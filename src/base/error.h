@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// What went wrong, in the one vocabulary that exit codes, HTTP statuses and JSON types are derived from.
+/// The kinds of failure: the one vocabulary from which exit codes, HTTP statuses and JSON types are derived.
 enum class ErrorKind {
   usage,        // the command line or a request is malformed
   invalid,      // a value is out of range or contradicts another

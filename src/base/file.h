@@ -20,7 +20,7 @@ std::string read_stream(std::istream& in, uint64_t limit);
 /// The largest depth of nested folders in a model. A walk keeps a descriptor open for each level.
 constexpr int kMaxNesting = 64;
 
-/// Throws bad_model when the entry at `it` is more than kMaxNesting levels below the root of the walk; called at every
+/// Throws bad_model if the entry at `it` is more than kMaxNesting levels below the root of the walk; called at every
 /// step.
 void check_nesting(const fs::recursive_directory_iterator& it);
 

@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// What a model is loaded as. A vision model is a text model that takes images too.
+/// The kind of a loaded model. A vision model is a text model that accepts images too.
 enum class ModelKind { text, vision, speech, embedding };
 
 constexpr std::array kModelKinds{ModelKind::text, ModelKind::vision, ModelKind::speech, ModelKind::embedding};

@@ -36,7 +36,7 @@ std::vector<std::string_view> nearest(std::string_view word, const std::vector<s
   for (const std::string_view candidate : candidates) {
     const size_t length = std::max(word.size(), candidate.size());
     if (length == 0) continue;
-    // A common beginning counts twice: families share it (qwen3, qwen3_moe).
+    // A common prefix counts twice: model families share it (qwen3, qwen3_moe).
     const double share = static_cast<double>(edits(word, candidate)) / static_cast<double>(length);
     const double start = static_cast<double>(common_start(word, candidate)) / static_cast<double>(length);
     if (share <= 0.5 || start >= 0.5) ranked.emplace_back(share - start, candidate);

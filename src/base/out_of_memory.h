@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// Whether `error` reports that memory, or a thread, could not be had.
+/// Whether `error` reports that memory or a thread could not be allocated.
 inline bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error)) return true;
   const auto* failure = dynamic_cast<const std::system_error*>(&error);

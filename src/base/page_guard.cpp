@@ -36,7 +36,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
     errno = error;
     return;
   }
-  // Not a mapping of ours: the handler that was installed before takes over.
+  // The address is not in a mapping of ours: call the handler that was installed before.
   if (action_before.sa_flags & SA_SIGINFO) return action_before.sa_sigaction(signal, info, context);
   if (action_before.sa_handler != SIG_DFL && action_before.sa_handler != SIG_IGN)
     return action_before.sa_handler(signal);

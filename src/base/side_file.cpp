@@ -8,7 +8,7 @@ namespace mlxk {
 
 namespace {
 
-// Compared in lower case: Windows and macOS do not tell the cases of a name apart.
+// Compared in lower case, because Windows and macOS ignore case in names.
 constexpr std::array<std::string_view, 17> kNames = {
     ".ds_store",  ".localized",  ".apdisk",         ".appledouble", ".spotlight-v100",
     ".trashes",   ".fseventsd",  ".temporaryitems", "__macosx",     "icon\r",

@@ -48,7 +48,7 @@ int lock_folder(const fs::path& path) {
 void flush_folder(const fs::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
-  fsync(fd);  // not every file system supports this for a folder
+  fsync(fd);  // not every file system supports locking a folder
   close(fd);
 }
 

@@ -19,9 +19,9 @@ namespace {
 using Kind = AnswerGrammar::Kind;
 using Choice = ToolOptions::Choice;
 
-constexpr size_t kMaxKeys = 4096;  // of one object: the time to compile grows with their square
+constexpr size_t kMaxKeys = 4096;  // of one object: compile time grows with the square of this
 
-/// Throws invalid where an object of `schema` has too many keys.
+/// Throws invalid if an object of `schema` has too many keys.
 void check_keys(const Json& schema, std::string_view place) {
   if (schema.is_object() && schema.size() > kMaxKeys) {
     throw Error(ErrorKind::invalid, fmt::format("[{}] an object of a schema may have at most {} keys, got {}", place,
@@ -31,8 +31,8 @@ void check_keys(const Json& schema, std::string_view place) {
   for (const Json& item : schema) check_keys(item, place);
 }
 
-/// The schema of a JSON answer. Blanks in it are bounded: a model that likes them would write nothing else. `oneOf` is
-/// read as `anyOf`. Throws invalid.
+/// The schema of a JSON answer. Whitespace in it is limited: some models would write nothing else. `oneOf` is read as
+/// `anyOf`. Throws invalid.
 Json schema_of(const AnswerGrammar& grammar) {
   Json schema = {{"type", "object"}};
   if (grammar.kind == Kind::json_schema) {
@@ -50,7 +50,7 @@ Json schema_of(const AnswerGrammar& grammar) {
   return schema;
 }
 
-/// An answer's phases: reasoning, text up to a call, then what a grammar holds.
+/// The phases of an answer: reasoning, text up to a call, then the part that a grammar constrains.
 class AnswerConstraint : public TokenConstraint {
  public:
   explicit AnswerConstraint(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
@@ -95,12 +95,12 @@ class AnswerConstraint : public TokenConstraint {
     return true;
   }
 
-  /// Reasoning comes first: always, or where the answer begins with `opens`.
+  /// Reasoning comes first: always, or if the answer begins with `opens`.
   void reason(const GrammarCompiler& compiler, const ReasoningFormat& format) {
     reasoning.emplace(compiler, std::vector<std::string>{format.close});
     in_reasoning_ = format.prompt_opens;
     if (format.prompt_opens) return;
-    // The tag's first token tells it from an answer only where it is one of the format's own.
+    // The tag's first token distinguishes it from an answer only if it is one of the format's own.
     for (size_t size = format.open.size(); size > 1 && reasoning_opens < 0; --size) {
       const auto id = tokenizer_->token_to_id(format.open.substr(0, size));
       if (id && tokenizer_->token_bytes(*id) == format.open.substr(0, size)) reasoning_opens = *id;
@@ -112,9 +112,9 @@ class AnswerConstraint : public TokenConstraint {
   }
 
   std::optional<FreeText> text;       // the answer is free up to an opening
-  std::vector<Grammar> behind_text;   // what follows each opening; without `text` the one grammar of the answer
+  std::vector<Grammar> behind_text;   // the grammar after each opening; without `text` the one grammar of the answer
   std::optional<FreeText> reasoning;  // up to its closing tag
-  int32_t reasoning_opens = -1;       // the token that begins it
+  int32_t reasoning_opens = -1;       // the token that starts it
 
  private:
   bool is_end(int32_t token) const {
@@ -130,7 +130,7 @@ class AnswerConstraint : public TokenConstraint {
   bool in_reasoning_ = false, at_start_ = true;
 };
 
-/// The functions that may be called, checked. Throws invalid naming the tool.
+/// The functions that may be called, validated. Throws invalid naming the tool.
 std::vector<ToolFunction> functions(const ToolOptions& tools) {
   std::vector<ToolFunction> all;
   for (size_t i = 0; i < tools.tools.size(); ++i) {
@@ -157,7 +157,7 @@ std::vector<ToolFunction> functions(const ToolOptions& tools) {
   return all;
 }
 
-/// The grammars of an answer: one that begins it, and what it refers to.
+/// The grammars of an answer: the one that it starts with, and those that this one refers to.
 class AnswerText {
  public:
   AnswerText(const Tokenizer& tokenizer, const ToolFormat* format, const ReasoningFormat& reasoning)
@@ -165,7 +165,7 @@ class AnswerText {
 
   GrammarText& text() { return text_; }
 
-  /// What the request holds the answer to.
+  /// The constraint of the request.
   std::string answer(const AnswerGrammar& grammar) {
     Json part = {{"name", "answer"}};
     if (grammar.kind == Kind::json_object || grammar.kind == Kind::json_schema) {
@@ -177,7 +177,7 @@ class AnswerText {
     return "@answer ";
   }
 
-  /// The calls behind `opening`.
+  /// The calls after `opening`.
   std::string calls(const std::vector<ToolFunction>& functions, const ToolOptions& tools, std::string_view opening) {
     std::string any;
     for (const ToolFunction& function : functions) {
@@ -193,7 +193,7 @@ class AnswerText {
     return first + end + "(" + separator + text_.literal(opening) + first + end + ")* ";
   }
 
-  /// gpt-oss: reasoning and calls are messages of their own.
+  /// In gpt-oss, reasoning and calls are separate messages.
   std::string harmony(const std::optional<std::string>& final, const std::string& calls) {
     const auto message = [&](std::string_view channel) {
       return text_.literal(fmt::format("<|channel|>{}<|message|>", channel)) + text_.text() +
@@ -268,9 +268,9 @@ std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler
   const std::vector<ToolFunction> called = may_call ? functions(tools) : std::vector<ToolFunction>();
   auto constraint = std::make_shared<AnswerConstraint>(tokenizer);
   if (reasoning.kind == ReasoningFormat::Kind::tags) constraint->reason(compiler, reasoning);
-  // Behind reasoning, blanks stand before the answer.
+  // After reasoning, whitespace precedes the answer.
   const std::string blanks = constraint->reasoning ? "/[ \\t\\r\\n]{1,8}/? " : "";
-  if (grammar.kind != Kind::none) plain_grammar(compiler, grammar);  // a bad one is named as the client wrote it
+  if (grammar.kind != Kind::none) plain_grammar(compiler, grammar);  // errors name it as the client wrote it
 
   try {
     if (harmony) {

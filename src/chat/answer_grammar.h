@@ -11,21 +11,21 @@ namespace mlxk {
 
 class TokenConstraint;
 
-/// What an answer's text is held to.
+/// The constraint on an answer's text.
 struct AnswerGrammar {
   enum class Kind { none, json_object, json_schema, lark, regex } kind = Kind::none;
   std::string source;  // the schema as JSON text, the grammar, the pattern
 };
 
-/// The constraint of an answer: its grammar, its tool calls held to their schemas, both once reasoning has ended; null
-/// where nothing is constrained. Throws invalid saying what is wrong with the schema or grammar, within a bounded time.
-/// Any thread.
+/// The constraint of an answer: its grammar and the schemas of its tool calls, applied after any reasoning; null if
+/// nothing is constrained. Throws invalid saying what is wrong with the schema or grammar, within a bounded time. Any
+/// thread.
 std::shared_ptr<TokenConstraint> make_constraint(const GrammarCompiler& compiler, const AnswerGrammar& grammar,
                                                  const ToolOptions& tools, const ToolFormat* format,
                                                  const ReasoningFormat& reasoning);
 
-/// One as `constraint`, which make_constraint gave and nobody has used yet, for another answer; null for null. Looks
-/// nothing up in the vocabulary and compiles nothing.
+/// A copy of `constraint`, which make_constraint returned and nobody has used yet, for another answer; null for null.
+/// It neither searches the vocabulary nor compiles anything.
 std::shared_ptr<TokenConstraint> another_constraint(const std::shared_ptr<TokenConstraint>& constraint);
 
 }  // namespace mlxk

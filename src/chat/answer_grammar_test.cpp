@@ -22,7 +22,7 @@ std::shared_ptr<const Tokenizer> characters(const std::vector<std::string>& spec
     if (code < 0x80) return std::string(1, static_cast<char>(code));
     return std::string{static_cast<char>(0xC0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3F))};
   };
-  uint32_t moved = 256;  // byte-level vocabularies write what cannot be shown as letters from here on
+  uint32_t moved = 256;  // byte-level vocabularies write unprintable bytes as letters from here on
   for (uint32_t byte = 0; byte < 256; ++byte) {
     const bool shown = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
     vocab[letter(shown ? byte : moved++)] = vocab.size();
@@ -107,8 +107,8 @@ class AnswerGrammarTest : public ::testing::Test {
   }
   static bool may_end(TokenConstraint& constraint) { return allows(constraint, tokenizer_->eos_token_ids().front()); }
 
-  /// Writes `text` token by token where it is allowed: what could not be written; "." where it could and may end, "…"
-  /// where it may not end yet.
+  /// Writes `text` token by token as far as allowed. Returns the rest that was not allowed; "." if all was written and
+  /// the text may end, "…" if it must continue.
   static std::string rest(TokenConstraint& constraint, const std::string& text) {
     const auto ids = tokenizer_->encode(text, false);
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -190,7 +190,7 @@ TEST_F(AnswerGrammarTest, HoldsCallsToTheirToolsOnceTheyBegin) {
   ToolOptions one = weather();
   one.parallel = false;
   EXPECT_EQ(written(constrain({}, one, format), twice).substr(0, 6), "\n<tool");
-  // A token that reaches behind the marker would escape the grammar.
+  // A token that extends past the marker would escape the grammar.
   const auto constraint = constrain({}, weather(), format);
   for (const char* piece : {"<tool", "_call"}) ASSERT_TRUE(constraint->accept(*tokenizer_->token_to_id(piece)));
   EXPECT_FALSE(allows(*constraint, *tokenizer_->token_to_id(">{\"")));
@@ -207,7 +207,7 @@ TEST_F(AnswerGrammarTest, HoldsACallThatBeginsTheAnswerWithoutAMarker) {
   EXPECT_EQ(answer(R"({"name": "weather", "parameters": {"town": 1}})"), "town\": 1}}");
   EXPECT_EQ(answer(R"({"name": "weather", "city")"), "city\"");
   EXPECT_EQ(answer(R"({"name": "Ulm", "people": 1})"), ".");  // other JSON is an answer
-  EXPECT_EQ(answer("So: " + call + " and " + call), ".");     // behind text it is no call
+  EXPECT_EQ(answer("So: " + call + " and " + call), ".");     // after text it is not a call
   const auto first = constrain({}, weather(), &llama3_format());
   EXPECT_EQ(rest(*another_constraint(first), call), ".");
 }
@@ -232,7 +232,7 @@ TEST_F(AnswerGrammarTest, MakesTheModelCallWhereItMust) {
 
 struct FamilyCall {
   const ToolFormat* format;
-  const char *call, *wrong;  // wrong: what its schema refuses, from where it does
+  const char *call, *wrong;  // wrong: the schema refuses it from this place on
 };
 
 TEST_F(AnswerGrammarTest, WritesEveryFamilysCallsAndTheSplitterReadsThem) {
@@ -498,7 +498,8 @@ TEST_F(AnswerGrammarTest, CompilesEqualSchemasOnce) {
   EXPECT_EQ(compiler.compiled(), 2 + 2 * GrammarCompiler::kMaxKept);
 }
 
-/// Schemas that would take for ever; each is refused or compiled within seconds, and so is what it then allows.
+/// Schemas that could take forever; each is refused or compiled within seconds, and so are the tokens that it then
+/// allows.
 TEST_F(AnswerGrammarTest, IsBoundedForHostileGrammars) {
   const auto repeat = [](const std::string& text, size_t count) {
     std::string out;
@@ -552,7 +553,7 @@ TEST_F(AnswerGrammarTest, IsBoundedForHostileGrammars) {
       }
     });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-    EXPECT_LT(seconds, 10);  // far above what it takes, far below for ever
+    EXPECT_LT(seconds, 10);  // far above the real time, far below forever
     if (std::getenv("MLXK_SHOW"))
       printf("%6.2f s  %s  %s\n", seconds, grammar.source.substr(0, 60).c_str(), why.substr(0, 90).c_str());
   }

@@ -4,10 +4,10 @@
 
 namespace mlxk {
 
-/// The blanks that stand around the parts of an answer.
+/// The whitespace around the parts of an answer.
 inline constexpr const char* kBlanks = " \t\r\n";
 
-/// `text` without blanks at its ends.
+/// `text` without leading and trailing whitespace.
 inline std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(kBlanks);
   if (first == std::string_view::npos) return {};

@@ -1,4 +1,4 @@
-// An answer invents no keys: llama.cpp and xgrammar's strict mode read schemas like this too.
+// Objects are closed so that an answer invents no keys; llama.cpp and xgrammar's strict mode read schemas the same way.
 #include "chat/closed_schema.h"
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ constexpr size_t kMaxWork = 1'000'000;
 bool is_one_of(std::string_view key, std::initializer_list<std::string_view> keys) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
-/// Values, not schemas; and schemas that say what an object must not be.
+/// Keywords with values instead of schemas, and with schemas that an object must not match.
 bool is_kept(std::string_view key) {
   return is_one_of(key, {"const", "enum", "default", "example", "examples", "required", "not", "if", "x-guidance"});
 }
@@ -32,15 +32,15 @@ bool is_kept(std::string_view key) {
 bool is_map(std::string_view key) {
   return is_one_of(key, {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"});
 }
-/// Schemas of which one holds, for the same value.
+/// Lists of schemas of which one applies, to the same value.
 bool is_choice(std::string_view key) { return is_one_of(key, {"anyOf", "oneOf", "then", "else"}); }
 
-/// What a schema says about one object, with everything that it refers to for the same value.
+/// The constraints of a schema on one object, including everything that it refers to for the same value.
 struct Keys {
   std::vector<std::string> names;  // each once, in the order of their appearance
   std::set<std::string> known;
   int sources = 0;       // schemas that name keys or decide
-  bool decided = false;  // one of them says whether other keys may come
+  bool decided = false;  // one of them says whether other keys are allowed
 };
 
 class Closer {
@@ -60,11 +60,11 @@ class Closer {
  private:
   enum class Mode {
     close,
-    open,  // this object is closed elsewhere, or not at all; those within it are
+    open,  // this object is closed elsewhere, or not at all; nested ones are still closed
   };
   using Names = std::vector<std::string>;
 
-  /// The schema that a reference of this document means; null where it is none that is known here.
+  /// The schema that a reference within this document points to; null if there is none.
   const Json* target(const Json& reference) const {
     if (!reference.is_string()) return nullptr;
     const auto& text = reference.get_ref<const std::string&>();
@@ -88,7 +88,7 @@ class Closer {
     if (keys.known.insert(name).second) keys.names.push_back(name);
   }
 
-  /// Adds the keys of `schema`; of its choices too where `choices` says so.
+  /// Adds the keys of `schema`; also those of its alternatives if `choices`.
   void collect(const Json& schema, bool choices, Keys& keys, std::set<const Json*>& seen) {
     if (!schema.is_object() || !seen.insert(&schema).second) return;
     work(1);
@@ -123,7 +123,7 @@ class Closer {
     return keys;
   }
 
-  /// A reference to what `reference` means, left open.
+  /// A reference to the target of `reference`, left open.
   Json open_reference(const Json& reference, int depth) {
     const Json* meant = target(reference);
     if (!meant) return reference;
@@ -138,7 +138,7 @@ class Closer {
     return "#/$defs/" + found->second.first;
   }
 
-  /// `schema`, closed unless `mode` says otherwise. `around`: keys that schemas of the same object name.
+  /// `schema`, closed unless `mode` says otherwise. `around`: keys that other schemas of the same object name.
   Json close(const Json& schema, const Names& around, Mode mode, int depth) {
     if (depth > kMaxDepth) throw Error(ErrorKind::invalid, "[schema] nested too deep");
     if (schema.is_array()) {  // of schemas
@@ -150,7 +150,7 @@ class Closer {
     const Keys own = keys_of(schema, false), all = keys_of(schema, true);
     const bool tells = own.sources > 0 || !around.empty();  // of keys, apart from the choices
     const bool shared = tells && (all.sources > 1 || !around.empty());
-    // Where several schemas tell of this object, this one is closed for all of them.
+    // If several schemas describe this object, this one is closed for all of them.
     const bool closes = mode == Mode::close && tells && !all.decided &&
                         (shared || find_member(&schema, "properties")) && !too_few(schema, all, around);
     const Mode parts = mode == Mode::open || shared ? Mode::open : Mode::close;
@@ -177,7 +177,7 @@ class Closer {
     if (!closes) return result;
     Json& properties = result["properties"];
     if (properties.is_null()) properties = Json::object();
-    if (!properties.is_object()) return result;  // no schema: it is refused as it stands
+    if (!properties.is_object()) return result;  // not a schema: it is refused unchanged
     for (const Names* names : {&all.names, &around}) {
       for (const std::string& name : *names) {
         if (!properties.contains(name)) properties[name] = true;
@@ -187,7 +187,7 @@ class Closer {
     return result;
   }
 
-  /// Whether the object must have more keys than are named: then others were meant to come.
+  /// Whether the object must have more keys than are named: then additional keys were intended.
   static bool too_few(const Json& schema, const Keys& keys, const Names& around) {
     const Json* least = find_member(&schema, "minProperties");
     return least && least->is_number() && least->get<double>() > static_cast<double>(keys.names.size() + around.size());

@@ -4,10 +4,10 @@
 
 namespace mlxk {
 
-/// `schema` with its objects closed: where `properties` is given and nothing opens the object (`additionalProperties`,
-/// `unevaluatedProperties`), no other keys may come than those named there and in `required`. Goes through nested
-/// schemas, definitions, references and combinations (`allOf`, `anyOf`, `oneOf`). Every answer that the result accepts
-/// is one of `schema`. Throws invalid where references lead too deep.
+/// `schema` with its objects closed: if `properties` is given and nothing opens the object (`additionalProperties`,
+/// `unevaluatedProperties`), only the keys named there and in `required` are allowed. Applies to nested schemas,
+/// definitions, references and combinations (`allOf`, `anyOf`, `oneOf`). Every answer that the result accepts is valid
+/// for `schema`. Throws invalid if references are nested too deeply.
 Json closed_schema(const Json& schema);
 
 }  // namespace mlxk

@@ -16,7 +16,7 @@ std::vector<std::string> joined(std::vector<std::string> first, const std::vecto
   return first;
 }
 
-/// What of the vocabulary belongs to reasoning and tool calls, so that it ends no answer.
+/// Special tokens that belong to reasoning and tool calls and therefore do not end an answer.
 std::vector<std::string> own_markers(const ReasoningFormat& reasoning, const ToolFormat* calls,
                                      const ToolOptions& tools) {
   std::vector<std::string> all = reasoning.markers();
@@ -83,7 +83,7 @@ std::vector<Part> Completion::pass(const std::string& text) {
   return stops_.stopped() ? end(std::move(parts)) : parts;
 }
 
-/// A token is counted where it begins; when a marker has ended the reasoning, the marker's own tokens are taken back.
+/// A token is counted where it begins; when a marker ends the reasoning, the marker's own tokens are subtracted.
 void Completion::count_reasoning(const std::string& text, bool began_inside) {
   if (!began_inside) return;
   ++reasoning_tokens_;
@@ -92,7 +92,7 @@ void Completion::count_reasoning(const std::string& text, bool began_inside) {
   if (splitter_.reasons()) return;
   std::string all;
   for (const std::string& one : lately_) all += one;
-  std::optional<size_t> marker;  // where the last one begins
+  std::optional<size_t> marker;  // the start of the last one
   for (const std::string& one : asked_->format.markers()) {
     const size_t at = all.rfind(one);
     if (at != std::string::npos) marker = std::max(marker.value_or(0), at);
@@ -109,7 +109,8 @@ std::vector<Part> Completion::push(int32_t id) {
   if (stopped()) return {};
   const bool began_inside = splitter_.reasons();
   if (tokenizer_->is_special(id)) {
-    // A special token is no text, unless it ends the answer or belongs to a format (Gemma 4's tag is token + word).
+    // A special token produces no text, unless it ends the answer or belongs to a format (Gemma 4's tag is token +
+    // word).
     if (!asked_->is_control(tokenizer_->id_to_token(id).value_or(""))) {
       count_reasoning("", began_inside);
       return {};

@@ -14,35 +14,36 @@
 
 namespace mlxk {
 
-/// The way from token ids to what a reader sees: characters, stop strings, reasoning, tool calls. One thread at a time.
+/// Turns token ids into what a reader sees: characters, stop strings, reasoning, tool calls. One thread at a time.
 class Completion {
  public:
-  /// `stops` are the request's own; those of the tokenizer come on top. Without `calls`, or where `tools` are not
-  /// active, calls are text.
+  /// `stops` are the request's own; the tokenizer's are added. Without `calls`, or if `tools` are not active, calls are
+  /// text.
   Completion(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops, ReasoningFormat format,
              const ToolFormat* calls = nullptr, const ToolOptions& tools = {});
-  /// One for another answer to the same prompt; looks nothing up in the vocabulary.
+  /// A copy for another answer to the same prompt; it does not search the vocabulary.
   Completion again() const { return Completion(tokenizer_, asked_); }
 
-  /// The parts that `id` completes; nothing once stopped.
+  /// The parts that `id` completes; empty once stopped.
   std::vector<Part> push(int32_t id);
-  /// What is held back when the ids end. Call once.
+  /// The text held back when the ids end. Call it once.
   std::vector<Part> finish();
-  /// Whether the rest of the output is not wanted: a stop string came, or the one call that was allowed is complete.
+  /// Whether the rest of the output is not needed: a stop string was found, or the one call that was allowed is
+  /// complete.
   bool stopped() const { return stops_.stopped() || tools_.complete(); }
-  /// Tool calls begun so far: with at least one, an answer that stops has finished for its `tool_calls`.
+  /// Tool calls begun so far: with at least one, the finish reason of an answer that stops is `tool_calls`.
   int tool_calls() const { return tools_.calls(); }
-  /// Tokens so far that began in the reasoning: those between its markers, blanks among them.
+  /// Tokens so far that began in the reasoning: those between its markers, including whitespace.
   int64_t reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
-  /// What does not change with an answer.
+  /// The properties shared by all answers.
   struct Asked {
     ReasoningFormat format;
     const ToolFormat* calls;
     ToolOptions tools;
     std::vector<std::string> stops;    // the implicit ones too
-    std::vector<std::string> markers;  // that end no answer: those of reasoning and calls
+    std::vector<std::string> markers;  // that do not end an answer: those of reasoning and calls
     bool is_control(const std::string& token) const;
   };
   Completion(std::shared_ptr<const Tokenizer> tokenizer, std::shared_ptr<const Asked> asked);

@@ -52,7 +52,7 @@ TEST(Completion, SplitsReasoningMarkedBySpecialTokens) {
             (Shown{"hm", "yes", false}));
 }
 
-/// Pushes every token in turn; how many were reasoning.
+/// Pushes every token in turn; returns the number of reasoning tokens.
 int64_t reasoning_tokens(const std::vector<std::string>& tokens, const std::vector<std::string>& special,
                          const ReasoningFormat& format) {
   Completion completion(testing::small_tokenizer(tokens, special), {}, format);

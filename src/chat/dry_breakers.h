@@ -8,9 +8,8 @@
 
 namespace mlxk {
 
-/// The token sequences in which `breakers` are written, for Sampling::dry_breakers: each token whose text holds a
-/// breaker, and each whose text ends with a breaker's beginning, with the tokens of the rest. Goes over the vocabulary
-/// once.
+/// The token sequences that spell `breakers`, for Sampling::dry_breakers: each token whose text contains a breaker, and
+/// each whose text ends with the beginning of a breaker, with the tokens of the rest. Scans the vocabulary once.
 std::vector<std::vector<int32_t>> dry_breakers(const Tokenizer& tokenizer, const std::vector<std::string>& breakers);
 
 }  // namespace mlxk

@@ -19,7 +19,7 @@ TEST(DryBreakers, AreTheTokensThatHoldThem) {
 
 TEST(DryBreakers, AndTheTokensThatBeginThemWithTheRest) {
   const auto tokenizer = testing::small_tokenizer({"?", "x#", "##", "#"}, {});
-  // "###" goes on after one or two of its signs.
+  // "###" continues after one or two of its characters.
   EXPECT_EQ(dry_breakers(*tokenizer, {"###"}), (Sequences{{1, 2}, {2, 2}, {2, 3}, {3, 2}}));
 }
 

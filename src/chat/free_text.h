@@ -11,19 +11,19 @@
 
 namespace mlxk {
 
-/// Any text up to a marker, token by token. A token that would reach behind the marker is not allowed, so that what
-/// follows begins with a token of its own.
+/// Any text up to a marker, token by token. A token that would extend past the marker is not allowed, so that the text
+/// after it begins with a token of its own.
 class FreeText {
  public:
-  /// `beginnings` are markers that count only where the text begins with them, blanks aside. The compiler's tokenizer
-  /// outlives it.
+  /// `beginnings` are markers that count only if the text begins with them, apart from whitespace. The compiler's
+  /// tokenizer must outlive this object.
   FreeText(const GrammarCompiler& compiler, std::vector<std::string> markers, std::vector<std::string> beginnings = {});
 
-  /// Sets the bits of all tokens that may come.
+  /// Sets the bits of all tokens that are allowed next.
   void allowed(std::span<uint32_t> mask) const;
-  /// Takes a token; the index of the marker that it completes, that of a beginning counted behind the markers'.
+  /// Takes a token; returns the index of the marker that it completes. The beginnings are numbered after the markers.
   std::optional<size_t> accept(int32_t token);
-  /// The tokens of the beginning that the text has become; empty where it has become none.
+  /// The tokens of the beginning that the text matches; empty if there is none.
   std::vector<int32_t> beginning() const { return beginning_ ? std::vector<int32_t>() : begun_tokens_; }
 
  private:
@@ -32,13 +32,13 @@ class FreeText {
   const Tokenizer& tokenizer_;
   std::vector<std::string> markers_, beginnings_;
   size_t longest_ = 0;
-  std::string tail_;  // of the text, what may begin a marker
-  /// Tokens that complete a marker and go on, where the text ends with the key.
+  std::string tail_;  // the end of the text that may begin a marker
+  /// Tokens that complete a marker and continue, if the text ends with the key.
   std::map<std::string, std::vector<int32_t>> crossing_;
-  /// The same of beginnings, where the text is the key.
+  /// The same for beginnings, if the text is the key.
   std::map<std::string, std::vector<int32_t>> crossing_beginning_;
   bool beginning_;     // the text may become a beginning
-  std::string begun_;  // it, without the blanks before it
+  std::string begun_;  // the text without leading whitespace
   std::vector<int32_t> begun_tokens_;
 };
 

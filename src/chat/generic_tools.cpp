@@ -1,5 +1,5 @@
-// Tools for models whose chat template knows none, as llama.cpp has them. The form is that of Hermes and Qwen2.5,
-// which more models have seen in training than any other.
+// Tools for models whose chat template does not support them, as in llama.cpp. The format is that of Hermes and
+// Qwen2.5, which most models have seen in training.
 #include "chat/generic_tools.h"
 
 #include <map>
@@ -20,7 +20,7 @@ std::string role_of(const Json& message) {
   return role != message.end() && role->is_string() ? role->get<std::string>() : "";
 }
 
-/// A message's text; its text parts joined by a blank.
+/// A message's text; its text parts joined by a space.
 std::string text_of(const Json& content) {
   if (content.is_string()) return content.get<std::string>();
   std::string text;
@@ -32,7 +32,7 @@ std::string text_of(const Json& content) {
   return text;
 }
 
-/// Puts `text` before a message's content, which may have parts that are no text.
+/// Puts `text` before a message's content, which may have parts other than text.
 void prepend(const std::string& text, Json& content) {
   if (content.is_array()) {
     content.insert(content.begin(), Json{{"type", "text"}, {"text", text}});
@@ -42,7 +42,7 @@ void prepend(const std::string& text, Json& content) {
   }
 }
 
-/// What a request says about its functions, with what tells the model how to call them.
+/// The description of the request's functions, with instructions for calling them.
 std::string description(const Json& tools) {
   std::string text = "# Tools\n\nThese functions are available:\n<tools>\n";
   for (const Json& tool : tools) {
@@ -67,7 +67,7 @@ std::string call_text(const Json& call) {
          "}\n</tool_call>";
 }
 
-/// The conversation without the roles and fields that the template does not know.
+/// The conversation without the roles and fields that the template does not support.
 class Rewriter {
  public:
   Json rewrite(const Json& messages) {
@@ -78,7 +78,7 @@ class Rewriter {
       } else if (role == "tool") {
         add_result(message);
       } else if (role == "user" && in_results_) {
-        Json behind = message;  // two turns of the user in a row would be refused by many templates
+        Json behind = message;  // many templates refuse two consecutive user turns
         prepend(text_of(value_at(result_.back(), "content")), behind["content"]);
         result_.back() = std::move(behind);
         in_results_ = false;
@@ -125,8 +125,8 @@ class Rewriter {
   }
 
   Json result_ = Json::array();
-  std::map<std::string, Json> names_;  // of functions, by the id of their call
-  bool in_results_ = false;            // the last message of the result has results alone
+  std::map<std::string, Json> names_;  // names of functions, by the id of their call
+  bool in_results_ = false;            // the last message of the result consists of results only
 };
 
 void describe(const Json& tools, bool system_message, Json& messages) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kChatMl =
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
-/// Gemma 2: no system role, turns that alternate.
+/// Gemma 2: no system role, alternating turns.
 constexpr const char* kAlternating =
     "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
@@ -19,7 +19,7 @@ constexpr const char* kAlternating =
 const Json kTools = Json::parse(R"([{"type": "function", "function": {"name": "add", "strict": false,
     "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}])");
 
-/// A question, two calls beside a text, their results, and a question again.
+/// A question, two calls with text, their results, and another question.
 const Json kConversation = Json::parse(R"([
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Add."},

@@ -10,7 +10,7 @@ namespace mlxk {
 
 namespace {
 
-/// Texts of a content's parts, joined by a blank; `images` counts the others.
+/// The text parts of a content, joined by a space; `images` counts the other parts.
 std::string text_of(const Json& content, int& images) {
   if (content.is_string()) return content.get<std::string>();
   std::string text;
@@ -38,8 +38,8 @@ Json with_placeholders(Json messages, const ImageProcessor& processor) {
   return messages;
 }
 
-/// Replaces each placeholder by its image's text, and finishes the prompt; nothing where there are not as many of them
-/// as images.
+/// Replaces each placeholder by its image's text and finishes the prompt; nullopt if their number is not that of the
+/// images.
 std::optional<std::string> expand(const std::string& text, const PromptImages& all) {
   std::string out;
   size_t begin = 0;

@@ -11,7 +11,7 @@
 namespace mlxk {
 namespace {
 
-/// Each image is `<pic>`, and so many tokens `<i>` between brackets.
+/// Each image is `<pic>`, and this many tokens `<i>` between brackets.
 class FakeProcessor : public ImageProcessor {
  public:
   ProcessedImage process(const Image&) const override { return {}; }

@@ -35,7 +35,7 @@ std::optional<MarkerScanner::Piece> MarkerScanner::next() {
   if (buffer_.empty()) return std::nullopt;
   const auto match = first_match();
   const size_t unfinished = first_unfinished();
-  // A marker that began earlier, or a longer one that began at the same place, may still be completed.
+  // An earlier marker, or a longer one that begins at the same place, may still be completed.
   if (match && match->position < unfinished) {
     Piece piece{buffer_.substr(0, match->position), match->marker};
     buffer_.erase(0, match->position + markers_[match->marker].size());

@@ -7,24 +7,24 @@
 
 namespace mlxk {
 
-/// Finds literal markers in text that comes in pieces. What it reports depends on the text alone, never on how it was
-/// cut: the marker that starts first counts, of several that start there the longest.
+/// Finds literal markers in text that arrives in pieces. The result depends on the text alone, never on how it was
+/// split: the marker that starts first wins, and of several that start there the longest.
 class MarkerScanner {
  public:
   struct Piece {
-    std::string text;              // before the marker, or safe text when there is none
+    std::string text;              // text before the marker, or safe text if there is none
     std::optional<size_t> marker;  // index into the markers
   };
 
-  /// `markers`: empty ones are ignored.
+  /// Empty `markers` are ignored.
   explicit MarkerScanner(std::vector<std::string> markers);
 
   void push(std::string_view text) { buffer_ += text; }
-  /// No more text comes: what was held back as a marker's possible beginning is text.
+  /// Ends the text: the text held back as a possible marker is returned as text.
   void finish() { finished_ = true; }
-  /// The next piece; nullopt while more text is needed. A text that may begin a marker is held back.
+  /// The next piece; nullopt while more text is needed. Text that may begin a marker is held back.
   std::optional<Piece> next();
-  /// What is held back; the scanner is empty afterwards.
+  /// Returns the text held back; the scanner is empty afterwards.
   std::string take_rest();
 
  private:
@@ -32,7 +32,7 @@ class MarkerScanner {
     size_t position, marker;
   };
   std::optional<Match> first_match() const;
-  /// Where a marker may begin that the text does not complete yet; the buffer's size when nowhere.
+  /// The place of a possible marker that the text does not complete yet; the buffer's size if there is none.
   size_t first_unfinished() const;
 
   std::vector<std::string> markers_;

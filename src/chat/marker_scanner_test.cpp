@@ -35,7 +35,7 @@ TEST(StopMatcher, AnyCutOfAnyTextGivesTheTextBeforeTheEarliestStop) {
     for (size_t at = 0; at < text.size();) {
       const size_t length = 1 + random() % 5;
       got += matcher.push(text.substr(at, length));
-      // Nothing of a stop string is ever shown, not even for a moment.
+      // No part of a stop string is ever shown, not even for a moment.
       ASSERT_LE(got.size(), expected.size());
       at += length;
     }

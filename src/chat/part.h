@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// More of a tool call: its name with the first delta, then its arguments' JSON text in pieces.
+/// A part of a tool call: its name in the first delta, then pieces of its arguments' JSON text.
 struct ToolCallDelta {
   int index = 0;
   std::string name;       // the whole name, in the first delta of a call; empty in later ones

@@ -8,14 +8,14 @@
 
 namespace mlxk {
 
-/// A conversation as a model takes it, and how its answer is read.
+/// A conversation in the form that a model reads, and how to read its answer.
 struct PreparedChat {
   Prompt prompt;
   ReasoningFormat reasoning;
-  std::vector<std::string> stops;  // strings that end the answer, beside the request's own
+  std::vector<std::string> stops;  // strings that end the answer, in addition to the request's own
 };
 
-/// As chat_prompt. Without a template the answer also ends where the next speaker would begin.
+/// Like chat_prompt. Without a template the answer also ends where the next speaker would begin.
 PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
                           const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit,
                           const PromptImages* images = nullptr);

@@ -12,18 +12,18 @@ namespace mlxk {
 
 namespace {
 
-/// U+FDD0 is no character: no text has it, and no template changes it.
+/// U+FDD0 is not a character: no text contains it, and no template changes it.
 constexpr std::string_view kMark = "\xef\xb7\x90";
 
-/// Cuts the special tokens that a user, a tool or another unknown role wrote in two by a mark: what they say is text,
-/// and ends no turn.
+/// Splits special tokens written by a user, a tool or another untrusted role with a mark, so that they are text and end
+/// no turn.
 class ControlCutter {
  public:
-  /// `more`: texts that are cut as special tokens are.
+  /// `more`: texts that are split like special tokens.
   ControlCutter(const Tokenizer& tokenizer, size_t max_tokens, std::vector<std::string> more = {})
       : tokenizer_(tokenizer), max_tokens_(max_tokens), more_(std::move(more)) {}
 
-  /// `messages` with the marks; the same where there was nothing to cut.
+  /// `messages` with the marks; unchanged if there was nothing to split.
   Json cut(Json messages) {
     for (Json& message : messages) {
       const auto role = message.find("role"), content = message.find("content");
@@ -39,7 +39,7 @@ class ControlCutter {
     return messages;
   }
 
-  /// The ids of a rendered prompt; takes the marks out of it.
+  /// The ids of a rendered prompt; removes the marks.
   std::vector<int32_t> encode(std::string& text) const {
     if (!cut_) return tokenizer_.encode(text, false, max_tokens_);
     std::vector<int32_t> ids;

@@ -23,7 +23,7 @@ Part::Kind channel_kind(std::string_view header) {
   return to_user ? Part::Kind::answer : Part::Kind::reasoning;
 }
 
-/// The f of "to=functions.f"; empty where the header has none.
+/// The f of "to=functions.f"; empty if the header has none.
 std::string function_in(std::string_view header) {
   constexpr std::string_view kTo = "to=functions.";
   const size_t at = header.find(kTo);
@@ -70,7 +70,7 @@ void ReasoningSplitter::emit(std::string_view text, std::vector<Part>& parts) {
   if (segment_empty_ && trims_) text = without_leading_blanks(text);
   std::string ready = held_ + std::string(text);
   held_.clear();
-  if (kind_ == Part::Kind::reasoning) {  // the blanks at its end are known only by what follows
+  if (kind_ == Part::Kind::reasoning) {  // whether trailing whitespace counts depends on the text after it
     const size_t keep = blank(ready) ? 0 : ready.find_last_not_of(kBlanks) + 1;
     held_ = ready.substr(keep);
     ready.resize(keep);
@@ -94,7 +94,7 @@ void ReasoningSplitter::on_text(const std::string& text, std::vector<Part>& part
   }
   held_ += text;
   if (state_ == State::header) return;
-  // Before the first marker only blanks may stand, or harmony's role; other text is an answer without reasoning.
+  // Before the first marker only whitespace, or harmony's role, is allowed; other text is an answer without reasoning.
   const bool waiting = format_.kind == ReasoningFormat::Kind::harmony ? may_be_role(held_) : blank(held_);
   if (waiting) return;
   const std::string answer = std::move(held_);
@@ -145,7 +145,7 @@ void ReasoningSplitter::on_marker(size_t marker, std::vector<Part>& parts) {
     begin(Part::Kind::answer);  // no reasoning
     trims_ = true;
   } else if (state_ == State::body && reasoned_ && (text == format_.answer_open || text == format_.answer_close)) {
-    // they stand around the answer
+    // the whitespace around the answer
   } else {
     on_text(text, parts);  // a tag in the middle of an answer is its text
   }
@@ -169,7 +169,7 @@ std::vector<Part> ReasoningSplitter::finish() {
   std::vector<Part> parts;
   scanner_.finish();
   drain(parts);
-  // An output of blanks alone, or one that is the word harmony calls the role, is an answer after all.
+  // An output of whitespace only, or the single word that harmony uses for the role, is an answer after all.
   if (state_ == State::start && !held_.empty() && !reasoned_ && !answered_) {
     const std::string answer = std::move(held_);
     begin(Part::Kind::answer);

@@ -10,13 +10,13 @@
 
 namespace mlxk {
 
-/// How a model marks its reasoning.
+/// The format in which a model marks its reasoning.
 struct ReasoningFormat {
   enum class Kind { none, tags, harmony } kind = Kind::none;
   std::string open, close;                          // tags only: "<think>", "</think>"
   bool prompt_opens = false;                        // the prompt ends with the opening tag, so the output starts inside
   bool calls = false;                               // harmony: messages to functions are tool calls, not reasoning
-  std::string answer_open = {}, answer_close = {};  // tags only: may stand around the answer behind the reasoning
+  std::string answer_open = {}, answer_close = {};  // tags only: may surround the answer after the reasoning
 
   /// The control tokens of the format; none of them ends the answer.
   std::vector<std::string> markers() const;
@@ -26,17 +26,17 @@ struct ReasoningFormat {
 /// never from a name. `prompt` is the rendered prompt.
 ReasoningFormat detect_reasoning(std::string_view template_source, const Tokenizer& tokenizer, std::string_view prompt);
 
-/// Splits output that comes in pieces into reasoning, answer and, where the format has them, tool calls (a part with
-/// the name, then their arguments as the model wrote them), each text once. The parts, joined by kind, depend on the
-/// text alone, never on how it was cut.
+/// Splits output that arrives in pieces into reasoning, answer and, if the format has them, tool calls (a part with the
+/// name, then their arguments as the model wrote them). The parts, joined by kind, depend on the text alone, never on
+/// how it was split.
 class ReasoningSplitter {
  public:
   explicit ReasoningSplitter(ReasoningFormat format);
 
   std::vector<Part> push(std::string_view text);
-  /// What is still held back.
+  /// Returns the text held back.
   std::vector<Part> finish();
-  /// Whether what comes next is reasoning, unless it is a marker.
+  /// Whether the next text is reasoning, unless it is a marker.
   bool reasons() const { return state_ == State::body && kind_ == Part::Kind::reasoning; }
 
  private:
@@ -54,9 +54,9 @@ class ReasoningSplitter {
   State state_ = State::start;
   Part::Kind kind_ = Part::Kind::answer;
   std::string held_;           // start: text before the first marker; header: the header; body: trailing blanks
-  std::string recipient_;      // harmony: the function that the message goes to
+  std::string recipient_;      // harmony: the function that the message is addressed to
   bool segment_empty_ = true;  // nothing of this segment was emitted
-  bool trims_ = false;         // the blanks around this segment belong to the format, not to the text
+  bool trims_ = false;         // the whitespace around this segment belongs to the format, not to the text
   bool reasoned_ = false;      // some reasoning was emitted
   bool answered_ = false;
 };

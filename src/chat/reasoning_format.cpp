@@ -1,4 +1,4 @@
-// Which way of marking reasoning a model uses, and how reasoning is shown.
+// Recognises a model's reasoning format, and formats reasoning for display.
 #include "chat/reasoning.h"
 
 namespace mlxk {
@@ -6,7 +6,7 @@ namespace mlxk {
 namespace {
 struct Tags {
   std::string_view open, close;
-  std::string_view answer_open = "", answer_close = "";  // only where the template has answer_close
+  std::string_view answer_open = "", answer_close = "";  // only if the template has answer_close
 };
 constexpr Tags kTags[] = {
     {"<think>", "</think>", "<response>", "</response>"},                                    // Granite 3.3

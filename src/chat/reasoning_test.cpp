@@ -108,7 +108,7 @@ TEST(PartFormatter, WritesEachHeadingOnce) {
   EXPECT_EQ(PartFormatter(false).format(parts), "cd");
 }
 
-/// A vocabulary of the tokens that matter here.
+/// A vocabulary of the tokens used here.
 class Vocabulary : public Tokenizer {
  public:
   explicit Vocabulary(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {}

@@ -30,7 +30,7 @@ std::string StopMatcher::finish() {
 namespace {
 constexpr std::string_view kCommon[] = {"</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"};
 
-/// Whether one of the words an end is called by stands in `token` as a word: "<|im_end|>", but not "<|vendor|>".
+/// Whether one of the words for an end occurs in `token` as a word: "<|im_end|>", but not "<|vendor|>".
 bool reads_like_an_end(std::string token) {
   for (char& c : token) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   static constexpr std::string_view kWords[] = {"end", "stop", "eot", "return", "finish", "done"};
@@ -44,7 +44,7 @@ bool reads_like_an_end(std::string token) {
   return false;
 }
 
-/// Ends of a part of the answer, not of the answer.
+/// Tokens that end a part of the answer, not the answer.
 bool ends_a_part(const std::string& token) {
   static constexpr std::string_view kParts[] = {"vision", "image", "img",  "audio", "video",   "box",    "quad",  "ref",
                                                 "tool",   "think", "call", "code",  "channel", "system", "header"};
@@ -61,7 +61,7 @@ std::vector<std::string> implicit_stop_strings(const Tokenizer& tokenizer, const
     if (!text.empty() && !known && !kept) stops.push_back(text);
   };
   add(tokenizer.eos_token());
-  // Some vocabularies pad with an ordinary word.
+  // Some vocabularies use an ordinary word for padding.
   const auto pad = tokenizer.token_to_id(tokenizer.pad_token());
   if (pad && tokenizer.is_special(*pad)) add(tokenizer.pad_token());
   for (const int32_t id : tokenizer.eos_token_ids()) add(tokenizer.id_to_token(id).value_or(""));

@@ -34,12 +34,12 @@ struct ToolCallSplitter::State {
   MarkerScanner scanner;
   TextFeed feed;
   CallSink sink;
-  std::unique_ptr<CallReader> reader;  // of the section the text is in
-  bool at_start;                       // only blanks so far, and a call may begin without a marker
+  std::unique_ptr<CallReader> reader;  // of the section that the text is in
+  bool at_start;                       // only whitespace so far, and a call may begin without a marker
   bool in_message = false;             // begin_call's arguments
   bool finished = false;
   bool after_call = false;  // no text since a call
-  std::string blanks;       // held back: they are text only where text follows
+  std::string blanks;       // held back: it is text only if text follows
   std::vector<Part> parts;
 };
 
@@ -48,7 +48,7 @@ void ToolCallSplitter::State::text(const std::string& more) {
   blanks.clear();
   if (after_call) ready.erase(0, std::min(ready.find_first_not_of(kBlanks), ready.size()));
   const size_t last = ready.find_last_not_of(kBlanks);
-  if (format) {  // else nothing can follow that takes them away
+  if (format) {  // else nothing that follows can remove it
     blanks = ready.substr(last == std::string::npos ? 0 : last + 1);
     ready.resize(ready.size() - blanks.size());
   }
@@ -79,7 +79,7 @@ void ToolCallSplitter::State::begin_section(std::string_view opening, const std:
   reader = format->reader(tools, opening);
 }
 
-/// Leaves the section: an open call is closed, what was no call is text.
+/// Leaves the section: closes an open call; markup that was not a call becomes text.
 void ToolCallSplitter::State::end_section() {
   if (sink.open()) {
     sink.arguments(reader->closing());
@@ -155,7 +155,7 @@ std::vector<Part> ToolCallSplitter::begin_call(std::string name) {
 }
 
 std::vector<Part> ToolCallSplitter::push_arguments(std::string_view json) {
-  if (!state_->in_message) return {};  // what follows complete arguments in their message is nothing
+  if (!state_->in_message) return {};  // anything after complete arguments in their message is ignored
   state_->feed.push(json);
   state_->drain();
   return state_->take();

@@ -13,25 +13,25 @@
 
 namespace mlxk {
 
-/// Finds the tool calls in an answer that comes in pieces. What it gives depends on the text alone, never on how it was
-/// cut: the text between calls without the blanks around them, and each call's name and arguments. The arguments'
-/// pieces make valid JSON. Markup that is no call is text, as it stands; from when its name and the beginning of its
-/// arguments were read a call is a call, and where its arguments break off they are closed.
+/// Finds the tool calls in an answer that arrives in pieces. The result depends on the text alone, never on how it was
+/// split: the text between calls without surrounding whitespace, and each call's name and arguments. The pieces of the
+/// arguments form valid JSON. Markup that is not a call is passed on as text. Once its name and the beginning of its
+/// arguments were read, a call counts as one, and arguments that break off are closed.
 class ToolCallSplitter {
  public:
-  /// `format` null, or options that are not active: all is text.
+  /// If `format` is null, or the options are not active, everything is text.
   ToolCallSplitter(const ToolFormat* format, const ToolOptions& options);
   ~ToolCallSplitter();
   ToolCallSplitter(ToolCallSplitter&&) noexcept;
   ToolCallSplitter& operator=(ToolCallSplitter&&) noexcept;
 
   std::vector<Part> push(std::string_view text);
-  /// A call whose name is already known begins: `json`, the pieces of push_arguments, are its arguments.
+  /// Begins a call whose name is already known: its arguments are `json` and the pieces from push_arguments.
   std::vector<Part> begin_call(std::string name);
   std::vector<Part> push_arguments(std::string_view json);
-  /// What is still held back.
+  /// Returns the text held back.
   std::vector<Part> finish();
-  /// Whether no more of the output is wanted: the one call of an answer without parallel calls is complete.
+  /// Whether the rest of the output is not needed: the one call of an answer without parallel calls is complete.
   bool complete() const;
   /// Calls begun so far.
   int calls() const;

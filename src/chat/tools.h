@@ -12,12 +12,12 @@
 
 namespace mlxk {
 
-/// What a request says of tools.
+/// The tools of a request.
 struct ToolOptions {
   enum class Choice { none, automatic, required, named };
   // OpenAI's: [{"type":"function","function":{"name","description","parameters","strict"}}]
   Json tools = Json::array();
-  Choice choice = Choice::automatic;  // none also where there are no tools
+  Choice choice = Choice::automatic;  // none also if there are no tools
   std::string name;                   // of Choice::named
   bool parallel = true;               // more than one call in an answer
 
@@ -25,21 +25,22 @@ struct ToolOptions {
   bool active() const { return choice != Choice::none && !tools.empty(); }
 };
 
-/// How a model writes tool calls: one of the families of tool_formats.inc. Immutable, any thread, lives as long as the
-/// program.
+/// The format of a model's tool calls: one of the families of tool_formats.inc. Immutable, any thread, lives as long as
+/// the program.
 class ToolFormat;
 
 /// Whether a vocabulary has a token.
 using HasToken = std::function<bool(std::string_view token)>;
 
-/// Recognised from the chat template's source, then from the vocabulary; null when the template knows no tools.
+/// Recognises the format from the chat template's source, then from the vocabulary; null if the template does not
+/// support tools.
 const ToolFormat* detect_tool_format(std::string_view template_source, const HasToken& has_token);
 const ToolFormat* detect_tool_format(std::string_view template_source, const Tokenizer& tokenizer);
 
-/// The family in which models whose template knows no tools call them: see chat/generic_tools.h.
+/// The format for models whose template does not support tools: see chat/generic_tools.h.
 const ToolFormat& generic_tool_format();
 
-/// The family's name, as the table has it: "json_tools".
+/// The family's name in the table: "json_tools".
 std::string_view tool_format_name(const ToolFormat& format);
 
 }  // namespace mlxk

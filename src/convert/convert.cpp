@@ -27,14 +27,14 @@ namespace mlxk {
 
 namespace {
 
-/// Where the model lies: a GGUF file, or a folder with config.json and the weights in it.
+/// The place of the model: a GGUF file, or a folder with config.json and the weights in it.
 struct Source {
   fs::path folder;
   fs::path gguf;     // empty: weights of another kind
-  fs::path weights;  // the one file that was named; empty: all of the folder
+  fs::path weights;  // the one file that was named; empty: all in the folder
 };
 
-/// By its first bytes.
+/// Recognises it by its first bytes.
 bool is_gguf(const fs::path& path) {
   char magic[4] = {};
   std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
@@ -89,8 +89,8 @@ ConvertReport write_model(const Source& source, const ConvertOptions& options, c
   return convert_folder(source.folder, SourceTensors(source.folder, source.weights), options, folder, progress);
 }
 
-/// A folder with the source's own weights that the loader can read: the source itself, or a conversion of it that packs
-/// nothing anew.
+/// A folder with the source's own weights that the loader can read: the source itself, or a conversion of it without
+/// new quantisation.
 fs::path reference_model(const Source& source, const ConvertOptions& options, StagedFolder& staged,
                          const ProgressSink& progress) {
   const bool as_it_is = source.gguf.empty() && source.weights.empty() && !SourceTensors::files(source.folder).foreign;
@@ -102,7 +102,7 @@ fs::path reference_model(const Source& source, const ConvertOptions& options, St
   return staged.scratch();
 }
 
-/// A model that cannot be run is refused before an hour of conversion. What GGUF files hold can be.
+/// Refuses a model that cannot be run before an hour of conversion. The architectures of GGUF files can be run.
 void require_runnable(const Source& source) {
   if (!source.gguf.empty()) return;
   const auto type = string_at(read_json(source.folder / "config.json"), "model_type");

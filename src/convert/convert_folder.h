@@ -7,9 +7,9 @@
 
 namespace mlxk {
 
-/// Writes the text model whose config.json lies in the folder `source` and whose weights are `tensors` into the
-/// existing folder `folder`: cast, packed, unpacked or as it is, tensor by tensor and in pieces of rows; the other
-/// files come along. Throws as convert_model does. On the worker thread.
+/// Writes the text model with config.json in the folder `source` and weights `tensors` into the existing folder
+/// `folder`: cast, packed, unpacked or unchanged, tensor by tensor and in pieces of rows; the other files are copied.
+/// Throws like convert_model. On the worker thread.
 ConvertReport convert_folder(const std::filesystem::path& source, const SourceTensors& tensors,
                              const ConvertOptions& options, const std::filesystem::path& folder,
                              const ProgressSink& progress);

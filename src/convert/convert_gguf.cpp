@@ -19,7 +19,7 @@ const char* torch_name(mx::Dtype dtype) {
   return "float32";
 }
 
-/// One id stands alone, several make a list.
+/// A single id is written alone, several as a list.
 Json id_or_list(const std::vector<int64_t>& ids) { return ids.size() == 1 ? Json(ids.front()) : Json(ids); }
 
 void write_json(const fs::path& path, const Json& json) { write_file_atomic(path, json.dump(2) + "\n"); }

@@ -68,7 +68,7 @@ Drift measure_drift(const std::filesystem::path& reference, const std::filesyste
     drift.max_kl = std::max<double>(drift.max_kl, mx::max(kl).item<float>());
     drift.top1_agreement += mx::sum(mx::astype(same, mx::float32)).item<float>();
   }
-  // Rounding alone can make a divergence of nothing slightly negative.
+  // Rounding alone can make a zero divergence slightly negative.
   drift.mean_kl = std::max(0.0, drift.mean_kl / static_cast<double>(text.size()));
   drift.top1_agreement /= static_cast<double>(text.size());
   if (!(drift.mean_kl < 1e9)) {

@@ -8,8 +8,8 @@
 
 namespace mlxk {
 
-/// How far the logits of the model in `result` are from those of the model in `reference` after each of `tokens`; one
-/// of them is in memory at a time. Throws what loading throws, invalid for too few tokens. On the worker thread.
+/// The divergence of the logits of the model in `result` from those of the model in `reference` after each of `tokens`;
+/// only one of them is in memory at a time. Throws like loading, and invalid for too few tokens. On the worker thread.
 Drift measure_drift(const std::filesystem::path& reference, const std::filesystem::path& result,
                     const std::vector<int32_t>& tokens, const ProgressSink& progress);
 

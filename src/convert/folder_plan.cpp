@@ -10,7 +10,7 @@
 namespace mlxk {
 
 namespace {
-/// What floats become: the option's type, else config.json's torch_dtype as mlx-lm reads it; none: as they are.
+/// The type that floats are converted to: the option's, else config.json's torch_dtype as in mlx-lm; none: unchanged.
 std::optional<mx::Dtype> float_type(const ConvertOptions& options, const Json& config) {
   if (!options.dtype.empty()) return dtype_named(options.dtype);
   std::string name = string_at(config, "torch_dtype");
@@ -18,13 +18,13 @@ std::optional<mx::Dtype> float_type(const ConvertOptions& options, const Json& c
   return name.empty() ? std::nullopt : dtype_named(name);
 }
 
-/// Whether the source's packing is its maker's, by quantization_config: its layers stay packed as they are.
+/// Whether the source was packed by its publisher, by quantization_config: its layers stay packed as they are.
 bool is_published_packed(const Json& config) {
   return !config.contains("quantization") &&
          string_at(value_at(config, "quantization_config"), "quant_method") == "mxfp4";
 }
 
-/// The packing of the source by config.json; null: none.
+/// The packing of the source in config.json; null: none.
 Json source_quantization(const Json& config) {
   const auto own = config.find("quantization");
   if (own != config.end() && own->is_object()) return *own;
@@ -32,7 +32,7 @@ Json source_quantization(const Json& config) {
   if (other == config.end() || other->is_null()) return nullptr;
   if (is_published_packed(config)) return form_json(requested_form(4, 0, "mxfp4"));
   const std::string method = string_at(*other, "quant_method");
-  if (method == "fp8") return nullptr;  // multiplied out
+  if (method == "fp8") return nullptr;  // unpacked
   throw Error(ErrorKind::unsupported,
               fmt::format("[convert] config.json: quantization_config of {} is another tool's packing",
                           method.empty() ? "an unknown method" : method),
@@ -112,7 +112,8 @@ void FolderPlan::add(const LayoutTensor& tensor) {
   plan.index = outputs_.size();
   plan.shape = tensor.shape();
   const bool unpacks = scales && (options_.dequantize || (recipe_ && !keeps_packed_));
-  if (unpacks && (tensor.leaf() == "scales" || tensor.leaf() == "biases")) return;  // go with their weight
+  if (unpacks && (tensor.leaf() == "scales" || tensor.leaf() == "biases"))
+    return;  // they are written with their weight
   if (unpacks && tensor.leaf() == "weight") {
     plan.scales = scales;
     plan.biases = find(layer + ".biases");
@@ -133,7 +134,7 @@ void FolderPlan::add(const LayoutTensor& tensor) {
                   fmt::format("[convert] layer {}: weight, scales and biases do not fit {} bits in groups of {}", layer,
                               plan.from.bits, plan.from.group_size));
     }
-    // Modes without biases unpack to bfloat16.
+    // Modes without biases are unpacked to bfloat16.
     const auto unpacked = plan.from.has_biases() ? cast_.value_or(mlx_dtype(scales->entry())) : mx::bfloat16;
     plan.dtype = options_.dtype.empty() ? unpacked : *cast_;
   } else if (!tensor.parts.front()->is_float()) {
@@ -172,7 +173,7 @@ void FolderPlan::add_packed(TensorPlan plan, const LayerForm& form) {
 
 void FolderPlan::add_float(TensorPlan plan) {
   plan.way = TensorPlan::Way::cast;
-  // Scales and biases of groups are no parameters of their own.
+  // Scales and biases of groups do not count as parameters.
   const auto leaf = plan.tensor->leaf();
   if (leaf != "scales" && leaf != "biases" && is_leaf(plan.tensor->layer())) parameters_ += product(plan.shape);
   outputs_.push_back({plan.tensor->name, dtype_word(plan.dtype), plan.dtype.size(), plan.shape});
@@ -181,7 +182,7 @@ void FolderPlan::add_float(TensorPlan plan) {
 
 void FolderPlan::add_copy(TensorPlan plan) {
   const auto& entry = plan.tensor->entry();
-  mlx_dtype(entry);  // refuses what libmlx could not read
+  mlx_dtype(entry);  // refuses types that libmlx cannot read
   const auto layer = plan.tensor->layer();
   if (plan.tensor->leaf() == "weight" && find(layer + ".scales")) {
     const auto form = source_form(layer);

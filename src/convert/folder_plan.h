@@ -12,7 +12,7 @@
 
 namespace mlxk {
 
-/// What becomes of one tensor of a folder's model.
+/// The conversion of one tensor of a folder's model.
 struct TensorPlan {
   enum class Way { copy, cast, pack };
 
@@ -21,26 +21,26 @@ struct TensorPlan {
   const LayoutTensor* scales = nullptr;  // of a packed source that is unpacked first
   const LayoutTensor* biases = nullptr;
   QuantForm from, to;
-  std::optional<mx::Dtype> unpack_as;  // what its scales are cast to before
+  std::optional<mx::Dtype> unpack_as;  // its scales are cast to this type first
   mx::Dtype dtype = mx::float32;       // of the result, or of its scales
   std::vector<uint64_t> shape;         // of the weight, unpacked
   size_t index = 0;                    // of its first output tensor
 };
 
-/// What a folder's model becomes, decided from names, shapes and config.json alone.
+/// The conversion of a folder's model, decided from names, shapes and config.json alone.
 class FolderPlan {
  public:
-  /// `options` as convert_model takes them; `layout` and `config` must outlive the plan. Throws usage, bad_model or
+  /// `options` as for convert_model; `layout` and `config` must outlive the plan. Throws usage, bad_model or
   /// unsupported, naming option, tensor or key.
   FolderPlan(const ConvertOptions& options, const Json& config, const std::vector<LayoutTensor>& layout,
              std::vector<std::string>& warnings);
 
   const std::vector<TensorPlan>& tensors() const { return plans_; }
   std::vector<OutputTensor> take_outputs() { return std::move(outputs_); }
-  /// Elements of all weights, as the index counts them: a packed layer's as if it were not.
+  /// Elements of all weights, as counted in the index: a packed layer's as if it were unpacked.
   uint64_t parameters() const { return parameters_; }
   const std::map<std::string, QuantForm>& packed() const { return packed_; }
-  /// config.json's `quantization`; null when nothing is packed.
+  /// config.json's `quantization`; null if nothing is packed.
   const Json& quantization() const { return quantization_; }
 
  private:
@@ -49,7 +49,7 @@ class FolderPlan {
   void add_float(TensorPlan plan);
   void add_copy(TensorPlan plan);
   const LayoutTensor* find(const std::string& name) const;
-  /// Whether no tensors lie deeper: mlx-lm counts the parameters of such modules alone.
+  /// Whether there are no nested tensors: mlx-lm counts only the parameters of such modules.
   bool is_leaf(const std::string& module) const;
   QuantForm source_form(const std::string& layer) const;
   void warn_of_gain(int bits);
@@ -61,7 +61,7 @@ class FolderPlan {
   std::optional<QuantRecipe> recipe_;
   std::optional<mx::Dtype> cast_;
   std::string model_type_;
-  bool keeps_packed_ = false;  // layers that are packed stay so where others are packed anew
+  bool keeps_packed_ = false;  // packed layers stay packed when others are packed again
   Json source_quantization_;
   std::vector<TensorPlan> plans_;
   std::vector<OutputTensor> outputs_;

@@ -101,7 +101,7 @@ const std::vector<Architecture>& architectures() {
   return table;
 }
 
-/// The keys below `<architecture>.` that are read here or in the rope scaling.
+/// The keys below `<architecture>.` that are read here or for the rope scaling.
 constexpr std::array<std::string_view, 26> kUnderstood = {
     "attention.head_count",
     "attention.head_count_kv",
@@ -146,7 +146,7 @@ class Keys {
     return *value;
   }
 
-  /// A positive float32 as the shortest decimal that gives it again: 1e-05, not 9.999999747378752e-06.
+  /// A positive float32 as the shortest decimal that gives the same float: 1e-05, not 9.999999747378752e-06.
   double number(std::string_view name, std::optional<double> fallback = std::nullopt) const {
     const auto value = file_.number(key(name));
     if (!value && fallback) return *fallback;
@@ -282,7 +282,7 @@ void read_config(const GgufFile& file, const Architecture& architecture, const K
   config["max_position_embeddings"] = keys.size("context_length");
   config["vocab_size"] = dims.vocab;
   if (model.model_type == "gemma3_text") {
-    // The 27B model (62 layers) scales its queries by the hidden size for each head, the others by a head's.
+    // The 27B model (62 layers) scales its queries by the hidden size per head, the others by the head's size.
     config["query_pre_attn_scalar"] = dims.layers == 62 ? dims.hidden / dims.heads : dims.head_dim;
     config["rope_local_base_freq"] = keys.number("rope.freq_base_swa", 1e4);
     config["sliding_window"] = keys.size("attention.sliding_window");

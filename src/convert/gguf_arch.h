@@ -10,15 +10,15 @@
 
 namespace mlxk {
 
-/// Where a GGUF tensor goes: one row for each, layers unrolled.
+/// The destination of a GGUF tensor: one row for each, layers unrolled.
 struct TensorTarget {
   const GgufTensor* source;
   std::string name;         // the checkpoint key
-  int64_t interleaved = 0;  // llama's q and k: heads whose rope halves alternate row by row; 0: rows stay
+  int64_t interleaved = 0;  // llama's q and k: heads whose rope halves alternate row by row; 0: rows are not reordered
   float shift = 0;          // added to every element (gemma stores 1 + w)
 };
 
-/// A GGUF model of a known architecture, in MLX's terms; everything but weights and tokenizer.
+/// A GGUF model of a known architecture, in MLX's terms; everything except weights and tokenizer.
 struct GgufModel {
   std::string model_type;
   Json config;                        // without quantization and token ids
@@ -26,11 +26,11 @@ struct GgufModel {
   int64_t vocab_rows = 0;
 };
 
-/// Reads architecture, hyper-parameters and tensor names; `warnings` gains keys that are not understood. Throws
+/// Reads architecture, hyper-parameters and tensor names; keys that are not understood are added to `warnings`. Throws
 /// unsupported for another architecture or feature, bad_model for a missing, unknown or misshapen tensor, by name.
 GgufModel read_gguf_model(const GgufFile& file, std::vector<std::string>& warnings);
 
-/// config.json's rope_scaling for heads of `head_dim`; null when the file scales nothing. Throws unsupported by name.
+/// config.json's rope_scaling for heads of `head_dim`; null if the file has no scaling. Throws unsupported by name.
 Json read_gguf_rope_scaling(const GgufFile& file, std::string_view architecture, int64_t head_dim);
 
 }  // namespace mlxk

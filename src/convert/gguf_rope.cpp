@@ -14,7 +14,7 @@ namespace {
 /// Llama 3's rule has three settings that every released model shares; only the factor differs.
 constexpr double kLowFreqFactor = 1, kHighFreqFactor = 4, kOriginalPositions = 8192;
 
-/// By what Llama 3's rule divides the frequency of dimension pair `i`.
+/// The divisor of the frequency of dimension pair `i` by Llama 3's rule.
 double llama3_divisor(int64_t i, int64_t head_dim, double theta, double factor) {
   const double wavelength =
       2 * std::numbers::pi * std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
@@ -24,7 +24,7 @@ double llama3_divisor(int64_t i, int64_t head_dim, double theta, double factor) 
   return 1 / ((1 - smooth) / factor + smooth);
 }
 
-/// rope_freqs.weight holds a divisor for each pair; that they follow Llama 3's rule is checked, not assumed.
+/// rope_freqs.weight holds a divisor for each pair; they are checked against Llama 3's rule, not assumed to follow it.
 Json llama3_scaling(const GgufFile& file, const GgufTensor& tensor, int64_t head_dim, double theta) {
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::unsupported, fmt::format("[gguf] {}: tensor rope_freqs.weight {}", file.place(), what));
@@ -69,7 +69,7 @@ Json read_gguf_rope_scaling(const GgufFile& file, std::string_view architecture,
     return llama3_scaling(file, *tensor, head_dim, file.number(key("freq_base")).value_or(1e4));
   }
   if (!(factor >= 1) || !std::isfinite(factor)) {
-    // Some writers put 0 where nothing is scaled.
+    // Some writers put 0 if nothing is scaled.
     if (factor == 0 && type == "none") return nullptr;
     throw Error(ErrorKind::bad_model, fmt::format("[gguf] {}: key {} must be at least 1, got {}", file.place(),
                                                   key("scaling.factor"), factor));

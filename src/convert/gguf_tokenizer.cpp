@@ -121,7 +121,7 @@ void append_listed_merges(const GgufFile& file, const Vocabulary& vocabulary, st
   list.end();
 }
 
-/// SentencePiece BPE has scores instead: a piece may be made of any two pieces, the better the earlier.
+/// SentencePiece BPE has scores instead: a piece may be made of any two pieces, the best-scoring first.
 void append_scored_merges(const GgufFile& file, const Vocabulary& vocabulary, std::string& out) {
   const auto scores = file.floats("tokenizer.ggml.scores");
   if (!scores || scores->size() != vocabulary.tokens.size()) {
@@ -165,7 +165,7 @@ void append_added_tokens(const Vocabulary& vocabulary, std::string& out) {
   out += ']';
 }
 
-/// Puts the tokens that begin and end every text around it; null when there are none.
+/// Adds the tokens that begin and end every text; null if there are none.
 Json post_processor(const Vocabulary& vocabulary, std::optional<int64_t> bos, std::optional<int64_t> eos) {
   if (!bos && !eos) return nullptr;
   Json single = Json::array(), pair = Json::array(), special = Json::object();
@@ -190,7 +190,7 @@ Json replace(std::string_view from, std::string_view to) {
   return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
 }
 
-/// The chat template, or the list of named ones; null when the file has none.
+/// The chat template, or the list of named ones; null if the file has none.
 Json chat_template(const GgufFile& file) {
   const auto text = [&](const std::string& key) {
     const auto value = file.string(key);

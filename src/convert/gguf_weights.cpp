@@ -18,7 +18,7 @@ namespace mlxk {
 namespace {
 constexpr uint64_t kGgufChunkElements = uint64_t{1} << 22;
 
-/// What becomes of a tensor.
+/// The conversion of a tensor.
 enum class Way { cast, repack, requantise };
 
 struct Plan {
@@ -31,7 +31,7 @@ struct Plan {
 
 bool is_float(GgmlType type) { return type == GgmlType::f32 || type == GgmlType::f16 || type == GgmlType::bf16; }
 
-/// Blocks whose groups of 32 are MLX's affine groups.
+/// Blocks whose groups of 32 equal MLX's affine groups.
 bool is_affine(GgmlType type) {
   switch (type) {
     case GgmlType::q4_0:
@@ -45,7 +45,7 @@ bool is_affine(GgmlType type) {
   }
 }
 
-/// The affine bits for blocks that have to be quantised again; below four one more, since both errors add up.
+/// The affine bits for blocks that must be quantised again; below four bits one more, because both errors add up.
 int requantised_bits(GgmlType type) {
   switch (type) {
     case GgmlType::q2_k: return 3;
@@ -63,7 +63,7 @@ mx::Dtype model_dtype(const GgufModel& model, const ConvertOptions& options, boo
     if (target.source->type == GgmlType::f16) return mx::float16;
     if (target.source->type == GgmlType::f32 && !forced) return mx::float32;
   }
-  // Gemma's activations leave float16's range.
+  // Gemma's activations exceed float16's range.
   return model.model_type == "gemma3_text" ? mx::bfloat16 : mx::float16;
 }
 
@@ -99,7 +99,7 @@ Plan plan_tensor(const TensorTarget& target, const std::optional<QuantRecipe>& f
   return plan;
 }
 
-/// What `forced` writes into config.json, or the forms as they are.
+/// The packing that `forced` writes into config.json, or the existing forms.
 Json quantization_of(const std::map<std::string, QuantForm>& layers, const std::optional<QuantRecipe>& forced) {
   if (layers.empty()) return nullptr;
   if (!forced) return quantization_config(layers);
@@ -111,7 +111,7 @@ Json quantization_of(const std::map<std::string, QuantForm>& layers, const std::
   return json;
 }
 
-/// The source's row that becomes row `row`.
+/// The source's row for row `row` of the result.
 uint64_t source_row(const TensorTarget& target, uint64_t row) {
   if (target.interleaved == 0) return row;
   const uint64_t head = target.source->shape[0] / static_cast<uint64_t>(target.interleaved);
@@ -119,7 +119,7 @@ uint64_t source_row(const TensorTarget& target, uint64_t row) {
   return row - in_head + in_head % half * 2 + in_head / half;
 }
 
-/// Rows [first, first + count) of the result, as they stand in the file.
+/// Rows [first, first + count) of the result, in the file's format.
 std::vector<std::byte> gather_rows(const TensorTarget& target, uint64_t rows, uint64_t first, uint64_t count) {
   const auto data = target.source->data;
   const uint64_t row_bytes = data.size() / rows;
@@ -151,7 +151,7 @@ mx::array float_array(const std::vector<float>& values, uint64_t columns, mx::Dt
   return mx::astype(mx::array(values.data(), shape, mx::float32), dtype);
 }
 
-/// Appends 32 integers of `bits` bits as MLX packs them: consecutive, the lowest bit first.
+/// Appends 32 integers of `bits` bits in MLX's packing: consecutive, the lowest bit first.
 void pack_group(const uint8_t* q, int bits, std::vector<std::byte>& out) {
   uint32_t pending = 0;
   int held = 0;
@@ -256,7 +256,7 @@ GgufWeightsResult write_gguf_weights(const GgufModel& model, const ConvertOption
   SafetensorsWriter writer(folder, std::move(outputs), parameters, options.max_shard_bytes);
   for (const auto& plan : plans) {
     const auto& source = *plan.target->source;
-    // Vectors are taken as one column, so that the un-permutation of rows reaches biases too.
+    // Vectors are treated as one column, so that the un-permutation of rows applies to biases too.
     const bool vector = source.shape.size() == 1;
     const uint64_t rows = vector ? source.columns() : source.rows(), columns = vector ? 1 : source.columns();
     const uint64_t step = std::max<uint64_t>(1, kGgufChunkElements / columns);

@@ -15,7 +15,7 @@
 namespace mlxk {
 namespace {
 
-/// Bytes for 8-bit floats; booleans, which no layer takes, for types that weights do not have.
+/// Bytes for 8-bit floats; booleans, which no layer reads, for types that weights do not have.
 mx::Dtype lazy_dtype(const TensorEntry& entry) {
   switch (entry.dtype) {
     case TensorDtype::f8_e4m3: return mx::uint8;
@@ -52,7 +52,7 @@ TensorDtype dtype_of(const mx::array& array) {
 
 using Sources = std::unordered_map<uintptr_t, const SourceTensor*>;
 
-/// The source tensors that `array` is a stack of along a new first axis; empty where it is something else.
+/// The source tensors that `array` stacks along a new first axis; empty if it is something else.
 std::vector<const SourceTensor*> stacked_parts(const mx::array& array, const Sources& sources) {
   const auto is = [](const mx::array& x, std::string_view name) {
     return x.has_primitive() && x.primitive().name() == name;
@@ -70,7 +70,7 @@ std::vector<const SourceTensor*> stacked_parts(const mx::array& array, const Sou
   return parts;
 }
 
-/// A tensor of a layout that is computed of the sources.
+/// A tensor of a layout that is computed from the sources.
 std::shared_ptr<const SourceTensor> computed(const Weights::Taken& taken) {
   SourceTensor tensor;
   tensor.entry.name = taken.name;
@@ -80,7 +80,7 @@ std::shared_ptr<const SourceTensor> computed(const Weights::Taken& taken) {
   return std::make_shared<const SourceTensor>(std::move(tensor));
 }
 
-/// Parts of names, in the order in which mlx-lm's modules have them, by which it splits files.
+/// Parts of names, in the order of mlx-lm's modules, by which it splits files.
 constexpr std::array<std::string_view, 32> kWords = {"language_model",
                                                      "model",
                                                      "embed_tokens",
@@ -124,7 +124,7 @@ std::vector<std::string_view> split(std::string_view name) {
   return parts;
 }
 
-/// The number that `word` writes, without leading zeros; -1: none.
+/// The number that `word` spells, without leading zeros; -1: none.
 int64_t index_of(std::string_view word) {
   if (word.empty() || word.size() > 6 || (word.size() > 1 && word[0] == '0')) return -1;
   int64_t value = 0;
@@ -135,7 +135,7 @@ int64_t index_of(std::string_view word) {
   return value;
 }
 
-/// Where the tensor stands among mlx-lm's modules; words that are not known come last.
+/// The tensor's position among mlx-lm's modules; unknown words come last.
 std::vector<std::pair<int64_t, std::string_view>> place_of(std::string_view name, std::string_view model_type) {
   constexpr auto kLast = static_cast<int64_t>(kWords.size());
   const bool up_first = model_type == "helium" || model_type == "minicpm";
@@ -152,7 +152,7 @@ std::vector<std::pair<int64_t, std::string_view>> place_of(std::string_view name
   return place;
 }
 
-/// Of a minicpm without a head, mlx-lm's files hold the embedding as such.
+/// For a minicpm without a head, mlx-lm's files hold the embedding as the head.
 void copy_head(std::vector<LayoutTensor>& layout) {
   const auto has_head = [](const LayoutTensor& tensor) { return tensor.name.starts_with("lm_head."); };
   if (std::any_of(layout.begin(), layout.end(), has_head)) return;

@@ -10,13 +10,13 @@
 
 namespace mlxk {
 
-/// A tensor of the result before anything is packed or cast: its name there, and what it is made of.
+/// A tensor of the result before anything is packed or cast: its name there, and its sources.
 struct LayoutTensor {
   std::string name;
-  std::vector<const SourceTensor*> parts;        // one; or one of each expert, stacked along a new first axis
-  bool stacked = false;                          // whether they are
+  std::vector<const SourceTensor*> parts;        // one; or one per expert, stacked along a new first axis
+  bool stacked = false;                          // whether they are stacked
   bool is_matrix = true;                         // whether it may be packed
-  std::shared_ptr<const SourceTensor> own = {};  // the one part, where it is computed
+  std::shared_ptr<const SourceTensor> own = {};  // the one part, if it is computed
 
   const TensorEntry& entry() const { return parts.front()->entry; }
   std::vector<uint64_t> shape() const;
@@ -30,8 +30,8 @@ struct LayoutTensor {
 };
 
 /// The model's tensors under the names of mlx-lm's modules and in their order, as the model_type's own maker takes them
-/// (models/checkpoint_tensors.h): those that it takes as they are or stacked are read from the files row by row, others
-/// are computed whole when they are written. Throws as checkpoint_tensors.
+/// (models/checkpoint_tensors.h): tensors taken unchanged or stacked are read from the files row by row, others are
+/// computed whole when they are written. Throws like checkpoint_tensors.
 std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& source);
 
 }  // namespace mlxk

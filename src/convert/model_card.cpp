@@ -28,7 +28,7 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-/// The YAML between the first two "---" lines; empty when there is none.
+/// The YAML between the first two "---" lines; empty if there is none.
 std::vector<Block> front_matter(std::string_view text) {
   std::vector<Block> blocks;
   if (take_line(text) != "---") return {};

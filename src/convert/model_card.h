@@ -8,10 +8,10 @@
 
 namespace mlxk {
 
-/// What the card tells of a conversion.
+/// The facts about a conversion on its card.
 struct CardFacts {
   std::string title;         // the model's name
-  std::string base_model;    // org/name; empty: not known
+  std::string base_model;    // org/name; empty: unknown
   std::string quantization;  // "4-bit group 64"; empty: none
   std::optional<Drift> drift;
 };

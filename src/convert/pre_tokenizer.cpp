@@ -1,4 +1,4 @@
-// The names are those that llama.cpp's converter writes; the expressions are those of the models' own tokenizer.json.
+// The names are those that llama.cpp's converter writes; the expressions are from the models' own tokenizer.json.
 #include "convert/pre_tokenizer.h"
 
 #include <fmt/format.h>

@@ -10,7 +10,7 @@ namespace mlxk {
 struct PreTokenizer {
   Json pre_tokenizer;          // of tokenizer.json
   bool nfc = false;            // text is normalised first
-  bool ignore_merges = false;  // a whole word of the vocabulary is taken at once
+  bool ignore_merges = false;  // a word that is in the vocabulary is one token at once
   bool adds_bos = false;       // unless the file says otherwise
 };
 

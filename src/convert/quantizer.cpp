@@ -12,7 +12,7 @@
 namespace mlxk {
 
 namespace {
-/// The form of most layers; of equals the smallest.
+/// The form of most layers; of equally frequent ones the smallest.
 QuantForm commonest(const std::map<std::string, QuantForm>& layers) {
   std::map<QuantForm, size_t> counts;
   for (const auto& [layer, form] : layers) ++counts[form];

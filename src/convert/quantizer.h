@@ -25,11 +25,10 @@ struct QuantForm {
   auto operator<=>(const QuantForm&) const = default;
 };
 
-/// The form that --quantize asks for, with the mode's own group size where none is given; throws usage naming the
-/// value.
+/// The form for --quantize, with the mode's own group size if none is given; throws usage naming the value.
 QuantForm requested_form(int bits, int group_size, const std::string& mode);
 
-/// `X.weight`, `X.scales` and, where the mode has them, `X.biases` of a weight of `shape`, in this order; affine scales
+/// `X.weight`, `X.scales` and, if the mode has them, `X.biases` of a weight of `shape`, in this order; affine scales
 /// are of `dtype`.
 std::vector<OutputTensor> quantized_outputs(const std::string& layer, std::vector<uint64_t> shape,
                                             const QuantForm& form, mx::Dtype dtype);
@@ -39,7 +38,7 @@ std::vector<OutputTensor> quantized_outputs(const std::string& layer, std::vecto
 void write_quantized(SafetensorsWriter& writer, size_t index, uint64_t first_row, const mx::array& weight,
                      const QuantForm& form);
 
-/// A form as config.json writes it.
+/// A form as written in config.json.
 Json form_json(const QuantForm& form);
 
 /// float16, bfloat16 or float32 by name; none for another.
@@ -48,13 +47,13 @@ std::optional<mx::Dtype> dtype_named(std::string_view name);
 /// The format's word for a float type, e.g. "BF16".
 const char* dtype_word(mx::Dtype dtype);
 
-/// Evaluates `array` and gives its bytes, row by row.
+/// Evaluates `array` and returns its bytes, row by row.
 std::vector<std::byte> array_bytes(const mx::array& array);
 
-/// config.json's `quantization`: the commonest form, and an entry for each layer that has another.
+/// config.json's `quantization`: the most frequent form, and an entry for each layer that has another.
 Json quantization_config(const std::map<std::string, QuantForm>& layers);
 
-/// The commonest of the layers' forms as it is shown: "4-bit group 32"; empty without layers.
+/// The most frequent form of the layers for display: "4-bit group 32"; empty without layers.
 std::string describe_quantization(const std::map<std::string, QuantForm>& layers);
 
 }  // namespace mlxk

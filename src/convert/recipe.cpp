@@ -27,7 +27,7 @@ bool is_number(std::string_view word) {
          std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// What follows the first dot; empty without one.
+/// The text after the first dot; empty without one.
 std::string_view after_dot(std::string_view path) {
   const auto dot = path.find('.');
   return dot == path.npos ? std::string_view() : path.substr(dot + 1);
@@ -88,7 +88,7 @@ constexpr Exception kEightBits[] = {
     {"qwen3_vl_moe", "mlp.gate"},
     {"step3p5", "mlp.gate.gate"},
 };
-/// Routers that mlx-lm holds as plain parameters, and what it leaves alone by name.
+/// Routers that mlx-lm holds as plain parameters, and layers that it excludes by name.
 constexpr Exception kUnpacked[] = {
     {"deepseek", "mlp.gate"},     {"deepseek_v2", "mlp.gate"},      {"deepseek_v3", "mlp.gate"},
     {"dots1", "mlp.gate"},        {"glm4_moe", "mlp.gate"},         {"glm4_moe_lite", "mlp.gate"},

@@ -96,7 +96,8 @@ void SafetensorsWriter::create_shard(const fs::path& path, size_t first, size_t 
   write_all(fd, path, std::as_bytes(std::span(header)), sizeof size);
   for (size_t i = first; i < last; ++i) places_[i].offset += sizeof size + header.size();
 #ifdef __linux__
-  // A disk that fills up is found now and not after an hour; where the file system cannot claim space, later.
+  // Reserves space, so that a full disk is noticed now and not after an hour; if the file system cannot reserve space,
+  // it is noticed later.
   const auto whole = static_cast<off_t>(sizeof size + header.size() + offset);
   if (fallocate(fd, 0, 0, whole) != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT)) fail("write", path);
 #endif

@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// A tensor as it will stand in the file.
+/// A tensor as written to the file.
 struct OutputTensor {
   std::string name;
   const char* dtype;  // the format's word: "F16", "U32" …
@@ -20,11 +20,11 @@ struct OutputTensor {
 };
 
 /// Writes model.safetensors, or shards of at most `max_shard` bytes, and their index; the layout is known beforehand,
-/// the data may come in any order and in pieces, so no tensor is ever held whole.
+/// the data may arrive in any order and in pieces, so no tensor is ever held whole.
 class SafetensorsWriter {
  public:
-  /// Creates the files in `folder` with their headers and claims their space on the disk; throws io, before anything is
-  /// written when the disk has too little. `parameters` is what the index says of the model's size.
+  /// Creates the files in `folder` with their headers and reserves their space on the disk; throws io, before anything
+  /// is written if the disk has too little. `parameters` is the model's size for the index.
   SafetensorsWriter(const std::filesystem::path& folder, std::vector<OutputTensor> tensors, uint64_t parameters,
                     uint64_t max_shard = uint64_t{5} << 30);
   ~SafetensorsWriter();
@@ -34,7 +34,7 @@ class SafetensorsWriter {
   const std::vector<OutputTensor>& tensors() const { return tensors_; }
   /// Puts `data` at byte `offset` of tensor `index`; throws io.
   void write(size_t index, uint64_t offset, std::span<const std::byte> data);
-  /// Flushes to the disk and writes the index; throws internal when a tensor is not complete, io.
+  /// Flushes to the disk and writes the index; throws internal if a tensor is not complete, io.
   void finish();
 
  private:
@@ -56,7 +56,7 @@ class SafetensorsWriter {
   std::vector<Shard> shards_;
 };
 
-/// Throws io, naming both, when the disk under `folder` has fewer than `bytes` free.
+/// Throws io, naming both, if the disk under `folder` has fewer than `bytes` free.
 void check_free_space(const std::filesystem::path& folder, uint64_t bytes);
 
 }  // namespace mlxk

@@ -18,7 +18,7 @@ namespace mlxk {
 namespace fs = std::filesystem;
 
 namespace {
-/// A kind of weight files: how their names end, and how those that hold a whole model begin.
+/// A kind of weight files: the suffixes of their names, and the prefixes of those that hold a whole model.
 struct Kind {
   std::vector<const char*> endings;
   const char* model;
@@ -34,7 +34,7 @@ bool is_of(const Kind& kind, const std::string& name) {
   });
 }
 
-// Saved beside a model by trainers, under names that end like weights.
+// Files that trainers save beside a model, with names that end like weights.
 bool is_training_state(const std::string& name) {
   for (const char* word : {"optimizer", "scheduler", "training_args", "rng_state"}) {
     if (name.find(word) != name.npos) return true;
@@ -72,8 +72,7 @@ std::map<std::string, std::string> read_torch_index(const fs::path& path) {
   return shard_of;
 }
 
-/// The files that an index names, none where there is no index. One that names files that are missing would mean half a
-/// model.
+/// The files that an index names, none without an index. An index that names missing files would mean half a model.
 std::set<fs::path> indexed_files(const fs::path& folder, const Kind& kind) {
   std::set<fs::path> files;
   if (!kind.index || !fs::exists(folder / kind.index)) return files;
@@ -154,7 +153,7 @@ void SourceTensors::add_safetensors(const fs::path& path) {
   auto header = read_safetensors_header(path);
   const auto bytes = files_.back().bytes();
   for (auto& entry : header.tensors) {
-    // The header was checked against the file's length, but that was another look at the file.
+    // The header was checked against the file's length, but that length may have changed since.
     if (header.header_bytes + entry.end > bytes.size()) {
       throw Error(ErrorKind::bad_model, fmt::format("{}: tensor {} ends past the file", path.string(), entry.name));
     }
@@ -206,7 +205,7 @@ mx::array rows_array(const SourceTensor& tensor, uint64_t first, uint64_t count)
   const uint64_t row_bytes = tensor.columns() * dtype.size();
   const auto data = tensor.bytes().subspan(first * row_bytes, count * row_bytes);
   const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
-  // Over bytes, since a tensor may start at any of them.
+  // Over bytes, because a tensor may start at any address.
   const mx::array raw(bytes, {static_cast<int>(count), static_cast<int>(row_bytes)}, mx::uint8);
   return mx::view(raw, dtype);
 }

@@ -19,14 +19,14 @@ namespace mlxk {
 
 namespace mx = mlx::core;
 
-/// A tensor in a mapped file, its elements row by row, or one that is computed of such.
+/// A tensor in a mapped file, its elements row by row, or one that is computed from such tensors.
 struct SourceTensor {
   TensorEntry entry;
   std::span<const std::byte> data;
-  size_t file = 0;                                       // which of the files
-  std::shared_ptr<std::optional<mx::array>> array = {};  // of one that is computed, until it is released
+  size_t file = 0;                                       // an index into the files
+  std::shared_ptr<std::optional<mx::array>> array = {};  // of a computed tensor, until it is released
 
-  /// The elements; evaluates what is computed.
+  /// The elements; evaluates a computed tensor.
   std::span<const std::byte> bytes() const;
 
   bool is_float() const;
@@ -40,23 +40,23 @@ struct SourceFiles {
   bool foreign = false;                      // PyTorch's or NumPy's, not safetensors
 };
 
-/// The tensors of a folder's weight files, each file's header validated first. The files stay mapped as long as this
-/// object.
+/// The tensors of a folder's weight files, after each file's header was validated. The files stay mapped as long as
+/// this object.
 class SourceTensors {
  public:
-  /// Those of `file` alone, or where that is empty of all files(folder). Throws bad_model (also for a name in two
+  /// The tensors of `file` alone, or if that is empty of all files(folder). Throws bad_model (also for a name in two
   /// files), unsupported or io.
   explicit SourceTensors(const std::filesystem::path& folder, const std::filesystem::path& file = {});
 
   /// model*.safetensors, or other *.safetensors, or PyTorch's *.bin, *.pth and *.pt, or *.npz: the first kind that is
-  /// there. Throws bad_model when there is none, or when an index names a file that is not there.
+  /// present. Throws bad_model if there is none, or if an index names a missing file.
   static SourceFiles files(const std::filesystem::path& folder);
 
   const std::map<std::string, SourceTensor>& tensors() const { return tensors_; }
   const SourceTensor* find(const std::string& name) const;
-  /// Lets go of the memory that holds `part` of the tensor's data; of a computed one with its last part.
+  /// Frees the memory that holds `part` of the tensor's data; for a computed tensor with its last part.
   void release(const SourceTensor& tensor, std::span<const std::byte> part) const;
-  /// Throws io when some of a file could not be read since it was opened.
+  /// Throws io if part of a file could not be read since it was opened.
   void check() const {
     for (const auto& file : files_) file.check();
   }
@@ -74,7 +74,7 @@ class SourceTensors {
 /// Whether a file of that name can hold weights that SourceTensors reads.
 bool is_weights_name(const std::string& name);
 
-/// libmlx's type for those that weights have (U8, U32, F16, BF16, F32, F64); throws unsupported naming the tensor.
+/// libmlx's type for the types of weights (U8, U32, F16, BF16, F32, F64); throws unsupported naming the tensor.
 mx::Dtype mlx_dtype(const TensorEntry& entry);
 
 /// Rows [first, first + count) as an array [count, columns] of the tensor's own type.

@@ -127,7 +127,7 @@ void unpack_iq4_xs(const uint8_t* b, AffineBlock& out) {
   }
 }
 
-/// Half of the power of two that an E8M0 exponent stands for (the code book is doubled).
+/// Half of the power of two that an E8M0 exponent means (the code book is doubled).
 float half_e8m0(uint8_t exponent) {
   return std::bit_cast<float>(exponent < 2 ? 0x00200000U << exponent : uint32_t{exponent - 1U} << 23);
 }

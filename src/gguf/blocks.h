@@ -9,7 +9,7 @@
 namespace mlxk {
 
 /// A block as integers with a scale and a bias for each group: value[i] = scale[i / group] * q[i] + bias[i / group].
-/// Every block type read here has this form; code books become offsets from their smallest value.
+/// Every block type supported here has this form; code books become offsets from their smallest value.
 struct AffineBlock {
   uint8_t q[256];
   float scale[16];
@@ -19,8 +19,8 @@ struct AffineBlock {
 /// Unpacks one block of a type whose group is not 0; `block` holds block_bytes.
 void unpack_block(GgmlType type, const std::byte* block, AffineBlock& out);
 
-/// Elements of any readable type as float32. `data` holds whole blocks for out.size() elements; throws unsupported
-/// naming a type that is not read here.
+/// Elements of any supported type as float32. `data` holds whole blocks for out.size() elements; throws unsupported
+/// naming another type.
 void dequantize(GgmlType type, std::span<const std::byte> data, std::span<float> out);
 
 /// The value of a half-precision number given by its bits.

@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// How a GGUF tensor's elements are stored; the numbers are the file's.
+/// The storage type of a GGUF tensor's elements; the numbers are the file's.
 enum class GgmlType : uint32_t {
   f32 = 0,
   f16 = 1,
@@ -25,23 +25,23 @@ enum class GgmlType : uint32_t {
   mxfp4 = 39,
 };
 
-/// One row of the table of element types, also of those that can only be named.
+/// One row of the table of element types, including those that are only known by name.
 struct GgmlTypeInfo {
   uint32_t number;
   const char* name;
   uint32_t block_elements;
   uint32_t block_bytes;
-  uint32_t group;  // elements that share a scale in unpack_block; 0: not a block type we read
-  uint32_t bits;   // of the integers that unpack_block gives
+  uint32_t group;  // elements that share a scale in unpack_block; 0: not a supported block type
+  uint32_t bits;   // of the integers that unpack_block returns
 };
 
-/// The row of a type number, or null when no such type is known.
+/// The row for a type number, or null if the type is unknown.
 const GgmlTypeInfo* find_ggml_type(uint32_t number);
 
 /// The row of a known type.
 const GgmlTypeInfo& ggml_type_info(GgmlType type);
 
-/// True when dequantize() reads it.
+/// True if dequantize() reads it.
 bool is_readable(GgmlType type);
 
 }  // namespace mlxk

@@ -37,7 +37,7 @@ struct GgufArray {
   GgufKind element;
   uint64_t count;
   std::span<const std::byte> raw;         // elements of fixed size
-  std::vector<std::string_view> strings;  // when element is string; nested arrays are checked, not kept
+  std::vector<std::string_view> strings;  // if element is string; nested arrays are checked, not kept
 };
 
 struct GgufValue {
@@ -48,21 +48,21 @@ struct GgufValue {
 struct GgufTensor {
   std::string_view name;
   GgmlType type;
-  std::vector<uint64_t> shape;  // row-major, as other formats write it: the last runs fastest
+  std::vector<uint64_t> shape;  // row-major, as in other formats: the last dimension is contiguous
   std::span<const std::byte> data;
 
   uint64_t columns() const { return shape.back(); }
   uint64_t rows() const;
 };
 
-/// A GGUF file of version 2 or 3, wholly validated before anything of it is used: counts, lengths, types, offsets,
-/// overlaps, names. Every error is bad_model (unsupported for a version) and names file, key or tensor, and value.
-/// Views point into the file's bytes, which live as long as this object. Any thread.
+/// A GGUF file of version 2 or 3, fully validated before any of it is used: counts, lengths, types, offsets, overlaps,
+/// names. Every error is bad_model (unsupported for a version) and names file, key or tensor, and value. Views point
+/// into the file's bytes, which live as long as this object. Any thread.
 class GgufFile {
  public:
   /// Maps and validates; throws io, bad_model, unsupported.
   static GgufFile open(const std::filesystem::path& path);
-  /// Validates bytes that outlive the result; `place` names them in errors.
+  /// Validates bytes that must outlive the result; `place` names them in errors.
   static GgufFile parse(std::span<const std::byte> bytes, std::string place);
 
   uint32_t version() const { return version_; }
@@ -73,7 +73,7 @@ class GgufFile {
   const GgufTensor* find_tensor(std::string_view name) const;
   bool has(std::string_view key) const { return metadata_.count(key) > 0; }
 
-  /// Values by key: absent when there is no such key, bad_model when it has another type or is out of range.
+  /// Values by key: absent if there is no such key, bad_model if it has another type or is out of range.
   std::optional<int64_t> integer(std::string_view key) const;
   std::optional<double> number(std::string_view key) const;
   std::optional<bool> boolean(std::string_view key) const;
@@ -82,7 +82,7 @@ class GgufFile {
   std::optional<std::vector<int64_t>> integers(std::string_view key) const;
   std::optional<std::vector<float>> floats(std::string_view key) const;
 
-  /// Throws io when some of the file could not be read since it was opened.
+  /// Throws io if part of the file could not be read since it was opened.
   void check() const {
     if (file_) file_->check();
   }

@@ -41,7 +41,7 @@ uint64_t fixed_size(uint32_t kind) {
   return 0;
 }
 
-/// A name as it may be shown: hostile bytes escaped, long ones cut.
+/// A name for display: hostile bytes escaped, long names cut.
 std::string shown(std::string_view name) {
   std::string text;
   for (const char c : name.substr(0, 80)) {
@@ -55,7 +55,7 @@ std::string shown(std::string_view name) {
 }
 }  // namespace
 
-/// Walks the bytes once, front to back; every read is checked against what is left.
+/// Walks the bytes once, front to back; every read is checked against the remaining length.
 class GgufParser {
  public:
   GgufParser(std::span<const std::byte> bytes, GgufFile& file) : bytes_(bytes), file_(file) {}

@@ -69,7 +69,7 @@ TEST(GgufFile, IsRefusedWhereverItIsCut) {
   const auto builder = small();
   const auto bytes = builder.build();
   for (size_t size = 0; size < bytes.size(); ++size) {
-    if (size >= bytes.size() - 30) break;  // padding behind the last tensor is not needed
+    if (size >= bytes.size() - 30) break;  // padding after the last tensor is not needed
     EXPECT_NE(failure(bytes.substr(0, size)), "accepted") << size;
   }
   EXPECT_GT(bytes.size(), builder.header_size());

@@ -14,12 +14,12 @@ namespace mlxk {
 
 namespace {
 
-// An ordered object compares each new key with all before it: hostile text could take hours.
+// An ordered object compares each new key with all earlier ones: hostile text could take hours.
 constexpr uint64_t kMaxKeys = 20'000;                   // of one object
 constexpr uint64_t kMaxKeyComparisons = 1'000'000'000;  // of all objects together: about two seconds
 
-/// Reads the text once before anything is built from it and checks the limits of depth and keys; throws bad_model.
-/// (The library's own parser callback takes time quadratic in the length of a list.)
+/// Scans the text before anything is built from it and checks the limits of depth and keys; throws bad_model. (The
+/// library's own parser callback takes time quadratic in the length of a list.)
 class Guard : public nlohmann::json_sax<Json> {
  public:
   Guard(std::string_view place, int max_depth) : place_(place), max_depth_(static_cast<size_t>(max_depth)) {}

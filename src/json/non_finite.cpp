@@ -21,7 +21,7 @@ constexpr char kMark = '\0';  // before the word, in a string that no configurat
 
 bool one_of(char c, std::string_view chars) { return chars.find(c) != chars.npos; }
 
-/// The word that begins at `text[at]` and ends where a value may end; null when there is none.
+/// The word that begins at `text[at]` and ends where a value may end; null if there is none.
 const Word* word_at(std::string_view text, size_t at) {
   for (const Word& word : kWords) {
     if (text.compare(at, word.text.size(), word.text) != 0) continue;

@@ -23,7 +23,7 @@ struct AudioSource::State {
   [[noreturn]] void too_large() const {
     throw Error(ErrorKind::invalid, fmt::format("Audio file too large (>{}MB): {}", limit >> 20, place));
   }
-  /// Throws what a callback or Rust had to say.
+  /// Throws the error of a callback or of Rust.
   void check(int status, const RustText& error) {
     if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
     const std::string text = error.str();
@@ -35,7 +35,7 @@ struct AudioSource::State {
 
 namespace {
 
-/// Runs a callback's work; what it throws is kept.
+/// Runs a callback's work and stores its exception.
 template <typename Result, typename Work>
 Result kept(std::exception_ptr& failure, Result failed, const Work& work) {
   try {

@@ -10,21 +10,21 @@
 
 namespace mlxk {
 
-constexpr uint64_t kAudioBytes = uint64_t{50} << 20;  // a recording may have, unless more is asked for
+constexpr uint64_t kAudioBytes = uint64_t{50} << 20;  // the longest recording, unless another limit is given
 
 /// A recording in WAV (PCM, float, A-law, µ-law), AIFF, FLAC, MP3, AAC (LC; bare or in MP4), Vorbis or Opus (in Ogg,
-/// WebM and Matroska) as mono samples of 16 kHz, decoded as they are read. Memory does not grow with it, but for an MP4
-/// that comes through a pipe: its index may stand at the end.
+/// WebM and Matroska) as mono samples at 16 kHz, decoded while they are read. Memory does not grow with it, except for
+/// an MP4 from a pipe: its index may be at the end.
 class AudioSource : public SampleSource {
  public:
-  /// Reads as far as the sound. Errors name `place`: invalid for more than `limit` bytes, for what is broken, cut off
-  /// or no sound, unsupported for a codec that is not built in. read() throws them too.
+  /// Reads up to the first samples. Errors name `place`: invalid for more than `limit` bytes, for data that is broken,
+  /// truncated or not audio, unsupported for a codec that is not built in. read() throws the same errors.
   AudioSource(std::unique_ptr<ByteSource> bytes, std::string place, uint64_t limit = kAudioBytes);
   ~AudioSource() override;
 
   size_t read(std::span<float> into) override;
   bool rewind() override;
-  /// As its header says; 0: not known.
+  /// The length in its header; 0: unknown.
   double seconds() const;
 
  private:

@@ -29,7 +29,7 @@ void put(Bytes& out, const char* text) { out.insert(out.end(), text, text + std:
 struct Wave {
   int rate = 16000, channels = 1, bits = 16;
   bool floats = false;
-  uint32_t extra = 0;  // bytes of data that the header says beyond those there are
+  uint32_t extra = 0;  // bytes of data that the header claims beyond the real ones
   Bytes data;
 
   Bytes file() const {
@@ -88,7 +88,7 @@ std::vector<float> decode_pipe(const Bytes& bytes, uint64_t limit = kAudioBytes)
   return drain(source);
 }
 
-/// What `work` throws, as kind and message.
+/// The kind and message of the Error that `work` throws.
 std::string refusal(const std::function<void()>& work, ErrorKind kind = ErrorKind::invalid) {
   try {
     work();
@@ -99,7 +99,7 @@ std::string refusal(const std::function<void()>& work, ErrorKind kind = ErrorKin
   return "none";
 }
 
-/// The largest difference from the tone, `margin` samples at either end left out.
+/// The largest difference from the tone, without `margin` samples at either end.
 double off_tone(const std::vector<float>& samples, double hertz, size_t margin) {
   double worst = 0;
   for (size_t i = margin; i + margin < samples.size(); ++i) {
@@ -237,7 +237,7 @@ TEST(Audio, LeavesOutWhatAnEncoderPutBeforeAnMp4) {
   *at = 'x';
   EXPECT_NEAR(static_cast<double>(decode(without).size() - decode(bytes).size()), 1024 / 3.0, 2);
   EXPECT_EQ(decode_pipe(bytes).size(), decode(bytes).size());
-  // Ten seconds were cut by somebody: they are sound.
+  // Ten seconds of a truncated recording: they are audio.
   Bytes late = bytes;
   const auto time = late.begin() + (at - without.begin()) + 16;
   const uint8_t ten[] = {0, 0x07, 0x53, 0x00};
@@ -245,7 +245,7 @@ TEST(Audio, LeavesOutWhatAnEncoderPutBeforeAnMp4) {
   EXPECT_EQ(decode(late).size(), decode(without).size());
 }
 
-// The size of all that follows, unknown while a browser records.
+// The size of the following data, unknown while a browser records.
 TEST(Audio, ReadsAWebmWithoutSizes) {
   Bytes bytes = asset("tone.webm");
   const uint8_t segment[] = {0x18, 0x53, 0x80, 0x67};
@@ -253,10 +253,10 @@ TEST(Audio, ReadsAWebmWithoutSizes) {
   ASSERT_LT(at + 12, bytes.end());
   ASSERT_EQ(at[4], 1);  // eight bytes of size
   std::fill(at + 5, at + 12, 0xFF);
-  EXPECT_NEAR(static_cast<double>(decode(bytes).size()), 8000, 300);  // what Opus pads a packet with
+  EXPECT_NEAR(static_cast<double>(decode(bytes).size()), 8000, 300);  // Opus pads a packet with this
 }
 
-// An AudioSpecificConfig of HE-AAC where there was one of LC.
+// An AudioSpecificConfig of HE-AAC in place of LC.
 TEST(Audio, RefusesHeAacByName) {
   Bytes bytes = asset("tone.m4a");
   const uint8_t lc[] = {0x05, 0x80, 0x80, 0x80, 0x05, 0x11, 0x88};

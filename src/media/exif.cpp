@@ -42,7 +42,7 @@ class TiffReader {
   bool valid() const { return valid_; }
   uint32_t first() const { return static_cast<uint32_t>(number(4, 4)); }
 
-  /// Whether there is a directory at `offset`; one met before is a loop.
+  /// Whether there is a directory at `offset`; one that was visited before is a loop.
   bool enter(uint32_t offset) {
     if (offset < 8 || offset + uint64_t{2} > bytes_.size()) return false;
     if (!met_.insert(offset).second)
@@ -122,7 +122,7 @@ class TiffReader {
   std::set<uint32_t> met_;
 };
 
-/// "2025:05:11 …" or "2025-05-11" as 2025-05-11; empty for what is no date.
+/// "2025:05:11 …" or "2025-05-11" as 2025-05-11; empty if it is not a date.
 std::string date_of(const std::string& text) {
   if (text.size() < 10) return {};
   std::string date = text.substr(0, 10);

@@ -12,11 +12,11 @@ struct Exif {
   ImageMetadata metadata;
 };
 
-/// The EXIF data in a JPEG, PNG, WebP or TIFF: none where there are none, or where they are no TIFF structure. Entries
-/// that make no sense are left out. Throws invalid for directories that lead back to themselves.
+/// The EXIF data in a JPEG, PNG, WebP or TIFF; empty if there are none, or if they are not a TIFF structure. Invalid
+/// entries are left out. Throws invalid for directories that form a loop.
 Exif read_exif(std::span<const uint8_t> image);
 
-/// The same of a TIFF structure alone.
+/// The same for a TIFF structure alone.
 Exif parse_exif(std::span<const uint8_t> tiff);
 
 }  // namespace mlxk

@@ -90,7 +90,7 @@ void check(const HeifError& error) {
               fmt::format("the HEIC cannot be read: {}", error.message ? error.message : "libheif does not say why"));
 }
 
-/// The EXIF data of an image: behind a number that says where in its block they begin.
+/// The EXIF data of an image, after the number that gives their offset in the block.
 ImageMetadata metadata_of(const HeifLibrary& library, const void* handle) {
   constexpr size_t kMost = size_t{1} << 20;
   uint32_t id = 0;

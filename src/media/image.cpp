@@ -40,7 +40,7 @@ struct Pixel {
   uint8_t rgb[3];
 };
 
-/// The image turned so that orientation 1 would show what `orientation` shows.
+/// The image rotated so that orientation 1 shows the same as `orientation`.
 Image upright(Image image, int orientation) {
   if (orientation == 1) return image;
   const auto width = static_cast<size_t>(image.width), height = static_cast<size_t>(image.height);
@@ -51,7 +51,7 @@ Image upright(Image image, int orientation) {
   if (swap) std::swap(turned.width, turned.height);
   const auto* from = reinterpret_cast<const Pixel*>(image.rgb.data());
   auto* to = reinterpret_cast<Pixel*>(turned.rgb.data());
-  constexpr size_t kBlock = 32;  // a column of the source is a row of the result: in squares that a cache holds
+  constexpr size_t kBlock = 32;  // a column of the source is a row of the result: in squares that fit the cache
   for (size_t y0 = 0; y0 < height; y0 += kBlock) {
     for (size_t x0 = 0; x0 < width; x0 += kBlock) {
       for (size_t y = y0; y < std::min(y0 + kBlock, height); ++y) {
@@ -68,7 +68,7 @@ Image upright(Image image, int orientation) {
 
 DecodedImage decode(std::span<const uint8_t> bytes, std::string_view place) {
   if (is_heif(bytes)) return decode_heif(bytes);
-  const Exif exif = read_exif(bytes);  // first: it is cheap, and may be what is wrong
+  const Exif exif = read_exif(bytes);  // first: it is cheap, and may contain the error
   const bool jpeg = bytes.size() > 2 && bytes[0] == 0xff && bytes[1] == 0xd8;
   Image image = jpeg ? decode_jpeg(bytes) : decode_other(bytes, place);
   return {upright(std::move(image), exif.orientation), exif.metadata};

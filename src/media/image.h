@@ -20,7 +20,7 @@ struct GeoPosition {
   double latitude = 0, longitude = 0;
 };
 
-/// What an image's EXIF data say of how it was taken; fields that they lack are empty.
+/// The EXIF data about how an image was taken; missing fields are empty.
 struct ImageMetadata {
   std::optional<GeoPosition> position;
   std::string date;  // YYYY-MM-DD: of the GPS time (UTC), else of DateTimeOriginal
@@ -33,12 +33,12 @@ struct DecodedImage {
 };
 
 constexpr uint64_t kImagePixels = uint64_t{128} << 20;  // an image may have
-constexpr int kImageSide = 65'535;                      // pixels along a side
+constexpr int kImageSide = 65'535;                      // the most pixels on a side
 
-/// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF, and HEIC or AVIF where the machine has libheif; of an animation the first
-/// frame. Pixels are those of Pillow's exif_transpose(image).convert("RGB"): alpha is dropped. Errors name `place`:
-/// invalid for what is broken, cut off, no image, or beyond the limits above, unsupported for a kind that is not built
-/// in. Asks check_stop(). Any thread.
+/// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF, and HEIC or AVIF if the machine has libheif; of an animation the first
+/// frame. The pixels equal Pillow's exif_transpose(image).convert("RGB"): alpha is dropped. Errors name `place`:
+/// invalid for data that is broken, truncated, not an image, or beyond the limits above, unsupported for a format that
+/// is not built in. Calls check_stop(). Any thread.
 DecodedImage decode_image(std::span<const uint8_t> bytes, std::string_view place);
 
 }  // namespace mlxk

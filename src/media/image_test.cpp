@@ -183,7 +183,7 @@ TEST(Image, HeadersThatLieAboutTheSizeAreRefusedBeforeMemoryIsTaken) {
   expect_invalid(gif.replace(6, 4, "\xff\xff\xff\xff"), "65535 x 65535");
   std::string bmp = read_file(kImages / "bmp-RGB.bmp");
   expect_invalid(bmp.replace(18, 8, std::string("\xff\xff\0\0\xff\xff\0\0", 8)), "65535 x 65535");
-  // Within the limits, but there is nothing of what the header says.
+  // Within the limits, but without the data that the header claims.
   expect_invalid(read_file(kImages / "bmp-RGB.bmp").replace(18, 8, std::string("\0\x20\0\0\0\x20\0\0", 8)),
                  "ends early");
 }

@@ -28,7 +28,7 @@ double thread_seconds() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-/// What libjpeg calls back; its errors jump to `escape`, past frames that own nothing.
+/// libjpeg's callbacks; its errors jump to `escape`, past frames that own nothing.
 struct Decoder {
   jpeg_decompress_struct info{};
   jpeg_error_mgr errors{};
@@ -56,7 +56,7 @@ void on_error(j_common_ptr info) {
   std::longjmp(decoder.escape, 1);
 }
 
-/// Warnings: libjpeg goes on, as it does for Pillow, but pixels that were made up are no image.
+/// Warnings: libjpeg continues, and so does Pillow, but invented pixels are not an image.
 void on_message(j_common_ptr info, int level) {
   Decoder& decoder = decoder_of(info->client_data);
   if (level < 0 && decoder.ended) decoder.cut_off = true;
@@ -74,7 +74,7 @@ void on_progress(j_common_ptr info) {
   if (decoder.stopped) std::longjmp(decoder.escape, 1);
 }
 
-/// All bytes lie in memory: behind them comes the end marker that a cut file lacks.
+/// All bytes are in memory; after them comes the end marker that a truncated file lacks.
 boolean on_empty(j_decompress_ptr info) {
   static const JOCTET kEnd[] = {0xff, JPEG_EOI};
   Decoder& decoder = decoder_of(info->client_data);
@@ -112,7 +112,7 @@ void set_up(Decoder& decoder, std::span<const uint8_t> bytes) {
   decoder.progress.progress_monitor = on_progress;
 }
 
-/// Bytes of coefficients that a JPEG of several scans keeps.
+/// Bytes of coefficients that a JPEG with several scans keeps.
 uint64_t coefficient_bytes(const jpeg_decompress_struct& info) {
   uint64_t bytes = 0;
   for (int i = 0; i < info.num_components; ++i) {
@@ -122,7 +122,7 @@ uint64_t coefficient_bytes(const jpeg_decompress_struct& info) {
   return bytes;
 }
 
-/// Inverted ink and black to the light that they leave, as Pillow rounds it.
+/// Converts inverted ink and black to RGB, rounded as in Pillow.
 void cmyk_to_rgb(const uint8_t* from, uint8_t* to, int width) {
   for (int x = 0; x < width; ++x, from += 4, to += 3) {
     const int rest = from[3];
@@ -133,7 +133,7 @@ void cmyk_to_rgb(const uint8_t* from, uint8_t* to, int width) {
   }
 }
 
-/// False after an error; `image` and `inks` (a row of CMYK) belong to the caller, past the jumps.
+/// False after an error; `image` and `inks` (a row of CMYK) belong to the caller, outside the jumps.
 bool decode(Decoder& decoder, Image& image, std::vector<uint8_t>& inks, std::exception_ptr& thrown) {
   auto& info = decoder.info;
   if (setjmp(decoder.escape)) return false;

@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// Throws invalid for an image that has no pixels, or more than one may have (image.h).
+/// Throws invalid for an image without pixels or with more than the limit (image.h).
 void check_image_size(uint64_t width, uint64_t height);
 
 }  // namespace mlxk

@@ -17,20 +17,21 @@ class LogMel {
   explicit LogMel(int mels);
   int mels() const { return mels_; }
   /// log10 of the power, at least 1e-10, of frames [first, first + count) into `out` [count, mels]. Frame i is centred
-  /// on sample 160 i of the sound, which lies in `samples` from its sample `begin` on; before its first sample it is
-  /// mirrored, past `samples` it is silent.
+  /// on sample 160 i of the sound; `samples` holds the sound from its sample `begin` on. Before its first sample the
+  /// sound is mirrored, past `samples` it is silent.
   void power(std::span<const float> samples, int64_t begin, int64_t first, int64_t count, std::span<float> out) const;
 
  private:
   int mels_;
   struct Band {
     int first;                   // bin
-    std::vector<float> weights;  // of it and those after it
+    std::vector<float> weights;  // of the window and of later ones
   };
   std::vector<Band> bands_;
 };
 
-/// The features as the model takes them: nothing more than 8 below the sound's `peak` (its largest log10), (x + 4) / 4.
+/// The features in the form that the model reads: clamped to at most 8 below the sound's `peak` (its largest log10), (x
+/// + 4) / 4.
 void normalise_mel(std::span<float> features, float peak);
 
 }  // namespace mlxk

@@ -11,7 +11,7 @@ struct OpusLibrary {
   decltype(&::opus_multistream_decoder_destroy) destroy;
 };
 
-/// The system's libopus, opened at the first Opus stream; throws unsupported when there is none. Any thread.
+/// The system's libopus, opened at the first Opus stream; throws unsupported if there is none. Any thread.
 const OpusLibrary& opus_library();
 
 }  // namespace mlxk

@@ -78,7 +78,7 @@ void combine(const Number* in, Number* out, int size) {
   }
 }
 
-/// The order in which the smallest transforms take their inputs.
+/// The order of the inputs of the smallest transforms.
 std::array<int, kHalf> input_order() {
   std::array<int, kHalf> order{};
   // 200 = 5 · 40, 40 = 5 · 8, 8 = 2 · 4, 4 = 2 · 2, 2 = 2 · 1: part r of a transform takes every R-th input from r on.
@@ -113,7 +113,7 @@ void power_spectra(float* x, float* power) {
   combine<2>(a, b, 8);
   combine<5>(b, a, 40);
   combine<5>(a, b, 200);
-  // The even and the odd samples' transforms out of the sum's, then theirs together.
+  // Separates the transforms of the even and the odd samples, then combines them.
   const auto& turns = whole_circle();
   for (int k = 0; k <= kHalf; ++k) {
     const Number &u = b[k % kHalf], &v = b[(kHalf - k) % kHalf];

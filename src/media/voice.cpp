@@ -1,8 +1,8 @@
 // Which frames may be speech. How far bands rise above their own noise follows the long-term spectral divergence of
 // Ramírez, Segura, Benítez, de la Torre and Rubio, "Efficient voice activity detection algorithms using long-term
-// speech information" (Speech Communication 42, 2004), noise being a low percentile of each band; what is louder is
-// voice where it repeats at a pitch (autocorrelation, Rabiner 1977) while its spectrum's shape moves as fast as a mouth
-// does, which notes, tones and hum do not.
+// speech information" (Speech Communication 42, 2004), with a low percentile of each band as its noise. Louder frames
+// are voice if they repeat at a pitch (autocorrelation, Rabiner 1977) while the shape of their spectrum moves as fast
+// as a mouth does, unlike notes, tones and hum.
 #include "media/voice.h"
 
 #include <algorithm>
@@ -15,10 +15,10 @@ namespace {
 
 constexpr int kDecimation = 4;
 constexpr int kPeriodSamples = 160, kShortestLag = 10, kLongestLag = 63;  // at 4 kHz
-constexpr float kFaint = 1e-9F;                                           // energy below which nothing repeats
+constexpr float kFaint = 1e-9F;                                           // with less energy nothing repeats
 
 constexpr int kShapeBands = 40, kLoudBands = kShapeBands / 2, kUpperBands = kLoudBands - kLoudBands / 2;
-constexpr double kNoiseShare = 0.15;  // of the frames are taken for noise, in each band
+constexpr double kNoiseShare = 0.15;  // of the frames count as noise, in each band
 constexpr float kLeastNoise = -85;    // dB
 constexpr float kMaxExcess = 40;      // dB
 constexpr float kAudible = 4;         // dB above the noise, mean of the louder half of the bands
@@ -26,7 +26,7 @@ constexpr float kShapeRange = 40;     // dB below the loudest band
 constexpr int kShapeStep = 5;         // frames before and after, between which the shape moves
 constexpr float kMoving = 3;          // dB, mean of the bands
 constexpr float kVoiced = 0.5F;
-constexpr int kAround = 100;          // frames on either side that decide what a frame is
+constexpr int kAround = 100;          // frames on either side that determine a frame's kind
 constexpr int kLeastMoving = 10;      // of them
 constexpr double kMovingShare = 0.7;  // of those with a pitch
 
@@ -83,7 +83,7 @@ std::vector<bool> audible_frames(const std::vector<Shape>& powers) {
   return audible;
 }
 
-/// Of each frame, whether the spectrum's shape differs between 50 ms before and after it.
+/// For each frame, the difference of the spectrum's shape between 50 ms before and after it.
 std::vector<bool> moving_frames(std::vector<Shape> bands) {
   const size_t count = bands.size();
   std::vector<Shape> shapes(count);

@@ -71,7 +71,7 @@ Sound mixed(Sound one, const Sound& other, float part) {
   return one;
 }
 
-/// As an 8 kHz line has it: nothing above 3.4 kHz or below 300 Hz, by two crude filters run twice.
+/// Sound as on an 8 kHz line: nothing above 3.4 kHz or below 300 Hz, by two crude filters run twice.
 Sound telephone(Sound samples) {
   for (int pass = 0; pass < 4; ++pass) {
     float low = 0, slow = 0;

@@ -17,7 +17,7 @@ namespace {
 using ::testing::HasSubstr;
 using Bytes = std::vector<uint8_t>;
 
-/// Numbers and texts one behind the other, in either order of bytes.
+/// Numbers and texts one after the other, in either byte order.
 struct Writer {
   bool big_endian = false;
   Bytes bytes;
@@ -45,9 +45,9 @@ struct Writer {
 
 struct Recording {
   int tag = 1, channels = 1, rate = 16000, bits = 16;
-  int align = 0;              // bytes of a frame; 0: as the bits have it
+  int align = 0;              // bytes of a frame; 0: derived from the bits
   std::string form = "RIFF";  // or RIFX, RF64, BW64
-  Bytes behind_format;        // what the format chunk has beyond its 16 bytes
+  Bytes behind_format;        // the bytes of the format chunk after its first 16
   bool short_format = false;  // 14 bytes, without the bits
   Bytes before, after;        // chunks
   std::optional<uint32_t> riff_size, data_size;
@@ -70,7 +70,7 @@ struct Recording {
     return out.bytes;
   }
 
-  /// WAVEFORMATEXTENSIBLE: `valid` of the bits are used; `more` stands behind the sub-format.
+  /// WAVEFORMATEXTENSIBLE: `valid` of the bits are used; `more` follows the sub-format.
   void extend(int valid, const Bytes& more = {}, bool ambisonic = false) {
     const Bytes wave = {0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71};
     const Bytes b_format = {0, 0, 0x21, 7, 0xd3, 0x11, 0x86, 0x44, 0xc8, 0xc1, 0xca, 0, 0, 0};

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A whole number that ends at a blank or the end; nothing for anything else ("max").
+/// An integer that ends at a space or the end; nullopt for anything else ("max").
 std::optional<uint64_t> parse_bytes(std::string_view text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -51,22 +51,22 @@ std::optional<uint64_t> read_field(const fs::path& path, std::string_view key) {
   return std::nullopt;
 }
 
-/// The smaller of two sizes of which 0 means unknown.
+/// The smaller of two sizes, of which 0 means unknown.
 uint64_t tighter(uint64_t a, uint64_t b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
 
 /// The names of one cgroup version's files.
 struct CgroupFiles {
   const char* limit;
   const char* usage;
-  const char* reclaimable;  // field of memory.stat: page cache, given back under pressure
+  const char* reclaimable;  // field of memory.stat: page cache, which is reclaimed under pressure
 };
 constexpr CgroupFiles kV2{"memory.max", "memory.current", "inactive_file"};
 constexpr CgroupFiles kV1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
 
-/// Every level counts: a parent may be tighter than its child.
+/// Every level counts: a parent's limit may be lower than its child's.
 void walk_up(const fs::path& mount, const fs::path& group, const CgroupFiles& files, Memory& result) {
-  // A group above our namespace ("/../..") cannot be seen; in a container its path may also be the host's. What is not
-  // there is passed over.
+  // A group above our namespace ("/../..") cannot be seen; in a container its path may also be the host's. Missing
+  // groups are skipped.
   fs::path relative = group.relative_path().lexically_normal();
   if (!relative.empty() && *relative.begin() == "..") relative.clear();
   for (;; relative = relative.parent_path()) {

@@ -15,10 +15,10 @@ struct Memory {
   uint64_t free = 0;
 };
 
-/// What this_machine reads, so that tests can give their own.
+/// The inputs of this_machine, so that tests can provide their own.
 struct MachineSources {
   std::filesystem::path root = "/";  // proc/ and sys/ lie below it
-  std::optional<Memory> gpu;         // of the first GPU, when the build runs there
+  std::optional<Memory> gpu;         // of the first GPU, if the build runs there
   std::optional<std::string> limit;  // MLXK_MEMORY_LIMIT
   Memory address_space;              // by RLIMIT_AS; 0: no limit
 };
@@ -26,13 +26,13 @@ struct MachineSources {
 /// The machine that `sources` describe; throws usage for a bad limit.
 Machine read_machine(const MachineSources& sources);
 
-/// RAM and what of it is available, by /proc/meminfo (sysctl on macOS).
+/// RAM, and the available part of it, from /proc/meminfo (sysctl on macOS).
 Memory system_memory(const std::filesystem::path& root);
 
-/// The address space that this process may have by RLIMIT_AS (`ulimit -v`), and what of it is left; 0: no limit.
+/// The address space that this process may use by RLIMIT_AS (`ulimit -v`), and the unused part of it; 0: no limit.
 Memory address_space();
 
-/// The tightest memory limit of this process's cgroup and its parents, v1 or v2, and the least room below one; 0: none.
+/// The lowest memory limit of this process's cgroup and its parents, v1 or v2, and the least room below one; 0: none.
 Memory cgroup_memory(const std::filesystem::path& root);
 
 }  // namespace mlxk

@@ -11,8 +11,8 @@ constexpr int kBadRequest = 400, kInternalError = 500, kNotImplemented = 501, kI
 /// One engine as the table sees it.
 struct Engine {
   Route route;
-  std::string_view word;     // "Vision": how messages name its models
-  const Runnable& runnable;  // what Probe says of the model
+  std::string_view word;     // "Vision": the word for its models in messages
+  const Runnable& runnable;  // Probe's result for the model
   ModelKind kind;
   const BuiltIn& built;
 };
@@ -29,7 +29,7 @@ double gib(uint64_t bytes) { return static_cast<double>(bytes) / (uint64_t{1} <<
 
 uint64_t model_bytes(const ModelInfo& model) { return model.weight_bytes != 0 ? model.weight_bytes : model.size_bytes; }
 
-/// "…exceeds 70% of system memory…" when it does; empty when it fits or either size is unknown.
+/// "…exceeds 70% of system memory…" if it does; empty if it fits or either size is unknown.
 std::string over_memory(const ModelInfo& model, const Machine& machine) {
   const uint64_t bytes = model_bytes(model);
   if (fits_memory(bytes, machine)) return {};
@@ -37,7 +37,7 @@ std::string over_memory(const ModelInfo& model, const Machine& machine) {
                      gib(machine.memory_bytes));
 }
 
-/// The last rows: it runs; with a warning when little memory is free now.
+/// The last rows: it runs, with a warning if little memory is free now.
 Decision allow(const ModelInfo& model, const Machine& machine, Route route) {
   Decision decision;
   decision.route = route;
@@ -49,7 +49,7 @@ Decision allow(const ModelInfo& model, const Machine& machine, Route route) {
   return decision;
 }
 
-/// Rows 0b, 1c, 2 and 3: the architecture is built in, and Probe found nothing against it.
+/// Rows 0b, 1c, 2 and 3: the architecture is built in, and Probe found no problem.
 std::optional<Decision> not_runnable(const ModelInfo& model, const Engine& engine) {
   if (!model.model_type.empty() && !engine.built.has(engine.kind, model.model_type)) {
     return block(kNotImplemented, "missing_dependency",
@@ -71,7 +71,7 @@ const char* what_it_is(EncoderTask task) {
   }
 }
 
-/// Where such a model is asked.
+/// The command or endpoint for such a model.
 const char* where_to(EncoderTask task, Context context) {
   const bool cli = context == Context::cli;
   switch (task) {
@@ -81,12 +81,12 @@ const char* where_to(EncoderTask task, Context context) {
   }
 }
 
-/// A reranker's score is a classifier's with one label; nothing else stands in for another.
+/// A reranker's score is a classifier's with one label; no other kind can replace another.
 bool can_give(const ModelInfo& model, EncoderTask asked) {
   return model.encoder_task == asked || (model.encoder_task == EncoderTask::rerank && asked == EncoderTask::classify);
 }
 
-/// Vision, speech and embeddings: what does not fit well is refused.
+/// Vision, speech and embeddings: a model that does not fit well is refused.
 Decision decide_media(const ModelInfo& model, const Machine& machine, const Engine& engine, std::string_view why) {
   if (auto refused = not_runnable(model, engine)) return *refused;
   if (const std::string over = over_memory(model, machine); !over.empty()) {
@@ -113,7 +113,7 @@ Decision decide_encoding(const ModelInfo& model, const Machine& machine, const R
   return decide_media(model, machine, engine, "need the rest for their activations.");
 }
 
-/// A text prompt alone: the text engine or nothing, also for a model that could see or hear.
+/// A text prompt alone: the text engine or nothing, also for a model that accepts images or audio.
 Decision decide_text(const ModelInfo& model, const Machine& machine, Context context, const Engine& engine) {
   if (model.is_embedding) {
     return mismatch(model, fmt::format("{} and generates no text. Use {}.", what_it_is(model.encoder_task),
@@ -147,7 +147,7 @@ Decision decide(const ModelInfo& model, const Machine& machine, const RequestFac
   const bool images = request.has_images, audio = request.has_audio;
   if (request.encodes != EncoderTask::none) return decide_encoding(model, machine, request, embedding);
 
-  // 0a–0d. Audio is never dropped in silence, not beside images either.
+  // 0a–0d. Audio is never dropped silently, not even beside images.
   if (audio && !model.is_audio) return mismatch(model, "does not support audio inputs (no audio capability detected)");
   if (audio && !images && model.audio_backend == AudioBackend::stt) {
     return decide_media(model, machine, speech, "abort above that: the audio encoder needs the rest.");
@@ -156,7 +156,7 @@ Decision decide(const ModelInfo& model, const Machine& machine, const RequestFac
     return block(kNotImplemented, "unknown_audio_backend",
                  fmt::format("Unknown audio model type for '{}'", model.ref.name));
   }
-  // 1a–1e, only where media came with the request.
+  // 1a–1e, only if the request has media.
   if (images && !model.is_vision)
     return mismatch(model, "does not support vision inputs (no vision capability detected)");
   if (images && audio && model.audio_backend == AudioBackend::stt) {

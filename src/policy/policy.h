@@ -11,7 +11,7 @@ namespace mlxk {
 
 /// The memory that a model must fit into.
 struct Machine {
-  uint64_t memory_bytes = 0;  // of the device; 0: unknown, gates off
+  uint64_t memory_bytes = 0;  // of the device; 0: unknown, the limits do not apply
   uint64_t free_bytes = 0;    // now; 0: unknown
   std::string device;         // "system" (RAM), "GPU"
 };
@@ -21,7 +21,7 @@ struct RequestFacts {
   Context context = Context::cli;
   bool has_images = false;
   bool has_audio = false;
-  EncoderTask encodes = EncoderTask::none;  // what is asked of an embedding model instead of text
+  EncoderTask encodes = EncoderTask::none;  // the embedding task, instead of text
 };
 
 enum class Route { text, vision, speech, embedding, none };
@@ -39,11 +39,11 @@ struct Decision {
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request,
                 const BuiltIn& built = built_in());
 
-/// Whether weights of `bytes` leave 30 % of the machine's memory to everything else; true where that is unknown.
+/// Whether weights of `bytes` leave 30 % of the machine's memory to everything else; true if that is unknown.
 bool fits_memory(uint64_t bytes, const Machine& machine);
 
 /// RAM within the cgroup's limit, VRAM on CUDA, unified memory on macOS; MLXK_MEMORY_LIMIT=BYTES overrides (throws
-/// usage when it is no number). Starts no device.
+/// usage if it is not a number). Starts no device.
 Machine this_machine();
 
 }  // namespace mlxk

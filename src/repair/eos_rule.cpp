@@ -15,7 +15,7 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kGeneration = "generation_config.json";
 constexpr const char* kTokenizer = "tokenizer_config.json";
 
-/// A JSON object in a file; null where the file is absent.
+/// A JSON object in a file; null if the file is absent.
 Json object_in(const fs::path& path) {
   std::error_code failed;
   if (!fs::exists(path, failed)) return nullptr;
@@ -50,7 +50,7 @@ class EosRule {
         tokenizer_config_(object_in(folder / kTokenizer)) {}
 
   void apply() {
-    // A multimodal model keeps its language model's settings one level down.
+    // A multimodal model keeps its language model's settings one level deeper.
     const bool nested = config_.is_object() && config_.contains("text_config");
     const bool config =
         config_.is_object() && is_empty(config_, "eos_token_id") &&
@@ -61,7 +61,7 @@ class EosRule {
     try {
       tokenizer_ = Tokenizer::load(folder_);
     } catch (const Error&) {
-      // What needs no vocabulary can still be repaired.
+      // Fields that need no vocabulary can still be repaired.
     }
     if (config) fix_id(kConfig, config_);
     if (generation) fix_id(kGeneration, generation_);

@@ -25,14 +25,14 @@ std::vector<fs::path> shards_in(const fs::path& folder) {
       shards.push_back(entry.path());
     }
   }
-  // Beside model*.safetensors others (consolidated*.safetensors) hold the same tensors once more.
+  // Beside model*.safetensors, other files (consolidated*.safetensors) hold the same tensors again.
   const auto is_model = [](const fs::path& shard) { return shard.filename().string().starts_with("model"); };
   if (std::any_of(shards.begin(), shards.end(), is_model)) std::erase_if(shards, std::not_fn(is_model));
   std::sort(shards.begin(), shards.end());
   return shards;
 }
 
-/// What is wrong with the index; empty: nothing.
+/// The problem with the index; empty: none.
 std::string problem_with(const fs::path& folder, size_t shards) {
   std::error_code failed;
   if (!fs::exists(folder / kIndex, failed)) return shards > 1 ? "missing, the model has several shards" : "";

@@ -12,7 +12,7 @@ namespace mlxk {
 
 namespace {
 
-/// A value that the file needs: as config.json has it at `from` (two keys, "vision_config.patch_size"; or one), else as
+/// A value that the file needs: from config.json at `from` (two keys, "vision_config.patch_size"; or one), else as
 /// published with the model.
 struct Value {
   const char* key;
@@ -80,7 +80,7 @@ const std::vector<Needs>& known_needs() {
   return needs;
 }
 
-/// The value at `path` of `config`; null when it is not there.
+/// The value at `path` of `config`; null if it is not there.
 Json value_at(const Json& config, std::string_view path) {
   const auto dot = path.find('.');
   const auto found = config.find(std::string(path.substr(0, dot)));
@@ -100,7 +100,7 @@ void repair_file(const fs::path& folder, const Json& config, const Needs& needs,
   const bool exists = fs::exists(path, failed);
   Json json = exists ? read_json(path) : Json::object();
   if (!json.is_object()) throw Error(ErrorKind::bad_model, fmt::format("{} is not an object", path.string()));
-  // Newer processors keep the image processor's values in an object of their own.
+  // Newer processors keep the image processor's values in a nested object.
   if (needs.file == std::string_view(kPreprocessor) && !exists && fs::exists(folder / kProcessor, failed)) {
     if (read_json(folder / kProcessor).contains("image_processor")) return;
   }

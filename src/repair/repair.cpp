@@ -24,7 +24,7 @@ namespace mlxk {
 
 namespace {
 
-/// Shares the file's blocks where the file system can; false where it cannot.
+/// Shares the file's blocks if the file system can; false if it cannot.
 bool share_blocks(const fs::path& from, const fs::path& to) {
 #ifdef FICLONE
   const int in = open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -47,8 +47,8 @@ void copy_whole(const fs::path& from, const fs::path& to) {
   fs::permissions(to, fs::perms(0644), failure);
 }
 
-/// The files to copy, relative to `folder`: for an index those at the top only, else also those further down (a pooling
-/// layer's, say), hidden folders apart. The sentinel describes the source and stays there.
+/// The files to copy, relative to `folder`: for an index those at the top only, else also nested ones (a pooling
+/// layer's, for instance), except hidden folders. The sentinel describes the source and is not copied.
 std::vector<fs::path> files_in(const fs::path& folder, bool top_only) {
   std::vector<fs::path> files;
   for (fs::recursive_directory_iterator it(folder), end; it != end; ++it) {

@@ -7,13 +7,13 @@
 
 namespace mlxk {
 
-/// The rules, each on the model in `folder`, which they change; what they found goes to the end of `findings`.
+/// The rules, each for the model in `folder`, which they change; they append their results to `findings`.
 
-/// Writes model.safetensors.index.json anew from the headers of all *.safetensors; false, and any index removed, when
-/// there are fewer than two. Throws bad_model for a broken header or a tensor that is in two files.
+/// Rewrites model.safetensors.index.json from the headers of all *.safetensors; returns false, and removes any index,
+/// if there are fewer than two. Throws bad_model for a broken header or a tensor that is in two files.
 bool rebuild_index(const std::filesystem::path& folder, std::vector<Finding>& findings);
 
-/// The same where the index is missing, broken or does not fit.
+/// The same if the index is missing, broken or does not match.
 void repair_index(const std::filesystem::path& folder, std::vector<Finding>& findings);
 
 /// eos_token_id of config.json and generation_config.json and eos_token of tokenizer_config.json, each from the others.

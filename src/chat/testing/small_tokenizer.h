@@ -14,7 +14,7 @@
 
 namespace mlxk::testing {
 
-/// A real tokenizer whose token i is `tokens[i]`; those in `special` are special tokens. decode() joins as they stand.
+/// A real tokenizer whose token i is `tokens[i]`; those in `special` are special tokens. decode() concatenates them.
 inline std::shared_ptr<const Tokenizer> small_tokenizer(const std::vector<std::string>& tokens,
                                                         const std::vector<std::string>& special) {
   Json vocabulary = Json::object();

@@ -10,7 +10,7 @@
 
 namespace mlxk::testing {
 
-/// "text|name{arguments}|text": parts of one kind joined, arguments checked to be JSON.
+/// "text|name{arguments}|text": adjacent parts of one kind joined, arguments checked to be JSON.
 inline std::string show_calls(const std::vector<Part>& parts) {
   std::string out, arguments;
   bool text = false;
@@ -42,7 +42,7 @@ inline std::string show_calls(const std::vector<Part>& parts) {
   return out;
 }
 
-/// What the splitter makes of `text`, the same however it is cut.
+/// The result of the splitter for `text`; it must be the same for every split of the input.
 inline std::string split_calls(const ToolFormat& format, const std::string& text, const ToolOptions& options) {
   const auto cut = [&](const auto& next) {
     ToolCallSplitter splitter(&format, options);

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// Reads the arguments of a call whose name is known: one JSON object. Without its beginning it is no call.
+/// Reads the arguments of a call whose name is known: one JSON object. Without its first brace it is not a call.
 class ArgumentsReader : public CallReader {
  public:
   explicit ArgumentsReader(std::string name) : name_(std::move(name)) {}

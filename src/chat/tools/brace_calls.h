@@ -9,11 +9,11 @@
 
 namespace mlxk {
 
-/// The calls in a text like `call:f{a:"text",n:1,list:[1,2],object:{k:true}}`, where strings stand between `quote`s;
-/// nullopt where one is malformed.
+/// The calls in a text like `call:f{a:"text",n:1,list:[1,2],object:{k:true}}`, with strings between `quote`s; nullopt
+/// if one is malformed.
 std::optional<std::vector<WholeCall>> brace_calls(std::string_view text, std::string_view quote);
 
-/// The expression of a call of `tool` in that form.
+/// The grammar expression for a call of `tool` in that form.
 std::string brace_call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view quote);
 
 }  // namespace mlxk

@@ -5,7 +5,7 @@
 namespace mlxk {
 
 namespace {
-constexpr int kMaxSchemaDepth = 16;  // deeper, a schema's values are any
+constexpr int kMaxSchemaDepth = 16;  // below this depth, a schema's values are unconstrained
 
 class BraceGrammar {
  public:
@@ -36,7 +36,7 @@ class BraceGrammar {
     return "(" + any + ") ";
   }
 
-  /// A value of which the schema says nothing that is understood here.
+  /// A value for which the schema has no constraint that is supported here.
   std::string any() {
     if (any_.empty())
       any_ = text_.rule(string() + " | " + text_.json(Json{{"type", {"number", "boolean", "null"}}}, tool_));

@@ -10,13 +10,13 @@
 
 namespace mlxk {
 
-/// Takes the calls that a reader finds, as parts.
+/// Receives the calls that a reader finds, as parts.
 class CallSink {
  public:
-  /// `single`: the first call alone is taken.
+  /// `single`: only the first call is taken.
   CallSink(TextFeed& feed, bool single) : feed_(feed), single_(single) {}
 
-  /// A call begins: what was read of it is markup from here on, never text.
+  /// Begins a call: the markup read so far is never text.
   void begin(std::string name);
   /// More of its arguments' JSON text.
   void arguments(std::string_view json);
@@ -37,18 +37,18 @@ class CallSink {
   std::vector<Part> parts_;
 };
 
-/// Reads the calls of one section, from behind its opening marker. Must decide by the text alone, never by how it is
-/// cut.
+/// Reads the calls of one section, starting after its opening marker. The result must depend on the text alone, never
+/// on how it is split.
 class CallReader {
  public:
   enum class State {
     more,    // more text is needed; at the text's end: the section is not complete
     done,    // the section has ended, the feed stands behind it
-    broken,  // this is no call; the feed stands where that showed
+    broken,  // this is not a call; the feed is at the place where that became clear
   };
   virtual ~CallReader() = default;
   virtual State read(TextFeed& feed, CallSink& calls) = 0;
-  /// The rest of the open call's arguments where its text broke off, so that they are JSON.
+  /// The text that completes the open call's arguments to valid JSON after they broke off.
   virtual std::string closing() = 0;
 };
 

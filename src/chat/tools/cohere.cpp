@@ -19,7 +19,7 @@ class Cohere : public ToolFormat {
     JsonCallsFormat format;
     format.name_key = "tool_name";
     format.close = opening == "<|START_ACTION|>" ? "<|END_ACTION|>" : "```";
-    format.known = &tools;  // the template's own directly-answer is none
+    format.known = &tools;  // the template's own directly-answer is not a call
     return std::make_unique<JsonCalls>(format);
   }
   CallSyntax syntax(std::string_view opening, const Tokenizer&) const override {

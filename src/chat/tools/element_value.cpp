@@ -7,13 +7,13 @@ namespace mlxk {
 
 namespace {
 constexpr int kMaxElementDepth = 64;
-constexpr int kMaxGrammarDepth = 16;  // deeper, values are any
+constexpr int kMaxGrammarDepth = 16;  // below this depth, values are unconstrained
 
 class Elements {
  public:
   Elements(std::string_view& text, std::string_view mark) : text_(text), mark_(mark) {}
 
-  /// What stands up to `</name>`; `elements`: no text may.
+  /// The content up to `</name>`; `elements`: no text is allowed.
   std::optional<Json> value(std::string_view name, const Json* schema, bool elements, int depth) {
     if (depth > kMaxElementDepth) return std::nullopt;
     const std::string close = std::string(mark_) + "</" + std::string(name) + ">";

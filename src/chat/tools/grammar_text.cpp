@@ -10,7 +10,7 @@
 namespace mlxk {
 
 namespace {
-/// As Lark and JSON write a string.
+/// A string literal in Lark and JSON syntax.
 std::string quoted(std::string_view text) { return Json(text).dump(-1, ' ', true, Json::error_handler_t::replace); }
 }  // namespace
 
@@ -51,7 +51,7 @@ std::string GrammarText::literal(std::string_view text) const {
 
 std::string GrammarText::json(Json schema, const ToolFunction& tool) const {
   if (!schema.is_object()) schema = schema == false ? Json{{"not", Json::object()}} : Json::object();
-  // References go to the definitions of the whole.
+  // References point into the whole document's definitions.
   for (const char* definitions : {"$defs", "definitions"}) {
     const auto found = tool.parameters.find(definitions);
     if (found != tool.parameters.end() && !schema.contains(definitions)) schema[definitions] = *found;
@@ -93,7 +93,7 @@ std::string GrammarText::members(const Json& schema, const std::string& separato
     }
   }
   if (!properties.is_object()) return "";
-  // From the last to the first: what follows with something before it, and with nothing.
+  // From the last to the first: the rest with a member before it, and without.
   std::string behind, alone;
   const std::vector<std::pair<std::string, Json>> all = [&] {
     std::vector<std::pair<std::string, Json>> out;

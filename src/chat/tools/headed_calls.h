@@ -9,17 +9,17 @@
 
 namespace mlxk {
 
-/// How a family writes a name, then its arguments as a JSON object.
+/// How a family writes a name followed by its arguments as a JSON object.
 struct HeadedCallsFormat {
-  std::string_view call_open;      // before each name; empty: nothing
-  std::string_view call_close;     // behind the arguments; empty: nothing
-  std::string_view section_close;  // behind the calls; empty: nothing
-  std::string_view fence;          // may stand behind the arguments
-  /// The name in what stands between call_open and '{'; nullopt where that is no head of a call.
+  std::string_view call_open;      // before each name; may be empty
+  std::string_view call_close;     // after the arguments; may be empty
+  std::string_view section_close;  // after the calls; may be empty
+  std::string_view fence;          // allowed after the arguments
+  /// The name in the text between call_open and '{'; nullopt if that is not the head of a call.
   std::optional<std::string> (*name)(std::string_view head) = nullptr;
 };
 
-/// Reads such calls; arguments are passed on as they come.
+/// Reads such calls; arguments are passed on as they arrive.
 class HeadedCalls : public CallReader {
  public:
   explicit HeadedCalls(HeadedCallsFormat format) : format_(format) {}
@@ -36,7 +36,7 @@ class HeadedCalls : public CallReader {
   std::optional<ArgumentsReader> arguments_;
 };
 
-/// Whether `name` can be a function's: letters, digits, '_', '-', '.', at most 128.
+/// Whether `name` is a valid function name: letters, digits, '_', '-', '.', at most 128.
 bool is_function_name(std::string_view name);
 
 }  // namespace mlxk

@@ -7,9 +7,9 @@
 namespace mlxk {
 
 namespace {
-constexpr size_t kMaxHeld = 1 << 20;  // arguments that come before their call's name
+constexpr size_t kMaxHeld = 1 << 20;  // arguments that precede their call's name
 
-/// A JSON string's text; empty for anything else.
+/// The content of a JSON string; empty for anything else.
 std::string text_of(const std::string& json) {
   const Json value = Json::parse(json, nullptr, false);
   return value.is_string() ? value.get<std::string>() : "";

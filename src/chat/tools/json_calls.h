@@ -17,12 +17,12 @@ namespace mlxk {
 struct JsonCallsFormat {
   std::string_view name_key = "name";
   std::vector<std::string_view> argument_keys = {"arguments", "parameters"};
-  std::string_view close;            // behind the objects; empty: nothing
-  const ToolTable* known = nullptr;  // calls of other functions are no calls; null: any
+  std::string_view close;            // after the objects; may be empty
+  const ToolTable* known = nullptr;  // calls of other functions are not calls; null: any
 };
 
-/// Reads `{"name": …, "arguments": {…}}`, one or several of them, also as a list. Arguments are passed on as they come
-/// once the name is known.
+/// Reads `{"name": …, "arguments": {…}}`, one or several of them, also as a list. Arguments are passed on as they
+/// arrive once the name is known.
 class JsonCalls : public CallReader {
  public:
   explicit JsonCalls(JsonCallsFormat format) : format_(std::move(format)) {}
@@ -42,17 +42,17 @@ class JsonCalls : public CallReader {
   std::string held_;  // the key or value being read
   std::string key_;
   std::string name_;
-  std::string arguments_;   // that came before the name, or as a string
+  std::string arguments_;   // arguments before the name, or as a string
   bool begun_ = false;      // the value's first character was seen
   bool streaming_ = false;  // the value goes to the sink
   bool given_ = false;      // the arguments went to the sink
 };
 
-/// The expression of one such object.
+/// The grammar expression for one such object.
 std::string json_call_grammar(GrammarText& text, const std::string& name_key, const std::string& argument_key,
                               const ToolFunction& tool);
 
-/// Reads a section as JSON calls where its first character is '{' or '[', otherwise as `other` does.
+/// Reads a section as JSON calls if its first character is '{' or '[', otherwise by `other`.
 class JsonOrOther : public CallReader {
  public:
   JsonOrOther(JsonCallsFormat format, std::unique_ptr<CallReader> other)

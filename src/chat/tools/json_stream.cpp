@@ -176,7 +176,7 @@ std::string JsonStream::closing() const {
   if (!started_) return "null";
   std::string out;
   if (place_ == Place::string && !is_key_) out += (high_.empty() ? "" : std::string(kReplacement)) + "\"";
-  // A key without its value was never given, nor a comma without what follows.
+  // A key is not passed on without its value, nor a comma without the next element.
   for (auto open = open_.rbegin(); open != open_.rend(); ++open) out += *open == '{' ? '}' : ']';
   return out;
 }

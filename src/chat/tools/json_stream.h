@@ -6,11 +6,11 @@
 
 namespace mlxk {
 
-/// Reads one JSON value as it comes. What it has given is at any time the beginning of a valid value, and closing()
-/// completes it. Control characters in strings, which models write and JSON forbids, are escaped.
+/// Reads one JSON value as it arrives. The output so far is always a prefix of a valid value, which closing()
+/// completes. Control characters in strings, which models write although JSON forbids them, are escaped.
 class JsonStream {
  public:
-  /// Appends to `out` what is safe; broken where the text is no JSON, or deeper than 64 levels.
+  /// Appends the safe text to `out`; returns broken if the text is not JSON, or is nested deeper than 64 levels.
   CallReader::State read(TextFeed& feed, std::string& out);
   std::string closing() const;
 
@@ -23,10 +23,10 @@ class JsonStream {
   void give(std::string& out);
 
   Place place_ = Place::value;
-  std::string open_;     // '{' and '[' of what is open
-  std::string pending_;  // read, and not given before what follows is known
+  std::string open_;     // the open '{' and '['
+  std::string pending_;  // read, but held back until the next character is known
   std::string literal_;
-  std::string escape_;  // begun, without its backslash
+  std::string escape_;  // an escape that has begun, without its backslash
   std::string high_;    // "\ud83d", the first half of a pair
   bool is_key_ = false;
   bool first_item_ = false;  // a list was just opened

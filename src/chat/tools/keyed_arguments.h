@@ -12,7 +12,7 @@ namespace mlxk {
 /// Families that write a call as its name and, for each argument, a tag with the key and one with the value.
 class KeyedArguments : public ToolFormat {
  public:
-  /// `template_mark`: by what the family's template is known; `prefix` stands before the names of all tags.
+  /// `template_mark` identifies the family's template; `prefix` precedes the names of all tags.
   KeyedArguments(std::string_view name, std::string_view template_mark, const std::string& prefix);
 
   std::string_view name() const override { return name_; }

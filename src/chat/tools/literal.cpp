@@ -1,4 +1,4 @@
-// Values as JSON and as Python write them, which models mix.
+// Values in JSON's and Python's syntax, which models mix.
 #include <cctype>
 #include <charconv>
 
@@ -121,7 +121,7 @@ std::optional<Json> Literal::word() {
   if (word == "false" || word == "False") value = false;
   if (word == "null" || word == "None") value = nullptr;
   if (!value && !word.empty() && (std::isdigit(static_cast<unsigned char>(word.back())) || word.back() == '.')) {
-    // Python writes ".5", "5." and "+5", too.
+    // Python also writes ".5", "5." and "+5".
     std::string number(word[0] == '+' ? word.substr(1) : word);
     if (number.back() == '.') number += '0';
     const size_t digits = number[0] == '-' ? 1 : 0;
@@ -137,7 +137,7 @@ std::optional<Json> Literal::list(char close, int depth) {
   Json out = Json::array();
   while (!take(close)) {
     if (!out.empty() && !take(',')) return std::nullopt;
-    if (!out.empty() && take(close)) break;  // a last comma
+    if (!out.empty() && take(close)) break;  // a trailing comma
     auto item = value(depth + 1);
     if (!item) return std::nullopt;
     out.push_back(std::move(*item));

@@ -1,4 +1,4 @@
-// {"name": "f", "arguments": {…}} behind a marker of the family: one object, a list of them, or one a line.
+// {"name": "f", "arguments": {…}} after a marker of the family: one object, a list of them, or one a line.
 #include <algorithm>
 
 #include "chat/tools/json_calls.h"
@@ -9,10 +9,11 @@ namespace mlxk {
 namespace {
 struct Markers {
   std::string_view name;
-  std::string_view in_template;                 // part of templates that write such calls
-  std::vector<std::string_view> in_vocabulary;  // tokens that tell where the template does not; empty: none do
+  std::string_view in_template;  // part of templates that write such calls
+  std::vector<std::string_view>
+      in_vocabulary;  // tokens that identify the family if the template does not; may be empty
   std::vector<std::string> openings;
-  std::string_view close;  // behind what the first opening begins; empty: nothing
+  std::string_view close;  // after the beginning of the first opening; may be empty
   CallSyntax syntax;
   std::string argument_key = "arguments";
 };

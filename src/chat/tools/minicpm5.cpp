@@ -1,4 +1,4 @@
-// <function name="f"><param name="a">v</param></function>, calls one behind the other: MiniCPM.
+// <function name="f"><param name="a">v</param></function>, calls one after the other: MiniCPM.
 #include "chat/tools/tagged_tool_format.h"
 
 namespace mlxk {

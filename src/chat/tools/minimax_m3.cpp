@@ -1,5 +1,5 @@
-// ]<]minimax[>[<tool_call> … <invoke name="f">…<a>v…</a>…</invoke> …: MiniMax M3, where a mark of its own stands
-// before every tag, objects are elements within elements, and the items of lists are elements <item>.
+// ]<]minimax[>[<tool_call> … <invoke name="f">…<a>v…</a>…</invoke> …: MiniMax M3, with its own mark before every tag,
+// nested elements for objects, and elements <item> for the items of lists.
 #include "chat/tools/element_value.h"
 #include "chat/tools/headed_calls.h"
 #include "chat/tools/tool_formats.h"
@@ -12,7 +12,7 @@ constexpr std::string_view kMark = "]<]minimax[>[";
 
 std::string tag(std::string_view inside) { return std::string(kMark) + "<" + std::string(inside) + ">"; }
 
-/// Reads the calls of a section once it is complete: a value's type is known only by what stands within it.
+/// Reads the calls of a section once it is complete: a value's type is known only from its content.
 class MinimaxM3Calls : public CallReader {
  public:
   explicit MinimaxM3Calls(const ToolTable& tools) : tools_(tools) {}

@@ -30,7 +30,7 @@ std::string word(std::string_view& text) {
   return out;
 }
 
-/// A literal, or words without quotes up to the next argument.
+/// A literal, or unquoted words up to the next argument.
 std::optional<Json> value(std::string_view& text) {
   std::string_view behind = text;
   if (auto literal = take_literal(behind)) {
@@ -64,7 +64,7 @@ std::optional<WholeCall> take_call(std::string_view& text) {
   return call;
 }
 
-/// A list, or one call a line, maybe in a fence.
+/// A list, or one call a line, optionally in a fence.
 std::optional<std::vector<WholeCall>> parse_pythonic(std::string_view text) {
   constexpr std::string_view kFence = "```";
   skip_blanks(text);

@@ -45,7 +45,7 @@ std::string without_quotes(std::string_view text) {
   return unescaped(quoted ? text.substr(1, text.size() - 2) : text);
 }
 
-/// What of `text` may be the beginning of `close`.
+/// The length of the end of `text` that may begin `close`.
 size_t unfinished(std::string_view text, std::string_view close) {
   for (size_t size = std::min(text.size(), close.size() - 1); size > 0; --size) {
     if (text.substr(text.size() - size) == close.substr(0, size)) return size;
@@ -70,7 +70,7 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-/// The text before `close`, both read; more or broken by what is there, at most kMaxTag of it.
+/// Reads the text before `close`, and `close`; returns more or broken if it is incomplete or longer than kMaxTag.
 std::optional<CallReader::State> take_head(TextFeed& feed, std::string_view close, std::string& out) {
   const std::string_view window = feed.rest().substr(0, kMaxTag);
   const size_t end = window.find(close);
@@ -131,7 +131,7 @@ std::optional<CallReader::State> TaggedCalls::between(TextFeed& feed) {
 
 std::optional<CallReader::State> TaggedCalls::name(TextFeed& feed, CallSink& calls) {
   std::string head;
-  if (format_.name_close.empty()) {  // the next tag stays
+  if (format_.name_close.empty()) {  // the next tag is not consumed
     const std::string_view window = feed.rest().substr(0, kMaxTag);
     const size_t end = window.find('<');
     if (end == std::string_view::npos) return window.size() < kMaxTag ? State::more : State::broken;
@@ -201,7 +201,7 @@ void TaggedCalls::member(CallSink& calls, const std::string& value) {
   first_ = false;
 }
 
-/// Text is passed on as it comes, other values once they are complete.
+/// Text is passed on as it arrives, other values once they are complete.
 std::optional<CallReader::State> TaggedCalls::begin_value(TextFeed& feed, CallSink& calls) {
   const Json* schema = tools_.parameter(name_, key_);
   if (format_.cdata) {
@@ -247,7 +247,7 @@ std::optional<CallReader::State> TaggedCalls::text(TextFeed& feed, CallSink& cal
     feed.skip(leading);
     ready.remove_prefix(leading);
   }
-  // The blanks at the end are known only by what follows.
+  // Whether trailing whitespace counts depends on the text after it.
   size_t trailing = 0;
   if (format_.trim == Trim::newline) trailing = !ready.empty() && ready.back() == '\n';
   if (format_.trim == Trim::blanks) trailing = ready.size() - trimmed_end(ready);

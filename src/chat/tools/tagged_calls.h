@@ -13,30 +13,34 @@ namespace mlxk {
 
 /// How a family writes a call's name and parameters between tags.
 struct TaggedCallsFormat {
-  enum class Trim { none, newline, blanks };  // of a value: nothing, one line break at either end, or all blanks
+  enum class Trim {
+    none,
+    newline,
+    blanks
+  };  // stripped from a value: nothing, one line break at either end, or all whitespace
 
   std::string_view call_open;   // "<invoke name="; empty: the section's opening is the call's
   std::string_view name_close;  // ">"; empty: the name ends at the next '<'
   std::string_view parameter_open;
-  std::string_view key_close;   // behind the parameter's name
-  std::string_view value_open;  // between key_close and the value, where that is a tag of its own
+  std::string_view key_close;   // after the parameter's name
+  std::string_view value_open;  // between key_close and the value, if that is a tag of its own
   std::string_view value_close;
   std::string_view call_close;
   std::string_view section_close;                  // empty: the section ends with its call
-  std::string_view object_open, object_close;      // around all arguments as one JSON object, where the family has that
-  std::string_view name_attribute, key_attribute;  // where name and key are attributes of their tags: name="f"
+  std::string_view object_open, object_close;      // around all arguments as one JSON object, if the family has that
+  std::string_view name_attribute, key_attribute;  // name and key are attributes of their tags: name="f"
   Trim trim = Trim::blanks;
   Untyped untyped = Untyped::text;
   bool cdata = false;
   bool quoted = false;           // names and keys stand in quotes
-  std::string_view line = "\n";  // may stand between tags
-  /// The value's type where the parameter's tag says it: "string", another type; empty: it does not.
+  std::string_view line = "\n";  // allowed between tags
+  /// The value's type if the parameter's tag names it: "string", another type; empty: it does not.
   std::string (*type)(std::string_view tag) = nullptr;
-  /// How the parameter's tag says the type, where it does.
+  /// How the parameter's tag names the type, if it does.
   std::string (*written_type)(const Json& schema) = nullptr;
 };
 
-/// Reads such calls: each parameter as soon as it is complete, text as it comes.
+/// Reads such calls: each parameter as soon as it is complete, text as it arrives.
 class TaggedCalls : public CallReader {
  public:
   TaggedCalls(TaggedCallsFormat format, const ToolTable& tools) : format_(format), tools_(tools) {}
@@ -67,11 +71,10 @@ class TaggedCalls : public CallReader {
   bool text_begun_ = false;
 };
 
-/// The expression of a call of `tool`: the parameters in the schema's order, those that are not required may be
-/// missing.
+/// The grammar expression for a call of `tool`: the parameters in the schema's order; optional ones may be missing.
 std::string tagged_call_grammar(GrammarText& text, const TaggedCallsFormat& format, const ToolFunction& tool);
 
-/// The attribute `name` of a tag, without its quotes; what is left of the tag where `name` is empty.
+/// The attribute `name` of a tag, without its quotes; the rest of the tag if `name` is empty.
 std::string attribute(std::string_view tag, std::string_view name);
 
 }  // namespace mlxk

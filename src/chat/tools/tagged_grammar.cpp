@@ -9,7 +9,7 @@ std::string named(std::string_view open, std::string_view attribute, bool quotes
   return std::string(open) + (quotes ? "\"" + name + "\"" : name);
 }
 
-/// The values of a schema that lists texts; empty for any other.
+/// The allowed strings of a schema that lists them; empty for any other.
 std::vector<std::string> listed(const Json& schema) {
   std::vector<std::string> texts;
   const Json values = schema.is_object() ? schema.value("enum", Json()) : Json();

@@ -10,12 +10,12 @@
 
 namespace mlxk {
 
-/// Families that write name and parameters between tags: what differs is the tags.
+/// Families that write name and parameters between tags; they differ in their tags only.
 class TaggedToolFormat : public ToolFormat {
  public:
   std::vector<std::string> marks() const override;
   std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const override;
-  /// All calls in one section where that has a closing tag of its own; otherwise each has its own.
+  /// All calls are in one section if that has a closing tag; otherwise each has its own.
   CallSyntax syntax(std::string_view opening, const Tokenizer& tokenizer) const override;
   std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const override;
 

@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// Text that comes in pieces, read from its front. What was read can be given back up to the last keep().
+/// Text that arrives in pieces and is read from its front. Text read since the last keep() can be returned.
 class TextFeed {
  public:
   enum class Match { no, yes, unknown };
@@ -16,26 +16,26 @@ class TextFeed {
   void finish() { finished_ = true; }
   bool finished() const { return finished_; }
 
-  /// What is not read yet; valid until the next call that changes the feed.
+  /// The text not read yet; valid until the next call that changes the feed.
   std::string_view rest() const { return std::string_view(buffer_).substr(at_); }
   void skip(size_t size) { at_ += size; }
   void skip_blanks();
-  /// Whether `literal` stands `offset` bytes into the rest; unknown while the rest is too short to tell.
+  /// Whether `literal` is `offset` bytes into the rest; unknown while the rest is too short.
   Match match(std::string_view literal, size_t offset = 0) const;
-  /// The text before `literal`, both read; nullopt, with nothing read, while it is not there.
+  /// Reads the text before `literal`, and `literal`; nullopt, with nothing read, while it is not there.
   std::optional<std::string> take_until(std::string_view literal);
 
-  /// What was read so far is used.
+  /// Marks the text read so far as used.
   void keep() { kept_ = at_; }
-  /// What was read since keep(), as text; it counts as kept now.
+  /// Returns the text read since keep(), and marks it as used.
   std::string give_back();
-  /// What is not read; the feed is empty afterwards.
+  /// Returns the text not read; the feed is empty afterwards.
   std::string take_rest();
 
  private:
   std::string buffer_;
   size_t at_ = 0, kept_ = 0;
-  size_t searched_ = 0;       // take_until looked up to here for
+  size_t searched_ = 0;       // take_until has searched up to here
   std::string searched_for_;  // this
   bool finished_ = false;
 };

@@ -13,37 +13,37 @@
 
 namespace mlxk {
 
-/// How calls stand together, as the family's chat template writes them.
+/// How calls are combined, as in the family's chat template.
 struct CallSyntax {
-  std::string begin;      // behind the opening
+  std::string begin;      // after the opening
   std::string separator;  // between calls
   std::string end;        // of the section
-  bool one_section;       // further calls stand in the same section; otherwise each has its own
+  bool one_section;       // further calls are in the same section; otherwise each has its own
 };
 
-/// One family's way of writing tool calls: a file of this folder, a line of tool_formats.inc.
+/// One family's format of tool calls: a file in this folder, a line in tool_formats.inc.
 class ToolFormat {
  public:
   virtual ~ToolFormat() = default;
   virtual std::string_view name() const = 0;
   /// Whether a chat template with this source writes such calls.
   virtual bool in_template(std::string_view source) const = 0;
-  /// Whether a vocabulary is of a model that writes such calls, where the template does not tell.
+  /// Whether a vocabulary belongs to a model that writes such calls, if the template does not tell.
   virtual bool in_vocabulary(const HasToken& /*has*/) const { return false; }
-  /// What begins a section of calls; empty where the first character of the answer may (bare JSON).
+  /// The markers that begin a section of calls; empty if the first character of the answer may (bare JSON).
   virtual std::vector<std::string> openings() const = 0;
-  /// What else may be special tokens that belong to the format.
+  /// Other special tokens that belong to the format.
   virtual std::vector<std::string> marks() const { return {}; }
-  /// Reads a section from behind `opening`, one of openings(); `tools` outlives it.
+  /// Reads a section after `opening`, one of openings(); `tools` must outlive the reader.
   virtual std::unique_ptr<CallReader> reader(const ToolTable& tools, std::string_view opening) const = 0;
   virtual CallSyntax syntax(std::string_view opening, const Tokenizer& tokenizer) const = 0;
-  /// The expression of a call of `tool` in the grammar `text`, its arguments held to their schema.
+  /// The expression for a call of `tool` in the grammar `text`, with its arguments constrained by their schema.
   virtual std::string call_grammar(GrammarText& text, const ToolFunction& tool, std::string_view opening) const = 0;
-  /// The opening that the model is made to write where it must call.
+  /// The opening that the model is made to write if it must call.
   virtual std::string written_opening() const { return openings().front(); }
-  /// Whether an answer that begins with '{' may be a call: read by reader() with an empty opening.
+  /// Whether an answer that begins with '{' may be a call: then reader() reads it with an empty opening.
   virtual bool bare() const { return false; }
-  /// How a call of `name` begins such an answer, as call_grammar with an empty opening has it.
+  /// The beginning of such an answer for a call of `name`, as in call_grammar with an empty opening.
   virtual std::string bare_beginning(std::string_view /*name*/) const { return ""; }
 };
 

@@ -43,7 +43,7 @@ TEST(ToolFormats, ReadWhatMlxLmReads) {
     const std::string text = golden["text"];
     SCOPED_TRACE(golden["format"].get<std::string>() + ": " + text);
     const ToolFormat& format = format_named(golden["format"].get<std::string>());
-    testing::split_calls(format, text, options);  // any cut gives the same
+    testing::split_calls(format, text, options);  // any split gives the same result
     ToolCallSplitter splitter(&format, options);
     std::vector<Part> parts = splitter.push(text);
     for (Part& part : splitter.finish()) parts.push_back(std::move(part));
@@ -83,7 +83,7 @@ TEST(ToolFormats, AreChosenAsMlxLmChooses) {
   for (const auto& [name, chosen] : goldens["templates"].items()) {
     const ToolFormat* format = detect_tool_format(read(kData / "templates" / name), *tokenizer);
     const auto more = beyond.find(name);
-    // mlx-lm takes MiniMax M3's calls, which are elements, for JSON.
+    // mlx-lm reads MiniMax M3's calls, which are elements, as JSON.
     const std::string expected = name == "MiniMax-M3.jinja" ? "minimax_m3"
                                  : chosen.is_string()       ? chosen.get<std::string>()
                                  : more != beyond.end()     ? more->second

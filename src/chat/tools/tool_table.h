@@ -12,9 +12,9 @@ class ToolTable {
   explicit ToolTable(Json tools) : tools_(std::move(tools)) {}
 
   bool has(std::string_view name) const { return find(name) != nullptr; }
-  /// The schema of a function's arguments; null where there is none.
+  /// The schema of a function's arguments; null if there is none.
   const Json* parameters(std::string_view function) const;
-  /// The schema of a function's parameter; null where there is none.
+  /// The schema of a function's parameter; null if there is none.
   const Json* parameter(std::string_view function, std::string_view name) const;
 
  private:

@@ -18,7 +18,7 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-/// The schema's word for a type, of the words that models' tools use.
+/// The schema's name for a type, from the names that models' tools use.
 std::string plain_type(const std::string& word) {
   const std::string type = lower(trimmed(word));
   const auto begins = [&](std::string_view prefix) { return type.rfind(prefix, 0) == 0; };
@@ -120,7 +120,7 @@ Json typed_value(std::string_view text, const Json* schema, Untyped untyped) {
     if (value && !(value->is_object() && wants("object")) && !(value->is_array() && wants("array"))) value.reset();
   }
   if (value) return *value;
-  // Nothing fits: where the schema takes no text, what the text is by itself.
+  // Nothing matches: if the schema does not allow text, use the type that the text itself suggests.
   if (!wants("string")) value = whole_literal(text);
   return value.value_or(Json(std::string(text)));
 }

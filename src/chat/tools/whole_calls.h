@@ -15,8 +15,8 @@ struct WholeCall {
   Json arguments;  // an object
 };
 
-/// Reads a section that is understood only as a whole: `parse` gets what stands before `close`, nullopt where that
-/// holds no calls.
+/// Reads a section that can only be parsed as a whole: `parse` gets the text before `close`, and returns nullopt if
+/// that has no calls.
 class WholeCalls : public CallReader {
  public:
   using Parse = std::optional<std::vector<WholeCall>> (*)(std::string_view text);

@@ -13,7 +13,7 @@
 
 namespace mlxk::testing {
 
-/// Writes GGUF bytes, true or false ones: counts, types and offsets may be set to anything.
+/// Writes GGUF bytes, valid or invalid: counts, types and offsets may be set to anything.
 class GgufBuilder {
  public:
   uint32_t version = 3;
@@ -47,7 +47,7 @@ class GgufBuilder {
     return key(name, GgufKind::array, all);
   }
 
-  /// `shape` is row-major. The data is placed after what is there, on a multiple of 32.
+  /// `shape` is row-major. The data is placed after the existing data, at a multiple of 32.
   GgufBuilder& tensor(std::string_view name, const std::vector<uint64_t>& shape, GgmlType type, std::string data) {
     raw_tensor(name, {shape.rbegin(), shape.rend()}, static_cast<uint32_t>(type), data_.size());
     data_ += data;
