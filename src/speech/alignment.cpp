@@ -19,7 +19,7 @@ void softmax(std::span<float> row) {
   for (float& x : row) x /= sum;
 }
 
-/// Each number's median with its neighbours; mirrored at the ends.
+/// The median of each number and its neighbours; mirrored at the ends.
 void smooth(std::span<float> row) {
   const auto size = static_cast<int>(row.size());
   constexpr int kHalf = kMedian / 2;
@@ -37,7 +37,7 @@ void smooth(std::span<float> row) {
   }
 }
 
-/// The mean over the heads of what each token looks at more than other tokens do: [tokens, columns].
+/// The mean over the heads of each token's attention in excess of the other tokens': [tokens, columns].
 std::vector<float> attention_of(const SpeechAlignment& alignment, int tokens, int columns) {
   std::vector<float> mean(static_cast<size_t>(tokens) * static_cast<size_t>(columns));
   std::vector<float> head(mean.size());
@@ -115,7 +115,8 @@ std::vector<TimedWord> time_words(const SpeechVocabulary& vocabulary, const Spee
   if (pieces.size() <= 1) return {};
   const int tokens = prompt + static_cast<int>(whole.size());
   std::vector<float> looks = attention_of(alignment, tokens, columns);
-  // Without the prompt but its last token, which looks where the text begins; and without the end token's own.
+  // Without the prompt except its last token, which attends to where the text begins; and without the end token's
+  // attention.
   const int rows = tokens - prompt;
   std::vector<float> costs(looks.begin() + static_cast<int64_t>(prompt - 1) * columns, looks.end() - columns);
   for (float& x : costs) x = -x;

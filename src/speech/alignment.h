@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// A word and when it was said, in seconds from its window's beginning.
+/// A word and its times, in seconds from its window's beginning.
 struct TimedWord {
   std::string word;
   std::vector<int32_t> tokens;
@@ -18,13 +18,13 @@ struct TimedWord {
   float probability = 0;
 };
 
-/// The words of `text` (text tokens, aligned after a prompt of `prompt` tokens) by where their tokens look at the sound
-/// of a window of `frames` frames: openai's way, the median of seven positions, then the cheapest monotone path.
+/// The words of `text` (text tokens, aligned after a prompt of `prompt` tokens), timed by their tokens' attention to a
+/// window of `frames` frames: OpenAI's method, a median over seven positions, then the cheapest monotone path.
 std::vector<TimedWord> time_words(const SpeechVocabulary& vocabulary, const SpeechAlignment& alignment, int prompt,
                                   std::span<const int32_t> text, int language, int64_t frames);
 
-/// Moves punctuation that stands alone to the word after it (`prepended`) or before it (`appended`); its own entry
-/// stays, empty.
+/// Moves punctuation that is a separate word to the word after it (`prepended`) or before it (`appended`); its own
+/// entry stays, empty.
 void merge_punctuation(std::vector<TimedWord>& words, const std::string& prepended, const std::string& appended);
 
 /// The cheapest path through costs [rows, columns] from the first cell to the last: its cells, in order.

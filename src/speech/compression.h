@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// How many times shorter zlib makes the text: high where it repeats itself.
+/// The compression ratio of the text with zlib: high if it repeats itself.
 double compression_ratio(std::string_view text);
 
 }  // namespace mlxk

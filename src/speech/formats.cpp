@@ -16,13 +16,13 @@ namespace {
 struct Row {
   std::string_view name, extension;
 };
-// Numbered as TranscriptFormat.
+// In the order of TranscriptFormat.
 constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", "json"}, {"srt", "srt"}, {"vtt", "vtt"},
                             {"tsv", "tsv"},  {"lrc", "lrc"}};
 
-constexpr const char* kDoubts[] = {"", "repeats", "guess"};  // numbered as SpeechDoubt
+constexpr const char* kDoubts[] = {"", "repeats", "guess"};  // in the order of SpeechDoubt
 
-/// The segment's text on one line; without what a subtitle file takes for an arrow between times.
+/// The segment's text on one line; without the arrow that separates times in subtitle files.
 std::string line_of(const SpeechSegment& segment, bool subtitle) {
   std::string text(stripped(segment.text));
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -32,7 +32,7 @@ std::string line_of(const SpeechSegment& segment, bool subtitle) {
 
 int64_t milliseconds(double seconds) { return static_cast<int64_t>(std::llround(std::max(seconds, 0.0) * 1000)); }
 
-/// Seconds as they are said: whole hundredths without the noise of doubles.
+/// Seconds for display: whole hundredths without the noise of doubles.
 double tidy(double seconds) { return std::round(seconds * 1000) / 1000; }
 
 }  // namespace

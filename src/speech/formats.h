@@ -11,13 +11,12 @@ namespace mlxk {
 
 enum class TranscriptFormat { text, json, verbose_json, srt, vtt, tsv, lrc };
 
-/// The format of that name; nullopt: there is none.
+/// The format of that name; nullopt: unknown.
 std::optional<TranscriptFormat> find_format(std::string_view name);
-/// What a file of the format is called behind its dot.
+/// The file extension of the format.
 std::string_view format_extension(TranscriptFormat format);
 
-/// What stands before, for, and of the `index`-th (from 0) segment's text in srt, vtt, tsv and lrc; text is a line
-/// each.
+/// The text before, for, and of segment `index` (from 0) in srt, vtt, tsv and lrc; as text, a line per segment.
 std::string format_header(TranscriptFormat format);
 std::string format_segment(TranscriptFormat format, const SpeechSegment& segment, size_t index);
 
@@ -28,7 +27,7 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
 /// The whole transcript as a document of the format; as text one paragraph.
 std::string format_transcript(TranscriptFormat format, const Transcript& transcript, bool translated);
 
-/// "01:02.345", with hours where there are any or `always_hours`.
+/// "01:02.345", with hours if there are any or `always_hours`.
 std::string format_time(double seconds, bool always_hours, char point);
 
 }  // namespace mlxk

@@ -32,7 +32,7 @@ constexpr std::array<Language, kSpeechLanguages> kLanguages{{
     {"ha", "hausa"},          {"ba", "bashkir"},       {"jw", "javanese"},  {"su", "sundanese"},  {"yue", "cantonese"},
 }};
 
-// Other names of the same.
+// Other names for the same languages.
 constexpr Language kAliases[] = {
     {"burmese", "my"},       {"valencian", "ca"}, {"flemish", "nl"},   {"haitian", "ht"},
     {"letzeburgesch", "lb"}, {"pushto", "ps"},    {"panjabi", "pa"},   {"moldavian", "ro"},

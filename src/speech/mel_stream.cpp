@@ -8,11 +8,11 @@ namespace {
 
 constexpr int64_t kHalfWindow = kPeriodReach;  // samples that a frame sees on either side
 constexpr int64_t kPiece = 16000 * 8;          // samples read at a time
-constexpr int64_t kKeptFrames = 100 * 60 * 5;  // so long a recording is kept between its two passes
+constexpr int64_t kKeptFrames = 100 * 60 * 5;  // a recording up to this length is kept between its two passes
 constexpr int64_t kMargin = 100;               // frames that are kept on either side of a voice
-constexpr int64_t kLongPause = 500;            // left out, so many part windows
-constexpr int64_t kAhead = 250;                // frames after one that tell what it is
-constexpr int64_t kBehind = 3000;              // and before it
+constexpr int64_t kLongPause = 500;            // a longer cut separates windows
+constexpr int64_t kAhead = 250;                // later frames that determine a frame's kind
+constexpr int64_t kBehind = 3000;              // earlier ones
 
 }  // namespace
 
@@ -57,7 +57,7 @@ void MelStream::read_until(int64_t frame) {
     }
     samples_.resize(before + got);
     samples_read_ += static_cast<int64_t>(got);
-    // A frame needs what follows it; at the end silence does.
+    // A frame depends on the samples after it; at the end those are silence.
     take(ended_ ? samples_read_ / kMelHop : std::max(recorded_, (samples_read_ - kHalfWindow) / kMelHop));
     const int64_t keep = std::max<int64_t>(samples_begin_, recorded_ * kMelHop - kHalfWindow);
     samples_.erase(samples_.begin(),
@@ -95,7 +95,8 @@ void MelStream::choose() {
   const auto is_voice = [&](int64_t frame) {
     return heard[static_cast<size_t>(frame - new_first_)] == Heard10ms::voice;
   };
-  int64_t last = new_first_ - kMargin - 1, next = chosen_;  // voice at or before a frame, and at or after it
+  int64_t last = new_first_ - kMargin - 1,
+          next = chosen_;  // the nearest voice at or before a frame, and at or after it
   for (int64_t i = std::max(new_first_, chosen_ - kMargin); i < chosen_; ++i) last = is_voice(i) ? i : last;
   for (; chosen_ < until; ++chosen_) {
     next = std::max(next, chosen_);

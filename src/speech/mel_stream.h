@@ -10,32 +10,32 @@
 
 namespace mlxk {
 
-/// A recording's features, window by window, in memory that does not grow with it. One thread at a time.
+/// A recording's features, window by window, in bounded memory. One thread at a time.
 class MelStream {
  public:
-  /// Of a source that can go back, all of it is read once for its peak, by which openai scales the features (a short
-  /// one is kept); of another the peak is that of what was read so far. Throws what the source throws; `source` must
-  /// outlive it. With `only_voice` what is no voice is left out, but for a second around it: frames are numbered
-  /// without it.
+  /// A source that can go back is read once completely for its peak, by which OpenAI scales the features (a short
+  /// recording is kept); for another source the peak is that of the part read so far. Throws like the source; `source`
+  /// must outlive this object. With `only_voice`, everything except voice is left out, with a margin of a second around
+  /// it: frames are numbered without it.
   MelStream(SampleSource& source, int mels, int window_frames, bool only_voice = false);
 
-  /// The frames that there are from `first` on, at most a window's, and none behind a long pause that was left out.
-  /// Earlier ones are forgotten; `first` must not go back.
+  /// The number of frames available from `first` on, at most a window's, and none after a long pause that was left out.
+  /// Earlier frames are dropped; `first` must not go back.
   int64_t available(int64_t first);
-  /// Features [window, mels] of the frames [first, first + count), zeros after them; after available(first).
+  /// Features [window, mels] of the frames [first, first + count), zeros after them; call it after available(first).
   std::vector<float> features(int64_t first, int64_t count) const;
-  /// What these frames hold; likewise.
+  /// The kinds of these frames; likewise.
   std::vector<Heard10ms> heard(int64_t first, int64_t count) const;
-  /// Whether there is no sound in them at all.
+  /// Whether they are pure silence.
   bool is_silence(int64_t first, int64_t count) const;
-  /// When frame `frame` begins, in seconds of the recording; with `end` when the one before it ends.
+  /// The start of frame `frame` in seconds of the recording; with `end` the end of the frame before it.
   double time_of(double frame, bool end = false) const;
-  /// Frames and seconds read so far, at the end all there are.
+  /// Frames and seconds read so far; at the end the totals.
   int64_t frames() const { return next_; }
   double seconds() const { return static_cast<double>(samples_read_) / kSpeechRate; }
 
  private:
-  /// A stretch of frames that follow one another, in our numbers and the recording's.
+  /// A run of consecutive frames, in our numbering and the recording's.
   struct Piece {
     int64_t frame, recorded;
     int64_t left_out() const { return recorded - frame; }  // before it
@@ -64,7 +64,7 @@ class MelStream {
   int64_t first_ = 0, next_ = 0;
   std::vector<float> new_powers_, new_periods_;  // of the recording's frames [new_first_, recorded_), to choose from
   int64_t new_first_ = 0, recorded_ = 0;
-  int64_t chosen_ = 0;  // up to which it is known which are left out
+  int64_t chosen_ = 0;  // frames before it are decided: kept or left out
   std::vector<Piece> pieces_;
 };
 

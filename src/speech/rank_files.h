@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// openai-whisper's tiktoken files of the multilingual models and of those of English alone.
+/// openai-whisper's tiktoken files for the multilingual and the English-only models.
 std::string_view multilingual_ranks();
 std::string_view english_ranks();
 

@@ -11,17 +11,17 @@ namespace mlxk {
 /// A part of a window's text between two timestamps; times are seconds from the window's beginning.
 struct CutSegment {
   double start = 0, end = 0;
-  std::vector<int32_t> tokens;  // the timestamps too
+  std::vector<int32_t> tokens;  // including the timestamps
 };
 
 struct WindowCut {
   std::vector<CutSegment> segments;
   int64_t next = 0;            // frames from this window's beginning to the next one's
-  bool single_ending = false;  // nothing is said after the last timestamp
+  bool single_ending = false;  // no speech follows the last timestamp
 };
 
-/// Cuts the tokens of a window with `frames` frames of sound at their timestamps, as openai does: at each pair; what
-/// follows the last pair is left to the next window.
+/// Splits the tokens of a window with `frames` frames of sound at their timestamps, like OpenAI: at each pair; the
+/// tokens after the last pair are left to the next window.
 WindowCut cut_window(const SpeechVocabulary& vocabulary, std::span<const int32_t> tokens, int64_t frames);
 
 }  // namespace mlxk

@@ -15,7 +15,7 @@
 namespace mlxk {
 namespace {
 
-/// openai's vocabulary, from the rank files that lie in the program.
+/// OpenAI's vocabulary, from the rank files built into the program.
 const SpeechVocabulary& vocabulary() {
   static const auto whole = SpeechVocabulary::load("/nonexistent", 51865);
   return *whole;
@@ -146,7 +146,7 @@ TEST(CompressionRatio, IsZlibs) {
   EXPECT_GT(compression_ratio(loop), 8);
 }
 
-/// So many samples of a soft tone, loud in the last second.
+/// This many samples of a soft tone, loud in the last second.
 class Tone : public SampleSource {
  public:
   Tone(int64_t samples, bool rewinds) : samples_(samples), rewinds_(rewinds) {}

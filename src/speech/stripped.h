@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// `text` without the blanks at its ends, as Python's str.strip of ASCII.
+/// `text` without whitespace at its ends, like Python's str.strip for ASCII.
 inline std::string_view stripped(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\n\r\f\v";
   const size_t begin = text.find_first_not_of(kBlanks);

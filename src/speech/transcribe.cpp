@@ -26,7 +26,7 @@ namespace {
 
 bool is_blank(const std::string& text) { return text.find_first_not_of(" \t\n\r\f\v") == std::string::npos; }
 
-/// Frames [begin, end) that are wanted.
+/// The requested frames [begin, end).
 struct Clip {
   int64_t begin, end;
 };
@@ -105,7 +105,7 @@ class Transcription {
         if (frames <= 0) break;
         if (events_.cancelled && events_.cancelled())
           throw Error(ErrorKind::cancelled, "the transcription was cancelled");
-        // Of digital silence a model hears things; nobody speaks there.
+        // Digital silence makes a model hallucinate; nobody speaks there.
         if (options_.drop_unheard && mel_.is_silence(seek_, frames)) {
           seek_ += frames;
         } else {
@@ -122,7 +122,7 @@ class Transcription {
   }
 
  private:
-  /// What the model is told of before a window.
+  /// The context before a window.
   std::vector<int32_t> context() const {
     const size_t room = static_cast<size_t>(facts_.text_positions) / 2 - 1;
     std::vector<int32_t> all = hotwords_;
@@ -155,7 +155,7 @@ class Transcription {
     return std::move(plan->outcome());
   }
 
-  /// Transcribes the window at seek_ and moves seek_ on.
+  /// Transcribes the window at seek_ and advances seek_.
   void window(int64_t frames) {
     const WindowOutcome heard = decode(frames);
     if (!language_) {
@@ -166,7 +166,7 @@ class Transcription {
       seek_ += frames;
       return;
     }
-    // A language is that of who speaks first, not of the noise before.
+    // The language is that of the first speaker, not of the noise before.
     language_ = heard.language;
     const int64_t begin = seek_;
     const double offset = static_cast<double>(begin) / kFramesPerSecond;
@@ -191,7 +191,7 @@ class Transcription {
     finish(segments, heard.temperature, begin + frames);
   }
 
-  /// Gives the segments their words; false when nothing of the window counts.
+  /// Sets the words of the segments; returns false if nothing in the window counts.
   bool time(std::vector<SpeechSegment>& segments, const WindowOutcome& heard, int64_t begin, int64_t frames) {
     const double offset = static_cast<double>(begin) / kFramesPerSecond;
     std::vector<int32_t> text;
@@ -227,12 +227,12 @@ class Transcription {
       segments.resize(verdict.keep);
     }
     if (const auto said = last_end()) last_speech_ = *said;
-    // However words were drawn out, a window is never begun again where it began.
+    // However long words are stretched, a window never starts again at the same place.
     if (seek_ <= begin) seek_ = begin + frames;
     return true;
   }
 
-  /// Forgets segments where nothing is heard.
+  /// Drops segments where nothing is heard.
   void drop_unheard(std::vector<SpeechSegment>& segments, int64_t begin) const {
     const auto unheard = unheard_segments(segments, heard_, begin, seek_);
     size_t kept = 0;
@@ -242,7 +242,7 @@ class Transcription {
     segments.resize(kept);
   }
 
-  /// What was left out before it counts in its times; none passes the window's end, frame `last`.
+  /// Adds the length of the parts left out before it to its times; none exceeds the window's end, frame `last`.
   void place(SpeechSegment& segment, int64_t last) const {
     const auto recorded = [&](double& seconds, bool end) {
       seconds = mel_.time_of(std::min(seconds * kFramesPerSecond, static_cast<double>(end ? last : last - 1)), end);
@@ -269,7 +269,7 @@ class Transcription {
       if (events_.segment) events_.segment(segment);
       result_.segments.push_back(std::move(segment));
     }
-    // What was drawn at a high temperature is no context.
+    // A text decoded at a high temperature is not used as context.
     if (!options_.condition_on_previous_text || temperature > 0.5F) forgotten_ = context_.size();
     const size_t used = static_cast<size_t>(facts_.text_positions);
     if (context_.size() > 2 * used) {
@@ -285,11 +285,11 @@ class Transcription {
   const TranscribeEvents& events_;
   const SpeechFacts facts_;
   MelStream mel_;
-  std::optional<int> language_, guessed_language_;  // the latter of sound that held no speech
+  std::optional<int> language_, guessed_language_;  // the latter for sound without speech
   std::vector<Heard10ms> heard_;                    // of the window
   std::vector<int32_t> initial_, hotwords_;
-  std::vector<int32_t> context_;  // the last tokens, the initial prompt's before them
-  size_t forgotten_ = 0;          // of context_, those that count no more
+  std::vector<int32_t> context_;  // the last tokens, preceded by the initial prompt's
+  size_t forgotten_ = 0;          // the tokens of context_ that no longer count
   std::vector<int32_t> said_;
   int64_t seek_ = 0;  // frame
   double last_speech_ = 0;

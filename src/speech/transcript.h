@@ -13,7 +13,7 @@ struct SpokenWord {
   float probability = 0;
 };
 
-/// Why a text may be wrong that was decoded again and did not get better.
+/// Why a text that was decoded again without improving may be wrong.
 enum class SpeechDoubt { none, repeats, guess };
 
 struct SpeechSegment {
@@ -23,7 +23,7 @@ struct SpeechSegment {
   std::string text;
   std::vector<int32_t> tokens;
   float temperature = 0, avg_logprob = 0, compression_ratio = 0, no_speech_prob = 0;
-  std::vector<SpokenWord> words;  // when asked for
+  std::vector<SpokenWord> words;  // if requested
   SpeechDoubt doubt = SpeechDoubt::none;
 };
 

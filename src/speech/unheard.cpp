@@ -11,9 +11,9 @@ namespace {
 
 constexpr int64_t kBeside = 50;       // frames by which a segment's times may be wrong
 constexpr int64_t kUncovered = 50;    // frames of voice that may have no text
-constexpr int64_t kHeardAtLeast = 5;  // frames that are heard, or it was a click
+constexpr int64_t kHeardAtLeast = 5;  // fewer audible frames are a click
 
-// So sure the model is of what somebody said; measured on speech in noise and on noises.
+// The model's confidence in real speech; measured on speech in noise and on noises.
 constexpr float kNoSpeechInSilence = 0.3F, kNoSpeechInSound = 0.6F;
 constexpr double kGuessInSilence = -0.5, kGuessInSound = -1.0;
 

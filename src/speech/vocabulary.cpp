@@ -20,7 +20,7 @@ constexpr int64_t kEnglishVocabulary = 51864;
 constexpr int32_t kEnglishEnd = 50256, kMultilingualEnd = 50257;
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// Symbols whose first token is refused even where they are several: all are of a block that nobody speaks.
+// Symbols whose first token is suppressed even if they are several tokens: all are in a block that nobody speaks.
 constexpr std::array kNotes = {"♩", "♪", "♫", "♬", "♭", "♮", "♯"};
 constexpr std::array kSymbols = {"\"",  "#",  "(",  ")",   "*",   "+",   "/",   ":",  ";",   "<",  "=",  ">",
                                  "@",   "[",  "\\", "]",   "^",   "_",   "`",   "{",  "|",   "}",  "~",  "「",
@@ -41,7 +41,7 @@ std::shared_ptr<const Tokenizer> own_tokenizer(bool multilingual) {
 
 bool has_tokenizer(const std::filesystem::path& dir) { return std::filesystem::exists(dir / "tokenizer.json"); }
 
-/// Whether `text` occurs in ASCII's punctuation in that order, as openai's splitter asks (so nothing does, too).
+/// Whether `text` is a substring of ASCII's punctuation, as tested by OpenAI's splitter (so an empty text is, too).
 bool is_punctuation(std::string_view text) {
   constexpr std::string_view kAscii = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
   return kAscii.find(text) != std::string_view::npos;
@@ -131,7 +131,7 @@ std::vector<WordTokens> SpeechVocabulary::characters(std::span<const int32_t> to
     open.push_back(token);
     const std::string text = decode_all(open);
     const size_t broken = text.find(kReplacement);
-    // A replacement that is in the whole text too is no half a character.
+    // A replacement character that is in the whole text too is not half a character.
     if (broken != std::string::npos && whole.compare(at + broken, kReplacement.size(), kReplacement) != 0) continue;
     at += text.size();
     pieces.push_back({text, std::move(open)});

@@ -23,8 +23,8 @@ struct WordTokens {
 /// Whisper's text tokens, and its special ones, whose ids follow from the vocabulary's size. Immutable; any thread.
 class SpeechVocabulary {
  public:
-  /// Of the model in `model_dir`, whose own tokenizer is taken where it has one; throws bad_model for a vocabulary that
-  /// is no Whisper's.
+  /// Reads the vocabulary of the model in `model_dir`, using its own tokenizer if it has one; throws bad_model for a
+  /// vocabulary that is not Whisper's.
   static std::shared_ptr<const SpeechVocabulary> load(const std::filesystem::path& model_dir, int64_t vocab_size);
   SpeechVocabulary(std::shared_ptr<const Tokenizer> tokenizer, int64_t vocab_size);
 
@@ -40,18 +40,18 @@ class SpeechVocabulary {
   int32_t no_timestamps() const { return translate() + 5; }
   int32_t timestamps() const { return translate() + 6; }
 
-  /// What a transcript begins with: start, language and task, of an English model start alone.
+  /// The first tokens of a transcript: start, language and task; for an English-only model just the start.
   std::vector<int32_t> start_sequence(int language, bool translate) const;
-  /// The rules of openai's decoder. `suppressed`: ids that must not come; -1 among them stands for non_speech().
+  /// The rules of OpenAI's decoder. `suppressed`: ids that must not occur; -1 among them means non_speech().
   SpeechRules rules(std::span<const int32_t> suppressed, bool with_timestamps, double max_initial_timestamp) const;
-  /// Symbols that stand for no speech: brackets, notes, quotes.
+  /// Symbols that are not speech: brackets, notes, quotes.
   const std::vector<int32_t>& non_speech() const { return non_speech_; }
 
   std::vector<int32_t> encode(std::string_view text) const { return tokenizer_->encode(text, false); }
   /// The text of the text tokens among `tokens`.
   std::string decode(std::span<const int32_t> tokens) const;
-  /// `tokens` (text, then the end token) by words: at spaces, or in languages that have none at characters. The end
-  /// token is a word of its own.
+  /// Splits `tokens` (text, then the end token) into words: at spaces, or in languages without spaces at characters.
+  /// The end token is a word of its own.
   std::vector<WordTokens> words(std::span<const int32_t> tokens, int language) const;
 
  private:

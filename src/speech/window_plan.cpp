@@ -68,7 +68,7 @@ SpeechDoubt WindowPlan::doubt_of(const SpeechText& text) const {
   const double logprob = text.mean_logprob();
   const auto& least = options_.logprob_threshold;
   if (least && options_.no_speech_threshold && text.no_speech > *options_.no_speech_threshold && logprob < *least) {
-    return SpeechDoubt::none;  // silence, which another temperature would not change
+    return SpeechDoubt::none;  // silence, for which another temperature changes nothing
   }
   const auto& most = options_.compression_ratio_threshold;
   if (most && outcome_.compression_ratio > *most) return SpeechDoubt::repeats;

@@ -15,7 +15,7 @@
 
 namespace mlxk {
 
-/// What one window gave.
+/// The result of one window.
 struct WindowOutcome {
   int language = 0;
   float language_probability = 1;
@@ -23,18 +23,18 @@ struct WindowOutcome {
   float temperature = 0;
   std::string text;
   double compression_ratio = 0;
-  bool silent = false;  // nobody speaks: nothing of it counts
+  bool silent = false;  // nobody speaks: the text is dropped
   SpeechDoubt doubt = SpeechDoubt::none;
   WindowCut cut;
-  std::optional<SpeechAlignment> alignment;  // of all text tokens of the cut, where words were asked for
+  std::optional<SpeechAlignment> alignment;  // for all text tokens of the segments, if words were requested
 };
 
-/// The tasks for one window: its language, its text, at rising temperatures until one is good enough, its words'
-/// places. next() is called on the worker thread, the rest before and after.
+/// The tasks for one window: its language, its text at rising temperatures until one is good enough, and its words'
+/// times. next() is called on the worker thread, the other functions before and after.
 class WindowPlan {
  public:
-  /// Without a `language` it is detected. `context`: the tokens before the window's text, as many as fit.
-  /// `heard`: what the window's frames hold, where text that nobody spoke is to be dropped.
+  /// Without a `language` it is detected. `context`: the tokens before the window's text, as many as fit. `heard`: the
+  /// kinds of the window's frames, if text that nobody spoke should be dropped.
   WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
              std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames,
              std::vector<Heard10ms> heard);
@@ -57,7 +57,7 @@ class WindowPlan {
   int text_positions_;
   int64_t frames_;
   std::vector<Heard10ms> heard_;
-  size_t attempt_ = 0;  // of the temperatures
+  size_t attempt_ = 0;  // an index into the temperatures
   WindowOutcome outcome_;
 };
 

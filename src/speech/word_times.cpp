@@ -8,7 +8,7 @@ namespace mlxk {
 namespace {
 
 constexpr const char* kSentenceEnds = ".。!！?？";
-// As in prepend_punctuations and append_punctuations: words that say nothing of when something was said.
+// As in prepend_punctuations and append_punctuations: words without a time of their own.
 constexpr const char* kPunctuation = "\"'“¿([{-\"'.。,，!！?？:：”)]}、";
 
 bool is_in(const std::string& word, const char* marks) { return std::string(marks).find(word) != std::string::npos; }
@@ -27,7 +27,7 @@ double median_duration(const std::vector<TimedWord>& words) {
   return std::min(0.7, median);
 }
 
-/// Words at the ends of sentences are no longer than `most`.
+/// Limits words at the ends of sentences to `most`.
 void shorten_at_sentences(std::vector<TimedWord>& words, double most) {
   for (size_t i = 1; i < words.size(); ++i) {
     if (words[i].end - words[i].start <= most) continue;
@@ -39,7 +39,7 @@ void shorten_at_sentences(std::vector<TimedWord>& words, double most) {
   }
 }
 
-/// The first words after a pause, and segment and words at the segment's edges.
+/// Corrects the first words after a pause, and segment and words at the segment's edges.
 void fit_edges(SpeechSegment& segment, double median, double last_speech) {
   auto& words = segment.words;
   const double most = 2 * median;
@@ -65,7 +65,7 @@ void fit_edges(SpeechSegment& segment, double median, double last_speech) {
   }
 }
 
-/// How unlikely the word is: improbable, very short or very long.
+/// A score for suspicious words: improbable, very short or very long.
 double doubt(const SpokenWord& word) {
   const double duration = word.end - word.start;
   double score = word.probability < 0.15F ? 1 : 0;

@@ -11,23 +11,23 @@
 
 namespace mlxk {
 
-/// Gives the segments of one window, which begins at `offset` seconds, their words, and puts right by openai's rules
-/// what the alignment draws out: long words at the ends of sentences, after pauses and at the edges of segments.
-/// `last_speech`: where the last word before them ended; returns where theirs does.
+/// Sets the words of the segments of one window, which begins at `offset` seconds, and corrects by OpenAI's rules words
+/// that the alignment stretches: long words at the ends of sentences, after pauses and at the edges of segments.
+/// `last_speech`: the end of the last word before them; returns the end of theirs.
 double add_words(std::vector<SpeechSegment>& segments, std::vector<TimedWord> words, const SpeechVocabulary& vocabulary,
                  const TranscribeOptions& options, double offset, double last_speech);
 
-/// A window whose segments may be invented, as hallucination_silence_threshold has it.
+/// A window whose segments may be hallucinations, for hallucination_silence_threshold.
 struct DoubtfulWindow {
   double offset, end;  // seconds
-  double duration;     // of its sound
+  double duration;     // of the window's sound
   double content;      // of the whole recording
   double last_speech;
-  double threshold;  // seconds of silence around what is doubtful
+  double threshold;  // seconds of silence around doubtful text
 };
 
-/// What to do with it: the segments from `keep` on are dropped; with `seek` (seconds) the next window begins there.
-/// With `skip` the whole window is dropped.
+/// The verdict: the segments from `keep` on are dropped; with `seek` (seconds) the next window begins there. With
+/// `skip` the whole window is dropped.
 struct DoubtfulVerdict {
   size_t keep;
   std::optional<double> seek;

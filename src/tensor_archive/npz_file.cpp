@@ -16,7 +16,7 @@ struct Descr {
   std::string_view word;
   TensorDtype dtype;
 };
-// bfloat16 is no type of NumPy's: libraries write its two bytes as raw data.
+// NumPy has no bfloat16: libraries write its two bytes as raw data.
 constexpr Descr kDescrs[] = {{"<f4", TensorDtype::f32},     {"<f2", TensorDtype::f16},  {"<f8", TensorDtype::f64},
                              {"<V2", TensorDtype::bf16},    {"|V2", TensorDtype::bf16}, {"V2", TensorDtype::bf16},
                              {"|b1", TensorDtype::boolean}, {"|u1", TensorDtype::u8},   {"|i1", TensorDtype::i8},

@@ -15,7 +15,7 @@ using Kind = PickleNode::Kind;
 
 constexpr size_t kMaxNodes = 1 << 23;
 
-// Opcodes that would make objects of classes or call what is not on the list, for the error's text.
+// Opcodes that would create objects of classes or call functions outside the list, for the error's text.
 struct OpcodeName {
   char code;
   const char* name;
@@ -118,7 +118,7 @@ class PickleReader {
         }
         return push({Kind::call, 0, {}, {callable, arguments}, {}});
       }
-      case 'b':  // BUILD: the state of an OrderedDict (its _metadata) says nothing of tensors
+      case 'b':  // BUILD: the state of an OrderedDict (its _metadata) does not concern tensors
         pop();
         if (node(top()).kind != Kind::call) throw refused("BUILD of something that was not called");
         return;
@@ -209,7 +209,7 @@ class PickleReader {
     stack_.resize(first);
   }
 
-  /// Where the topmost `count` values begin.
+  /// The index of the first of the topmost `count` values.
   size_t need(size_t count) {
     if (stack_.size() < count + (marks_.empty() ? 0 : marks_.back())) throw broken("its stack is empty");
     return stack_.size() - count;

@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// A value in a pickle; others are named by their index in Pickle::nodes.
+/// A value in a pickle; nested values are indices into Pickle::nodes.
 struct PickleNode {
   enum class Kind { none, boolean, integer, real, text, tuple, list, dict, global, call, persistent };
   Kind kind = Kind::none;
@@ -19,7 +19,7 @@ struct PickleNode {
   std::vector<std::pair<uint32_t, uint32_t>> pairs;  // dict: key, value
 };
 
-/// What a pickle says, read and never run: a call stays a note of what would be called.
+/// The content of a pickle, which is parsed and never run: calls are only recorded.
 struct Pickle {
   std::vector<PickleNode> nodes;
   uint32_t root = 0;

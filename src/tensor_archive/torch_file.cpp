@@ -112,7 +112,7 @@ class TorchReader {
     return nullptr;
   }
 
-  /// The call that rebuilds a tensor, out of the parameter around it; null when it is something else.
+  /// The call that rebuilds a tensor, unwrapped from the parameter around it; null if it is something else.
   const PickleNode* as_tensor(const PickleNode& value) const {
     if (calls(value, kTensor)) return &value;
     if (!calls(value, kParameter)) return nullptr;

@@ -15,7 +15,7 @@ namespace {
 using Bytes = std::span<const std::byte>;
 
 constexpr uint64_t kMaxEntries = 100'000;
-constexpr uint32_t kWide = 0xffffffff;  // the value stands in a zip64 field
+constexpr uint32_t kWide = 0xffffffff;  // the value is in a zip64 field
 
 class ZipReader {
  public:

@@ -8,11 +8,12 @@
 
 namespace mlxk {
 
-/// The entries of a zip archive in memory (zip64 too), each within the archive: names to bytes, nothing is extracted.
+/// The entries of a zip archive in memory (zip64 too), each checked to be within the archive: names to bytes, nothing
+/// is extracted.
 class ZipFile {
  public:
-  /// Reads the central directory of `archive`, which must outlive this; throws bad_model naming `place`, entry and
-  /// value: for a broken directory, a name that occurs twice, an entry that is encrypted.
+  /// Reads the central directory of `archive`, which must outlive this object; throws bad_model naming `place`, entry
+  /// and value for a broken directory, a name that occurs twice, or an encrypted entry.
   ZipFile(std::span<const std::byte> archive, std::string place);
 
   struct Entry {
@@ -20,7 +21,7 @@ class ZipFile {
     bool compressed = false;
   };
   const std::map<std::string, Entry>& entries() const { return entries_; }
-  /// The bytes of `name`; throws bad_model when there is no such entry, unsupported when it is compressed.
+  /// The bytes of `name`; throws bad_model if there is no such entry, unsupported if it is compressed.
   std::span<const std::byte> bytes(const std::string& name) const;
   const std::string& place() const { return place_; }
 

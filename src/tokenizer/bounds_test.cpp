@@ -1,4 +1,4 @@
-// What a hostile tokenizer.json, template or text may take: little, and then an error.
+// The resources that a hostile tokenizer.json, template or text can use: little, followed by an error.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -117,11 +117,11 @@ TEST(TokenizerBounds, usual_steps_are_taken) {
   EXPECT_EQ(around->encode("", true), (std::vector<int32_t>{7, 8, 7, 8}));
 }
 
-/// Cutting piece by piece gives what the crate gives, which cuts all at once where a step needs it to.
+/// Cutting piece by piece must give the crate's result, which cuts all at once if a step needs it.
 TEST(TokenizerBounds, both_ways_of_cutting_agree) {
   const std::string text = "Hello  world's 1234 (x)\n\n\tend   aaaaa  a ";
   const auto whole = [](Json steps) {
-    // Merging what is never found changes nothing, but is no cut of a piece by itself.
+    // A merge that never matches changes nothing, but does not cut pieces by itself.
     steps.insert(steps.begin(), split("\\x00", "MergedWithPrevious"));
     return Json{{"type", "Sequence"}, {"pretokenizers", steps}};
   };
@@ -177,7 +177,7 @@ constexpr const char* kShared =
 TEST(TemplateBounds, lists_that_share_their_parts_are_refused) {
   const Json messages = Json::array({{{"role", "user"}, {"content", "Hi"}}});
   std::vector<std::future<std::string>> renders;
-  // Each takes all of a render's time; the rest of the kind (<, in, unique, ~, join, maps) goes the same ways.
+  // Each uses all of a render's time; the others of the kind (<, in, unique, ~, join, maps) share the code.
   for (const char* use :
        {"{{ ns.a == ns.b }}", "{{ [ns.a, ns.b] | sort | length }}", "{{ ns.a | tojson }}", "{{ ns.a }}"}) {
     renders.push_back(std::async(std::launch::async, [use, &messages] {
@@ -192,7 +192,7 @@ TEST(TemplateBounds, lists_that_share_their_parts_are_refused) {
   for (auto& render : renders) EXPECT_NE(render.get(), "");
 }
 
-/// That a template takes long for one client's messages is no reason to refuse others.
+/// A template that is slow for one client's messages is not refused for others.
 TEST(TemplateBounds, a_slow_render_leaves_the_template_to_others) {
   const auto fair = ChatTemplate::compile(
       "{% for m in messages %}{{ messages[0].content.strip() | length }} {% endfor %}", Json::object());
@@ -210,7 +210,7 @@ TEST(TemplateBounds, deep_values_are_compared_and_freed_without_overflowing_the_
       "{% set ns.b = [ns.b] %}{% endfor %}{% endfor %}";
   for (const char* use : {"{{ ns.a == ns.b }}", "{{ [ns.a, ns.b] | sort | length }}", "{{ 'x' }}"}) {
     SCOPED_TRACE(use);
-    try {  // how deep a stack goes, and what an allocation costs, is the compiler's to say
+    try {  // stack depth and allocation cost depend on the compiler
       ChatTemplate::compile(deep + use, Json::object())->render(messages, {});
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::invalid) << e.what();
@@ -253,7 +253,7 @@ TEST(GrammarBounds, fair_schemas_work_and_others_are_called_too_complex) {
     return rules;
   };
   const std::string rules = many_rules(2'000);
-  // To the end of a text that it allows.
+  // Generates to the end of a text that the grammar allows.
   const auto walk = [&](Grammar grammar, const std::string& text) {
     std::vector<uint32_t> mask(static_cast<size_t>(compiler.tokenizer()->vocab_size() + 31) / 32);
     for (const int32_t id : compiler.tokenizer()->encode(text, false)) {

@@ -8,7 +8,7 @@ namespace mlxk {
 
 std::vector<std::pair<std::string_view, std::string_view>> bpe_merges(const std::vector<std::string_view>& order,
                                                                       const PieceIds& ids, bool utf8) {
-  constexpr size_t kMaxPiece = 256;  // a merge list grows with the square of a piece
+  constexpr size_t kMaxPiece = 256;  // a merge list grows with the square of a piece's length
   struct Split {
     uint32_t left_id, right_id;
     std::string_view left, right;

@@ -30,10 +30,10 @@ Compiled compile_source(std::string source, const std::string& place) {
   return {std::move(source), TemplatePtr(raw)};
 }
 
-// The names a message's reasoning comes under; templates read the first, or the second (gpt-oss).
+// The keys of a message's reasoning; templates read the first, or the second (gpt-oss).
 constexpr std::array kReasoningFields = {"reasoning_content", "thinking", "reasoning"};
 
-/// `messages` with reasoning under every name that templates read, as transformers passes them.
+/// `messages` with reasoning under every key that templates read, as in transformers.
 Json with_reasoning_aliases(const Json& messages) {
   Json result = Json::array();
   for (const Json& message : messages) {
@@ -145,9 +145,10 @@ std::map<std::string, std::string> sources_of_files(const fs::path& model_dir) {
   return sources;
 }
 
-/// By name; empty: there is no template.
+/// Template by name; empty: there is none.
 std::map<std::string, std::string> sources_of(const fs::path& model_dir) {
-  // transformers: the files beat tokenizer_config.json; processors of old keep theirs in chat_template.json.
+  // As in transformers: the files take precedence over tokenizer_config.json; old processors keep theirs in
+  // chat_template.json.
   auto sources = sources_of_files(model_dir);
   if (sources.empty()) sources = sources_of_json(model_dir / "tokenizer_config.json");
   if (sources.empty()) sources = sources_of_json(model_dir / "chat_template.json");

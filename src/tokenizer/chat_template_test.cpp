@@ -44,7 +44,7 @@ std::string thrown(Body body, ErrorKind kind) {
   return {};
 }
 
-// Where we render and transformers raises: each a TypeError on iterating or printing something absent.
+// Cases that we render and transformers refuses: each raises a TypeError on iterating or printing something absent.
 bool more_lenient(const std::string& name, const std::string& kind) {
   static const std::set<std::string> kTemplates = {"CohereForAI-c4ai-command-r-plus-tool_use",
                                                    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",

@@ -24,13 +24,13 @@ constexpr size_t kMaxShownReference = 200;  // bytes
 
 using Handle = RustPtr<mlxk_grammar, mlxk_grammar_free>;
 
-/// A compiled grammar that answers are copied from.
+/// A compiled grammar, which is copied for each answer.
 struct Prototype {
   std::mutex mutex;  // while it is copied
   Handle handle;
 };
 
-/// Whether `reference`, a JSON pointer in a URI's fragment ("#/$defs/a%20b"), leads to a place of `root`.
+/// Whether `reference`, a JSON pointer in a URI's fragment ("#/$defs/a%20b"), points to a value in `root`.
 bool leads_somewhere(const Json& root, std::string_view reference) {
   std::string pointer;
   for (size_t i = 1; i < reference.size(); ++i) {
@@ -51,8 +51,8 @@ bool leads_somewhere(const Json& root, std::string_view reference) {
   }
 }
 
-/// The first $ref of `value` that leads to nothing in `root`, as it is written; empty: there is none. Nothing is
-/// fetched, so another document is nothing, unless `root` gives parts of itself names ($id, $anchor).
+/// The first dangling $ref of `value`, as it is written; empty: there is none. References into other documents dangle,
+/// because nothing is fetched, unless `root` names parts of itself ($id, $anchor).
 std::string dangling_reference(const Json& root, const Json& value, bool has_names) {
   if (value.is_object()) {
     const auto found = value.find("$ref");
@@ -69,7 +69,7 @@ std::string dangling_reference(const Json& root, const Json& value, bool has_nam
   return {};
 }
 
-/// What is wrong with a schema that cannot be compiled, where a reference is why; the compiler names another place.
+/// The error for a schema that cannot be compiled because of a reference; the compiler names another place.
 void check_references(std::string_view schema) {
   const Json root = Json::parse(schema, nullptr, false);
   const bool has_names = schema.find("\"$id\"") != schema.npos || schema.find("\"$anchor\"") != schema.npos;
@@ -91,7 +91,7 @@ struct GrammarCompiler::State {
     Compiled compiled;
   };
   std::mutex mutex;
-  std::list<Kept> kept;  // the last used first
+  std::list<Kept> kept;  // most recently used first
   uint64_t count = 0;
 
   std::shared_ptr<Prototype> compile(const char* kind, std::string_view source) const;
@@ -157,7 +157,7 @@ std::shared_ptr<Prototype> GrammarCompiler::State::find_or_compile(const char* k
     kept.splice(kept.begin(), kept, entry);
     const Compiled compiled = entry->compiled;
     lock.unlock();
-    return compiled.get();  // waits where another thread compiles it
+    return compiled.get();  // waits if another thread compiles it
   }
   const uint64_t number = ++count;
   kept.push_front({key, number, promise.get_future().share()});

@@ -11,20 +11,20 @@
 
 namespace mlxk {
 
-/// Which tokens keep the text inside a grammar; one running answer. One thread at a time.
+/// Which tokens keep the text within a grammar; one running answer. One thread at a time.
 class Grammar {
  public:
   ~Grammar();
   Grammar(Grammar&&) noexcept;
   Grammar& operator=(Grammar&&) noexcept;
-  /// A copy that goes on by itself; throws invalid.
+  /// An independent copy; throws invalid.
   Grammar(const Grammar& other);
   Grammar& operator=(const Grammar&) = delete;
 
-  /// Sets bit i of `mask` (ceil(vocab / 32) words) for every id allowed next, an end-of-sequence id where the text may
-  /// end; clears the others. Throws invalid when the grammar exceeds its work limit.
+  /// Sets bit i of `mask` (ceil(vocab / 32) words) for every id allowed next, including an end-of-sequence id if the
+  /// text may end; clears the others. Throws invalid if the grammar exceeds its work limit.
   void allowed(std::span<uint32_t> mask);
-  /// Takes the chosen token; false when it breaks the grammar. Throws invalid as allowed() does.
+  /// Takes the chosen token; returns false if it violates the grammar. Throws invalid like allowed().
   bool accept(int32_t token);
 
  private:
@@ -42,16 +42,16 @@ class GrammarCompiler {
   ~GrammarCompiler();
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const;
-  /// The ordinary tokens that begin with `text` and go on behind it; with `anywhere`, those that have it inside and go
-  /// on.
+  /// The ordinary tokens that begin with `text` and continue after it; with `anywhere`, those that contain it and
+  /// continue.
   std::vector<int32_t> tokens_beyond(std::string_view text, bool anywhere) const;
 
-  // Each takes a source of at most kMaxSource bytes, and compiles a source that is among the last kMaxKept once.
+  // Each takes a source of at most kMaxSource bytes; a source among the last kMaxKept is not compiled again.
   static constexpr size_t kMaxSource = size_t{512} << 10, kMaxKept = 32;
 
-  /// The texts that `schema` (JSON Schema as text) accepts; throws invalid saying what is wrong with it.
+  /// The texts that `schema` (JSON Schema as text) accepts; throws invalid naming its error.
   Grammar json_schema(std::string_view schema) const;
-  /// The texts that match `pattern` as a whole; throws invalid.
+  /// The texts that match `pattern` completely; throws invalid.
   Grammar regex(std::string_view pattern) const;
   /// A Lark grammar (rule `start`); throws invalid.
   Grammar lark(std::string_view grammar) const;

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// Walks the fields of one protobuf message; throws std::runtime_error where the bytes are not one.
+/// Walks the fields of one protobuf message; throws std::runtime_error if the bytes are not one.
 class ProtobufReader {
  public:
   explicit ProtobufReader(std::string_view message) : rest_(message) {}

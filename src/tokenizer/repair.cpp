@@ -1,4 +1,4 @@
-// What transformers changes in a tokenizer.json after reading it.
+// The changes that transformers makes to a tokenizer.json after reading it.
 #include <array>
 #include <charconv>
 
@@ -8,12 +8,12 @@ namespace mlxk {
 
 namespace {
 
-// Tekken's own split: no contractions, single digits, words broken where the case rises.
+// Tekken's own split: no contractions, single digits, words split where the case rises.
 constexpr const char* kTekkenSplit = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
                                      R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
                                      R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-/// `4.51.0.dev0` → {4, 51, 0}; zeros for what is not there.
+/// `4.51.0.dev0` → {4, 51, 0}; zeros for missing parts.
 std::array<int, 3> version_of(const std::string& text) {
   std::array<int, 3> parts{};
   const char* at = text.data();
@@ -40,7 +40,7 @@ void RustTokenizer::repair_mistral_split() {
   const auto version = version_of(config_.transformers_version);
   const bool affected = version >= std::array{4, 39, 0} && version <= std::array{4, 57, 2};
   if (!affected || (type != "mistral" && type != "mistral3" && type != "llama")) return;
-  // Llama 3 itself has this pattern by right: the vocabulary tells.
+  // Llama 3 itself rightly has this pattern: the vocabulary distinguishes them.
   if (!token_to_id("[INST]") || !token_to_id("[/INST]")) return;
   Json pre = part_of(mlxk_tokenizer_pre_tokenizer, *this);
   if (!pre.is_object() || pre.value("type", "") != "Sequence") return;
@@ -53,7 +53,7 @@ void RustTokenizer::repair_mistral_split() {
              ErrorKind::bad_model, place_);
 }
 
-// add_bos_token / add_eos_token, where stated, replace what the file's post-processor does.
+// add_bos_token and add_eos_token, if given, replace the tokens of the file's post-processor.
 void RustTokenizer::set_bos_eos_processor() {
   if (!config_.add_bos_token && !config_.add_eos_token) return;
   Json single = Json::array(), specials = Json::object();

@@ -9,7 +9,7 @@ namespace mlxk {
 /// The tokenizers crate behind Tokenizer.
 class RustTokenizer : public Tokenizer {
  public:
-  /// From the bytes of a tokenizer.json and what stands beside it; throws bad_model naming `place`.
+  /// From the bytes of a tokenizer.json and the files beside it; throws bad_model naming `place`.
   RustTokenizer(std::string_view tokenizer_json, TokenizerConfig config, std::string place);
 
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens,

@@ -88,7 +88,7 @@ SentencePieceModel read_model(std::string_view bytes) {
   return model;
 }
 
-// A piece that spells spaces comes out of the normalised text, where no added token would be looked for.
+// A piece that spells spaces is part of the normalised text, where added tokens are not looked up.
 bool is_added(const Piece& piece) {
   return piece.kind == Kind::control || piece.kind == Kind::unknown ||
          (piece.kind == Kind::user_defined && piece.text.find(kSpace) == std::string_view::npos);
@@ -192,7 +192,7 @@ std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std:
                                               TokenizerConfig& config) try {
   const SentencePieceModel model = read_model(bytes);
   fill_names(model, config);
-  // transformers' slow tokenizers begin with <s> unless told otherwise; Unigram ones (T5, ALBERT …) do not.
+  // transformers' slow tokenizers add <s> unless told otherwise; Unigram ones (T5, ALBERT …) do not.
   if (!config.add_bos_token && !config.add_eos_token && model.bpe) config.add_bos_token = true;
   const bool has_bytes = std::any_of(model.pieces.begin(), model.pieces.end(),
                                      [](const Piece& piece) { return piece.kind == Kind::byte; });

@@ -8,8 +8,8 @@
 
 namespace mlxk {
 
-/// A SentencePiece model (tokenizer.model: BPE or Unigram) as the text of an equal tokenizer.json. Fills the names in
-/// `config` that are empty (bos, eos, pad, unk). Throws bad_model naming `path`.
+/// A SentencePiece model (tokenizer.model: BPE or Unigram) as the text of an equivalent tokenizer.json. Sets the empty
+/// names in `config` (bos, eos, pad, unk). Throws bad_model naming `path`.
 std::string tokenizer_json_from_sentencepiece(std::string_view model, const std::filesystem::path& path,
                                               TokenizerConfig& config);
 

@@ -10,7 +10,7 @@
 namespace mlxk {
 namespace {
 
-// Pieces that each decoder treats specially, bytes of 叫 (E5 8F AB) and é (C3 A9) in both spellings among them.
+// Pieces that each decoder treats specially, including the bytes of 叫 (E5 8F AB) and é (C3 A9) in both spellings.
 const std::vector<std::string> kPieces = {
     "▁",      "▁▁",     "▁a",     "a",      "b",      "ab",     "▁hello", "wor",    "ld",    ".",     " .",
     "##x",    "##",     "don",    "n't",    "'",      " ' ",    "é",      "叫",     "🙂",    "w</w>", "</w>",

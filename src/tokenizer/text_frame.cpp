@@ -8,7 +8,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr int32_t kFirst = -1, kSecond = -2;  // as mlxk_tokenizer_frame says them
+constexpr int32_t kFirst = -1, kSecond = -2;  // as returned by mlxk_tokenizer_frame
 
 struct Ids {
   int32_t* data = nullptr;

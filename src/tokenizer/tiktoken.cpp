@@ -101,7 +101,7 @@ void add_llama3_specials(TokenizerConfig& config, uint32_t next) {
   if (!config.add_bos_token) config.add_bos_token = true;
 }
 
-/// The split pattern; adds the special tokens where the files do not list them.
+/// The split pattern; adds the special tokens if the files do not list them.
 const char* family_pattern(const std::filesystem::path& path, TokenizerConfig& config, uint32_t next) {
   const std::string name = path.filename().string();
   const bool specials = config.added_tokens.empty();

@@ -11,9 +11,9 @@ namespace mlxk {
 /// Whether the content begins like a tiktoken file: base64, a space, a rank.
 bool looks_like_tiktoken(std::string_view content);
 
-/// A tiktoken file (ranks of byte sequences) as the text of an equal tokenizer.json; the split pattern and the special
-/// tokens are those of the family that the file's name or `config` tells. Throws bad_model or unsupported naming
-/// `path`.
+/// A tiktoken file (ranks of byte sequences) as the text of an equivalent tokenizer.json; the split pattern and the
+/// special tokens belong to the family that the file's name or `config` indicates. Throws bad_model or unsupported
+/// naming `path`.
 std::string tokenizer_json_from_tiktoken(std::string_view content, const std::filesystem::path& path,
                                          TokenizerConfig& config);
 

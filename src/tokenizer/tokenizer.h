@@ -15,7 +15,7 @@
 
 namespace mlxk {
 
-/// A text has more tokens than were asked for, or more bytes than a tokenizer takes at once (invalid).
+/// A text has more tokens than requested, or more bytes than a tokenizer processes at once (invalid).
 class TextTooLong : public Error {
  public:
   explicit TextTooLong(const std::string& message) : Error(ErrorKind::invalid, message) {}
@@ -34,19 +34,19 @@ class Tokenizer {
                                                     std::string_view place);
   virtual ~Tokenizer() = default;
 
-  /// Token ids of `text` (UTF-8; invalid bytes become U+FFFD), with the special tokens that the post-processor adds
-  /// if asked; special tokens written in the text are recognised. Throws TextTooLong once there are more than
-  /// `max_tokens` (not counting added ones), bad_model where the work goes beyond bounds; asks check_stop().
+  /// Token ids of `text` (UTF-8; invalid bytes become U+FFFD), on request with the special tokens that the
+  /// post-processor adds; special tokens written in the text are recognised. Throws TextTooLong once there are more
+  /// than `max_tokens` (not counting added ones), bad_model if the work exceeds its bounds; calls check_stop().
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens,
                                       size_t max_tokens = kNoLimit) const = 0;
   /// The text of `ids`; unknown ids are skipped.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const = 0;
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
-  /// The token as the vocabulary spells it; nullopt past the table.
+  /// The token as spelled in the vocabulary; nullopt past the table.
   virtual std::optional<std::string> id_to_token(int32_t id) const = 0;
-  /// The bytes that a token stands for inside a text, perhaps only a part of a character: " the"; empty past the table.
+  /// The bytes of a token within a text, possibly only part of a character: " the"; empty past the table.
   virtual std::string token_bytes(int32_t id) const = 0;
-  /// One more than the largest id, added tokens included.
+  /// One more than the largest id, including added tokens.
   virtual int32_t vocab_size() const = 0;
   virtual bool is_special(int32_t id) const = 0;
   /// Ids that end a generation: generation_config.json, else config.json, and tokenizer_config's eos_token.
@@ -57,8 +57,8 @@ class Tokenizer {
   virtual const std::string& unk_token() const = 0;
 };
 
-/// Turns ids into text as they come, never splitting a character; all pieces together equal decode() of all ids,
-/// byte for byte. One thread at a time.
+/// Turns ids into text as they arrive, never splitting a character; all pieces together equal decode() of all ids, byte
+/// for byte. One thread at a time.
 class StreamDecoder {
  public:
   StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens);
@@ -68,7 +68,7 @@ class StreamDecoder {
 
   /// The text that `id` completes; empty while a character is incomplete.
   std::string push(int32_t id);
-  /// What is still held back (an incomplete character becomes U+FFFD as decode() writes it).
+  /// The text held back (an incomplete character becomes U+FFFD as in decode()).
   std::string finish();
 
  private:

@@ -76,7 +76,7 @@ TokenizerConfig TokenizerConfig::parse(const Json& config) {
 
 TokenizerConfig TokenizerConfig::read(const fs::path& model_dir) {
   TokenizerConfig result = parse(read_if_there(model_dir / "tokenizer_config.json"));
-  // Older folders name the special tokens in a file of their own.
+  // Older folders name the special tokens in a separate file.
   const Json special = read_if_there(model_dir / "special_tokens_map.json");
   if (result.bos_token.empty()) result.bos_token = token_of(special, "bos_token");
   if (result.eos_token.empty()) result.eos_token = token_of(special, "eos_token");

@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// What the files beside a vocabulary say: tokenizer_config.json, config.json, generation_config.json.
+/// The content of the files beside a vocabulary: tokenizer_config.json, config.json, generation_config.json.
 struct TokenizerConfig {
   std::string bos_token, eos_token, pad_token, unk_token;  // empty: none
   std::optional<bool> add_bos_token, add_eos_token;
@@ -21,7 +21,7 @@ struct TokenizerConfig {
   std::string transformers_version;
   std::vector<int32_t> eos_token_ids;  // generation_config.json, else config.json
 
-  /// Reads what there is in `model_dir`; throws bad_model or io naming the file.
+  /// Reads the files present in `model_dir`; throws bad_model or io naming the file.
   static TokenizerConfig read(const std::filesystem::path& model_dir);
   /// From a tokenizer_config.json alone.
   static TokenizerConfig parse(const Json& tokenizer_config);

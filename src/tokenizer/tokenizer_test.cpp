@@ -31,7 +31,7 @@ std::string thrown(const std::function<void()>& body, ErrorKind kind) {
   return {};
 }
 
-/// Compares with the ids and texts that the reference library gave.
+/// Compares with the ids and texts of the reference library.
 void expect_recorded(const Tokenizer& tokenizer, const std::string& name) {
   const Json expected = read_json(kData / "expected.json");
   ASSERT_TRUE(expected.contains(name));
@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(Models, RealTokenizer, ::testing::Values("SmolLM2-135M-
 constexpr const char* kByteLevel =
     R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false})";
 
-/// A BPE tokenizer.json of a few tokens; `extra` is put in front of its other keys.
+/// A BPE tokenizer.json of a few tokens; `extra` is put before its other keys.
 std::string small_json(const std::string& vocab = R"({"a": 0, "b": 1, "ab": 2, "<eos>": 3})",
                        const std::string& merges = R"(["a b"])", const std::string& extra = "") {
   return fmt::format(R"({{{}"added_tokens": [{{"id": 3, "content": "<eos>", "special": true}}],

@@ -1,10 +1,10 @@
 #pragma once
 
-// Boost as this room includes it; for its sources only.
+// This room's include of Boost; for its sources only.
 
-#include <utility>  // Boost 1.74's awaitable.hpp forgets it
+#include <utility>  // missing in Boost 1.74's awaitable.hpp
 
-// Boost before 1.77 knows clang's coroutines only with libc++.
+// Boost before 1.77 supports clang's coroutines only with libc++.
 #if defined(__clang__) && !defined(_LIBCPP_VERSION)
 #define BOOST_ASIO_HAS_CO_AWAIT 1
 #define BOOST_ASIO_HAS_STD_COROUTINE 1

@@ -13,16 +13,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr size_t kReadAhead = 64 << 10;  // of bytes that are not used yet
-constexpr size_t kSmallRead = 2 << 10;   // what an idle connection holds
+constexpr size_t kReadAhead = 64 << 10;  // of unused bytes
+constexpr size_t kSmallRead = 2 << 10;   // memory of an idle connection
 constexpr size_t kLargeRead = 32 << 10;
-constexpr size_t kSkippedBody = 64 << 10;  // of a refused request; for more the connection is closed
+constexpr size_t kSkippedBody = 64 << 10;  // of a refused request; with more the connection is closed
 constexpr size_t kChunkOverhead = 16;      // bytes on the wire for each of a chunked body
 constexpr size_t kBuffersAtOnce = 16;
 constexpr auto kLinger = 2s;  // for a client to read our last answer, since it last sent something
 constexpr auto kRefusalLinger = 500ms;
 constexpr auto kLingerAtMost = 30s;
-constexpr auto kProbe = 200ms;    // how often a client is looked at that we do not read from
+constexpr auto kProbe = 200ms;    // how often a client that we do not read from is checked
 constexpr int kClientGone = 499;  // in logs only: no answer had begun
 
 }  // namespace
@@ -130,7 +130,7 @@ asio::awaitable<bool> Connection::serve_one() {
   }
   head.request.remote = remote_;
 
-  // What comes while the server drains is refused, and nobody waits for it.
+  // Requests that arrive while the server drains are refused, and nobody waits for them.
   struct Active {
     ServerState& server;
     const bool counted;
@@ -169,7 +169,7 @@ asio::awaitable<bool> Connection::serve_one() {
       }
       parser->set_target(&target);
       const bool there = co_await read_body(*parser, target, refusal);
-      server_.body_room += body.size();  // from here on it is the handler's
+      server_.body_room += body.size();  // from here on the handler owns it
       if (!there) co_return false;
     } else if (head.has_body) {
       head.keep_alive = false;
@@ -197,7 +197,7 @@ asio::awaitable<bool> Connection::serve_one() {
   co_return delivered&& state.keep_alive;
 }
 
-// Waits for a whole head and gives its size; 0: there is none, and maybe a refusal.
+// Waits for a whole head and returns its size; 0: there is none, possibly with a refusal.
 asio::awaitable<size_t> Connection::read_head(Refusal& refusal) {
   const auto& options = server_.options;
   if (in_.empty()) std::string().swap(in_);
@@ -205,7 +205,7 @@ asio::awaitable<size_t> Connection::read_head(Refusal& refusal) {
   bool begun = false;
   size_t seen = 0, blank = 0;
   for (;;) {
-    while (in_.compare(0, 2, "\r\n") == 0 && blank < 4) {  // some clients end a body so
+    while (in_.compare(0, 2, "\r\n") == 0 && blank < 4) {  // some clients end a body this way
       in_.erase(0, 2);
       ++blank;
     }
@@ -272,14 +272,14 @@ asio::awaitable<bool> Connection::read_body(RequestParser& parser, BodyTarget& t
   co_return true;
 }
 
-// Writes the answer as it comes; false: the client has gone, and has been closed.
+// Writes the answer as it arrives; false: the client has gone, or was closed.
 asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
   progress_ = Clock::now();
   for (;;) {
     const PendingResponse::State state = answer_->take(out_);
     if (broken_ || state.overflowed || (ended_ && !state.complete)) break;
     if (state.abandoned && !state.complete) {
-      if (state.begun) break;  // cut off, so that it does not look whole
+      if (state.begun) break;  // truncated, so that it does not look complete
       answer_->respond(refusal_response({500, "the request was dropped without an answer"}, head.id));
       continue;
     }
@@ -296,7 +296,7 @@ asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
     read();
     if (reading_ || ended_) {
       co_await wait(deadline);
-    } else {  // the client has sent far ahead: its end does not arrive here
+    } else {  // the client has sent far ahead, so its end is not seen here
       ended_ = ended_ || wire_.peer_gone();
       co_await wait(std::min(deadline, Clock::now() + kProbe));
     }
@@ -307,7 +307,8 @@ asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
   co_return false;
 }
 
-// Closes our side, and reads on for a while: closing a socket with unread bytes would take our answer from the client.
+// Closes our side, and reads on for a while: closing a socket with unread bytes would discard our answer before the
+// client reads it.
 asio::awaitable<void> Connection::linger(std::chrono::milliseconds patience) {
   discarding_ = true;
   in_.clear();
@@ -361,7 +362,7 @@ HttpResponse Connection::refusal_response(const Refusal& refusal, const std::str
   return response;
 }
 
-// Keeps one read under way while there is room.
+// Keeps one read pending while there is room.
 void Connection::read() {
   if (reading_ || ended_ || in_.size() >= read_ahead_) return;
   reading_ = true;
@@ -380,7 +381,7 @@ void Connection::read() {
   });
 }
 
-// Writes what is in out_, which must not be empty, until it is.
+// Writes all of out_, which must not be empty.
 void Connection::write() {
   writing_ = true;
   std::vector<asio::const_buffer> buffers;

@@ -17,7 +17,7 @@ namespace mlxk {
 
 class Connection;
 
-/// What the connections of one server share.
+/// The state that the connections of one server share.
 struct ServerState {
   const TransportOptions options;
   RequestHandler& handler;
@@ -34,21 +34,21 @@ struct ServerState {
   void count_active(int change);
 };
 
-/// One client: reads requests one after the other, gives them to the handler, writes the answers. One coroutine runs
-/// it; beside it at most one read and one write are under way, so that a client that goes is noticed at any time, and
-/// what it sends ahead is kept. I/O thread only.
+/// One client: reads requests one after the other, passes them to the handler, writes the answers. One coroutine runs
+/// it; at most one read and one write are pending at a time, so that a client's disconnect is noticed at any time, and
+/// data sent ahead is kept. I/O thread only.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(ServerState& server, Socket socket, std::string remote);
   ~Connection();
 
-  /// Serves until the client or the server has had enough; keeps itself alive.
+  /// Serves until the client or the server ends the connection; keeps itself alive.
   void start();
   /// Answers 503 and closes, without reading.
   void start_refusing();
-  /// Wakes the coroutine to look at the state of things.
+  /// Wakes the coroutine to check its state.
   void notify() { timer_.cancel(); }
-  /// Closes at once, whatever is under way.
+  /// Closes immediately, whatever is pending.
   void abort();
 
  private:
@@ -73,21 +73,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ServerState& server_;
   Wire wire_;
   const std::string remote_;
-  asio::steady_timer timer_;  // the coroutine's one: a deadline, cancelled by notify()
+  asio::steady_timer timer_;  // the coroutine's only timer: a deadline, cancelled by notify()
   const size_t read_ahead_;
 
-  std::string in_;     // arrived and not used
-  std::string piece_;  // what is being read goes here first
+  std::string in_;     // arrived and unused
+  std::string piece_;  // data is read into this first
   size_t received_ = 0;
-  bool reading_ = false;     // a read is under way
+  bool reading_ = false;     // a read is pending
   bool in_body_ = false;     // larger reads
-  bool discarding_ = false;  // what arrives is dropped
+  bool discarding_ = false;  // arriving data is discarded
   bool ended_ = false;       // nothing more will arrive
   bool broken_ = false;      // nothing can be sent
-  bool goodbye_ = false;     // the last answer is out
+  bool goodbye_ = false;     // the last answer is written
 
   std::list<std::string> out_;  // being written
-  size_t out_offset_ = 0;       // of its first
+  size_t out_offset_ = 0;       // of its first byte
   bool writing_ = false;
   Clock::time_point progress_;
   std::shared_ptr<PendingResponse> answer_;

@@ -11,11 +11,11 @@
 
 namespace mlxk {
 
-/// Header fields in their order; names compare without case.
+/// Header fields in order; names compare without case.
 class HeaderList {
  public:
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
-  /// The first value of `name`; nullopt when absent.
+  /// The first value of `name`; nullopt if absent.
   std::optional<std::string_view> find(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
 
@@ -31,14 +31,14 @@ class BodySink {
   virtual void take(std::string_view bytes) = 0;
 };
 
-/// A request as the transport understood it.
+/// A request as parsed by the transport.
 struct HttpRequest {
   std::string method;  // "GET"
   std::string path;    // without query, percent-decoded, valid UTF-8 without NUL, "." and ".." segments refused
   std::string query;   // as sent, without '?'
   HeaderList headers;
-  std::string body;                          // empty where plan() gave a sink:
-  std::shared_ptr<BodySink> sink = nullptr;  // that one, once it has the whole body
+  std::string body;                          // empty if plan() returned a sink:
+  std::shared_ptr<BodySink> sink = nullptr;  // that sink, once it has the whole body
   std::string id;                            // X-Request-ID: a valid incoming one, else a fresh UUID
   std::string remote;                        // "127.0.0.1:50123", or "unix"
 };
@@ -52,7 +52,8 @@ struct HttpResponse {
   HeaderList headers;
 };
 
-/// One request being answered. Every member from any thread; what comes after the client has gone is dropped.
+/// One request being answered. Every member may be called from any thread; calls after the client has gone have no
+/// effect.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -69,32 +70,33 @@ class Exchange {
   virtual size_t unsent_bytes() const = 0;
   /// Whether the client has gone.
   virtual bool closed() const = 0;
-  /// Calls `gone` on the I/O thread once the client has gone before the answer was complete; at once where it has
+  /// Calls `gone` on the I/O thread if the client goes before the answer is complete; immediately if it has gone
   /// already.
   virtual void on_close(std::function<void()> gone) = 0;
   /// Runs `task` on the I/O thread, in order with other tasks of this exchange.
   virtual void post(std::function<void()> task) = 0;
 };
 
-/// What becomes of a request whose head is complete, decided before a byte of its body is read.
+/// The plan for a request whose head is complete, decided before a byte of its body is read.
 struct BodyPlan {
-  std::optional<HttpResponse> refusal;  // answered at once; the body is not read
+  std::optional<HttpResponse> refusal;  // answered immediately; the body is not read
   size_t limit = 0;                     // most bytes of body; more is refused with 413
   std::shared_ptr<BodySink> sink;       // null: the body is collected in HttpRequest::body
 };
 
-/// What a server does with requests. Called on the I/O thread; must not block or throw.
+/// What a server does with requests. Its members are called on the I/O thread; they must not block or throw.
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
   /// The head is complete: `head` has no body yet.
   virtual BodyPlan plan(const HttpRequest& head) = 0;
-  /// The whole request is there. `exchange` answers it, now or later.
+  /// The whole request has arrived. `exchange` answers it, now or later.
   virtual void handle(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
-  /// The transport itself refuses: broken HTTP, a limit, a time-out. Gives the answer's body and type for `status`.
+  /// The transport itself refuses: broken HTTP, a limit, a time-out. Returns the answer's body and type for `status`.
   virtual HttpResponse refusal(int status, std::string_view message, const std::string& request_id) = 0;
-  /// An answer is complete, or its client has gone (`bytes`, heads included, were written until then; status 499: the
-  /// answer had not begun). Refusals too; then `head` may be empty but for its id. For access logs and metrics.
+  /// An answer is complete, or its client has gone (`bytes`, including heads, were written until then; status 499: the
+  /// answer had not begun). Also called for refusals, with a `head` that may be empty except for its id. For access
+  /// logs and metrics.
   virtual void answered(const HttpRequest& head, int status, size_t bytes, double seconds) = 0;
 };
 

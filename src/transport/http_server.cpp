@@ -14,7 +14,7 @@ namespace {
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // after a failure: no descriptors, no memory
 constexpr size_t kRefusedAtOnce = 64;                          // connections over the limit that still get an answer
 
-// Small answers leave at once, and a client whose machine has gone is noticed.
+// Small answers are sent immediately, and a vanished client machine is noticed.
 void tune(Socket& socket) {
   error_code ignored;
   socket.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -45,11 +45,11 @@ struct HttpServer::Impl {
       stop_accepting();
       for (const auto& connection : all()) connection->abort();
     });
-    thread.join();  // run() ends once nothing is under way
+    thread.join();  // run() ends once nothing is pending
     state.loop->stop();
   }
 
-  // Ends once nothing is under way any more. What a handler's task throws ends that task alone.
+  // Ends once nothing is pending. An exception from a handler's task ends that task alone.
   void run() {
     for (;;) {
       try {
@@ -101,7 +101,7 @@ struct HttpServer::Impl {
     for (auto* pause : pauses) pause->cancel();
   }
 
-  // Held while they are told something: one that ends leaves the set.
+  // Copies the set during the calls: a connection that ends leaves it.
   std::vector<std::shared_ptr<Connection>> all() {
     std::vector<std::shared_ptr<Connection>> held;
     for (auto* connection : state.connections) {

@@ -353,7 +353,7 @@ TEST(HttpServer, DrainsByFinishingWhatIsUnderWay) {
   ASSERT_TRUE(asked.wait());
   bool complete = false;
   std::thread draining([&] { complete = server.drain(std::chrono::seconds(30)); });
-  // Until the answer under way is complete new requests are still answered, on kept connections too.
+  // Until the answer in progress is complete, new requests are still answered, on kept connections too.
   RawClient late(server.port());
   for (RawClient* client : {&kept, &late}) {
     client->send("GET /late HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -1,4 +1,4 @@
-// Time, size and number: what a server lets a client use up.
+// The time, size and number limits that a server sets for its clients.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>

@@ -23,7 +23,7 @@ std::string in_brackets(const std::string& host) {
   return host.find(':') == std::string::npos ? host : "[" + host + "]";
 }
 
-// A socket file that nobody listens on is left over from a server that was killed.
+// A socket file without a listener is left over from a server that was killed.
 void remove_stale_socket(asio::io_context& io, const fs::path& path, const std::string& address) {
   std::error_code ec;
   const auto status = fs::symlink_status(path, ec);
@@ -73,7 +73,7 @@ void Listener::listen_tcp(const TransportOptions& options) {
     if (ec == asio::error::address_in_use || ec == asio::error::access_denied) {
       fail(name(options.port), ec.message(), "choose another port with --port");
     }
-    if (ec) {  // of several addresses some may not be there: IPv6 switched off
+    if (ec) {  // some of several addresses may be unavailable: IPv6 switched off
       failure = ec.message();
       continue;
     }
@@ -133,7 +133,7 @@ std::unique_ptr<asio::ssl::context> make_tls(const TransportOptions& options) {
                    asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1 |
                    asio::ssl::context::no_compression);
   SSL_CTX_set_mode(tls->native_handle(), SSL_MODE_RELEASE_BUFFERS);
-  // Without one OpenSSL would ask at the terminal.
+  // Without a callback OpenSSL would ask at the terminal.
   tls->set_password_callback([](size_t, asio::ssl::context::password_purpose) { return std::string(); });
   error_code ec;
   tls->use_certificate_chain_file(options.tls_certificate.string(), ec);

@@ -16,7 +16,7 @@ class Listener {
  public:
   /// Binds and listens as `options` say; throws io naming the address.
   Listener(asio::io_context& io, const TransportOptions& options);
-  /// Closes them, and removes the UNIX socket's file where it is still the one made here.
+  /// Closes them, and removes the UNIX socket's file if it is still the one created here.
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -38,10 +38,10 @@ class Listener {
   uint64_t device_ = 0, inode_ = 0;
 };
 
-/// TLS by the certificate and key of `options`; null where they name none; throws invalid.
+/// TLS with the certificate and key of `options`; null if they name none; throws invalid.
 std::unique_ptr<asio::ssl::context> make_tls(const TransportOptions& options);
 
-/// Who is at the other end: "127.0.0.1:50123", "[::1]:50123" or "unix".
+/// The address of the other end: "127.0.0.1:50123", "[::1]:50123" or "unix".
 std::string remote_name(const Socket& socket);
 
 }  // namespace mlxk

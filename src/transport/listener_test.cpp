@@ -1,4 +1,4 @@
-// Where a server listens: TCP, UNIX sockets, TLS.
+// Kinds of addresses: TCP, UNIX sockets, TLS.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
@@ -52,7 +52,7 @@ class Listening : public ::testing::Test {
     }
     return "no refusal";
   }
-  // A fresh key and a certificate of its own for "localhost".
+  // A fresh key and a self-signed certificate for "localhost".
   TransportOptions with_tls() {
     auto options = any_port();
     options.tls_certificate = folder_ / "certificate.pem";

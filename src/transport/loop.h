@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// The I/O thread's queue. Answers that are still held keep it alive beyond their server; then nothing is run any more.
+/// The I/O thread's queue. Pending answers keep it alive beyond their server; then nothing is run any more.
 class Loop {
  public:
   asio::io_context& io() { return io_; }
@@ -17,7 +17,7 @@ class Loop {
     const std::lock_guard lock(mutex_);
     if (!stopped_) asio::post(io_, std::move(task));
   }
-  /// Runs what is left and takes no more. After the I/O thread has ended.
+  /// Runs the remaining tasks and accepts no more. Call it after the I/O thread has ended.
   void stop() {
     {
       const std::lock_guard lock(mutex_);
@@ -26,7 +26,7 @@ class Loop {
     io_.restart();
     io_.poll();
   }
-  /// Whether answers still to come say "Connection: close". Any thread.
+  /// Whether later answers say "Connection: close". Any thread.
   std::atomic<bool> draining{false};
 
  private:

@@ -1,4 +1,5 @@
-// What no honest client sends: each gets a clear refusal or an end, and the next client is served.
+// Requests that no honest client sends: each gets a clear refusal or a closed connection, and the next client is
+// served.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +17,7 @@ using testing::TestHandler;
 
 class Malformed : public ::testing::Test {
  protected:
-  // The status of the first answer; the server must close behind it, and must not have handled anything.
+  // The status of the first answer; the server must close after it, and must not have handled anything.
   int status_of(const std::string& bytes) {
     RawClient client(server_.port());
     client.send(bytes);

@@ -36,7 +36,7 @@ struct Value {
   std::map<std::string, std::string> parameters;  // names in lower case
 };
 
-// nullopt: malformed, or a parameter comes twice.
+// nullopt: malformed, or a parameter occurs twice.
 std::optional<Value> parse_value(std::string_view text) {
   Value value;
   size_t at = text.find(';');
@@ -75,7 +75,7 @@ std::string in_quotes(std::string_view text) {
   return result + (text.size() > 80 ? "…\"" : "\"");
 }
 
-// RFC 7578, 4.2: of a path that a client sends, only the last part counts; what names a folder is no name.
+// RFC 7578, 4.2: only the last component of a client's path counts; a component that means a folder is not a name.
 std::string last_part(std::string_view path) {
   path.remove_prefix(path.find_last_of("/\\") + 1);
   return path == "." || path == ".." ? std::string() : std::string(path);
@@ -99,7 +99,7 @@ MultipartParser::MultipartParser(std::string_view content_type, PartSink& parts,
                 "[Content-Type] boundary must be 1 to 70 of the characters allowed, got " + in_quotes(mark));
   }
   delimiter_ = "\r\n--" + mark;
-  buffer_ = "\r\n";  // the first boundary may stand at the very beginning
+  buffer_ = "\r\n";  // the first boundary may be at the very beginning
 }
 
 void MultipartParser::take(std::string_view bytes) {
@@ -118,7 +118,7 @@ void MultipartParser::finish() {
   fail("ends before its boundary");
 }
 
-// Uses some of the buffer; false: more is needed, or all is done.
+// Consumes some of the buffer; false: more is needed, or everything is done.
 bool MultipartParser::step() {
   switch (state_) {
     case State::preamble:
@@ -133,7 +133,7 @@ bool MultipartParser::step() {
 bool MultipartParser::skip_to_delimiter() {
   const std::string_view rest = std::string_view(buffer_).substr(used_);
   const size_t found = rest.find(delimiter_);
-  // Without one, what could be the beginning of one stays.
+  // Without a boundary, bytes that could be its beginning are kept.
   const size_t before = found != std::string_view::npos    ? found
                         : rest.size() >= delimiter_.size() ? rest.size() - delimiter_.size() + 1
                                                            : 0;
@@ -161,7 +161,7 @@ bool MultipartParser::read_boundary_end() {
   if (++count_ > limits_.parts) {
     throw Error(ErrorKind::usage, fmt::format("[multipart] may have {} parts, got more", limits_.parts));
   }
-  used_ += end;  // the line's end stays: it may be the one that ends empty headers
+  used_ += end;  // the line's end is kept: it may be the one that ends empty headers
   state_ = State::headers;
   return true;
 }

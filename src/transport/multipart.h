@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// What a part of a form says about itself.
+/// The headers of a part of a form.
 struct PartHead {
   std::string name;
   std::string filename;      // without folders; may be empty
@@ -16,7 +16,7 @@ struct PartHead {
   std::string content_type;  // as sent; empty: none
 };
 
-/// Takes the parts of a form, one after the other. May throw Error to refuse the rest.
+/// Receives the parts of a form, one after the other. May throw Error to refuse the rest.
 class PartSink {
  public:
   virtual ~PartSink() = default;
@@ -31,15 +31,15 @@ struct MultipartLimits {
   size_t name_bytes = 256;        // of a name, of a filename
 };
 
-/// Reads a multipart/form-data body as it arrives; holds no more of it than a part's headers. One thread at a time.
+/// Reads a multipart/form-data body as it arrives; stores no more of it than a part's headers. One thread at a time.
 class MultipartParser : public BodySink {
  public:
-  /// `content_type` is the request's header; throws usage where it is no form or names no boundary. `parts` must
-  /// outlive it.
+  /// `content_type` is the request's header; throws usage if it is not a form or names no boundary. `parts` must
+  /// outlive this object.
   MultipartParser(std::string_view content_type, PartSink& parts, MultipartLimits limits = {});
-  /// Throws usage, naming the part (from 1) and what is wrong with it.
+  /// Throws usage, naming the part (from 1) and its error.
   void take(std::string_view bytes) override;
-  /// The body is complete; throws usage where the last boundary is missing.
+  /// The body is complete; throws usage if the last boundary is missing.
   void finish();
 
  private:
@@ -54,7 +54,7 @@ class MultipartParser : public BodySink {
   PartSink& parts_;
   const MultipartLimits limits_;
   std::string delimiter_;  // CR LF "--" boundary
-  std::string buffer_;     // arrived and not used
+  std::string buffer_;     // arrived and unused
   size_t used_ = 0;        // of it
   State state_ = State::preamble;
   size_t count_ = 0;  // of parts begun

@@ -151,7 +151,7 @@ void PendingResponse::push(std::string bytes) {
   queue_.push_back(std::move(bytes));
 }
 
-// With the mutex held: one wake-up for all that comes until it is taken.
+// With the mutex held: one wake-up for all changes until they are taken.
 void PendingResponse::wake() {
   if (std::exchange(waking_, true)) return;
   loop_->post(wake_);

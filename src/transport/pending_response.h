@@ -14,13 +14,13 @@
 
 namespace mlxk {
 
-/// The bytes of one answer on their way from any thread to the connection, which takes them on the I/O thread.
+/// The bytes of one answer between any thread and the connection, which takes them on the I/O thread.
 class PendingResponse {
  public:
   /// `wake` runs on the I/O thread after something has changed here.
   PendingResponse(std::shared_ptr<Loop> loop, AnswerFormat format, size_t max_unsent, std::function<void()> wake);
 
-  /// A handle for the handler. Once it is gone without a complete answer, abandoned() is true.
+  /// A handle for the handler. Once it is destroyed without a complete answer, abandoned() is true.
   static std::shared_ptr<Exchange> make_exchange(std::shared_ptr<PendingResponse> answer);
 
   // From any thread: see Exchange.
@@ -38,21 +38,21 @@ class PendingResponse {
   // For the connection, on the I/O thread.
   struct State {
     bool begun = false;       // the head is among the bytes taken so far
-    bool complete = false;    // so is the last byte
+    bool complete = false;    // the last byte is among them as well
     bool abandoned = false;   // nobody will complete it
     bool overflowed = false;  // the client did not read a streamed answer
     bool keep_alive = true;   // what the head says
     int status = 0;
   };
-  /// Moves the bytes that wait to the end of `out`, and says where the answer stands with them.
+  /// Moves the waiting bytes to the end of `out`, and returns the state of the answer.
   State take(std::list<std::string>& out);
-  /// Of the bytes that were taken `count` have been written.
+  /// `count` of the taken bytes have been written.
   void written(size_t count);
   /// All bytes written so far.
   size_t total_written() const;
-  /// The client has gone: runs what on_close was given, and takes nothing more.
+  /// The client has gone: calls the function given to on_close, and accepts nothing more.
   void close();
-  /// The answer was written whole: forgets what on_close was given.
+  /// The answer was written completely: drops the function given to on_close.
   void deliver();
 
  private:

@@ -21,11 +21,11 @@ namespace http = beast::http;
 using http::field;
 
 constexpr size_t kMaxHeaders = 100;
-constexpr size_t kCollectAtOnce = 1 << 20;  // a length that is only announced reserves no more
+constexpr size_t kCollectAtOnce = 1 << 20;  // a length that is only announced reserves at most this
 
 Refusal body_too_large(uint64_t limit) { return {413, fmt::format("[body] may have {} bytes, got more", limit)}; }
 
-// A body as Beast's parser wants it: hands the bytes on to a BodyTarget.
+// A body reader for Beast's parser: passes the bytes to a BodyTarget.
 struct TargetBody {
   using value_type = BodyTarget*;
 
@@ -91,7 +91,7 @@ struct TargetBody {
 
 std::string text(beast::string_view view) { return {view.data(), view.size()}; }
 
-// How many headers are called `name`.
+// The number of headers called `name`.
 size_t count(const HeaderList& headers, beast::string_view name) {
   return std::count_if(headers.fields().begin(), headers.fields().end(), [&](const auto& header) {
     return beast::iequals(beast::string_view(header.first.data(), header.first.size()), name);
@@ -104,11 +104,11 @@ bool equals(std::string_view value, std::string_view lower) {
 
 Refusal bad(std::string message) { return {400, std::move(message)}; }
 
-// Headers that decide what a request may do or how its body is read: with two of them readers could disagree.
+// Headers that decide what a request may do or how its body is read: if they occur twice, readers could disagree.
 constexpr const char* kOnce[] = {"Content-Length", "Transfer-Encoding", "Host",   "Content-Type",
                                  "Authorization",  "X-API-Key",         "Origin", "Content-Encoding"};
 
-// What Beast does not mind: one length, one encoding, one host.
+// Ambiguities that Beast accepts: there must be one length, one encoding, one host.
 Refusal check_framing(const HeaderList& headers, bool http10) {
   for (const char* name : kOnce) {
     if (count(headers, name) > 1) return bad(fmt::format("[{}] is there twice", name));
@@ -176,7 +176,7 @@ struct RequestParser::Impl {
   http::request_parser<TargetBody> parser;
   BodyTarget* target = nullptr;
   Refusal refusal;
-  // A chunk that is too large is refused by its size, before its bytes come.
+  // A chunk that is too large is refused by its size, before its bytes arrive.
   std::function<void(uint64_t, beast::string_view, beast::error_code&)> on_chunk_size =
       [this](uint64_t bytes, beast::string_view, beast::error_code& ec) {
         if (target->size <= target->limit && bytes <= target->limit - target->size) return;
@@ -191,7 +191,7 @@ RequestParser::~RequestParser() = default;
 RequestHead RequestParser::read_head(std::string_view head) {
   auto& parser = impl_->parser;
   parser.header_limit(static_cast<uint32_t>(std::min<size_t>(head.size() + 1, UINT32_MAX)));
-  parser.body_limit(UINT64_MAX);  // the target has its own; Boost 1.74 takes none for zero
+  parser.body_limit(UINT64_MAX);  // the target has its own; in Boost 1.74 zero does not mean no limit
   beast::error_code ec;
   parser.put({head.data(), head.size()}, ec);
   RequestHead result;

@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// Why the transport itself does not go on with a request; status 0: it does.
+/// Why the transport refuses a request; status 0: it does not.
 struct Refusal {
   int status = 0;
   std::string message;
@@ -19,16 +19,16 @@ struct Refusal {
 
 /// Where the head ends in the bytes that arrived so far.
 struct HeadEnd {
-  size_t size = 0;      // of the head with its empty line; 0: not there yet
-  std::string problem;  // what in it can be no HTTP, said as soon as it is seen
+  size_t size = 0;      // of the head with its empty line; 0: incomplete
+  std::string problem;  // invalid HTTP in the head, reported as soon as it is seen
 };
 
-/// Looks for the end of a head in `bytes`, of which the first `seen` were looked at before.
+/// Looks for the end of a head in `bytes`, of which the first `seen` were searched before.
 HeadEnd find_head_end(std::string_view bytes, size_t seen);
 
 /// A request's head.
 struct RequestHead {
-  HttpRequest request;  // without body and remote; with an id in any case
+  HttpRequest request;  // without body and remote; always with an id
   Refusal refusal;
   bool http10 = false;
   bool keep_alive = false;
@@ -37,17 +37,17 @@ struct RequestHead {
   std::optional<uint64_t> content_length;  // nullopt: chunked, or no body
 };
 
-/// Where a body goes.
+/// The destination of a body.
 struct BodyTarget {
   size_t limit = 0;
   BodySink* sink = nullptr;          // null: into `collected`
   std::string* collected = nullptr;  // null beside a null sink: dropped
-  size_t* room = nullptr;            // what all of a server's collected bodies may still take; null: no bound
+  size_t* room = nullptr;            // the remaining memory for all of a server's collected bodies; null: unlimited
   size_t size = 0;                   // bytes so far
-  Refusal refusal;                   // too large, or by the sink
+  Refusal refusal;                   // too large, or refused by the sink
 };
 
-/// Reads one request. HTTP's grammar is Beast's; what Beast lets through and could be read in two ways is refused here.
+/// Parses one request. HTTP's grammar is Beast's; ambiguous requests that Beast accepts are refused here.
 class RequestParser {
  public:
   RequestParser();
@@ -55,15 +55,15 @@ class RequestParser {
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
 
-  /// Reads a whole head, as find_head_end found it. Once.
+  /// Parses a whole head, as found by find_head_end. Once.
   RequestHead read_head(std::string_view head);
-  /// Where the body's bytes go; before read_body. `target` must outlive the parser.
+  /// Sets the destination of the body's bytes; call it before read_body. `target` must outlive the parser.
   void set_target(BodyTarget* target);
-  /// Takes bytes of the body and says how many it used; the rest must be given again with more behind it.
+  /// Consumes bytes of the body and returns their number; pass the rest again with more after it.
   size_t read_body(std::string_view bytes);
   /// Whether the body is complete.
   bool done() const;
-  /// What is wrong with the body, also what its target says.
+  /// The error of the body, including its target's.
   const Refusal& refusal() const;
 
  private:

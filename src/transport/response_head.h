@@ -9,10 +9,10 @@
 
 namespace mlxk {
 
-/// How an answer's end is told.
+/// How the end of an answer is marked.
 enum class Framing { length, chunked, until_close, none };
 
-/// What the transport adds to an answer.
+/// The headers that the transport adds to an answer.
 struct AnswerFormat {
   std::string request_id;
   bool head_only = false;  // HEAD

@@ -6,12 +6,12 @@
 
 namespace mlxk {
 
-/// A request target, taken apart.
+/// A parsed request target.
 struct Target {
   std::string path;       // percent-decoded
   std::string query;      // as sent
   std::string authority;  // of the absolute form ("http://host:1/x"); empty otherwise
-  std::string problem;    // why it is refused; empty: it is not
+  std::string problem;    // the reason to refuse it; empty: none
 };
 
 /// Reads the target of a request line: a path, an absolute http(s) address, or "*". Refuses what is not valid UTF-8 or

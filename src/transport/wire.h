@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// A connected socket, with TLS around it or without. Handlers are called as Asio does, on the I/O thread.
+/// A connected socket, with or without TLS. Handlers are called by Asio's rules, on the I/O thread.
 class Wire {
  public:
   Wire(Socket socket, asio::ssl::context* tls) : socket_(std::move(socket)) {
@@ -35,7 +35,7 @@ class Wire {
     else
       socket_.async_write_some(buffers, std::move(handler));
   }
-  /// Whether the other side has closed; known without reading on Linux alone.
+  /// Whether the other side has closed; known without reading only on Linux.
   bool peer_gone() {
 #ifdef POLLRDHUP
     pollfd state{socket_.native_handle(), POLLRDHUP, 0};
@@ -44,7 +44,7 @@ class Wire {
     return false;
 #endif
   }
-  /// Tells the other side that nothing more comes.
+  /// Tells the other side that no more data follows.
   template <class Handler>
   void say_goodbye(Handler handler) {
     error_code ignored;
@@ -53,7 +53,7 @@ class Wire {
     else
       socket_.shutdown(Socket::shutdown_send, ignored);
   }
-  /// Closes at once; bytes on their way are dropped.
+  /// Closes immediately; pending bytes are dropped.
   void reset() {
     error_code ignored;
     socket_.set_option(asio::socket_base::linger(true, 0), ignored);

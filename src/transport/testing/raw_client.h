@@ -17,13 +17,13 @@
 
 namespace mlxk::testing {
 
-/// An answer as it lay on the wire.
+/// An answer as received.
 struct RawAnswer {
   int status = 0;
   std::string head;  // with its empty line
-  std::string body;  // chunks put together
+  std::string body;  // decoded from chunks
 
-  /// The value of a header; empty when absent.
+  /// The value of a header; empty if absent.
   std::string header(const std::string& name) const {
     const size_t at = head.find("\r\n" + name + ": ");
     if (at == std::string::npos) return {};
@@ -52,7 +52,7 @@ class RawClient {
   RawClient(RawClient&& other) noexcept
       : socket_(std::exchange(other.socket_, -1)), buffer_(std::move(other.buffer_)) {}
 
-  /// Whether all was taken; false once the server has closed.
+  /// Whether everything was sent; false once the server has closed.
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -70,7 +70,7 @@ class RawClient {
     buffer_.append(piece, static_cast<size_t>(count));
     return true;
   }
-  /// What arrives up to and with `end`; all there is where it does not come.
+  /// Reads up to and including `end`; everything received if it does not arrive.
   std::string read_until(std::string_view end) {
     size_t at;
     while ((at = buffer_.find(end)) == std::string::npos) {
@@ -83,13 +83,13 @@ class RawClient {
     }
     return take(std::min(count, buffer_.size()));
   }
-  /// All until the server closes.
+  /// Reads until the server closes.
   std::string read_all() {
     while (more()) {
     }
     return std::exchange(buffer_, {});
   }
-  /// The next answer; status 0 where the server closed instead.
+  /// The next answer; status 0 if the server closed instead.
   RawAnswer answer(bool head_only = false) {
     RawAnswer answer;
     answer.head = read_until("\r\n\r\n");

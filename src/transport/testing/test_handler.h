@@ -32,7 +32,7 @@ bool eventually(const Condition& condition) {
   return true;
 }
 
-/// Echoes what it is asked, unless told otherwise; remembers what was answered.
+/// Echoes each request, unless told otherwise; records the answers.
 class TestHandler : public RequestHandler {
  public:
   using Handle = std::function<void(HttpRequest, std::shared_ptr<Exchange>)>;
@@ -69,7 +69,7 @@ class TestHandler : public RequestHandler {
     int status;
     size_t bytes;
   };
-  /// The first `count` answers; fewer where they do not come within ten seconds.
+  /// The first `count` answers; fewer if they do not arrive within ten seconds.
   std::vector<Answered> answers(size_t count) {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::seconds(10), [&] { return answers_.size() >= count; });
