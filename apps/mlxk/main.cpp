@@ -41,7 +41,7 @@ int dispatch(const CommandLine& line) {
     print_line(text.substr(0, text.size() - 1));
     return line.help ? 0 : error_kind_info(ErrorKind::usage).exit_code;
   }
-  if (!line.command) {  // exit 1, as clients know it: the command line itself is well-formed
+  if (!line.command) {  // exit 1, as clients expect: the command line itself is well-formed
     print_json(error_envelope("", "CommandError", "No command specified"));
     return 1;
   }
@@ -63,7 +63,7 @@ int guarded(const std::vector<std::string>& words) {
   const bool json = line.json;
   try {
     const int code = dispatch(line);
-    // A full disk shows itself when the last bytes are written, if not before.
+    // A full disk may show only when the last bytes are written.
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw Error(ErrorKind::io, "cannot write to stdout");
     return code;
   } catch (const Error& error) {
@@ -82,11 +82,11 @@ int guarded(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);
 #ifdef __GLIBC__
-  mallopt(M_ARENA_MAX, 1);  // the engine's threads free what others allocated: holes in an arena for each of them
+  mallopt(M_ARENA_MAX, 1);  // the engine's threads free memory of other threads: fragmentation in each thread's arena
 #endif
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (argc > 0) mlxk::program_name = std::filesystem::path(argv[0]).filename().string();
-  const bool version = !words.empty() && words[0] == "--version";  // which run itself does not know
+  const bool version = !words.empty() && words[0] == "--version";  // options that run itself does not have
   if (mlxk::program_name == "mlx-run" && !version) words.insert(words.begin(), "run");
   return mlxk::guarded(words);
 }

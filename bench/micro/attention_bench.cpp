@@ -1,4 +1,4 @@
-// Attention by itself. bytes_per_second counts keys and values once a call, items_per_second multiply-adds.
+// Attention alone. bytes_per_second counts keys and values once a call, items_per_second multiply-adds.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -19,13 +19,13 @@ std::vector<float> random_floats(int64_t count) {
   return values;
 }
 
-/// Layers of keys and values, more of them than the caches hold: each call takes the next one, as a model does.
+/// Layers of keys and values, more than the caches hold: each call takes the next one, as a model does.
 struct Layers {
   Layers(int64_t kv_heads, int64_t tokens, int64_t head_dim, FloatType type) : type(type) {
     const int64_t item = type == kFloat32 ? 4 : 2, head = tokens * head_dim * item;
     bytes = 2 * kv_heads * head;
     count = std::max<int64_t>(2, (int64_t{256} << 20) / bytes);
-    memory.assign(static_cast<size_t>(count * bytes / 4), 0x3C003C00);  // 1 as a half, small as another
+    memory.assign(static_cast<size_t>(count * bytes / 4), 0x3C003C00);  // 1 in float16, a small number in other types
     rows = {nullptr, 0, head, head_dim * item};
   }
   void next(AttentionProblem& p) {

@@ -33,7 +33,7 @@ double percentile(std::vector<double> values, double share) {
   return values[std::min(values.size() - 1, static_cast<size_t>(share * static_cast<double>(values.size())))];
 }
 
-/// When each request's events came.
+/// The times of each request's events.
 struct Times {
   Clock::time_point sent;
   std::vector<Clock::time_point> tokens;
@@ -164,7 +164,7 @@ int main(int argc, char** argv) {
       const auto model = worker.load(ModelKind::text, argv[1], {}, options);
       Load load(worker, model);
       if (round == 0) {
-        load.send(load.request(500, 7, 4));  // warms up
+        load.send(load.request(500, 7, 4));  // warm-up
         load.wait_below(1);
       }
       for (int i = 0; i < 3; ++i) {

@@ -1,5 +1,5 @@
-// The CPU kernels by themselves, at the shapes of a 1B Llama. bytes_per_second counts the weights (or the keys and
-// values) once a call, items_per_second multiply-adds of the products.
+// The CPU kernels alone, at the shapes of a 1B Llama. bytes_per_second counts the weights (or the keys and values) once
+// a call, items_per_second multiply-adds of the products.
 #include <benchmark/benchmark.h>
 
 #include <cstring>
@@ -25,7 +25,7 @@ std::vector<float> random_floats(int64_t count) {
   return values;
 }
 
-/// Copies of a matrix, more of them than the caches hold: each call takes the next, as the layers of a model do.
+/// Copies of a matrix, more than the caches hold: each call takes the next, as the layers of a model do.
 struct Matrices {
   Matrices(int64_t rows, int64_t columns, int bits, int64_t working_set = int64_t{256} << 20) {
     const int64_t row_bytes = columns * bits / 8;
@@ -185,7 +185,7 @@ void softmax(State& state) {
 }
 BENCHMARK(softmax)->Arg(512)->Arg(8192);
 
-/// What a graph operation costs around a kernel: an attention of nothing much.
+/// The overhead of a graph operation around a kernel: a minimal attention.
 void graph_operation(State& state) {
   const auto x = mx::zeros({1, 1, 1, 16});
   mx::eval(x);

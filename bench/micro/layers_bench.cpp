@@ -47,7 +47,7 @@ void convolution_libmlx(State& state) {
 BENCHMARK(convolution)->DenseRange(0, std::size(kConvolutions) - 1)->UseRealTime();
 BENCHMARK(convolution_libmlx)->DenseRange(0, std::size(kConvolutions) - 1)->UseRealTime();
 
-/// A layer's experts of the shape of a small mixture: 64 experts, 8 a token.
+/// A layer's experts in the shape of a small mixture: 64 experts, 8 a token.
 struct Mixture {
   static constexpr int kExperts = 64, kChosen = 8, kHidden = 1024, kWide = 512, kGroup = 64;
 
@@ -83,7 +83,7 @@ void experts(State& state) {
   for (auto _ : state) mx::eval(cpu_gated_experts(t.x, t.ids, t.weights, layer));
 }
 
-/// As mlx-lm does it: tokens sorted by expert from 64 pairs on.
+/// As in mlx-lm: tokens sorted by expert from 64 pairs on.
 void experts_libmlx(State& state) {
   const auto n = static_cast<int>(state.range(1));
   const Mixture m(static_cast<int>(state.range(0)));

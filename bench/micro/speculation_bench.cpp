@@ -28,7 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// What a step of more tokens costs, against a step of one.
+/// The cost of a step of several tokens, compared with a step of one.
 void print_costs(const std::string& folder) {
   const auto model = load_model(folder, {});
   ModelCache cache = model->make_cache(1);
@@ -59,7 +59,7 @@ void print_costs(const std::string& folder) {
   }
 }
 
-/// Requests under one setting, which can stop and go on.
+/// Requests with one setting, which can pause and resume.
 class Run {
  public:
   Run(TextModel& model, const std::vector<GenerateRequest>& requests) : model_(model), begun_(requests.size()) {
@@ -71,7 +71,7 @@ class Run {
     tokens_ = 0;
     seconds_ = 0;
   }
-  /// Goes on until all rows together have given so many tokens since they all had begun.
+  /// Continues until all rows together have generated the given number of tokens after all of them had begun.
   void advance(int64_t tokens) {
     const auto start = Clock::now();
     while (!running_.empty() && tokens_ < tokens) step();
@@ -166,8 +166,8 @@ int main(int argc, char** argv) {
       int64_t upto = 0;
       for (int turn = round; std::any_of(runs.begin(), runs.end(), [](auto& one) { return !one->ended(); }); ++turn) {
         upto += burst * static_cast<int64_t>(rows);
-        for (size_t i = 0; i < runs.size(); ++i) {  // to and fro
-          // What the one before has begun ahead is done by then.
+        for (size_t i = 0; i < runs.size(); ++i) {  // alternating directions
+          // The step that the previous setting has started is done by then.
           std::this_thread::sleep_for(std::chrono::milliseconds(rest));
           runs[turn % 2 == 0 ? i : runs.size() - 1 - i]->advance(upto);
         }

@@ -12,7 +12,7 @@ constexpr int64_t kKeptFrames = 100 * 60 * 5;  // a recording up to this length 
 constexpr int64_t kMargin = 100;               // frames that are kept on either side of a voice
 constexpr int64_t kLongPause = 500;            // a longer cut separates windows
 constexpr int64_t kAhead = 250;                // later frames that determine a frame's kind
-constexpr int64_t kBehind = 3000;              // earlier ones
+constexpr int64_t kBehind = 3000;              // earlier frames that do
 
 }  // namespace
 

@@ -18,7 +18,7 @@ struct TranscribeOptions {
   std::optional<float> no_speech_threshold = 0.6F;          // above it, with a mean below the one before, nobody speaks
   bool condition_on_previous_text = true;
   std::string initial_prompt;         // context before the first window's text
-  bool carry_initial_prompt = false;  // each window's text is context for the next
+  bool carry_initial_prompt = false;  // the initial prompt precedes later windows too
   std::string hotwords;               // expected words, as context for every window
   int beam_size = 0;                  // at temperature 0; 0: the likeliest token
   int best_of = 1;                    // above it

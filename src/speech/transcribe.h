@@ -23,11 +23,10 @@ struct SpeechEngine {
 
 /// The callbacks of a running transcription, on the caller's thread.
 struct TranscribeEvents {
-  std::function<void(const SpeechSegment&)> segment = {};  // as soon as it is final
-  std::function<void(double seconds, double known)> progress =
-      {};                                // seconds of sound that are done, and that are known
-  std::function<bool()> cancelled = {};  // called between windows
-  std::string cache_scope = {};          // the owner of the requests
+  std::function<void(const SpeechSegment&)> segment = {};           // as soon as it is final
+  std::function<void(double seconds, double known)> progress = {};  // seconds done, and in all
+  std::function<bool()> cancelled = {};                             // called between windows
+  std::string cache_scope = {};                                     // the owner of the requests
 };
 
 /// Transcribes `source` window by window like OpenAI's Whisper; waits for the worker, so never call it on the worker's

@@ -101,7 +101,7 @@ struct HttpServer::Impl {
     for (auto* pause : pauses) pause->cancel();
   }
 
-  // Copies the set during the calls: a connection that ends leaves it.
+  // Holds the connections during the calls, because one that ends leaves the set.
   std::vector<std::shared_ptr<Connection>> all() {
     std::vector<std::shared_ptr<Connection>> held;
     for (auto* connection : state.connections) {

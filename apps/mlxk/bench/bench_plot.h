@@ -15,7 +15,7 @@ struct PlotPanel {
   std::vector<PlotBar> bars;
 };
 
-/// An SVG document with `panels` below each other, every one with its own scale from 0.
+/// An SVG document with `panels` stacked vertically, each with its own scale from 0.
 std::string bar_chart_svg(const std::string& title, const std::vector<PlotPanel>& panels);
 
 }  // namespace mlxk

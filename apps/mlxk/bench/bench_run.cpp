@@ -18,7 +18,7 @@ namespace mlxk {
 namespace {
 using Clock = std::chrono::steady_clock;
 
-/// When the tokens of each request came. The worker writes, we wait.
+/// The arrival times of each request's tokens. The worker writes, we wait.
 class Recorder {
  public:
   Recorder(size_t requests, int64_t generate) : tokens_(requests), generate_(generate), running_(requests) {}
@@ -34,7 +34,7 @@ class Recorder {
     changed_.notify_one();
   }
 
-  /// False when a twentieth of a second later neither all is measured nor a request has ended.
+  /// Waits a twentieth of a second; returns true once everything is measured or a request has ended.
   bool wait_measured() {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::milliseconds(50),
@@ -55,7 +55,7 @@ class Recorder {
     if (times.empty()) ++started_;
     times.push_back(now);
     if (started_ < tokens_.size()) return;
-    // The last to start measures like the others: its first token is where the measured ones begin.
+    // The last request to start is measured like the others: the measured tokens begin with its first one.
     if (measured_from_.empty()) {
       for (const auto& each : tokens_) measured_from_.push_back(each.size());
     }
@@ -77,7 +77,7 @@ class Recorder {
 };
 
 std::vector<int32_t> random_prompt(int64_t length, int64_t vocab_size, unsigned seed) {
-  std::mt19937 random(seed);  // not a distribution: theirs differ between libraries
+  std::mt19937 random(seed);  // not std:: distributions: theirs differ between libraries
   std::vector<int32_t> ids(static_cast<size_t>(length));
   for (auto& id : ids) id = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab_size));
   return ids;
@@ -119,7 +119,8 @@ BenchRun run_point(Worker& worker, const std::shared_ptr<const ModelHandle>& mod
   for (size_t i = 0; i < requests.size(); ++i) {
     requests[i].prompt = random_prompt(point.prompt, model->facts().vocab_size, static_cast<unsigned>(i));
     requests[i].sampling.temperature = 0;
-    requests[i].max_tokens = std::numeric_limits<int32_t>::max();  // the first go on until the last are measured
+    requests[i].max_tokens =
+        std::numeric_limits<int32_t>::max();  // the first requests go on until the last are measured
   }
   std::vector<Ticket> tickets;
   const auto start = Clock::now();

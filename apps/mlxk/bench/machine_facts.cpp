@@ -49,7 +49,7 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
   return sum;
 }
 
-/// Seconds until `threads` threads have done body(thread).
+/// Seconds until `threads` threads have run body(thread).
 template <class Body>
 double timed(int threads, const Body& body) {
   std::vector<std::thread> others;
@@ -100,7 +100,7 @@ double read_bandwidth(int threads, uint64_t bytes) {
 
 void reset_peak_memory() {
 #ifdef __GLIBC__
-  malloc_trim(0);  // what an earlier point freed is not this one's
+  malloc_trim(0);  // memory freed by an earlier point must not count for this one
 #endif
   std::ofstream("/proc/self/clear_refs") << "5";
 }

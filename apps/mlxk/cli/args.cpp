@@ -25,7 +25,7 @@ std::string environment_value(const Option& option) {
   return value ? value : "";
 }
 
-/// Whether the environment settles a flag, and how.
+/// Whether the environment sets a flag, and to what.
 std::optional<bool> environment_flag(const Option& option) {
   const std::string value = environment_value(option);
   if (value.empty()) return std::nullopt;

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// What a shell offers for the value of an option or for a positional.
+/// The completions that a shell offers for the value of an option or for a positional.
 enum class ShellCompletion { none, choices, model, file, folder, command };
 
 ShellCompletion completion_of(const Option& option);

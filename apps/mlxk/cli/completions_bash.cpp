@@ -16,7 +16,7 @@ std::string option_words(const Command& command) {
   return words;
 }
 
-/// What `offer` below is called with: a kind, or the choices themselves.
+/// The argument of `offer` below: a kind, or the choices themselves.
 std::string offer(ShellCompletion completion, const std::vector<std::string>& choices) {
   switch (completion) {
     case ShellCompletion::none: return "none";
@@ -39,7 +39,7 @@ std::string value_cases(const Command& command) {
   return cases;
 }
 
-/// The rows of `case` for the positionals, by their number; the last may have no end.
+/// The rows of `case` for the positionals, by index; the last may be repeated.
 std::string positional_cases(const Command& command) {
   std::string cases;
   int number = 0;

@@ -7,7 +7,7 @@ namespace mlxk {
 
 namespace {
 
-/// What is offered, as flags of `complete`; `value`: for an option's value, which must be given.
+/// The offered completions as flags of `complete`; `value`: for an option's value, which is required.
 std::string offered(ShellCompletion completion, const std::vector<std::string>& choices, bool value) {
   const char* no_files = value ? "-x" : "-f";
   switch (completion) {

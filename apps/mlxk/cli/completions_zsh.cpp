@@ -17,7 +17,7 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
-/// The action of _arguments: what is offered.
+/// The action of _arguments: the completions to offer.
 std::string action(ShellCompletion completion, const std::vector<std::string>& choices) {
   switch (completion) {
     case ShellCompletion::none: return " ";

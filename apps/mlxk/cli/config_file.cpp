@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint64_t kLargestFile = 1 << 20;
 
-/// Where in the file something stands; toml11 3 and 4 name it differently.
+/// The place of a value in the file; toml11 3 and 4 name it differently.
 template <class Location>
 size_t line_of(const Location& location) {
   if constexpr (requires { location.first_line_number(); }) {
@@ -54,11 +54,11 @@ const Option* find_option(const Command& command, const std::string& name) {
   return nullptr;
 }
 
-/// A single value as the command line would write it; nullopt for a kind that the option does not have.
+/// A single value in the form of the command line; nullopt for a type that the option does not accept.
 std::optional<std::string> value_text(const toml::value& value, OptionKind kind) {
   const bool number = kind == OptionKind::integer || kind == OptionKind::number;
   const bool list = kind == OptionKind::repeated || kind == OptionKind::many;
-  if (value.is_integer() && !list) return fmt::format("{}", toml::get<int64_t>(value));  // a size may be one
+  if (value.is_integer() && !list) return fmt::format("{}", toml::get<int64_t>(value));  // a size may be an integer
   if (value.is_floating() && kind == OptionKind::number) return fmt::format("{}", toml::get<double>(value));
   if (value.is_string() && !number) return toml::get<std::string>(value);
   return std::nullopt;
@@ -75,7 +75,7 @@ const char* wanted(OptionKind kind) {
   }
 }
 
-/// The values of `key`, or nothing for a flag that is off.
+/// The values of `key`; empty for a flag that is off.
 std::vector<std::string> read_values(const toml::value& value, const Option& option, const std::string& place) {
   const auto fail = [&]() -> std::vector<std::string> {
     throw Error(ErrorKind::invalid, fmt::format("{} must be {}", place, wanted(option.kind)));
@@ -111,7 +111,7 @@ toml::value parse(const std::string& path) {
   try {
     return toml::parse(stream, path);
   } catch (const toml::syntax_error& error) {
-    // Its message is a drawing of several lines; the first says what, the location where.
+    // Its message is a drawing of several lines; the first line is the error, the location is the place.
     std::string what = error.what();
     what.resize(std::min(what.find('\n'), what.size()));
     if (what.starts_with("[error] ")) what.erase(0, 8);

@@ -7,8 +7,8 @@
 namespace mlxk {
 
 /// Reads a TOML file of a command's options into `args.file`: keys are the options' names, with dashes or underscores;
-/// flags are booleans, repeated options arrays. Throws io, and invalid naming file, line and key for what is no such
-/// option or has no such value.
+/// flags are booleans, repeated options arrays. Throws io, and invalid naming file, line and key for an unknown option
+/// or an invalid value.
 void read_config_file(const std::string& path, Args& args);
 
 }  // namespace mlxk

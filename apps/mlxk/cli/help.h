@@ -6,9 +6,9 @@
 
 namespace mlxk {
 
-/// `usage: mlxk run [options] model [prompt ...]` and a newline; of the program itself when `command` is null.
+/// `usage: mlxk run [options] model [prompt ...]` and a newline; of the program itself if `command` is null.
 std::string usage_text(const Command* command);
-/// What --help prints.
+/// The text of --help.
 std::string help_text(const Command* command);
 /// `-f, --force` or `--prompt P`.
 std::string option_signature(const Option& option);

@@ -21,7 +21,7 @@ constexpr const char* kQuickstartModel = "SmolLM2-135M-Instruct-4bit";
 
 std::string as_path(const std::string& word) { return "./" + word; }
 
-/// The folder `word` has a namesake that goes before it.
+/// The folder named `word` that takes precedence over another model of that name.
 void report_both(const std::string& word, const ModelRef& taken) {
   std::error_code error;
   if (fs::equivalent(word, taken.path, error)) return;
@@ -71,7 +71,7 @@ std::string default_model() {
   for (const auto& ref : list_models(kQuickstartModel)) {
     if (ref.cached && ref.name.ends_with(std::string("/") + kQuickstartModel)) return ref.name;
   }
-  // build/release/mlxk and build/models, where quickstart leaves them.
+  // build/release/mlxk and build/models, where quickstart puts them.
   const fs::path built = this_program().parent_path().parent_path() / "models" / kQuickstartModel;
   return is_workspace(built) ? built.string() : "";
 }

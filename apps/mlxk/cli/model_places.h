@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// The rows of the variables that say where models lie, and `more` behind them.
+/// The rows of the variables that say where models are stored, followed by `more`.
 std::vector<EnvVariable> model_places(std::vector<EnvVariable> more = {});
 
 }  // namespace mlxk

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// The cells of `list` and the words of `show`, as people read them; safe for a terminal.
+/// The cells of `list` and the words of `show` for human readers; safe for a terminal.
 
 /// "just now", "5m ago", "3h ago", "2d ago", then the date.
 std::string time_ago(std::time_t then, std::time_t now);
@@ -30,7 +30,7 @@ std::string type_text(const ModelInfo& info);
 /// healthy, healthy* (cannot run), unhealthy.
 std::string health_text(const ModelInfo& info);
 
-/// Whole and runnable.
+/// Complete and runnable.
 bool is_usable(const ModelInfo& info);
 
 }  // namespace mlxk

@@ -66,7 +66,7 @@ const Option* find_option(const Command& command, const std::string& name) {
   return nullptr;
 }
 
-/// CLI11 gets whole option names; what stands behind `--` is set aside, because it would end up among the options.
+/// CLI11 gets full option names; the words after `--` are set aside, because they would be parsed as options.
 struct Prepared {
   std::vector<std::string> words;
   std::vector<std::string> plain;
@@ -86,7 +86,8 @@ Prepared prepare(const Command& command, const std::vector<std::string>& words) 
     }
     const bool wants_number =
         value_expected && (value_expected->kind == OptionKind::integer || value_expected->kind == OptionKind::number);
-    if (wants_number && find_option(command, words[i].substr(0, words[i].find('=')))) break;  // no number looks so
+    if (wants_number && find_option(command, words[i].substr(0, words[i].find('='))))
+      break;  // no number looks like this
     if (value_expected) {
       prepared.words.push_back(words[i]);
       value_expected = nullptr;
@@ -99,7 +100,7 @@ Prepared prepare(const Command& command, const std::vector<std::string>& words) 
       throw Error(ErrorKind::usage, fmt::format("argument {}: takes no value", option->name));
     }
     if (option && equals != std::string::npos &&
-        equals + 1 == word.size()) {  // `--prompt=`: CLI11 would take the next word
+        equals + 1 == word.size()) {  // `--prompt=`: CLI11 would take the next word as the value
       prepared.words.insert(prepared.words.end(), {option->name, ""});
       continue;
     }
@@ -119,7 +120,7 @@ Prepared prepare(const Command& command, const std::vector<std::string>& words) 
 static Args parse_command(const Command& command, const std::vector<std::string>& words, bool& help) {
   CLI::App app;
   app.set_help_flag();
-  app.allow_extras();  // positionals are counted here: CLI11 would not take them behind `--`
+  app.allow_extras();  // positionals are counted here: CLI11 would not accept them after `--`
   app.add_flag("-h,--help");
   for (const Option& option : command.options) add_option(app, option);
   Prepared prepared = prepare(command, words);

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// What stands on a command line. At most one of command, help and version decides what happens.
+/// A parsed command line. At most one of command, help and version is set.
 struct CommandLine {
   const Command* command = nullptr;  // null: none given
   Args args;
@@ -16,11 +16,11 @@ struct CommandLine {
   bool json = false;
 };
 
-/// Reads the words after argv[0] as argparse would: options and positionals intermixed, `--opt=value`, unambiguous
+/// Parses the words after argv[0] like argparse: options and positionals intermixed, `--opt=value`, unambiguous
 /// prefixes of long options, `--` ends the options. Throws usage; the message names the argument.
 CommandLine parse_command_line(const std::vector<std::string>& words);
 
-/// The command of that name or alias; throws usage, with what may be meant, where there is none.
+/// The command with that name or alias; throws usage, with a suggestion, if there is none.
 const Command& known_command(const std::string& word);
 
 }  // namespace mlxk

@@ -11,7 +11,7 @@ namespace mlxk {
 /// The rows --prompt-lookup, --draft-model and --draft-tokens of commands that complete texts.
 std::vector<Option> speculation_options();
 
-/// What they say, into `text`; returns the draft model's name or folder, empty for none. Throws usage.
+/// Copies their values into `text`; returns the draft model's name or folder, empty for none. Throws usage.
 std::string read_speculation(const Args& args, LoadOptions& text);
 
 }  // namespace mlxk

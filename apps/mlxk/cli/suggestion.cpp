@@ -27,7 +27,7 @@ constexpr std::array kSynonyms = {
     Synonym{"size", "du"},
 };
 
-/// Letters to insert, remove, replace or swap with their neighbour to make one word of the other.
+/// The edit distance of the words: letters to insert, remove, replace or swap with their neighbour.
 size_t distance(std::string_view from, std::string_view to) {
   std::vector<size_t> before(to.size() + 1), above(to.size() + 1), row(to.size() + 1);
   std::iota(above.begin(), above.end(), size_t{0});

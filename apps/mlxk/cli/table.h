@@ -12,10 +12,10 @@ using TableRow = std::vector<std::string>;
 /// cell may have several lines.
 std::string render_table(const TableRow& header, const std::vector<TableRow>& rows);
 
-/// `text` on lines of at most `width` characters, broken between words (a longer word is cut).
+/// `text` in lines of at most `width` characters, broken between words (a longer word is cut).
 std::string wrap_words(std::string_view text, size_t width);
 
-/// Characters of UTF-8 text, which are columns for what tables show.
+/// The number of characters of UTF-8 text, which equals its columns for the text in tables.
 size_t text_width(std::string_view text);
 
 /// `text` safe for a terminal: control characters, also those of C1, become "?"; line ends stay when `keep_lines`.

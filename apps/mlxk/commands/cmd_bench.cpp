@@ -55,7 +55,7 @@ std::vector<int64_t> read_numbers(const Args& args, const char* option, int64_t 
   return numbers;
 }
 
-/// Every batch at every length of prompt; refuses what the context does not hold.
+/// Every batch size at every prompt length; refuses points that exceed the context.
 std::vector<BenchPoint> read_points(const Args& args, const ModelInfo& model) {
   std::vector<BenchPoint> points;
   const int64_t generate = args.integer("--generate");
@@ -71,8 +71,8 @@ std::vector<BenchPoint> read_points(const Args& args, const ModelInfo& model) {
   return points;
 }
 
-/// Bytes of weights that a decode step reads: all but an embedding table of which a step takes one row. 0: unknown (a
-/// mixture of experts, whose steps read some of them).
+/// Bytes of weights that a decode step reads: all except an embedding table of which a step reads one row. 0: unknown
+/// (a mixture of experts, whose steps read some of them).
 uint64_t step_bytes(const ModelInfo& model) {
   uint64_t all = 0, embedding = 0;
   bool has_head = false;
@@ -89,7 +89,8 @@ uint64_t step_bytes(const ModelInfo& model) {
   return has_head ? all : all + embedding;
 }
 
-/// Bytes a second that the decode steps of a point read at least: the weights once a step, whatever the batch.
+/// A lower bound of the bytes a second that the decode steps of a point read: the weights once a step, whatever the
+/// batch.
 double decode_bandwidth(const BenchResult& result, uint64_t step_bytes) {
   return result.decode.median / result.point.batch * static_cast<double>(step_bytes);
 }
@@ -138,7 +139,7 @@ std::string plot(const std::string& model, const std::vector<BenchResult>& resul
   return bar_chart_svg(model, {prefill, decode});
 }
 
-/// One line on a terminal's stderr that is written over, and gone at the end, whatever the end is.
+/// One line on a terminal's stderr that is overwritten, and removed at the end, whatever the end is.
 class ProgressLine {
  public:
   ~ProgressLine() { show(""); }
@@ -154,10 +155,10 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
   std::vector<double> prefill, decode, first;
   uint64_t peak = 0;
   ProgressLine line;
-  for (int64_t run = -1; run < runs; ++run) {  // the first warms up
+  for (int64_t run = -1; run < runs; ++run) {  // the first run is the warm-up
     line.show(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
                           run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
-    // Beside every run, so that a busy neighbour slows both.
+    // Measured beside every run, so that a busy neighbour slows both.
     if (run >= 0) bandwidths.push_back(read_bandwidth(threads, kBandwidthBytes));
     reset_peak_memory();
     const BenchRun result = run_point(model.worker(), model.handle(), point, interrupted);

@@ -1,4 +1,4 @@
-// `mlxk clone MODEL [TARGET]`: a workspace of one's own from a model of the hub; the cache is only read.
+// `mlxk clone MODEL [TARGET]`: creates a local workspace from a model of the hub; the cache is only read.
 #include <fmt/format.h>
 
 #include "base/file.h"
@@ -25,7 +25,7 @@ namespace {
 struct Source {
   std::string name, commit;
   fs::path snapshot;
-  bool own_download = false;  // it lies in the clone's own cache
+  bool own_download = false;  // it is in the clone's own cache
 };
 
 struct Report {
@@ -45,7 +45,7 @@ struct Report {
   }
 };
 
-/// The snapshot that the user's cache has whole; empty path: none.
+/// The snapshot if the user's cache has all of it; empty path: none.
 Source cached_source(const std::string& name, const std::string& revision) {
   const CachedState state = look_up(name, revision, hub_cache_dir());
   if (!state.whole) return {};
@@ -89,7 +89,7 @@ void clone(const Args& args, const RepoSpec& spec, Report& report) {
   }
   if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
   std::error_code error;
-  fs::rename(staging, report.target, error);  // an empty folder gives way
+  fs::rename(staging, report.target, error);  // an empty folder is replaced
   if (error) throw Error(ErrorKind::io, fmt::format("cannot write {}: {}", report.target.string(), error.message()));
   temporary.discard();
 }

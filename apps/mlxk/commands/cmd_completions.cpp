@@ -19,7 +19,7 @@ int run(const Args& args) {
   return 0;
 }
 
-/// Every word that means one model: its name, and what stands behind the slash where that is enough.
+/// Every word that identifies exactly one model: its name, and the part after the slash if that is enough.
 int run_complete(const Args& args) {
   if (args.word("what") != "models") throw Error(ErrorKind::usage, "argument what: only models");
   const std::vector<ModelRef> models = list_models();

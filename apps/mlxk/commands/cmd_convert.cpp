@@ -19,7 +19,7 @@ namespace mlxk {
 namespace {
 namespace fs = std::filesystem;
 
-/// The failure as scripts know it: of the target, of health, or of the operating system.
+/// The failure with the JSON type that scripts know: of the target, of health, or of the operating system.
 CommandFailure failure(const Error& error) {
   const std::string message = error.what();
   std::string type = error_kind_info(error.kind()).json_type;

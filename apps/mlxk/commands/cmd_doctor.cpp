@@ -1,4 +1,4 @@
-// `mlxk doctor`: is this machine, this cache and this build in order?
+// `mlxk doctor`: checks this machine, this cache and this build.
 #include <fmt/format.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// `mlxk du [PATTERN]`: what the cached models take on the disk, the largest first.
+// `mlxk du [PATTERN]`: the disk usage of the cached models, the largest first.
 #include <fmt/format.h>
 
 #include <algorithm>

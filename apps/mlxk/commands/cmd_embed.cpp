@@ -66,7 +66,7 @@ std::vector<Option> embed_options() {
   return options;
 }
 
-/// What is the same for every text.
+/// The options that apply to every text.
 struct Plan {
   NamedPrompt prompt;
   Truncate truncate = Truncate::end;
@@ -103,7 +103,7 @@ int64_t read_dimensions(const Args& args, const Embedder& embedder) {
   return asked;
 }
 
-/// Where the texts come from; one of the ways must be taken.
+/// The source of the texts; exactly one must be given.
 std::unique_ptr<TextSource> open_source(const Args& args) {
   const auto words = args.words("text");
   const bool files = args.has("--file"), batch = args.has("--batch");
@@ -127,7 +127,7 @@ Json content_hash(const ModelInfo& info) {
   return hash.empty() ? Json(nullptr) : Json(hash);
 }
 
-/// Some records on their way through the engine.
+/// A batch of records on its way through the engine.
 struct Batch {
   std::vector<Json> fields;
   PendingVectors pending;
@@ -199,7 +199,7 @@ class EmbedRun {
   int64_t count_ = 0, tokens_ = 0, cut_ = 0;
 };
 
-/// The model's own measure; a distance is told as its negative, so that more is always more alike.
+/// The model's own similarity measure; a distance is negated, so that a larger value always means more similar.
 double similarity(const std::string& function, const std::vector<float>& a, const std::vector<float>& b) {
   double dot = 0, aa = 0, bb = 0, square = 0, absolute = 0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -216,7 +216,7 @@ double similarity(const std::string& function, const std::vector<float>& a, cons
   return aa > 0 && bb > 0 ? dot / std::sqrt(aa * bb) : 0;
 }
 
-/// Keeps the vectors.
+/// Stores the vectors.
 class Kept : public VectorOutput {
  public:
   void add(const Json&, const std::vector<float>& vector) override { vectors.push_back(vector); }
@@ -228,7 +228,7 @@ int compare(const Args& args, Embedder& embedder, const Plan& plan) {
   const auto words = args.words("text");
   if (words.size() != 2)
     throw Error(ErrorKind::invalid, fmt::format("--compare takes two texts, got {}", words.size()));
-  // The second one is a document, where the model tells them apart.
+  // The second one is a document, if the model distinguishes them.
   Kept first, second;
   EmbedRun one(args, embedder, plan);
   one.run(*text_words({words[0]}, std::cin), first);

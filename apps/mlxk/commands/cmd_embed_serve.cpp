@@ -35,7 +35,7 @@ int run(const Args& given) {
     Args args = given;
     check_cpu(args);
     const ServeOptions options = read_embed_serve_options(args);
-    // A model that gives no vectors is told of before anything starts.
+    // A model that gives no vectors is refused before anything starts.
     const ModelInfo info = probe_model(resolve_model(options.pool.pinned));
     admit(info, this_machine(), {.encodes = info.is_embedding ? info.encoder_task : EncoderTask::embed});
     apply_threads(args);

@@ -1,4 +1,4 @@
-// `mlxk health [MODEL]`: are the files of the models whole?
+// `mlxk health [MODEL]`: checks whether the models' files are complete and valid.
 #include <fmt/format.h>
 
 #include <set>
@@ -16,8 +16,7 @@ namespace mlxk {
 
 namespace {
 
-/// The models asked for: all (a workspace hides the cached model that it has the name of), or the one that `spec`
-/// means.
+/// The requested models: all (a workspace hides a cached model of the same name), or the one that `spec` names.
 std::vector<ModelRef> select(const std::string& spec) {
   if (spec.empty()) {
     std::vector<ModelRef> workspaces, cached;
@@ -33,11 +32,11 @@ std::vector<ModelRef> select(const std::string& spec) {
     return {resolve_model(model_argument(spec))};
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::not_found) throw;
-    return {};  // nothing there is nothing unhealthy
+    return {};  // without models nothing is unhealthy
   }
 }
 
-/// A GGUF file by its header: whole and consistent, or not.
+/// A GGUF file by its header: complete and consistent, or not.
 ModelInfo probe_gguf(const std::string& file) {
   ModelInfo info;
   info.ref = {file, file, "", false};

@@ -1,4 +1,4 @@
-// `mlxk help [COMMAND]`: what --help prints.
+// `mlxk help [COMMAND]`: prints the text of --help.
 #include "cli/help.h"
 #include "cli/parser.h"
 #include "terminal/output.h"

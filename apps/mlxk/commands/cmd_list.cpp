@@ -63,7 +63,7 @@ std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose,
   return render_table(header, rows);
 }
 
-/// describe_model of every `ref`: it waits for the disk, so many at once.
+/// Calls describe_model for every `ref`, many at once because it waits for the disk.
 std::vector<ModelEntry> describe_all(const std::vector<ModelRef>& refs) {
   constexpr size_t kTogether = 16;  // models a thread takes at a time
   std::vector<ModelEntry> models(refs.size());
@@ -81,7 +81,7 @@ std::vector<ModelEntry> describe_all(const std::vector<ModelRef>& refs) {
   return models;
 }
 
-/// Below the table: what is not in it, what to do where it is empty, and the default model.
+/// The notes below the table: omitted models, a hint if it is empty, and the default model.
 void print_notes(const Args& args, const std::vector<ModelEntry>& models) {
   const bool pattern = !args.word("pattern").empty();
   const auto hidden = static_cast<uint64_t>(
@@ -100,7 +100,7 @@ void print_notes(const Args& args, const std::vector<ModelEntry>& models) {
   }
 }
 
-/// What this build can run, by kind.
+/// The architectures that this build can run, by kind.
 void print_architectures(bool json) {
   Json kinds = Json::object();
   std::vector<TableRow> rows;

@@ -14,12 +14,12 @@
 #include "cli/help.h"
 #include "terminal/output.h"
 
-extern char** environ;  // which unistd.h of macOS does not declare
+extern char** environ;  // missing in macOS's unistd.h
 
 namespace mlxk {
 
 namespace {
-/// Text that troff reads as it stands.
+/// Text that troff does not interpret.
 std::string roff(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -80,7 +80,7 @@ std::map<std::string, std::string> environment() {
   return variables;
 }
 
-/// Runs `words` with the terminal; whether it could be started and ended well.
+/// Runs `words` on the terminal; returns whether it started and ended successfully.
 bool run_program(std::vector<std::string> words) {
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -102,7 +102,7 @@ std::string plain_page() {
   return text;
 }
 
-/// Shows `page` by man(1), else the plain page by a pager.
+/// Shows `page` with man(1), else the plain page with a pager.
 void show(const std::string& page) {
   std::string folder = (fs::temp_directory_path() / "mlxk-man-XXXXXX").string();
   if (!mkdtemp(folder.data())) throw Error(ErrorKind::io, fmt::format("cannot write {}", folder));

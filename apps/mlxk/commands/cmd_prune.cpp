@@ -1,5 +1,5 @@
-// `mlxk prune [PATTERN]`: free space that no model uses: blobs without a snapshot, unfinished downloads, killed
-// removals, imports of GGUF files that are gone.
+// `mlxk prune [PATTERN]`: frees space that no model uses: blobs without a snapshot, unfinished downloads, killed
+// removals, imports of deleted GGUF files.
 #include <fmt/format.h>
 
 #include <optional>
@@ -21,7 +21,7 @@ namespace mlxk {
 
 namespace {
 
-/// Every lock of a repository, held; none when a download has one: its blobs are linked only after they are whole.
+/// All locks of a repository, held; none if a download holds one: its blobs are linked only after they are complete.
 std::optional<std::vector<FileLock>> lock_all(const CachedRepo& repo) {
   std::vector<FileLock> locks;
   for (const auto& file : lock_files(repo.path)) {

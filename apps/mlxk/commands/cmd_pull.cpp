@@ -1,4 +1,4 @@
-// `mlxk pull MODEL[@REVISION]`: download a model from the hub into the Hugging Face cache.
+// `mlxk pull MODEL[@REVISION]`: downloads a model from the hub into the Hugging Face cache.
 #include <fmt/format.h>
 
 #include "base/counted.h"
@@ -19,9 +19,9 @@ namespace mlxk {
 
 namespace {
 
-/// What the command tells, whatever becomes of it.
+/// The facts that the command reports, whatever the outcome.
 struct Report {
-  std::string typed, model;  // as typed and without the revision; as the hub knows it
+  std::string typed, model;  // as typed and without the revision; under the hub's name
   Json extra = Json::object();
 
   Json data(const std::string& status, const std::string& message) const {
@@ -40,7 +40,7 @@ struct Report {
     return 0;
   }
 
-  /// `error` as scripts know it.
+  /// `error` with the JSON type that scripts know.
   CommandFailure failure(const Error& error) const {
     std::string type = error_kind_info(error.kind()).json_type, status = "failed", message = error.what();
     switch (error.kind()) {
@@ -54,7 +54,7 @@ struct Report {
   }
 };
 
-/// `plan` carried out, with progress on stderr.
+/// Carries out `plan`, with progress on stderr.
 PullResult download(const Args& args, const HubClient& hub, const PullPlan& plan) {
   PullProgress progress(progress_style(args.has("--json")));
   DownloadOptions options;
@@ -64,7 +64,7 @@ PullResult download(const Args& args, const HubClient& hub, const PullPlan& plan
   return run_pull(hub, plan, options);
 }
 
-/// The glob that matches `path` alone.
+/// A glob that matches only `path`.
 std::string as_glob(const std::string& path) {
   std::string glob;
   for (const char c : path) {
@@ -74,7 +74,7 @@ std::string as_glob(const std::string& path) {
   return glob;
 }
 
-/// Every model of the lock file, or the one named: exactly the files that it fixes.
+/// Every model of the lock file, or the one named: exactly the files that it lists.
 int pull_locked(const Args& args, Report& report) {
   const std::string wanted = args.word("model");
   Json pulled = Json::array();

@@ -1,4 +1,4 @@
-// `mlxk push FOLDER ORG/NAME`: upload a workspace to the hub, as one commit.
+// `mlxk push FOLDER ORG/NAME`: uploads a workspace to the hub, as one commit.
 #include <fmt/format.h>
 
 #include "base/counted.h"
@@ -35,7 +35,7 @@ Json empty_data(const std::string& repo, const std::string& branch, const std::s
           {"disclaimer", "Review the result on the hub."}};
 }
 
-/// The folder that `word` means: itself, or the one workspace that starts so.
+/// The folder that `word` names: itself, or the one workspace with this prefix.
 fs::path find_folder(const std::string& word, const Json& data) {
   std::error_code error;
   if (fs::is_directory(word, error)) return word;

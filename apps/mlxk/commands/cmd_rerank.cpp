@@ -1,4 +1,4 @@
-// `mlxk rerank MODEL --query Q [FILE …]`: documents by how well they answer a query.
+// `mlxk rerank MODEL --query Q [FILE …]`: ranks documents by how well they answer a query.
 #include <fmt/format.h>
 #include <unistd.h>
 

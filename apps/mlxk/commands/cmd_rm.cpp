@@ -1,4 +1,4 @@
-// `mlxk rm MODEL`: remove a cached model, or one snapshot of it.
+// `mlxk rm MODEL`: removes a cached model, or one snapshot of it.
 #include <fmt/format.h>
 
 #include "base/counted.h"
@@ -18,11 +18,11 @@ namespace mlxk {
 
 namespace {
 
-/// What stands before "@revision".
+/// The part before "@revision".
 std::string_view name_of(std::string_view spec) { return spec.substr(0, spec.rfind('@')); }
 
 CachedRepo repo_of(const ModelRef& ref) {
-  // A model without a snapshot has the repository's folder as path.
+  // The path of a model without a snapshot is the repository's folder.
   return {ref.name, ref.revision.empty() ? ref.path : ref.path.parent_path().parent_path()};
 }
 
@@ -95,7 +95,7 @@ int run(const Args& args) {
   const std::string_view name = name_of(spec);
   const bool exact = name == ref.name, expanded = "mlx-community/" + std::string(name) == ref.name;
   if (force && !exact && !expanded && !dry) {
-    // A part of a name may mean another model tomorrow.
+    // A part of a name may match another model tomorrow.
     throw CommandFailure(ErrorKind::invalid, "ValidationError",
                          fmt::format("'{}' is a part of a name; rm needs the whole one, '{}'", name, ref.name), data);
   }

@@ -115,12 +115,12 @@ std::optional<std::string> given_prompt(const Args& args) {
   return read_prompt(given, args.words("prompt"), std::cin);
 }
 
-/// The prompt of a text: also what a pipe or a file on stdin gives where the command line has none.
+/// The prompt of a text; a pipe or a file on stdin is the prompt too if the command line has none.
 std::optional<std::string> text_prompt(const Args& args) {
   if (auto prompt = given_prompt(args)) return prompt;
   if (args.has("--image") || isatty(STDIN_FILENO) || std::cin.peek() == EOF) return std::nullopt;
   auto prompt = read_prompt("-", {}, std::cin);
-  if (prompt && prompt->ends_with('\n')) prompt->pop_back();  // that `echo` wrote
+  if (prompt && prompt->ends_with('\n')) prompt->pop_back();  // the newline that `echo` wrote
   return prompt;
 }
 
@@ -138,7 +138,7 @@ RunOptions read_options(const Args& args) {
   options.sampling.top_p = static_cast<float>(args.number("--top-p"));
   options.sampling.top_k = static_cast<int>(args.integer("--top-k"));
   options.sampling.min_p = static_cast<float>(args.number("--min-p"));
-  // As the original: a penalty below 1 is none.
+  // As in the original, a penalty below 1 means none.
   options.sampling.repetition_penalty = std::max(1.0F, static_cast<float>(args.number("--repetition-penalty")));
   if (args.has("--seed")) options.sampling.seed = static_cast<uint64_t>(args.integer("--seed"));
   check_sampling(options.sampling, 0);
@@ -162,7 +162,7 @@ void check_translation(const Args& args) {
 
 int run_audio(const Args& args) {
   if (args.has("--image")) throw Error(ErrorKind::invalid, "--audio and --image cannot be given together");
-  // Without a prompt there is none: what a chat would be asked by default is not what was said before.
+  // Without a prompt there is no context: the default question of a chat was not said before.
   const SpeechRun run = read_speech_run(args, given_prompt(args));
   apply_threads(args);
   return run_speech(run);
@@ -208,7 +208,7 @@ int run(const Args& args) {
   options.model = runnable_argument(args.word("model"));
   OpenedModel model(options.model, options.facts, open_engine, options.text, options.draft,
                     /*images_may_come=*/!options.prompt);
-  // Never freed: taking a vocabulary apart, string by string, would be a tenth of a short answer's time.
+  // Never freed: freeing a vocabulary string by string would take a tenth of a short answer's time.
   static const auto* const tokenizer = new std::shared_ptr(model.tokenizer());
   static_cast<void>(tokenizer);
   if (!options.prompt) return run_chat(model, options);
@@ -216,7 +216,7 @@ int run(const Args& args) {
   const auto write = [&](const std::string& piece) {
     text += piece;
     if (!options.stream) return;
-    const std::string shown = without_controls(piece);  // streaming means a terminal
+    const std::string shown = without_controls(piece);  // streaming requires a terminal
     std::fwrite(shown.data(), 1, shown.size(), stdout);
     std::fflush(stdout);
   };

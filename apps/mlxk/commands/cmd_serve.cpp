@@ -41,7 +41,7 @@ bool is_path_option(const std::string& name) {
          name == "--unix-socket" || name == "--prefix-cache-dir";
 }
 
-/// The command line once more, for a service: without what concerns the installation, and with absolute paths.
+/// The command line again, for a service: without options of the installation, and with absolute paths.
 std::vector<std::string> service_arguments(const Args& args) {
   std::vector<std::string> words = {"serve"};
   for (const Option& option : args.command->options) {
@@ -60,7 +60,7 @@ std::vector<std::string> service_arguments(const Args& args) {
   return words;
 }
 
-/// A service has no shell's environment: what it needs of ours is written down, but no keys.
+/// A service lacks the shell's environment, so our variables are written down, except keys.
 Service make_service(const Args& args, const ServeOptions& options) {
   Service service;
   service.program = this_program();
@@ -77,7 +77,7 @@ Service make_service(const Args& args, const ServeOptions& options) {
   }
   const auto& cache = options.pool.text.prefix_cache_dir;
   if (!cache.empty()) service.writable.push_back(std::filesystem::absolute(cache));
-  // Uploads are kept there; a service of the system has a folder of its own.
+  // The folder for uploads; a system service has its own.
   if (!service.system) service.writable.push_back(std::filesystem::temp_directory_path());
   const auto& socket = options.transport.unix_socket;
   if (!socket.empty()) service.writable.push_back(std::filesystem::absolute(socket).parent_path());

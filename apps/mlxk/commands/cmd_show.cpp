@@ -1,4 +1,4 @@
-// `mlxk show MODEL`: what is known about one model.
+// `mlxk show MODEL`: shows what is known about one model.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

@@ -1,4 +1,4 @@
-// `mlxk verify [MODEL]`: read every file and compare it with what was recorded, with the hub, or with a lock file.
+// `mlxk verify [MODEL]`: reads every file and compares it with the recorded hashes, with the hub, or with a lock file.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,11 +33,11 @@ const char* word_of(State state) {
   return "";
 }
 
-/// What one model's files were found to be.
+/// The result for one model's files.
 struct Verdict {
   std::string model, revision, against;  // "cache", "hub", "lock", "workspace"
   std::vector<VerifiedFile> files;
-  std::string unhealthy;  // why `health` calls the model so; empty: it does not
+  std::string unhealthy;  // why `health` says that the model is unhealthy; empty: it does not
 
   size_t count(State state) const {
     return static_cast<size_t>(
@@ -119,7 +119,7 @@ void print_verdict(const Verdict& verdict) {
   print_line(printable(line));
 }
 
-/// The models asked for, each with its entry of the lock file, if that is used.
+/// The requested models, each with its entry of the lock file, if that is used.
 std::vector<std::pair<ModelRef, const LockedModel*>> select(const std::string& word,
                                                             const std::vector<LockedModel>& locked, bool by_lock) {
   std::vector<std::pair<ModelRef, const LockedModel*>> chosen;
@@ -133,7 +133,7 @@ std::vector<std::pair<ModelRef, const LockedModel*>> select(const std::string& w
   return chosen;
 }
 
-/// `ref` with the hashes of what was just verified.
+/// `ref` with the hashes that were just verified.
 void write_lock(const std::string& path, const Verdict& verdict) {
   LockedModel locked{verdict.model, verdict.revision, {}};
   for (const auto& file : verdict.files)

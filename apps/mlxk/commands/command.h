@@ -25,15 +25,16 @@ struct Option {
   OptionKind kind = OptionKind::flag;
   std::string metavar;
   std::string help;
-  std::string default_value;  // what Args gives when the option is absent
-  std::string env;            // variable that stands in for an absent option; empty: none
+  std::string default_value;  // the value of Args if the option is absent
+  std::string env;            // variable that replaces an absent option; may be empty
   char short_name = 0;        // 'f' for -f
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   std::string implied;               // OptionKind::optional only
   bool in_file = true;               // whether a config file may set it
-  std::vector<std::string> choices;  // of the value, as completions offer them; empty: anything
-  bool whole = false;  // must be written in full: `--api-key KEY` is no --api-key-file that is then named in an error
+  std::vector<std::string> choices;  // of the value, for completions; empty: anything
+  bool whole =
+      false;  // must be written in full: `--api-key KEY` must not match --api-key-file, whose errors would show the key
 };
 
 enum class PositionalKind { required, optional, rest };
@@ -44,16 +45,16 @@ struct Positional {
   std::vector<std::string> choices;  // as of an option
 };
 
-/// A variable of the environment that the command heeds, for --help and the man page.
+/// An environment variable that the command reads, for --help and the man page.
 struct EnvVariable {
   std::string name, help;
 };
 
-/// What the parser understood; asking for a name that is not in the command's tables is a defect (Error internal).
+/// The parsed arguments; requesting a name that is not in the command's tables is a defect (Error internal).
 class Args {
  public:
-  /// Whether the option stands on the command line, its variable is set and not empty, or the config file names it. A
-  /// flag's variable may also say no: 0, false, no, off.
+  /// Whether the option is on the command line, its variable is set and not empty, or the config file has it. A flag's
+  /// variable may also say no: 0, false, no, off.
   bool has(std::string_view option) const;
   /// The last value, else the variable's, else the config file's, else the default.
   std::string text(std::string_view option) const;
@@ -61,13 +62,13 @@ class Args {
   double number(std::string_view option) const;
   /// Every value of a repeated or many option, in order.
   std::vector<std::string> list(std::string_view option) const;
-  /// The words of a positional: none or one, `rest` any number.
+  /// The words of a positional: none or one, with `rest` any number.
   std::vector<std::string> words(std::string_view positional) const;
-  /// The one word of a positional; empty when absent.
+  /// The one word of a positional; empty if absent.
   std::string word(std::string_view positional) const;
 
   std::map<std::string, std::vector<std::string>, std::less<>> given;  // name → values; a flag has one empty value
-  std::map<std::string, std::vector<std::string>, std::less<>> file;   // the same, of a config file
+  std::map<std::string, std::vector<std::string>, std::less<>> file;   // the same, from a config file
   const struct Command* command = nullptr;
 };
 
@@ -83,15 +84,15 @@ struct Command {
   std::vector<EnvVariable> environment;
   std::string error_type;    // JSON error type of every failure; empty: the error kind's
   bool bare_errors = false;  // `Error: …` instead of `<command>: Error: …`
-  bool hidden = false;       // not in the list of commands
+  bool hidden = false;       // omitted from the list of commands
 };
 
-/// Every command, in the order of --help. The rows stand in commands.inc: one line adds a command.
+/// Every command, in the order of --help. The rows are in commands.inc: one line adds a command.
 const std::vector<const Command*>& command_table();
-/// The command of that name or alias, or null.
+/// The command with that name or alias, or null.
 const Command* find_command(std::string_view name);
 
-/// What the help says of a positional that names a model to be opened.
+/// The help text for a positional that names a model to be opened.
 inline constexpr const char* kModelHelp = "name, part of a name, name@revision, folder, or .gguf file";
 
 /// The row `--json` that nearly every command has.

@@ -6,8 +6,8 @@
 
 namespace mlxk {
 
-/// How far a conversion is: a line that is written over, on a terminal only. Throws cancelled after Ctrl-C under an
-/// InterruptGuard, which ends the conversion, which removes what it wrote.
+/// Shows the progress of a conversion on one line that is overwritten, on a terminal only. Throws cancelled after
+/// Ctrl-C under an InterruptGuard; this ends the conversion, which then removes its output.
 class ConvertProgress {
  public:
   ConvertProgress();

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 CommandFailure bad_flag(const std::string& message) { return {ErrorKind::invalid, "InvalidArgumentError", message}; }
 
-/// A bare name lies in the folder of workspaces, where there is one.
+/// A bare name is in the folder of workspaces, if there is one.
 fs::path in_workspace_home(const std::string& word) {
   const auto home = workspace_home();
   if (!home || word.find('/') != std::string::npos || fs::exists(word)) return word;
@@ -91,8 +91,7 @@ void read_modes(const Args& args, ConvertRequest& request) {
   if (repair) request.task = ConvertRequest::Task::repair;
 }
 
-/// Speech models cannot be converted; of models that see or hear the language model can, where one of its own name is
-/// built in.
+/// Speech models cannot be converted; of multimodal models the language model can, if its own architecture is built in.
 void refuse_multimodal(const fs::path& source) {
   std::error_code failed;
   if (!fs::is_regular_file(source / "config.json", failed)) return;

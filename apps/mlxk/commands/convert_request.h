@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// What the command line asks of `mlxk convert`.
+/// The parsed arguments of `mlxk convert`.
 struct ConvertRequest {
   enum class Task { convert, repair, repair_index };
   Task task = Task::convert;

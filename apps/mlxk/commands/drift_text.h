@@ -2,8 +2,8 @@
 
 namespace mlxk {
 
-/// What `convert --check` feeds to both models: prose, a dialogue, other languages, numbers, code and JSON, written for
-/// this purpose. Changing it changes every reported drift.
+/// The text that `convert --check` feeds to both models: prose, a dialogue, other languages, numbers, code and JSON,
+/// written for this purpose. Changing it changes every reported drift.
 inline constexpr const char* kDriftText =
     R"text(The lighthouse keeper wound the clock every evening at six. It was the only sound in the tower besides the sea, and in forty years he had never once let it stop. When the storm took the telegraph line in November, he wrote the time and the height of the barometer into his book each hour, as if somebody were waiting for it.
 

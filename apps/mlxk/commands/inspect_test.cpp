@@ -1,4 +1,4 @@
-// list, show and health from the command line to what they print.
+// list, show and health from the command line to their output.
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -108,7 +108,7 @@ TEST_F(Inspect, ShowSaysHowAModelCallsTools) {
   EXPECT_EQ(with_template("{{ messages[0].content }}"), "generic");
   EXPECT_EQ(with_template("<tool_call>{{ tool_call.name }}"), "native");
   EXPECT_TRUE(holds(output_of({"show", "mine"}), "\nTools: native\n"));
-  // Where the template does not tell, the vocabulary does.
+  // If the template does not tell, the vocabulary does.
   testing::write(workspaces_ / "mine/tokenizer.json", R"({"added_tokens":[{"content":"<|tool_call_start|>"},
       {"content":"<|tool_call_end|>"}]})");
   EXPECT_EQ(with_template("{{ messages[0].content }}"), "native");

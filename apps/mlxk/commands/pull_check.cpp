@@ -25,7 +25,7 @@ uint64_t weight_bytes(const PullPlan& plan) {
   return bytes;
 }
 
-/// How the files of a snapshot differ from its recorded listing; nothing where there is none.
+/// The differences between a snapshot's files and its recorded listing; empty if there is no listing.
 struct Difference {
   size_t missing = 0, wrong_size = 0;
 };

@@ -7,21 +7,21 @@
 
 namespace mlxk {
 
-/// What the cache holds of a repository before it is pulled.
+/// The state of a repository in the cache before it is pulled.
 struct CachedState {
-  bool present = false;  // something of it, at the revision asked for
+  bool present = false;  // part of it is there, at the requested revision
   bool whole = false;    // healthy, and no file of a recorded listing is missing
-  bool partial = false;  // it only lacks files: a pull was interrupted, or was of a part
-  std::string reason;    // why it is not whole
-  std::string commit;    // of the snapshot; empty: none
+  bool partial = false;  // only files are missing: a pull was interrupted, or was partial
+  std::string reason;    // why it is incomplete
+  std::string commit;    // of the snapshot; may be empty
 };
 
 /// Looks `name` up in `cache`; an empty `revision` means the default snapshot. Reads files, without contacting the hub.
 CachedState look_up(const std::string& name, const std::string& revision, const std::filesystem::path& cache);
 
-/// What a dry run tells: every file with its size, what is missing, disk and memory.
+/// The report of a dry run: every file with its size, missing files, disk and memory.
 Json dry_run_data(const PullPlan& plan);
-/// The same for people, several lines.
+/// The same for human readers, several lines.
 std::string dry_run_text(const PullPlan& plan);
 
 }  // namespace mlxk

@@ -17,7 +17,7 @@ namespace {
 
 constexpr auto kRateWindow = std::chrono::seconds(5), kLineEvery = std::chrono::seconds(10);
 constexpr size_t kMaxBars = 5, kBarWidth = 10;
-constexpr size_t kFiguresWidth = 60;  // of a line, all but the name
+constexpr size_t kFiguresWidth = 60;  // of a line, without the name
 
 size_t terminal_columns() {
   winsize size{};
@@ -28,7 +28,7 @@ uint64_t percent(uint64_t done, uint64_t size) {
   return size == 0 ? 100 : static_cast<uint64_t>(100.0 * static_cast<double>(done) / static_cast<double>(size));
 }
 
-/// At most `width` columns of `text`: its end, which tells shards apart.
+/// At most `width` columns of `text`: its end, which distinguishes shards.
 std::string cut_front(std::string text, size_t width) {
   if (text_width(text) <= width) return text;
   while (text_width(text) + 1 > width) {

@@ -11,7 +11,7 @@
 
 namespace mlxk {
 
-/// Shows on stderr how far a download is: bars on a terminal, lines in a log, nothing at all when quiet.
+/// Shows the progress of a download on stderr: bars on a terminal, lines in a log, nothing if quiet.
 class PullProgress {
  public:
   enum class Style { bars, lines, quiet };
@@ -31,11 +31,11 @@ class PullProgress {
 
   Style style_;
   size_t drawn_ = 0;                                         // lines of bars on the screen
-  std::deque<std::pair<Clock::time_point, uint64_t>> seen_;  // what had been received when
+  std::deque<std::pair<Clock::time_point, uint64_t>> seen_;  // bytes received when
   Clock::time_point last_line_ = Clock::now();
 };
 
-/// Bars where stderr is a terminal that can draw them, else lines; HF_HUB_DISABLE_PROGRESS_BARS asks for lines.
+/// Bars if stderr is a terminal that can draw them, else lines; HF_HUB_DISABLE_PROGRESS_BARS selects lines.
 PullProgress::Style progress_style(bool json);
 
 /// "45s", "3m12s", "2h05m".
@@ -44,7 +44,7 @@ std::string duration_text(uint64_t seconds);
 /// "███▌      " of `width` columns.
 std::string bar_text(uint64_t done, uint64_t size, size_t width);
 
-/// The lines of bars for a terminal of `columns`: files under way, then the whole; `rate` in bytes a second.
+/// The lines of bars for a terminal with `columns`: files in progress, then the total; `rate` in bytes a second.
 std::string bars_text(const DownloadProgress& progress, double rate, size_t columns);
 
 }  // namespace mlxk

@@ -136,7 +136,7 @@ class Check {
     return {{"has_index", true}, {"missing", missing}};
   }
 
-  /// Whether every model-00001-of-0000N.safetensors is there; null where none has such a name.
+  /// Whether all of model-00001-of-0000N.safetensors are there; null if no name has this form.
   Json pattern_complete() const {
     std::set<std::string> present;
     unsigned long total = 0;

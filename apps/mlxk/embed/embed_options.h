@@ -10,14 +10,14 @@
 
 namespace mlxk {
 
-/// Rows that `embed` and `rerank` share: --truncate, --batch-size, --cpu, --threads, --verbose, --json.
+/// The rows that `embed` and `rerank` share: --truncate, --batch-size, --cpu, --threads, --verbose, --json.
 std::vector<Option> encoder_options();
 Truncate read_truncate(const Args& args);
-/// Throws unsupported for --cpu where this build computes on a GPU.
+/// Throws unsupported for --cpu if this build computes on a GPU.
 void check_cpu(const Args& args);
 
-/// Runs the command `work`, whose failures get the JSON types of MLX Knife's embed: ModelNotFound, …, and `mismatch`
-/// for a model of another kind.
+/// Runs the command `work`; its failures get the JSON types of MLX Knife's embed: ModelNotFound, …, and `mismatch` for
+/// a model of another kind.
 int with_encoder_errors(const char* mismatch, const std::function<int()>& work);
 
 /// "gpu" or "cpu".
@@ -25,8 +25,7 @@ std::string device_word(Embedder& embedder);
 /// "org/name", or a folder's name.
 std::string shown_name(const ModelInfo& info);
 
-/// What a text is called in an error: "text 3: has 300 tokens; …". Throws invalid for what `encode` finds wrong with
-/// it.
+/// Adds the text's name to an error: "text 3: has 300 tokens; …". Throws invalid for texts that `encode` refuses.
 template <class Encode>
 EncodedText encode_as(const std::string& place, Encode encode) {
   try {

@@ -18,7 +18,7 @@ TextRecord record_of(std::string text) {
   return {std::move(fields), std::move(text)};
 }
 
-/// The next line that is not blank, with its number; a longer one than kMaxLine is refused.
+/// The next line that is not blank, with its number; a line longer than kMaxLine is refused.
 class Lines {
  public:
   explicit Lines(std::istream& input) : input_(input) {}

@@ -18,7 +18,7 @@ struct TextRecord {
   std::string text;
 };
 
-/// Texts one after the other, so that their number does not matter.
+/// Texts one after the other, in any number.
 class TextSource {
  public:
   virtual ~TextSource() = default;
@@ -26,13 +26,13 @@ class TextSource {
   virtual std::optional<TextRecord> next() = 0;
 };
 
-/// Each word is a text; "-" is all of `input`, without its last line ends. Words that are not UTF-8 are refused.
+/// Each word is a text; "-" is all of `input`, without trailing newlines. Words that are not UTF-8 are refused.
 std::unique_ptr<TextSource> text_words(std::vector<std::string> words, std::istream& input);
-/// Each file is a text, told of as {"file"}.
+/// Each file is a text, identified by {"file"}.
 std::unique_ptr<TextSource> text_files(std::vector<std::string> files);
-/// Each line of `input` is a JSON object with "text"; blank lines are passed over. No line at all is refused.
+/// Each line of `input` is a JSON object with "text"; blank lines are skipped. Input without lines is refused.
 std::unique_ptr<TextSource> text_json_lines(std::istream& input);
-/// Each line of `input` is a text; blank lines are passed over.
+/// Each line of `input` is a text; blank lines are skipped.
 std::unique_ptr<TextSource> text_lines(std::istream& input);
 
 }  // namespace mlxk

@@ -39,8 +39,8 @@ std::string trimmed(const std::string& text) {
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
-/// The image file that a line names alone, as a terminal writes a file that is dropped on it: quoted, with blanks
-/// escaped, or as it is. Empty: none.
+/// The image file that a line consists of, in the forms in which a terminal writes a dropped file: quoted, with escaped
+/// spaces, or plain. Empty: none.
 std::string dropped_image(std::string line) {
   const char quote = line.front();
   if ((quote == '\'' || quote == '"') && line.size() > 2 && line.back() == quote) {
@@ -143,7 +143,7 @@ void ChatSession::add_image(const std::string& path) {
   io_.out(fmt::format("{} with the next message.\n", counted(static_cast<int64_t>(images_.size()), "image")));
 }
 
-/// `text` with the images that wait for it.
+/// `text` with the images attached so far.
 Json ChatSession::content_of(const std::string& text) {
   if (images_.empty()) return text;
   Json content = std::exchange(images_, Json::array());

@@ -10,26 +10,26 @@
 
 namespace mlxk {
 
-/// How a chat talks to the outside; a test puts strings here.
+/// The input and output of a chat; tests use strings here.
 struct ChatIo {
   LineSource& lines;
   std::function<void(const std::string&)> out;  // the conversation
   std::function<void(const std::string&)> err;  // diagnostics
-  /// Answers `messages`, writing it as it comes; throws Error.
+  /// Answers `messages`, writing the answer as it arrives; throws Error.
   std::function<GeneratedAnswer(const Json& messages)> reply;
-  /// Reads an image so that it can be shown, {"type": "image", "file": path} in a message; throws Error. Empty: the
-  /// model sees none.
+  /// Reads an image for display, {"type": "image", "file": path} in a message; throws Error. Empty: the model accepts
+  /// none.
   std::function<void(const std::string& path)> read_image = {};
 };
 
-/// An interactive conversation: messages, slash commands, history. Reasoning is shown but never goes back to the model.
+/// An interactive conversation: messages, slash commands, history. Reasoning is shown but not sent back to the model.
 class ChatSession {
  public:
   ChatSession(ChatIo io, std::string system) : io_(std::move(io)), system_(std::move(system)) {}
 
-  /// Talks until the user leaves or the input ends. Returns the exit code.
+  /// Runs until the user leaves or the input ends. Returns the exit code.
   int run();
-  /// What the model would be given for another answer.
+  /// The messages that the model would get for another answer.
   Json messages() const;
 
  private:

@@ -11,7 +11,7 @@
 namespace mlxk {
 namespace {
 
-/// Talks `input` to a session whose model answers "reply N" after "thoughts".
+/// Feeds `input` to a session whose model answers "reply N" after "thoughts".
 struct Talk {
   std::string out, err;
   std::vector<Json> asked;
@@ -107,7 +107,7 @@ TEST(ChatSession, SavesTheConversationOnce) {
   fs::remove(file);
 }
 
-/// Keys that a person pressed, one after the other.
+/// Key presses of a person, one after the other.
 struct Keys : LineSource {
   std::vector<std::pair<Result, std::string>> keys;
   std::vector<std::string> remembered;

@@ -23,7 +23,7 @@ namespace {
 
 std::string short_digest(std::string_view text) { return Digest(Digest::Kind::sha256).add(text).hex().substr(0, 12); }
 
-/// The imports of one file share a prefix; what follows tells its content by size and time, and the program's version.
+/// The imports of one file share a prefix, followed by a digest of its size, time and the program's version.
 struct ImportName {
   std::string prefix, rest;
   std::string full() const { return prefix + rest; }
@@ -37,7 +37,7 @@ ImportName import_name(const fs::path& file, const fs::path& real) {
           short_digest(state)};
 }
 
-/// Removes imports of the same file as it was before.
+/// Removes imports of earlier versions of the same file.
 void remove_older(const fs::path& folder, const ImportName& name) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
@@ -69,7 +69,7 @@ fs::path import_gguf(const fs::path& file) {
   const ImportName name = import_name(file, real);
   const fs::path target = folder / name.full();
   if (is_workspace(target)) return target;
-  GgufFile::open(real);  // what is none is refused before anything is said or made
+  GgufFile::open(real);  // a file that is not GGUF is refused before anything is printed or created
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {

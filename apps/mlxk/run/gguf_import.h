@@ -5,8 +5,8 @@
 
 namespace mlxk {
 
-/// The workspace that `file` was imported into: made on first use, which a line on stderr says, and again when the file
-/// or this program changed. Throws what a conversion throws, cancelled after Ctrl-C.
+/// The workspace that `file` was imported into: made on first use, which a line on stderr reports, and again if the
+/// file or this program changed. Throws like a conversion, and cancelled after Ctrl-C.
 std::filesystem::path import_gguf(const std::filesystem::path& file);
 
 /// The folder of imported workspaces: $XDG_CACHE_HOME/mlxk/gguf, else ~/.cache/mlxk/gguf.

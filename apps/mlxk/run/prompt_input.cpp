@@ -24,7 +24,7 @@ std::string read_all(std::istream& input) {
   return text;
 }
 
-/// The text of a word: `@file` stands for the file's.
+/// The text of a word: `@file` is replaced by the file's content.
 std::string expand(const std::string& word) {
   if (word.size() < 2 || word[0] != '@' || word.find_first_of(" \t\n") != std::string::npos) return word;
   if (word[1] == '@') return word.substr(1);

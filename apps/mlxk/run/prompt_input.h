@@ -8,13 +8,13 @@
 
 namespace mlxk {
 
-/// The prompt that a command line means: `--prompt`, or the words joined by blanks; a word `-` puts all of `input`
-/// before them, a word `@file` that file (`@@x` is the word "@x"). nullopt: none given. Throws invalid for what is not
-/// text and io for a file that cannot be read.
+/// The prompt of a command line: `--prompt`, or the words joined by spaces; a word `-` puts all of `input` before them,
+/// a word `@file` is replaced by that file (`@@x` is the word "@x"). nullopt: none given. Throws invalid if it is not
+/// text, and io for a file that cannot be read.
 std::optional<std::string> read_prompt(const std::optional<std::string>& prompt_option,
                                        const std::vector<std::string>& words, std::istream& input);
 
-/// The hint for a file of --image or --audio that is not there: where a prompt goes, if `word` looks like one; else
+/// The hint for a missing file of --image or --audio: if `word` looks like a prompt, where the prompt belongs; else
 /// empty.
 std::string misplaced_prompt_hint(std::string_view word);
 

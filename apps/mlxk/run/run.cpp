@@ -44,7 +44,7 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
                         const std::vector<std::string>& extra_stops, const PromptImages* images) {
   const auto& tokenizer = model.tokenizer();
   const ChatTemplate* chat_template = options.use_template ? model.chat_template() : nullptr;
-  // A lone prompt to a model without template goes in as it stands, as text to be continued.
+  // A single prompt to a model without template is used unchanged, as text to be continued.
   const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty() && !images;
   const StopScope scope(stop_when_interrupted);
   const PreparedChat chat = encode_within(model.info().context_length, [&](size_t max_tokens) {

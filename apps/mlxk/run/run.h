@@ -12,7 +12,7 @@
 
 namespace mlxk {
 
-/// What `mlxk run` was asked to do.
+/// The parsed arguments of `mlxk run`.
 struct RunOptions {
   std::string model;                  // a spec for resolve_model
   std::optional<std::string> prompt;  // absent: interactive chat
@@ -29,27 +29,27 @@ struct RunOptions {
   RequestFacts facts;
 };
 
-/// An answer to be: the request for the engine and the way of its ids to text.
+/// A prepared answer: the request for the engine and the conversion of its ids to text.
 struct PreparedRun {
   Prompt prompt;
   GenerateRequest request;
   Completion completion;
 };
 
-/// Renders and counts the prompt; throws invalid when it does not fit into the model's context. `images` are those of
-/// the messages' parts {"type": "image"}. Needs no weights.
+/// Renders and counts the prompt; throws invalid if it does not fit into the model's context. `images` belong to the
+/// messages' parts {"type": "image"}. Needs no weights.
 PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
                         const std::vector<std::string>& extra_stops = {}, const PromptImages* images = nullptr);
 
-/// Reads the weights unless they are read.
+/// Reads the weights unless they have been read.
 void load_for_run(OpenedModel& model, const RunOptions& options);
 
-/// Runs what was prepared on a loaded model; parts go to `on_parts` as they come. Ctrl-C stops it under an
+/// Runs the prepared answer on a loaded model; parts go to `on_parts` as they arrive. Ctrl-C stops it under an
 /// InterruptGuard.
 GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
                              const std::function<void(const std::vector<Part>&)>& on_parts);
 
-/// [{system}, {user}] as the options say, with `images` images before the user's prompt.
+/// [{system}, {user}] from the options, with `images` images before the user's prompt.
 Json first_messages(const RunOptions& options, size_t images = 0);
 
 }  // namespace mlxk

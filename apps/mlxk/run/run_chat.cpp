@@ -27,7 +27,7 @@ void write(std::FILE* file, const std::string& text) {
 /// The images of a chat by their paths, processed once.
 using ShownImages = std::map<std::string, ProcessedImage>;
 
-/// The images of `messages`, in order; nothing where there are none.
+/// The images of `messages`, in order; empty if there are none.
 std::optional<PromptImages> images_of(const Json& messages, const OpenedModel& model, const ShownImages& shown) {
   std::vector<ProcessedImage> images;
   for (const Json& message : messages) {
@@ -40,7 +40,7 @@ std::optional<PromptImages> images_of(const Json& messages, const OpenedModel& m
   return PromptImages{*model.image_processor(), std::move(images)};
 }
 
-/// Writes one answer as it comes: rendered on a terminal, as it stands elsewhere.
+/// Writes one answer as it arrives: rendered on a terminal, unchanged elsewhere.
 GeneratedAnswer reply(OpenedModel& model, const RunOptions& options, const Json& messages, const ShownImages& shown,
                       bool terminal) {
   PartFormatter formatter(options.show_reasoning);
@@ -57,7 +57,7 @@ GeneratedAnswer reply(OpenedModel& model, const RunOptions& options, const Json&
 }  // namespace
 
 int run_chat(OpenedModel& model, const RunOptions& options) {
-  load_for_run(model, options);  // before the banner: what cannot be loaded cannot be talked to
+  load_for_run(model, options);  // before the banner: a model that cannot be loaded gets no chat
   const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
   const auto lines = terminal ? make_line_editor(history_path()) : make_plain_lines(std::cin);
   const InterruptGuard guard;
@@ -67,7 +67,7 @@ int run_chat(OpenedModel& model, const RunOptions& options) {
             [](const std::string& text) { write(stderr, text); },
             [&](const Json& messages) {
               const GeneratedAnswer answer = reply(model, turn, messages, shown, terminal);
-              if (turn.sampling.seed) ++*turn.sampling.seed;  // else /regenerate would answer the same
+              if (turn.sampling.seed) ++*turn.sampling.seed;  // else /regenerate would give the same answer
               return answer;
             }};
   if (model.image_processor()) {

@@ -48,7 +48,7 @@ std::string short_camera(std::string name) {
   return name;
 }
 
-/// Text of a file in a cell of a table.
+/// Text from a file, escaped for a cell of a table.
 std::string cell(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](char c) { return c == '|' || static_cast<unsigned char>(c) < 0x20; }, ' ');

@@ -11,10 +11,10 @@ namespace mlxk {
 
 constexpr int kMaxImageChunk = 5;
 
-/// Reads image files, `-` from stdin; throws io for one that is not there, invalid for one that is too large.
+/// Reads image files, `-` from stdin; throws io for a missing file, invalid for one that is too large.
 std::vector<ImageFile> read_images(const std::vector<std::string>& paths);
 
-/// A table of the images of `files` from `first` on, a row for each entry of `metadata`, to print before an answer.
+/// A table of the images of `files` from `first` on, one row per entry of `metadata`, to print before an answer.
 /// `chunk`: images in a prompt. `with_exif`: with place, date and camera.
 std::string image_table(const std::vector<ImageFile>& files, const std::vector<ImageMetadata>& metadata, size_t first,
                         size_t chunk, bool with_exif);
@@ -22,8 +22,8 @@ std::string image_table(const std::vector<ImageFile>& files, const std::vector<I
 /// Place, date and camera of the images, a line each and an empty line, to put before the prompt; empty: none known.
 std::string image_lines(const std::vector<ImageMetadata>& metadata);
 
-/// Asks the prompt about `files`, `chunk` of them at a time; tables and answers go to `write` as they come. Returns the
-/// last answer with the tokens of all.
+/// Sends the prompt with `files`, `chunk` of them at a time; tables and answers go to `write` as they arrive. Returns
+/// the last answer with the tokens of all.
 GeneratedAnswer run_images(OpenedModel& model, const RunOptions& options, const std::vector<ImageFile>& files,
                            int chunk, const std::function<void(const std::string& piece)>& write);
 

@@ -72,7 +72,7 @@ std::unique_ptr<AudioSource> open_audio(const SpeechRun& run, const std::string&
                                        file == "-" ? "stdin" : file, run.limit);
 }
 
-/// The table that tools of the original read.
+/// The table format that tools for the original read.
 std::string segment_table(const Transcript& transcript) {
   std::string rows;
   size_t count = 0;
@@ -100,7 +100,7 @@ bool has_pieces(TranscriptFormat format) {
   return format != TranscriptFormat::json && format != TranscriptFormat::verbose_json;
 }
 
-/// Transcribes one recording, shows how far it is, and the segments where they are wanted at once.
+/// Transcribes one recording, shows the progress, and prints the segments as they arrive if requested.
 Transcript transcribe_file(const SpeechRun& run, const Loaded& model, AudioSource& source, const std::string& name) {
   const bool pieces = run.stream && has_pieces(run.format);
   ProgressLine progress(run.json);
@@ -130,7 +130,7 @@ Transcript transcribe_file(const SpeechRun& run, const Loaded& model, AudioSourc
   return transcript;
 }
 
-/// Prints or writes what was not shown yet.
+/// Prints or writes the part that was not shown yet.
 void tell(const SpeechRun& run, const Transcript& transcript, const std::string& file) {
   std::string text = format_transcript(run.format, transcript, run.options.translate);
   if (text.empty() || text.back() != '\n') text += '\n';
@@ -166,7 +166,7 @@ Json file_data(const SpeechRun& run, const Transcript& transcript, const std::st
 int run_speech(const SpeechRun& run) {
   const ModelInfo info = admitted(run);
   make_folder(run.output);
-  // The first recording is looked at before the weights are read, or while they are.
+  // The first recording is opened before the weights are read, or while they are.
   auto loading = std::async(std::launch::async, load, info.ref.path);
   auto first = open_audio(run, run.files.front());
   const Loaded model = loading.get();

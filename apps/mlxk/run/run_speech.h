@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// What `mlxk run MODEL --audio F…` was asked to do.
+/// The parsed arguments of `mlxk run MODEL --audio F…`.
 struct SpeechRun {
   std::string model;
   std::vector<std::string> files;  // "-": stdin
@@ -18,26 +18,26 @@ struct SpeechRun {
   TranscribeOptions options;
   std::string output;          // folder; empty: stdout
   uint64_t limit = 0;          // bytes of a file
-  bool segment_table = false;  // behind a text (MLXK2_AUDIO_SEGMENTS=1)
+  bool segment_table = false;  // after a text (MLXK2_AUDIO_SEGMENTS=1)
   bool json = false;
-  bool stream = false;  // segments as they come
+  bool stream = false;  // segments as they arrive
   bool verbose = false;
 };
 
-/// The row --audio-limit of commands that transcribe recordings, and what it says in bytes. `whole`: not to be
+/// The row --audio-limit of commands that transcribe recordings, and its value in bytes. `whole`: not to be
 /// abbreviated.
 Option audio_limit_option(bool whole = false);
 uint64_t read_audio_limit(const Args& args);
 
-/// The flags of recordings.
+/// The options for recordings.
 std::vector<Option> speech_options();
 
-/// What `args` asks for; `prompt` is the transcript's beginning, as it were. Throws usage, invalid, io for what can be
-/// known without the model.
+/// The parsed arguments; `prompt` is context before the transcript. Throws usage, invalid, io for errors that can be
+/// found without the model.
 SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& prompt);
 
-/// Transcribes the files one after the other and returns the exit code; throws what Policy blocks before anything is
-/// loaded. Of several files one that fails is told of on stderr, and the others go on.
+/// Transcribes the files one after the other and returns the exit code; throws if Policy blocks, before anything is
+/// loaded. If one of several files fails, the error is printed on stderr and the others are transcribed.
 int run_speech(const SpeechRun& run);
 
 }  // namespace mlxk

@@ -145,7 +145,7 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   if (args.has("--translate")) translate_to_english(run.options);
   if (prompt) run.options.initial_prompt = *prompt;
   run.options.hotwords = args.text("--hotwords");
-  // The default is that of texts; a transcript's is 0.
+  // The default temperature is that of texts; a transcript's is 0.
   if (args.given.count("--temperature") != 0) {
     run.options.temperatures = temperatures_from(static_cast<float>(args.number("--temperature")));
   }

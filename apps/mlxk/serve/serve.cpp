@@ -30,14 +30,16 @@ namespace mlxk {
 
 namespace {
 
-constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102, kTakenApart = 103;  // what threads post, beside signals
+constexpr int kLoaded = 100, kNotLoaded = 101, kDrained = 102,
+              kTakenApart = 103;  // notes from threads, in addition to signals
 constexpr std::chrono::hours kLong{1};
 constexpr std::chrono::seconds kTakingApart{10};
-// The program, its threads, the engine, and the stack that a chat template is rendered on (rust/src/confined.rs).
+// The memory of the program, its threads, the engine, and the stack for rendering chat templates
+// (rust/src/confined.rs).
 constexpr uint64_t kOwnAddressSpace = 680'000'000;
-constexpr std::chrono::milliseconds kSamePress{100};  // timeout(1) signals the process and its group: one wish
+constexpr std::chrono::milliseconds kSamePress{100};  // timeout(1) signals the process and its group: count both as one
 
-/// A connection is a descriptor; the soft limit is often 1024.
+/// Each connection needs a descriptor; the soft limit is often 1024.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -101,7 +103,7 @@ void announce(const ServeOptions& options, const std::string& address) {
   log::info("Press Ctrl-C to stop the server");
 }
 
-/// Loads the pinned model while the server answers already.
+/// Loads the pinned model while the server already answers.
 class Preload {
  public:
   Preload(ModelPool& pool, const std::string& model, SignalPipe& signals) {
@@ -133,8 +135,8 @@ class Preload {
   std::exception_ptr failure_;
 };
 
-/// Throws memory where the limit on the address space leaves no room for the server and its model: then hardly a
-/// request could be prepared.
+/// Throws memory if the limit on the address space leaves no room for the server and its model: then hardly any request
+/// could be prepared.
 void check_address_space(const ModelNames& names) {
   const Memory space = address_space();
   if (space.total == 0) return;
@@ -148,7 +150,7 @@ void check_address_space(const ModelNames& names) {
               "raise the limit (ulimit -v)");
 }
 
-/// Throws io for a folder that is of no use, which a request would notice too late.
+/// Throws io for an unusable folder, which would otherwise be noticed by a request, too late.
 void check_folders(const ServeOptions& options) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -187,8 +189,9 @@ void reload_keys(const ServeOptions& options, AccessGuard& guard) {
   std::_Exit(128 + signal);
 }
 
-/// Watches over the end: from begin() on another signal ends the process, and so does a thread that does not come back
-/// when the server is taken apart. Its own thread starts with the server: at the end there may be no memory for one.
+/// Watches over the shutdown: after begin() another signal ends the process, and so does a thread that does not return
+/// while the server is destroyed. Its own thread starts with the server, because at the end there may be no memory for
+/// one.
 class Ending {
  public:
   Ending(const ServeOptions& options, SignalPipe& signals)
@@ -229,7 +232,7 @@ class Ending {
   std::thread thread_;
 };
 
-/// Refuses what is new and waits for what runs.
+/// Refuses new requests and waits for running ones.
 void drain(const ServeOptions& options, Server& server, HttpServer& http, Ending& ending) {
   log::info(fmt::format("Shutting down: waiting for {} (again to stop at once)", counted(http.active(), "answer")));
   server.drain();
@@ -245,10 +248,10 @@ int serve(const ServeOptions& options, const std::function<void(const std::strin
   check_folders(options);
   raise_descriptor_limit();
   AccessGuard guard(options.access, read_keys_for(options));
-  const ModelNames known(options.pool.pinned);  // an unknown model is told before the engine starts
+  const ModelNames known(options.pool.pinned);  // an unknown model is reported before the engine starts
   check_address_space(known);
   SignalPipe signals;
-  Ending ending(options, signals);  // outlives what is taken apart
+  Ending ending(options, signals);  // outlives the objects destroyed below
   Worker worker(open_engine, options.limits);
   ModelPool pool(worker, options.pool);
   Server server(worker, pool, guard, server_options(options));

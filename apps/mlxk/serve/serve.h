@@ -7,9 +7,9 @@
 
 namespace mlxk {
 
-/// Serves until a signal ends it: the first lets answers under way end, the second leaves at once. `started` is told
-/// the address ("http://127.0.0.1:8000") and the port once the server listens. Returns the exit code; throws what keeps
-/// it from starting.
+/// Serves until a signal: the first waits for answers in progress, the second leaves immediately. `started` gets the
+/// address ("http://127.0.0.1:8000") and the port once the server listens. Returns the exit code; throws if it cannot
+/// start.
 int serve(const ServeOptions& options, const std::function<void(const std::string& address, int port)>& started);
 
 }  // namespace mlxk

@@ -44,7 +44,7 @@ std::chrono::milliseconds duration(const Args& args, std::string_view option) {
   return std::chrono::milliseconds(std::llround(args.number(option) * 1000));
 }
 
-/// The memory that keys and values may take where nobody said: what 70 % for weights leave, but for a twentieth.
+/// The default memory for keys and values: the part of 70 % that weights leave, less a twentieth.
 uint64_t default_kv_bytes(const Machine& machine) {
   return machine.memory_bytes == 0 ? std::numeric_limits<uint64_t>::max() : machine.memory_bytes / 4;
 }
@@ -105,7 +105,7 @@ LoadOptions read_model_options(const Args& args, const Machine& machine) {
   return text;
 }
 
-/// The address of --embed-backend without a last slash; whether anybody answers there is not asked.
+/// The address of --embed-backend without a final slash; the backend is not contacted.
 std::string read_embed_backend(const Args& args) {
   if (!args.has("--embed-backend")) return {};
   std::string url = args.text("--embed-backend");
@@ -117,7 +117,7 @@ std::string read_embed_backend(const Args& args) {
   return url;
 }
 
-/// What every server has: its address, who may ask, how much waits. The config file is read first.
+/// The options of every server: its address, access, limits of waiting requests. The config file is read first.
 ServeOptions read_server(Args& args) {
   if (args.has("--config")) read_config_file(args.text("--config"), args);
   log::set_level(read_level(args));

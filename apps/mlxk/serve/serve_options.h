@@ -12,7 +12,7 @@
 
 namespace mlxk {
 
-/// What `mlxk serve` was asked to do, checked.
+/// The parsed and checked arguments of `mlxk serve`.
 struct ServeOptions {
   TransportOptions transport;
   PoolOptions pool;
@@ -24,10 +24,10 @@ struct ServeOptions {
   bool generic_tools = true;  // false: --no-generic-tools
   ImageSources images;
   bool allow_truncate = false;  // vectors of any model may be shortened
-  std::string embed_backend;    // where /v1/embeddings goes; empty: nowhere
+  std::string embed_backend;    // the backend of /v1/embeddings; empty: none
   uint64_t audio_limit = 0;     // bytes of a recording
   int transcriptions = 0;       // at once
-  size_t max_recordings = 0;    // that wait for that
+  size_t max_recordings = 0;    // recordings that wait for that
   std::chrono::milliseconds drain_timeout{30'000};
 };
 
@@ -37,17 +37,17 @@ std::vector<Option> serve_options();
 /// The option table of `mlxk embed-serve`.
 std::vector<Option> embed_serve_options();
 
-/// Reads the arguments of `mlxk embed-serve`, which serves its one model whatever name a request says. Throws as
+/// Reads the arguments of `mlxk embed-serve`, which serves its one model whatever name a request has. Throws like
 /// read_serve_options.
 ServeOptions read_embed_serve_options(Args& args);
 
-/// Reads `args`, the config file that they name included. Throws usage, invalid, io.
+/// Reads `args`, including the config file that they name. Throws usage, invalid, io.
 ServeOptions read_serve_options(Args& args);
 
 /// "512M", "1.5G", "0" → bytes, by powers of 1024; throws usage naming `option`.
 uint64_t parse_size(const std::string& option, const std::string& text);
 
-/// Whether `host` is this machine alone: localhost, 127.0.0.0/8, ::1.
+/// Whether `host` is only this machine: localhost, 127.0.0.0/8, ::1.
 bool is_loopback(const std::string& host);
 
 }  // namespace mlxk

@@ -26,7 +26,7 @@ void check_word(const std::string& word) {
   }
 }
 
-/// A word of a systemd unit: quoted, with nothing that systemd would expand.
+/// A word of a systemd unit, quoted and escaped against expansion.
 std::string unit_word(const std::string& word) {
   check_word(word);
   std::string out = "\"";
@@ -52,7 +52,7 @@ std::string xml(const std::string& text) {
   return out;
 }
 
-/// A value without `$` doubled: Environment= and paths expand only `%`.
+/// A value without doubled `$`: Environment= and paths expand only `%`.
 std::string unit_value(const std::string& word) {
   check_word(word);
   std::string out = "\"";
@@ -93,8 +93,8 @@ std::string systemd_unit(const Service& service) {
       "SystemCallArchitectures=native\n"
       "SystemCallFilter=@system-service\n"
       "SystemCallErrorNumber=EPERM\n"
-      "MemoryMax=90%\n";  // of the machine: what outgrows that ends here, and not somewhere else
-  if (service.system) {   // a user's manager has no capabilities to drop: with these its unit would not start
+      "MemoryMax=90%\n";  // of the machine: with more the service ends, instead of another process
+  if (service.system) {   // a user's manager has no capabilities to drop: with these options its unit would not start
     unit +=
         "ProtectHome=read-only\n"
         "PrivateTmp=yes\n"

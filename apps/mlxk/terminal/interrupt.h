@@ -2,8 +2,8 @@
 
 namespace mlxk {
 
-/// While one lives, the first Ctrl-C only sets a flag, so that an answer can be stopped; the second ends the process
-/// with 130. One at a time; restores what was before.
+/// During its lifetime the first Ctrl-C only sets a flag, so that an answer can be stopped; the second ends the process
+/// with 130. One at a time; the destructor restores the previous handler.
 class InterruptGuard {
  public:
   InterruptGuard();

@@ -32,7 +32,7 @@ class PlainLines : public LineSource {
   std::istream& input_;
 };
 
-/// The user's locale, if its encoding is UTF-8, else one whose encoding is: elsewhere the editor would drop letters.
+/// The user's locale if its encoding is UTF-8, else one whose encoding is: otherwise the editor would drop letters.
 void set_utf8_locale() {
   const auto is_utf8 = [] { return std::string_view(nl_langinfo(CODESET)) == "UTF-8"; };
   if (std::setlocale(LC_CTYPE, "") && is_utf8()) return;
@@ -60,7 +60,7 @@ class LineEditor : public LineSource {
     el_set(editor_, EL_SIGNAL, 1);
     el_set(editor_, EL_HIST, &::history, history_);
     el_source(editor_, nullptr);  // ~/.editrc
-    // The key comes as a character, so that what was typed can be looked at when it does.
+    // Ctrl-C arrives as a character, so that the typed text can be checked first.
     el_set(editor_, EL_SETTY, "-d", "-intr", "intr=", nullptr);
     el_set(editor_, EL_ADDFN, "mlxk-interrupt", "clear the line", &LineEditor::on_interrupt);
     el_set(editor_, EL_BIND, "^C", "mlxk-interrupt", nullptr);
@@ -101,7 +101,7 @@ class LineEditor : public LineSource {
     const LineInfo* typed = el_line(editor);
     self->key_ = typed->lastchar == typed->buffer ? Result::interrupted : Result::cleared;
     el_cursor(editor, static_cast<int>(typed->lastchar - typed->cursor));
-    el_insertstr(editor, "^C");  // as a shell shows it
+    el_insertstr(editor, "^C");  // as a shell does
     el_push(editor, "\n");       // which ends the line
     return CC_REFRESH;
   }
@@ -135,7 +135,7 @@ fs::path history_path() {
 namespace {
 constexpr const char* kQuotes = "\"\"\"";
 
-/// What follows the first line of a block between `"""`, up to its end.
+/// The lines after the first of a block between `"""`, up to its end.
 LineSource::Result read_block(LineSource& lines, std::string rest, std::string& message) {
   while (true) {
     const size_t end = rest.find(kQuotes);
@@ -151,7 +151,7 @@ LineSource::Result read_block(LineSource& lines, std::string rest, std::string& 
   }
 }
 
-/// Lines of which all but the last end with a backslash.
+/// Lines joined at final backslashes.
 LineSource::Result read_continued(LineSource& lines, std::string line, std::string& message) {
   while (!line.empty() && line.back() == '\\') {
     line.pop_back();
@@ -173,7 +173,8 @@ LineSource::Result read_message(LineSource& lines, const std::string& prompt, st
   message.clear();
   const bool block = line.starts_with(kQuotes);
   result = block ? read_block(lines, line.substr(3), message) : read_continued(lines, line, message);
-  if (result == LineSource::Result::interrupted) return LineSource::Result::cleared;  // its first lines go with it
+  if (result == LineSource::Result::interrupted)
+    return LineSource::Result::cleared;  // its first lines are dropped with it
   if (result == LineSource::Result::line) lines.remember(message);
   return result;
 }

@@ -133,7 +133,7 @@ void parse(const std::string& text, Renderer& renderer, unsigned flags) {
   md_parse(text.data(), static_cast<MD_SIZE>(text.size()), &parser, &renderer);
 }
 
-/// Columns that `cell` takes: characters, escape sequences aside.
+/// The width of `cell`: characters without escape sequences.
 size_t width(const std::string& cell) {
   size_t columns = 0;
   for (size_t i = 0; i < cell.size(); ++i) {
@@ -170,7 +170,7 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
-/// "```", "~~~~" … at the start of a line, blanks aside; empty: none.
+/// "```", "~~~~" … at the start of a line, after any blanks; empty: none.
 std::string fence_of(const std::string& line) {
   const size_t start = line.find_first_not_of(' ');
   if (start == std::string::npos || (line[start] != '`' && line[start] != '~')) return {};
@@ -184,7 +184,7 @@ std::string without_controls(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
     const bool c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) ++i;  // U+0080…U+009F steer terminals too
+    if (c1) ++i;  // U+0080…U+009F control terminals too
     if (c1 || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) continue;
     out += text[i];
   }
@@ -221,10 +221,10 @@ std::string MarkdownStream::line(const std::string& raw) {
   }
   if (first == std::string::npos) return out + "\n";
   Renderer renderer;
-  // The indent of a nested item is kept as it is; md4c sees the item alone.
+  // The indent of a nested item is kept; md4c sees the item alone.
   parse(text.substr(first), renderer,
         MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS | MD_FLAG_NOHTML | MD_FLAG_NOINDENTEDCODEBLOCKS);
-  // A link definition is nothing to md4c; here every line is shown.
+  // md4c produces nothing for a link definition; here every line is shown.
   return out + text.substr(0, first) + (renderer.out.empty() ? text.substr(first) : renderer.out) + "\n";
 }
 

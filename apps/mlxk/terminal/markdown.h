@@ -5,8 +5,8 @@
 
 namespace mlxk {
 
-/// Turns Markdown that comes in pieces into text for a terminal (ANSI colours). A line is shown once it is complete,
-/// rows of a table together. Control characters of the text never reach the terminal.
+/// Turns Markdown that arrives in pieces into text for a terminal (ANSI colours). A line is shown once it is complete,
+/// the rows of a table together. Control characters of the text never reach the terminal.
 class MarkdownStream {
  public:
   /// The rendered lines that `text` completes.
@@ -23,7 +23,7 @@ class MarkdownStream {
   std::string fence_;    // the characters that opened a code block; empty: outside
 };
 
-/// `text` without control characters but newline and tab.
+/// `text` without control characters except newline and tab.
 std::string without_controls(std::string_view text);
 
 }  // namespace mlxk

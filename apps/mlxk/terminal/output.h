@@ -8,8 +8,7 @@
 
 namespace mlxk {
 
-/// A failure with what scripts know it by: a JSON type that is the command's own, and the command's data beside the
-/// error.
+/// A failure with a JSON type that scripts know: the command's own, and with the command's data beside the error.
 class CommandFailure : public Error {
  public:
   CommandFailure(ErrorKind kind, std::string type, const std::string& message, Json data = nullptr,
@@ -34,7 +33,7 @@ void print_line(std::string_view text);
 /// The names in an error's hint, one a line, as a JSON array.
 Json lines_of(const std::string& text);
 
-/// Prints `error` as --json or a human reads it and returns its exit code. `command` is null while none is known.
+/// Prints `error` as JSON or for human readers and returns its exit code. `command` is null while it is unknown.
 int report_error(const Error& error, const Command* command, bool json);
 
 }  // namespace mlxk

@@ -20,7 +20,7 @@ int ends[2] = {-1, -1};  // read, write
 void write_note(int note) {
   const auto byte = static_cast<unsigned char>(note);
   const int saved = errno;
-  [[maybe_unused]] const auto written = write(ends[1], &byte, 1);  // full: nobody has read thousands of signals
+  [[maybe_unused]] const auto written = write(ends[1], &byte, 1);  // full: thousands of signals were not read
   errno = saved;
 }
 }  // namespace

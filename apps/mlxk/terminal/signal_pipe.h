@@ -4,19 +4,19 @@
 
 namespace mlxk {
 
-/// While one lives, SIGINT, SIGTERM and SIGHUP come as numbers to whoever waits, and SIGPIPE is ignored. One at a time;
-/// restores what was before.
+/// During its lifetime SIGINT, SIGTERM and SIGHUP are delivered as numbers to the waiting thread, and SIGPIPE is
+/// ignored. One at a time; the destructor restores the previous handlers.
 class SignalPipe {
  public:
-  /// Throws io when there is no descriptor left.
+  /// Throws io if there is no free descriptor.
   SignalPipe();
   ~SignalPipe();
   SignalPipe(const SignalPipe&) = delete;
   SignalPipe& operator=(const SignalPipe&) = delete;
 
-  /// The next signal's number, or what was posted; 0 when nothing came in time. One thread.
+  /// The next signal's number, or a posted note; 0 if nothing arrived in time. One thread.
   int next(std::chrono::milliseconds patience);
-  /// Wakes whoever waits, with `note` (100 to 255: no signal's number). Any thread.
+  /// Wakes the waiting thread, with `note` (100 to 255: not a signal's number). Any thread.
   void post(int note);
 };
 
