@@ -67,8 +67,8 @@ bool MediaPrompt::encode_next(int64_t begin, int64_t end, MediaCache& cache) {
       own.encoding = model_.media_encoder()->encode(*item.data);
       const int64_t wanted = placeholders_of(request_, item, item.begin, item.end);
       if (own.encoding->features.ndim() != 2 || own.encoding->features.shape(0) != wanted) {
-        throw invalid(i, fmt::format("has {} placeholder tokens in the prompt, its encoder gives {} features", wanted,
-                                     own.encoding->features.shape(0)));
+        throw invalid(i, fmt::format("has {} placeholder tokens in the prompt, but its encoder produces {} features",
+                                     wanted, own.encoding->features.shape(0)));
       }
     }
     const PhaseScope phase(Phase::prefill);
@@ -149,20 +149,20 @@ void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
 void check_media(const GenerateRequest& request, const Model& model) {
   if (request.media.empty() && request.attend_both_ways.empty()) return;
   const auto tokens = static_cast<int64_t>(request.prompt.size());
-  if (!model.media_encoder()) throw invalid(0, "cannot be taken: the model was loaded for text alone");
+  if (!model.media_encoder()) throw invalid(0, "cannot be used: the model was loaded for text only");
   int64_t last = 0;
   for (size_t i = 0; i < request.media.size(); ++i) {
     const MediaItem& item = request.media[i];
     if (!item.data) throw invalid(i, "has no data");
     if (item.begin < last || item.end <= item.begin || item.end > tokens) {
-      throw invalid(i, fmt::format("stands at tokens [{}, {}), which must be in order and within the prompt of {}",
+      throw invalid(i, fmt::format("is at tokens [{}, {}), which must be in order and within the prompt of {}",
                                    item.begin, item.end, tokens));
     }
     last = item.end;
   }
   for (const TokenRange& range : request.attend_both_ways) {
     if (range.begin < 0 || range.end <= range.begin || range.end > tokens) {
-      throw Error(ErrorKind::invalid, fmt::format("[media] tokens [{}, {}) are to see each other in a prompt of {}",
+      throw Error(ErrorKind::invalid, fmt::format("[media] range [{}, {}) is outside the prompt of {} tokens",
                                                   range.begin, range.end, tokens));
     }
   }

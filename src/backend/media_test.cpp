@@ -225,10 +225,10 @@ TEST(Media, WhatDoesNotFitIsRefusedByItself) {
   const Pair pair = ask_about(30, 4, 20, 8);
   GenerateRequest out = pair.with_image;
   out.media.front().end = 31;
-  EXPECT_EQ(refusal(out), "[media 0] stands at tokens [4, 31), which must be in order and within the prompt of 30");
+  EXPECT_EQ(refusal(out), "[media 0] is at tokens [4, 31), which must be in order and within the prompt of 30");
   GenerateRequest twice = pair.with_image;
   twice.media.push_back(twice.media.front());
-  EXPECT_EQ(refusal(twice), "[media 1] stands at tokens [4, 20), which must be in order and within the prompt of 30");
+  EXPECT_EQ(refusal(twice), "[media 1] is at tokens [4, 20), which must be in order and within the prompt of 30");
   const auto blind = make_text_model(text_model());
   EXPECT_THROW(blind->check(pair.with_image), Error);
 

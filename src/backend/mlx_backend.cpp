@@ -81,7 +81,7 @@ std::unique_ptr<EngineModel> MlxBackend::load(ModelKind kind, const std::filesys
     case ModelKind::speech: return make_speech_model(load_speech_net(model_dir, loading));
     case ModelKind::embedding: return make_embedding_model(load_encoder(model_dir, loading), model_dir);
   }
-  throw Error(ErrorKind::internal, fmt::format("[backend] no kind {}", static_cast<int>(kind)));
+  throw Error(ErrorKind::internal, fmt::format("[backend] unknown model kind {}", static_cast<int>(kind)));
 }
 
 ConvertReport MlxBackend::convert(const ConvertOptions& options, const ProgressSink& progress) {

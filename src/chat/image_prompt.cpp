@@ -56,7 +56,7 @@ std::optional<std::string> expand(const std::string& text, const PromptImages& a
 }
 
 Error no_place(const PromptImages& all) {
-  return Error(ErrorKind::invalid, fmt::format("the prompt has not one placeholder {} for each of {} images",
+  return Error(ErrorKind::invalid, fmt::format("the prompt must have one placeholder {} for each of {} images",
                                                all.processor.placeholder(0), all.images.size()));
 }
 

@@ -92,7 +92,7 @@ TEST_F(ImagePrompt, WhatAUserWritesIsNoImage) {
 TEST_F(ImagePrompt, PlaceholdersWithoutImagesAreRefused) {
   const Json system = {{"role", "system"}, {"content", "<pic>"}};
   EXPECT_EQ(refusal(Json::array({system, user({image, part("a")})}), {1}),
-            "the prompt has not one placeholder <pic> for each of 1 images");
+            "the prompt must have one placeholder <pic> for each of 1 images");
   const Json token = {{"role", "system"}, {"content", "<i>"}};
   EXPECT_EQ(refusal(Json::array({user({image, part("a")}), token}), {1}),
             "the prompt has more tokens <i> than its images need");

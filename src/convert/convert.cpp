@@ -119,9 +119,9 @@ void check_drift(const Source& source, const ConvertOptions& options, StagedFold
   report.drift = measure_drift(reference, staged.path(), tokens, progress);
   if (report.drift->mean_kl > options.max_kl) {
     throw Error(ErrorKind::bad_model,
-                fmt::format("[check] the mean KL divergence is {:.6f}, at most {:.6f} was asked for",
+                fmt::format("[check] the mean KL divergence is {:.6f}, above the limit of {:.6f}",
                             report.drift->mean_kl, options.max_kl),
-                "more bits or a smaller group size lose less");
+                "use more bits or a smaller group size");
   }
 }
 
@@ -151,7 +151,7 @@ void check_health(const fs::path& folder, ConvertReport& report) {
   report.health_reason = info.health_reason;
   if (!info.healthy) {
     throw Error(ErrorKind::bad_model, fmt::format("[convert] the result is not healthy: {}", info.health_reason),
-                "--skip-health writes it all the same");
+                "--skip-health writes it anyway");
   }
 }
 }  // namespace

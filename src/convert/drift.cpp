@@ -52,7 +52,7 @@ Drift measure_drift(const std::filesystem::path& reference, const std::filesyste
   const std::vector<int32_t> text(tokens.begin(),
                                   tokens.begin() + static_cast<int64_t>(std::min(tokens.size(), kMaxTokens)));
   if (text.size() < 8) {
-    throw Error(ErrorKind::invalid, fmt::format("[check] the text is {} tokens long, needed are 8", text.size()));
+    throw Error(ErrorKind::invalid, fmt::format("[check] the text has {} tokens, at least 8 are needed", text.size()));
   }
   const auto before = log_probabilities(reference, text, progress);
   const auto after = log_probabilities(result, text, progress);

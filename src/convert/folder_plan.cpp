@@ -86,7 +86,8 @@ bool FolderPlan::is_leaf(const std::string& module) const {
 
 QuantForm FolderPlan::source_form(const std::string& layer) const {
   if (!source_quantization_.is_object()) {
-    throw Error(ErrorKind::bad_model, fmt::format("[convert] {} has scales, config.json no quantization", layer));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[convert] {} has scales, but config.json has no quantization", layer));
   }
   const auto own = source_quantization_.find(layer);
   const auto& entry = own != source_quantization_.end() && own->is_object() ? *own : source_quantization_;

@@ -320,7 +320,7 @@ GgufModel read_gguf_model(const GgufFile& file, std::vector<std::string>& warnin
       const auto prefix = keys.key("");
       if (key.substr(0, prefix.size()) != prefix) continue;
       if (std::find(kUnderstood.begin(), kUnderstood.end(), key.substr(prefix.size())) == kUnderstood.end()) {
-        warnings.push_back(fmt::format("key {} is not understood and left out", key));
+        warnings.push_back(fmt::format("unknown key {} is ignored", key));
       }
     }
     GgufModel model;

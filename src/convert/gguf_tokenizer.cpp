@@ -247,13 +247,13 @@ GgufTokenizer read_gguf_tokenizer(const GgufFile& file, std::vector<std::string>
     const auto name = file.string("tokenizer.ggml.pre").value_or("default");
     pre = find_pre_tokenizer(name);
     if (name == "default")
-      warnings.push_back("tokenizer.ggml.pre does not say how text is split; GPT-2's rule is taken");
+      warnings.push_back("tokenizer.ggml.pre does not say how text is split; GPT-2's rule is used");
   }
   const bool add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(byte_level ? pre.adds_bos : true);
   const bool add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(false);
   const bool prefix = !byte_level && file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
   if (file.has("tokenizer.ggml.precompiled_charsmap")) {
-    warnings.push_back("tokenizer.ggml.precompiled_charsmap is left out: text is not normalised by it");
+    warnings.push_back("tokenizer.ggml.precompiled_charsmap is ignored: text is not normalised by it");
   }
 
   Json normalizer, decoder;

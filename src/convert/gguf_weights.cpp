@@ -208,7 +208,7 @@ void warn_of_losses(const std::vector<Plan>& plans, const std::optional<QuantRec
     if (plan.way == Way::repack && (type == GgmlType::q4_k || type == GgmlType::q5_k)) {
       ++losses[{type, "repacked to " + form + " with scales rounded to float16"}];
     }
-    if (plan.way == Way::cast && !is_float(type)) ++losses[{type, "dequantised and left so"}];
+    if (plan.way == Way::cast && !is_float(type)) ++losses[{type, "dequantised and not quantised again"}];
     if (plan.way == Way::cast && forced && plan.target->source->shape.size() == 2) {
       ++losses[{type, fmt::format("not quantised: their rows are not whole groups of {}", forced->base().group_size)}];
     }

@@ -81,8 +81,8 @@ std::set<fs::path> indexed_files(const fs::path& folder, const Kind& kind) {
   for (const auto& [tensor, file] : shard_of) {
     files.insert(folder / file);
     if (fs::exists(folder / file)) continue;
-    throw Error(ErrorKind::bad_model, fmt::format("{}: {} is in {}, which is not there", path.string(), tensor, file),
-                "mlxk convert --repair-index writes an index of what is there");
+    throw Error(ErrorKind::bad_model, fmt::format("{}: {} is in {}, which is missing", path.string(), tensor, file),
+                "mlxk convert --repair-index writes an index of the existing files");
   }
   return files;
 }

@@ -50,7 +50,7 @@ HeifLibrary open_heif_library() {
 #endif
   void* handle = dlopen(kName, RTLD_NOW | RTLD_LOCAL);  // never closed: it has plugins
   if (!handle) {
-    throw Error(ErrorKind::unsupported, fmt::format("HEIC needs {}, which is not on this machine", kName),
+    throw Error(ErrorKind::unsupported, fmt::format("HEIC needs {}, which is not installed", kName),
                 "install libheif (Debian, Ubuntu: the package libheif1), or convert the image to JPEG");
   }
   HeifLibrary library{};
@@ -117,7 +117,7 @@ bool is_heif(std::span<const uint8_t> bytes) {
 DecodedImage decode_heif(std::span<const uint8_t> bytes) {
   const HeifLibrary& library = heif_library();
   const std::unique_ptr<void, void (*)(void*)> context(library.context_alloc(), library.context_free);
-  if (!context) throw Error(ErrorKind::memory, "libheif gets no memory");
+  if (!context) throw Error(ErrorKind::memory, "libheif is out of memory");
   library.set_size_limit(context.get(), kImageSide);
   check(library.read(context.get(), bytes.data(), bytes.size(), nullptr));
   void* raw = nullptr;

@@ -90,7 +90,7 @@ DecodedImage decode_image(std::span<const uint8_t> bytes, std::string_view place
   try {
     return decode(bytes, place);
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorKind::memory, fmt::format("[{}] there is no memory for the image", place));
+    throw Error(ErrorKind::memory, fmt::format("[{}] not enough memory for the image", place));
   } catch (const Error& error) {
     const std::string message = error.what();
     if (message.starts_with("[")) throw;

@@ -19,7 +19,7 @@ OpusLibrary open_library() {
 #endif
   void* handle = dlopen(kName, RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
-    throw Error(ErrorKind::unsupported, std::string("Opus needs ") + kName + ", which is not on this machine",
+    throw Error(ErrorKind::unsupported, std::string("Opus needs ") + kName + ", which is not installed",
                 "install libopus (Debian, Ubuntu: the package libopus0)");
   }
   OpusLibrary library{};

@@ -69,8 +69,7 @@ Positions positions_of(const Inputs& inputs, const ModelCache& cache, const Mode
 }
 
 mx::array Model::embed(const mx::array&) const {
-  throw Error(ErrorKind::internal,
-              fmt::format("[{}] its embeddings are not to be had by themselves", shape_.model_type));
+  throw Error(ErrorKind::internal, fmt::format("[{}] its embeddings cannot be computed separately", shape_.model_type));
 }
 
 mx::array wanted_tokens(const mx::array& hidden, const Inputs& inputs, const Positions& positions) {

@@ -110,7 +110,7 @@ RepairReport repair_model(const RepairOptions& options,
     const auto info = probe_model({.name = staged.path().string(), .path = staged.path(), .cached = false});
     if (!info.healthy) {
       throw Error(ErrorKind::bad_model, fmt::format("[repair] the result is not healthy: {}", info.health_reason),
-                  "--skip-health writes it all the same");
+                  "--skip-health writes it anyway");
     }
   }
   write_sentinel(staged.path(), sentinel(options));

@@ -64,8 +64,7 @@ void check(const TranscribeOptions& options) {
   if (options.length_penalty && !(*options.length_penalty >= 0 && *options.length_penalty <= 1)) {
     refuse(fmt::format("length_penalty must be in [0, 1], got {}", *options.length_penalty));
   }
-  if (options.only_voice && !options.clips.empty())
-    refuse("clips are of all that was recorded, not of its voices alone");
+  if (options.only_voice && !options.clips.empty()) refuse("clip_timestamps cannot be combined with voice detection");
   if (options.max_tokens < 1) refuse(fmt::format("max_tokens must be at least 1, got {}", options.max_tokens));
 }
 
@@ -83,12 +82,12 @@ class Transcription {
     if (!options.language.empty()) {
       language_ = find_language(options.language);
       if (!language_ || *language_ >= vocabulary_.languages()) {
-        throw Error(ErrorKind::invalid, fmt::format("language '{}' is not one of the model's", options.language));
+        throw Error(ErrorKind::invalid, fmt::format("the model does not support language '{}'", options.language));
       }
     }
     if (!vocabulary_.multilingual()) {
       if (language_.value_or(0) != 0 || options.translate)
-        throw Error(ErrorKind::invalid, "the model hears English only");
+        throw Error(ErrorKind::invalid, "the model supports English only");
       language_ = 0;
     }
     if (!options.initial_prompt.empty())

@@ -48,7 +48,7 @@ class NpyHeader {
 
   std::vector<int64_t> shape() const {
     auto rest = after("'shape':");
-    if (rest.empty() || rest.front() != '(') throw broken("shape is no tuple");
+    if (rest.empty() || rest.front() != '(') throw broken("shape is not a tuple");
     rest.remove_prefix(1);
     std::vector<int64_t> shape;
     while (true) {
@@ -116,7 +116,7 @@ std::vector<ArchiveTensor> read_npz(const ZipFile& archive, TensorBuffers& buffe
   std::vector<ArchiveTensor> tensors;
   for (const auto& [name, entry] : archive.entries()) {
     if (name.size() <= kEnding.size() || name.substr(name.size() - kEnding.size()) != kEnding) {
-      throw Error(ErrorKind::bad_model, fmt::format("{}: entry {} is no .npy", archive.place(), name));
+      throw Error(ErrorKind::bad_model, fmt::format("{}: entry {} is not an .npy file", archive.place(), name));
     }
     tensors.push_back(
         read_npy(name.substr(0, name.size() - kEnding.size()), archive.bytes(name), buffers, archive.place()));

@@ -195,7 +195,7 @@ class PickleReader {
   void append(size_t first) {
     if (first == 0) throw broken("its stack is empty");
     auto& list = node(stack_[first - 1]);
-    if (list.kind != Kind::list) throw broken("it appends to something that is no list");
+    if (list.kind != Kind::list) throw broken("it appends to something that is not a list");
     list.items.insert(list.items.end(), stack_.begin() + static_cast<int64_t>(first), stack_.end());
     stack_.resize(first);
   }
@@ -204,7 +204,8 @@ class PickleReader {
     if (first == 0 || (stack_.size() - first) % 2 != 0) throw broken("a key has no value");
     auto& dict = node(stack_[first - 1]);
     // An OrderedDict is a call whose items are set afterwards.
-    if (dict.kind != Kind::dict && dict.kind != Kind::call) throw broken("it sets items of something that is no dict");
+    if (dict.kind != Kind::dict && dict.kind != Kind::call)
+      throw broken("it sets items of something that is not a dict");
     for (size_t i = first; i < stack_.size(); i += 2) dict.pairs.emplace_back(stack_[i], stack_[i + 1]);
     stack_.resize(first);
   }

@@ -147,7 +147,8 @@ class TorchReader {
   }
 
   int64_t integer(uint32_t index, const std::string& name) const {
-    if (node(index).kind != Kind::integer) throw broken(fmt::format("tensor {} has a size that is no integer", name));
+    if (node(index).kind != Kind::integer)
+      throw broken(fmt::format("tensor {} has a size that is not an integer", name));
     return node(index).integer;
   }
   std::vector<int64_t> integers(uint32_t index, const std::string& name) const {

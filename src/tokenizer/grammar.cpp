@@ -75,7 +75,7 @@ void check_references(std::string_view schema) {
   const bool has_names = schema.find("\"$id\"") != schema.npos || schema.find("\"$anchor\"") != schema.npos;
   const std::string reference = dangling_reference(root, root, has_names);
   if (!reference.empty())
-    throw Error(ErrorKind::invalid, fmt::format("[json_schema] $ref \"{}\" leads to nothing in the schema",
+    throw Error(ErrorKind::invalid, fmt::format("[json_schema] $ref \"{}\" points to nothing in the schema",
                                                 reference.substr(0, kMaxShownReference)));
 }
 }  // namespace

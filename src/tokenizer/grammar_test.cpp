@@ -88,7 +88,7 @@ TEST_F(GrammarTest, names_a_dangling_reference_as_it_is_written) {
       ADD_FAILURE() << reference;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::invalid);
-      EXPECT_EQ(error.what(), std::string("[json_schema] $ref \"") + reference + "\" leads to nothing in the schema");
+      EXPECT_EQ(error.what(), std::string("[json_schema] $ref \"") + reference + "\" points to nothing in the schema");
     }
   }
   compiler_.json_schema(schema("#/$defs/a%20b"));

@@ -35,7 +35,7 @@ TextFrame text_frame(const Tokenizer& tokenizer, bool pair) {
                     std::count(all.begin(), all.end(), kSecond) == (pair ? 1 : 0) && (!pair || first < second);
   if (!once) {
     throw Error(ErrorKind::bad_model,
-                "[" + rust.place() + "] post_processor does not say each text once, the first one first");
+                "[" + rust.place() + "] post_processor must contain each text once, the first one first");
   }
   TextFrame frame;
   frame.before.assign(all.begin(), first);

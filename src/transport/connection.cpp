@@ -251,7 +251,7 @@ asio::awaitable<bool> Connection::read_body(RequestParser& parser, BodyTarget& t
     used_in_all += used;
     refusal = parser.refusal();
     if (!refusal && used_in_all > kChunkOverhead * target.size + kReadAhead) {
-      refusal = {400, "[body] has too small chunks"};
+      refusal = {400, "[body] chunks are too small"};
     }
     if (!refusal && !parser.done() && in_.size() >= read_ahead_) refusal = {400, "[body] has too long a chunk header"};
     if (refusal || parser.done()) break;

@@ -28,7 +28,7 @@ void remove_stale_socket(asio::io_context& io, const fs::path& path, const std::
   std::error_code ec;
   const auto status = fs::symlink_status(path, ec);
   if (status.type() == fs::file_type::not_found) return;
-  if (status.type() != fs::file_type::socket) fail(address, "the path is there and is no socket");
+  if (status.type() != fs::file_type::socket) fail(address, "the path exists and is not a socket");
   asio::local::stream_protocol::socket probe(io);
   error_code refused;
   probe.connect(asio::local::stream_protocol::endpoint(path.string()), refused);

@@ -111,15 +111,15 @@ constexpr const char* kOnce[] = {"Content-Length", "Transfer-Encoding", "Host", 
 // Ambiguities that Beast accepts: there must be one length, one encoding, one host.
 Refusal check_framing(const HeaderList& headers, bool http10) {
   for (const char* name : kOnce) {
-    if (count(headers, name) > 1) return bad(fmt::format("[{}] is there twice", name));
+    if (count(headers, name) > 1) return bad(fmt::format("[{}] occurs twice", name));
   }
   const auto length = headers.find("Content-Length");
   if (length && length->find_first_not_of("0123456789") != std::string_view::npos) {
     return bad("[Content-Length] must be a number");
   }
   if (const auto coding = headers.find("Transfer-Encoding")) {
-    if (length) return bad("[Transfer-Encoding] must not stand beside Content-Length");
-    if (http10) return bad("[Transfer-Encoding] is not of HTTP/1.0");
+    if (length) return bad("[Transfer-Encoding] must not be combined with Content-Length");
+    if (http10) return bad("[Transfer-Encoding] is not allowed in HTTP/1.0");
     if (!equals(*coding, "chunked")) return {501, "[Transfer-Encoding] must be chunked"};
   }
   if (!headers.find("Host") && !http10) return bad("[Host] is missing");
@@ -152,7 +152,7 @@ HeadEnd find_head_end(std::string_view bytes, size_t seen) {
   }
   for (size_t i = seen; i < bytes.size(); ++i) {
     if (bytes[i] == '\0') {
-      end.problem = "[head] must not hold NUL";
+      end.problem = "[head] must not contain NUL";
       return end;
     }
     if (i > 0 && bytes[i - 1] == '\n' && (bytes[i] == ' ' || bytes[i] == '\t')) {
@@ -201,7 +201,7 @@ RequestHead RequestParser::read_head(std::string_view head) {
     request.id = make_request_id();
     const bool version = ec == http::error::bad_version;
     result.refusal = {version ? 505 : 400, version ? "[request line] must end with HTTP/1.1 or HTTP/1.0"
-                                                   : "[head] is no HTTP: " + ec.message()};
+                                                   : "[head] is not HTTP: " + ec.message()};
     return result;
   }
   request.method = text(message.method_string());

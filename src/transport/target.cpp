@@ -93,18 +93,18 @@ Target parse_target(std::string_view text) {
   } else if (text.empty() || text[0] != '/') {
     return refused("must begin with '/'");
   }
-  if (text.find('#') != std::string_view::npos) return refused("must not hold '#'");
+  if (text.find('#') != std::string_view::npos) return refused("must not contain '#'");
   const size_t mark = text.find('?');
   if (mark != std::string_view::npos) target.query = std::string(text.substr(mark + 1));
-  if (has_control(target.query)) return refused("must not hold control characters");
+  if (has_control(target.query)) return refused("must not contain control characters");
   if (target.path.empty()) {
     auto decoded = percent_decode(text.substr(0, mark));
     if (!decoded) return refused("'%' must be followed by two hexadecimal digits");
     target.path = std::move(*decoded);
   }
-  if (has_control(target.path)) return refused("must not hold control characters");
+  if (has_control(target.path)) return refused("must not contain control characters");
   if (!is_utf8(target.path)) return refused("must be UTF-8");
-  if (has_dot_segment(target.path)) return refused("must not hold '.' or '..' as a segment");
+  if (has_dot_segment(target.path)) return refused("must not contain '.' or '..' as a segment");
   return target;
 }
 

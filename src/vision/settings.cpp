@@ -17,7 +17,7 @@ Json object_of(const fs::path& path) {
   std::error_code none;
   if (!fs::exists(path, none)) return Json::object();
   Json json = read_json(path);
-  if (!json.is_object()) throw Error(ErrorKind::bad_model, fmt::format("[{}] is no JSON object", path.string()));
+  if (!json.is_object()) throw Error(ErrorKind::bad_model, fmt::format("[{}] is not a JSON object", path.string()));
   return json;
 }
 
@@ -81,7 +81,7 @@ bool Settings::flag(const char* key, bool fallback) const {
 
 std::string Settings::text(const char* key, const std::string& fallback) const {
   if (!has(key)) return fallback;
-  if (!json(key).is_string()) fail(key, "must be a text, is " + json(key).dump());
+  if (!json(key).is_string()) fail(key, "must be a string, is " + json(key).dump());
   return json(key).get<std::string>();
 }
 

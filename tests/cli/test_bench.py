@@ -17,7 +17,7 @@ class Refusals(ProgramTest):
         self.assertIn("nowhere/such-model", self.refused("nowhere/such-model"))
 
     def test_bad_numbers(self):
-        self.assertIn("argument --threads: must lie between 1 and 256, got 0", self.refused("m", "--threads", "0"))
+        self.assertIn("argument --threads: must be between 1 and 256, got 0", self.refused("m", "--threads", "0"))
         self.assertIn("argument --generate", self.refused("m", "--generate", "1"))
 
 

@@ -161,7 +161,7 @@ class Refusals(ConvertTest):
     def test_a_missing_shard(self):
         source = self.model(shards=3)
         os.remove(os.path.join(source, "model-00002-of-00003.safetensors"))
-        self.assertIn("which is not there", self.refused(source, "t", "--quantize", "4"))
+        self.assertIn("which is missing", self.refused(source, "t", "--quantize", "4"))
 
 
 @needs_engine
@@ -252,7 +252,7 @@ class Imports(ConvertTest):
                 json.dump({"metadata": {}, "weight_map": weight_map}, file)
         self.expect_as_safetensors(self.as_foreign("torch", write), "--dtype", "bfloat16")
         os.remove(self.path("torch/pytorch_model-00002-of-00002.bin"))
-        self.assertIn("which is not there", self.refused("torch", "t"))
+        self.assertIn("which is missing", self.refused("torch", "t"))
 
     def test_npz(self):
         def write(folder, shapes):

@@ -69,8 +69,8 @@ class Rm(Cache):
         data = self.run_json("rm", "model-on", "--json")["data"]
         self.assertEqual(data["action"], "requires_confirmation")
         self.assertTrue(data["requires_confirmation"])
-        self.assertEqual(data["message"], "Would delete 'org/model-one' (matched from 'model-on'); to delete it, write the whole name")
-        self.assertIn("write the whole name", self.run_program("rm", "model-on", "--dry-run").stdout.decode())
+        self.assertEqual(data["message"], "Would delete 'org/model-one' (matched from 'model-on'); to delete it, give the full name")
+        self.assertIn("give the full name", self.run_program("rm", "model-on", "--dry-run").stdout.decode())
         self.assertEqual(self.run_json("rm", "--force", "model-on", "--json", code=1)["error"]["type"], "ValidationError")
         self.assertTrue(os.path.exists(self.folder("org/model-one")))
 
@@ -78,7 +78,7 @@ class Rm(Cache):
         self.add_model("mlx-community/m")
         data = self.run_json("rm", "m", "--json")["data"]
         self.assertEqual(data["action"], "requires_confirmation")
-        self.assertTrue(data["message"].endswith("write the whole name or add --force"), data["message"])
+        self.assertTrue(data["message"].endswith("give the full name or add --force"), data["message"])
         self.assertEqual(self.run_json("rm", "m", "-f", "--json")["data"]["action"], "deleted")
         self.assertFalse(os.path.exists(self.folder("mlx-community/m")))
 

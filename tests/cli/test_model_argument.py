@@ -42,7 +42,7 @@ class Folders(ProgramTest):
         self.cached("org/mine")
         done = self.run_program("show", "mine")
         self.assertIn("Model: org/mine@", done.stdout.decode())
-        self.assertEqual(done.stderr.decode(), "Note: 'mine' is taken as the cached model org/mine; for the folder in the current "
+        self.assertEqual(done.stderr.decode(), "Note: 'mine' means the cached model org/mine; for the folder in the current "
                                                "directory, write ./mine\n")
         self.assertEqual(self.run_program("show", "./mine").stderr, b"")
         self.cached("other/mine")

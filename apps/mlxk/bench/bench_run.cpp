@@ -119,8 +119,7 @@ BenchRun run_point(Worker& worker, const std::shared_ptr<const ModelHandle>& mod
   for (size_t i = 0; i < requests.size(); ++i) {
     requests[i].prompt = random_prompt(point.prompt, model->facts().vocab_size, static_cast<unsigned>(i));
     requests[i].sampling.temperature = 0;
-    requests[i].max_tokens =
-        std::numeric_limits<int32_t>::max();  // the first requests go on until the last are measured
+    requests[i].max_tokens = std::numeric_limits<int32_t>::max();  // until the last are measured
   }
   std::vector<Ticket> tickets;
   const auto start = Clock::now();

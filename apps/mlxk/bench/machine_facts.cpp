@@ -83,7 +83,7 @@ MachineFacts machine_facts() {
 
 double read_bandwidth(int threads, uint64_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw Error(ErrorKind::memory, "no memory to measure the read bandwidth with");
+  if (memory == MAP_FAILED) throw Error(ErrorKind::memory, "not enough memory to measure the read bandwidth");
   const size_t words = bytes / sizeof(uint64_t) / static_cast<size_t>(threads);  // of each thread
   auto* data = static_cast<uint64_t*>(memory);
   timed(threads, [&](int i) { std::memset(data + words * static_cast<size_t>(i), i + 1, words * sizeof(uint64_t)); });

@@ -61,7 +61,7 @@ Number parse(const Option& option, const std::string& text) {
     const bool open = option.max == std::numeric_limits<double>::infinity();
     throw Error(ErrorKind::usage,
                 open ? fmt::format("argument {}: must be at least {}, got {}", option.name, option.min, text)
-                     : fmt::format("argument {}: must lie between {} and {}, got {}", option.name, option.min,
+                     : fmt::format("argument {}: must be between {} and {}, got {}", option.name, option.min,
                                    option.max, text));
   }
   return value;

@@ -100,7 +100,7 @@ std::vector<std::string> read_values(const toml::value& value, const Option& opt
         value.is_integer() ? static_cast<double>(toml::get<int64_t>(value)) : toml::get<double>(value);
     if (!(number >= option.min && number <= option.max)) {
       throw Error(ErrorKind::invalid,
-                  fmt::format("{} must lie between {} and {}, got {}", place, option.min, option.max, *text));
+                  fmt::format("{} must be between {} and {}, got {}", place, option.min, option.max, *text));
     }
   }
   return text ? std::vector{*text} : fail();
@@ -128,7 +128,7 @@ void read_config_file(const std::string& path, Args& args) {
     const size_t line = line_of(value.location());
     const Option* option = find_option(*args.command, option_name(key));
     if (!option) refuse(path, line, fmt::format("unknown key '{}'", key));
-    if (args.file.contains(option->name)) refuse(path, line, fmt::format("'{}' is there twice", key));
+    if (args.file.contains(option->name)) refuse(path, line, fmt::format("'{}' occurs twice", key));
     auto values = read_values(value, *option, fmt::format("{}:{}: '{}'", path, line, key));
     if (!values.empty()) args.file[option->name] = std::move(values);
   }

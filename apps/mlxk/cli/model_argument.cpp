@@ -25,9 +25,8 @@ std::string as_path(const std::string& word) { return "./" + word; }
 void report_both(const std::string& word, const ModelRef& taken) {
   std::error_code error;
   if (fs::equivalent(word, taken.path, error)) return;
-  fmt::print(stderr, "Note: '{}' is taken as {} {}; for the folder in the current directory, write {}\n",
-             printable(word), taken.cached ? "the cached model" : "the workspace", printable(taken.name),
-             printable(as_path(word)));
+  fmt::print(stderr, "Note: '{}' means {} {}; for the folder in the current directory, write {}\n", printable(word),
+             taken.cached ? "the cached model" : "the workspace", printable(taken.name), printable(as_path(word)));
 }
 
 }  // namespace

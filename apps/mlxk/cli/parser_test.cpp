@@ -68,7 +68,7 @@ TEST(Parser, ReadsOptionalAndManyValues) {
 TEST(Parser, ChecksNumbers) {
   EXPECT_EQ(refusal({"run", "m", "--top-p", "x"}), "argument --top-p: not a number: 'x'");
   EXPECT_EQ(refusal({"run", "m", "--top-p", "nan"}), "argument --top-p: not a number: 'nan'");
-  EXPECT_EQ(refusal({"run", "m", "--top-p", "3"}), "argument --top-p: must lie between 0 and 1, got 3");
+  EXPECT_EQ(refusal({"run", "m", "--top-p", "3"}), "argument --top-p: must be between 0 and 1, got 3");
   EXPECT_EQ(refusal({"run", "m", "--max-tokens", "1.5"}), "argument --max-tokens: not an integer: '1.5'");
   EXPECT_EQ(refusal({"run", "m", "--max-tokens", "-5"}), "argument --max-tokens: must be at least 1, got -5");
   EXPECT_EQ(refusal({"run", "m", "--max-tokens", "99999999999999999999"}),

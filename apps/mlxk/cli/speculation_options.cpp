@@ -19,7 +19,7 @@ std::vector<Option> speculation_options() {
        .kind = OptionKind::text,
        .metavar = "MODEL",
        .help =
-           "a smaller model with the same vocabulary that guesses tokens where that is faster; answers stay the same"},
+           "a smaller model with the same vocabulary that guesses tokens when that is faster; answers stay the same"},
       {.name = "--draft-tokens",
        .kind = OptionKind::integer,
        .metavar = "N",

@@ -176,8 +176,8 @@ std::string bench_model(const Args& args) {
   if (const std::string word = args.word("model"); !word.empty()) return runnable_argument(word);
   const std::string model = default_model();
   if (model.empty()) {
-    throw Error(ErrorKind::usage, "bench needs a model: there is no default one",
-                "`./quickstart` makes it, MLXK_DEFAULT_MODEL names another, `mlxk list` shows what is there");
+    throw Error(ErrorKind::usage, "bench needs a model: there is no default model",
+                "`./quickstart` makes one, MLXK_DEFAULT_MODEL names one, `mlxk list` shows the models");
   }
   fmt::print(stderr, "Model: {}\n", printable(model));
   return runnable_argument(model);
@@ -235,7 +235,8 @@ extern const Command kBenchCommand;
 const Command kBenchCommand = {
     .name = "bench",
     .help = "measure how fast a model runs on this machine",
-    .positionals = {{"model", PositionalKind::optional, std::string(kModelHelp) + "; default: as `mlxk list` says"}},
+    .positionals = {{"model", PositionalKind::optional,
+                     std::string(kModelHelp) + "; default: the one that `mlxk list` names"}},
     .options = {{.name = "--prompt",
                  .kind = OptionKind::text,
                  .metavar = "LIST",
@@ -264,7 +265,7 @@ const Command kBenchCommand = {
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
                 json_option()},
     .run = run,
-    .environment = model_places({{"MLXK_DEFAULT_MODEL", "the model where none is named: else what quickstart made"},
+    .environment = model_places({{"MLXK_DEFAULT_MODEL", "the default model; if not set, the one that quickstart made"},
                                  {"MLXK_CPU_ISA", "instruction set of the CPU kernels; default: the best"}}),
 };
 

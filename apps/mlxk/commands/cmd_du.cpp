@@ -80,7 +80,7 @@ int run(const Args& args) {
 extern const Command kDuCommand;
 const Command kDuCommand = {
     .name = "du",
-    .help = "show what the cached models take on the disk",
+    .help = "show the disk usage of the cached models",
     .positionals = {{"pattern", PositionalKind::optional, "part of a name"}},
     .options = {json_option()},
     .run = run,

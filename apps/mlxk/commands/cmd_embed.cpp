@@ -40,19 +40,16 @@ std::vector<Option> embed_options() {
       {.name = "--batch",
        .help = "read JSON Lines from stdin: objects with \"text\", whose other fields are passed on"},
       {.name = "--file", .kind = Kind::many, .metavar = "FILE", .help = "each file is a text"},
-      {.name = "--query", .help = "the texts are queries: put the model's prompt for queries in front of them"},
+      {.name = "--query", .help = "the texts are queries: put the model's query prompt before them"},
       {.name = "--instruct",
        .kind = Kind::text,
        .metavar = "TASK",
        .help = "the task of the queries in words; implies --query; models without instructions ignore it"},
-      {.name = "--prompt-name",
-       .kind = Kind::text,
-       .metavar = "NAME",
-       .help = "the prompt of that name of the model's"},
+      {.name = "--prompt-name", .kind = Kind::text, .metavar = "NAME", .help = "the model's prompt with this name"},
       {.name = "--dimensions",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "keep the first N numbers of each vector, of a model that was trained for it",
+       .help = "keep the first N numbers of each vector, for a model trained for it",
        .min = 1,
        .max = 1 << 20},
       {.name = "--allow-truncate", .help = "let --dimensions shorten the vectors of any model"},
@@ -98,7 +95,7 @@ int64_t read_dimensions(const Args& args, const Embedder& embedder) {
     throw Error(
         ErrorKind::invalid,
         fmt::format("'{}' was not trained for vectors shorter than its {} numbers", shown_name(embedder.info()), own),
-        "--allow-truncate shortens them all the same");
+        "--allow-truncate shortens them anyway");
   }
   return asked;
 }
@@ -296,10 +293,10 @@ const Command kEmbedCommand = {
     .name = "embed",
     .help = "turn texts into vectors",
     .positionals = {{"model", PositionalKind::required, kModelHelp},
-                    {"text", PositionalKind::rest, "texts, each for itself; `-` is all of stdin"}},
+                    {"text", PositionalKind::rest, "texts, each embedded separately; `-` is all of stdin"}},
     .options = embed_options(),
     .run = run,
-    .environment = model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
+    .environment = model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"},
                                  {"MLXK2_ENABLE_ALPHA_FEATURES", "accepted; embeddings need no gate"}}),
 };
 

@@ -55,8 +55,8 @@ const Command kEmbedServeCommand = {
     .options = embed_serve_options(),
     .run = run,
     .environment = model_places({{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
-                                 {"MLXK_API_KEYS", "several API keys, separated by blanks"},
-                                 {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
+                                 {"MLXK_API_KEYS", "several API keys, separated by spaces"},
+                                 {"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };
 
 }  // namespace mlxk

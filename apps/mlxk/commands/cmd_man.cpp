@@ -44,12 +44,12 @@ struct Example {
 };
 constexpr Example kExamples[] = {
     {"mlxk pull mlx-community/Qwen3-0.6B-4bit", "download a model into the cache"},
-    {"mlxk run Qwen3-0.6B-4bit \"Name three rivers.\"", "ask it once"},
-    {"mlxk run Qwen3-0.6B-4bit", "talk to it; /help lists the commands of a chat"},
-    {"git log -3 | mlxk run Qwen3-0.6B-4bit \"Summarise:\" -", "give it a text by a pipe"},
-    {"mlxk run ./model.gguf \"Hello\"", "ask a GGUF file, which is imported on first use"},
+    {"mlxk run Qwen3-0.6B-4bit \"Name three rivers.\"", "ask it one question"},
+    {"mlxk run Qwen3-0.6B-4bit", "chat with it; /help lists the commands of a chat"},
+    {"git log -3 | mlxk run Qwen3-0.6B-4bit \"Summarise:\" -", "pipe a text into it"},
+    {"mlxk run ./model.gguf \"Hello\"", "run a GGUF file, which is imported on first use"},
     {"mlxk run whisper-base --audio talk.mp3 --format srt", "transcribe a recording"},
-    {"mlxk serve --model Qwen3-0.6B-4bit --port 8000", "serve it by OpenAI's API"},
+    {"mlxk serve --model Qwen3-0.6B-4bit --port 8000", "serve it over an OpenAI-compatible API"},
     {"mlxk convert ./model ./model-4bit --quantize 4", "quantise a model into a new workspace"},
 };
 constexpr Example kFiles[] = {
@@ -74,7 +74,7 @@ std::map<std::string, std::string> environment() {
       }
     }
     for (const Option& option : command->options) {
-      if (!option.env.empty()) variables.emplace(option.env, fmt::format("stands in for {}", option.name));
+      if (!option.env.empty()) variables.emplace(option.env, fmt::format("default of {}", option.name));
     }
   }
   return variables;
@@ -147,7 +147,7 @@ std::string man_page() {
     for (const Positional& positional : command->positionals) page += item(positional.name, positional.help);
     for (const Option& option : command->options) page += item(option_signature(option), option_help(option));
   }
-  page += ".SH ENVIRONMENT\nAn option on the command line goes before its variable.\n";
+  page += ".SH ENVIRONMENT\nAn option on the command line takes precedence over its variable.\n";
   for (const auto& [name, help] : environment()) page += item(name, help);
   page += ".SH FILES\n";
   for (const auto& [name, help] : kFiles) page += item(name, help);
@@ -162,7 +162,7 @@ std::string man_page() {
 extern const Command kManCommand;
 const Command kManCommand = {
     .name = "man",
-    .help = "show the manual page; print it in roff where stdout is no terminal",
+    .help = "show the manual page; print it in roff if stdout is not a terminal",
     .run = run,
     .hidden = true,
 };

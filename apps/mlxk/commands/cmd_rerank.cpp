@@ -37,9 +37,9 @@ std::vector<Option> rerank_options() {
       {.name = "--instruct",
        .kind = Kind::text,
        .metavar = "TASK",
-       .help = "the task in words, of rerankers that take one (Qwen3-Reranker)"},
+       .help = "the task in words, for rerankers that accept one (Qwen3-Reranker)"},
       {.name = "--top-n", .kind = Kind::integer, .metavar = "N", .help = "print only the N best", .min = 1, .max = 1e9},
-      {.name = "--raw-scores", .help = "scores as the model gives them, without activation"},
+      {.name = "--raw-scores", .help = "raw scores of the model, without activation"},
   };
   for (const Option& option : encoder_options()) options.push_back(option);
   return options;
@@ -148,7 +148,7 @@ const Command kRerankCommand = {
                     {"file", PositionalKind::rest, "each file is a document; `-`: each line of stdin is one"}},
     .options = rerank_options(),
     .run = run,
-    .environment = model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
+    .environment = model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };
 
 }  // namespace mlxk

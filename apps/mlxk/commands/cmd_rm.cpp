@@ -84,7 +84,7 @@ int run(const Args& args) {
     if (repo.path.string().find("mlxk2_test_") == std::string::npos) {
       throw CommandFailure(
           ErrorKind::denied, "permission_denied",
-          fmt::format("{} lies in no test cache, and MLXK2_STRICT_TEST_DELETE is set", repo.path.string()));
+          fmt::format("{} is not in a test cache, and MLXK2_STRICT_TEST_DELETE is set", repo.path.string()));
     }
   }
   const std::string snapshot = spec.find('@') == spec.npos ? "" : ref.revision;
@@ -97,13 +97,13 @@ int run(const Args& args) {
   if (force && !exact && !expanded && !dry) {
     // A part of a name may match another model tomorrow.
     throw CommandFailure(ErrorKind::invalid, "ValidationError",
-                         fmt::format("'{}' is a part of a name; rm needs the whole one, '{}'", name, ref.name), data);
+                         fmt::format("'{}' is a part of a name; rm needs the full name, '{}'", name, ref.name), data);
   }
   if (dry || (!exact && !force)) {
     data["requires_confirmation"] = !exact;
     data["action"] = !exact ? "requires_confirmation" : snapshot.empty() ? "delete_model" : "delete_hash";
     data["message"] = exact ? fmt::format("Would delete '{}'", what)
-                            : fmt::format("Would delete '{}' (matched from '{}'); to delete it, write the whole name{}",
+                            : fmt::format("Would delete '{}' (matched from '{}'); to delete it, give the full name{}",
                                           what, spec, expanded ? " or add --force" : "");
     return answer(data, json);
   }
@@ -133,7 +133,7 @@ extern const Command kRmCommand;
 const Command kRmCommand = {
     .name = "rm",
     .help = "remove a model from the cache, or with MODEL@REVISION one snapshot of it",
-    .positionals = {{"model", PositionalKind::required, "the whole name of a cached model"}},
+    .positionals = {{"model", PositionalKind::required, "the full name of a cached model"}},
     .options = {{.name = "--force", .help = "even during a download, and by a short name", .short_name = 'f'},
                 {.name = "--dry-run", .help = "only show what would be removed"},
                 json_option()},

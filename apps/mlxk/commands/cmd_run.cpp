@@ -238,13 +238,13 @@ int run(const Args& args) {
 extern const Command kRunCommand;
 const Command kRunCommand = {
     .name = "run",
-    .help = "ask a model, once or in a chat (no prompt)",
+    .help = "run a prompt, or start a chat (no prompt)",
     .positionals = {{"model", PositionalKind::required, kModelHelp},
                     {"prompt", PositionalKind::rest, "words of the prompt; `-` is all of stdin, `@FILE` a file"}},
     .options = run_options(),
     .run = run,
     .environment =
-        model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"},
+        model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"},
                       {"MLXK2_AUDIO_SEGMENTS", "1: append a table of segments to a transcript"},
                       {"MLXK2_EXIF_METADATA", "0: prompt and table omit the place, date and camera of images"},
                       {"MLXK2_ENABLE_PIPES", "accepted; `-` needs no gate"}}),

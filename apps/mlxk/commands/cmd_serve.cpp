@@ -64,7 +64,7 @@ std::vector<std::string> service_arguments(const Args& args) {
 Service make_service(const Args& args, const ServeOptions& options) {
   Service service;
   service.program = this_program();
-  if (service.program.empty()) throw Error(ErrorKind::io, "cannot tell where this program is");
+  if (service.program.empty()) throw Error(ErrorKind::io, "cannot determine this program's path");
   service.arguments = service_arguments(args);
   service.system = args.has("--system");
   if (const char* user = std::getenv("SUDO_USER"); user && std::string_view(user) != "root") service.user = user;
@@ -82,7 +82,7 @@ Service make_service(const Args& args, const ServeOptions& options) {
   const auto& socket = options.transport.unix_socket;
   if (!socket.empty()) service.writable.push_back(std::filesystem::absolute(socket).parent_path());
   if (std::getenv("MLXK_API_KEY") || std::getenv("MLXK_API_KEYS")) {
-    throw Error(ErrorKind::invalid, "a service does not get the keys of this shell: a unit can be read by anybody",
+    throw Error(ErrorKind::invalid, "a service does not get the keys of this shell: anybody can read a unit",
                 "unset MLXK_API_KEY and give --api-key-file");
   }
   return service;
@@ -117,9 +117,9 @@ const Command kServeCommand = {
     .run = run,
     .aliases = {"server"},
     .environment = model_places({{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
-                                 {"MLXK_API_KEYS", "several API keys, separated by blanks"},
+                                 {"MLXK_API_KEYS", "several API keys, separated by spaces"},
                                  {"MLXK2_INLINE_REASONING", "1: put reasoning into the answers' content"},
-                                 {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
+                                 {"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
     .bare_errors = true,
 };
 

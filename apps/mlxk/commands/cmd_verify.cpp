@@ -57,7 +57,8 @@ Verdict verify(const ModelRef& ref, bool hub, const LockedModel* locked, Progres
     verdict.against = "lock";
     verdict.files = verify_files(ref.path, locked->files, progress);
   } else if (hub) {
-    if (!ref.cached) throw Error(ErrorKind::invalid, fmt::format("{} is a workspace: the hub knows none", ref.name));
+    if (!ref.cached)
+      throw Error(ErrorKind::invalid, fmt::format("{} is a workspace, which the hub does not know", ref.name));
     verdict.against = "hub";
     HubClient client(hub_settings(), interrupted);
     verdict.files = verify_files(ref.path, client.tree(client.repo(ref.name, ref.revision)), progress);
@@ -178,7 +179,7 @@ const Command kVerifyCommand = {
     .name = "verify",
     .help = "read every file of a model and compare it with its recorded hash",
     .positionals = {{"model", PositionalKind::optional, "a model; default: all of the lock file"}},
-    .options = {{.name = "--hub", .help = "compare with what the hub has at that revision"},
+    .options = {{.name = "--hub", .help = "compare with the hub's files at that revision"},
                 {.name = "--lock", .kind = OptionKind::text, .metavar = "FILE", .help = "compare with a lock file"},
                 {.name = "--write-lock",
                  .kind = OptionKind::text,

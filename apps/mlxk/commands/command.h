@@ -33,8 +33,7 @@ struct Option {
   std::string implied;               // OptionKind::optional only
   bool in_file = true;               // whether a config file may set it
   std::vector<std::string> choices;  // of the value, for completions; empty: anything
-  bool whole =
-      false;  // must be written in full: `--api-key KEY` must not match --api-key-file, whose errors would show the key
+  bool whole = false;                // no abbreviation: `--api-key KEY` must not match --api-key-file
 };
 
 enum class PositionalKind { required, optional, rest };

@@ -34,7 +34,7 @@ fs::path in_workspace_home(const std::string& word) {
 void refuse_cache(const char* what, const fs::path& path) {
   if (is_within(fs::weakly_canonical(path), fs::weakly_canonical(hub_cache_dir()))) {
     throw CommandFailure(ErrorKind::invalid, "ValueError",
-                         fmt::format("{} {} lies in the Hugging Face cache", what, path.string()), nullptr,
+                         fmt::format("{} {} is in the Hugging Face cache", what, path.string()), nullptr,
                          "make a workspace of the model with `mlxk clone`, and convert that");
   }
 }

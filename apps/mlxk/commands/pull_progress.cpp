@@ -94,7 +94,7 @@ std::string bars_text(const DownloadProgress& progress, double rate, size_t colu
   };
   for (size_t i = 0; i < std::min(progress.active.size(), kMaxBars); ++i) {
     const FileProgress& file = progress.active[i];
-    const char* more = file.state == FileProgress::State::waiting     ? ", another process is at it"
+    const char* more = file.state == FileProgress::State::waiting     ? ", another process downloads it"
                        : file.state == FileProgress::State::verifying ? ", verifying"
                                                                       : "";
     add(file.path, file.done, file.size, more);

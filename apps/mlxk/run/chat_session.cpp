@@ -21,7 +21,7 @@ constexpr const char* kInterrupted = "[Generation interrupted by user]\n";
 constexpr const char* kHelp =
     "  /help           show this help\n"
     "  /system [TEXT]  show or set the system prompt\n"
-    "  /image FILE     show an image with the next message (or type its path)\n"
+    "  /image FILE     attach an image to the next message (or type its path)\n"
     "  /save FILE      write the conversation as Markdown, or as JSON to *.json\n"
     "  /clear          forget the conversation\n"
     "  /regenerate     answer the last message again\n"
@@ -137,7 +137,7 @@ ChatSession::Next ChatSession::handle(const std::string& input) {
 
 void ChatSession::add_image(const std::string& path) {
   if (path.empty()) throw Error(ErrorKind::invalid, "/image needs a file name");
-  if (!io_.read_image) throw Error(ErrorKind::invalid, "this model sees no images");
+  if (!io_.read_image) throw Error(ErrorKind::invalid, "this model does not accept images");
   io_.read_image(path);
   images_.push_back({{"type", "image"}, {"file", path}});
   io_.out(fmt::format("{} with the next message.\n", counted(static_cast<int64_t>(images_.size()), "image")));
@@ -183,7 +183,7 @@ ChatSession::Next ChatSession::command(const std::string& line) {
   } else if (word == "/clear") {
     turns_ = Json::array();
     images_ = Json::array();
-    io_.out("The conversation is forgotten.\n");
+    io_.out("Conversation cleared.\n");
   } else if (word == "/stats") {
     stats();
   } else if (word == "/save") {

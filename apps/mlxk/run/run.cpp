@@ -54,7 +54,7 @@ PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, con
   if (chat.prompt.ids.empty()) {
     throw Error(ErrorKind::invalid,
                 raw ? "the prompt has no tokens" : "the prompt has no tokens: the model's chat template writes nothing",
-                raw ? "" : "--no-chat-template sends the prompt as it is");
+                raw ? "" : "--no-chat-template sends the prompt unchanged");
   }
   const int64_t context = model.info().context_length;
   GenerateRequest request;

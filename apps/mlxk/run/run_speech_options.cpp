@@ -120,7 +120,7 @@ std::vector<Option> speech_options() {
        .metavar = "LIST",
        .help = "only these parts, in seconds: START,END,…",
        .whole = true},
-      {"--vad", Kind::flag, "", "skip what is not speech before decoding: long pauses cost no time"},
+      {"--vad", Kind::flag, "", "skip everything but speech before decoding, so that long pauses cost no time"},
       audio_limit_option(true),
   };
 }
@@ -140,7 +140,7 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   run.options.language = args.text("--language");
   if (!run.options.language.empty() && !find_language(run.options.language)) {
     throw Error(ErrorKind::invalid,
-                fmt::format("--language '{}' is no language that Whisper knows", run.options.language));
+                fmt::format("--language '{}' is not a language that Whisper knows", run.options.language));
   }
   if (args.has("--translate")) translate_to_english(run.options);
   if (prompt) run.options.initial_prompt = *prompt;

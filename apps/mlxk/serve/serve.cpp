@@ -185,7 +185,7 @@ void reload_keys(const ServeOptions& options, AccessGuard& guard) {
 
 [[noreturn]] void leave_at_once(const ServeOptions& options, int signal) {
   if (!options.transport.unix_socket.empty()) unlink(options.transport.unix_socket.c_str());
-  log::warn("Leaving at once");
+  log::warn("Exiting immediately");
   std::_Exit(128 + signal);
 }
 
@@ -220,7 +220,7 @@ class Ending {
       const bool again = note == SIGINT || note == SIGTERM;
       if (again && std::chrono::steady_clock::now() - began > kSamePress) leave_at_once(options, note);
       if (note == 0 && patience == kTakingApart) {
-        log::warn("Leaving: something still runs");
+        log::warn("Exiting although something still runs");
         std::_Exit(0);
       }
       if (note == kDrained) patience = kTakingApart;

@@ -188,7 +188,7 @@ std::vector<Option> serve_options() {
       {.name = "--embed-backend",
        .kind = Kind::text,
        .metavar = "URL",
-       .help = "send requests to /v1/embeddings on to this server"},
+       .help = "forward requests for /v1/embeddings to this server"},
       {.name = "--max-running",
        .kind = Kind::integer,
        .metavar = "N",
@@ -204,7 +204,7 @@ std::vector<Option> serve_options() {
        .min = 0,
        .max = 1e6},
       {.name = "--allow-image-urls",
-       .help = "fetch images from http and https addresses of the public internet that requests name"},
+       .help = "fetch images that requests name by http or https URLs on the public internet"},
       {.name = "--media-root",
        .kind = Kind::text,
        .metavar = "DIR",
@@ -380,7 +380,7 @@ ServeOptions read_serve_options(Args& args) {
   options.pool.text = read_model_options(args, machine);
   options.pool.draft = read_speculation(args, options.pool.text);
   if (!options.pool.draft.empty() && options.pool.pinned.empty()) {
-    throw Error(ErrorKind::usage, "--draft-model needs --model, for which it guesses");
+    throw Error(ErrorKind::usage, "--draft-model needs --model, the model that it drafts for");
   }
   options.limits.kv_bytes =
       args.has("--kv-memory") ? parse_size("--kv-memory", args.text("--kv-memory")) : default_kv_bytes(machine);

@@ -54,7 +54,7 @@ class MlxEmbeddingModel : public EmbeddingModel {
       const auto most = facts_.embedding->max_tokens;
       if (ids.empty() || (most > 0 && static_cast<int64_t>(ids.size()) > most)) {
         throw Error(ErrorKind::invalid,
-                    fmt::format("text {} has {} tokens, the model takes 1 to {}", i, ids.size(), most));
+                    fmt::format("text {} has {} tokens, the model accepts 1 to {}", i, ids.size(), most));
       }
       for (const int32_t id : ids) {
         if (id >= 0 && id < facts_.vocab_size) continue;
@@ -148,8 +148,7 @@ class MlxEmbeddingModel : public EmbeddingModel {
       touched[i] = true;
       if (!std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) {
         ended[i] = true;
-        sink(i,
-             FailedEvent{ErrorKind::bad_model, fmt::format("what the model gives for text {} is not finite", index)});
+        sink(i, FailedEvent{ErrorKind::bad_model, fmt::format("the model's output for text {} is not finite", index)});
         continue;
       }
       const bool last = at(running, i).give(index);

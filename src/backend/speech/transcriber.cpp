@@ -115,8 +115,9 @@ class Window : public Sequence {
     const auto& shape = net_.shape();
     const int room = shape.text_positions - static_cast<int>(task.prompt.size());
     if (task.start_index < 0 || static_cast<size_t>(task.start_index) >= task.prompt.size() || room < 1) {
-      throw Error(ErrorKind::invalid, fmt::format("a prompt of {} tokens does not fit before an answer, of {} in all",
-                                                  task.prompt.size(), shape.text_positions));
+      throw Error(ErrorKind::invalid,
+                  fmt::format("a prompt of {} tokens leaves no room for an answer in a context of {}",
+                              task.prompt.size(), shape.text_positions));
     }
     SpeechRow row{net_.make_cache(1), {}, 0, false};
     row.cache.expect(static_cast<int>(task.prompt.size()) + std::min(task.max_tokens, room));
@@ -192,7 +193,7 @@ class MlxSpeechModel : public SpeechModel {
     const size_t wanted = static_cast<size_t>(facts_.speech->frames) * static_cast<size_t>(facts_.speech->mels);
     if (request.features.size() == wanted && request.next) return;
     throw Error(ErrorKind::invalid,
-                fmt::format("a window has {} features of sound, got {}", wanted, request.features.size()));
+                fmt::format("a window must have {} features, got {}", wanted, request.features.size()));
   }
 
   std::unique_ptr<Sequence> start(SpeechRequest request) override {

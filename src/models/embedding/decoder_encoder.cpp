@@ -41,7 +41,7 @@ class DecoderEncoder : public Encoder {
         score_(std::move(score)) {
     if (sight_ == Sight::causal || packs_) return;
     throw Error(ErrorKind::unsupported,
-                fmt::format("[{}] attention both ways is not built in for it", model_->model_type()));
+                fmt::format("[{}] bidirectional attention is not built in for it", model_->model_type()));
   }
 
  protected:

@@ -247,7 +247,7 @@ TEST(EncoderConfig, BadValuesAreNamed) {
       {"nomic_bert_mixture", "moe_top_k", 9, "moe_top_k must be in [1, 4], got 9"},
       {"new_published", "logn_attention_scale", true, "logn_attention_scale must be false"},
       {"jina_v3_published", "lora_adaptations", "all", "lora_adaptations must be a list of names, got \"all\""},
-      {"lfm2", "is_causal", false, "attention both ways is not built in"},
+      {"lfm2", "is_causal", false, "bidirectional attention is not built in"},
   };
   for (const Bad& bad : all) {
     EXPECT_NE(refusal(bad.name, bad.key, bad.value).find(bad.message), std::string::npos)

@@ -11,7 +11,7 @@ void rename_tensors(Weights& weights, std::initializer_list<std::pair<std::strin
     for (const auto& [from, as] : parts) {
       if (const size_t at = to.find(from); at != std::string::npos) to.replace(at, from.size(), as);
     }
-    if (renamed.count(to) != 0) weights.note(fmt::format("{} is there twice, once as {}", to, name));
+    if (renamed.count(to) != 0) weights.note(fmt::format("{} occurs twice, once as {}", to, name));
     renamed.emplace(std::move(to), std::move(tensor));
   }
   weights.tensors() = std::move(renamed);

@@ -19,7 +19,7 @@ mx::array Siglip::embed(const mx::array& pixels, bool buckets) const {
   const int rows = pixels.shape(1) / c_.patch_size, columns = pixels.shape(2) / c_.patch_size;
   const int most = buckets ? 1 << 12 : c_.grid();
   if (rows < 1 || columns < 1 || rows > most || columns > most || (!buckets && (rows != most || columns != most))) {
-    throw unfit_media(fmt::format("an image of {} × {} patches is none of this tower's", rows, columns));
+    throw unfit_media(fmt::format("an image of {} × {} patches does not fit this tower", rows, columns));
   }
   mx::array positions = positions_;
   if (buckets) {

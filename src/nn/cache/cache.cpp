@@ -21,7 +21,7 @@ bool ModelCache::can_trim(int n) const {
 }
 
 void ModelCache::trim(int n) {
-  if (!can_trim(n)) throw Error(ErrorKind::internal, fmt::format("[cache] cannot forget {} tokens", n));
+  if (!can_trim(n)) throw Error(ErrorKind::internal, fmt::format("[cache] cannot drop {} tokens", n));
   for (auto& layer : layers_) layer->trim(n);
 }
 

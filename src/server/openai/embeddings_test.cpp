@@ -112,7 +112,7 @@ TEST_F(EmbeddingsTest, RefusesWhatIsNoText) {
   EXPECT_EQ(embed(std::vector<std::string>(2049, "a"), {}, 400)["error"]["param"], "input");
   EXPECT_EQ(refusal(embed({{1}, {5, 300}}, {}, 400)),
             (Refusal{"input[1][1] must be below the vocabulary's size of 269, got 300", "input[1]"}));
-  EXPECT_EQ(embed("text!bad", {}, 500)["error"]["message"], "what the model gives for text 0 is not finite");
+  EXPECT_EQ(embed("text!bad", {}, 500)["error"]["message"], "the model's output for text 0 is not finite");
 }
 
 TEST_F(EmbeddingsTest, ShortensOnlyVectorsThatWereTrainedForIt) {

@@ -39,7 +39,7 @@ class FakeEmbeddingModel : public EmbeddingModel {
       const EncodedText& text = texts.request.texts[texts.next];
       if (ends_with(text, "!endless")) continue;
       if (ends_with(text, "!bad")) {
-        sink(i, FailedEvent{ErrorKind::bad_model, "what the model gives for text 0 is not finite"});
+        sink(i, FailedEvent{ErrorKind::bad_model, "the model's output for text 0 is not finite"});
         continue;
       }
       texts.tokens += static_cast<int64_t>(text.ids.size());
