@@ -177,7 +177,7 @@ void DecodeGroup::commit(Step& step, const Running& running, const Sink& sink) {
       const size_t tokens = row.completion->text().size();
       row.completion->take(sample, [&](const Event& event) { sink(*row.completion, event); });
       if (lookup_ == PromptLookup::automatic && row.completion->text().size() > tokens) {
-        guessers_[row.completion.get()].learn(row.completion->text());
+        ngram_drafters_[row.completion.get()].learn(row.completion->text());
       }
       const size_t at = *std::exchange(row.at, std::nullopt);
       if (row.completion->ended() || at == row.guesses.size()) continue;
@@ -198,8 +198,8 @@ void DecodeGroup::commit(Step& step, const Running& running, const Sink& sink) {
   const auto now = std::chrono::steady_clock::now();
   // A step of one token that was not pipelined also includes the wait for the previous step.
   if (step.ahead || step.length() > 1)
-    costs_.add(step.positions(), std::chrono::duration<double>(now - settled_).count());
-  settled_ = now;
+    costs_.add(step.positions(), std::chrono::duration<double>(now - committed_at_).count());
+  committed_at_ = now;
 }
 
 /// Grammars and penalties need the previous tokens, so this runs once those are known.
@@ -245,8 +245,9 @@ DecodeGroup::Guesses DecodeGroup::worthwhile_guesses(const Running& running, dou
       chances.resize(std::min(chances.size(), most));
       all.push_back(std::move(chances));
     };
-    const size_t is_under_way = in_flight_ && in_flight_->has(one.get()) ? 1 : 0;
-    if (lookup_ == PromptLookup::automatic) add(looked_up, guessers_[one.get()].chances(one->text(), is_under_way));
+    const size_t is_in_flight = in_flight_ && in_flight_->has(one.get()) ? 1 : 0;
+    if (lookup_ == PromptLookup::automatic)
+      add(looked_up, ngram_drafters_[one.get()].chances(one->text(), is_in_flight));
     if (drafter_) add(drafted, drafter_->chances(*one, step_seconds));
   }
   if (drafter_ && drafter_->insists()) {
@@ -280,16 +281,16 @@ void DecodeGroup::add_guesses(std::vector<Row>& rows) {
   Running running;
   for (const Row& row : rows) running.push_back(row.completion);
   Guesses wanted = worthwhile_guesses(running, kGain);
-  const auto look_up = [&](const Row& row) {
-    return guessers_[row.completion.get()].guess(row.completion->text()).tokens;
+  const auto ngram_draft = [&](const Row& row) {
+    return ngram_drafters_[row.completion.get()].guess(row.completion->text()).tokens;
   };
   if (lookup_ == PromptLookup::on &&
-      std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return !look_up(row).empty(); })) {
+      std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return !ngram_draft(row).empty(); })) {
     wanted = {Guesses::By::lookup, NgramDrafter::kMax};
   }
   if (wanted.by == Guesses::By::drafter) add_drafts(rows, wanted.count);
   if (wanted.by == Guesses::By::lookup) {
-    for (Row& row : rows) row.guesses = look_up(row);
+    for (Row& row : rows) row.guesses = ngram_draft(row);
   }
   for (Row& row : rows) {
     const size_t most = std::min(most_guesses(*row.completion, rows.size()), static_cast<size_t>(wanted.count));
@@ -313,7 +314,7 @@ void DecodeGroup::add_drafts(std::vector<Row>& rows, int count) {
     asking[i]->guesses = std::move(asked[i].guesses);
     asking[i]->drafted = true;
   }
-  settled_ += std::chrono::steady_clock::now() - begun;  // the step's own time is measured from here
+  committed_at_ += std::chrono::steady_clock::now() - begun;  // the step's own time is measured from here
 }
 
 void DecodeGroup::add_facts(CacheFacts& facts) const {
@@ -346,7 +347,7 @@ void DecodeGroup::unbatch() {
 }
 
 void DecodeGroup::leave(const RunningCompletion& completion) {
-  guessers_.erase(&completion);
+  ngram_drafters_.erase(&completion);
   if (drafter_) drafter_->forget(completion);
   if (std::find(batch_rows_.begin(), batch_rows_.end(), &completion) != batch_rows_.end()) unbatch();
   if (in_flight_ && in_flight_->has(&completion) && --in_flight_->staying == 0) in_flight_.reset();

@@ -65,10 +65,10 @@ class DecodeGroup {
   std::unique_ptr<Step> in_flight_;
   std::vector<const RunningCompletion*> batch_rows_;  // the rows of batch_; empty: no batch
   ModelCache batch_;                                  // their caches, batched
-  std::map<const RunningCompletion*, NgramDrafter> guessers_;
+  std::map<const RunningCompletion*, NgramDrafter> ngram_drafters_;
   std::unique_ptr<Drafter> drafter_;
   StepCosts costs_;
-  std::chrono::steady_clock::time_point settled_;  // when the last step's tokens were known
+  std::chrono::steady_clock::time_point committed_at_;  // when the last step's tokens were known
   int64_t steps_ = 0;
   uint64_t drafted_ = 0, accepted_ = 0;  // tokens
 };

@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 // first, this many tokens a step.
 constexpr size_t kAtOnce = 8, kCatchUp = 128;
 // A guess that is accepted less often than this gains nothing, however cheap it is.
-constexpr double kLeastChance = 0.3;
+constexpr double kMinChance = 0.3;
 // A new completion starts with an acceptance estimate that weighs as much as a few of its own tokens. Each token
 // discounts a completion's own history by a twentieth, and the history of all completions hardly at all.
 constexpr double kAssumed = 0.7, kAssumedWeight = 4, kTextMemory = 0.95, kLongMemory = 0.995;
@@ -120,7 +120,7 @@ std::vector<double> Drafter::chances(const RunningCompletion& one, double step_s
     state.retry_after *= 2;
   }
   const double chance = state.tally.rate();
-  if (chance < kLeastChance) return {};
+  if (chance < kMinChance) return {};
   const double missing = static_cast<double>(length - std::min(length, state.seen.size()));
   const double answer = step_seconds * static_cast<double>(std::min(one.tokens_left(), kExpectedAnswer));
   if (missing > kAtOnce && missing * catch_up_seconds_ > kMaxCatchUp * answer) return {};

@@ -92,11 +92,11 @@ void check(const HeifError& error) {
 
 /// The EXIF data of an image, after the number that gives their offset in the block.
 ImageMetadata metadata_of(const HeifLibrary& library, const void* handle) {
-  constexpr size_t kMost = size_t{1} << 20;
+  constexpr size_t kMax = size_t{1} << 20;
   uint32_t id = 0;
   if (library.block_ids(handle, "Exif", &id, 1) < 1) return {};
   const size_t size = library.block_size(handle, id);
-  if (size < 4 || size > kMost) return {};
+  if (size < 4 || size > kMax) return {};
   std::vector<uint8_t> block(size);
   if (library.block(handle, id, block.data()).code != 0) return {};
   const size_t skipped = (size_t{block[0]} << 24 | size_t{block[1]} << 16 | size_t{block[2]} << 8 | block[3]) + 4;

@@ -19,7 +19,7 @@ constexpr float kFaint = 1e-9F;                                           // wit
 
 constexpr int kShapeBands = 40, kLoudBands = kShapeBands / 2, kUpperBands = kLoudBands - kLoudBands / 2;
 constexpr double kNoiseShare = 0.15;  // of the frames count as noise, in each band
-constexpr float kLeastNoise = -85;    // dB
+constexpr float kMinNoise = -85;      // dB
 constexpr float kMaxExcess = 40;      // dB
 constexpr float kAudible = 4;         // dB above the noise, mean of the louder half of the bands
 constexpr float kShapeRange = 40;     // dB below the loudest band
@@ -27,7 +27,7 @@ constexpr int kShapeStep = 5;         // frames before and after, between which 
 constexpr float kMoving = 3;          // dB, mean of the bands
 constexpr float kVoiced = 0.5F;
 constexpr int kAround = 100;          // frames on either side that determine a frame's kind
-constexpr int kLeastMoving = 10;      // of them
+constexpr int kMinMoving = 10;        // of them
 constexpr double kMovingShare = 0.7;  // of those with a pitch
 
 using Shape = std::array<float, kShapeBands>;
@@ -69,7 +69,7 @@ std::vector<bool> audible_frames(const std::vector<Shape>& powers) {
     for (size_t i = 0; i < count; ++i) one[i] = loud[i][b];
     const auto at = one.begin() + static_cast<int64_t>(kNoiseShare * static_cast<double>(count));
     std::nth_element(one.begin(), at, one.end());
-    noise[b] = std::max(*at, kLeastNoise);
+    noise[b] = std::max(*at, kMinNoise);
   }
   std::vector<bool> audible(count);
   for (size_t i = 0; i < count; ++i) {
@@ -145,7 +145,7 @@ float periodicity(std::span<const float> samples, int64_t begin, int64_t centre)
   return most;
 }
 
-std::vector<Heard10ms> tell_voice(std::span<const float> powers, int mels, std::span<const float> periods) {
+std::vector<FrameKind> classify_frames(std::span<const float> powers, int mels, std::span<const float> periods) {
   auto bands = band_powers(powers, static_cast<size_t>(mels));
   const size_t count = bands.size();
   if (count == 0) return {};
@@ -156,12 +156,12 @@ std::vector<Heard10ms> tell_voice(std::span<const float> powers, int mels, std::
     pitched[i + 1] = pitched[i] + (pitch ? 1 : 0);
     lively[i + 1] = lively[i] + (pitch && moving[i] ? 1 : 0);
   }
-  std::vector<Heard10ms> heard(count, Heard10ms::nothing);
+  std::vector<FrameKind> heard(count, FrameKind::nothing);
   for (size_t i = 0; i < count; ++i) {
     if (!audible[i]) continue;
     const size_t from = i - std::min<size_t>(i, kAround), to = std::min(count, i + kAround + 1);
     const int all = pitched[to] - pitched[from], some = lively[to] - lively[from];
-    heard[i] = some >= kLeastMoving && some >= kMovingShare * all ? Heard10ms::voice : Heard10ms::sound;
+    heard[i] = some >= kMinMoving && some >= kMovingShare * all ? FrameKind::voice : FrameKind::sound;
   }
   return heard;
 }

@@ -7,7 +7,7 @@
 namespace mlxk {
 
 /// The kind of a frame of sound: `nothing` is no louder than the constant background, `voice` changes like speech.
-enum class Heard10ms : uint8_t { nothing, sound, voice };
+enum class FrameKind : uint8_t { nothing, sound, voice };
 
 /// The number of 16 kHz samples on either side of a frame's centre that periodicity() uses.
 constexpr int64_t kPeriodReach = 448;
@@ -18,7 +18,7 @@ float periodicity(std::span<const float> samples, int64_t begin, int64_t centre)
 
 /// Distinguishes voice from other sound in frames with features (LogMel::power) `powers` [count, mels] and the given
 /// periodicity. Sound that is steady throughout counts as nothing, so the frames should cover some seconds.
-std::vector<Heard10ms> tell_voice(std::span<const float> powers, int mels, std::span<const float> periods);
+std::vector<FrameKind> classify_frames(std::span<const float> powers, int mels, std::span<const float> periods);
 
 /// Whether `powers` are pure silence, without even a recorder's hiss: below -100 dB of full scale.
 bool is_digital_silence(std::span<const float> powers);

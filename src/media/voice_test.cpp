@@ -90,14 +90,14 @@ std::vector<float> powers(const Sound& samples, int mels = 80) {
   return out;
 }
 
-std::vector<Heard10ms> tell(const Sound& samples, int mels = 80) {
+std::vector<FrameKind> tell(const Sound& samples, int mels = 80) {
   std::vector<float> periods;
   for (size_t i = 0; i < samples.size() / kMelHop; ++i)
     periods.push_back(periodicity(samples, 0, static_cast<int64_t>(i) * kMelHop));
-  return tell_voice(powers(samples, mels), mels, periods);
+  return classify_frames(powers(samples, mels), mels, periods);
 }
 
-double share(const std::vector<Heard10ms>& heard, Heard10ms least) {
+double share(const std::vector<FrameKind>& heard, FrameKind least) {
   return static_cast<double>(std::count_if(heard.begin(), heard.end(), [&](auto one) { return one >= least; })) /
          static_cast<double>(heard.size());
 }
@@ -108,7 +108,7 @@ TEST(Voice, WhatIsSteadyIsNothing) {
                                       {"noise", noise(0.1)},
                                       {"hum", sound([](double t) { return 0.1 * sine(50, t) + 0.05 * sine(150, t); })},
                                       {"tone", sound([](double t) { return 0.2 * sine(440, t); })}}) {
-    EXPECT_LT(share(tell(samples), Heard10ms::sound), 0.03) << name;
+    EXPECT_LT(share(tell(samples), FrameKind::sound), 0.03) << name;
   }
 }
 
@@ -119,8 +119,8 @@ TEST(Voice, NotesBeatsAndTonesAreHeardButNoVoice) {
         {"tones", sound([](double t) { return 0.2 * sine(300 + 200 * std::floor(std::fmod(2 * t, 5)), t); })},
         {"ringing", sound([](double t) { return std::fmod(t, 6) < 2 ? 0.2 * (sine(440, t) + sine(480, t)) : 0; })}}) {
     const auto heard = tell(samples);
-    EXPECT_GT(share(heard, Heard10ms::sound), 0.2) << name;
-    EXPECT_EQ(share(heard, Heard10ms::voice), 0) << name;
+    EXPECT_GT(share(heard, FrameKind::sound), 0.2) << name;
+    EXPECT_EQ(share(heard, FrameKind::voice), 0) << name;
   }
 }
 
@@ -128,11 +128,11 @@ TEST(Voice, SpeechIsVoice) {
   for (const char* name : {"jfk", "universe", "cavern"}) {
     const Sound samples = clip(name);
     ASSERT_FALSE(samples.empty());
-    EXPECT_GT(share(tell(samples), Heard10ms::voice), 0.55) << name;
-    EXPECT_GT(share(tell(samples, 128), Heard10ms::voice), 0.55) << name;
-    EXPECT_GT(share(tell(telephone(samples)), Heard10ms::voice), 0.5) << name;
-    EXPECT_GT(share(tell(mixed(samples, noise(0.01), 1)), Heard10ms::voice), 0.3) << name;
-    EXPECT_GT(share(tell(mixed(samples, chords(), 0.3F)), Heard10ms::voice), 0.4) << name;
+    EXPECT_GT(share(tell(samples), FrameKind::voice), 0.55) << name;
+    EXPECT_GT(share(tell(samples, 128), FrameKind::voice), 0.55) << name;
+    EXPECT_GT(share(tell(telephone(samples)), FrameKind::voice), 0.5) << name;
+    EXPECT_GT(share(tell(mixed(samples, noise(0.01), 1)), FrameKind::voice), 0.3) << name;
+    EXPECT_GT(share(tell(mixed(samples, chords(), 0.3F)), FrameKind::voice), 0.4) << name;
   }
 }
 
@@ -141,7 +141,7 @@ TEST(Voice, OnlyNothingAtAllIsDigitalSilence) {
   EXPECT_FALSE(is_digital_silence(powers(noise(1e-4))));
 }
 
-TEST(Voice, NoFramesAreNoFrames) { EXPECT_TRUE(tell_voice({}, 80, {}).empty()); }
+TEST(Voice, NoFramesAreNoFrames) { EXPECT_TRUE(classify_frames({}, 80, {}).empty()); }
 
 }  // namespace
 }  // namespace mlxk

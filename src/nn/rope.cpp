@@ -114,14 +114,14 @@ Rope::Rope(const RopeSettings& settings) : settings_(settings) {
     plain = true;
   }
   if (s.type == "linear") scale_ = static_cast<float>(1 / s.factor);
-  if (!plain) periods_ = to_array(periods);
-  if (!short_periods.empty()) short_periods_ = to_array(short_periods);
-  for (float period : periods) steps_.push_back(scale_ / period);
-  for (float period : short_periods) short_steps_.push_back(scale_ / period);
+  if (!plain) freqs_ = to_array(periods);
+  if (!short_periods.empty()) short_freqs_ = to_array(short_periods);
+  for (float period : periods) inv_freq_.push_back(scale_ / period);
+  for (float period : short_periods) short_inv_freq_.push_back(scale_ / period);
 }
 
 Rotation Rope::rotation(const Positions& positions) const {
-  Rotation own{steps_, input_scale_, settings_.traditional};
+  Rotation own{inv_freq_, input_scale_, settings_.traditional};
   if (positions.given && positions.given->ndim() == 3) own.axes = checked_axes();
   if (settings_.type != "dynamic" && settings_.type != "longrope") return own;
   own.steps.clear();  // these depend on the row's length
@@ -129,7 +129,7 @@ Rotation Rope::rotation(const Positions& positions) const {
   for (int row = 0; row < own.rows; ++row) {
     const int end = positions.end(row);
     if (settings_.type == "longrope") {
-      const auto& steps = is_long(end) ? steps_ : short_steps_;
+      const auto& steps = is_long(end) ? inv_freq_ : short_inv_freq_;
       own.steps.insert(own.steps.end(), steps.begin(), steps.end());
     } else {
       for (float period : powers(dynamic_base(end), settings_.dims)) own.steps.push_back(1 / period);
@@ -157,7 +157,7 @@ mx::array Rope::frequencies(const Positions& positions) const {
   const RopeSettings& s = settings_;
   auto inverse = [](const mx::array& periods) { return mx::reciprocal(periods); };
   if (s.type != "dynamic" && s.type != "longrope") {
-    return inverse(periods_ ? *periods_ : to_array(powers(s.theta, s.dims)));
+    return inverse(freqs_ ? *freqs_ : to_array(powers(s.theta, s.dims)));
   }
   std::vector<mx::array> rows;  // these depend on the row's length
   for (int row = 0; row < positions.rows(); ++row) {
@@ -165,7 +165,7 @@ mx::array Rope::frequencies(const Positions& positions) const {
     if (s.type == "dynamic") {
       rows.push_back(inverse(to_array(powers(dynamic_base(end), s.dims))));
     } else {
-      rows.push_back(inverse(is_long(end) ? *periods_ : *short_periods_));
+      rows.push_back(inverse(is_long(end) ? *freqs_ : *short_freqs_));
     }
   }
   return mx::reshape(mx::stack(rows), {positions.rows(), 1, 1, s.dims / 2});
@@ -220,8 +220,8 @@ mx::array Rope::operator()(const mx::array& x, const Positions& positions) const
   if (positions.given || (varies && !positions.uniform)) return rotate(in, angles(positions));
 
   std::optional<float> base;
-  std::optional<mx::array> periods = periods_;
-  if (s.type == "longrope" && !is_long(positions.end(0))) periods = short_periods_;
+  std::optional<mx::array> periods = freqs_;
+  if (s.type == "longrope" && !is_long(positions.end(0))) periods = short_freqs_;
   if (!periods) base = static_cast<float>(s.type == "dynamic" ? dynamic_base(positions.end(0)) : s.theta);
   if (positions.uniform) {
     return mx::fast::rope(in, s.dims, s.traditional, base, scale_, positions.offsets.front(), periods);

@@ -31,11 +31,11 @@ class Rope {
   mx::array angles(const Positions& positions) const;  // [B, 1, L, dims / 2]
 
   RopeSettings settings_;
-  float scale_ = 1;                         // divides the positions (linear)
-  float input_scale_ = 1;                   // multiplies the rotated part of x (yarn, longrope)
-  std::optional<mx::array> periods_;        // [dims / 2]; absent: powers of theta
-  std::optional<mx::array> short_periods_;  // longrope below original_positions
-  std::vector<float> steps_, short_steps_;  // radians per token, of the same
+  float scale_ = 1;                               // divides the positions (linear)
+  float input_scale_ = 1;                         // multiplies the rotated part of x (yarn, longrope)
+  std::optional<mx::array> freqs_;                // [dims / 2]; absent: powers of theta
+  std::optional<mx::array> short_freqs_;          // longrope below original_positions
+  std::vector<float> inv_freq_, short_inv_freq_;  // radians per token, of the same
 };
 
 }  // namespace mlxk

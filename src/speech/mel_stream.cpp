@@ -91,9 +91,9 @@ void MelStream::take(int64_t until) {
 void MelStream::choose() {
   const int64_t until = ended_ ? recorded_ : recorded_ - kAhead;
   if (until <= chosen_) return;
-  const auto heard = tell_voice(new_powers_, mel_.mels(), new_periods_);
+  const auto heard = classify_frames(new_powers_, mel_.mels(), new_periods_);
   const auto is_voice = [&](int64_t frame) {
-    return heard[static_cast<size_t>(frame - new_first_)] == Heard10ms::voice;
+    return heard[static_cast<size_t>(frame - new_first_)] == FrameKind::voice;
   };
   int64_t last = new_first_ - kMargin - 1,
           next = chosen_;  // the nearest voice at or before a frame, and at or after it
@@ -152,9 +152,9 @@ std::vector<float> MelStream::features(int64_t first, int64_t count) const {
   return out;
 }
 
-std::vector<Heard10ms> MelStream::heard(int64_t first, int64_t count) const {
+std::vector<FrameKind> MelStream::frame_kinds(int64_t first, int64_t count) const {
   const auto periods = std::span(periods_).subspan(static_cast<size_t>(first - first_), static_cast<size_t>(count));
-  return tell_voice(powers_of(first, count), mel_.mels(), periods);
+  return classify_frames(powers_of(first, count), mel_.mels(), periods);
 }
 
 bool MelStream::is_silence(int64_t first, int64_t count) const { return is_digital_silence(powers_of(first, count)); }

@@ -25,7 +25,7 @@ class MelStream {
   /// Features [window, mels] of the frames [first, first + count), zeros after them; call it after available(first).
   std::vector<float> features(int64_t first, int64_t count) const;
   /// The kinds of these frames; likewise.
-  std::vector<Heard10ms> heard(int64_t first, int64_t count) const;
+  std::vector<FrameKind> frame_kinds(int64_t first, int64_t count) const;
   /// Whether they are pure silence.
   bool is_silence(int64_t first, int64_t count) const;
   /// The start of frame `frame` in seconds of the recording; with `end` the end of the frame before it.

@@ -201,8 +201,8 @@ TEST(MelStream, LeavesOutWhatIsNoVoiceAndKnowsWhenTheRestWas) {
   EXPECT_EQ(all.time_of(150), 1.5);
 }
 
-std::vector<Heard10ms> frames(std::initializer_list<std::pair<int, Heard10ms>> parts) {
-  std::vector<Heard10ms> all;
+std::vector<FrameKind> frames(std::initializer_list<std::pair<int, FrameKind>> parts) {
+  std::vector<FrameKind> all;
   for (const auto& [count, what] : parts) all.insert(all.end(), static_cast<size_t>(count), what);
   return all;
 }
@@ -210,8 +210,8 @@ std::vector<Heard10ms> frames(std::initializer_list<std::pair<int, Heard10ms>> p
 SpeechText said(float no_speech, double logprob) { return {{1}, 2 * logprob, no_speech}; }
 
 TEST(Unheard, AWindowWithoutVoiceCountsOnlyIfTheModelIsSure) {
-  const auto nothing = frames({{3000, Heard10ms::nothing}}), music = frames({{3000, Heard10ms::sound}});
-  const auto voice = frames({{2900, Heard10ms::nothing}, {100, Heard10ms::voice}});
+  const auto nothing = frames({{3000, FrameKind::nothing}}), music = frames({{3000, FrameKind::sound}});
+  const auto voice = frames({{2900, FrameKind::nothing}, {100, FrameKind::voice}});
   EXPECT_TRUE(is_invented(said(0.7F, -0.2), nothing));
   EXPECT_TRUE(is_invented(said(0.1F, -0.6), nothing));
   EXPECT_FALSE(is_invented(said(0.1F, -0.2), nothing));
@@ -230,7 +230,7 @@ SpeechSegment segment(double start, double end) {
 
 TEST(Unheard, SegmentsInSilenceGoUnlessAVoiceWouldHaveNoText) {
   // The window begins at 60 s; somebody speaks from 70 to 75 s.
-  const auto heard = frames({{1000, Heard10ms::nothing}, {500, Heard10ms::voice}, {1500, Heard10ms::nothing}});
+  const auto heard = frames({{1000, FrameKind::nothing}, {500, FrameKind::voice}, {1500, FrameKind::nothing}});
   const std::vector<SpeechSegment> segments = {segment(60, 68), segment(69, 75.5), segment(77, 90)};
   EXPECT_EQ(unheard_segments(segments, heard, 6000, 9000), (std::vector<bool>{true, false, true}));
   EXPECT_EQ(unheard_segments(std::span(segments).first(1), heard, 6000, 9000), std::vector<bool>{false});

@@ -133,7 +133,7 @@ class Transcription {
   }
 
   WindowOutcome decode(int64_t frames) {
-    heard_ = options_.drop_unheard ? mel_.heard(seek_, frames) : std::vector<Heard10ms>();
+    heard_ = options_.drop_unheard ? mel_.frame_kinds(seek_, frames) : std::vector<FrameKind>();
     auto plan = std::make_shared<WindowPlan>(engine_.vocabulary, options_, language_, context(), facts_.text_positions,
                                              frames, heard_);
     SpeechRequest request;
@@ -285,7 +285,7 @@ class Transcription {
   const SpeechFacts facts_;
   MelStream mel_;
   std::optional<int> language_, guessed_language_;  // the latter for sound without speech
-  std::vector<Heard10ms> heard_;                    // of the window
+  std::vector<FrameKind> heard_;                    // of the window
   std::vector<int32_t> initial_, hotwords_;
   std::vector<int32_t> context_;  // the last tokens, preceded by the initial prompt's
   size_t forgotten_ = 0;          // the tokens of context_ that no longer count

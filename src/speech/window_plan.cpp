@@ -12,7 +12,7 @@ namespace {}  // namespace
 
 WindowPlan::WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
                        std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames,
-                       std::vector<Heard10ms> heard)
+                       std::vector<FrameKind> heard)
     : vocabulary_(std::move(vocabulary)),
       options_(options),
       language_(vocabulary_->multilingual() ? language : 0),

@@ -37,7 +37,7 @@ class WindowPlan {
   /// kinds of the window's frames, if text that nobody spoke should be dropped.
   WindowPlan(std::shared_ptr<const SpeechVocabulary> vocabulary, const TranscribeOptions& options,
              std::optional<int> language, std::vector<int32_t> context, int text_positions, int64_t frames,
-             std::vector<Heard10ms> heard);
+             std::vector<FrameKind> heard);
   SpeechTask next(const SpeechAnswer& answer);
   WindowOutcome& outcome() { return outcome_; }
 
@@ -56,7 +56,7 @@ class WindowPlan {
   std::vector<int32_t> context_;
   int text_positions_;
   int64_t frames_;
-  std::vector<Heard10ms> heard_;
+  std::vector<FrameKind> heard_;
   size_t attempt_ = 0;  // an index into the temperatures
   WindowOutcome outcome_;
 };

@@ -15,8 +15,8 @@ namespace {
 class Idefics3Processor : public ImageProcessor {
  public:
   explicit Idefics3Processor(const ProcessorFiles& files)
-      : longest_(files.image.whole_in("size", "longest_edge", 4 * 364, 1, kMostSide)),
-        tile_(files.image.whole_in("max_image_size", "longest_edge", 364, 1, kMostSide)),
+      : longest_(files.image.whole_in("size", "longest_edge", 4 * 364, 1, kMaxSide)),
+        tile_(files.image.whole_in("max_image_size", "longest_edge", 364, 1, kMaxSide)),
         resizes_(files.image.flag("do_resize", true)),
         splits_(files.image.flag("do_image_splitting", true)),
         filter_(files.image.filter(Filter::lanczos)),
@@ -40,7 +40,7 @@ class Idefics3Processor : public ImageProcessor {
   std::string image_token() const override { return "<image>"; }
 
  private:
-  static constexpr int kMostSide = 4096;
+  static constexpr int kMaxSide = 4096;
 
   Image resize_to(const Image& image, Size size) const { return resize(image, size.width, size.height, filter_); }
 

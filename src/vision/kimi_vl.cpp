@@ -44,7 +44,7 @@ class KimiVlProcessor : public ImageProcessor {
       sized = crop(sized, (sized.width - size.width) / 2, (sized.height - size.height) / 2, size);
     }
     const int rows = sized.height / patch_, cols = sized.width / patch_;
-    if (rows >= kMostSide || cols >= kMostSide)
+    if (rows >= kMaxSide || cols >= kMaxSide)
       throw Error(ErrorKind::invalid, "the image is too narrow: it has more than 511 patches along a side");
     MediaData data;
     data.values = merged_patches(sized, scale_, patch_, 1);
@@ -56,7 +56,7 @@ class KimiVlProcessor : public ImageProcessor {
   std::string image_token() const override { return "<|media_pad|>"; }
 
  private:
-  static constexpr int kMostSide = 512;  // patches that the position table is resized to
+  static constexpr int kMaxSide = 512;  // patches that the position table is resized to
 
   int patch_, most_, merge_ = 2;
   bool pads_;

@@ -38,8 +38,8 @@ class QwenVlProcessor : public ImageProcessor {
         token_(defaults.token) {
     const Settings size = files.image.inner("size");
     const auto bound = [&](const char* key, const char* edge, int fallback) {
-      constexpr int kMost = 1 << 28;
-      return files.image.whole(key, size.whole(key, size.whole(edge, fallback, 1, kMost), 1, kMost), 1, kMost);
+      constexpr int kMax = 1 << 28;
+      return files.image.whole(key, size.whole(key, size.whole(edge, fallback, 1, kMax), 1, kMax), 1, kMax);
     };
     least_ = bound("min_pixels", "shortest_edge", defaults.least);
     most_ = bound("max_pixels", "longest_edge", defaults.most);

@@ -8,7 +8,7 @@
 namespace mlxk {
 namespace {
 
-class WaitingLineTest : public ::testing::Test {
+class FairQueueTest : public ::testing::Test {
  protected:
   void add(const std::string& scope, int64_t number, int model = 0) {
     Job job;
@@ -28,7 +28,7 @@ class WaitingLineTest : public ::testing::Test {
   FairQueue line_;
 };
 
-TEST_F(WaitingLineTest, GivesEachScopeItsTurn) {
+TEST_F(FairQueueTest, GivesEachScopeItsTurn) {
   for (const int number : {1, 2, 3}) add("a", number);
   add("b", 10);
   EXPECT_EQ(take(), 1);
@@ -42,7 +42,7 @@ TEST_F(WaitingLineTest, GivesEachScopeItsTurn) {
   EXPECT_EQ(take(), -1);
 }
 
-TEST_F(WaitingLineTest, PassesOverWhatCannotRun) {
+TEST_F(FairQueueTest, PassesOverWhatCannotRun) {
   add("a", 1);
   add("a", 2, 1);
   add("b", 3);
@@ -52,7 +52,7 @@ TEST_F(WaitingLineTest, PassesOverWhatCannotRun) {
   EXPECT_EQ(line_.size(), 2U);
 }
 
-TEST_F(WaitingLineTest, KnowsHowManyGoBeforeANewOne) {
+TEST_F(FairQueueTest, KnowsHowManyGoBeforeANewOne) {
   EXPECT_EQ(line_.ahead_of_new("a", 1), 0U);
   for (const int number : {1, 2, 3}) add("a", number);
   add("a", 4, 1);
@@ -65,7 +65,7 @@ TEST_F(WaitingLineTest, KnowsHowManyGoBeforeANewOne) {
   EXPECT_EQ(line_.ahead_of_new("c", 2), 1U);
 }
 
-TEST_F(WaitingLineTest, DropsTheLastOfTheScopeThatHasMost) {
+TEST_F(FairQueueTest, DropsTheLastOfTheScopeThatHasMost) {
   for (const int number : {1, 2}) add("a", number);
   for (const int number : {10, 11, 12}) add("b", number);
   add("c", 20);

@@ -47,7 +47,7 @@ struct Report {
 
 /// The snapshot if the user's cache has all of it; empty path: none.
 Source cached_source(const std::string& name, const std::string& revision) {
-  const CachedState state = look_up(name, revision, hub_cache_dir());
+  const CachedState state = cached_state(name, revision, hub_cache_dir());
   if (!state.whole) return {};
   return {name, state.commit, hub_cache_dir() / repo_folder(name) / "snapshots" / state.commit};
 }

@@ -143,21 +143,21 @@ class EmbedRun {
     const InterruptGuard guard;
     std::vector<EncodedText> texts;
     std::vector<Json> fields;
-    std::deque<Batch> under_way;
+    std::deque<Batch> in_flight;
     const auto flush = [&](size_t most) {
-      while (under_way.size() > most) {
-        write(under_way.front(), output);
-        under_way.pop_front();
+      while (in_flight.size() > most) {
+        write(in_flight.front(), output);
+        in_flight.pop_front();
       }
     };
     while (auto record = source.next()) {
       texts.push_back(encode(*record));
       fields.push_back(std::move(record->fields));
       if (texts.size() < batch_size_) continue;
-      under_way.push_back({std::exchange(fields, {}), embedder_.submit(std::exchange(texts, {}))});
+      in_flight.push_back({std::exchange(fields, {}), embedder_.submit(std::exchange(texts, {}))});
       flush(1);
     }
-    if (!texts.empty()) under_way.push_back({std::move(fields), embedder_.submit(std::move(texts))});
+    if (!texts.empty()) in_flight.push_back({std::move(fields), embedder_.submit(std::move(texts))});
     flush(0);
     progress_.clear();
     output.finish();

@@ -115,7 +115,7 @@ int pull(const Args& args, Report& report) {
   request.repo.name = report.model = expand_repo_name(request.repo.name, request.cache);
 
   if (!dry && !args.has("--force-resume") && request.include.empty() && request.exclude.empty()) {
-    const CachedState state = look_up(request.repo.name, request.repo.revision, request.cache);
+    const CachedState state = cached_state(request.repo.name, request.repo.revision, request.cache);
     if (!state.commit.empty()) report.extra["commit_hash"] = state.commit;
     if (state.whole)
       return report.done("already_exists", fmt::format("Model {} already exists in cache", report.model), json);

@@ -46,7 +46,7 @@ Difference difference_of(const CachedRepo& repo, const std::string& commit) {
 
 }  // namespace
 
-CachedState look_up(const std::string& name, const std::string& revision, const fs::path& cache) {
+CachedState cached_state(const std::string& name, const std::string& revision, const fs::path& cache) {
   const CachedRepo repo{name, cache / repo_folder(name)};
   std::error_code error;
   CachedState state;

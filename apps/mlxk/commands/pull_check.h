@@ -17,7 +17,7 @@ struct CachedState {
 };
 
 /// Looks `name` up in `cache`; an empty `revision` means the default snapshot. Reads files, without contacting the hub.
-CachedState look_up(const std::string& name, const std::string& revision, const std::filesystem::path& cache);
+CachedState cached_state(const std::string& name, const std::string& revision, const std::filesystem::path& cache);
 
 /// The report of a dry run: every file with its size, missing files, disk and memory.
 Json dry_run_data(const PullPlan& plan);

@@ -63,9 +63,9 @@ TEST(BatchSize, KeepsAStepNearItsTime) {
   size.learn(2 * first, milliseconds(100));
   EXPECT_EQ(size.tokens(), first);
   for (int i = 0; i < 20; ++i) size.learn(size.tokens(), milliseconds(500));
-  EXPECT_EQ(size.tokens(), BatchSize::kLeast);
+  EXPECT_EQ(size.tokens(), BatchSize::kMin);
   for (int i = 0; i < 20; ++i) size.learn(size.tokens(), milliseconds(1));
-  EXPECT_EQ(size.tokens(), BatchSize::kMost);
+  EXPECT_EQ(size.tokens(), BatchSize::kMax);
 }
 
 /// Runs all requests together and returns the vectors of each.

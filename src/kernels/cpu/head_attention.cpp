@@ -31,7 +31,7 @@ const char* bytes_of(const float* data) { return reinterpret_cast<const char*>(d
 
 // A thread takes a whole head, so that keys and values are packed into panels once, or with few heads a part of its
 // queries, at least this many.
-constexpr int64_t kHeadsAThread = 3, kFewestQueries = 192;
+constexpr int64_t kHeadsAThread = 3, kMinQueries = 192;
 
 Scratch& attention_scratch(int thread) {
   static std::vector<Scratch> scratch(static_cast<size_t>(kernel_threads()));
@@ -43,7 +43,7 @@ void attend_in_shorts(const float* q, const float* k, const float* v, const mx::
                       int heads, float scale, float* y) {
   const auto& kernels = cpu_kernels();
   const int64_t batch = queries.shape(0), length = queries.shape(1), tokens = keys.shape(1), width = queries.shape(2);
-  const int64_t dim = width / heads, most = std::max<int64_t>(1, length / kFewestQueries);
+  const int64_t dim = width / heads, most = std::max<int64_t>(1, length / kMinQueries);
   const int64_t wanted = (kHeadsAThread * kernel_threads() + batch * heads - 1) / (batch * heads);
   const int64_t pieces = std::clamp<int64_t>(wanted, 1, most), each = (length + pieces - 1) / pieces;
   const auto bytes = static_cast<size_t>(kernels.i16_attention_scratch(tokens, dim));

@@ -13,9 +13,9 @@
 namespace mlxk {
 namespace {
 
-constexpr int kMaxRows = 64;      // as in decode_attention.cu
-constexpr int kLeastTokens = 64;  // of a block, if there are enough blocks
-constexpr int kMostSplits = 64;   // as in decode_attention.cu
+constexpr int kMaxRows = 64;    // as in decode_attention.cu
+constexpr int kMinTokens = 64;  // of a block, if there are enough blocks
+constexpr int kMaxSplits = 64;  // as in decode_attention.cu
 
 struct Row {
   void* keys;
@@ -96,7 +96,7 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
   const int group = p.heads / p.kv_heads, at_once = std::min(group, tensor ? 8 : 4);
   const int blocks = p.kv_heads * ((group + at_once - 1) / at_once);
   const int wanted = std::max(1, 4 * cuda_device().multiprocessors / (blocks * batch));
-  const int splits = std::clamp((most + kLeastTokens - 1) / kLeastTokens, 1, std::min(wanted, kMostSplits));
+  const int splits = std::clamp((most + kMinTokens - 1) / kMinTokens, 1, std::min(wanted, kMaxSplits));
   const mx::array parts = launches.scratch(static_cast<size_t>(batch) * blocks * splits * at_once * (dim + 4) * 4);
   const mx::array& arrived = cuda_counters(batch * blocks);
   p.parts = cuda_data(parts);
@@ -122,8 +122,8 @@ bool same_norms(const std::optional<NormWeights>& a, const std::optional<NormWei
 /// The angles of a position, in the device's memory; kept, because all layers and steps use the same few.
 mx::array frequencies_of(const std::vector<float>& steps) {
   static auto* known = new std::map<std::vector<float>, mx::array>;
-  constexpr size_t kMost = 64;
-  if (known->size() > kMost) known->clear();
+  constexpr size_t kMax = 64;
+  if (known->size() > kMax) known->clear();
   const auto found = known->find(steps);
   if (found != known->end()) return found->second;
   // A copy on the device: arrays made by the host are in memory that both can access.

@@ -8,8 +8,8 @@ namespace mlxk {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kMostTiles = 4;  // qmm.cu keeps this many sums in registers
-constexpr int kMostDepth = 8;
+constexpr int kMaxTiles = 4;  // qmm.cu keeps this many sums in registers
+constexpr int kMaxDepth = 8;
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
@@ -53,7 +53,7 @@ QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, i
   const CudaDevice& device = cuda_device();
   QmmPlan best{};
   // As many tiles as shared memory allows, and the number of bands that finishes all blocks soonest.
-  for (int tiles = std::min(ceil_div(n * operands, 8), kMostTiles); best.bands == 0 && tiles > 0; --tiles) {
+  for (int tiles = std::min(ceil_div(n * operands, 8), kMaxTiles); best.bands == 0 && tiles > 0; --tiles) {
     QmmPlan plan{tiles, std::min(n, tiles * 8 / operands), 0, 2, tiles == 1 ? 2 : 1, 0};
     const int budget = device.shared_bytes / plan.resident - 1024;  // the system's share of each block
     const int blocks = plan.resident * device.multiprocessors;
@@ -69,7 +69,7 @@ QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, i
       best = plan;
     }
     if (best.bands == 0) continue;
-    for (best.depth = kMostDepth; qmm_bytes(best, gated) > budget; --best.depth) {
+    for (best.depth = kMaxDepth; qmm_bytes(best, gated) > budget; --best.depth) {
     }
     best.shared_bytes = qmm_bytes(best, gated);
   }

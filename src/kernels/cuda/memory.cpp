@@ -18,9 +18,9 @@ using mx::cu::CudaBuffer;
 constexpr int kOnHost = -1;
 
 size_t rounded(size_t bytes) {
-  constexpr size_t kLeast = 256, kLarge = size_t{1} << 20;
+  constexpr size_t kMin = 256, kLarge = size_t{1} << 20;
   if (bytes >= kLarge) return (bytes + kLarge - 1) / kLarge * kLarge;
-  size_t size = kLeast;
+  size_t size = kMin;
   while (size < bytes) size *= 2;
   return size;
 }

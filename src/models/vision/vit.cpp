@@ -9,7 +9,7 @@ namespace mlxk {
 namespace {
 
 constexpr double kFlopsOfAPiece = 4e9;  // some ten milliseconds
-constexpr int kFewestRows = 128;        // the least length of a piece: with less the weights are read too often
+constexpr int kMinRows = 128;           // the least length of a piece: with less the weights are read too often
 
 mx::array rows(const mx::array& x, int begin, int end) {
   if (begin == 0 && end == x.shape(1)) return x;
@@ -156,7 +156,7 @@ mx::array VitBlock::finish(const mx::array& attended, const mx::array& x) const 
 mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std::vector<mx::array>& stages) const {
   const int count = x.shape(1), width = project_.q.out();
   const auto piece_of = [&](double flops) {
-    return even_piece(count, std::max<double>(kFewestRows, kFlopsOfAPiece / flops));
+    return even_piece(count, std::max<double>(kMinRows, kFlopsOfAPiece / flops));
   };
   std::vector<mx::array> qs, ks, vs;
   const int projected = piece_of(flops_);
@@ -189,7 +189,7 @@ mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std:
   int begin = 0;
   for (const Segments& all : order.segments) {
     const double most = kFlopsOfAPiece / (all.length * (flops_ + 4.0 * all.length * width));
-    const int together = even_piece(all.count, std::max(most, double(kFewestRows) / all.length));
+    const int together = even_piece(all.count, std::max(most, double(kMinRows) / all.length));
     for (int first = 0; first < all.count; first += together) {
       const int segments = std::min(together, all.count - first), end = begin + segments * all.length;
       const auto own = [&](const mx::array& y) { return mx::reshape(rows(y, begin, end), {segments, all.length, -1}); };
