@@ -1,4 +1,4 @@
-# The installed tree can be moved: every path in it is relative to the program (bin/) or the engine (lib/mlxk/).
+# The installed tree is relocatable: every path in it is relative to the program (bin/) or the engine (lib/mlxk/).
 #   bin/mlxk + links         lib/mlxk: engine, bundled libraries, mlx/lib/libmlx with its own in mlx_cpu.libs
 #   share: completions, man page, doc/mlxk (LICENSE, NOTICE)
 include(GNUInstallDirs)
@@ -31,13 +31,13 @@ if(TARGET mlxk_engine_shared)
   install(DIRECTORY ${MLXK_MLX_ROOT}/mlx/lib DESTINATION ${engine_dir}/mlx USE_SOURCE_PERMISSIONS PATTERN "*.a" EXCLUDE)
   file(GLOB wheel_libs LIST_DIRECTORIES true ${MLXK_MLX_ROOT}/mlx_*.libs)
   install(DIRECTORY ${wheel_libs} DESTINATION ${engine_dir} USE_SOURCE_PERMISSIONS)
-  if(MLXK_BACKEND STREQUAL cuda) # compiled at run time for the GPU at hand
+  if(MLXK_BACKEND STREQUAL cuda) # compiled at run time for the machine's GPU
     install(DIRECTORY ${MLXK_MLX_ROOT}/mlx/include DESTINATION ${engine_dir}/mlx)
   endif()
 endif()
 
 if(NOT APPLE)
-  # Bundled: what a machine without the build's packages lacks. Left to the system: the C and C++ runtimes, and OpenSSL,
+  # Bundled: libraries that a machine without the build's packages lacks. Not bundled: the C and C++ runtimes, and OpenSSL,
   # whose security fixes come from there.
   install(RUNTIME_DEPENDENCY_SET mlxk_bundle
     PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\\+\\+|libcrypto|libssl|ld-linux[^.]*)\\."
@@ -47,7 +47,7 @@ if(NOT APPLE)
     LIBRARY DESTINATION ${engine_dir})
 endif()
 
-# Made while building, not while installing: that may be root's, who has neither cargo nor its sources.
+# Made while building, not while installing: root may install, without cargo and its sources.
 set(share ${CMAKE_BINARY_DIR}/share)
 file(MAKE_DIRECTORY ${share})
 add_custom_command(OUTPUT ${share}/mlxk ${share}/_mlxk ${share}/mlxk.fish ${share}/mlxk.1

@@ -33,7 +33,7 @@ endfunction()
 # never changes which names meet in one unit.
 function(mlxk_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
-  # An unnamed namespace in an included file is none that several units see: there is one unit.
+  # An unnamed namespace in an included file is harmless, because there is only one unit.
   target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   foreach(file IN LISTS ARGN)
     get_filename_component(folder ${file} DIRECTORY)
@@ -56,7 +56,7 @@ function(mlxk_test name)
     set(arg_LABEL fast)
   endif()
   add_executable(${name} ${arg_SOURCES})
-  # More of a test's time is the compiler's than its own.
+  # Compiling a test takes longer than running it.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} mlxk_test_paths GTest::gtest_main GTest::gmock)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${arg_LABEL} TIMEOUT 1200)

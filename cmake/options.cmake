@@ -1,14 +1,14 @@
 # Flags that every target shares.
 add_library(mlxk_options INTERFACE)
 target_include_directories(mlxk_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
-# GCC 12 sees uninitialised reads in std::variant, overlaps in std::string and frees of what is no heap's where there are none.
+# GCC 12 sees uninitialised reads in std::variant, overlaps in std::string and frees of non-heap memory where there are none.
 target_compile_options(mlxk_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict -Wno-free-nonheap-object>)
 if(MLXK_WERROR)
   target_compile_options(mlxk_options INTERFACE -Werror)
 endif()
 target_compile_definitions(mlxk_options INTERFACE MLXK_VERSION="${MLXK_VERSION}")
-# Hardening. Sanitizers check more than these, and do not go together with all of them.
+# Hardening. Sanitizers check more than these flags, and conflict with some of them.
 include(CheckCXXCompilerFlag)
 if(NOT MLXK_SANITIZE AND NOT MLXK_FUZZ)
   foreach(flag -fstack-protector-strong -fstack-clash-protection -fcf-protection)
@@ -19,13 +19,13 @@ if(NOT MLXK_SANITIZE AND NOT MLXK_FUZZ)
     endif()
   endforeach()
   add_compile_definitions(_GLIBCXX_ASSERTIONS)
-  # FORTIFY looks at what the optimiser knows.
+  # FORTIFY needs the optimiser's analysis.
   add_compile_options($<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
   if(NOT APPLE)
     add_link_options(-Wl,-z,relro,-z,now -Wl,-z,noexecstack)
   endif()
 endif()
-add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=) # no path of this machine in what is built
+add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=) # no path of this machine in the results
 if(MLXK_SANITIZE)
   add_compile_options(-fsanitize=${MLXK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${MLXK_SANITIZE})

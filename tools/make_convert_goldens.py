@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what mlx_lm.convert makes of tiny models, for tests/cli/test_convert.py.
+"""Records mlx_lm.convert's results for tiny models, for tests/cli/test_convert.py.
 
 Needs mlx-lm 0.32.2 and its MLX on the CPU. Models come from tests/cli/tiny_models.py; only
 config.json and a hash for each layer are kept.
@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests" / "cli"))
 import tiny_models  # noqa: E402
 from mlx_lm import convert, utils  # noqa: E402
 
-# model_type, tied, what mlxk is asked, what mlx_lm.convert is asked
+# model_type, tied, mlxk's options, mlx_lm.convert's options
 CASES = [
     ("llama", True, ["--quantize", "4"], dict(quantize=True, q_bits=4)),
     ("llama", False, ["--quantize", "2", "--q-group-size", "32"], dict(quantize=True, q_bits=2, q_group_size=32)),
@@ -59,7 +59,7 @@ for name in """
 """.split():
     CASES.append((f"case {name}", True, ["--quantize", "4", "--q-group-size", "32"],
                   dict(quantize=True, q_bits=4, q_group_size=32)))
-DEQUANTIZED = ("case deepseek_v2", "case gpt_oss", "case rwkv7")  # of the cases, which take their time
+DEQUANTIZED = ("case deepseek_v2", "case gpt_oss", "case rwkv7")  # of the cases, which are slow
 
 
 class Bytes(int):

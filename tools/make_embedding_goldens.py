@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what tiny encoders give as transformers computes it, for src/models/embedding/goldens_test.cpp.
+"""Records transformers' results for tiny encoders, for src/models/embedding/goldens_test.cpp.
 
 Needs transformers 5.24.0 with torch. As in make_model_goldens.py, weights are computed from the tensors' names and not
 stored. Each case is two files: its configuration and tensors, and what is expected.
@@ -137,7 +137,7 @@ def build(class_name, config):
 
 
 class Mixture(torch.nn.Module):
-    """nomic-embed-text-v2-moe: the two best of the experts, by a softmax over all; one bias behind their sum."""
+    """nomic-embed-text-v2-moe: the two best of the experts, by a softmax over all; one bias after their sum."""
 
     def __init__(self, router, up, down, bias, top_k):
         super().__init__()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_image_samples.py: writes tests/data/images, small images of every kind that mlxk decodes, and what Pillow decodes.
+"""make_image_samples.py: writes tests/data/images, small images of every format that mlxk decodes, and Pillow's results.
 
 expected.json names for each file its size, the SHA-256 of Pillow's pixels (exif_transpose, convert("RGB")) and the EXIF
 fields; beside a lossy file lies a PNG of those pixels. Needs Pillow and numpy.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_minilm_goldens.py MODEL: tests/data/embedding/minilm.json, what sentence-transformers gives for some texts with the
+"""make_minilm_goldens.py MODEL: tests/data/embedding/minilm.json, sentence-transformers' vectors of some texts with the
 all-MiniLM-L6-v2 that tools/make-models makes. Needs sentence-transformers 6.2.0 and torch."""
 import json
 import sys
@@ -12,7 +12,7 @@ TEXTS = [
     "Rinse the rice, then simmer it in twice its volume of water.", "a",
     "ÄÖÜ ß — naïve café, 東京 is the capital of Japan \U0001F600",
     "The quick brown fox jumps over the lazy dog. " * 20,
-    "word " * 400,  # longer than the model takes
+    "word " * 400,  # longer than the model accepts
 ]
 OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "embedding" / "minilm.json"
 

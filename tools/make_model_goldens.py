@@ -166,7 +166,7 @@ def logits_by_transformers(folder):
 
 
 def all_cases():
-    """name → config, or (config, what mlx-lm is given instead, a change to its model), of every module in golden_cases."""
+    """name → config, or (config, config for mlx-lm, a change to its model), of every module in golden_cases."""
     found = {}
     for module in pkgutil.iter_modules(golden_cases.__path__):
         found.update(getattr(importlib.import_module(f"golden_cases.{module.name}"), "cases", dict)())

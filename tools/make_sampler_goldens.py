@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what mlx-lm 0.32.2's samplers and logits processors make of fixed logits, for src/sample's tests.
+"""Records the results of mlx-lm 0.32.2's samplers and logits processors for fixed logits, for src/sample's tests.
 
     python tools/make_sampler_goldens.py tests/data/sample
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_shapes_vlm.py TEXT_MODEL TOWER OUT: a small SmolVLM that knows drawn shapes.
+"""make_shapes_vlm.py TEXT_MODEL TOWER OUT: a small SmolVLM that recognises drawn shapes.
 
 TEXT_MODEL is the folder of SmolLM2-135M-Instruct in 4 bits, which stays as it is; TOWER the file of its vision tower of
 5.6 M parameters, trained on drawn scenes: one or two shapes in seven colours, one to five equal ones, or a digit. Needs

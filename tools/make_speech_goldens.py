@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_speech_goldens.py MODEL_DIR AUDIO_DIR: what openai-whisper (torch, float32) makes of the clips in tests/data/speech.
+"""make_speech_goldens.py MODEL_DIR AUDIO_DIR: openai-whisper's (torch, float32) transcripts of the clips in tests/data/speech.
 
 MODEL_DIR is the trained Whisper base of tools/make-models; AUDIO_DIR holds the clips in their published formats, from which
 16 kHz WAV files are made once. Needs openai-whisper, torch, safetensors and PyAV (pip), all of which only this script uses.

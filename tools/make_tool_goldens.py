@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What mlx-lm's tool parsers make of sample answers, and which parser it chooses for each chat template.
+"""The results of mlx-lm's tool parsers for sample answers, and the parser that it chooses for each chat template.
 
 usage: make_tool_goldens.py tests/data/chat/tool_calls.json tests/data/templates   (needs mlx-lm)
 

@@ -18,13 +18,13 @@ SAMPLES = 48
 
 
 def picture(width, height):
-    """What vision_test.cpp draws: slopes, and edges where they wrap."""
+    """The picture that vision_test.cpp draws: slopes, and edges where they wrap."""
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     return Image.fromarray(((x * (3 + c) + y * (5 - c) + (x * y // 16) * (c + 1)) % 256).astype(np.uint8))
 
 
 def values_of(values):
-    """An array as the tests compare it."""
+    """An array in the form that the tests compare."""
     flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
     step = max(1, flat.size // SAMPLES)
     return {"step": step, "samples": [float(f"{v:.7g}") for v in flat[::step]], "mean": float(flat.astype(np.float64).mean())}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what tiny vision models compute in transformers, for src/models/vision_goldens_test.cpp.
+"""Records transformers' results for tiny vision models, for src/models/vision_goldens_test.cpp.
 
 Needs transformers 5.24.0 with torch. Weights and pixels are not stored: fill() of make_model_goldens.py and its twin in
 the test compute them from names, so that only configurations, tensor shapes, features, logits and tokens are kept. The
@@ -72,7 +72,7 @@ def record(name, case, target):
         for i, array in enumerate(arrays):
             kept[f"features.{i}"] = as_numpy(case.features(model, case.inputs([(array, images[i]["grid"])])))
         for number, used in enumerate(case.prompts):
-            for start in range(20):  # until no two tokens are nearly as good as each other
+            for start in range(20):  # until no two tokens have nearly equal logits
                 ids, items = prompt_of(case, used, start)
                 inputs = case.inputs([(arrays[i], images[i]["grid"]) for i in used])
                 logits, tokens = case.generate(model, ids, {**inputs, **case.more_inputs(ids)})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what transformers renders for every template and message shape of tests/data/templates.
+"""Records transformers' renderings of every template and message shape of tests/data/templates.
 
     tools/record_templates.py tests/data/templates [--full expected.jsonl]
 
@@ -48,7 +48,7 @@ def main():
                 case["text"] = texts[0]
                 text = texts[0].encode()
                 rows.append([path.stem, shape, "text", str(len(text)), f"{fnv1a(text):016x}"])
-            except Exception as error:  # whatever a template can raise is what is recorded
+            except Exception as error:  # any exception of a template is recorded
                 case |= {"error": type(error).__name__, "message": str(error)}
                 rows.append([path.stem, shape, "error", type(error).__name__, json.dumps(str(error))])
             full.append(json.dumps(case, ensure_ascii=False))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the small tokenizers of tests/data/tokenizer and records what the reference libraries do with them.
+"""Makes the small tokenizers of tests/data/tokenizer and records the reference libraries' results for them.
 
     tools/record_tokenizers.py tests/data/tokenizer [MODEL_DIR …]
 

@@ -10,7 +10,7 @@ import unittest
 try:
     import jsonschema
 except ImportError:
-    jsonschema = None  # documents are then held to no schema
+    jsonschema = None  # documents are then not validated
 
 SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "json-api.schema.json")
 REFERENCE = os.path.join(os.path.dirname(SCHEMA), "..", "..", "shared", "reference", "json-api-schema.json")
@@ -51,14 +51,14 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr.decode() + done.stdout.decode())
         text = done.stdout.decode("ascii")
         document = json.loads(text)
-        # Of several decimals that are one double as short, Python may write another.
+        # Python may choose another of several equally short decimals for one double.
         layout = [re.sub(r"\b\d+\.\d+(e[-+]\d+)?\b", "0.5", one) for one in (text, json.dumps(document, indent=2) + "\n")]
         self.assertEqual(*layout, "not one document of indent 2")
         self.assert_valid(document)
         return document
 
     def assert_valid(self, document):
-        """`document` is one of docs/json-api.schema.json, and of MLX Knife's own schema where that is at hand."""
+        """Validates `document` by docs/json-api.schema.json, and by MLX Knife's own schema if it is available."""
         if not jsonschema:
             return
         with open(SCHEMA, encoding="utf-8") as file:
@@ -66,7 +66,7 @@ class ProgramTest(unittest.TestCase):
         if os.path.exists(REFERENCE):
             with open(REFERENCE, encoding="utf-8") as file:
                 reference = json.load(file)
-            known = document["command"] in reference["properties"]["command"]["enum"]  # null and what is new are not
+            known = document["command"] in reference["properties"]["command"]["enum"]  # null and new keys are not
             data = document["data"] or {}
             known = known and "architectures" not in data and data.get("mode", "quantize") in ("quantize", "repair-index")
             if known:

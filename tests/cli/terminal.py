@@ -1,4 +1,4 @@
-"""Programs that are used at a terminal."""
+"""Programs running on a terminal."""
 import os
 import pty
 import select
@@ -33,7 +33,7 @@ class Terminal:
         return self.text
 
     def send(self, text):
-        """Types in the line editor: its prompt shows before it has taken the terminal over, and a key in between is lost."""
+        """Types in the line editor: its prompt appears before it controls the terminal, and a key in between is lost."""
         end = time.monotonic() + 60
         while termios.tcgetattr(self.fd)[3] & termios.ICANON:
             if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""`mlxk run`, `show` and `health` on folders whose files are broken or lie."""
+"""`mlxk run`, `show` and `health` on folders with broken or lying files."""
 import json
 import os
 import shutil
@@ -23,7 +23,7 @@ def with_b(**changes):
 
 
 class BadFiles(ProgramTest):
-    """What is seen before anything is loaded."""
+    """Defects found before anything is loaded."""
 
     def refusal(self, config=CONFIG, weights=safetensors(TENSORS), tokenizer=b"{}", **env):
         """The message of `run`; health says the same, and everything is short and quick."""
@@ -136,7 +136,7 @@ class MemoryLimit(ProgramTest):
 
 @unittest.skipUnless(os.path.isfile(os.path.join(MODEL, "config.json")), "no model: MLXK_TEST_MODEL is not set")
 class BadModel(ProgramTest):
-    """What only loading shows, on a copy of a real model."""
+    """Defects that only loading finds, on a copy of a real model."""
 
     def setUp(self):
         super().setUp()

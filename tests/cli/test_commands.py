@@ -1,4 +1,4 @@
-"""Version, help, unknown commands, completions: what works without any model."""
+"""Version, help, unknown commands, completions: everything that works without a model."""
 import os
 import shlex
 import shutil
@@ -34,7 +34,7 @@ class Version(ProgramTest):
         self.assertLess(best, 0.02)
 
     def timed(self):
-        """Seconds of processor time: other programs at work do not count."""
+        """Seconds of processor time, which other programs do not affect."""
         process = subprocess.Popen([PROGRAM, "--version"], stdout=subprocess.DEVNULL, env=self.env)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -118,7 +118,7 @@ class Misuse(ProgramTest):
 
 class Generated(ProgramTest):
     def complete(self, *words):
-        """What bash offers for the last of `words`."""
+        """The completions that bash offers for the last of `words`."""
         os.makedirs(os.path.join(self.home, "bin"), exist_ok=True)
         link = os.path.join(self.home, "bin", words[0])
         if not os.path.exists(link):
@@ -168,7 +168,7 @@ class Generated(ProgramTest):
                 zsh.type("PROMPT=; fpath=(site $fpath); autoload -U compinit; compinit -u -D; echo rea''dy\n")
                 zsh.read_until("ready")
                 zsh.type(f"mlxk {typed}\t")
-                zsh.read_until(whole[len(typed.split()[-1]):])  # what was typed is not shown again
+                zsh.read_until(whole[len(typed.split()[-1]):])  # the typed value is not echoed
                 zsh.close()
 
     @unittest.skipUnless(shutil.which("fish"), "no fish")

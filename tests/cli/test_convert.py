@@ -1,4 +1,4 @@
-"""`mlxk convert` against what mlx_lm.convert made of the same weights, and what it does when things go wrong."""
+"""`mlxk convert` against mlx_lm.convert's results for the same weights, and its failures."""
 import json
 import os
 import pickle
@@ -44,13 +44,13 @@ class Goldens(ConvertTest):
         for number, golden in enumerate(goldens):
             with self.subTest(model=golden["model_type"], arguments=golden["arguments"]):
                 source, target = self.model(f"source{number}", golden["model_type"], tied=golden["tied"]), f"target{number}"
-                # A language model alone is no whole vision model.
+                # A language model alone is not a complete vision model.
                 flags = ["--skip-health"] if "case " in golden["model_type"] else []
                 document = self.convert(source, target, *golden["arguments"], *flags)
                 result = tiny_models.summary(self.path(target))
                 self.assertEqual(result["layers"], golden["layers"])
                 self.assertEqual(result["metadata"], golden["metadata"])
-                if "--dtype" in golden["arguments"]:  # which mlx-lm does not note there
+                if "--dtype" in golden["arguments"]:  # which mlx-lm does not record there
                     golden["config"]["torch_dtype"] = result["config"]["torch_dtype"]
                 self.assertEqual(result["config"], golden["config"])
                 self.assertEqual(list(result["config"]), sorted(result["config"]))
@@ -187,7 +187,7 @@ class Interruptions(ConvertTest):
             self.assertEqual(len(listed), 2, "source and whole")
         if "target" not in visible:
             self.convert(source, "target", "--quantize", "4")
-        self.convert(source, "target", "--quantize", "4", code=1)  # exists; and sweeps what a killed run left
+        self.convert(source, "target", "--quantize", "4", code=1)  # exists; and removes the leftovers of a killed run
         self.assertEqual(tiny_models.summary(self.path("target")), tiny_models.summary(self.path("whole")))
         self.assertEqual([name for name in os.listdir(self.home) if ".mlxk-" in name], [])
 
@@ -221,7 +221,7 @@ class Imports(ConvertTest):
                 archive.writestr(f"model/data/{number}", tiny_models.bf16(name, tiny_models.count(shapes[name])))
 
     def as_foreign(self, name, write):
-        """The tiny model with its weights rewritten; and what is expected of them."""
+        """The tiny model with its weights rewritten, and the expected result."""
         source = self.model(name)
         os.remove(os.path.join(source, "model.safetensors"))
         write(source, tiny_models.model("llama")[1])

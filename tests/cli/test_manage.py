@@ -40,7 +40,7 @@ class Cache(ProgramTest):
 class Rm(Cache):
     def test_removes_a_whole_model_and_its_locks(self):
         self.add_model("org/m")
-        self.lock("org/m")  # a file that nobody holds does not block
+        self.lock("org/m")  # a lock file that nobody holds does not block
         data = self.run_json("rm", "org/m", "--json")["data"]
         self.assertEqual(data["action"], "deleted")
         self.assertEqual(data["message"], "Deleted entire model org/m")

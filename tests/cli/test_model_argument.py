@@ -1,4 +1,4 @@
-"""How a model is named on the command line: folders however they are written, GGUF files, and no model at all."""
+"""How a model is named on the command line: folders in every spelling, GGUF files, and no model at all."""
 import json
 import os
 import shutil
@@ -118,7 +118,7 @@ class Gguf(ProgramTest):
 
 class Default(ProgramTest):
     def test_is_named_by_list_and_needed_by_bench(self):
-        # The program of the tests may stand beside a quickstart's model; this copy stands beside none.
+        # The tests' program may be beside a quickstart's model; this copy is beside none.
         env = {"MLXK_DEFAULT_MODEL": "build/mine"}
         tiny_models.write_model(os.path.join(self.home, "build/mine"), "llama")
         self.assertIn("Default model (of bench): build/mine\n", self.run_program("list", env=env).stdout.decode())

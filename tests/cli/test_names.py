@@ -25,7 +25,7 @@ class Names(ProgramTest):
                 target = [os.path.join(self.home, "t")] if command == ["clone"] else ["hi"] if command == ["run"] else []
                 with self.subTest(name=name, command=command[0]):
                     done = self.run_program(*command, "--json", "--", name, *target)
-                    if command == ["health"] and done.returncode == 0:  # nothing there is nothing unhealthy
+                    if command == ["health"] and done.returncode == 0:  # without models nothing is unhealthy
                         self.assertIn(b'"total": %d' % (1 if name == "" else 0), done.stdout)
                         continue
                     self.assertIn(done.returncode, (1, 2), done.stdout)

@@ -1,4 +1,4 @@
-"""`mlxk run`: what is refused before an engine is opened."""
+"""`mlxk run`: requests refused before an engine is opened."""
 import json
 import os
 import unittest

@@ -1,4 +1,4 @@
-"""`mlxk serve`: what it refuses before it starts, its start document, its flags' precedence, its end."""
+"""`mlxk serve`: refusals at the start, its start document, its flags' precedence, its end."""
 import http.client
 import json
 import os
@@ -207,7 +207,7 @@ class RunningServe(ProgramTest):
                 self.assertTrue(answer.read().rstrip().endswith(b"data: [DONE]"))
             else:
                 self.wait_until_draining(port)
-                while self.server.poll() is None:  # those that come within 0.1 s are one wish
+                while self.server.poll() is None:  # signals within 0.1 s count as one
                     self.server.send_signal(signal.SIGTERM)
                     time.sleep(0.02)
             _, err = self.server.communicate(timeout=60)

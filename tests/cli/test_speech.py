@@ -1,4 +1,4 @@
-"""`mlxk run --audio`: what is refused, and with a trained Whisper (whisper-base-mlx in MLXK_TEST_MODELS) what is heard."""
+"""`mlxk run --audio`: refusals, and transcripts of a trained Whisper (whisper-base-mlx in MLXK_TEST_MODELS)."""
 import json
 import os
 import pty

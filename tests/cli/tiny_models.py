@@ -64,7 +64,7 @@ def from_case(name):
         path, _, leaf = tensor.rpartition(".")
         above, _, part = path.rpartition(".")
         block = above.rpartition(".")[2]
-        if part == "embed_q" and model_type != "kimi_vl":  # of which mlx-lm reads its own form only
+        if part == "embed_q" and model_type != "kimi_vl":  # of which mlx-lm reads only its own form
             heads, value, latent = found[f"{above}.unembed_out.weight"]
             shapes[f"{above}.kv_b_proj.weight"] = [heads * (shape[2] + value), latent]
         elif part == "unembed_out" and model_type != "kimi_vl":
@@ -93,7 +93,7 @@ def from_case(name):
                 experts_path = f"{above[:-len(block)]}experts.{expert}"
                 shapes[f"{experts_path}.{names.get(part, part)}.weight"] = shape[1:]
     config = {**case["config"], "torch_dtype": "bfloat16"}
-    config.get("text_config", config).setdefault("rope_scaling", None)  # some types of mlx-lm want the key
+    config.get("text_config", config).setdefault("rope_scaling", None)  # some types of mlx-lm require the key
     if model_type == "gpt_oss":
         config["quantization_config"] = {"quant_method": "mxfp4"}
     return config, shapes
@@ -149,7 +149,7 @@ def model(model_type, tied=True):
         if model_type == "gemma3_text":
             norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
         shapes.update({f"{layer}.{norm}.weight": [HIDDEN] for norm in norms})
-    if model_type == "llama":  # what old checkpoints carry along
+    if model_type == "llama":  # extra tensors of old checkpoints
         shapes["model.layers.0.self_attn.rotary_emb.inv_freq"] = [HIDDEN // 8]
     return config, shapes
 
@@ -265,7 +265,7 @@ def tensors_of(folder):
 
 
 def summary(folder):
-    """What a conversion wrote, short enough to be kept: one hash for each layer."""
+    """A conversion's output, short enough to be kept: one hash for each layer."""
     with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     with open(os.path.join(folder, "model.safetensors.index.json")) as file:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kernels_compile.py ROOT: compiles the CUDA kernels for the architectures below with NVRTC from deps/nvrtc.txt.
 
-Fails on an error, notes registers that spill; exits 77 where the compiler cannot be had. No GPU is needed.
+Fails on an error, notes registers that spill; exits 77 if the compiler is not available. No GPU is needed.
 """
 import ctypes
 import os
@@ -39,7 +39,7 @@ VARIANTS = [
 
 
 def fetched(root):
-    """The folder of the compiler's libraries; None where it cannot be had."""
+    """The folder of the compiler's libraries; None if it is not available."""
     command = [root / "tools/fetch-wheel", root / "deps/nvrtc.txt", root / "build/deps"]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:

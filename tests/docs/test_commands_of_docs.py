@@ -1,8 +1,8 @@
 """Runs every command of README.md, docs/*.md and CONTRIBUTING.md as it is written, in a folder that looks like the repository's
-root and has the files that the pages name. What is not run stands in SKIPPED, with the reason. A server is started, asked and ended;
+root and has the files that the pages name. Commands that are not run are in SKIPPED, with the reason. A server is started, asked and ended;
 a chat is left; pulls go to the hub on loopback of tests/hub. Port 8000 becomes a free one.
 
-Commands in the running text (`mlxk …`) are held to the options that --help has.
+Commands in the running text (`mlxk …`) are checked against the options in --help.
 """
 import glob
 import os
@@ -89,7 +89,7 @@ class Commands(unittest.TestCase):
         os.symlink(os.path.dirname(MODEL), os.path.join(cls.root, "build", "models"))
         os.makedirs(os.path.join(cls.home, "bin"))
         os.symlink(PROGRAM, os.path.join(cls.home, "bin", "mlxk"))
-        # What quickstart installs and builds is there. tools/build-env takes the first folder with a cargo and a rustc to the
+        # quickstart's packages and results exist. tools/build-env takes the first folder with a cargo and a rustc to the
         # front of PATH: it must be the one with the stubs.
         cls.stub("root/tools/install-deps")
         for name in ("cmake", "ninja"):
@@ -120,7 +120,7 @@ class Commands(unittest.TestCase):
 
     @classmethod
     def add_files(cls):
-        """What the pages name and nobody else makes."""
+        """Files that the pages name and nobody else makes."""
         tiny_gguf.write_gguf(os.path.join(cls.root, "model.gguf"))
         sounds = os.path.join(ROOT, "tests", "data", "audio")
         for name, sound in (("meeting.m4a", "tone.m4a"), ("interview.mp3", "tone.mp3"), ("call.ogg", "tone.ogg")):
@@ -148,7 +148,7 @@ class Commands(unittest.TestCase):
         return subprocess.CompletedProcess(command, code, out, err)
 
     def on_terminal(self, command, until, keys, seconds=60):
-        """Types `keys` once `until` has come; returns what was shown, and the exit code."""
+        """Types `keys` once `until` has appeared; returns the output and the exit code."""
         pid, fd = pty.fork()
         if pid == 0:
             os.chdir(self.root)
@@ -165,7 +165,7 @@ class Commands(unittest.TestCase):
                 text += piece.decode("utf-8", "replace")
             if until in text and not typed:
                 typed = True
-                time.sleep(0.2)  # the line editor takes the terminal over
+                time.sleep(0.2)  # the line editor takes control of the terminal
                 os.write(fd, keys)
         else:
             os.kill(pid, signal.SIGKILL)

@@ -200,7 +200,7 @@ write("tool_calls_fuzz", {
     for number, case in enumerate(json.loads(GOLDENS.read_text(encoding="utf-8"))["cases"])
 })
 
-# Images of every kind; the others in that folder reach no other code.
+# Images of every kind; the other files in that folder reach no other code.
 IMAGES = Path(__file__).parent.parent / "data/images"
 write("image_fuzz", {name: (IMAGES / name).read_bytes() for name in (
     "jpeg-420.jpg", "jpeg-progressive.jpg", "jpeg-cmyk.jpg", "jpeg-restart.jpg", "jpeg-orientation-6.jpg", "png-L-1.png",

@@ -65,7 +65,7 @@ class Repo:
 
 
 class Fault:
-    """What goes wrong with requests to a path that `pattern` is found in, the first `times` times (None: always)."""
+    """The fault of requests to a path that matches `pattern`, the first `times` times (None: always)."""
 
     def __init__(self, pattern, times=1, skip=0, **what):
         self.pattern, self.times, self.skip, self.what = re.compile(pattern), times, skip, what
@@ -135,11 +135,11 @@ class Server(ThreadingHTTPServer):
             return super().finish_request(secure, client_address)
 
     def handle_error(self, request, client_address):
-        pass  # a client that went away
+        pass  # the client has gone
 
 
 class Routes:
-    """What the hub answers; `self` is the handler of one request."""
+    """The hub's answers; `self` is the handler of one request."""
 
     def repo_of(self, name, revision=None):
         """(repo, commit) that the client may see, or None after the refusal was sent."""
@@ -267,7 +267,7 @@ class Handler(Routes, BaseHTTPRequestHandler):
         self.hub.log.append(Request(self.server.kind, self.command, self.path, headers, time.monotonic()))
         self.fault = self.hub.fault_of(f"{self.command} {self.server.kind} {self.path}")
         if "status" in self.fault:
-            self.body()  # what is not read would be taken for the next request
+            self.body()  # unread bytes would be parsed as the next request
             headers = {"Retry-After": str(self.fault["retry_after"])} if "retry_after" in self.fault else {}
             more = self.fault.get("headers", {})
             headers.update(more() if callable(more) else more)
@@ -305,7 +305,7 @@ class Handler(Routes, BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def send_content(self, content, etag, headers):
-        """A file, or the range of it that is asked for, with what `self.fault` does to it."""
+        """A file, or the requested range of it, with the fault `self.fault`."""
         fault, start, end = self.fault, 0, len(content)
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked and not fault.get("ignore_range"):

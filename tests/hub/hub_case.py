@@ -65,7 +65,7 @@ class HubTest(ProgramTest):
         self.assertEqual(self.partials(name), [])
 
     def assert_nothing_visible(self, name):
-        """No file, snapshot or ref that is not whole."""
+        """Checks that every file, snapshot and ref is complete."""
         for folder in ("refs", "snapshots"):
             path = os.path.join(self.repo(name), folder)
             self.assertEqual(os.listdir(path) if os.path.isdir(path) else [], [])
@@ -108,5 +108,5 @@ class HubTest(ProgramTest):
         process.wait(20)
 
     def received(self, path="model.safetensors"):
-        """Bytes of `path`'s content that the hub was asked for, by ranges."""
+        """Bytes of `path`'s content that were requested from the hub, by ranges."""
         return [r.headers.get("Range") for r in self.hub.requests("/blobs/", "cdn")]

@@ -5,7 +5,7 @@ import json
 from hub import NAME, ROUTES, Repo, etag_of, is_lfs, sha256
 
 PART = 200_000  # bytes; larger objects are sent in parts
-parts = {}      # of objects on their way, by hash and number
+parts = {}      # of objects in transfer, by hash and number
 
 
 def route(server, method, pattern):

@@ -192,7 +192,7 @@ class Choice(HubTest):
 
 
 class Broken(HubTest):
-    """A model in the cache that is not whole."""
+    """A model in the cache that is incomplete."""
 
     def setUp(self):
         super().setUp()

@@ -1,4 +1,4 @@
-"""What mlxk pull leaves in the cache: when it is killed, beside others, without room; and what huggingface_hub makes of it."""
+"""The cache after mlxk pull: when it is killed, with concurrent pulls, without space; and its use by huggingface_hub."""
 import fcntl
 import json
 import os
@@ -35,7 +35,7 @@ class Killed(HubTest):
             self.assert_nothing_visible(name)
 
     def on_disk(self, name):
-        """Bytes of the weights that have come in part."""
+        """Bytes of the weights in partial files."""
         path = os.path.join(self.repo(name), "blobs", self.weights + ".mlxk.incomplete")
         return os.stat(path).st_blocks * 512 if os.path.exists(path) else 0
 
@@ -43,12 +43,12 @@ class Killed(HubTest):
         self.hub.fault(FAULT, drip=(16384, 0.05), times=None)
 
     def asked(self):
-        """Bytes of weights that were asked for."""
+        """Bytes of weights that were requested."""
         ranges = [re.fullmatch(r"bytes=(\d+)-(\d+)", r.headers["Range"]) for r in self.hub.requests("/blobs/", "cdn")]
         return sum(int(match[2]) + 1 - int(match[1]) for match in ranges)
 
     def finish(self):
-        """Pulls without faults; returns the bytes of weights asked for."""
+        """Pulls without faults; returns the bytes of weights requested."""
         self.hub.faults.clear()
         self.hub.log.clear()
         self.pull("org/model")
@@ -96,7 +96,7 @@ class Killed(HubTest):
         self.assertLessEqual(self.finish(), len(self.files["model.safetensors"]))
 
     def test_killed_around_the_end(self):
-        """Without delays the blobs, the snapshot and the ref come within milliseconds."""
+        """Without delays the blobs, the snapshot and the ref arrive within milliseconds."""
         chance = random.Random(6)
         for turn in range(12):
             name = f"org/model{turn}"
@@ -131,7 +131,7 @@ class Killed(HubTest):
 
 
 class Beside(HubTest):
-    """Other processes at the same cache."""
+    """Other processes using the same cache."""
 
     def setUp(self):
         super().setUp()
@@ -296,7 +296,7 @@ class Disk(HubTest):
 
 @unittest.skipUnless(huggingface_hub, "no huggingface_hub")
 class HuggingFace(HubTest):
-    """The cache is shared with huggingface_hub, in both directions; that it works shows the hub of these tests faithful."""
+    """The cache is shared with huggingface_hub, in both directions; this shows that the hub of these tests is faithful."""
 
     def setUp(self):
         super().setUp()
@@ -304,7 +304,7 @@ class HuggingFace(HubTest):
         self.commit = self.hub.add("org/model", self.files)
 
     def python(self, code, **env):
-        """What `code` prints, as JSON."""
+        """The output of `code`, parsed as JSON."""
         done = subprocess.run([sys.executable, "-c", "import json, sys, huggingface_hub as hf\n" + code], capture_output=True,
                               text=True, env={**self.env, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env}, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -15,7 +15,7 @@ FAULT = r"GET cdn /blobs/"
 
 
 class Network(HubTest):
-    """What may happen to any transfer is tried again, from the byte that it had reached."""
+    """Faults that any transfer may have are retried from the last received byte."""
 
     def setUp(self):
         super().setUp()
@@ -108,7 +108,7 @@ class Network(HubTest):
 
 
 class Lies(HubTest):
-    """What a hub must not get away with."""
+    """Things that a hub must not achieve."""
 
     def setUp(self):
         super().setUp()
@@ -251,7 +251,7 @@ class Encrypted(HubTest):
 
 
 class Listings(HubTest):
-    """The tree of a repository, which anybody may have made."""
+    """The file list of a repository, which anybody may have created."""
 
     def listed(self, *entries, code=1):
         commit = self.hub.add("org/model", model(70_000))

@@ -107,7 +107,7 @@ class Push(HubTest):
         self.assertEqual(json.loads(there["config.json"]), {"model_type": "llama", "text_config": {}})
         self.assertEqual(json.loads(there["tokenizer_config.json"]), {"name_or_path": "org/base"})
         self.assertTrue(self.push("--private")["data"]["no_changes"])
-        sentinel["source_repo"] = "org/base"  # a name on the hub is no path
+        sentinel["source_repo"] = "org/base"  # a name on the hub is not a path
         self.write("ws/.mlxk_workspace.json", json.dumps(sentinel).encode())
         self.push("--private")
         self.assertEqual(self.on_hub()[".mlxk_workspace.json"], json.dumps(sentinel).encode())

@@ -50,7 +50,7 @@ class Verify(HubTest):
         self.assertEqual(self.states(NAME, code=1)["model.safetensors"], "wrong")
 
     def test_what_health_calls_unhealthy_is_never_whole(self):
-        shutil.rmtree(os.path.join(self.repo(NAME), "trees"))  # as every program before that folder left it
+        shutil.rmtree(os.path.join(self.repo(NAME), "trees"))  # as programs left it before that folder existed
         self.assertIn("matches the recorded hashes: 4 files", self.run_program("verify", NAME).stdout.decode())
         os.remove(os.path.join(self.snapshot(NAME, self.commit), "model.safetensors"))
         cases = [("a torn snapshot", lambda: None, "No model weights found"),
@@ -80,7 +80,7 @@ class Verify(HubTest):
         with open(lock) as file:
             entry = json.load(file)["models"][0]
         self.assertEqual((entry["name"], entry["revision"], len(entry["files"])), (NAME, self.commit, len(self.files)))
-        self.hub.add(NAME, {**self.files, "config.json": b'{"model_type": "qwen3"}'})  # the branch goes on
+        self.hub.add(NAME, {**self.files, "config.json": b'{"model_type": "qwen3"}'})  # the branch moves on
         self.run_json("rm", NAME, "--json")
         data = self.run_json("pull", "--locked", lock, "--json")["data"]
         self.assertEqual(data["models"][0]["commit_hash"], self.commit)

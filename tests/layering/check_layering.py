@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_layering.py ROOT: holds every #include of src and apps to the arrows that the rooms' CMakeLists.txt state.
+"""check_layering.py ROOT: checks every #include of src and apps against the arrows that the rooms' CMakeLists.txt state.
 
 A room is a folder of src whose CMakeLists.txt calls mlxk_library(NAME … DEPS …). It may include itself, its DEPS and
 theirs; its tests TEST_DEPS too. No two files define one type (type_names.py). Prints one line per violation and exits 1
@@ -13,7 +13,7 @@ from type_names import types_defined
 
 # The rooms that may include mlx/; they become the one shared library that is opened at first use.
 MLX_ROOMS = {"kernels", "nn", "models", "sample", "convert", "backend"}
-# The table of names is known to these without the engine.
+# These may include the table of names without the engine.
 ALLOWED = {("probe", "models/models.inc")}
 MAX_LINES = 600
 SOURCE_SUFFIXES = {".h", ".cpp", ".inc", ".rs", ".py", ".cmake", ".txt", ".sh", ""}
@@ -50,7 +50,7 @@ def parse_app(cmake_text):
 
 
 def closure(names, deps):
-    """`names` and everything that they lead to."""
+    """`names` and everything reachable from them."""
     reached, todo = set(), list(names)
     while todo:
         name = todo.pop()
@@ -150,7 +150,7 @@ def check_includes(root, path, room, reach, app=None):
 
 
 def check_types(root):
-    """Types of one name in two files: where they meet in one program, the linker keeps either's inline functions."""
+    """Types of one name in two files: in one program, the linker keeps the inline functions of one of them."""
     places = {}
     for path in sources(root / "src") + sources(root / "apps"):
         if path.parts[-2] != "isa":  # fragments of one source an instruction set

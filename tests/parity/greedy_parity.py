@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""`mlxk run` at temperature 0 answers as mlx-lm 0.32.2 does in float32 (tools/make_text_goldens.py recorded it).
+"""`mlxk run` at temperature 0 gives the same answers as mlx-lm 0.32.2 in float32 (tools/make_text_goldens.py recorded it).
 
-MLXK_BIN names the program, MLXK_TEST_MODELS a folder of model folders; a model that is not there is skipped.
+MLXK_BIN names the program, MLXK_TEST_MODELS a folder of model folders; a missing model is skipped.
 """
 import json
 import os

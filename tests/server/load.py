@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """load.py URL MODEL [--seconds 120] [--clients 24] [--tools-model NAME] [--pid PID]
 
-Holds a server under mixed load: short and long questions, streams that are left, broken requests, tool calls and JSON schemas,
-all at once. Every greedy answer must be, byte for byte, the one that its question got alone; every refusal must be the right
-one; no request may take for ever. With --pid the server's memory at rest must not grow once it is warm. Prints a summary; exits 1 on
+Puts a server under mixed load: short and long questions, abandoned streams, broken requests, tool calls and JSON schemas,
+all at once. Every greedy answer must be, byte for byte, the one that its question got alone; every refusal must be the expected
+one; no request may take forever. With --pid the server's memory at rest must not grow once it is warm. Prints a summary; exits 1 on
 the first wrong answer.
 """
 import argparse
@@ -25,7 +25,7 @@ SCHEMA = {"type": "object", "additionalProperties": False, "required": ["word", 
 
 
 class Wrong(Exception):
-    """The server did something that it must not."""
+    """The server did something forbidden."""
 
 
 class Client:
@@ -99,7 +99,7 @@ class Load:
         return json.loads(content)["choices"][0]["message"]
 
     async def learn(self):
-        """The answers that questions get alone."""
+        """The answers to the questions when asked alone."""
         for body in self.short + self.long:
             self.alone[json.dumps(body)] = (await self.answer(body))["content"]
 
@@ -170,7 +170,7 @@ class Load:
             return int(re.search(r"RssAnon:\s+(\d+)", file.read()).group(1)) * 1024
 
     async def phase(self, seconds):
-        """Load for so long, then rest; what the server takes at rest."""
+        """Load for `seconds`, then idle time; returns the server's memory when idle."""
         end = time.monotonic() + seconds
         await asyncio.gather(*(self.one_client(number, end) for number in range(self.args.clients)))
         least = self.memory()

@@ -14,7 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
 from program import MODEL, PROGRAM, ProgramTest, needs_engine  # noqa: E402,F401
 
-FAKE_SERVER = os.environ.get("MLXK_FAKE_SERVER", "")  # the whole server on an engine that is none
+FAKE_SERVER = os.environ.get("MLXK_FAKE_SERVER", "")  # the whole server with a fake engine
 QWEN_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "templates",
                              "Qwen-Qwen2.5-7B-Instruct.jinja")
 
@@ -65,7 +65,7 @@ class Server:
             self.process.wait()
             raise AssertionError("the server did not end:\n" + self.log()) from None
 
-    # What a client sees.
+    # A client of raw bytes.
 
     def request(self, method, path, body=None, headers=None, timeout=120):
         """(status, headers, body as JSON or bytes)."""
@@ -136,7 +136,7 @@ class ServerTest(ProgramTest):
         return server.wait_until_ready() if ready else server
 
     def workspace_with_tools(self):
-        """The test model with a chat template that knows tools and marks reasoning nowhere."""
+        """The test model with a chat template that supports tools and has no reasoning markers."""
         folder = os.path.join(self.home, "workspaces", "with-tools")
         link_model(MODEL, folder, chat_template=QWEN_TEMPLATE)
         return folder

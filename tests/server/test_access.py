@@ -1,4 +1,4 @@
-"""Who may ask `mlxk serve`: keys and scopes on every route, Host, Origin, CORS, TLS, the UNIX socket; and where keys never appear."""
+"""Access to `mlxk serve`: keys and scopes on every route, Host, Origin, CORS, TLS, the UNIX socket; and where keys never appear."""
 import http.client
 import json
 import os
@@ -39,7 +39,7 @@ class AccessTest(ServerTest):
             self.assertEqual(body["error"]["code"], code)
 
     def refused(self, *options, **kwargs):
-        """What a server that does not start says; its exit code is 1 or 2."""
+        """The error of a server that does not start; its exit code is 1 or 2."""
         done = self.run_program("serve", "--port", "0", *options, timeout=30, **kwargs)
         self.assertIn(done.returncode, (1, 2), done.stderr)
         return done.stderr.decode()
@@ -135,7 +135,7 @@ class Keys(AccessTest):
 
 @needs_engine
 class Pages(AccessTest):
-    """What a web page in a browser of this machine tries."""
+    """Requests of a web page in a browser on this machine."""
 
     def status_of(self, server, head, method=b"GET", path=b"/v1/models"):
         answer = server.raw(method + b" " + path + b" HTTP/1.1\r\n" + head + b"Connection: close\r\n\r\n")
@@ -180,7 +180,7 @@ class Pages(AccessTest):
         origin = "https://chat.example"
         server = self.keyed("--cors-origin", origin, "--cors-origin", "http://localhost:3000")
         wanted = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
-        status, headers, _ = server.request("OPTIONS", "/v1/chat/completions", headers=wanted)  # a preflight brings no key
+        status, headers, _ = server.request("OPTIONS", "/v1/chat/completions", headers=wanted)  # a preflight has no key
         self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (204, origin))
         self.assertIn("authorization", headers["Access-Control-Allow-Headers"].lower())
         for path, key, status in (("/v1/models", KEYS["reader"], 200), ("/v1/models", "wrong-key-000", 401), ("/nowhere", KEYS["both"], 404)):
@@ -205,7 +205,7 @@ class Pages(AccessTest):
             for path in ("/v1/chat/completions", "/v1/completions", "/v1/models/load", "/v1/models/unload", "/tokenize", "/detokenize",
                          "/apply-template"):
                 self.assert_envelope(server.request("POST", path, body, {"Content-Type": kind}), 415, "unsupported_media_type")
-        for origin in ("https://evil.example", "null"):  # the one form that is taken
+        for origin in ("https://evil.example", "null"):  # the only accepted form
             headers = {"Content-Type": "multipart/form-data; boundary=a", "Origin": origin}
             self.assert_envelope(server.request("POST", "/v1/audio/transcriptions", b"--a--", headers), 403, "access_denied")
         raw = b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"

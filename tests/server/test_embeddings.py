@@ -1,4 +1,4 @@
-"""Embeddings through OpenAI's own Python client and curl-like requests, held to sentence-transformers' numbers; MLXK_TEST_MODELS
+"""Embeddings through OpenAI's own Python client and curl-like requests, compared with sentence-transformers' numbers; MLXK_TEST_MODELS
 names a folder with all-MiniLM-L6-v2 and SmolLM2."""
 import base64
 import http.server
@@ -162,7 +162,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Backend(EmbeddingsTest):
-    """`serve --embed-backend`: another server's word."""
+    """`serve --embed-backend`: another server's answers."""
 
     def forwarding(self, url):
         return self.serve("--embed-backend", url)

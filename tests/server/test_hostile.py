@@ -1,4 +1,4 @@
-"""Requests that are meant to hurt: every field with every wrong value, grammars, markup, prompts, clients that leave. On the fake
+"""Hostile requests: every field with every wrong value, grammars, markup, prompts, clients that leave. On the fake
 engine: a clean refusal or a bounded answer, and the next request is served (FakeServerTest.tearDown)."""
 import json
 import os
@@ -39,7 +39,7 @@ class Fields(HostileTest):
                 allowed = (200, 400, 504) if field == "deadline_ms" else (200, 400, 404)  # a millisecond may be over
                 self.assertIn(status, allowed, (field, value, answer))
                 if status == 400:
-                    # Some are refused for what another field would need.
+                    # Some are refused because another field would be needed.
                     self.assertTrue(answer["error"]["param"] or "message" in answer["error"], (field, value, answer))
                     self.assertTrue(answer["error"]["param"], (field, value, answer))
                 if status == 404:
@@ -127,7 +127,7 @@ class Grammars(HostileTest):
 
 class Markup(HostileTest):
     def both(self, text, **more):
-        """The message, whole and put together from its stream, which say the same."""
+        """The message, whole and assembled from its stream, which must be equal."""
         body = ask(400, messages=[{"role": "user", "content": "!say " + text}], **more)
         status, _, whole = self.server.post(CHAT, body)
         self.assertEqual(status, 200, whole)

@@ -32,7 +32,7 @@ class FakeServerTest(SharedServerTest):
         return self.serve(*options, program=FAKE_SERVER, command=None)
 
     def tearDown(self):
-        """Whatever happened, the server answers."""
+        """Whatever happened, the server still answers."""
         self.assertEqual(self.server.get("/health")[0], 200)
         self.assertEqual(self.server.post(CHAT, ask())[0], 200)
 

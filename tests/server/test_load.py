@@ -1,4 +1,4 @@
-"""Two minutes of mixed load (load.py) on a real model; MLXK_LOAD_SECONDS says another time."""
+"""Two minutes of mixed load (load.py) on a real model; MLXK_LOAD_SECONDS sets another duration."""
 import os
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A server with little address space: it works, or it says what it lacks; no signal ever ends it."""
+"""A server with little address space: it works, or it reports that memory is missing; no signal ever ends it."""
 import json
 import os
 import resource
@@ -15,7 +15,7 @@ SANITIZED = os.environ.get("MLXK_SANITIZE")
 @unittest.skipUnless(os.path.exists(os.path.join(MODEL, "config.json")), "no model")
 class AddressSpace(ServerTest):
     def limited(self, megabytes, *options, model=MODEL):
-        """A server within so many MB; None when it ended by itself, as it may: with 1 and the memory in its message."""
+        """A server limited to `megabytes`; None if it ended with exit code 1 and named the memory in its message."""
         def limit():
             resource.setrlimit(resource.RLIMIT_AS, (megabytes * 1_000_000,) * 2)
 
@@ -37,7 +37,7 @@ class AddressSpace(ServerTest):
     def test_it_answers_or_says_what_it_lacks(self):
         question = {"model": MODEL, "messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0,
                     "max_tokens": 16}
-        # The keys and values of its answers are more than the address space; nothing refuses it before it runs.
+        # The keys and values of its answers exceed the address space; no check refuses it before it runs.
         large = {"model": MODEL, "prompt": ["word " * 1200, "text " * 1200], "max_tokens": 200, "n": 32, "temperature": 1,
                  "ignore_eos": True}
         for megabytes in (200, 300, 600, 1000, 2000):

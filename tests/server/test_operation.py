@@ -1,4 +1,4 @@
-"""`mlxk serve` as a service: its options, its log, its end, its limits, and what it survives."""
+"""`mlxk serve` as a service: options, log, shutdown, limits, and failures that it survives."""
 import json
 import os
 import resource
@@ -26,7 +26,7 @@ def head(path, length, more=b""):
 
 
 def is_closed(connection, timeout):
-    """Whether the server closes `connection` within so many seconds, answer or not."""
+    """Whether the server closes `connection` within `seconds`, with or without an answer."""
     connection.settimeout(timeout)
     try:
         while connection.recv(65536):
@@ -187,7 +187,7 @@ class Log(OperationTest):
 @needs_engine
 class End(OperationTest):
     def assert_gone(self, server):
-        """Nobody is left, and the port can be taken at once."""
+        """No process is left, and the port is free at once."""
         with socket.socket() as probe:
             self.assertNotEqual(probe.connect_ex(("127.0.0.1", server.port)), 0)
         again = self.serve("--port", str(server.port))

@@ -1,4 +1,4 @@
-"""/openapi.json is a valid document, and every answer, chunk and refusal of the server is what it says. On the fake engine."""
+"""/openapi.json is a valid document, and every answer, chunk and refusal of the server conforms to it. On the fake engine."""
 import json
 import os
 import sys
@@ -34,7 +34,7 @@ class SchemaTest(FakeServerTest):
         return self.document["paths"][pattern][method.lower()]
 
     def check(self, method, path, body=None, headers=None):
-        """Asks and holds the answer to what the document says of that route and status; (status, body)."""
+        """Sends a request and validates the answer by the document's schema for route and status; (status, body)."""
         status, answer_headers, content = self.server.request(method, path, body, headers)
         responses = self.operation(method, path)["responses"]
         self.assertIn(str(status), responses, (method, path, body, content))
@@ -53,7 +53,7 @@ class SchemaTest(FakeServerTest):
         return status, content
 
     def good(self, path, body, method="POST"):
-        if method == "POST":  # and the request is one of the document
+        if method == "POST":  # and the request conforms to the document
             schema = self.operation(method, path)["requestBody"]["content"]["application/json"]["schema"]
             self.validate(body, schema)
         status, content = self.check(method, path, body)

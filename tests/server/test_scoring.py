@@ -1,5 +1,5 @@
-"""Log-likelihoods as evaluation harnesses ask for them. MLXK_TEST_MODEL names a workspace of SmolLM2; where MLXK_LM_EVAL
-names a Python that has lm_eval, lm-evaluation-harness asks too; its scores are compared with those of mlx_lm, which the same
+"""Log-likelihoods as evaluation harnesses request them. MLXK_TEST_MODEL names a workspace of SmolLM2; where MLXK_LM_EVAL
+names a Python that has lm_eval, lm-evaluation-harness is run too; its scores are compared with those of mlx_lm, which the same
 Python has or that of MLXK_MLX_LM."""
 import json
 import os

@@ -1,4 +1,4 @@
-"""Images: OpenAI's own client against a small trained model that sees (shapes-smolvlm-4bit in MLXK_TEST_MODELS), beside
+"""Images: OpenAI's own client against a small trained vision model (shapes-smolvlm-4bit in MLXK_TEST_MODELS), beside
 a text model."""
 import base64
 import json

@@ -1,6 +1,6 @@
-"""What the cases of all families are made of."""
+"""Functions that the cases of all families share."""
 VOCAB = 128
-TRANSFORMERS = "transformers"  # in the place of a change: the reference where mlx-lm leaves something out
+TRANSFORMERS = "transformers"  # in place of a change: the reference if mlx-lm leaves something out
 TRANSFORMERS_FILES = "transformers' files"  # the same, and the tensors are named and shaped as in its own checkpoints
 
 BASE = dict(hidden_size=64, num_hidden_layers=2, intermediate_size=96, num_attention_heads=4, num_key_value_heads=2,

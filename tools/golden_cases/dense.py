@@ -1,4 +1,4 @@
-"""Dense decoders beside the llama block: other norms, fused matrices, windows, parallel blocks."""
+"""Dense decoders other than the llama block: other norms, fused matrices, windows, parallel blocks."""
 from .common import TRANSFORMERS, TRANSFORMERS_FILES, case, sliding
 
 GEMMA2 = dict(head_dim=16, query_pre_attn_scalar=24, attn_logit_softcapping=5.0, final_logit_softcapping=3.0)

@@ -1,4 +1,4 @@
-"""Layer norms, learned positions, attention and MLP beside each other: Phi-2 and the GPTs."""
+"""Layer norms, learned positions, parallel attention and MLP: Phi-2 and the GPTs."""
 from .common import TRANSFORMERS_FILES, case
 
 PHI = dict(layer_norm_eps=1e-5, rms_norm_eps=None, partial_rotary_factor=0.5)

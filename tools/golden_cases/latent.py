@@ -1,4 +1,4 @@
-"""Multi-head latent attention: DeepSeek V2 and V3 and those like them, MiniCPM3."""
+"""Multi-head latent attention: DeepSeek V2 and V3 and similar models, MiniCPM3."""
 from .common import TRANSFORMERS, case
 
 LATENT = dict(num_hidden_layers=3, num_key_value_heads=4, rms_norm_eps=1e-6, kv_lora_rank=32, q_lora_rank=24,
@@ -17,7 +17,7 @@ def packed(**entries):
 
 
 def straight(config):
-    """Without q_lora_rank, which mlx-lm wants to be null."""
+    """Without q_lora_rank, which must be null for mlx-lm."""
     return config, dict(config, q_lora_rank=None), None
 
 

@@ -15,7 +15,7 @@ MIXTURE = dict(num_hidden_layers=3, head_dim=16, rope_theta=1e6, tie_word_embedd
 
 
 def short_side(model):
-    """mlx-lm turns by the long factors always; the reference by the short ones below the original length."""
+    """mlx-lm always rotates by the long factors; the reference by the short ones below the original length."""
     for layer in model.model.layers:
         layer.self_attn.rope._freqs = 10000.0 ** (mx.arange(0, 16, 2) / 16) * mx.array(SHORT)
 

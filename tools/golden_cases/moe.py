@@ -9,7 +9,7 @@ BAILING = dict(num_hidden_layers=3, moe_intermediate_size=32, num_experts=8, num
 
 
 def glm(**more):
-    """mlx-lm wants the key rope_scaling even where it is null."""
+    """mlx-lm requires the key rope_scaling even if it is null."""
     config = case("glm4_moe", partial_rotary_factor=0.5, **dict(GLM, **more))
     return config, dict(config, rope_scaling=None), None
 
@@ -26,7 +26,7 @@ LLAMA4_TEXT = dict(num_hidden_layers=4, head_dim=16, intermediate_size_mlp=80, r
 
 
 def llama4(**more):
-    """mlx-lm wants the key rope_scaling even where it is null."""
+    """mlx-lm requires the key rope_scaling even if it is null."""
     text = case("llama4_text", **dict(LLAMA4, **more))
     return dict(model_type="llama4", text_config=text), dict(
         model_type="llama4", text_config=dict(text, rope_scaling=text.get("rope_scaling"))), None

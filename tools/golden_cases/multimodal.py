@@ -1,4 +1,4 @@
-"""Multimodal checkpoints, of which the language model answers text."""
+"""Multimodal checkpoints with text-only prompts."""
 from .common import TRANSFORMERS_FILES, case
 
 LM = dict(head_dim=16, rope_theta=1e4, tie_word_embeddings=False)

@@ -51,7 +51,7 @@ def weigh_by_softmax(model):
 
 
 def norm_by_groups(model):
-    """The norm behind a scan is one of each group, as it was trained."""
+    """The norm after a scan is per group, as it was trained."""
     import mlx.core as mx
     from mlx_lm.models.falcon_h1 import FalconH1RMSNormGated
     from mlx_lm.models.mamba2 import MambaRMSNormGated

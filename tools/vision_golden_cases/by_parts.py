@@ -1,4 +1,4 @@
-"""Families that transformers does not have, or has wrong: parts of transformers, put together here."""
+"""Families that transformers lacks or computes wrongly: assembled here from parts of transformers."""
 
 import numpy as np
 import torch

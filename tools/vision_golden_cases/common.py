@@ -1,4 +1,4 @@
-"""What the cases of all families are made of."""
+"""Functions that the cases of all families share."""
 import json
 
 import torch
@@ -58,11 +58,11 @@ class Case:
         return [x[0].float().numpy() for x in out.logits], out.sequences[0, -12:].tolist()
 
     def adjusted(self, model):
-        """The loaded model with what transformers has wrong put right."""
+        """The loaded model with corrections of transformers' errors."""
         return model
 
     def tokens(self, image):
-        """What stands before an image's features, their tokens, and what stands behind."""
+        """The tokens before an image's features, their own, and those after them."""
         return [101], [self.placeholder] * self.counts[image], [102]
 
     def inputs(self, images):

@@ -1,4 +1,4 @@
-"""LLaVA and its kin: states of a CLIP, SigLIP or Pixtral tower."""
+"""LLaVA and similar models: states of a CLIP, SigLIP or Pixtral tower."""
 import torch
 
 from .common import PLACEHOLDER, Case, text_config

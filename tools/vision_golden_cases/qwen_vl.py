@@ -13,7 +13,7 @@ def image(rows, columns, patch=4):
 class Patches(Case):
     def inputs(self, images):
         rows = torch.cat([torch.from_numpy(a) for a, _ in images])
-        twice = rows.reshape(len(rows), 3, 1, -1).repeat(1, 1, 2, 1)  # the frame of an image stands there twice
+        twice = rows.reshape(len(rows), 3, 1, -1).repeat(1, 1, 2, 1)  # the frame of an image is there twice
         return dict(pixel_values=twice.reshape(len(rows), -1),
                     image_grid_thw=torch.tensor([grid for _, grid in images]))
 

@@ -48,7 +48,7 @@ class MiniCpmV(Case):
         shapes = [grid[i:i + 2] for _, grid in images for i in range(0, len(grid), 2)]
         side = int((images[0][0].shape[1] // 3) ** 0.5)
         rows = torch.cat([torch.from_numpy(a) for a, _ in images]).reshape(-1, 3, side, side)
-        packed = rows.permute(1, 2, 0, 3).reshape(1, 3, side, -1)  # patches beside each other
+        packed = rows.permute(1, 2, 0, 3).reshape(1, 3, side, -1)  # concatenated patches
         return dict(pixel_values=packed.contiguous(), target_sizes=torch.tensor(shapes, dtype=torch.int32))
 
 
