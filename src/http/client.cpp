@@ -60,7 +60,7 @@ struct Hop {
   Reach allowed = Reach::further;  // the hub's own
   bool forbidden = false;          // a redirect led to this machine or link
 
-  /// Runs `body`, which gives false to end the transfer; an exception must not pass through C.
+  /// Runs `body`, which returns false to end the transfer; an exception must not pass through C.
   template <class Body>
   bool guarded(Body body) {
     try {

@@ -73,7 +73,7 @@ class HttpClient {
   HttpClient(HttpClient&&) noexcept;
   HttpClient& operator=(HttpClient&&) noexcept;
 
-  /// Sends a request; network failures are in the reply. Throws what the callbacks throw.
+  /// Sends a request; network failures are in the reply. Throws the callbacks' exceptions.
   HttpReply send(const HttpCall& request);
 
  private:

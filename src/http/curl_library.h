@@ -23,8 +23,8 @@ struct CurlLibrary {
   decltype(&::curl_free) free;
 };
 
-/// The system's libcurl, opened at the first call: commands without a network pay nothing for it, and its security
-/// fixes come from the system. Throws unsupported when there is none. Any thread.
+/// The system's libcurl, opened on first use: commands without a network pay nothing for it, and its security fixes
+/// come from the system. Throws unsupported if there is none. Any thread.
 const CurlLibrary& curl_library();
 
 }  // namespace mlxk

@@ -20,7 +20,7 @@ bool is_public_text(const std::string& text) {
   }
   EXPECT_EQ(inet_pton(AF_INET6, text.c_str(), &v6.sin6_addr), 1) << text;
   v6.sin6_family = AF_INET6;
-  // is_public() takes the address as the socket has it, whose length exceeds that of sockaddr.
+  // is_public() takes the address in the socket's form, whose length exceeds that of sockaddr.
   return is_public(reinterpret_cast<const sockaddr&>(storage));
 }
 

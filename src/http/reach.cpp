@@ -20,7 +20,7 @@ struct V4Block {
   uint32_t first;
   int bits;
 };
-// https://www.iana.org/assignments/iana-ipv4-special-registry, and multicast and what is reserved behind it.
+// https://www.iana.org/assignments/iana-ipv4-special-registry, and multicast and the reserved addresses after it.
 constexpr V4Block kSpecialV4[] = {
     {0x00000000, 8},  {0x0A000000, 8},  {0x64400000, 10}, {0x7F000000, 8},  {0xA9FE0000, 16},
     {0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0586300, 24}, {0xC0A80000, 16},
@@ -57,7 +57,7 @@ bool is_public(const sockaddr& address) {
   if (std::memcmp(bytes, kNat64, sizeof(kNat64)) == 0) return is_public_v4(v4_at(bytes + 12));
   if (bytes[0] == 0x20 && bytes[1] == 0x02) return is_public_v4(v4_at(bytes + 2));  // 6to4
   if (bytes[0] == 0x20 && bytes[1] == 0x01 && (bytes[2] < 2 || (bytes[2] == 0x0d && bytes[3] == 0xb8))) return false;
-  return (bytes[0] & 0xE0) == 0x20;  // 2000::/3, what is given out
+  return (bytes[0] & 0xE0) == 0x20;  // 2000::/3, the allocated addresses
 }
 
 Reach reach_of(const sockaddr& address) {

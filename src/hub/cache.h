@@ -14,7 +14,7 @@ struct CachedRepo {
   std::filesystem::path path;  // the repository's folder
 };
 
-/// Whether `path` is `folder` or lies in it; both canonical, or both normal and absolute.
+/// Whether `path` is `folder` or inside it; both canonical, or both normal and absolute.
 bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder);
 
 /// "org/name" → "models--org--name": mechanical, every "/" becomes "--".

@@ -50,7 +50,7 @@ std::string expand_variables(std::string text) {
     }
     const std::string inserted = value;
     text.replace(at, after - at, inserted);
-    at += inserted.size();  // what a variable holds is not expanded again
+    at += inserted.size();  // a variable's value is not expanded again
   }
   return text;
 }

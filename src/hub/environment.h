@@ -9,8 +9,8 @@ namespace mlxk {
 /// The user's home folder: HOME, else that of the password database, else "/".
 std::filesystem::path home_folder();
 
-/// `text` with a leading "~" or "~user", then every "$NAME" and "${NAME}" expanded, as huggingface_hub does by Python's
-/// expanduser and expandvars: an unknown user or variable stays as it stands.
+/// `text` with a leading "~" or "~user", then every "$NAME" and "${NAME}" expanded, like huggingface_hub (Python's
+/// expanduser and expandvars): an unknown user or variable is unchanged.
 std::string expand_path(std::string text);
 
 /// The path in environment variable `name`, expanded; none if unset or empty.

@@ -16,7 +16,7 @@
 namespace mlxk {
 namespace {
 
-/// Every variable that tells where files and tokens of the Hugging Face tools lie, unset; HOME is /home/me.
+/// Unsets every variable with the places of the Hugging Face tools' files and tokens; HOME is /home/me.
 class Environment : public ::testing::Test {
  protected:
   Environment() {

@@ -167,7 +167,7 @@ std::vector<ModelRef> list_models(std::string_view pattern) {
   if (is_path_spec(pattern)) {
     const fs::path path(pattern);
     std::error_code error;
-    // Of a relative pattern the folder's own name, as MLX Knife shows it.
+    // For a relative pattern the folder's own name, as MLX Knife shows it.
     const auto listed = [&](const fs::path& workspace) {
       ModelRef ref = workspace_ref(workspace);
       ref.display_name = path.is_absolute() ? ref.name : ref.path.filename().string();

@@ -23,7 +23,7 @@ bool is_written(const std::filesystem::path& repo_folder, const HubRepo& repo, c
 /// Whether the snapshot of `commit` holds `file` itself instead of a link, with the right length.
 bool has_file(const std::filesystem::path& repo_folder, const std::string& commit, const HubFile& file);
 
-/// The files of the recorded listing of `commit`; empty when there is none.
+/// The files of the recorded listing of `commit`; empty if there is none.
 std::vector<HubFile> recorded_tree(const std::filesystem::path& repo_folder, const std::string& commit);
 
 }  // namespace mlxk

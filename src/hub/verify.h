@@ -33,8 +33,8 @@ using VerifyProgress = std::function<void(const std::string& path, uint64_t done
 /// which are hashes. Paths with git hashes or SHA-256; unknown sizes are 0.
 std::vector<HubFile> recorded_files(const ModelRef& cached);
 
-/// Reads every file below `folder` and compares size and hash with `expected`; sorted by path. Throws io, and what
-/// `progress` throws.
+/// Reads every file below `folder` and compares size and hash with `expected`; sorted by path. Throws io, and the
+/// exceptions of `progress`.
 std::vector<VerifiedFile> verify_files(const std::filesystem::path& folder, const std::vector<HubFile>& expected,
                                        const VerifyProgress& progress);
 

@@ -9,7 +9,7 @@
 namespace mlxk {
 
 /// The built-in architectures: the model_types of models/models.inc by kind, known without the engine. Vision models
-/// run text-only prompts too, so their types count as text as well; text decoders give vectors too, so their types
+/// run text-only prompts too, so their types count as text as well; text decoders produce vectors too, so their types
 /// count as embedding.
 class BuiltIn {
  public:

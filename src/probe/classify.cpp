@@ -95,7 +95,7 @@ AudioBackend detect_audio_backend(const Evidence& e) {
   return audio ? AudioBackend::multimodal : AudioBackend::unknown;
 }
 
-/// sentence-transformers' folder: what its pooling is, or how the whole is called.
+/// For a sentence-transformers folder: its pooling, or the name of the whole model.
 bool is_sentence_transformer(const ModelFiles& files) {
   return files.has("modules.json") &&
          (files.has("1_Pooling/config.json") || files.has("config_sentence_transformers.json"));

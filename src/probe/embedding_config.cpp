@@ -1,5 +1,5 @@
-// The folder of a sentence-transformers model: modules.json and what it points at
-// (sentence-transformers 5: SentenceTransformer._load_sbert_model, models/Pooling.py, models/Dense.py).
+// Reads the folder of a sentence-transformers model: modules.json and the files that it names (sentence-transformers 5:
+// SentenceTransformer._load_sbert_model, models/Pooling.py, models/Dense.py).
 #include "probe/embedding_config.h"
 
 #include <fmt/format.h>
@@ -41,7 +41,7 @@ constexpr PoolingName kPoolings[] = {
     {Pooling::lasttoken, "pooling_mode_lasttoken", "lasttoken"},
 };
 
-/// What a family's models expect in front of a text where their files do not say so.
+/// The prompts that a family's models expect if their files name none.
 struct FamilyPrompts {
   std::string_view part_of_name;
   const char *query, *document;
@@ -71,7 +71,7 @@ constexpr const char* kInstruction = "Instruct: {}\nQuery:";
 
 std::string last_component(const std::string& type) { return type.substr(type.rfind('.') + 1); }
 
-/// One of the folder's files, or null where it is absent; throws bad_model where it is broken.
+/// One of the folder's files, or null if it is absent; throws bad_model if it is broken.
 Json read_optional(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path, error) ? read_json(path) : Json(nullptr);
@@ -111,7 +111,7 @@ DenseModule read_dense(const Json& config, const std::string& folder) {
   return {folder, activation.empty() ? "Tanh" : activation};
 }
 
-/// Folders of modules lie within the model's.
+/// Folders of modules must be inside the model's.
 std::string checked_folder(const std::string& folder, const fs::path& modules) {
   const fs::path path = fs::path(folder).lexically_normal();
   const bool outside = path.is_absolute() || (!path.empty() && *path.begin() == "..");
@@ -213,7 +213,7 @@ void complete_prompts(EmbeddingConfig& config, const std::string& name, bool is_
   }
 }
 
-/// What a text may have at most by the number of positions; roberta's kinds count on from the padding's id.
+/// The longest text by the number of positions; roberta and similar models count from the padding's id.
 int64_t position_count(const Json& config) {
   constexpr std::array kFromPadding = {"roberta", "xlm_roberta", "xlm_roberta_xl", "camembert", "mpnet"};
   const Json& positions = value_at(config, "max_position_embeddings");
@@ -254,7 +254,7 @@ void read_dimensions(const fs::path& root, const Json& json, const std::string& 
       std::any_of(kMatryoshka.begin(), kMatryoshka.end(), [&](const char* one) { return contains(name, one); });
   if (!config.dimensions.empty() || (said.is_boolean() && said.get<bool>()) || by_name) config.is_matryoshka = true;
   if (config.is_matryoshka) return;
-  // What sentence-transformers writes into the card of a model trained so.
+  // The text that sentence-transformers writes into the card of a model trained this way.
   constexpr uint64_t kMaxCard = 1 << 20;
   std::error_code error;
   const fs::path card = root / "README.md";
@@ -263,8 +263,7 @@ void read_dimensions(const fs::path& root, const Json& json, const std::string& 
   config.is_matryoshka = contains(text.substr(0, 8 << 10), "loss:MatryoshkaLoss");
 }
 
-/// What the model in `folder` is called, in lower case: of a cached one models--org--name/snapshots/REVISION is the
-/// folder.
+/// The model's name in lower case: the folder's, or for a cached model the one in models--org--name/snapshots/REVISION.
 std::string model_name(const fs::path& folder) {
   const fs::path plain = folder.lexically_normal();
   const std::string repository = plain.parent_path().parent_path().filename().string();

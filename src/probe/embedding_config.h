@@ -17,12 +17,12 @@ struct NamedPrompt {
   std::string name, text;
 };
 
-/// What a sentence-transformers folder says beside its transformer. Where files are missing, the family's habits.
+/// The settings of a sentence-transformers folder beside its transformer. If files are missing, the family's defaults.
 struct EmbeddingConfig {
   EmbeddingPipeline pipeline;
   std::vector<NamedPrompt> prompts;
   std::string default_prompt;       // the name of the one that every text gets; empty: none
-  std::string instruction;          // "Instruct: {}\nQuery:", where a query may bring its own task; empty: it may not
+  std::string instruction;          // "Instruct: {}\nQuery:" if a query may have its own task; empty: it may not
   std::string similarity;           // cosine, dot, euclidean or manhattan
   int64_t max_tokens = 0;           // of a text, special tokens included; 0: unknown
   bool lower_case = false;          // texts are put into lower case first
@@ -35,12 +35,12 @@ struct EmbeddingConfig {
 /// Whether models of that type generate text, so that as embedders they take the last token.
 bool is_decoder_type(std::string_view model_type);
 
-/// Reads modules.json, 1_Pooling/config.json, sentence_bert_config.json, config_sentence_transformers.json and what
-/// config.json says of the model in `folder`. Throws bad_model naming file and key, unsupported for a module that is
-/// not built in.
+/// Reads modules.json, 1_Pooling/config.json, sentence_bert_config.json, config_sentence_transformers.json and the
+/// relevant keys of config.json in `folder`. Throws bad_model naming file and key, unsupported for a module that is not
+/// built in.
 EmbeddingConfig read_embedding_config(const std::filesystem::path& folder);
 
-/// What a classifier gives beside its numbers.
+/// The properties of a classifier apart from its scores.
 struct ClassifierConfig {
   enum class Activation { identity, sigmoid, softmax } activation = Activation::softmax;
   std::vector<std::string> labels;  // as many as there are scores

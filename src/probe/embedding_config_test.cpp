@@ -79,7 +79,7 @@ TEST_F(EmbeddingConfigTest, WithoutModulesFollowsTheFamily) {
   EXPECT_THAT(read("bge-small-en-v1.5", R"({"model_type":"bert"})").pipeline.poolings, ElementsAre(Pooling::cls));
   EXPECT_THAT(read("Qwen3-Embedding", R"({"model_type":"qwen3"})").pipeline.poolings, ElementsAre(Pooling::lasttoken));
   EXPECT_TRUE(read("MiniLM", R"({"model_type":"bert"})").pipeline.normalize);
-  // Of a cached model the repository's name counts, not the revision.
+  // For a cached model the repository's name counts, not the revision.
   const fs::path cached = add_model("BAAI/bge-base-en", testing::kHashA, R"({"model_type":"bert"})");
   EXPECT_THAT(read_embedding_config(cached).pipeline.poolings, ElementsAre(Pooling::cls));
 }

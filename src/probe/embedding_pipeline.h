@@ -8,13 +8,13 @@ namespace mlxk {
 /// How hidden states become one vector, by sentence-transformers' words.
 enum class Pooling { cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken };
 
-/// A matrix behind the pooling: `folder`/model.safetensors has linear.weight [out, in] and perhaps linear.bias.
+/// A matrix after the pooling: `folder`/model.safetensors has linear.weight [out, in] and optionally linear.bias.
 struct DenseModule {
   std::string folder;      // relative to the model's
   std::string activation;  // "Tanh", "Identity", …: the class without its module
 };
 
-/// What modules.json lists behind the transformer, in this order.
+/// The modules that modules.json lists after the transformer, in this order.
 struct EmbeddingPipeline {
   std::vector<Pooling> poolings;  // their vectors are concatenated
   bool include_prompt = true;     // false: the prompt's tokens are no part of the pooling

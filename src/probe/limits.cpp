@@ -31,7 +31,8 @@ struct RealRule {
 
 constexpr int64_t kLayers = 4096, kHeads = 65536, kWidth = int64_t{1} << 24, kInt = (int64_t{1} << 31) - 1;
 
-// Wherever the key stands: on top, in text_config, in a quantisation block. A list holds one such number per layer.
+// Applies wherever the key is: at the top, in text_config, in a quantisation block. A list holds one such number per
+// layer.
 constexpr WholeRule kWhole[] = {
     {"num_hidden_layers", 1, kLayers},
     {"n_layers", 1, kLayers},
@@ -115,7 +116,7 @@ std::string show(const Json& value) {
   return value.dump();
 }
 
-/// transformers writes what JSON cannot say as {"__float__": "Infinity"}, "-Infinity" or "NaN".
+/// transformers writes values that JSON lacks as {"__float__": "Infinity"}, "-Infinity" or "NaN".
 bool is_non_finite(const Json& value) {
   if (!value.is_object() || value.size() != 1 || !value.begin()->is_string()) return false;
   const auto& word = value.begin()->get_ref<const std::string&>();
@@ -189,7 +190,7 @@ class Checker {
 };
 
 /// Of other tools' packings (awq, gptq, bitsandbytes …) gpt-oss's mxfp4 and the 8-bit floats of DeepSeek and others are
-/// read. MLX's own stands under `quantization`, which counts where both are there.
+/// supported. MLX's own is under `quantization`, which takes precedence if both are there.
 void check_quant_method(const Json& config) {
   const auto own = config.find("quantization"), other = config.find("quantization_config");
   if ((own != config.end() && own->is_object()) || other == config.end() || !other->is_object()) return;

@@ -13,7 +13,7 @@ namespace mlxk {
 
 enum class AudioBackend { none, stt, multimodal, unknown };
 
-/// What an encoder, or a decoder that was trained like one, gives for a text: a vector, a score for a pair of texts, or
+/// The output of an encoder, or of a decoder trained as one, for a text: a vector, a score for a pair of texts, or
 /// scores of labels.
 enum class EncoderTask { none, embed, rerank, classify };
 

@@ -32,7 +32,7 @@ int64_t context_length(const Json& config) {
   return 0;
 }
 
-/// Bytes of the weights that are loaded; where there are none of those, of what weights there are.
+/// Bytes of the weights that are loaded; if there are none, of all weights.
 uint64_t weight_bytes(const ModelFiles& files) {
   uint64_t loaded = 0, top = 0, nested = 0;
   for (const ModelFile* file : weight_set(files)) loaded += file->size;
@@ -107,7 +107,7 @@ ModelInfo probe_model(const ModelRef& ref) {
   classify(info, file.config, files);
 
   Health health = judge_health(info, file, files);
-  std::string unsupported;  // a whole model that asks for what is never done
+  std::string unsupported;  // a complete model whose configuration requests something unsupported
   try {
     if (health.ok) check_config(file.config);
   } catch (const Error& e) {

@@ -18,7 +18,7 @@ bool has_safetensors(const ModelFiles& files) {
                      [](const ModelFile& file) { return has_extension(file, ".safetensors"); });
 }
 
-/// What the oldest Whisper conversions came as; they say nowhere that they are MLX's.
+/// The formats of the oldest Whisper conversions, which say nowhere that they are MLX's.
 bool is_npz_speech(const ModelInfo& info, const ModelFiles& files) {
   return info.audio_backend == AudioBackend::stt && files.has("weights.npz");
 }
@@ -34,7 +34,7 @@ bool has_only_legacy_names(const ModelFiles& files) {
   return legacy;
 }
 
-/// What every modality needs.
+/// The requirements of every modality.
 Runnable judge_format(const ModelInfo& info, const ModelFiles& files) {
   // Plain Hugging Face safetensors load as they are; other formats must be converted.
   const bool readable =
@@ -57,7 +57,7 @@ Runnable judge_text(const ModelInfo& info, const ModelFiles& files) {
   return judge_type(info, ModelKind::text);
 }
 
-/// Its type, and what stands beside the transformer.
+/// Its type, and the files beside the transformer.
 Runnable judge_embedding(const ModelInfo& info) {
   if (Runnable type = judge_type(info, ModelKind::embedding); !type.ok) return type;
   try {

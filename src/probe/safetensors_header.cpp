@@ -83,7 +83,7 @@ class HeaderSax : public StrictSax {
     return true;
   }
 
-  // libmlx writes `"__metadata__": null` when there is none.
+  // libmlx writes `"__metadata__": null` if there is none.
   bool null() override {
     if (state_ != State::top_value || !in_metadata_) unexpected("null");
     state_ = State::top;
@@ -222,7 +222,7 @@ void check_layout(const std::vector<TensorEntry>& tensors, uint64_t data_bytes, 
     refuse(place, fmt::format("the tensors end at {}, but {} bytes of data follow", at, data_bytes));
 }
 
-/// What else is found in the place of weights, by the first bytes; empty: none of it.
+/// Recognises other files in place of weights, by the first bytes; empty: none of them.
 std::string_view disguise(std::string_view head) {
   if (head.starts_with("version https://git-lfs")) {
     return "is a git-LFS pointer, not the weights: fetch them with `git lfs pull`, or pull the model again";

@@ -74,7 +74,7 @@ class IndexSax : public StrictSax {
     return true;
   }
 
-  /// A plain file name: what could name another folder on any system is refused.
+  /// A plain file name: a name that could mean another folder on any system is refused.
   void check_shard_name(const std::string& name) const {
     const bool plain = !name.empty() && name != "." && name != ".." && name.size() <= 255 &&
                        name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;

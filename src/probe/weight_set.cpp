@@ -20,7 +20,7 @@ std::vector<const ModelFile*> indexed(const ModelFiles& files) {
       shards.insert(shard);
     }
   } catch (const Error&) {
-    return {};  // health tells what is wrong with it
+    return {};  // health reports the error
   }
   std::vector<const ModelFile*> found;
   for (const auto& shard : shards) {

@@ -37,7 +37,8 @@ std::string host_name(std::string_view value) {
   return port ? name : std::string{};
 }
 
-/// Whether `name` is an address. Addresses cannot be rebound: a page with one in its URL comes from there.
+/// Whether `name` is an address. Addresses cannot be rebound: a page with an address in its URL really comes from
+/// there.
 bool is_address(const std::string& name) {
   unsigned char bytes[16];
   if (name.starts_with('[')) return inet_pton(AF_INET6, name.substr(1, name.size() - 2).c_str(), bytes) == 1;

@@ -42,7 +42,7 @@ const char* type_of(int status, std::string_view code) {
   }
 }
 
-/// The code of an error that has none of its own; clients look for that of an unknown model.
+/// The code of an error without one of its own; clients look for that of an unknown model.
 std::string_view code_of(const Error& error) {
   if (dynamic_cast<const CapabilityMismatch*>(&error)) return "capability_mismatch";
   if (const auto* api = dynamic_cast<const ApiError*>(&error); api && !api->code.empty()) return api->code;

@@ -42,7 +42,7 @@ HttpResponse error_response(int status, std::string_view message, const std::str
                             std::string_view param = {}, std::string_view code = {}, std::string_view detail = {},
                             ErrorStyle style = openai_error);
 /// Returns an exception as a response: ApiError, with Retry-After if known; Error, with its hint as detail; anything
-/// else as 500 without its text. Of a path only the last part is shown.
+/// else as 500 without its text. Paths are shortened to their last part.
 HttpResponse error_response(const std::exception& error, const std::string& request_id,
                             ErrorStyle style = openai_error);
 

@@ -37,7 +37,7 @@ struct ServerContext {
   bool generic_tools = true;                              // false: --no-generic-tools
   ImageSources images;                                    // --allow-image-urls, --media-root
   bool allow_truncate = false;                            // --allow-truncate: vectors of any model may be shortened
-  std::string embed_backend;                              // --embed-backend: where /v1/embeddings goes; empty: nowhere
+  std::string embed_backend;                              // --embed-backend: the backend of /v1/embeddings; empty: none
   uint64_t audio_limit = uint64_t{50} << 20;              // bytes of a recording
   std::chrono::duration<double> stuck_after{60};          // /health reports a loop without an iteration for this long
   std::chrono::duration<double> preparation_timeout{50};  // of one request; it ends as a 504

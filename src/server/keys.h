@@ -10,7 +10,7 @@
 
 namespace mlxk {
 
-/// An API key and its scopes. Of the secret only the SHA-256 is kept.
+/// An API key and its scopes. Only the SHA-256 of the secret is stored.
 struct ApiKey {
   std::string id;  // the name, or "key-" and the first digits of the hash
   bool inference = false, admin = false;

@@ -189,7 +189,7 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   call.error_style = match.route->error_style;
   if (auto refusal = guard_.check(request, match.route->scope, call.key_id))
     return exchange->respond(std::move(*refusal));
-  // Without keys clients are told apart by their address.
+  // Without keys clients are distinguished by their address.
   const std::string host = request.remote.substr(0, request.remote.rfind(':'));
   call.turn = {call.key_id.empty() ? host : call.key_id, request.body.size() > kLargeBody};
   call.request = std::move(request);

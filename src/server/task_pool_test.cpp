@@ -7,7 +7,7 @@
 namespace mlxk {
 namespace {
 
-/// Tasks that stand still until it is opened.
+/// Tasks that block until it is opened.
 struct Gate {
   std::promise<void> opened;
   std::shared_future<void> open = opened.get_future().share();

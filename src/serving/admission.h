@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// A model that cannot do what it was asked for (invalid).
+/// A model that does not support the request (invalid).
 class CapabilityMismatch : public Error {
  public:
   using Error::Error;

@@ -17,7 +17,7 @@ namespace mlxk {
 
 namespace {
 
-/// Throws invalid at the first id that stands for different texts in the two vocabularies.
+/// Throws invalid at the first id that means different texts in the two vocabularies.
 void check_same_vocabulary(const ModelInfo& draft, const ModelInfo& target) {
   const auto ours = Tokenizer::load(draft.ref.path), theirs = Tokenizer::load(target.ref.path);
   const auto refuse = [&](const std::string& why) {

@@ -13,7 +13,7 @@
 namespace mlxk {
 namespace {
 
-/// Keeps what it was to load.
+/// Records the model that it was asked to load.
 struct Recording : testing::FakeBackend {
   using Loads = std::map<std::string, LoadOptions>;
   Recording(std::shared_ptr<testing::FakeCounters> counters, Loads& loads)

@@ -13,7 +13,7 @@ namespace mlxk {
 /// The numbers of a request's texts on their way.
 class PendingVectors {
  public:
-  /// Waits for what the model gives for each text, in their order; asks `stop_wanted` some twenty times a second and
+  /// Waits for the model's output for each text, in their order; calls `stop_wanted` some twenty times a second and
   /// then throws cancelled. Throws the engine's Error. Once.
   std::vector<std::vector<float>> wait(const std::function<bool()>& stop_wanted);
   ~PendingVectors();
@@ -34,7 +34,7 @@ class Embedder {
  public:
   using MakeBackend = std::function<std::unique_ptr<Backend>()>;
 
-  /// Loads the model `spec`, from which `task` is asked. Throws not_found, ambiguous, what Policy blocks, bad_model.
+  /// Loads the model `spec` for `task`. Throws not_found, ambiguous, Policy's refusals, bad_model.
   Embedder(const std::string& spec, EncoderTask task, const MakeBackend& make_backend);
 
   const ModelInfo& info() const { return info_; }
@@ -42,7 +42,7 @@ class Embedder {
   const EmbeddingFacts& facts() const { return *handle_->facts().embedding; }
   DeviceFacts device() { return worker_->device(); }
 
-  /// Begins to compute `texts`; of a decoder that reranks, what its encoder().score_tokens() asks for.
+  /// Starts to compute `texts`; for a decoder that reranks, the logits of its encoder().score_tokens().
   PendingVectors submit(std::vector<EncodedText> texts);
 
  private:

@@ -11,11 +11,11 @@ namespace mlxk {
 /// An image file in memory.
 struct ImageFile {
   std::string bytes;
-  std::string place;  // what errors name: a path, a field
+  std::string place;  // its name in errors: a path, a field
 };
 
-/// Decodes and processes `files` for a model; errors name the file's place. `metadata` (may be null) receives what each
-/// file says of how it was taken. Asks check_stop().
+/// Decodes and processes `files` for a model; errors name the file's place. `metadata` (may be null) receives each
+/// file's EXIF data. Calls check_stop().
 PromptImages process_images(const ImageProcessor& processor, const std::vector<ImageFile>& files,
                             std::vector<ImageMetadata>* metadata = nullptr);
 

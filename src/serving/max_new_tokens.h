@@ -16,8 +16,8 @@ class ContextFull : public Error {
   ContextFull(const TextTooLong& error, int64_t context);
 };
 
-/// Returns `encode(max_tokens)`, where `max_tokens` is `context`, or no limit where that is 0 (unknown). A TextTooLong
-/// becomes ContextFull.
+/// Returns `encode(max_tokens)`, with `max_tokens` equal to `context`, or no limit if that is 0 (unknown). A
+/// TextTooLong becomes ContextFull.
 template <class Encode>
 auto encode_within(int64_t context, Encode encode) {
   try {

@@ -11,7 +11,7 @@ namespace mlxk {
 /// The bytes of the weights of `model` by its files; 0: unknown.
 uint64_t weights_of(const ModelInfo& model);
 
-/// Whether `bytes` of weights fit beside `loaded` bytes: within 70 % of the memory, and into what is free now.
+/// Whether `bytes` of weights fit in addition to `loaded` bytes: within 70 % of the memory, and into the free memory.
 bool fits_beside(uint64_t bytes, uint64_t loaded, const Machine& machine);
 
 /// Waits until enough released memory is free for `model`: its weights and a fifth, at most 8 GiB (speech: 4). False

@@ -13,13 +13,13 @@ class Worker;
 class ModelLoader {
  public:
   virtual ~ModelLoader() = default;
-  /// Loads the weights on the worker and waits for them; throws the backend's Error, and what `progress` throws.
+  /// Loads the weights on the worker and waits for them; throws the backend's Error, and the exceptions of `progress`.
   /// Called once.
   virtual std::shared_ptr<const ServedModel> read(Worker& worker, const LoadOptions& options,
                                                   const ProgressSink& progress) = 0;
 };
 
-/// Opens the model's files beside the weights (tokenizer, chat template); throws bad_model naming the file.
+/// Opens the model's other files (tokenizer, chat template); throws bad_model naming the file.
 std::unique_ptr<ModelLoader> open_model(const ModelInfo& info);
 
 }  // namespace mlxk

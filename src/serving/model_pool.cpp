@@ -434,7 +434,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     while (!handle.expired() && Clock::now() < end && !closing_)
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     try {
-      worker_.device();       // behind the unloading in the worker's queue
+      worker_.device();       // after the unloading in the worker's queue
     } catch (const Error&) {  // the worker ends; nothing stays loaded
     }
     log::info(fmt::format("Unloaded model: {}", slot->name()));

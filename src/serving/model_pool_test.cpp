@@ -171,7 +171,7 @@ TEST_F(ModelPoolTest, APathIsNotLookedAt) {
   ASSERT_GE(inotify_add_watch(watch, outside.c_str(), IN_OPEN | IN_ACCESS), 0);
   pool();
   char events[4096];
-  while (read(watch, events, sizeof events) > 0) {  // what came before
+  while (read(watch, events, sizeof events) > 0) {  // earlier events
   }
   EXPECT_EQ(refusal(outside.string()), ErrorKind::not_found);
   EXPECT_EQ(refusal("../" + outside.filename().string()), ErrorKind::not_found);

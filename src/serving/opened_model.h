@@ -23,9 +23,9 @@ class OpenedModel {
  public:
   using MakeBackend = std::function<std::unique_ptr<Backend>()>;
 
-  /// Resolves, probes and admits `spec`; reads tokenizer and template. Throws not_found, ambiguous, what Policy blocks,
+  /// Resolves, probes and admits `spec`; reads tokenizer and template. Throws not_found, ambiguous, Policy's refusals,
   /// bad_model. A warning of Policy goes to stderr. `draft`: the draft model, as in find_draft; empty: none.
-  /// `images_may_come`: a model that sees is loaded with its image encoder, though this request has no images.
+  /// `images_may_come`: a vision model is loaded with its image encoder, though this request has no images.
   OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend, LoadOptions options = {},
               const std::string& draft = {}, bool images_may_come = false);
 
@@ -33,7 +33,7 @@ class OpenedModel {
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   /// The chat template; null if the model has none.
   const ChatTemplate* chat_template() const { return template_.get(); }
-  /// Null unless images come, or may come.
+  /// Null unless there are, or may be, images.
   const ImageProcessor* image_processor() const { return image_processor_.get(); }
 
   /// Waits for the engine and the weights; throws the backend's Error. Calls check_stop().

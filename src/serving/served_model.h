@@ -80,7 +80,7 @@ class ServedSpeech : public ServedModel {
   std::shared_ptr<const SpeechVocabulary> vocabulary_;
 };
 
-/// An embedding model, a reranker or a classifier: how texts become ids, and what its numbers mean.
+/// An embedding model, a reranker or a classifier: its conversion of texts to ids, and the meaning of its output.
 class ServedEmbedding : public ServedModel {
  public:
   ServedEmbedding(ModelInfo info, std::shared_ptr<const TextEncoder> encoder, std::shared_ptr<const ModelHandle> handle)

@@ -35,7 +35,7 @@ void cut_pair(std::vector<int32_t>& first, std::vector<int32_t>& second, int64_t
 
 void append(std::vector<int32_t>& to, const std::vector<int32_t>& ids) { to.insert(to.end(), ids.begin(), ids.end()); }
 
-// What Qwen3-Reranker was trained with, by its model card (https://arxiv.org/abs/2506.05176).
+// The prompt of Qwen3-Reranker's training, from its model card (https://arxiv.org/abs/2506.05176).
 constexpr const char* kBeforePair =
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
     "provided. "
@@ -135,7 +135,7 @@ EncodedText TextEncoder::encode_pair(std::string_view query, std::string_view do
   return encoded;
 }
 
-/// The question to a decoder; of what is too long the document's end (or start) is left out.
+/// The question to a decoder; if it is too long, the document's end (or start) is cut.
 EncodedText TextEncoder::encode_question(std::string_view query, std::string_view document, Truncate truncate,
                                          int64_t most, std::string_view instruction) const {
   const std::string head =

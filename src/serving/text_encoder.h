@@ -16,7 +16,7 @@
 
 namespace mlxk {
 
-/// What becomes of a text that is longer than its model takes.
+/// How a text that is longer than its model accepts is treated.
 enum class Truncate { none, start, end };  // refused; its start, or its end, is left out
 
 /// A text that is too long and must not be cut (invalid).
@@ -25,7 +25,7 @@ class TextTooLongForModel : public Error {
   TextTooLongForModel(int64_t tokens, int64_t most);
 };
 
-/// What turns texts into an embedding model's ids, and says what its numbers mean. Immutable, any thread.
+/// Converts texts to an embedding model's ids, and knows the meaning of its output. Immutable, any thread.
 class TextEncoder {
  public:
   /// Reads the tokenizer and the configuration of the model `info`; throws bad_model naming the file.
@@ -34,16 +34,16 @@ class TextEncoder {
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   const EmbeddingConfig& config() const { return config_; }           // of an embedder
   const ClassifierConfig& classifier() const { return classifier_; }  // of a reranker or classifier
-  /// Of a text, special tokens included; 0: unknown.
+  /// The longest text, including special tokens; 0: unknown.
   int64_t max_tokens() const { return config_.max_tokens; }
 
-  /// The ids of `prompt` and `text`; of what is too long the text's start or end is left out. Throws invalid for an
-  /// empty text, TextTooLongForModel. Asks check_stop().
+  /// The ids of `prompt` and `text`; if they are too long, the text's start or end is cut. Throws invalid for an empty
+  /// text, TextTooLongForModel. Calls check_stop().
   EncodedText encode(std::string_view text, std::string_view prompt, Truncate truncate) const;
-  /// The ids of a query and a document, as a cross-encoder takes them, or as a decoder that answers yes or no is asked
-  /// (with `instruction`, the task in words; empty: the usual one). Of what is too long the start or end of the longer
-  /// one is left out, down to the length of the other, then of both; a decoder's query stays. Of the document at most
-  /// `most` tokens count (0: all).
+  /// The ids of a query and a document for a cross-encoder, or the yes-or-no question to a decoder (with `instruction`,
+  /// the task in words; empty: the usual one). If they are too long, the start or end of the longer one is cut, down to
+  /// the length of the other, then of both; a decoder's query is not cut. At most `most` tokens of the document count
+  /// (0: all).
   EncodedText encode_pair(std::string_view query, std::string_view document, Truncate truncate, int64_t most = 0,
                           std::string_view instruction = {}) const;
   /// As EmbedRequest has it: "no" and "yes" of a decoder that reranks; empty for every other model.

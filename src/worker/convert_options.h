@@ -18,7 +18,7 @@ struct ConvertOptions {
   std::string mode = "affine";
   std::string recipe;  // mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6, instead of quantize_bits
   bool dequantize = false;
-  std::string dtype;        // float16, bfloat16 or float32 for what is not packed; empty: config.json's torch_dtype
+  std::string dtype;        // float16, bfloat16 or float32 for unpacked tensors; empty: config.json's torch_dtype
   std::string source_repo;  // org/name if known; goes into the model card
   uint64_t max_shard_bytes = uint64_t{5} << 30;
   bool check_health = true;

@@ -23,8 +23,8 @@ struct PrefillEvent {
 /// A token was chosen (never an end-of-sequence token).
 struct TokenEvent {
   int32_t token;
-  float logprob = 0;              // when asked for
-  std::vector<TokenLogprob> top;  // when asked for
+  float logprob = 0;              // if requested
+  std::vector<TokenLogprob> top;  // if requested
 };
 /// The log-probabilities of all prompt tokens but the first; sent once, before the first token, if the request wants
 /// them.

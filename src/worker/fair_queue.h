@@ -22,7 +22,7 @@ class FairQueue {
   void add(Job job);
   /// The first job in turn for which `can_run` is true; null: none.
   Job* next(const std::function<bool(const Job&)>& can_run);
-  /// Removes the job that next() returned and puts its scope behind the others.
+  /// Removes the job that next() returned and puts its scope after the others.
   Job take(const Job* job);
   /// Removes the newest job of the scope with the most jobs; of several such scopes, of the one that is last in turn.
   Job shed();

@@ -35,7 +35,7 @@ TEST_F(FairQueueTest, GivesEachScopeItsTurn) {
   add("c", 20);
   EXPECT_EQ(take(), 10);
   EXPECT_EQ(take(), 2);
-  add("b", 11);  // a scope that comes back is behind the others
+  add("b", 11);  // a scope that comes back is after the others
   EXPECT_EQ(take(), 20);
   EXPECT_EQ(take(), 3);
   EXPECT_EQ(take(), 11);

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// Whether tokens are drafted from the text so far: never, wherever an n-gram matches, or where that pays.
+/// Whether tokens are drafted from the text so far: never, wherever an n-gram matches, or only if that pays.
 enum class PromptLookup { off, on, automatic };
 
 /// How a model is loaded. Only text models use these options.
@@ -19,7 +19,7 @@ struct LoadOptions {
   PromptLookup prompt_lookup = PromptLookup::off;
   std::filesystem::path draft_dir;  // a draft model: smaller, with the same vocabulary; empty: none
   int draft_tokens = 4;             // the most tokens of a draft; at least 1
-  bool draft_always = false;        // also where drafts do not pay
+  bool draft_always = false;        // even if drafts do not pay
 };
 
 /// Takes the progress of a load or conversion: `done` of `total` steps of `what`.

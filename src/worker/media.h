@@ -13,17 +13,17 @@ enum class MediaKind { image, audio };
 struct MediaData {
   MediaKind kind = MediaKind::image;
   std::vector<float> values;  // pixels or features, row-major
-  std::vector<int> shape;     // of values; each family's processor says what its axes are
-  std::vector<int> grid;      // whole numbers that the family's encoder needs beside: (t, h, w) in patches, tiles, …
+  std::vector<int> shape;     // of values; each family's processor documents its axes
+  std::vector<int> grid;      // additional integers for the family's encoder: (t, h, w) in patches, tiles, …
   std::string digest;         // the SHA-256 of all of the above in hex, see with_digest()
 };
 
 /// `data` with its digest filled in.
 std::shared_ptr<const MediaData> with_digest(MediaData data);
 
-/// An image or a recording in a prompt. The encoder's features stand for the placeholder tokens of its range, in order.
+/// An image or a recording in a prompt. The encoder's features replace the placeholder tokens of its range, in order.
 struct MediaItem {
-  int64_t begin = 0, end = 0;  // token range in the prompt: from the first placeholder to behind the last
+  int64_t begin = 0, end = 0;  // token range in the prompt: from the first placeholder to after the last
   int32_t placeholder = 0;     // the token id whose occurrences in the range are replaced; others in it stay text
   std::shared_ptr<const MediaData> data;
 };

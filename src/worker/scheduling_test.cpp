@@ -1,4 +1,4 @@
-// The order in which requests run: limits, the queue, deadlines, loads beside requests, and the status of it all.
+// The order in which requests run: limits, the queue, deadlines, loads during requests, and the status.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -389,7 +389,7 @@ TEST_F(Scheduling, StatusIsToldAtOnceWhileTheWorkerLoads) {
   while_held(*worker_, [&] {
     submit(first, ask(1));
     submit(second, ask(1));
-    const WorkerStatus status = worker_->status();  // the worker stands still
+    const WorkerStatus status = worker_->status();  // the worker does not run
     ASSERT_TRUE(status.loading);
     EXPECT_EQ(status.loading->path, "held");
     EXPECT_EQ(status.loading->done, 1);

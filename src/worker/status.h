@@ -16,7 +16,7 @@ struct ModelStatus {
   size_t running = 0, waiting = 0;
   uint64_t kv_bytes = 0;            // admitted for running requests
   double prefill_tokens_per_s = 0;  // of one request; 0: not measured yet
-  double decode_tokens_per_s = 0;   // of one request, beside the others; 0: not measured yet
+  double decode_tokens_per_s = 0;   // of one request, among the others; 0: not measured yet
   CacheFacts cache;                 // about a second old
 };
 

@@ -34,7 +34,7 @@ class Progress {
   int64_t tokens_ = 0;
 };
 
-/// The recent throughput of a model's requests, as they ran beside others. One thread.
+/// The recent throughput of a model's requests, measured while others ran. One thread.
 class ThroughputEstimate {
  public:
   using Clock = std::chrono::steady_clock;

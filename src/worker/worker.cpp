@@ -113,7 +113,7 @@ std::shared_ptr<const ModelHandle> Worker::load(ModelKind kind, const std::files
 ConvertReport Worker::convert(const ConvertOptions& options, ProgressSink progress) {
   return mailbox_->call<ConvertReport>([&](EngineLoop& loop) {
     ConvertReport report;
-    // Progress is reported in the midst of the conversion's own forward passes, where no others can run.
+    // Progress is reported during the conversion's own forward passes, where no other model can run.
     loop.run_long(options.source, progress, false,
                   [&](const ProgressSink& told) { report = loop.backend().convert(options, told); });
     return report;

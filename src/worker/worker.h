@@ -37,7 +37,7 @@ struct SpeechRequest;
 /// The one thread that owns the backend (and so libmlx). Public members from any thread but the worker's own.
 class Worker {
  public:
-  /// Starts the thread and makes the backend on it; throws what `make` throws.
+  /// Starts the thread and makes the backend on it; throws the exceptions of `make`.
   explicit Worker(std::function<std::unique_ptr<Backend>()> make, const WorkerLimits& limits = {});
   /// Cancels all requests (Done `cancelled`), unloads every model, ends the thread.
   ~Worker();

@@ -223,7 +223,7 @@ TEST_F(WorkerTest, AModelIsUnloadedOnceItsLastHandleAndRequestAreGone) {
   EXPECT_EQ(counters_->models, 1);
   ticket.cancel();
   recorder.last();
-  worker_->device();  // what was posted before this has run now, the unloading at the latest with the next
+  worker_->device();  // tasks posted before this have run now, the unloading at the latest with the next
   worker_->device();
   EXPECT_EQ(counters_->models, 0);
 }

@@ -26,7 +26,7 @@ def head(path, length, more=b""):
 
 
 def is_closed(connection, timeout):
-    """Whether the server closes `connection` within `seconds`, with or without an answer."""
+    """Whether the server closes `connection` within `timeout`, with or without an answer."""
     connection.settimeout(timeout)
     try:
         while connection.recv(65536):

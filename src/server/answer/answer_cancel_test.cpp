@@ -159,7 +159,7 @@ TEST_F(AnswerCancelTest, the_engines_end_is_told_to_those_who_wait) {
     TestServer server({.step = milliseconds(5)});
     exchange = server.start("POST", "/v1/completions", endless(true));
     ASSERT_TRUE(exchange->wait_for_text("\"x\""));
-  }  // must not hang, nor touch what is gone
+  }  // must not hang, nor access destroyed objects
   EXPECT_EQ(exchange->body().find("[DONE]"), std::string::npos);
 }
 

@@ -14,7 +14,7 @@
 
 namespace mlxk {
 
-/// One choice of an answer: turns the engine's events into what a client sees. One thread at a time.
+/// One choice of an answer: turns the engine's events into the client's text. One thread at a time.
 class AnswerChoice {
  public:
   /// `logprobs`: deltas carry scores. `inline_reasoning`: reasoning is part of the content, as in MLX Knife. `ends`:
@@ -24,9 +24,9 @@ class AnswerChoice {
 
   /// Returns the prompt's text and, if requested, its scores; before anything else (echo).
   AnswerDelta echo(std::string text, std::vector<ScoredToken> scores);
-  /// Returns what a token adds; nothing once stopped.
+  /// Returns the part that a token adds; empty once stopped.
   AnswerDelta push(const TokenEvent& event);
-  /// Returns what was held back, when the engine ends. Call once.
+  /// Returns the text held back, when the engine ends. Call it once.
   AnswerDelta finish(const DoneEvent& done);
 
   /// Whether a stop string or an end token came: the engine can stop.

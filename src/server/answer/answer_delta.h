@@ -16,7 +16,7 @@ struct ScoredToken {
   bool scored = true;       // false: the first token of a prompt, which has no log-probability
 };
 
-/// What a step adds to a choice.
+/// The part that a step adds to a choice.
 struct AnswerDelta {
   std::string content, reasoning;
   std::vector<ToolCallDelta> tool_calls;
@@ -28,7 +28,7 @@ struct AnswerDelta {
 /// Exact counts over all choices; each prompt counts once.
 struct AnswerUsage {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
-  int64_t image_tokens = 0, cached_images = 0;  // told where there are images
+  int64_t image_tokens = 0, cached_images = 0;  // set if there are images
 };
 
 /// How a choice ended, unless the client left or the server ended.

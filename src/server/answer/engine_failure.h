@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// What the engine failed with, as the client is told.
+/// The engine's failure in the form that the client sees.
 ApiError api_error(const FailedEvent& failed);
 
 }  // namespace mlxk

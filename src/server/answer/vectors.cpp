@@ -12,7 +12,7 @@ namespace mlxk {
 
 namespace {
 
-/// One answer under way. Events come on the worker's thread, and the answer is written on another.
+/// One answer in progress. Events arrive on the worker's thread, and the answer is written on another.
 class VectorSession : public std::enable_shared_from_this<VectorSession> {
  public:
   VectorSession(ServerContext& context, const ApiCall& call, VectorPlan plan)

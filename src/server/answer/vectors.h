@@ -14,8 +14,8 @@ namespace mlxk {
 struct VectorPlan {
   std::shared_ptr<const ServedEmbedding> model;
   EmbedRequest request;
-  /// The answer of what the model gave for each text; `tokens` of all of them. On a preparation thread; what it throws
-  /// is the answer.
+  /// Makes the answer from the model's output for each text; `tokens` of all of them. On a preparation thread; an
+  /// exception becomes the answer.
   std::function<HttpResponse(std::vector<std::vector<float>> numbers, int64_t tokens)> write;
 };
 

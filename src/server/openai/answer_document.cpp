@@ -98,7 +98,7 @@ void AnswerDocument::add(int choice, AnswerDelta delta) {
 
 void AnswerDocument::append_chat_choice(std::string& out, const Choice& choice) const {
   out += R"("message":{"role":"assistant","content":)";
-  // Null where an answer is all tool calls; an empty answer is an empty text.
+  // Null if an answer consists of tool calls; an empty answer is an empty text.
   if (choice.content.empty() && !choice.calls.empty()) {
     out += "null";
   } else {

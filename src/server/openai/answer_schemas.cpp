@@ -50,7 +50,7 @@ Json completion_logprobs() {
                           {"text_offset", list(count())}}));
 }
 
-/// What an answer and its chunks begin with.
+/// The common first fields of an answer and its chunks.
 Json answer(const char* object, Json choice, Json usage, bool usage_always) {
   Json required = {{"id", string()},
                    {"object", constant(object)},
@@ -175,7 +175,7 @@ Json embedding_list() {
   return exactly({{"object", constant("list")}, {"data", list(one)}, {"model", string()}, {"usage", token_usage()}});
 }
 
-/// Of documents an object, of texts a list.
+/// An object for documents, a list for texts.
 Json ranking() {
   const Json result =
       exactly({{"index", count()}, {"relevance_score", real()}}, {{"document", exactly({{"text", string()}})}});

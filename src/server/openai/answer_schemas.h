@@ -4,8 +4,8 @@
 
 namespace mlxk {
 
-/// What the endpoints answer, as JSON Schemas: name → schema, for components/schemas of /openapi.json. They refer to
-/// one another as "#/components/schemas/<name>".
+/// The endpoints' answers as JSON Schemas: name → schema, for components/schemas of /openapi.json. They refer to one
+/// another as "#/components/schemas/<name>".
 Json answer_schemas();
 
 /// {"$ref": "#/components/schemas/<name>"}.

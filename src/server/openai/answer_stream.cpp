@@ -29,7 +29,7 @@ class AnswerStream : public AnswerWriter {
   void append_calls(const std::vector<ToolCallDelta>& calls);
 
   AnswerHead head_;
-  std::string prefix_, suffix_;  // what every chunk begins and ends with
+  std::string prefix_, suffix_;  // the beginning and end of every chunk
   bool include_usage_;
 };
 
@@ -43,7 +43,7 @@ AnswerStream::AnswerStream(AnswerHead head, bool include_usage)
   prefix_ += R"(,"model":)";
   append_json_string(prefix_, head_.model);
   prefix_ += R"(,"choices":[)";
-  // Once usage is asked for, every chunk has the field.
+  // Once usage is requested, every chunk has the field.
   suffix_ = include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n";
 }
 

@@ -10,11 +10,11 @@
 
 namespace mlxk {
 
-/// What every document and chunk of an answer says.
+/// The common fields of every document and chunk of an answer.
 struct AnswerHead {
   enum class Kind { chat, completion } kind = Kind::chat;
   std::string id;     // "chatcmpl-…", "cmpl-…"
-  std::string model;  // as it was asked for
+  std::string model;  // as requested
   int64_t created = 0;
   bool logprobs = false;
   std::shared_ptr<const Tokenizer> tokenizer;  // spells tokens
@@ -34,7 +34,7 @@ void append_usage(std::string& out, const AnswerUsage& usage);
 
 /// A fresh "chatcmpl-…", "cmpl-…", …: `prefix` and random letters and digits. Any thread.
 std::string random_id(std::string_view prefix, int letters = 24);
-/// Of a tool call's id, without a prefix: Mistral's templates take no other.
+/// For a tool call's id, without a prefix: Mistral's templates accept no other.
 inline constexpr int kCallIdLetters = 9;
 
 }  // namespace mlxk

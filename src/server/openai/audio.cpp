@@ -14,7 +14,7 @@ namespace mlxk {
 
 namespace {
 
-/// Refuses what the model cannot do before anything is loaded.
+/// Refuses requests that the model cannot fulfil, before anything is loaded.
 void check_model(const ServerContext& context, const AudioParams& params) {
   const ModelInfo info = context.models.describe(params.model);
   if (info.audio_backend == AudioBackend::none) {
@@ -30,7 +30,7 @@ void check_model(const ServerContext& context, const AudioParams& params) {
   }
 }
 
-/// What OpenAI bills: whole seconds.
+/// The unit that OpenAI bills: whole seconds.
 Json duration_usage(const Transcript& transcript) {
   return {{"type", "duration"}, {"seconds", static_cast<int64_t>(std::ceil(transcript.duration))}};
 }
@@ -43,7 +43,7 @@ HttpResponse document_of(const AudioParams& params, const Transcript& transcript
   }
   if (params.format == TranscriptFormat::verbose_json) {
     Json json = verbose_json(transcript, params.options.translate, params.segments, params.words);
-    if (params.options.translate) json["language"] = "english";  // the text's, as OpenAI has it
+    if (params.options.translate) json["language"] = "english";  // the text's, as in OpenAI's API
     json["usage"] = duration_usage(transcript);
     return json_answer(json);
   }
@@ -59,7 +59,7 @@ std::string event(const Json& document) {
 
 double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
 
-/// A segment as it is told while the recording is heard; with verbose_json its times too.
+/// A segment, sent while the recording is transcribed; with verbose_json its times too.
 std::string segment_events(const AudioParams& params, TextSoFar& so_far, const SpeechSegment& segment) {
   const std::string text = so_far.add(segment);
   if (text.empty()) return {};

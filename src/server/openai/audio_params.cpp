@@ -38,7 +38,7 @@ void read_languages(const Json& value, P& params) {
   set_language(value[0], "languages", params);
 }
 
-/// What is said in words that may come is what hotwords are.
+/// OpenAI's list of expected words means the same as hotwords.
 void read_keywords(const Json& value, P& params) {
   params.options.hotwords = fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), ", "));
 }
@@ -142,7 +142,7 @@ Json number_or_text(const std::string& text) {
   return number.is_number() ? number : Json(text);
 }
 
-/// A form's text as what `schema` wants, where it can be read so.
+/// A form's text converted to the type that `schema` requires, if possible.
 Json typed(const std::string& text, const Json& schema, const std::string& name) {
   if (schema.contains("anyOf") && text.starts_with('{')) return parse_object(text, name);
   const std::string type = schema.value("type", "");
@@ -168,7 +168,7 @@ Json body_of(const std::vector<std::pair<std::string, std::string>>& fields) {
       continue;
     }
     if (value.empty()) continue;
-    // An object comes key by key: chunking_strategy[type]=server_vad.
+    // An object is sent key by key: chunking_strategy[type]=server_vad.
     if (field && bracket != std::string::npos && given_name.ends_with(']') && given_name.size() > bracket + 2) {
       if (!body.contains(name)) body[name] = Json::object();
       if (!body[name].is_object()) refuse_field(name, name + " is given twice");

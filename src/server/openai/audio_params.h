@@ -13,7 +13,7 @@
 
 namespace mlxk {
 
-/// What is asked of a recording; every field was checked.
+/// The parameters of a transcription; every field was checked.
 struct AudioParams {
   std::string model;
   TranscribeOptions options;

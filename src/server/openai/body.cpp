@@ -21,7 +21,7 @@ struct Broken {
   std::string what, path;
 };
 
-/// Builds the value as it is read, so that what is too much is refused before it is held.
+/// Builds the value while it is read, so that excess is refused before it is stored.
 class Builder : public nlohmann::json_sax<Json> {
  public:
   Json take() { return std::move(root_); }
@@ -46,7 +46,7 @@ class Builder : public nlohmann::json_sax<Json> {
     return true;
   }
   bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception& error) override {
-    // What is past a double's range is a number that the library refuses by this.
+    // For a number past a double's range the library calls this function, which refuses it.
     fail(error.id == 406 ? "a number past the range of 64-bit floating point" : fmt::format("broken at byte {}", byte));
   }
 

@@ -20,7 +20,7 @@
 namespace mlxk {
 
 namespace {
-/// Refuses tools where there is no form for them.
+/// Refuses tools if the model has no format for them.
 void check_tools(ToolSupport support, const ServedText& model, const ToolOptions& tools) {
   if (!tools.active() || support != ToolSupport::none) return;
   throw ApiError(ErrorKind::invalid,
@@ -29,7 +29,7 @@ void check_tools(ToolSupport support, const ServedText& model, const ToolOptions
                  "tools");
 }
 
-/// The images of a chat as its model takes them; nothing where there are none.
+/// The images of a chat for its model; empty if there are none.
 std::optional<PromptImages> images_of(const ServerContext& context, const ChatParams& params, const ServedText& model) {
   if (params.images.empty()) return std::nullopt;
   std::vector<ImageFile> files;

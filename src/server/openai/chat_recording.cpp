@@ -16,7 +16,7 @@ namespace mlxk {
 
 namespace {
 
-/// What cannot be asked of a transcript.
+/// Fields that a transcript does not support.
 void refuse_what_has_no_meaning(const Json& body) {
   for (const char* name : {"tools", "tool_choice", "response_format", "grammar", "logprobs", "stop", "logit_bias"}) {
     const Json* value = given(body, name);
@@ -96,14 +96,14 @@ void answer(ServerContext& context, const Request& request, EventStream* stream)
 }  // namespace
 
 void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params) {
-  // What the model cannot do at all is told first, and nothing waits for it.
+  // Things that the model cannot do at all are refused first, before anything waits.
   const RequestFacts facts{Context::server, !params.images.empty(), true};
   admit_served(context.models.describe(params.model), Machine{}, facts);
   refuse_what_has_no_meaning(body);
   auto request = std::make_shared<Request>();
   request->recording = find_recording(params.messages);
   request->options.initial_prompt = request->recording.text;
-  // A transcript's temperature is 0 where nothing is said of it.
+  // A transcript's default temperature is 0.
   if (given(body, "temperature")) request->options.temperatures = temperatures_from(params.sampling.temperature);
   request->options.seed = params.sampling.seed;
   params.messages = nullptr;

@@ -13,7 +13,7 @@
 namespace mlxk {
 
 namespace {
-/// A prompt's text and ids; ids that were given as such are what the model gets.
+/// A prompt's text and ids; ids given by the client are passed to the model unchanged.
 Prompt prompt_of(const std::variant<std::string, std::vector<int32_t>>& given, const Tokenizer& tokenizer,
                  const std::string& param, const CompletionParams& params, size_t most) {
   Prompt prompt;

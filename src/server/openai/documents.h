@@ -5,7 +5,7 @@
 
 namespace mlxk {
 
-/// `document` as a whole answer; what is not UTF-8 in it (names of files) becomes U+FFFD.
+/// `document` as a whole answer; invalid UTF-8 in it (names of files) becomes U+FFFD.
 HttpResponse json_answer(const Json& document);
 
 // JSON Schemas of the bodies that the endpoints without an answer of a model take.

@@ -4,8 +4,8 @@
 
 namespace mlxk {
 
-/// Sends the request of `call` on to the server behind --embed-backend, as it came, and answers with what that answers:
-/// 502 where it cannot be reached, 504 where it takes too long.
+/// Forwards the request of `call` unchanged to the server of --embed-backend, and answers with its answer: 502 if it
+/// cannot be reached, 504 if it takes too long.
 void forward_embeddings(ServerContext& context, ApiCall call);
 
 }  // namespace mlxk

@@ -104,7 +104,7 @@ std::vector<Field<EmbeddingParams>> make_tei_embed_fields() {
   };
 }
 
-/// Too many texts would be told as a first one that is no token id.
+/// Too many texts would be reported as a first one that is not a token id.
 void check_count(const Json& body, const char* field) {
   const Json* texts = given(body, field);
   if (!texts || !texts->is_array() || texts->size() <= kMaxTexts || texts->front().is_number()) return;

@@ -13,7 +13,7 @@
 
 namespace mlxk {
 
-/// What is asked of texts; every field was checked.
+/// The parameters of embeddings; every field was checked.
 struct EmbeddingParams {
   std::string model;                                                    // empty: the pinned one
   std::vector<std::variant<std::string, std::vector<int32_t>>> inputs;  // at least one
@@ -37,7 +37,7 @@ const Json& tei_embed_schema();
 EmbeddingParams parse_embedding(const Json& body);
 EmbeddingParams parse_tei_embed(const Json& body);
 
-inline constexpr size_t kMaxTexts = 2048;            // of a request, as OpenAI has it
+inline constexpr size_t kMaxTexts = 2048;            // of a request, as in OpenAI's API
 inline constexpr size_t kMaxInstruction = 64 << 10;  // characters
 
 /// "none", "start" and "end", as Cohere writes them too.

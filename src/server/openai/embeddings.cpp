@@ -1,4 +1,4 @@
-// POST /v1/embeddings, and POST /embed as text-embeddings-inference has it
+// POST /v1/embeddings, and POST /embed as in text-embeddings-inference
 #include "server/openai/embeddings.h"
 
 #include <fmt/format.h>
@@ -43,7 +43,7 @@ void check_ids(const std::vector<int32_t>& ids, const TextEncoder& encoder, cons
   }
 }
 
-/// Token ids are what the model gets.
+/// Token ids are passed to the model unchanged.
 EncodedText encode_ids(const std::vector<int32_t>& given, const TextEncoder& encoder, Truncate truncate,
                        const std::string& place) {
   check_ids(given, encoder, place);

@@ -13,7 +13,7 @@ namespace mlxk {
 
 // Shared by the endpoints of embeddings, reranking and classification.
 
-/// Makes an absent model the one that --model pinned; throws ApiError 400 where there is none.
+/// Replaces an absent model by the one that --model pinned; throws ApiError 400 if there is none.
 void name_model(const ServerContext& context, std::string& model);
 
 /// A request of `call` without texts.
@@ -22,7 +22,7 @@ EmbedRequest new_request(const ApiCall& call, std::optional<int64_t> deadline_ms
 /// Refuses more tokens than a request may have; throws ApiError 400 naming `field`.
 void check_tokens(const EmbedRequest& request, const char* field);
 
-/// `encode()`, where what it throws as invalid becomes a refusal of the text at `place`: "input[2] has 300 tokens; …".
+/// Calls `encode()`; an invalid error becomes a refusal of the text at `place`: "input[2] has 300 tokens; …".
 template <class Encode>
 EncodedText encoded_at(const std::string& place, Encode encode) {
   try {

@@ -9,7 +9,7 @@ namespace mlxk {
 namespace {
 
 /// "vectors" embeds, "ranks" reranks, "moods" classifies; see FakeEmbeddingModel. A text has a special token before and
-/// behind it, and is as long as it has bytes.
+/// after it, and is as long as it has bytes.
 struct EmbeddingsTest : ::testing::Test {
   struct Fixture {
     Fixture() {
@@ -38,7 +38,7 @@ struct EmbeddingsTest : ::testing::Test {
     }
     return all;
   }
-  /// What a refusal says, and about which field.
+  /// The message of a refusal, and the field that it names.
   static std::pair<std::string, std::string> refusal(const Json& answer) {
     const Json& error = answer["error"];
     return {error["message"], error["param"].is_null() ? "" : error["param"].get<std::string>()};

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-// What the routes call (server/routes.cpp), on a preparation thread. What they throw becomes the error envelope.
+// The handlers of the routes (server/routes.cpp), on a preparation thread. Their exceptions become the error envelope.
 
 /// POST /v1/chat/completions and /v1/completions: answer `call.exchange` themselves, whole or streamed.
 void chat_completions(ServerContext& context, ApiCall call);

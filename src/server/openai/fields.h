@@ -13,7 +13,7 @@ namespace mlxk {
 /// The value of a field that was given and is not null; nullptr otherwise.
 const Json* given(const Json& body, const char* name);
 
-/// What becomes of a field.
+/// How a field is treated.
 enum class FieldUse {
   honoured,
   without_effect,  // taken and forgotten
@@ -26,9 +26,9 @@ struct Field {
   std::string name;
   FieldUse use;
   Json schema;       // of its value; unless it is required, null is as good as absent
-  std::string text;  // what it means
-  /// Takes the value, or the schema's default; the whole body was checked before. Null where the field is read with
-  /// others.
+  std::string text;  // its meaning
+  /// Takes the value, or the schema's default; the whole body was checked before. Null if the field is read together
+  /// with others.
   void (*read)(const Json& value, Params& params) = nullptr;
   bool required = false;
 
@@ -89,11 +89,11 @@ const Json& completion_schema();
 /// The field of answer_fields() that is called so.
 const Field<AnswerParams>& answer_field(const std::string& name);
 
-/// What several fields say together, once each was read; throws ApiError 400.
+/// Checks that apply to several fields together, once each was read; throws ApiError 400.
 void finish_chat(const Json& body, ChatParams& params);
 void finish_completion(const Json& body, CompletionParams& params);
 
-/// What reasoning_effort and chat_template_kwargs of a checked body give the template; throws ApiError 400.
+/// The template variables from reasoning_effort and chat_template_kwargs of a checked body; throws ApiError 400.
 Json template_kwargs(const Json& body);
 
 inline constexpr int kMaxAnswers = 32;  // to one prompt

@@ -29,7 +29,7 @@ Json part(const char* type, const char* content, Json schema) {
   return object(std::move(properties), {"type", content});
 }
 
-/// The parts that are checked: what a model is shown.
+/// The parts that are checked: those that a model is shown.
 const Json& image_part() {
   const Json url = with(text(1), {{"description", "A data URL of a JPEG, PNG, GIF or WebP image in base64"}});
   static const Json schema =
@@ -58,7 +58,7 @@ Json call_schema() {
 }
 
 Json make_schema() {
-  // Media are checked by their own schemas; a part that is none of these goes on as text.
+  // Media are checked by their own schemas; a part of any other type is passed on as text.
   const Json any_part = any_of({text(),
                                 part("text", "text", nullable(text())),
                                 part("refusal", "refusal", text()),
@@ -67,7 +67,7 @@ Json make_schema() {
                                 object(),
                                 {{"type", "null"}}});
   const std::vector<Json> contents = {text(), array(any_part, 0, kMaxParts), object()};
-  std::vector<Json> results = contents;  // programs hand back what they have
+  std::vector<Json> results = contents;  // programs send back earlier answers
   for (const char* type : {"number", "boolean"}) results.push_back({{"type", type}});
   const auto message = [](Json role, Json content) {
     return object({{"role", std::move(role)},
@@ -133,7 +133,8 @@ std::string as_text(const Json& value) {
   return value.is_null() ? std::string() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-/// Checks media as it goes; texts are collected. What an answer or a client broke is put into the nearest form.
+/// Checks media on the way; texts are collected. Malformed parts of earlier answers or clients are converted to the
+/// nearest valid form.
 class Reader {
  public:
   Conversation read(const Json& messages) {
@@ -196,7 +197,7 @@ class Reader {
     return all_text ? Json(joined) : media;
   }
 
-  /// What a part says: its text, under whatever type, or all of it.
+  /// The text of a part, of whatever type, or the whole part.
   static std::string text_of(const Json& part) {
     if (!part.is_object()) return as_text(part);
     for (const char* key : {"text", "refusal"}) {
@@ -236,7 +237,7 @@ class Reader {
     const Json* call = given(message, "function_call");
     if (call && !given(message, "tool_calls")) message["tool_calls"] = Json::array({{{"function", *call}}});
     message.erase("function_call");
-    message.erase("audio");  // what was said cannot be looked up
+    message.erase("audio");  // earlier audio cannot be looked up
   }
 
   void read_calls(Json& calls) {
@@ -260,8 +261,8 @@ class Reader {
     }
   }
 
-  /// An object, which templates go through by name. What is none, often cut off by the token limit, is one's only
-  /// value.
+  /// An object, which templates iterate by name. Text that is not an object, often cut off by the token limit, becomes
+  /// the value of one key.
   static Json read_arguments(const Json& function) {
     const Json* given_arguments = given(function, "arguments");
     if (!given_arguments || *given_arguments == "") return Json::object();
@@ -275,7 +276,7 @@ class Reader {
     return arguments.is_object() ? arguments : Json{{"arguments", std::move(arguments)}};
   }
 
-  /// Results come in the order of the calls where they do not say whose they are.
+  /// Results without a call id are matched to the calls in order.
   void read_call_id(Json& message) {
     const Json* id = given(message, "tool_call_id");
     if (!id || *id == "") message["tool_call_id"] = unanswered_.empty() ? Json(fresh_id()) : unanswered_.front();

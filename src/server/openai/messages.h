@@ -25,11 +25,11 @@ struct Conversation {
   bool has_audio = false;
 };
 
-/// Messages that keep to the schema as templates want them. developer is system, function is tool; content is one
-/// string, its text parts joined by a blank, or a list where there are media; a tool call has an id and arguments that
-/// are an object, a tool's message the id of its call. Images are taken out and leave a part {"type": "image"} each.
-/// What an earlier answer or a client broke is put into the nearest such form. Checks the media parts. Throws ApiError
-/// 400.
+/// Converts messages that conform to the schema to the form of templates. developer becomes system, function becomes
+/// tool; content is one string, its text parts joined by a space, or a list if there are media; a tool call has an id
+/// and arguments that are an object, a tool's message the id of its call. Images are taken out and leave a part
+/// {"type": "image"} each. Malformed parts of earlier answers or clients are converted to the nearest valid form.
+/// Checks the media parts. Throws ApiError 400.
 Conversation read_messages(const Json& messages);
 
 }  // namespace mlxk

@@ -15,7 +15,7 @@ int64_t created_at(const ModelRef& ref) {
   return stat((ref.path / "config.json").c_str(), &facts) == 0 ? facts.st_mtime : 0;
 }
 
-/// Bits, group size and mode, without what config.json says of single layers; null: not quantised.
+/// Bits, group size and mode, without config.json's entries for single layers; null: not quantised.
 Json quantization_of(const ModelInfo& info) {
   if (info.quantization.empty()) return nullptr;
   const Json config = parse_json(info.quantization, "config.json");
@@ -46,13 +46,13 @@ Json document_of(const ServerContext& context, const ModelPool::Entry& entry) {
   };
 }
 
-/// The model that `spec` means, as the list has it; throws not_found, ambiguous.
+/// The model that `spec` names, as in the list; throws not_found, ambiguous.
 ModelPool::Entry find_entry(const ServerContext& context, const std::string& spec) {
   const ModelInfo info = context.models.describe(spec);
   for (ModelPool::Entry& entry : context.models.list()) {
     if (entry.info.ref.path == info.ref.path) return std::move(entry);
   }
-  // It is there, but does not run: the list leaves it out, its clients may know what it is.
+  // It exists but does not run: the list leaves it out, but its clients may ask about it.
   return {info, info.ref.cached ? info.ref.name : spec, false, false};
 }
 

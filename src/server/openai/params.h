@@ -15,8 +15,8 @@
 
 namespace mlxk {
 
-/// What chat and completion requests have in common; every field was checked, and those that are absent have the
-/// defaults of the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
+/// The common parameters of chat and completion requests; every field was checked, and absent ones have the defaults of
+/// the original (temperature 0.7, top_p 0.9, repetition_penalty 1.1).
 struct AnswerParams {
   std::string model;
   Sampling sampling;  // without dry_breakers, which are the tokenizer's matter:
@@ -29,13 +29,13 @@ struct AnswerParams {
   int top_logprobs = -1;       // as GenerateRequest
   std::optional<int64_t> deadline_ms;
   AnswerGrammar grammar;
-  std::string grammar_field;  // that asked for it: response_format, grammar or another
+  std::string grammar_field;  // that requested it: response_format, grammar or another
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
 };
 
 struct ChatParams : AnswerParams {
-  Json messages;  // as templates want them: tool arguments are objects, developer is system where needed
+  Json messages;  // in the form of templates: tool arguments are objects, developer is system if needed
   Json template_kwargs = Json::object();  // chat_template_kwargs, reasoning_effort
   Json documents;                         // null: none
   ToolOptions tools;

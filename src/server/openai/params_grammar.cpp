@@ -15,7 +15,7 @@ using Kind = AnswerGrammar::Kind;
 constexpr size_t kMaxGrammar = 256 << 10;  // bytes of a schema's, grammar's or pattern's text
 constexpr size_t kMaxChoices = 1000;
 
-/// Holds the answer to `source`, which stands at `param`.
+/// Constrains the answer by `source`, the value of `param`.
 void hold(AnswerParams& params, Kind kind, std::string source, const std::string& param) {
   if (source.size() > kMaxGrammar) {
     refuse_field(param, fmt::format("{} must have at most {} bytes, got {}", param, kMaxGrammar, source.size()));

@@ -5,9 +5,9 @@
 
 namespace mlxk {
 
-// The fields that say what an answer's text is held to: OpenAI's response_format, ours (grammar), llama.cpp's
-// (json_schema) and vLLM's (structured_outputs, guided_*). An answer is held to one of them; a second one, or a source
-// that is too long, is an ApiError 400.
+// The fields that constrain an answer's text: OpenAI's response_format, ours (grammar), llama.cpp's (json_schema) and
+// vLLM's (structured_outputs, guided_*). An answer has one constraint; a second one, or a source that is too long, is
+// an ApiError 400.
 
 Json response_format_schema();
 Json grammar_schema();

@@ -364,7 +364,7 @@ std::set<std::string> expect_refused(const Cases& cases, Parse parse) {
   return fields;
 }
 
-/// What `schema` allows: its ends, its words, an empty and a full one of what has a size.
+/// Values that `schema` allows: its bounds, its enum, an empty and a full value if it has a size.
 std::vector<Json> samples(const Json& schema) {
   std::vector<Json> values;
   const auto add = [&](const Json& one) {
@@ -415,7 +415,7 @@ std::vector<Json> samples(const Json& schema) {
   return values;
 }
 
-/// What a value of `field` needs beside it.
+/// The fields that a value of `field` requires.
 Json companions(const std::string& field) {
   if (field == "stream_options") return {{"stream", true}};
   if (field == "top_logprobs") return {{"logprobs", true}};
@@ -489,7 +489,7 @@ TEST(Fields, HaveOneNameEach) {
 template <class Params>
 void expect_all_named(const std::vector<Field<Params>>& fields, const std::set<std::string>& seen) {
   for (const auto& field : fields) {
-    // Of those that are refused, Fields.EachValueIsDecided has all there is.
+    // Fields.EachValueIsDecided covers all refused ones.
     EXPECT_TRUE(field.required || field.use == FieldUse::refused || seen.count(field.name))
         << field.name << " has no case";
   }

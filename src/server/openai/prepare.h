@@ -15,8 +15,8 @@
 
 namespace mlxk {
 
-/// A chat with a recording: a speech model answers `call` with its transcript. `params` are of `body`. Throws what the
-/// model, or a transcript, cannot do.
+/// A chat with a recording: a speech model answers `call` with its transcript. `params` belong to `body`. Throws for
+/// options that the model, or a transcript, does not support.
 void transcribe_chat(ServerContext& context, ApiCall call, const Json& body, ChatParams params);
 
 /// The head of an answer that begins now, under an id of its own.
@@ -42,8 +42,8 @@ auto prompt_within(const ServedText& model, const std::string& param, Encode enc
 AnswerPlan plan_answer(const ServerContext& context, const AnswerParams& params, AnswerHead::Kind kind,
                        std::shared_ptr<const ServedText> model);
 
-/// The engine's request for the first choice of a prompt. Throws ApiError 400 naming `param` where the prompt is empty
-/// or too long.
+/// The engine's request for the first choice of a prompt. Throws ApiError 400 naming `param` if the prompt is empty or
+/// too long.
 GenerateRequest engine_request(const ServerContext& context, const ApiCall& call, const AnswerParams& params,
                                const ServedText& model, const std::vector<int32_t>& prompt, const std::string& param);
 
@@ -63,7 +63,7 @@ auto blame_field(const char* param, Act act) {
   }
 }
 
-/// make_constraint for what the request asks; null where it asks for nothing. Throws ApiError naming the field.
+/// make_constraint for the request; null if it has no constraint. Throws ApiError naming the field.
 std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerParams& params,
                                                const ToolOptions& tools, const ToolFormat* format,
                                                const ReasoningFormat& reasoning);

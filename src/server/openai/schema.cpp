@@ -125,7 +125,7 @@ std::string describe_type(std::string_view type, const Json& schema) {
   return fmt::format("{} from {} to {}", what, bound("minimum"), bound("maximum"));
 }
 
-/// What `schema` allows, in words; null goes without saying.
+/// The values that `schema` allows, in words; null is not mentioned.
 std::vector<std::string> alternatives(const Json& schema) {
   std::vector<std::string> words;
   const auto add = [&](const std::string& word) {
@@ -207,7 +207,7 @@ class Walk {
 
   std::string path;
   std::optional<Violation> violation;
-  std::vector<std::string> expected;  // of the violation, where it says what must be
+  std::vector<std::string> expected;  // of the violation, if it says what is required
   std::string got;
   std::vector<std::string> unknown;
   size_t good = 0;

@@ -11,7 +11,7 @@
 
 namespace mlxk::schema {
 
-// Schemas are JSON Schema (2020-12), as /openapi.json shows them: what documents a request is what checks it.
+// Schemas are JSON Schema (2020-12), as in /openapi.json: the same schema documents and checks a request.
 
 Json boolean();
 Json integer(int64_t least, int64_t most);
@@ -24,7 +24,7 @@ Json object();
 /// `properties`: name → schema. Keys that it lacks are allowed and reported as unknown.
 Json object(Json properties, std::initializer_list<std::string_view> required = {});
 Json any_of(std::vector<Json> schemas);
-/// Nothing but null and the values of `harmless`, which ask for what happens anyway; `reason` says what to do instead.
+/// Only null and the values of `harmless`, which request the default behaviour; `reason` names an alternative.
 Json unsupported(std::string_view reason, const Json& harmless = Json::array());
 /// `schema`, or null.
 Json nullable(Json schema);
@@ -32,7 +32,7 @@ Json nullable(Json schema);
 Json with(Json schema, const Json& keywords);
 Json with_default(Json schema, const Json& value);
 
-/// The one "pattern" that check() knows: what a function may be called.
+/// The one "pattern" that check() supports: valid function names.
 inline constexpr const char* kNamePattern = "^[A-Za-z0-9_.-]+$";
 
 /// The first thing that is wrong with a value.
@@ -47,7 +47,7 @@ struct Checked {
   std::vector<std::string> unknown;  // paths of keys that no schema names; at most 16
 };
 
-/// Holds `value`, which stands at `path` of a body, to `schema`, made of the functions above. In time linear in the
+/// Validates `value`, at `path` of a body, by `schema`, which is made of the functions above. In time linear in the
 /// size of `value`.
 Checked check(const Json& schema, const Json& value, const std::string& path = {});
 

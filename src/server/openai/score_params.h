@@ -11,7 +11,7 @@
 
 namespace mlxk {
 
-/// What is asked of a reranker; every field was checked.
+/// The parameters of reranking; every field was checked.
 struct RerankParams {
   std::string model;  // empty: the pinned one
   std::string query;
@@ -20,7 +20,7 @@ struct RerankParams {
   std::optional<size_t> top_n;
   bool with_documents = false;
   bool raw_scores = false;              // before the activation
-  int64_t max_tokens_per_document = 0;  // 0: what the model takes
+  int64_t max_tokens_per_document = 0;  // 0: as many as the model accepts
   std::string instruction;
   Truncate truncate = Truncate::end;
   std::optional<int64_t> deadline_ms;
@@ -29,7 +29,7 @@ struct RerankParams {
   const char* field() const { return is_bare ? "texts" : "documents"; }
 };
 
-/// What is asked of a classifier.
+/// The parameters of a classification.
 struct ClassifyParams {
   std::string model;
   std::vector<std::string> inputs;  // at least one

@@ -40,7 +40,7 @@ Json pieces_of(const std::shared_ptr<const Tokenizer>& tokenizer, const std::vec
   return tokens;
 }
 
-/// Renders as chat does where there is a template, but `messages` as they came.
+/// Renders like a chat if there is a template, but with unchanged `messages`.
 std::string render(const ServerContext& context, const ServedText& model, const Json& body) {
   const Json& messages = body["messages"];
   if (!model.chat_template()) {

@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kTokensASecond = 50;
 constexpr double kRetryAfter = 5;
 
-/// A recording of a client's: what is wrong with it is the request's fault.
+/// A recording from a client: its errors are the request's fault.
 class ClientSound : public SampleSource {
  public:
   ClientSound(Recording& recording, uint64_t limit) : param_(recording.param) {

@@ -25,23 +25,23 @@ struct Recording {
   std::optional<int64_t> deadline_ms;
 };
 
-/// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) when the client goes.
-/// Throws ApiError: 400 for what is broken, 415 for a codec that is not built in, 504 once the deadline has passed; the
-/// engine's Error.
+/// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) if the client goes.
+/// Throws ApiError: 400 for a broken recording, 415 for a codec that is not built in, 504 once the deadline has passed;
+/// the engine's Error.
 Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedSpeech& model,
                                 Recording recording, const std::function<void(const SpeechSegment&)>& on_segment = {});
 
-/// Runs `work` on a thread that transcribes; what it throws is the answer. With `streams` it gets the stream to write
-/// to, which is kept alive while it waits; else null. Throws ApiError 429 when too many wait.
+/// Runs `work` on a transcription thread; an exception becomes the answer. With `streams` it gets the stream to write
+/// to, which is kept alive while it waits; else null. Throws ApiError 429 if too many wait.
 void transcribe_async(ServerContext& context, const ApiCall& call, bool streams,
                       std::function<void(EventStream* stream)> work);
 
-/// What a transcript took in tokens: a prompt's, and one for each 20 ms of sound, as the encoder hears it; the text's.
+/// The tokens that a transcript used: the prompt's, one for each 20 ms of sound (as in the encoder), and the text's.
 AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options, const Transcript& transcript);
-/// Of them, those of sound.
+/// The sound's part of them.
 int64_t sound_tokens(const Transcript& transcript);
 
-/// What a segment adds to the text that is told as it comes; the first one without the blank before it.
+/// The text that a segment adds to the stream; the first one without its leading space.
 class TextSoFar {
  public:
   std::string add(const SpeechSegment& segment);

@@ -57,7 +57,7 @@ class IoThread {
   std::thread thread_;
 };
 
-/// A request and its answer without a socket: keeps what the client would have received.
+/// A request and its answer without a socket: records the bytes that the client would have received.
 class FakeExchange : public Exchange {
  public:
   explicit FakeExchange(std::shared_ptr<IoThread> io, std::string id = "request-1")

@@ -14,8 +14,8 @@
 
 namespace mlxk::testing {
 
-/// Gives a text of tokens that are bytes [tokens, its first letter, a vowel or not, 0, …]. A text that ends with "!bad"
-/// (behind it one special token) has no vector, and one with "!endless" never gets it.
+/// Returns, for a text of tokens that are bytes, [tokens, its first letter, a vowel or not, 0, …]. A text that ends
+/// with "!bad" (followed by one special token) has no vector, and one with "!endless" never gets it.
 class FakeEmbeddingModel : public EmbeddingModel {
  public:
   FakeEmbeddingModel(int64_t dimensions, int64_t vocab_size, std::chrono::microseconds step = {}) : step_(step) {

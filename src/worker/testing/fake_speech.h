@@ -82,7 +82,7 @@ class FakeSpeechModel : public SpeechModel {
     static SpeechAlignment alignment(const SpeechAlign& align) {
       SpeechAlignment answer{1, 1500, {}, std::vector<float>(align.tokens.size() - 1, 0.5F)};
       answer.scores.assign(align.tokens.size() * 1500, 0);
-      // Each token is heard for 0.16 s: what is shorter the filter takes for noise.
+      // Each token takes 0.16 s: the filter would treat anything shorter as noise.
       for (size_t i = 0; i < align.tokens.size(); ++i)
         std::fill_n(answer.scores.begin() + static_cast<int64_t>(i * 1508), 8, 10.0F);
       return answer;
