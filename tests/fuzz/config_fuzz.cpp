@@ -1,4 +1,4 @@
-// A model folder of which one file, chosen by the first byte, is the input; probed and decided upon.
+// A model folder in which one file, chosen by the first byte, is the input; probed and judged by Policy.
 #include <array>
 #include <cstddef>
 #include <cstdint>

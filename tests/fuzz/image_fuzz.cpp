@@ -1,4 +1,4 @@
-// Whole images: whatever decodes must be as large as it says.
+// Whole images: every decoded image must have the size that it states.
 #include <cstdint>
 #include <cstdlib>
 

@@ -1,4 +1,4 @@
-// A multipart body, whole and in pieces of the first byte's size: both must say the same.
+// A multipart body, whole and in pieces of the first byte's size: both must give the same result.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace {
 
-// All that was told, as one text; pieces of a part run together.
+// All reported parts as one text; pieces of a part are joined.
 class Record : public mlxk::PartSink {
  public:
   void begin(const mlxk::PartHead& head) override {
@@ -25,7 +25,7 @@ class Record : public mlxk::PartSink {
   std::string text;
 };
 
-// What a body's parts are, or that it is refused.
+// A body's parts, or its refusal.
 std::string parse(std::string_view body, size_t piece) {
   Record record;
   mlxk::MultipartParser parser("multipart/form-data; boundary=XX", record);

@@ -10,7 +10,7 @@
 
 namespace {
 
-/// What the parser promises of every header that it accepts.
+/// The parser's promises for every header that it accepts.
 void check(const mlxk::SafetensorsHeader& header, uint64_t data_bytes) {
   uint64_t at = 0;
   for (const auto& tensor : header.tensors) {

@@ -19,7 +19,7 @@ using namespace mlxk;
 
 constexpr std::string_view kText = "Hello <s> wörld\n  東京 🙂 1234 \xFF don't [INST] aaaa";
 
-/// What `body` gives; nothing when it throws an Error.
+/// The result of `body`; nullopt if it throws an Error.
 template <typename Body>
 auto attempt(Body body) -> std::optional<decltype(body())> {
   try {

@@ -1,5 +1,5 @@
-// An answer with tool calls: the family by the first byte, where it is cut by the second. Any cut gives the same, and
-// the arguments of a call are JSON.
+// An answer with tool calls: the first byte chooses the family, the second the split. Every split gives the same
+// result, and the arguments of a call are JSON.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
   const ToolFormat& format = *formats()[data[0] % formats().size()];
   std::string text(reinterpret_cast<const char*>(data + 2), size - 2);
-  // What a decoder gives is UTF-8; here bytes past ASCII stand only inside the families' own markers.
+  // A decoder's output is UTF-8; here bytes past ASCII occur only inside the families' own markers.
   if (!Json::accept("\"" + [&] {
         std::string plain;
         for (const char c : text) plain += (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20) ? ' ' : c;

@@ -1,5 +1,5 @@
 // Transcripts against openai-whisper's (tools/make_speech_goldens.py), in float32 from the same weights. The folder
-// MLXK_TEST_MODELS holds the model; absent: skipped.
+// MLXK_TEST_MODELS holds the model; the tests are skipped without it.
 #include "speech/transcribe.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 const fs::path kData = fs::path(test_tree::kTestData) / "speech";
 
-/// The samples of one of our clips: 16-bit PCM of 16 kHz behind a header of 44 bytes.
+/// The samples of one of our clips: 16-bit PCM of 16 kHz after a header of 44 bytes.
 std::vector<float> clip(const std::string& name) {
   std::ifstream file(kData / (name + ".wav"), std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(file)), {});
@@ -151,7 +151,7 @@ TEST_F(Transcribe, HearsWhichLanguageItIs) {
   EXPECT_NEAR(got.duration, 11.0, 0.01);
 }
 
-/// `seconds` of what `wave` gives for each sample's time.
+/// `seconds` of the samples that `wave` returns for each time.
 template <class Wave>
 std::vector<float> sound(int seconds, const Wave& wave) {
   std::vector<float> samples(static_cast<size_t>(seconds) * 16000);

@@ -1,4 +1,5 @@
-// What the kernels share. No header of the CUDA toolkit: NVRTC finds none on a machine without one.
+// Functions that the kernels share. No header of the CUDA toolkit is included: NVRTC finds none on a machine without
+// one.
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;

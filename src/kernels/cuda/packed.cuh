@@ -1,18 +1,18 @@
-// Weights as operands of mma. Defines: BITS (4, 8; 16: bfloat16 without scales), MX (1: e2m1 with powers of two as scales), GROUP (32, 64,
-// 128), SCALE_TYPE.
+// Weights as operands of mma. Defines: BITS (4, 8; 16: bfloat16 without scales), MX (1: e2m1 with powers of two as
+// scales), GROUP (32, 64, 128), SCALE_TYPE.
 //
 // A step is the weights of a row between two changes of the scale, 64 at most. The four threads of a row hold 16 (8)
-// neighbouring weights each; which of them meet in one product does not matter as long as activations are taken in the
-// same order. For 4 bits the order within eight is 0 4 1 5 2 6 3 7: nibbles that lie 16 bits apart are a pair after one
-// shift and one mask.
+// neighbouring weights each; which of them meet in one product does not matter as long as activations have the same
+// order. For 4 bits the order within eight is 0 4 1 5 2 6 3 7: nibbles 16 bits apart become a pair after one shift and
+// one mask.
 #define STEP (GROUP < 64 ? GROUP : 64)
 #define LANE_WEIGHTS (STEP / 4)             // of a step, in a thread, for each row
 #define LANE_WORDS (LANE_WEIGHTS * BITS / 32)
 #define PAIRS (LANE_WEIGHTS / 2)
 #define PRODUCTS (LANE_WEIGHTS / 4)         // mma for each step
-#define ZERO (BITS == 4 && !MX ? 128.0f : 0.0f)  // what is added to each weight's number
+#define ZERO (BITS == 4 && !MX ? 128.0f : 0.0f)  // added to each weight's integer
 
-// The pairs of one row's thread: numbers of affine weights, exact in bf16; e2m1 as they are.
+// The pairs of one row's thread: integers of affine weights, exact in bf16; e2m1 unchanged.
 DEVICE void unpack(const u32* words, u32* pairs) {
   if (BITS == 16) {
     for (int i = 0; i < PAIRS; ++i) pairs[i] = words[i];
@@ -57,7 +57,7 @@ DEVICE void in_weight_order(uint4 x, u32* pairs) {
 struct Scale {
   float scale, bias;
 };
-// As they lie in memory, in one word; zero where there is none.
+// In memory order, in one word; zero if there are none.
 DEVICE u32 raw_scale(const void* scales, long long at) {
   if (BITS == 16 || !scales) return 0;
   if (MX) return ((const u8*)scales)[at];
