@@ -79,7 +79,7 @@ void hide_home(std::string& text) {
   }
 }
 
-/// The length of the valid UTF-8 character that starts `text`; 0 when there is none.
+/// The length of the valid UTF-8 character that starts `text`; 0 if there is none.
 size_t character_length(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   const size_t length = first < 0x80                    ? 1

@@ -133,7 +133,7 @@ void read_modules(const fs::path& root, EmbeddingConfig& config) {
     const std::string folder = checked_folder(string_at(modules[i], "path"), path);
     const fs::path own = root / folder / "config.json";
     if (type == "Transformer" && i == 0) {
-      if (!folder.empty()) fail(path, fmt::format("the transformer lies in {}", shown(folder)), ErrorKind::unsupported);
+      if (!folder.empty()) fail(path, fmt::format("the transformer is in {}", shown(folder)), ErrorKind::unsupported);
     } else if (type == "Pooling" && i == 1) {
       const Json pooling = read_optional(own);
       pipeline.poolings = read_pooling(pooling, own);
@@ -171,7 +171,7 @@ void read_prompts(const fs::path& root, EmbeddingConfig& config) {
   }
   config.default_prompt = string_at(file, "default_prompt_name");
   if (!config.default_prompt.empty() && !config.find_prompt(config.default_prompt)) {
-    fail(path, fmt::format("default_prompt_name {} is none of the prompts", shown(config.default_prompt)));
+    fail(path, fmt::format("default_prompt_name {} is not one of the prompts", shown(config.default_prompt)));
   }
   config.similarity = string_at(file, "similarity_fn_name");
   const bool known = std::find(kSimilarities.begin(), kSimilarities.end(), config.similarity) != kSimilarities.end();

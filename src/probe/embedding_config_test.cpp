@@ -146,7 +146,7 @@ TEST_F(EmbeddingConfigTest, RefusesWhatIsBrokenNamingThePlace) {
   EXPECT_THAT(refusal(modules(std::string(kTransformer) + R"(,{"path":"../../etc","type":"x.Pooling"})")),
               HasSubstr("leads out of the model's folder"));
   EXPECT_THAT(refusal({{"config_sentence_transformers.json", R"({"default_prompt_name":"gone"})"}}),
-              HasSubstr("default_prompt_name \"gone\" is none of the prompts"));
+              HasSubstr("default_prompt_name \"gone\" is not one of the prompts"));
 }
 
 TEST(ClassifierConfig, ReadsLabelsAndActivation) {

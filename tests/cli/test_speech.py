@@ -50,7 +50,7 @@ class Refusals(ProgramTest):
 
     def test_flags_that_make_no_sense(self):
         clip = self.write("a.wav", wave(b"\0" * 3200))
-        for args, words in ((("--format", "docx"), "'docx' is none of text, json"),
+        for args, words in ((("--format", "docx"), "one of text, json"),
                             (("--language", "klingon"), "not a language that Whisper knows"),
                             (("--clip-timestamps", "1,x"), "not seconds: '1,x'"),
                             (("--audio", "-", "-"), "stdin can be read once"),

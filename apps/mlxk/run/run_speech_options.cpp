@@ -24,7 +24,7 @@ std::vector<std::pair<double, std::optional<double>>> read_clips(const std::stri
 TranscriptFormat read_format(const std::string& name) {
   if (const auto format = find_format(name)) return *format;
   throw Error(ErrorKind::usage,
-              fmt::format("argument --format: '{}' is none of text, json, verbose_json, srt, vtt, tsv, lrc", name));
+              fmt::format("argument --format: one of text, json, verbose_json, srt, vtt, tsv, lrc; got '{}'", name));
 }
 
 void check_files(const SpeechRun& run) {

@@ -53,7 +53,7 @@ class Builder : public nlohmann::json_sax<Json> {
  private:
   struct Open {
     Json* value;
-    std::string key;  // of the member under way
+    std::string key;  // of the open member
     std::unordered_set<std::string> keys;
   };
 
@@ -81,7 +81,7 @@ class Builder : public nlohmann::json_sax<Json> {
     std::string path;
     for (const Open& one : open_) {
       if (one.value->is_array()) {
-        // The item under way is not in its list yet, one that is open is.
+        // An incomplete item is not in its list yet; an open container is.
         path += fmt::format("[{}]", one.value->size() - (&one == &open_.back() ? 0 : 1));
       } else if (!one.key.empty()) {
         const std::string quoted = schema::shown(one.key);

@@ -70,7 +70,7 @@ bool has_tool(const Json& tools, const std::string& name) {
 
 void require_tool(const Json& tools, const std::string& name, const std::string& param) {
   if (!has_tool(tools, name))
-    refuse_field(param, fmt::format("{} names {}, which is none of tools", param, shown(name)));
+    refuse_field(param, fmt::format("{} names {}, which is not one of the tools", param, shown(name)));
 }
 
 /// Leaves the tools that tool_choice.allowed_tools names.
