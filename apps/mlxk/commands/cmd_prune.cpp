@@ -97,7 +97,7 @@ int run(const Args& args) {
 extern const Command kPruneCommand;
 const Command kPruneCommand = {
     .name = "prune",
-    .help = "free space that no model uses: unreferenced blobs, unfinished downloads, imports of deleted GGUF files",
+    .help = "free space that no model uses: unused blobs, unfinished downloads, imports of deleted GGUF files",
     .positionals = {{"pattern", PositionalKind::optional, "part of a name; default: all models"}},
     .options = {{.name = "--dry-run", .help = "only show what would be removed"}, json_option()},
     .run = run,
