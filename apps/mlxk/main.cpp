@@ -55,7 +55,7 @@ int guarded(const std::vector<std::string>& words) {
   } catch (const Error& error) {
     const auto end_of_options = std::find(words.begin(), words.end(), "--");
     const auto first = std::find_if(words.begin(), words.end(), [](const auto& word) { return word[0] != '-'; });
-    const Command* command = first == words.end() ? nullptr : find_command(*first);
+    const Command* command = command_at(words, static_cast<size_t>(first - words.begin()));
     const bool json = std::find(words.begin(), end_of_options, "--json") != end_of_options;
     if (!json) fmt::print(stderr, "{}", usage_text(command));
     return report_error(error, command, json);

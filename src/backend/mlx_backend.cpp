@@ -6,6 +6,7 @@
 #include <mlx/memory.h>
 #include <mlx/version.h>
 
+#include <cstdlib>
 #include <cstring>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -52,9 +53,25 @@ void give_freed_blocks_back() {
 #endif
 }
 
+/// MLXK_DEVICE names another device than libmlx's own choice.
+void choose_device() {
+  const char* name = std::getenv("MLXK_DEVICE");
+  if (!name || !*name) return;
+  const bool gpu = std::strcmp(name, "gpu") == 0;
+  if (!gpu && std::strcmp(name, "cpu") != 0) {
+    throw Error(ErrorKind::usage, fmt::format("MLXK_DEVICE: 'cpu' or 'gpu', got '{}'", name));
+  }
+  const mx::Device device = gpu ? mx::Device::gpu : mx::Device::cpu;
+  if (!mx::is_available(device)) {
+    throw Error(ErrorKind::unsupported, "this build of the engine, or this machine, has no GPU",
+                "leave the device to the engine, or choose `cpu`");
+  }
+  mx::set_default_device(device);
+}
 }  // namespace
 
 MlxBackend::MlxBackend() {
+  choose_device();
   mx::set_cache_limit(kBufferCacheBytes);
   keep_freed_blocks();
 }

@@ -16,6 +16,7 @@ namespace mlxk {
 
 class Metrics;
 class ModelPool;
+class RequestRecorder;
 class Worker;
 
 /// The parts of a server that its endpoints use; lives as long as the server. Any thread.
@@ -41,6 +42,7 @@ struct ServerContext {
   uint64_t audio_limit = uint64_t{50} << 20;              // bytes of a recording
   std::chrono::duration<double> stuck_after{60};          // /health reports a loop without an iteration for this long
   std::chrono::duration<double> preparation_timeout{50};  // of one request; it ends as a 504
+  RequestRecorder* recorder = nullptr;                    // --record; null: answers are not recorded
 
   /// The tool support of a model on this server.
   ToolSupport tool_support(ToolSupport model) const {

@@ -17,12 +17,13 @@
 namespace mlxk {
 
 struct ServerOptions {
-  int64_t default_max_tokens = 0;  // --max-tokens; 0: by the model's context
-  bool inline_reasoning = false;   // MLXK2_INLINE_REASONING=1
-  bool generic_tools = true;       // false: --no-generic-tools
-  ImageSources images;             // --allow-image-urls, --media-root
-  bool allow_truncate = false;     // --allow-truncate
-  std::string embed_backend;       // --embed-backend: a server that /v1/embeddings goes to; empty: none
+  int64_t default_max_tokens = 0;       // --max-tokens; 0: by the model's context
+  bool inline_reasoning = false;        // MLXK2_INLINE_REASONING=1
+  bool generic_tools = true;            // false: --no-generic-tools
+  ImageSources images;                  // --allow-image-urls, --media-root
+  bool allow_truncate = false;          // --allow-truncate
+  std::string embed_backend;            // --embed-backend: a server that /v1/embeddings goes to; empty: none
+  RequestRecorder* recorder = nullptr;  // --record: takes every answer of a text model, and outlives the server
   /// A step takes milliseconds; a part of a prompt, with a large model on a slow machine, a few seconds.
   std::chrono::duration<double> stuck_after{60};
   /// The time to render, tokenise and compile one request; a request that takes longer is answered 504.

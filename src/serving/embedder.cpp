@@ -37,22 +37,12 @@ PendingVectors::~PendingVectors() {
   if (state_) ticket_.cancel();
 }
 
-Embedder::Embedder(const std::string& spec, EncoderTask task, const MakeBackend& make_backend)
-    : info_(probe_model(resolve_model(spec))) {
-  const Decision decision = admit(info_, this_machine(), {.encodes = task});
-  if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
-  worker_ = std::make_unique<Worker>(make_backend);
-  encoder_ = TextEncoder::load(info_);
-  handle_ = worker_->load(ModelKind::embedding, info_.ref.path);
-}
-
-PendingVectors Embedder::submit(std::vector<EncodedText> texts) {
+PendingVectors submit_texts(Worker& worker, const std::shared_ptr<const ModelHandle>& model, EmbedRequest request) {
   PendingVectors pending;
   const auto state = std::make_shared<PendingVectors::State>();
   pending.state_ = state;
-  state->numbers.resize(texts.size());
-  EmbedRequest request{.texts = std::move(texts), .score_tokens = encoder_->score_tokens()};
-  pending.ticket_ = worker_->submit(handle_, std::move(request), [state](const Event& event) {
+  state->numbers.resize(request.texts.size());
+  pending.ticket_ = worker.submit(model, std::move(request), [state](const Event& event) {
     const std::lock_guard lock(state->mutex);
     if (const auto* vector = std::get_if<VectorEvent>(&event)) {
       state->numbers[vector->index] = vector->values;
@@ -65,6 +55,19 @@ PendingVectors Embedder::submit(std::vector<EncodedText> texts) {
     if (state->done) state->changed.notify_all();
   });
   return pending;
+}
+
+Embedder::Embedder(const std::string& spec, EncoderTask task, const MakeBackend& make_backend)
+    : info_(probe_model(resolve_model(spec))) {
+  const Decision decision = admit(info_, this_machine(), {.encodes = task});
+  if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
+  worker_ = std::make_unique<Worker>(make_backend);
+  encoder_ = TextEncoder::load(info_);
+  handle_ = worker_->load(ModelKind::embedding, info_.ref.path);
+}
+
+PendingVectors Embedder::submit(std::vector<EncodedText> texts) {
+  return submit_texts(*worker_, handle_, {.texts = std::move(texts), .score_tokens = encoder_->score_tokens()});
 }
 
 }  // namespace mlxk

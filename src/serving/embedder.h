@@ -21,12 +21,15 @@ class PendingVectors {
   PendingVectors& operator=(PendingVectors&&) = default;
 
  private:
-  friend class Embedder;
+  friend PendingVectors submit_texts(Worker&, const std::shared_ptr<const ModelHandle>&, EmbedRequest);
   PendingVectors() = default;
   struct State;
   std::shared_ptr<State> state_;
   Ticket ticket_;
 };
+
+/// Begins to compute the texts of `request` on a loaded model.
+PendingVectors submit_texts(Worker& worker, const std::shared_ptr<const ModelHandle>& model, EmbedRequest request);
 
 /// An embedding model, reranker or classifier on its way through Resolve, Probe, Policy and Load, with a worker of its
 /// own. One thread.

@@ -56,10 +56,12 @@ const char* finish_reason_name(FinishReason reason) {
 
 GeneratedAnswer generate(Worker& worker, const std::shared_ptr<const ModelHandle>& model, GenerateRequest request,
                          Completion completion, const std::function<void(const std::vector<Part>&)>& on_parts,
-                         const std::function<bool()>& stop_wanted) {
+                         const std::function<bool()>& stop_wanted, const RequestTap& tap) {
   // The sink may outlive this call when on_parts throws.
   const auto queue = std::make_shared<EventQueue>();
-  Ticket ticket = worker.submit(model, std::move(request), [queue](const Event& event) { queue->push(event); });
+  EventSink sink = [queue](const Event& event) { queue->push(event); };
+  if (tap) sink = tap(request, std::move(sink));
+  Ticket ticket = worker.submit(model, std::move(request), std::move(sink));
   GeneratedAnswer answer;
   int64_t tokens = 0;
   bool cancelled = false;

@@ -1,21 +1,11 @@
 #include "speech/rank_files.h"
 
-#ifdef __APPLE__
-#define MLXK_SYMBOL(name) "_" #name
-#define MLXK_SECTION ".const_data\n"
-#define MLXK_BACK ".text\n"
-#else
-#define MLXK_SYMBOL(name) #name
-#define MLXK_SECTION ".pushsection .rodata\n"
-#define MLXK_BACK ".popsection\n"
-#endif
-#define MLXK_EMBED(name, file)                                                                                   \
-  __asm__(MLXK_SECTION ".globl " MLXK_SYMBOL(name##_begin) "\n.globl " MLXK_SYMBOL(name##_end) "\n" MLXK_SYMBOL( \
-      name##_begin) ":\n.incbin \"" MLXK_RANK_FILES "/" file "\"\n" MLXK_SYMBOL(name##_end) ":\n" MLXK_BACK);    \
-  extern "C" const char name##_begin[], name##_end[]
+#include <cstddef>
 
-MLXK_EMBED(mlxk_multilingual_ranks, "multilingual.tiktoken");
-MLXK_EMBED(mlxk_english_ranks, "gpt2.tiktoken");
+#include "base/embedded_file.h"
+
+MLXK_EMBED(mlxk_multilingual_ranks, MLXK_RANK_FILES "/multilingual.tiktoken");
+MLXK_EMBED(mlxk_english_ranks, MLXK_RANK_FILES "/gpt2.tiktoken");
 
 namespace mlxk {
 

@@ -68,7 +68,7 @@ class ProgramTest(unittest.TestCase):
                 reference = json.load(file)
             known = document["command"] in reference["properties"]["command"]["enum"]  # null and new keys are not
             data = document["data"] or {}
-            known = known and "architectures" not in data and data.get("mode", "quantize") in ("quantize", "repair-index")
+            known = known and "architectures" not in data and not any("selftest" in one for one in data.get("models", []) if isinstance(one, dict)) and data.get("mode", "quantize") in ("quantize", "repair-index")
             if known:
                 jsonschema.Draft7Validator(reference).validate(document)
 

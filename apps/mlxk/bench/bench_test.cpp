@@ -1,9 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
-#include "bench/bench_plot.h"
 #include "bench/bench_run.h"
-#include "bench/machine_facts.h"
+#include "bench/drawn_image.h"
+#include "bench/serve_load.h"
+#include "bench/serve_stream.h"
+#include "media/image.h"
+#include "report/bar_chart.h"
 #include "worker/testing/fake_backend.h"
 
 namespace mlxk {
@@ -49,10 +54,82 @@ TEST(BarChart, EscapesNamesAndScalesToTheLargest) {
   EXPECT_EQ(svg.substr(svg.size() - 7), "</svg>\n");
 }
 
-TEST(MachineFacts, MeasuresMemory) {
-  EXPECT_GT(read_bandwidth(2, uint64_t{16} << 20), 1e8);
-  EXPECT_GT(peak_memory(), uint64_t{1} << 20);
-  EXPECT_GE(machine_facts().cores, 1);
+TEST(AnswerStream, IsReadHoweverItIsCut) {
+  const std::string text =
+      ": comment\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
+      "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"so\"}}]}\r\n\r\n"
+      "data:{\"choices\":[{\"text\":\"a\"}]}\n\n"
+      "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+      "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":9}}\n\ndata: [DONE]\n\n";
+  for (const size_t size : {size_t{1}, size_t{7}, text.size()}) {
+    AnswerStream stream;
+    for (size_t at = 0; at < text.size(); at += size) {
+      stream.take(std::string_view(text).substr(at, size), AnswerStream::Clock::now());
+    }
+    EXPECT_EQ(stream.pieces().size(), 2U);
+    EXPECT_TRUE(stream.is_done());
+    EXPECT_EQ(stream.prompt_tokens(), 7);
+    EXPECT_EQ(stream.completion_tokens(), 9);
+    EXPECT_EQ(stream.error(), "");
+  }
+}
+
+TEST(AnswerStream, TellsOfErrors) {
+  AnswerStream stream;
+  stream.take("data: {\"error\":{\"message\":\"too much\"}}\n\n", AnswerStream::Clock::now());
+  EXPECT_EQ(stream.error(), "too much");
+  EXPECT_FALSE(stream.is_done());
+  AnswerStream broken;
+  broken.take("data: {oops\n\n", AnswerStream::Clock::now());
+  EXPECT_NE(broken.error().find("invalid JSON"), std::string::npos);
+}
+
+TEST(Percentiles, LieBetweenValues) {
+  EXPECT_FALSE(percentiles_of({}));
+  const auto one = percentiles_of({5});
+  EXPECT_EQ(one->p50, 5);
+  EXPECT_EQ(one->p99, 5);
+  const auto many = percentiles_of({4, 1, 3, 2, 5});
+  EXPECT_EQ(many->mean, 3);
+  EXPECT_EQ(many->p50, 3);
+  EXPECT_DOUBLE_EQ(many->p95, 4.8);  // numpy.percentile([1, 2, 3, 4, 5], 95)
+}
+
+TEST(Load, CountsWhatIsGood) {
+  std::vector<LoadAnswer> answers(3);
+  answers[0] = {
+      .scheduled = 1, .sent = 1.5, .first = 2, .last = 4, .gaps = {1, 1}, .prompt_tokens = 8, .completion_tokens = 3};
+  answers[1] = answers[0];
+  answers[1].last = 6;
+  answers[2].failure = "gone";
+  const LoadResult result = evaluate({.rate = 1}, answers, 10, read_goodput("ttft:1000,e2el:4000"));
+  EXPECT_EQ(result.requests, 3U);
+  EXPECT_EQ(result.failed, 1U);
+  EXPECT_EQ(result.failures.at("gone"), 1U);
+  EXPECT_EQ(result.completion_tokens, 6);
+  EXPECT_DOUBLE_EQ(result.tokens_per_s(), 0.6);
+  EXPECT_DOUBLE_EQ(result.first_token_s->p50, 1);  // from when it was due
+  EXPECT_DOUBLE_EQ(result.per_token_s->mean, 1.5);
+  EXPECT_DOUBLE_EQ(result.good_per_s.value(), 0.1);
+}
+
+TEST(Load, PromptsAreAsLongAsAskedAndTheSame) {
+  const auto fixed = make_prompts(3, read_lengths("5:7"), 1);
+  EXPECT_EQ(std::count(fixed[1].text.begin(), fixed[1].text.end(), ' '), 4);
+  EXPECT_EQ(fixed[1].max_tokens, 7);
+  EXPECT_NE(fixed[1].text, fixed[0].text);
+  const auto varied = make_prompts(2000, read_lengths("sharegpt"), 1);
+  EXPECT_EQ(varied[7].text, make_prompts(8, read_lengths("sharegpt"), 1)[7].text);
+  std::vector<double> answers;
+  for (const auto& prompt : varied) answers.push_back(static_cast<double>(prompt.max_tokens));
+  EXPECT_NEAR(percentiles_of(answers)->p50, 130, 15);
+}
+
+TEST(DrawnImage, IsAnImage) {
+  const std::string file = drawn_image(33);
+  const DecodedImage decoded = decode_image({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "drawn");
+  EXPECT_EQ(decoded.image.width, 33);
+  EXPECT_EQ(decoded.image.height, 33);
 }
 
 }  // namespace

@@ -34,6 +34,27 @@ std::vector<std::string> names_of(const Command& command) {
   return names;
 }
 
+bool has_two_words(const Command& command) { return command.name.find(' ') != std::string::npos; }
+
+std::string word_pairs() {
+  std::string pairs;
+  for (const Command* command : visible_commands()) {
+    if (!has_two_words(*command)) continue;
+    const size_t blank = command->name.find(' ');
+    pairs += command->name.substr(0, blank) + "/" + command->name.substr(blank + 1) + " ";
+  }
+  return pairs;
+}
+
+std::string case_pattern(const Command& command) {
+  std::string pattern;
+  for (const std::string& name : names_of(command)) {
+    if (!pattern.empty()) pattern += '|';
+    for (const char c : name) pattern += c == ' ' ? "\\ " : std::string(1, c);
+  }
+  return pattern;
+}
+
 std::string quoted(const std::string& text) {
   std::string out;
   for (const char c : text) out += c == '\'' ? "’" : std::string(1, c);

@@ -17,6 +17,12 @@ ShellCompletion completion_of(const Positional& positional);
 std::vector<const Command*> visible_commands();
 /// The name of a command and its aliases.
 std::vector<std::string> names_of(const Command& command);
+/// Whether the name is of two words; they are offered behind the first one only.
+bool has_two_words(const Command& command);
+/// "bench/serve ", … of all commands of two words, for scripts to look a pair of words up.
+std::string word_pairs();
+/// The names as a pattern of `case` in bash and zsh: `rm|delete`, `bench\ serve`.
+std::string case_pattern(const Command& command);
 /// `text` for the inside of '…' in sh, zsh and fish.
 std::string quoted(const std::string& text);
 

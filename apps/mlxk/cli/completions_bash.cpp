@@ -57,8 +57,8 @@ std::string positional_cases(const Command& command) {
 std::string bash_completions() {
   std::string names, words, values, positionals, takers;
   for (const Command* command : visible_commands()) {
-    names += command->name + " ";
-    const std::string pattern = fmt::format("{}", fmt::join(names_of(*command), "|"));
+    if (!has_two_words(*command)) names += command->name + " ";
+    const std::string pattern = case_pattern(*command);
     words += fmt::format("    {}) words=\"{}\" ;;\n", pattern, option_words(*command));
     if (const auto cases = value_cases(*command); !cases.empty()) {
       values += fmt::format("    {})\n      case \"$1\" in\n{}        *) return 1 ;;\n      esac ;;\n", pattern, cases);
@@ -87,7 +87,7 @@ _mlxk_positional() {
 _mlxk() {
   local cur="${COMP_WORDS[COMP_CWORD]}" command="" words="" offer="" i=1 number=0
 )sh";
-  script += fmt::format("  local commands=\"{}\"\n", names);
+  script += fmt::format("  local commands=\"{}\" pairs=\" {}\"\n", names, word_pairs());
   script += R"sh(  COMPREPLY=()
   if [[ "${COMP_WORDS[0]##*/}" == mlx-run ]]; then
     command=run
@@ -99,6 +99,10 @@ _mlxk() {
     fi
     command="${COMP_WORDS[i]}"
     i=$((i + 1))
+    if [[ $i -lt $COMP_CWORD && "$pairs" == *" $command/${COMP_WORDS[i]} "* ]]; then
+      command="$command ${COMP_WORDS[i]}"
+      i=$((i + 1))
+    fi
   fi
   for (( ; i < COMP_CWORD; i++ )); do
     if _mlxk_value "${COMP_WORDS[i]}"; then

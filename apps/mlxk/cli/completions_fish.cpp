@@ -32,8 +32,13 @@ end
 )sh";
   std::string commands, rows;
   for (const Command* command : visible_commands()) {
-    commands += fmt::format("  echo {}\\t'{}'\n", command->name, quoted(command->help));
-    const std::string seen = fmt::format("-n '__fish_seen_subcommand_from {}'", fmt::join(names_of(*command), " "));
+    const size_t blank = command->name.find(' ');
+    if (blank == std::string::npos) commands += fmt::format("  echo {}\\t'{}'\n", command->name, quoted(command->help));
+    const std::string seen =
+        blank == std::string::npos
+            ? fmt::format("-n '__fish_seen_subcommand_from {}'", fmt::join(names_of(*command), " "))
+            : fmt::format("-n '__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}'",
+                          command->name.substr(0, blank), command->name.substr(blank + 1));
     const auto add = [&](const std::string& row) {
       for (const char* program : kPrograms) rows += fmt::format("complete -c {} {}{}\n", program, seen, row);
       if (command->name == "run") rows += fmt::format("complete -c mlx-run{}\n", row);

@@ -46,8 +46,8 @@ std::string option_specs(const Option& option) {
 std::string zsh_completions() {
   std::string commands, cases;
   for (const Command* command : visible_commands()) {
-    commands += fmt::format("    '{}:{}'\n", command->name, escaped(command->help));
-    cases += fmt::format("    {}) _arguments -S '-h[help]' '--help[help]'", fmt::join(names_of(*command), "|"));
+    if (!has_two_words(*command)) commands += fmt::format("    '{}:{}'\n", command->name, escaped(command->help));
+    cases += fmt::format("    {}) _arguments -S '-h[help]' '--help[help]'", case_pattern(*command));
     for (const Option& option : command->options) cases += option_specs(option);
     for (const Positional& positional : command->positionals) {
       cases += fmt::format(" '{}:{}:{}'",
@@ -74,8 +74,9 @@ _mlxk_commands() {
   _describe command commands
 }
 _mlxk() {
-  local program=$words[1] command
-  if [[ ${program:t} == mlx-run ]]; then
+)sh";
+  script += fmt::format("  local program=$words[1] command pairs=' {}'\n", word_pairs());
+  script += R"sh(  if [[ ${program:t} == mlx-run ]]; then
     command=run
   else
     while (( CURRENT > 2 )) && [[ $words[2] == -* ]]; do
@@ -90,6 +91,11 @@ _mlxk() {
     command=$words[2]
     shift words
     (( CURRENT-- ))
+    if (( CURRENT > 2 )) && [[ $pairs == *" $command/$words[2] "* ]]; then
+      command="$command $words[2]"
+      shift words
+      (( CURRENT-- ))
+    fi
   fi
   case $command in
 )sh";

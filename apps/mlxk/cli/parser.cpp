@@ -196,9 +196,11 @@ CommandLine parse_command_line(const std::vector<std::string>& words) {
     }
   }
   if (i == words.size() || line.help || line.version) return line;
-  line.command = &known_command(words[i]);
-  line.args =
-      parse_command(*line.command, {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, line.help);
+  line.command = command_at(words, i);
+  if (!line.command) line.command = &known_command(words[i]);  // throws
+  const bool two = line.command->name.find(' ') != std::string::npos;
+  line.args = parse_command(*line.command,
+                            {words.begin() + static_cast<std::ptrdiff_t>(i) + (two ? 2 : 1), words.end()}, line.help);
   if (line.json) line.args.given.emplace("--json", std::vector<std::string>{""});
   line.json = line.args.given.count("--json") > 0;
   return line;

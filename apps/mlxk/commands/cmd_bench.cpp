@@ -3,14 +3,13 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <sstream>
 
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "bench/bench_plot.h"
+#include "bench/bench_options.h"
+#include "bench/bench_record.h"
 #include "bench/bench_run.h"
-#include "bench/machine_facts.h"
 #include "cli/model_argument.h"
 #include "cli/model_places.h"
 #include "cli/table.h"
@@ -21,6 +20,9 @@
 #include "probe/files.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_set.h"
+#include "report/bar_chart.h"
+#include "report/machine_facts.h"
+#include "report/record.h"
 #include "serving/opened_model.h"
 #include "terminal/interrupt.h"
 #include "terminal/output.h"
@@ -36,24 +38,9 @@ struct BenchResult {
   BenchPoint point;
   Figure prefill, decode, first_token;
   uint64_t peak_bytes = 0;
+  double begin_s = 0, sent_s = 0, complete_s = 0;  // after the start; the latter two of the last run
+  double last_first_token_s = 0;                   // after it was sent
 };
-
-/// "1,4,16" as numbers of [1, most].
-std::vector<int64_t> read_numbers(const Args& args, const char* option, int64_t most) {
-  std::vector<int64_t> numbers;
-  std::istringstream words(args.text(option) + ",");
-  for (std::string word; std::getline(words, word, ',');) {
-    const bool digits = !word.empty() && word.size() < 10 && word.find_first_not_of("0123456789") == std::string::npos;
-    const int64_t number = digits ? std::stoll(word) : 0;
-    if (number < 1 || number > most) {
-      throw Error(ErrorKind::usage,
-                  fmt::format("argument {}: must be numbers from 1 to {} separated by commas, got '{}'", option, most,
-                              args.text(option)));
-    }
-    numbers.push_back(number);
-  }
-  return numbers;
-}
 
 /// Every batch size at every prompt length; refuses points that exceed the context.
 std::vector<BenchPoint> read_points(const Args& args, const ModelInfo& model) {
@@ -150,10 +137,40 @@ class ProgressLine {
   }
 };
 
+/// The first record's test begins with the load.
+ReportRecord make_record(OpenedModel& model, const BenchResult& result, const BenchStart& start, double loaded_s,
+                         const Json& machine, bool first) {
+  const BenchPoint& point = result.point;
+  const double begin_s = first ? 0 : result.begin_s;
+  ReportRecord record = bench_record(
+      fmt::format("bench::text[prompt={},generate={},batch={}]", point.prompt, point.generate, point.batch), start,
+      begin_s, model.info(), model.worker().device(), "text");
+  record.performance.tokens_per_sec = result.decode.median;
+  record.performance.duration_s = result.complete_s - result.sent_s;
+  record.performance.prompt_tokens = point.batch * point.prompt;
+  record.performance.completion_tokens = point.batch * point.generate;
+  record.performance.model_load_time_s = model.load_seconds();
+  record.performance.time_to_first_token_s = result.first_token.median;
+  record.performance.peak_ram_gb = as_gib(result.peak_bytes);
+  if (first) {
+    record.timeline.model_load_start_ms = 0;
+    record.timeline.model_load_complete_ms = loaded_s * 1e3;
+  }
+  record.timeline.request_sent_ms = (result.sent_s - begin_s) * 1e3;
+  record.timeline.first_token_ms = (result.sent_s + result.last_first_token_s - begin_s) * 1e3;
+  record.timeline.stream_complete_ms = (result.complete_s - begin_s) * 1e3;
+  record.metadata.update({{"batch", point.batch},
+                          {"prefill_tokens_per_sec", result.prefill.median},
+                          {"prefill_spread", result.prefill.spread},
+                          {"decode_spread", result.decode.spread}});
+  record.metadata.update(machine);
+  return record;
+}
+
 BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads,
-                    std::vector<double>& bandwidths) {
+                    std::vector<double>& bandwidths, const BenchStart& start) {
   std::vector<double> prefill, decode, first;
-  uint64_t peak = 0;
+  BenchResult out{.point = point, .begin_s = start.elapsed()};
   ProgressLine line;
   for (int64_t run = -1; run < runs; ++run) {  // the first run is the warm-up
     line.show(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
@@ -161,14 +178,20 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
     // Measured beside every run, so that a busy neighbour slows both.
     if (run >= 0) bandwidths.push_back(read_bandwidth(threads, kBandwidthBytes));
     reset_peak_memory();
+    out.sent_s = start.elapsed();
     const BenchRun result = run_point(model.worker(), model.handle(), point, interrupted);
-    peak = std::max(peak, peak_memory());
+    out.complete_s = start.elapsed();
+    out.last_first_token_s = result.first_token_s;
+    out.peak_bytes = std::max(out.peak_bytes, peak_memory());
     if (run < 0) continue;
     prefill.push_back(result.prefill);
     decode.push_back(result.decode);
     first.push_back(result.first_token_s);
   }
-  return {point, figure_of(prefill), figure_of(decode), figure_of(first), peak};
+  out.prefill = figure_of(prefill);
+  out.decode = figure_of(decode);
+  out.first_token = figure_of(first);
+  return out;
 }
 
 /// The model that was named, else the default one, which a line on stderr then names.
@@ -185,6 +208,7 @@ std::string bench_model(const Args& args) {
 
 int run(const Args& args) {
   const int threads = apply_threads(args);
+  const BenchStart start;
   OpenedModel model(bench_model(args), {}, open_engine);
   const auto points = read_points(args, model.info());
   const int64_t runs = args.integer("--runs");
@@ -193,7 +217,14 @@ int run(const Args& args) {
   const InterruptGuard guard;
   std::vector<BenchResult> results;
   std::vector<double> bandwidths;
-  for (const auto& point : points) results.push_back(measure(model, point, runs, threads, bandwidths));
+  const double loaded_s = start.elapsed();
+  for (const auto& point : points) {
+    results.push_back(measure(model, point, runs, threads, bandwidths, start));
+    if (!args.has("--report")) continue;
+    const Json facts = {{"runs", runs}, {"threads", threads}, {"read_bytes_per_s", figure_of(bandwidths).median}};
+    append_records(args.text("--report"),
+                   {make_record(model, results.back(), start, loaded_s, facts, results.size() == 1)});
+  }
   const double bandwidth = figure_of(bandwidths).median;
   const MachineFacts machine = machine_facts();
   const DeviceFacts device = model.worker().device();
@@ -234,7 +265,7 @@ int run(const Args& args) {
 extern const Command kBenchCommand;
 const Command kBenchCommand = {
     .name = "bench",
-    .help = "measure how fast a model runs on this machine",
+    .help = "measure how fast a model runs on this machine; also: bench serve, audio, vision, embed",
     .positionals = {{"model", PositionalKind::optional,
                      std::string(kModelHelp) + "; default: the one that `mlxk list` names"}},
     .options = {{.name = "--prompt",
@@ -254,15 +285,10 @@ const Command kBenchCommand = {
                  .metavar = "LIST",
                  .help = "requests at once, separated by commas",
                  .default_value = "1"},
-                {.name = "--runs",
-                 .kind = OptionKind::integer,
-                 .metavar = "N",
-                 .help = "measured runs of each combination, after a warm-up",
-                 .default_value = "5",
-                 .min = 1,
-                 .max = 1000},
+                runs_option(),
                 threads_option(),
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
+                report_option(),
                 json_option()},
     .run = run,
     .environment = model_places({{"MLXK_DEFAULT_MODEL", "the default model; if not set, the one that quickstart made"},

@@ -6,7 +6,6 @@
 
 #include "base/counted.h"
 #include "base/file.h"
-#include "bench/machine_facts.h"
 #include "cli/model_places.h"
 #include "cli/model_text.h"
 #include "cli/table.h"
@@ -20,6 +19,7 @@
 #include "json/api.h"
 #include "policy/machine.h"
 #include "probe/model_info.h"
+#include "report/machine_facts.h"
 #include "terminal/output.h"
 #include "worker/worker.h"
 

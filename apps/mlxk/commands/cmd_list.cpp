@@ -15,6 +15,7 @@
 #include "commands/command.h"
 #include "json/api.h"
 #include "probe/built_in.h"
+#include "selftest/verdicts.h"
 #include "terminal/output.h"
 
 namespace mlxk {
@@ -34,7 +35,12 @@ std::string reason_cell(const std::string& reason) {
   return wrap_words(text.substr(0, end) + "...", kReasonWidth);
 }
 
-std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose, bool health) {
+struct Columns {
+  bool all, verbose, health, selftest;
+};
+
+std::string table(const std::vector<ModelEntry>& models, const Columns& columns) {
+  const auto& [all, verbose, health, selftest] = columns;
   const bool wide = all || verbose;
   TableRow header = wide ? TableRow{"Name", "Hash", "Size", "Modified", "Src", "Clean", "Framework", "Type"}
                          : TableRow{"Name", "Hash", "Size", "Modified", "Src", "Type"};
@@ -43,6 +49,8 @@ std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose,
   } else if (health) {
     header.emplace_back("Health");
   }
+  if (selftest) header.emplace_back("Selftest");
+  const SelftestVerdicts verdicts;
   std::vector<TableRow> rows;
   const std::time_t now = std::time(nullptr);
   for (const auto& entry : models) {
@@ -58,6 +66,7 @@ std::string table(const std::vector<ModelEntry>& models, bool all, bool verbose,
     } else if (health) {
       row.push_back(health_text(info));
     }
+    if (selftest) row.push_back(printable(verdict_text(verdicts.find(info))));
     rows.push_back(std::move(row));
   }
   return render_table(header, rows);
@@ -126,12 +135,17 @@ int run(const Args& args) {
   const std::vector<ModelEntry> models = describe_all(list_models(args.word("pattern")));
   if (args.has("--json")) {
     Json objects = Json::array();
-    for (const auto& entry : models) objects.push_back(model_object(entry));
+    const SelftestVerdicts verdicts;
+    for (const auto& entry : models) {
+      objects.push_back(model_object(entry));
+      if (args.has("--selftest")) objects.back()["selftest"] = verdict_json(verdicts.find(entry.info));
+    }
     const size_t count = objects.size();
     print_json(success_envelope("list", {{"models", std::move(objects)}, {"count", count}}));
     return 0;
   }
-  const std::string text = table(models, args.has("--all"), args.has("--verbose"), args.has("--health"));
+  const std::string text =
+      table(models, {args.has("--all"), args.has("--verbose"), args.has("--health"), args.has("--selftest")});
   print_line(std::string_view(text).substr(0, text.size() - 1));
   print_notes(args, models);
   return 0;
@@ -146,6 +160,7 @@ const Command kListCommand = {
     .positionals = {{"pattern", PositionalKind::optional, "part of a name, or the path of workspaces"}},
     .options = {{.name = "--all", .help = "include models that are broken or cannot run"},
                 {.name = "--health", .help = "add the state of the files and whether the model runs"},
+                {.name = "--selftest", .help = "add what `mlxk selftest` found with this version"},
                 {.name = "--architectures", .help = "list the model types that this build can run, by kind"},
                 {.name = "--verbose", .help = "full names and more columns"},
                 json_option()},

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cli/model_argument.h"
 #include "cli/model_places.h"
+#include "cli/record_options.h"
 #include "cli/speculation_options.h"
 #include "cli/threads_option.h"
 #include "engine/open.h"
@@ -93,6 +94,8 @@ std::vector<Option> run_options() {
       {"--no-chat-template", Kind::flag, "", "pass the prompt to the model unchanged"},
       {"--no-reasoning", Kind::flag, "", "print the answer without its reasoning"},
       {"--hide-reasoning", Kind::flag, "", "the same as --no-reasoning"},
+      record_option(),
+      record_redact_option(),
       threads_option(),
       {"--verbose", Kind::flag, "", "print load time, token counts and speed on stderr"},
       json_option(),
@@ -148,6 +151,8 @@ RunOptions read_options(const Args& args) {
   options.stream = !args.has("--no-stream") && !args.has("--json") && isatty(STDOUT_FILENO);
   options.verbose = args.has("--verbose");
   options.draft = read_speculation(args, options.text);
+  options.record = read_record_folder(args);
+  options.record_redact = args.has("--record-redact");
   return options;
 }
 

@@ -38,7 +38,7 @@ void print_start(const ServeOptions& options, const std::string& address, int po
 
 bool is_path_option(const std::string& name) {
   return name == "--config" || name == "--api-key-file" || name == "--tls-cert" || name == "--tls-key" ||
-         name == "--unix-socket" || name == "--prefix-cache-dir";
+         name == "--unix-socket" || name == "--prefix-cache-dir" || name == "--record";
 }
 
 /// The command line again, for a service: without options of the installation, and with absolute paths.
@@ -77,6 +77,7 @@ Service make_service(const Args& args, const ServeOptions& options) {
   }
   const auto& cache = options.pool.text.prefix_cache_dir;
   if (!cache.empty()) service.writable.push_back(std::filesystem::absolute(cache));
+  if (!options.record.empty()) service.writable.push_back(std::filesystem::absolute(options.record));
   // The folder for uploads; a system service has its own.
   if (!service.system) service.writable.push_back(std::filesystem::temp_directory_path());
   const auto& socket = options.transport.unix_socket;

@@ -8,6 +8,7 @@
 #include "cli/table.h"
 #include "commands/command.h"
 #include "json/api.h"
+#include "selftest/verdicts.h"
 #include "serving/tool_support.h"
 #include "terminal/output.h"
 
@@ -19,6 +20,7 @@ namespace {
 struct Shown {
   ModelEntry entry;
   Json config, data;
+  std::optional<SelftestVerdict> verdict;
 };
 
 std::string plain(const Json& value) {
@@ -66,6 +68,11 @@ void print_text(const Shown& shown) {
   print_line(fmt::format("Modified: {}", time_ago(shown.entry.modified, std::time(nullptr))));
   print_line(fmt::format("Health: {}", health));
   if (!info.reason.empty()) print_line(fmt::format("Reason: {}", printable(info.reason)));
+  if (const auto& verdict = shown.verdict) {
+    print_line(fmt::format("Selftest: {} ({} passed, {} skipped, {}{}, {})", printable(verdict_text(verdict)),
+                           verdict->passed, verdict->skipped, printable(verdict->device),
+                           verdict->quick ? ", quick" : "", printable(verdict->tested_at)));
+  }
 
   if (shown.data.contains("files")) {
     print_line("\nFiles:");
@@ -87,11 +94,13 @@ void print_text(const Shown& shown) {
 int run(const Args& args) {
   const ModelRef ref = resolve_model(runnable_argument(args.word("model")));
   if (args.has("--recalc-hash")) recalculate_content_hash(ref.path);
-  Shown shown{describe_model(ref), read_config_of(ref), Json::object()};
+  Shown shown{describe_model(ref), read_config_of(ref), Json::object(), {}};
+  shown.verdict = SelftestVerdicts().find(shown.entry.info);
   const Json metadata = shown.config.is_null() ? Json(nullptr) : config_metadata(shown.entry.info, shown.config);
   const bool files = args.has("--files"), config = args.has("--config") && !files;
   shown.data["model"] = show_object(shown.entry, shown.config);
   shown.data["tools"] = tool_support_name(tool_support_of(shown.entry.info));
+  shown.data["selftest"] = verdict_json(shown.verdict);
   shown.data["runtime"] = runtime_data(shown.entry.info);
   shown.data["workspace_metadata"] = shown.entry.sentinel.value_or(Json(nullptr));
   shown.data["metadata"] = files || config ? Json(nullptr) : metadata;

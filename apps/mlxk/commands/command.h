@@ -71,8 +71,8 @@ class Args {
   const struct Command* command = nullptr;
 };
 
-/// A subcommand. `run` returns the exit code and throws Error; the dispatcher prints errors, as an envelope with
-/// --json.
+/// A subcommand of one word or of two ("bench serve"). `run` returns the exit code and throws Error; the dispatcher
+/// prints errors, as an envelope with --json.
 struct Command {
   std::string name;
   std::string help;  // one line
@@ -90,6 +90,8 @@ struct Command {
 const std::vector<const Command*>& command_table();
 /// The command with that name or alias, or null.
 const Command* find_command(std::string_view name);
+/// The command that stands in `words` at `at`, of two words where there is such a one, or null.
+const Command* command_at(const std::vector<std::string>& words, size_t at);
 
 /// The help text for a positional that names a model to be opened.
 inline constexpr const char* kModelHelp = "name, part of a name, name@revision, folder, or .gguf file";

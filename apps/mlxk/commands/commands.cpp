@@ -27,6 +27,11 @@ const Command* find_command(std::string_view name) {
   return nullptr;
 }
 
+const Command* command_at(const std::vector<std::string>& words, size_t at) {
+  const Command* two = at + 1 < words.size() ? find_command(words[at] + " " + words[at + 1]) : nullptr;
+  return two ? two : at < words.size() ? find_command(words[at]) : nullptr;
+}
+
 Option json_option() { return {.name = "--json", .help = "print one JSON document on stdout"}; }
 
 }  // namespace mlxk

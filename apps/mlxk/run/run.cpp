@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "base/stop.h"
 #include "chat/prepared_chat.h"
+#include "record/request_recorder.h"
 #include "serving/max_new_tokens.h"
 #include "terminal/interrupt.h"
 #include "worker/request.h"
@@ -81,8 +83,16 @@ void load_for_run(OpenedModel& model, const RunOptions& options) {
 GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
                              const std::function<void(const std::vector<Part>&)>& on_parts) {
   if (options.verbose) report(model, run);
+  std::optional<RequestRecorder> recorder;  // writes the file before this returns
+  RequestTap tap;
+  if (!options.record.empty()) {
+    recorder.emplace(options.record, options.record_redact, model.worker().device());
+    tap = [&](GenerateRequest& request, EventSink sink) {
+      return recorder->record(request, model.info().ref, std::nullopt, std::move(sink));
+    };
+  }
   const GeneratedAnswer answer = generate(model.worker(), model.handle(), std::move(run.request),
-                                          std::move(run.completion), on_parts, interrupted);
+                                          std::move(run.completion), on_parts, interrupted, tap);
   if (options.verbose) {
     fmt::print(stderr, "\nGenerated {} tokens in {:.1f}s ({:.1f} tokens/s), first token after {:.2f}s\n",
                answer.usage.completion_tokens, answer.timings.first_token_s + answer.timings.decode_s,

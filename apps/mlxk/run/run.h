@@ -27,6 +27,8 @@ struct RunOptions {
   LoadOptions text;
   std::string draft;  // the draft model's name or folder; empty: none
   RequestFacts facts;
+  std::string record;  // the folder that answers are recorded in; empty: they are not
+  bool record_redact = false;
 };
 
 /// A prepared answer: the request for the engine and the conversion of its ids to text.

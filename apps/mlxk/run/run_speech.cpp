@@ -9,24 +9,18 @@
 #include <filesystem>
 #include <future>
 
+#include "base/elapsed.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/log.h"
-#include "cli/model_argument.h"
 #include "cli/table.h"
-#include "engine/open.h"
-#include "hub/resolve.h"
 #include "json/api.h"
 #include "media/audio.h"
-#include "serving/admission.h"
+#include "run/loaded_speech.h"
 #include "speech/transcribe.h"
-#include "speech/vocabulary.h"
 #include "terminal/interrupt.h"
 #include "terminal/markdown.h"
 #include "terminal/output.h"
 #include "terminal/progress_line.h"
-#include "worker/model_handle.h"
-#include "worker/worker.h"
 
 namespace mlxk {
 
@@ -34,37 +28,12 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// A speech model that this process loads; the worker ends after its handle.
-struct Loaded {
-  std::unique_ptr<Worker> worker;
-  std::shared_ptr<const ModelHandle> handle;
-  std::shared_ptr<const SpeechVocabulary> vocabulary;
-  double seconds = 0;
-};
-
 ModelInfo admitted(const SpeechRun& run) {
-  ModelInfo info = probe_model(resolve_model(runnable_argument(run.model)));
-  const Decision decision = admit(info, this_machine(), {.has_audio = true});
-  if (decision.route != Route::speech) {
-    throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a speech model", info.ref.name));
-  }
+  ModelInfo info = find_speech_model(run.model);
   if (run.options.translate && !info.translates_to_english) {
     throw Error(ErrorKind::unsupported, fmt::format("Model '{}' does not support speech translation", info.ref.name));
   }
-  if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
   return info;
-}
-
-Loaded load(const fs::path& model) {
-  const auto start = Clock::now();
-  Loaded loaded;
-  loaded.worker = std::make_unique<Worker>(open_engine);
-  loaded.handle = loaded.worker->load(ModelKind::speech, model);
-  loaded.vocabulary = SpeechVocabulary::load(model, loaded.handle->facts().vocab_size);
-  loaded.seconds = seconds_since(start);
-  return loaded;
 }
 
 std::unique_ptr<AudioSource> open_audio(const SpeechRun& run, const std::string& file) {
@@ -101,7 +70,8 @@ bool has_pieces(TranscriptFormat format) {
 }
 
 /// Transcribes one recording, shows the progress, and prints the segments as they arrive if requested.
-Transcript transcribe_file(const SpeechRun& run, const Loaded& model, AudioSource& source, const std::string& name) {
+Transcript transcribe_file(const SpeechRun& run, const LoadedSpeech& model, AudioSource& source,
+                           const std::string& name) {
   const bool pieces = run.stream && has_pieces(run.format);
   ProgressLine progress(run.json);
   size_t shown = 0;
@@ -167,9 +137,9 @@ int run_speech(const SpeechRun& run) {
   const ModelInfo info = admitted(run);
   make_folder(run.output);
   // The first recording is opened before the weights are read, or while they are.
-  auto loading = std::async(std::launch::async, load, info.ref.path);
+  auto loading = std::async(std::launch::async, load_speech, info.ref.path);
   auto first = open_audio(run, run.files.front());
-  const Loaded model = loading.get();
+  const LoadedSpeech model = loading.get();
   if (run.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.seconds);
   const InterruptGuard guard;
   Json files = Json::array();

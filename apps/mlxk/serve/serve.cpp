@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <semaphore>
 #include <thread>
 
@@ -19,6 +20,7 @@
 #include "base/log.h"
 #include "engine/open.h"
 #include "policy/machine.h"
+#include "record/request_recorder.h"
 #include "server/keys.h"
 #include "server/server.h"
 #include "serving/memory_room.h"
@@ -254,7 +256,11 @@ int serve(const ServeOptions& options, const std::function<void(const std::strin
   Ending ending(options, signals);  // outlives the objects destroyed below
   Worker worker(open_engine, options.limits);
   ModelPool pool(worker, options.pool);
-  Server server(worker, pool, guard, server_options(options));
+  std::optional<RequestRecorder> recorder;
+  if (!options.record.empty()) recorder.emplace(options.record, options.record_redact, worker.device());
+  ServerOptions made = server_options(options);
+  made.recorder = recorder ? &*recorder : nullptr;
+  Server server(worker, pool, guard, std::move(made));
   HttpServer http(options.transport, server);
   announce(options, http.address());
   started(http.address(), http.port());

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cli/config_file.h"
 #include "cli/model_argument.h"
+#include "cli/record_options.h"
 #include "cli/speculation_options.h"
 #include "cli/threads_option.h"
 #include "http/client.h"
@@ -260,6 +261,8 @@ std::vector<Option> serve_options() {
        .default_value = "4096",
        .min = 1,
        .max = 1e6},
+      record_option(),
+      record_redact_option(),
       threads_option(),
       {.name = "--log-level",
        .kind = Kind::text,
@@ -395,6 +398,8 @@ ServeOptions read_serve_options(Args& args) {
     }
   }
   options.embed_backend = read_embed_backend(args);
+  options.record = read_record_folder(args);
+  options.record_redact = args.has("--record-redact");
   options.audio_limit = read_audio_limit(args);
   options.transcriptions = static_cast<int>(args.integer("--max-transcriptions"));
   options.max_recordings = static_cast<size_t>(args.integer("--max-recordings"));

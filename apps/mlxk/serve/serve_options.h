@@ -25,6 +25,8 @@ struct ServeOptions {
   ImageSources images;
   bool allow_truncate = false;  // vectors of any model may be shortened
   std::string embed_backend;    // the backend of /v1/embeddings; empty: none
+  std::string record;           // the folder for recorded answers; empty: none
+  bool record_redact = false;   // record answers without prompts
   uint64_t audio_limit = 0;     // bytes of a recording
   int transcriptions = 0;       // at once
   size_t max_recordings = 0;    // recordings that wait for that

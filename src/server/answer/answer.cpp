@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "record/request_recorder.h"
 #include "server/answer/answer_choice.h"
 #include "server/answer/engine_failure.h"
 #include "server/api_error.h"
@@ -96,8 +97,13 @@ void AnswerSession::start() {
     posted_ = true;
   }
   for (size_t i = 0; i < rows_.size(); ++i) {
-    rows_[i].ticket = context_.worker.submit(plan_.model->handle(), std::move(plan_.choices[i].request),
-                                             [self, i](const Event& event) { self->on_event(i, event); });
+    ChoicePlan& choice = plan_.choices[i];
+    EventSink sink = [self, i](const Event& event) { self->on_event(i, event); };
+    if (context_.recorder) {
+      sink =
+          context_.recorder->record(choice.request, plan_.model->info().ref, std::move(choice.held), std::move(sink));
+    }
+    rows_[i].ticket = context_.worker.submit(plan_.model->handle(), std::move(choice.request), std::move(sink));
   }
   exchange_->on_close([weak = weak_from_this()] {
     if (const auto answer = weak.lock()) answer->cancel_all();

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "chat/completion.h"
+#include "record/recorded_run.h"
 #include "server/answer/answer_writer.h"
 #include "worker/request.h"
 
@@ -18,9 +20,10 @@ struct ServerContext;
 struct ChoicePlan {
   GenerateRequest request;
   Completion completion;
-  std::string echo;           // the prompt's text, if it is part of the answer
-  std::vector<int32_t> ends;  // as in AnswerChoice; the engine does not know them
-  bool prompt_only = false;   // the engine's one token is dropped
+  std::string echo;                           // the prompt's text, if it is part of the answer
+  std::vector<int32_t> ends;                  // as in AnswerChoice; the engine does not know them
+  bool prompt_only = false;                   // the engine's one token is dropped
+  std::optional<ConstraintSource> held = {};  // what the request's constraint was made of, for a record
 };
 
 /// An answer before its generation.

@@ -106,6 +106,15 @@ Json completion(bool chunk) {
 }
 
 Json model() {
+  const Json verdict = with(exactly({{"passed", count()},
+                                     {"failed", list(string())},
+                                     {"skipped", count()},
+                                     {"build", string()},
+                                     {"device", string()},
+                                     {"quick", boolean()},
+                                     {"tested_at", string()},
+                                     {"tokens_per_s", real()}}),
+                            {{"description", "What `mlxk selftest` found on this machine"}});
   return exactly({{"id", string()},
                   {"object", constant("model")},
                   {"created", with(count(), {{"description", "When it came to this disk; 0: unknown"}})},
@@ -119,7 +128,8 @@ Json model() {
                   {"size_bytes", with(count(), {{"description", "Of all its files"}})},
                   {"weight_bytes", count()},
                   {"loaded", boolean()},
-                  {"pinned", boolean()}});
+                  {"pinned", boolean()},
+                  {"selftest", nullable(verdict)}});
 }
 
 /// {"text"}; with verbose_json all of it.

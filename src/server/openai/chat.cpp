@@ -81,7 +81,8 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
                Completion(model->tokenizer(), stops, chat.reasoning, format, params.tools),
                {},
                {},
-               params.max_tokens == 0},
+               params.max_tokens == 0,
+               held_source(context, params, params.tools, chat.reasoning)},
               params.n);
   run_answer(context, call, std::move(plan));
 }

@@ -51,7 +51,7 @@ void answer_completion(ServerContext& context, const ApiCall& call, const Comple
     request.constraint = constraint_of(*model, params, {}, nullptr, {});
     add_choices(plan,
                 {std::move(request), fresh.again(), params.echo ? prompt.text : std::string(), std::move(ends),
-                 params.max_tokens == 0},
+                 params.max_tokens == 0, held_source(context, params, {}, {})},
                 params.n);
   }
   run_answer(context, call, std::move(plan));

@@ -1,6 +1,7 @@
 // GET /v1/models, GET /v1/models/{id}, POST /v1/models/load and /v1/models/unload
 #include <sys/stat.h>
 
+#include "selftest/verdicts.h"
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
@@ -26,7 +27,7 @@ Json quantization_of(const ModelInfo& info) {
   return result;
 }
 
-Json document_of(const ServerContext& context, const ModelPool::Entry& entry) {
+Json document_of(const ServerContext& context, const SelftestVerdicts& verdicts, const ModelPool::Entry& entry) {
   const ModelInfo& info = entry.info;
   return {
       {"id", entry.id},
@@ -43,6 +44,7 @@ Json document_of(const ServerContext& context, const ModelPool::Entry& entry) {
       {"weight_bytes", info.weight_bytes},
       {"loaded", entry.loaded},
       {"pinned", entry.pinned},
+      {"selftest", verdict_json(verdicts.find(info))},
   };
 }
 
@@ -70,25 +72,26 @@ const Json& model_name_schema() {
 }
 
 HttpResponse list_models(ServerContext& context, const ApiCall& /*call*/) {
+  const SelftestVerdicts verdicts;
   Json models = Json::array();
-  for (const ModelPool::Entry& entry : context.models.list()) models.push_back(document_of(context, entry));
+  for (const ModelPool::Entry& entry : context.models.list()) models.push_back(document_of(context, verdicts, entry));
   return json_answer({{"object", "list"}, {"data", std::move(models)}});
 }
 
 HttpResponse show_model(ServerContext& context, const ApiCall& call) {
-  return json_answer(document_of(context, find_entry(context, call.name)));
+  return json_answer(document_of(context, {}, find_entry(context, call.name)));
 }
 
 HttpResponse load_model(ServerContext& context, const ApiCall& call) {
   const std::string model = model_of(call);
   const auto held = context.models.acquire(model, {});
-  return json_answer(document_of(context, find_entry(context, model)));
+  return json_answer(document_of(context, {}, find_entry(context, model)));
 }
 
 HttpResponse unload_model(ServerContext& context, const ApiCall& call) {
   const std::string model = model_of(call);
   context.models.unload(model);
-  return json_answer(document_of(context, find_entry(context, model)));
+  return json_answer(document_of(context, {}, find_entry(context, model)));
 }
 
 }  // namespace mlxk

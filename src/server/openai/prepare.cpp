@@ -91,13 +91,19 @@ GenerateRequest engine_request(const ServerContext& context, const ApiCall& call
 
 void add_choices(AnswerPlan& plan, ChoicePlan first, int count) {
   for (int i = 1; i < count; ++i) {
-    ChoicePlan next{first.request, first.completion.again(), first.echo, first.ends, first.prompt_only};
+    ChoicePlan next{first.request, first.completion.again(), first.echo, first.ends, first.prompt_only, first.held};
     next.request.constraint = another_constraint(first.request.constraint);
     if (next.request.sampling.seed)
       *next.request.sampling.seed += static_cast<uint64_t>(i);  // the choices are to differ
     plan.choices.push_back(std::move(next));
   }
   plan.choices.insert(plan.choices.end() - (count - 1), std::move(first));
+}
+
+std::optional<ConstraintSource> held_source(const ServerContext& context, const AnswerParams& params,
+                                            const ToolOptions& tools, const ReasoningFormat& reasoning) {
+  if (!context.recorder) return std::nullopt;
+  return ConstraintSource{params.grammar, tools, reasoning};
 }
 
 std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerParams& params,

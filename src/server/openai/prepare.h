@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "chat/prompt.h"
@@ -62,6 +63,10 @@ auto blame_field(const char* param, Act act) {
     throw ApiError(ErrorKind::invalid, e.what(), param);
   }
 }
+
+/// The source of constraint_of's constraint, if answers are recorded.
+std::optional<ConstraintSource> held_source(const ServerContext& context, const AnswerParams& params,
+                                            const ToolOptions& tools, const ReasoningFormat& reasoning);
 
 /// make_constraint for the request; null if it has no constraint. Throws ApiError naming the field.
 std::shared_ptr<TokenConstraint> constraint_of(const ServedText& model, const AnswerParams& params,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -23,7 +25,13 @@ double read_bandwidth(int threads, uint64_t bytes);
 
 /// Resets the peak of peak_memory() if the system can (Linux).
 void reset_peak_memory();
-/// The most memory that the process held at once, mapped weights included, in bytes.
+/// The most memory that this process held at once, mapped weights included, in bytes.
 uint64_t peak_memory();
+
+/// Memory of a process in bytes, mapped weights included; 0: the system does not tell (it is Linux that does).
+struct ProcessMemory {
+  uint64_t held = 0, peak = 0;
+};
+ProcessMemory process_memory(pid_t process);
 
 }  // namespace mlxk

@@ -1,4 +1,4 @@
-#include "bench/bench_plot.h"
+#include "report/bar_chart.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "bench/machine_facts.h"
+#include "report/machine_facts.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -16,6 +16,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <string>
 #include <thread>
 
 #include "base/cores.h"
@@ -98,6 +99,16 @@ double read_bandwidth(int threads, uint64_t bytes) {
   return sum.load() == 0 ? 0 : best;
 }
 
+ProcessMemory process_memory(pid_t process) {
+  ProcessMemory memory;
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("VmHWM:", 0) == 0) memory.peak = std::stoull(line.substr(6)) * 1024;
+    if (line.rfind("VmRSS:", 0) == 0) memory.held = std::stoull(line.substr(6)) * 1024;
+  }
+  return memory;
+}
+
 void reset_peak_memory() {
 #ifdef __GLIBC__
   malloc_trim(0);  // memory freed by an earlier point must not count for this one
@@ -106,10 +117,7 @@ void reset_peak_memory() {
 }
 
 uint64_t peak_memory() {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoull(line.substr(6)) * 1024;
-  }
+  if (const uint64_t bytes = process_memory(getpid()).peak) return bytes;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
 #ifdef __APPLE__

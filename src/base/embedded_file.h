@@ -1,0 +1,18 @@
+#pragma once
+
+/// MLXK_EMBED(name, path) puts the bytes of the file `path`, a string literal, into the program: `name`_begin is the
+/// first one, `name`_end stands behind the last. At namespace scope, outside of every namespace. The file is one that
+/// the build has to know as a dependency (OBJECT_DEPENDS).
+#ifdef __APPLE__
+#define MLXK_SYMBOL(name) "_" #name
+#define MLXK_SECTION ".const_data\n"
+#define MLXK_BACK ".text\n"
+#else
+#define MLXK_SYMBOL(name) #name
+#define MLXK_SECTION ".pushsection .rodata\n"
+#define MLXK_BACK ".popsection\n"
+#endif
+#define MLXK_EMBED(name, path)                                                                                   \
+  __asm__(MLXK_SECTION ".globl " MLXK_SYMBOL(name##_begin) "\n.globl " MLXK_SYMBOL(name##_end) "\n" MLXK_SYMBOL( \
+      name##_begin) ":\n.incbin \"" path "\"\n" MLXK_SYMBOL(name##_end) ":\n" MLXK_BACK);                        \
+  extern "C" const char name##_begin[], name##_end[]

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "report/memory_samples.h"
+#include "report/record.h"
+#include "report/report_reader.h"
+
+namespace mlxk {
+
+/// A mean that grows value by value.
+class Mean {
+ public:
+  void add(double value) {
+    sum_ += value;
+    ++count_;
+  }
+  void add(const std::optional<double>& value) {
+    if (value) add(*value);
+  }
+  int64_t count() const { return count_; }
+  std::optional<double> value() const {
+    return count_ > 0 ? std::optional(sum_ / static_cast<double>(count_)) : std::nullopt;
+  }
+
+ private:
+  double sum_ = 0;
+  int64_t count_ = 0;
+};
+
+struct OutcomeCounts {
+  int64_t passed = 0, failed = 0, skipped = 0;
+  int64_t all() const { return passed + failed + skipped; }
+};
+
+/// All records of one test with one model. Times and speeds are of those that were not skipped.
+struct TestSummary {
+  OutcomeCounts outcomes;
+  Mean seconds, tokens_per_sec, first_token_s;
+};
+using TestKey = std::pair<std::string, std::string>;  // test, model's id
+
+/// All records of one model.
+struct ModelSummary {
+  ReportModel model;  // as the first record describes it
+  OutcomeCounts outcomes;
+  double seconds = 0;
+  std::map<std::string, int64_t> modalities;
+  Mean tokens_per_sec, first_token_s, load_s;
+  std::optional<double> peak_ram_gb, ram_free_min_gb;  // the latter by the memory samples
+};
+
+/// A test whose model was not the one of the record before.
+struct ColdStart {
+  TestKey test;
+  double gpu_start_s;  // until the GPU works; NaN: it never did
+};
+struct BusyTest {
+  TestKey test;
+  double gpu_mean, gpu_max;
+};
+
+/// One file that was read.
+struct InputSummary {
+  std::string path;
+  int64_t records = 0, bad_lines = 0;
+  std::optional<double> first_ts, last_ts;
+};
+
+/// What the records of one or several files say together; needs memory for each test and model, not for each record.
+class ReportSummary {
+ public:
+  /// `memory`, if not null, lends each test its samples and outlives the summary.
+  explicit ReportSummary(const MemorySamples* memory = nullptr) : memory_(memory) {}
+
+  /// Reads a file; lines that are no records are told to `on_problem`. Throws not_found, io.
+  void read(const std::filesystem::path& path, const ReportReader::OnProblem& on_problem);
+  void add(const ReportRecord& record);
+
+  std::vector<InputSummary> inputs;
+  OutcomeCounts outcomes;
+  double seconds = 0;
+  std::map<TestKey, TestSummary> tests;
+  std::map<std::string, ModelSummary> models;  // by id; "": tests without one
+  std::set<std::string> versions, schema_versions, machines;
+  std::vector<TestKey> failed;  // the first of them
+  std::map<std::string, int64_t> quality;
+  std::optional<double> ram_free_min_gb, swap_max_gb;
+  int64_t zombies = 0, clock_problems = 0;
+  // By the memory samples.
+  std::vector<ColdStart> cold_starts;
+  std::vector<BusyTest> busy;
+  int64_t tests_with_samples = 0;
+  Mean gpu;
+
+ private:
+  void add_health(const ReportRecord& record);
+  void add_memory(const ReportRecord& record, ModelSummary& model);
+
+  const MemorySamples* memory_;
+  std::optional<std::string> last_model_;
+};
+
+}  // namespace mlxk
