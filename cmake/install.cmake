@@ -15,7 +15,7 @@ else()
 endif()
 install(CODE "set(CMAKE_INSTALL_DO_STRIP ON)")
 install(TARGETS mlxk RUNTIME_DEPENDENCY_SET mlxk_bundle RUNTIME DESTINATION bin)
-foreach(link mlxk2 mlxk-json mlx-run)
+foreach(link mlxk2 mlxk-json mlx-run memmon)
   install(CODE "file(CREATE_LINK mlxk \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/bin/${link}\" SYMBOLIC)")
 endforeach()
 

@@ -138,6 +138,10 @@ int mlxk_image_open(const uint8_t* data, size_t size, mlxk_image** out, uint64_t
 int mlxk_image_read(mlxk_image* image, uint8_t* rgb, size_t size, mlxk_stop stop, mlxk_text* error);
 void mlxk_image_free(mlxk_image* image);
 
+/// `svg` as a PNG, `scale` times its size. Text is set in Roboto, which lies in the library; characters that it lacks,
+/// in the system's fonts.
+int mlxk_svg_to_png(const char* svg, size_t size, float scale, mlxk_text* png, mlxk_text* error);
+
 #ifdef __cplusplus
 }
 #endif

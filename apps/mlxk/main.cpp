@@ -88,5 +88,6 @@ int main(int argc, char** argv) {
   if (argc > 0) mlxk::program_name = std::filesystem::path(argv[0]).filename().string();
   const bool version = !words.empty() && words[0] == "--version";  // options that run itself does not have
   if (mlxk::program_name == "mlx-run" && !version) words.insert(words.begin(), "run");
+  if (mlxk::program_name == "memmon" && !version) words.insert(words.begin(), "memmon");
   return mlxk::guarded(words);
 }

@@ -1,4 +1,4 @@
-//! tokenizers, minijinja, llguidance, symphonia and decoders of images behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
+//! tokenizers, minijinja, llguidance, symphonia, decoders of images and resvg behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
 
 mod audio;
 mod bmp;
@@ -15,6 +15,7 @@ mod pyformat;
 mod resample;
 mod spelling;
 mod strmethods;
+mod svg;
 mod template;
 mod tokenizer;
 mod tokenizer_file;

@@ -40,9 +40,10 @@ MediaPrompt::MediaPrompt(const Model& model, const GenerateRequest& request)
   }
 }
 
-int64_t MediaPrompt::placeholders() const {
+int64_t MediaPrompt::placeholders(MediaKind kind) const {
   int64_t count = 0;
-  for (const MediaItem& item : request_.media) count += placeholders_of(request_, item, item.begin, item.end);
+  for (const MediaItem& item : request_.media)
+    if (item.data->kind == kind) count += placeholders_of(request_, item, item.begin, item.end);
   return count;
 }
 

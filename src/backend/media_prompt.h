@@ -19,8 +19,8 @@ class MediaPrompt {
 
   /// The offset added to the cache position of tokens after the prompt (M-RoPE).
   int position_shift() const { return positions_ ? positions_->shift : 0; }
-  /// The number of prompt tokens that features replace.
-  int64_t placeholders() const;
+  /// The number of prompt tokens that features of media of `kind` replace.
+  int64_t placeholders(MediaKind kind) const;
   /// The number of items whose features came from the cache.
   int64_t cached_items() const { return cached_items_; }
   /// The end of a prompt chunk that begins at `begin` and should end at `end`, moved so that it does not split tokens

@@ -88,11 +88,11 @@ std::unique_ptr<EngineModel> MlxBackend::load(ModelKind kind, const std::filesys
   };
   switch (kind) {
     case ModelKind::text:
-    case ModelKind::vision: {
+    case ModelKind::vision:
+    case ModelKind::audio: {
       std::function<std::unique_ptr<Model>()> read_draft;
       if (!options.draft_dir.empty()) read_draft = [&] { return load_model(options.draft_dir, loading); };
-      auto model =
-          kind == ModelKind::vision ? load_multimodal_model(model_dir, loading) : load_model(model_dir, loading);
+      auto model = kind == ModelKind::text ? load_model(model_dir, loading) : load_multimodal_model(model_dir, loading);
       return make_text_model(std::move(model), options, prefix_identity(model_dir), read_draft);
     }
     case ModelKind::speech: return make_speech_model(load_speech_net(model_dir, loading));

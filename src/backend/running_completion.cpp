@@ -25,7 +25,8 @@ RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
       limit_(request_.max_tokens),
       owes_scores_(request_.prompt_logprobs) {
   usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
-  usage_.image_tokens = media_.placeholders();
+  usage_.image_tokens = media_.placeholders(MediaKind::image);
+  usage_.audio_tokens = media_.placeholders(MediaKind::audio);
   if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
   // Reserves room for the prompt and the first tokens at once: every growth holds a layer's cache twice and leaves
   // holes.

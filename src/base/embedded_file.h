@@ -1,8 +1,8 @@
 #pragma once
 
-/// MLXK_EMBED(name, path) puts the bytes of the file `path`, a string literal, into the program: `name`_begin is the
-/// first one, `name`_end stands behind the last. At namespace scope, outside of every namespace. The file is one that
-/// the build has to know as a dependency (OBJECT_DEPENDS).
+/// MLXK_EMBED(name, path) puts the bytes of the file `path`, a string literal, into the program, from `name`_begin up
+/// to `name`_end. At namespace scope, outside of every namespace; the build declares the file as a dependency
+/// (OBJECT_DEPENDS).
 #ifdef __APPLE__
 #define MLXK_SYMBOL(name) "_" #name
 #define MLXK_SECTION ".const_data\n"

@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 
 #include "base/error.h"
+#include "json/json.h"
+#include "tokenizer/chat_template.h"
 
 namespace mlxk {
 
@@ -38,21 +42,30 @@ Json with_placeholders(Json messages, const ImageProcessor& processor) {
   return messages;
 }
 
-/// Replaces each placeholder by its image's text and finishes the prompt; nullopt if their number is not that of the
-/// images.
-std::optional<std::string> expand(const std::string& text, const PromptImages& all) {
+/// Replaces each placeholder_of(i) in `text` by text_of_item(i); nullopt if there are not `count` of them.
+template <class Placeholder>
+std::optional<std::string> expand(const std::string& text, size_t count, const Placeholder& placeholder_of,
+                                  const std::function<const std::string&(size_t)>& text_of_item) {
   std::string out;
   size_t begin = 0;
-  for (size_t i = 0; i < all.images.size(); ++i) {
-    const std::string placeholder = all.processor.placeholder(static_cast<int>(i));
+  for (size_t i = 0; i < count; ++i) {
+    const std::string placeholder = placeholder_of(static_cast<int>(i));
     const size_t at = text.find(placeholder, begin);
     if (at == text.npos) return std::nullopt;
-    out.append(text, begin, at - begin).append(all.images[i].text);
+    out.append(text, begin, at - begin).append(text_of_item(i));
     begin = at + placeholder.size();
   }
-  if (text.find(all.processor.placeholder(static_cast<int>(all.images.size())), begin) != text.npos)
-    return std::nullopt;
-  return all.processor.finished(out.append(text, begin));
+  if (text.find(placeholder_of(static_cast<int>(count)), begin) != text.npos) return std::nullopt;
+  return out.append(text, begin);
+}
+
+/// The same of images, and finishes the prompt.
+std::optional<std::string> expand(const std::string& text, const PromptImages& all) {
+  auto whole = expand(
+      text, all.images.size(), [&](int i) { return all.processor.placeholder(i); },
+      [&](size_t i) -> const std::string& { return all.images[i].text; });
+  if (!whole) return whole;
+  return all.processor.finished(*std::move(whole));
 }
 
 Error no_place(const PromptImages& all) {
@@ -89,34 +102,71 @@ std::string plain_image_prompt(const Json& messages, const PromptImages& images)
   throw no_place(images);
 }
 
-void place_images(Prompt& prompt, const PromptImages& images, const Tokenizer& tokenizer) {
-  const std::string token = images.processor.image_token();
+namespace {
+
+/// Where the items' tokens stand in the ids of `prompt`; `what` names an item, each has data and a number of tokens.
+template <class Items>
+std::vector<MediaItem> placed(const Prompt& prompt, const Items& items, const std::string& token, const char* what,
+                              const Tokenizer& tokenizer) {
   const std::vector<int32_t> id = tokenizer.encode(token, false);
-  if (id.size() != 1) throw Error(ErrorKind::bad_model, fmt::format("[tokenizer] has no token {} for images", token));
+  if (id.size() != 1)
+    throw Error(ErrorKind::bad_model, fmt::format("[tokenizer] has no token {} for {}s", token, what));
   const auto size = static_cast<int64_t>(prompt.ids.size());
   int64_t at = 0;
   const auto next = [&] {
     while (at < size && prompt.ids[static_cast<size_t>(at)] != id.front()) ++at;
     return at < size;
   };
-  for (size_t i = 0; i < images.images.size(); ++i) {
-    const ProcessedImage& image = images.images[i];
-    MediaItem item{0, 0, id.front(), image.data};
-    for (int count = 0; count < image.tokens; ++count, ++at) {
+  std::vector<MediaItem> all;
+  for (size_t i = 0; i < items.size(); ++i) {
+    MediaItem item{0, 0, id.front(), items[i].data};
+    for (int count = 0; count < items[i].tokens; ++count, ++at) {
       if (!next()) {
-        throw Error(ErrorKind::invalid,
-                    fmt::format("image {} needs {} tokens {}, the prompt has {}", i + 1, image.tokens, token, count));
+        throw Error(ErrorKind::invalid, fmt::format("{} {} needs {} tokens {}, the prompt has {}", what, i + 1,
+                                                    items[i].tokens, token, count));
       }
       if (count == 0) item.begin = at;
       item.end = at + 1;
     }
+    all.push_back(std::move(item));
+  }
+  if (next()) {
+    throw Error(ErrorKind::invalid, fmt::format("the prompt has more tokens {} than its {}s need", token, what));
+  }
+  return all;
+}
+
+}  // namespace
+
+void place_images(Prompt& prompt, const PromptImages& images, const Tokenizer& tokenizer) {
+  for (MediaItem& item : placed(prompt, images.images, images.processor.image_token(), "image", tokenizer)) {
     if (images.processor.attention() == ImageProcessor::Attention::image_blocks) {
       prompt.attend_both_ways.push_back({item.begin, item.end});
     }
     prompt.media.push_back(std::move(item));
   }
-  if (next()) throw Error(ErrorKind::invalid, fmt::format("the prompt has more tokens {} than its images need", token));
-  if (images.processor.attention() == ImageProcessor::Attention::whole_prompt) prompt.attend_both_ways = {{0, size}};
+  if (images.processor.attention() == ImageProcessor::Attention::whole_prompt) {
+    prompt.attend_both_ways = {{0, static_cast<int64_t>(prompt.ids.size())}};
+  }
+}
+
+std::string with_recordings(const std::string& text, const PromptAudio& audio) {
+  const std::string token = audio.processor.audio_token();
+  auto whole = expand(
+      text, audio.recordings.size(), [&](int) { return token; },
+      [&](size_t i) -> const std::string& { return audio.recordings[i].text; });
+  if (whole) return *std::move(whole);
+  throw Error(ErrorKind::invalid, fmt::format("the prompt has not one placeholder {} for each of {} recordings: the "
+                                              "chat template writes none",
+                                              token, audio.recordings.size()));
+}
+
+void place_recordings(Prompt& prompt, const PromptAudio& audio, const Tokenizer& tokenizer) {
+  for (MediaItem& item : placed(prompt, audio.recordings, audio.processor.audio_token(), "recording", tokenizer)) {
+    prompt.media.push_back(std::move(item));
+  }
+  std::sort(prompt.media.begin(), prompt.media.end(),
+            [](const MediaItem& a, const MediaItem& b) { return a.begin < b.begin; });
 }
 
 }  // namespace mlxk

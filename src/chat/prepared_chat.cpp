@@ -7,9 +7,10 @@
 namespace mlxk {
 
 PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
-                          const Tokenizer& tokenizer, size_t max_tokens, const PromptImages* images) {
+                          const Tokenizer& tokenizer, size_t max_tokens, const PromptImages* images,
+                          const PromptAudio* audio) {
   PreparedChat prepared;
-  prepared.prompt = chat_prompt(messages, chat_template, options, tokenizer, max_tokens, images);
+  prepared.prompt = chat_prompt(messages, chat_template, options, tokenizer, max_tokens, images, audio);
   if (chat_template) {
     prepared.reasoning = detect_reasoning(chat_template->source(), tokenizer, prepared.prompt.text);
   } else {

@@ -18,6 +18,6 @@ struct PreparedChat {
 /// Like chat_prompt. Without a template the answer also ends where the next speaker would begin.
 PreparedChat prepare_chat(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
                           const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit,
-                          const PromptImages* images = nullptr);
+                          const PromptImages* images = nullptr, const PromptAudio* audio = nullptr);
 
 }  // namespace mlxk

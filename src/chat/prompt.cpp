@@ -108,19 +108,41 @@ std::string plain_conversation(const Json& messages) {
 }
 
 Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, const RenderOptions& options,
-                   const Tokenizer& tokenizer, size_t max_tokens, const PromptImages* images) {
+                   const Tokenizer& tokenizer, size_t max_tokens, const PromptImages* images,
+                   const PromptAudio* audio) {
   if (messages.empty()) throw Error(ErrorKind::invalid, "[prompt] no messages");
   if (images && images->images.empty()) images = nullptr;
+  if (audio && audio->recordings.empty()) audio = nullptr;
+  if (!chat_template && audio) throw Error(ErrorKind::invalid, "a model without a chat template takes no recordings");
   if (!chat_template && !images) return raw_prompt(plain_conversation(messages), tokenizer, max_tokens);
-  ControlCutter cutter(tokenizer, max_tokens, images ? image_texts(images->processor) : std::vector<std::string>());
+  std::vector<std::string> media_texts;
+  if (images) media_texts = image_texts(images->processor);
+  if (audio) media_texts.push_back(audio->processor.audio_token());
+  ControlCutter cutter(tokenizer, max_tokens, std::move(media_texts));
   const Json safe = cutter.cut(messages);
   // The template writes the special tokens itself.
   Prompt prompt{!chat_template ? plain_image_prompt(safe, *images)
                 : images       ? render_with_images(safe, *chat_template, options, *images)
                                : chat_template->render(safe, options),
                 {}};
+  if (audio) prompt.text = with_recordings(prompt.text, *audio);
   prompt.ids = cutter.encode(prompt.text);
   if (images) place_images(prompt, *images, tokenizer);
+  if (audio) place_recordings(prompt, *audio, tokenizer);
+  return prompt;
+}
+
+std::optional<Prompt> transcript_prompt(const PromptAudio& audio, const TranscriptRequest& request,
+                                        const Tokenizer& tokenizer, size_t max_tokens) {
+  ControlCutter cutter(tokenizer, max_tokens, {audio.processor.audio_token()});
+  const Json said = cutter.cut(Json::array({{{"role", "user"}, {"content", request.context}}}));
+  TranscriptRequest safe = request;
+  safe.context = said[0]["content"].get<std::string>();
+  auto text = audio.processor.transcript_prompt(audio.recordings.at(0).text, safe);
+  if (!text) return std::nullopt;
+  Prompt prompt{*std::move(text), {}};
+  prompt.ids = cutter.encode(prompt.text);
+  place_recordings(prompt, audio, tokenizer);
   return prompt;
 }
 

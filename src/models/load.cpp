@@ -40,6 +40,23 @@ void read_ahead(const std::vector<std::shared_ptr<const MappedFile>>& files, con
   }
 }
 
+/// The encoders of a model that accepts images and recordings.
+class ImageAndAudioEncoder : public MediaEncoder {
+ public:
+  ImageAndAudioEncoder(std::unique_ptr<const MediaEncoder> images, std::unique_ptr<const MediaEncoder> recordings)
+      : images_(std::move(images)), recordings_(std::move(recordings)) {}
+  EncodedMedia encode(const MediaData& data) const override {
+    return (data.kind == MediaKind::audio ? recordings_ : images_)->encode(data);
+  }
+  std::optional<MediaPositions> positions(std::span<const int32_t> prompt,
+                                          std::span<const MediaItem> items) const override {
+    return images_->positions(prompt, items);
+  }
+
+ private:
+  std::unique_ptr<const MediaEncoder> images_, recordings_;
+};
+
 /// The configuration of a model in `dir`; throws unsupported if `find` has no maker for its model_type.
 template <class Net>
 struct Opened {
@@ -85,12 +102,19 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& dir, const LoadPr
 }
 
 std::unique_ptr<Model> load_multimodal_model(const std::filesystem::path& dir, const LoadProgress& progress) {
-  const Opened encoder(dir, find_media_maker, ModelKind::vision);
   Opened opened(dir, find_maker, ModelKind::text);
+  const auto vision = find_vision_maker(opened.type), audio = find_audio_maker(opened.type);
+  if (!vision && !audio) Opened<MediaEncoder>(dir, find_vision_maker, ModelKind::vision);  // says so
   const auto make = [&](const Config& config, Weights& weights) {
-    auto media = encoder.make(config, weights);  // first: the language model drops other tensors
+    // The encoders come first: the language model drops other tensors.
+    std::unique_ptr<const MediaEncoder> image_encoder, audio_encoder;
+    if (vision && (!audio || config.has("vision_config"))) image_encoder = vision(config, weights);
+    if (audio && (!vision || config.has("audio_config"))) audio_encoder = audio(config, weights);
     auto model = opened.make(config, weights);
-    model->set_media_encoder(std::move(media));
+    if (image_encoder && audio_encoder) {
+      image_encoder = std::make_unique<ImageAndAudioEncoder>(std::move(image_encoder), std::move(audio_encoder));
+    }
+    model->set_media_encoder(std::move(image_encoder ? image_encoder : audio_encoder));
     return model;
   };
   return make_with_weights<Model>(dir, Config(std::move(opened.json), opened.type), make, progress);

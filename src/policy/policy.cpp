@@ -142,6 +142,7 @@ bool fits_memory(uint64_t bytes, const Machine& machine) {
 Decision decide(const ModelInfo& model, const Machine& machine, const RequestFacts& request, const BuiltIn& built) {
   const Engine text{Route::text, "Text", model.text, ModelKind::text, built};
   const Engine vision{Route::vision, "Vision", model.vision, ModelKind::vision, built};
+  const Engine hearing{Route::vision, "Audio", model.audio, ModelKind::audio, built};
   const Engine speech{Route::speech, "Speech", model.audio, ModelKind::speech, built};
   const Engine embedding{Route::embedding, "Embedding", model.embedding, ModelKind::embedding, built};
   const bool images = request.has_images, audio = request.has_audio;
@@ -162,7 +163,13 @@ Decision decide(const ModelInfo& model, const Machine& machine, const RequestFac
   if (images && audio && model.audio_backend == AudioBackend::stt) {
     return mismatch(model, "does not support images and audio in one request");
   }
-  if (images || audio) {
+  if (audio) {
+    const auto refused = not_runnable(model, hearing);
+    if (refused || !images) {
+      return refused ? *refused : decide_media(model, machine, hearing, "need the rest for their audio encoder.");
+    }
+  }
+  if (images) {
     return decide_media(model, machine, vision, "crash with out-of-memory errors due to Vision Encoder overhead.");
   }
   // 2–5.

@@ -17,6 +17,8 @@ constexpr uint64_t kGiB = uint64_t{1} << 30;
 const BuiltIn kBuilt({{ModelKind::text, "llama"},
                       {ModelKind::text, "qwen3"},
                       {ModelKind::vision, "seer"},
+                      {ModelKind::audio, "seer"},
+                      {ModelKind::audio, "listener"},
                       {ModelKind::speech, "whisper"},
                       {ModelKind::embedding, "bert"}});
 
@@ -53,6 +55,13 @@ ModelInfo encoder(EncoderTask task) {
 }
 ModelInfo hearing_vision_model() {
   ModelInfo m = vision_model();
+  m.is_audio = m.audio.ok = true;
+  m.audio_backend = AudioBackend::multimodal;
+  return m;
+}
+ModelInfo hearing_model() {
+  ModelInfo m = text_model();
+  m.model_type = "listener";
   m.is_audio = m.audio.ok = true;
   m.audio_backend = AudioBackend::multimodal;
   return m;
@@ -116,6 +125,19 @@ std::vector<Row> table() {
        "Model size (1.0 GB) exceeds 70% of system memory (1.0 GB). Vision models crash"},
       {"1e_vision", vision_model(), kRoomy, true, false, kAllow, Route::vision, 200, "", ""},
       {"1e_audio_of_multimodal_model", hearing_vision_model(), kRoomy, false, true, kAllow, Route::vision, 200, "", ""},
+      {"1e_audio", hearing_model(), kRoomy, false, true, kAllow, Route::vision, 200, "", ""},
+      {"1c_audio_not_built_in", with(hearing_model(), unbuilt), kRoomy, false, true, kBlock, Route::none, 501,
+       "missing_dependency",
+       "Audio model type 'novel' of 'org/m' is not built in; `mlxk list --architectures` lists what is."},
+      {"1c_sound_of_a_seeing_model_not_built_in",
+       with(hearing_vision_model(), [](ModelInfo& m) { m.audio = {false, "no audio"}; }), kRoomy, true, true, kBlock,
+       Route::none, 501, "runtime_incompatible", "Model 'org/m' is not compatible: no audio"},
+      {"1d_audio_too_large", hearing_model(), kTight, false, true, kBlock, Route::none, 507, "insufficient_memory",
+       "Model size (1.0 GB) exceeds 70% of system memory (1.0 GB). Audio models need"},
+      {"1a_images_to_audio_model", hearing_model(), kRoomy, true, true, kBlock, Route::none, 400, "capability_mismatch",
+       "does not support vision inputs"},
+      {"2_text_to_audio_model", hearing_model(), kTight, false, false, kWarn, Route::text, 200, "",
+       "Expect extreme slowness"},
       {"1e_images_and_audio", hearing_vision_model(), kRoomy, true, true, kAllow, Route::vision, 200, "", ""},
       {"1e_without_text_engine", with(vision_model(), [](ModelInfo& m) { m.text = {false, "no"}; }), kRoomy, true,
        false, kAllow, Route::vision, 200, "", ""},

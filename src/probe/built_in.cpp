@@ -11,7 +11,8 @@ namespace mlxk {
 
 bool BuiltIn::has(ModelKind kind, std::string_view model_type) const {
   return std::any_of(rows_.begin(), rows_.end(), [&](const Row& row) {
-    const bool sees_and_reads = kind == ModelKind::text && row.kind == ModelKind::vision;
+    const bool media = row.kind == ModelKind::vision || row.kind == ModelKind::audio;
+    const bool sees_and_reads = kind == ModelKind::text && media;
     const bool decodes = kind == ModelKind::embedding && row.kind == ModelKind::text;
     return same_type(row.model_type, model_type) && (row.kind == kind || sees_and_reads || decodes);
   });

@@ -8,9 +8,9 @@
 
 namespace mlxk {
 
-/// The built-in architectures: the model_types of models/models.inc by kind, known without the engine. Vision models
-/// run text-only prompts too, so their types count as text as well; text decoders produce vectors too, so their types
-/// count as embedding.
+/// The built-in architectures: the model_types of models/models.inc by kind, known without the engine. Vision and audio
+/// models run text-only prompts too, so their types count as text as well; text decoders produce vectors too, so their
+/// types count as embedding.
 class BuiltIn {
  public:
   struct Row {

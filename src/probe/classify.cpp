@@ -82,12 +82,20 @@ bool hears_with_whisper(const Evidence& e) {
   return contains(lower_case(string_at(e.preprocessor, "feature_extractor_type")), "whisper");
 }
 
+/// A text model that takes recordings, and is built in as one. Of those that see, not every size hears.
+bool is_audio_llm(const Evidence& e) {
+  return built_in().has(ModelKind::audio, e.type) &&
+         (has_object(e.config, "audio_config") || !built_in().has(ModelKind::vision, e.type));
+}
+
 bool detect_audio(const Evidence& e) {
-  return has_object(e.config, "audio_config") || holds_one_of(e.type, kAudioTokens) || hears_with_whisper(e);
+  return is_audio_llm(e) || has_object(e.config, "audio_config") || holds_one_of(e.type, kAudioTokens) ||
+         hears_with_whisper(e);
 }
 
 AudioBackend detect_audio_backend(const Evidence& e) {
   const bool audio = has_object(e.config, "audio_config"), vision = has_object(e.config, "vision_config");
+  if (is_audio_llm(e)) return AudioBackend::multimodal;
   if (contains(e.type, "voxtral")) return AudioBackend::stt;
   if (audio && vision) return AudioBackend::multimodal;
   if (contains(e.type, "whisper") || contains(e.type, "vibevoice") || hears_with_whisper(e)) return AudioBackend::stt;
@@ -167,16 +175,17 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
                    files};
   info.encoder_task = detect_encoder_task(e, info.architectures);
   info.is_embedding = info.encoder_task != EncoderTask::none;
-  const bool is_speech = !info.is_embedding && holds_one_of(e.type, kSpeechTokens);
+  const bool is_speech = !info.is_embedding && !is_audio_llm(e) && holds_one_of(e.type, kSpeechTokens);
   info.is_video = detect_video(e);
   // Whisper's preprocessor_config.json describes audio, not images.
-  info.is_vision = !info.is_embedding && !is_speech && !hears_with_whisper(e) && detect_vision(e, info.is_video);
+  info.is_vision = !info.is_embedding && !is_speech && !hears_with_whisper(e) && detect_vision(e, info.is_video) &&
+                   (!is_audio_llm(e) || has_object(e.config, "vision_config"));
   info.is_audio = !info.is_embedding && detect_audio(e);
   if (info.is_audio) info.audio_backend = detect_audio_backend(e);
   info.translates_to_english = is_speech && translates(e);
   info.is_chat = !info.is_embedding && !is_speech &&
-                 (e.type == "chat" || is_one_of(e.type, kVisionTypes) || contains(e.name, "instruct") ||
-                  contains(e.name, "chat") || has_chat_template(files));
+                 (e.type == "chat" || (is_audio_llm(e) && !info.is_vision) || is_one_of(e.type, kVisionTypes) ||
+                  contains(e.name, "instruct") || contains(e.name, "chat") || has_chat_template(files));
   info.kind = info.is_embedding ? "embedding" : is_speech ? "audio" : info.is_chat ? "chat" : "base";
 
   if (info.is_embedding) {

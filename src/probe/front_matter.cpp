@@ -13,13 +13,16 @@ namespace {
 
 constexpr uint64_t kMaxReadmeBytes = uint64_t{4} << 20;
 
-/// `text` without surrounding blanks and quotes, in lower case.
-std::string plain(std::string_view text) {
+/// `text` without surrounding blanks and quotes.
+std::string trimmed(std::string_view text) {
   constexpr std::string_view kAround = " \t\r'\"";
   const size_t first = text.find_first_not_of(kAround);
   if (first == text.npos) return {};
-  return lower_case(text.substr(first, text.find_last_not_of(kAround) - first + 1));
+  return std::string(text.substr(first, text.find_last_not_of(kAround) - first + 1));
 }
+
+/// trimmed() in lower case.
+std::string plain(std::string_view text) { return lower_case(trimmed(text)); }
 
 std::string_view take_line(std::string_view& text) {
   const size_t end = text.find('\n');
@@ -68,6 +71,32 @@ bool front_matter_says_mlx(const ModelFiles& files) {
   } catch (const Error&) {
     return false;
   }
+}
+
+std::string base_model_of(const ModelFiles& files) {
+  if (!files.has("README.md")) return {};
+  std::string text;
+  try {
+    text = read_file(files.folder() / "README.md", kMaxReadmeBytes);
+  } catch (const Error&) {
+    return {};
+  }
+  std::string_view readme = text;
+  if (plain(take_line(readme)) != "---") return {};
+  bool in_list = false;
+  while (!readme.empty()) {
+    const std::string_view line = take_line(readme);
+    const std::string whole = trimmed(line);
+    if (whole == "---") break;
+    if (in_list) return whole.starts_with("-") ? trimmed(std::string_view(whole).substr(1)) : "";
+    const size_t colon = line.find(':');
+    if (colon == line.npos || plain(line.substr(0, colon)) != "base_model") continue;
+    const std::string value = trimmed(line.substr(colon + 1));
+    if (!value.empty())
+      return value.starts_with("[") ? trimmed(std::string_view(value).substr(1, value.find_first_of(",]") - 1)) : value;
+    in_list = true;
+  }
+  return {};
 }
 
 }  // namespace mlxk

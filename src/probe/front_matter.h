@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "probe/files.h"
@@ -11,5 +12,8 @@ bool front_matter_says_mlx(const ModelFiles& files);
 
 /// front_matter_says_mlx for the text of a README.
 bool front_matter_says_mlx(std::string_view readme);
+
+/// The first base_model of the README's front matter; empty: it names none.
+std::string base_model_of(const ModelFiles& files);
 
 }  // namespace mlxk

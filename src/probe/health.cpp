@@ -11,7 +11,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "probe/built_in.h"
 #include "probe/config_reader.h"
+#include "probe/front_matter.h"
 #include "probe/json_scan.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_index.h"
@@ -199,6 +201,19 @@ Problem check_json(const ModelFiles& files, std::string_view name, std::string_v
   }
 }
 
+/// Conversions of audio models often leave the tokenizer out: names the file, and the repository that has it.
+std::string missing_tokenizer(const ModelInfo& info, const ModelFiles& files) {
+  const bool mistral = info.model_type == "voxtral";
+  std::string source = base_model_of(files);
+  if (source.empty()) {
+    source = mistral                            ? "mistralai/Voxtral-Mini-3B-2507"
+             : info.model_type == "qwen2_audio" ? "Qwen/Qwen2-Audio-7B-Instruct"
+             : info.model_type == "qwen3_asr"   ? "Qwen/Qwen3-ASR-1.7B"
+                                                : "the model that this one was converted from";
+  }
+  return fmt::format("Tokenizer missing: {} is published in {}", mistral ? "tekken.json" : "tokenizer.json", source);
+}
+
 Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
   if (info.is_vision) {
     if (!files.has("preprocessor_config.json") && !files.has("processor_config.json")) {
@@ -215,12 +230,13 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
   if (files.has("tokenizer.json") && !is_whole_json_object(files.folder() / "tokenizer.json")) {
     return "tokenizer.json contains invalid JSON";
   }
-  if (!files.has("tokenizer_config.json")) return std::nullopt;
   // SentencePiece and tiktoken models carry their vocabulary in a file of their own.
-  const bool vocabulary = files.has("tokenizer.json") || files.has("tokenizer.model") ||
+  const bool vocabulary = files.has("tokenizer.json") || files.has("tokenizer.model") || files.has("tekken.json") ||
                           std::any_of(files.all().begin(), files.all().end(),
                                       [](const ModelFile& file) { return has_extension(file, ".tiktoken"); }) ||
                           files.has("tiktoken.model");
+  if (!vocabulary && built_in().has(ModelKind::audio, info.model_type)) return missing_tokenizer(info, files);
+  if (!files.has("tokenizer_config.json")) return std::nullopt;
   if (!vocabulary) return "tokenizer_config.json present but tokenizer.json missing";
   return std::nullopt;
 }

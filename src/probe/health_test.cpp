@@ -52,6 +52,21 @@ TEST_F(HealthOf, Configurations) {
   EXPECT_EQ(reason(), "config.json missing");
 }
 
+TEST_F(HealthOf, AudioModelsWithoutATokenizer) {
+  put("model.safetensors", tiny_safetensors());
+  put("config.json", R"({"model_type":"voxtral","audio_config":{"a":1}})");
+  EXPECT_EQ(reason(), "Tokenizer missing: tekken.json is published in mistralai/Voxtral-Mini-3B-2507");
+  put("README.md", "---\nlibrary_name: mlx\nbase_model:\n- mistralai/Voxtral-Small-24B-2507\n---\n");
+  EXPECT_EQ(reason(), "Tokenizer missing: tekken.json is published in mistralai/Voxtral-Small-24B-2507");
+  put("README.md", "---\nbase_model: o/other\n---\n");
+  EXPECT_EQ(reason(), "Tokenizer missing: tekken.json is published in o/other");
+  put("tekken.json", "{}");
+  EXPECT_EQ(reason(), "Model is healthy");
+  fs::remove(folder_ / "tekken.json");
+  put("tokenizer.json", "{}");
+  EXPECT_EQ(reason(), "Model is healthy");
+}
+
 TEST_F(HealthOf, RepositoriesWithoutASnapshot) {
   fs::remove_all(hub_ / "models--o--m/snapshots");
   EXPECT_EQ(reason(), "No snapshots found: a download was interrupted; `mlxk pull` continues it");

@@ -102,7 +102,8 @@ TEST_F(Probe, TellsKindAndCapabilities) {
        {"audio", "audio-translate-en"}},
       {"o/whisper-large-v3-turbo", R"({"model_type":"whisper"})", {}, "audio", {"audio"}},
       {"o/whisper-tiny.en-mlx", R"({"model_type":"whisper"})", {}, "audio", {"audio"}},
-      {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1}})", {}, "audio", {"audio"}},
+      {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1}})", {}, "chat", {"text-generation", "chat", "audio"}},
+      {"o/vox-live", R"({"model_type":"voxtral_realtime","audio_config":{"a":1}})", {}, "audio", {"audio"}},
       {"o/vibe", R"({"model_type":"vibevoice_asr"})", {}, "audio", {"audio"}},
       {"o/Qwen3-Embedding-0.6B", R"({"model_type":"qwen3"})", {}, "embedding", {"embeddings"}},
       {"o/x-embed", R"({"model_type":"x","architectures":["XForCausalLM"]})", {}, "embedding", {"embeddings"}},
@@ -139,7 +140,9 @@ TEST_F(Probe, TellsKindAndCapabilities) {
 
 TEST_F(Probe, ChoosesTheAudioBackend) {
   const std::vector<std::tuple<std::string, std::string, AudioBackend>> rows = {
-      {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1},"vision_config":{"a":1}})", AudioBackend::stt},
+      {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1}})", AudioBackend::multimodal},
+      {"o/vox-live", R"({"model_type":"voxtral_realtime","audio_config":{"a":1},"vision_config":{"a":1}})",
+       AudioBackend::stt},
       {"o/gemma3n", R"({"model_type":"gemma3n","audio_config":{"a":1},"vision_config":{"a":1}})",
        AudioBackend::multimodal},
       {"o/w", R"({"model_type":"whisper"})", AudioBackend::stt},
@@ -216,8 +219,8 @@ TEST_F(Probe, SaysWhyAModelCannotRun) {
   EXPECT_FALSE(unknown.text.ok);
   EXPECT_TRUE(unknown.reason.starts_with("text model type 'falcon_h9' is not built in")) << unknown.reason;
   EXPECT_EQ(probe("o/b", R"({"hidden_size":64})").reason, "config.json missing model_type field");
-  EXPECT_EQ(probe("o/c", R"({"model_type":"voxtral","audio_config":{"a":1}})").reason,
-            "speech model type 'voxtral' is not built in; `mlxk list --architectures` lists what is");
+  EXPECT_EQ(probe("o/c", R"({"model_type":"vibevoice_asr","audio_config":{"a":1}})").reason,
+            "speech model type 'vibevoice_asr' is not built in; `mlxk list --architectures` lists what is");
   EXPECT_TRUE(
       probe("o/d", R"({"model_type":"deberta"})").reason.starts_with("embedding model type 'deberta' is not built in"));
   const Files layers = {{"1_Pooling/config.json", R"({"pooling_mode":"mean"})"},

@@ -83,9 +83,9 @@ void judge_runnable(ModelInfo& info, const ModelFiles& files) {
   };
   info.text = unless(speaks, "the model generates no text", [&] { return judge_text(info, files); });
   const auto judge = [&](ModelKind kind) { return [&info, kind] { return judge_type(info, kind); }; };
-  const ModelKind hears = info.audio_backend == AudioBackend::stt ? ModelKind::speech : ModelKind::vision;
+  const ModelKind audio_kind = info.audio_backend == AudioBackend::stt ? ModelKind::speech : ModelKind::audio;
   info.vision = unless(info.is_vision, "no vision capability detected", judge(ModelKind::vision));
-  info.audio = unless(info.is_audio, "no audio capability detected", judge(hears));
+  info.audio = unless(info.is_audio, "no audio capability detected", judge(audio_kind));
   info.embedding = unless(info.is_embedding, "not an embedding model", [&] { return judge_embedding(info); });
 
   // A model runs when something it is for runs; a vision model's text part counts.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/counted.h"
+#include "base/timestamp.h"
 #include "report/bar_chart.h"
 
 namespace mlxk {
@@ -226,8 +227,9 @@ void write_categories(Page& page, const ReportSummary& current) {
     double seconds = 0;
   };
   std::map<std::string, Category> categories;
-  for (const auto& [id, model] : current.models) {
-    if (id.empty()) continue;
+  for (const auto& entry : current.models) {
+    if (entry.first.empty()) continue;
+    const auto& model = entry.second;
     const auto add = [&](const std::string& name) {
       Category& category = categories[name];
       ++category.models;

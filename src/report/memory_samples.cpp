@@ -22,13 +22,13 @@ double number_at(const Json& object, const char* key) {
 }
 
 /// A sample or the summary at the end; throws bad_model for anything else.
-std::optional<MemorySample> read_sample(const LineReader& lines) {
+std::optional<ReportMemory> read_sample(const LineReader& lines) {
   if (lines.is_too_long()) throw Error(ErrorKind::bad_model, "the line is too long for a sample");
   const Json object = parse_json(lines.text(), "");
   if (object.is_object() && object.contains("summary")) return std::nullopt;
   const double ts = number_at(object, "ts");
   if (!std::isfinite(ts)) throw Error(ErrorKind::bad_model, "ts: must be a number");
-  return MemorySample{ts, number_at(object, "ram_free_gb"), number_at(object, "swap_used_mb"),
+  return ReportMemory{ts, number_at(object, "ram_free_gb"), number_at(object, "swap_used_mb"),
                       number_at(object, "gpu_device_util")};
 }
 

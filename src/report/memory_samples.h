@@ -10,7 +10,7 @@
 namespace mlxk {
 
 /// What a report needs of a sample of memmon; NaN: not sampled.
-struct MemorySample {
+struct ReportMemory {
   double ts = 0;                               // Unix time
   double ram_free_gb, swap_used_mb, gpu_util;  // GiB, MB, percent
 };
@@ -28,11 +28,11 @@ class MemorySamples {
   /// Reads a file line by line; a line that is no sample is told to `on_problem` and passed over. Throws not_found, io.
   MemorySamples(const std::filesystem::path& path, const std::function<void(const LineProblem&)>& on_problem);
 
-  const std::vector<MemorySample>& all() const { return samples_; }
+  const std::vector<ReportMemory>& all() const { return samples_; }
   MemoryWindow window(double from, double to) const;
 
  private:
-  std::vector<MemorySample> samples_;
+  std::vector<ReportMemory> samples_;
 };
 
 }  // namespace mlxk

@@ -75,13 +75,6 @@ struct ReportRecord {
   Json metadata = Json::object();  // open; inference_modality is text, vision, audio or video
 };
 
-/// Seconds of Unix time.
-double unix_time_now();
-/// Unix time as "2026-01-31T12:00:00.123Z".
-std::string iso_timestamp(double unix_time);
-/// The Unix time of an ISO 8601 date and time; without a zone it is UTC. Empty: it is none.
-std::optional<double> parse_timestamp(const std::string& text);
-
 /// Fills in when the test ran: from `start` (Unix time) for `seconds`, which a steady clock measured.
 void set_times(ReportRecord& record, double start, double seconds);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/timestamp.h"
 #include "report/schema.h"
 
 namespace mlxk {
@@ -50,15 +51,15 @@ std::optional<ReportRecord> ReportReader::next() {
   return std::nullopt;
 }
 
-std::optional<TestSpan> test_span(const ReportRecord& record) {
+std::optional<RecordSpan> test_span(const ReportRecord& record) {
   const double duration = record.duration.value_or(0);
   if (record.test_start_ts && record.test_end_ts && clock_problem(record).empty()) {
-    return TestSpan{*record.test_start_ts, *record.test_end_ts};
+    return RecordSpan{*record.test_start_ts, *record.test_end_ts};
   }
-  if (record.test_start_ts) return TestSpan{*record.test_start_ts, *record.test_start_ts + duration};
+  if (record.test_start_ts) return RecordSpan{*record.test_start_ts, *record.test_start_ts + duration};
   const auto end = parse_timestamp(record.timestamp);
   if (!end) return std::nullopt;
-  return TestSpan{*end - duration, *end};
+  return RecordSpan{*end - duration, *end};
 }
 
 std::string clock_problem(const ReportRecord& record) {

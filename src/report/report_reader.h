@@ -42,10 +42,10 @@ class ReportReader {
 
 /// Seconds of the record's test, by its timestamps where they are plausible, else by its end and duration. Nothing: it
 /// does not say when it ran.
-struct TestSpan {
+struct RecordSpan {
   double start = 0, end = 0;
 };
-std::optional<TestSpan> test_span(const ReportRecord& record);
+std::optional<RecordSpan> test_span(const ReportRecord& record);
 
 /// What the record's clocks say that cannot be; empty: nothing. A clock that was set while a test ran is no fault of
 /// the record, which stays good.

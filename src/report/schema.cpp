@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/timestamp.h"
 #include "json/json.h"
 #include "json/member.h"
 #include "report/record.h"

@@ -5,6 +5,7 @@
 
 #include "base/elapsed.h"
 #include "base/error.h"
+#include "base/timestamp.h"
 #include "selftest/embedding_checks.h"
 #include "selftest/run_checks.h"
 #include "selftest/speech_checks.h"

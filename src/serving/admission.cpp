@@ -16,12 +16,6 @@ ErrorKind kind_of(const Decision& decision) {
     default: return ErrorKind::unsupported;
   }
 }
-
-/// A model that sees takes images; those that hear in their text model are not built in.
-void refuse_sound(const ModelInfo& model, const Decision& decision, const RequestFacts& request) {
-  if (decision.route != Route::vision || !request.has_audio) return;
-  throw Error(ErrorKind::unsupported, fmt::format("audio input of '{}' is not built in", model.ref.name));
-}
 }  // namespace
 
 Decision admit(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
@@ -33,7 +27,6 @@ Decision admit(const ModelInfo& model, const Machine& machine, const RequestFact
 
 Decision admit_text(const ModelInfo& model, const Machine& machine, const RequestFacts& request) {
   Decision decision = admit(model, machine, request);
-  refuse_sound(model, decision, request);
   if (decision.route != Route::text && decision.route != Route::vision) {
     throw Error(ErrorKind::unsupported, fmt::format("'{}' is not a text model: {}", model.ref.name, model.reason));
   }
@@ -44,7 +37,6 @@ Decision admit_served(const ModelInfo& model, const Machine& machine, const std:
   RequestFacts facts = request.value_or(usual_request(model));
   facts.context = Context::server;
   Decision decision = admit(model, machine, facts);
-  refuse_sound(model, decision, facts);
   if (decision.route == Route::none) {
     throw Error(ErrorKind::unsupported, fmt::format("'{}' does not run here: {}", model.ref.name, model.reason));
   }

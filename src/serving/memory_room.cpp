@@ -7,7 +7,7 @@ namespace mlxk {
 
 namespace {
 constexpr uint64_t kGiB = uint64_t{1} << 30;
-constexpr uint64_t kReleased = 8 * kGiB, kReleasedForSpeech = 4 * kGiB;
+constexpr uint64_t kReleased = 8 * kGiB, kReleasedForAudio = 4 * kGiB;
 constexpr std::chrono::milliseconds kPoll{100};
 }  // namespace
 
@@ -21,7 +21,7 @@ bool fits_beside(uint64_t bytes, uint64_t loaded, const Machine& machine) {
 bool wait_for_release(const ModelInfo& model, const std::function<Machine()>& machine,
                       std::chrono::milliseconds patience) {
   const uint64_t bytes = weights_of(model);
-  const uint64_t most = model.audio_backend == AudioBackend::stt ? kReleasedForSpeech : kReleased;
+  const uint64_t most = model.is_audio && !model.is_vision ? kReleasedForAudio : kReleased;
   const uint64_t wanted = std::min(bytes + bytes / 5, most);
   const auto end = std::chrono::steady_clock::now() + patience;
   while (true) {

@@ -18,14 +18,15 @@ class TextLoader : public ModelLoader {
       : info_(info),
         tokenizer_(Tokenizer::load(info.ref.path)),
         template_(ChatTemplate::load(info.ref.path, *tokenizer_)),
-        image_processor_(info.load_kind() == ModelKind::vision ? open_image_processor(info.ref.path) : nullptr) {}
+        image_processor_(info.vision.ok ? open_image_processor(info.ref.path) : nullptr),
+        audio_processor_(info.audio.ok ? open_audio_processor(info.ref.path) : nullptr) {}
 
   std::shared_ptr<const ServedModel> read(Worker& worker, const LoadOptions& options,
                                           const ProgressSink& progress) override {
     auto handle = worker.load(info_.load_kind(), info_.ref.path, progress, options);
     log_speculation(info_.ref.name, options, handle->facts());
     return std::make_shared<const ServedText>(info_, std::move(tokenizer_), std::move(template_), std::move(handle),
-                                              std::move(image_processor_));
+                                              std::move(image_processor_), std::move(audio_processor_));
   }
 
  private:
@@ -33,6 +34,7 @@ class TextLoader : public ModelLoader {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
   std::unique_ptr<const ImageProcessor> image_processor_;
+  std::unique_ptr<const AudioProcessor> audio_processor_;
 };
 
 class SpeechLoader : public ModelLoader {
@@ -70,7 +72,8 @@ class EmbeddingLoader : public ModelLoader {
 std::unique_ptr<ModelLoader> open_model(const ModelInfo& info) {
   switch (info.load_kind()) {
     case ModelKind::text:
-    case ModelKind::vision: return std::make_unique<TextLoader>(info);
+    case ModelKind::vision:
+    case ModelKind::audio: return std::make_unique<TextLoader>(info);
     case ModelKind::speech: return std::make_unique<SpeechLoader>(info);
     case ModelKind::embedding: return std::make_unique<EmbeddingLoader>(info);
   }

@@ -19,7 +19,8 @@ OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, M
   if (!draft.empty()) options_.draft_dir = find_draft(draft, info_, this_machine(), request.context).ref.path;
   // Prompts of text alone need only the language model.
   const bool sees = request.has_images || (images_may_come && info_.vision.ok);
-  const ModelKind kind = sees ? ModelKind::vision : ModelKind::text;
+  const ModelKind kind = sees ? ModelKind::vision : request.has_audio ? ModelKind::audio : ModelKind::text;
+  if (request.has_audio) audio_processor_ = open_audio_processor(info_.ref.path);
   if (sees) image_processor_ = open_image_processor(info_.ref.path);
   loading_.result = std::async(std::launch::async, [this, kind, make_backend = std::move(make_backend)] {
     return load(make_backend, kind, info_.ref.path, options_, loading_.unwanted);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "audio/processor.h"
 #include "chat/prompt.h"
 #include "policy/policy.h"
 #include "probe/model_info.h"
@@ -17,8 +18,8 @@
 
 namespace mlxk {
 
-/// A text or vision model that passes Resolve, Probe, Policy and Load. The weights load while the tokenizer is built
-/// and the prompt is prepared; a refused prompt stops the load. One thread at a time.
+/// A text, vision or audio model that passes Resolve, Probe, Policy and Load. The weights load while the tokenizer is
+/// built and the prompt is prepared; a refused prompt stops the load. One thread at a time.
 class OpenedModel {
  public:
   using MakeBackend = std::function<std::unique_ptr<Backend>()>;
@@ -35,6 +36,8 @@ class OpenedModel {
   const ChatTemplate* chat_template() const { return template_.get(); }
   /// Null unless there are, or may be, images.
   const ImageProcessor* image_processor() const { return image_processor_.get(); }
+  /// Null unless recordings come.
+  const AudioProcessor* audio_processor() const { return audio_processor_.get(); }
 
   /// Waits for the engine and the weights; throws the backend's Error. Calls check_stop().
   void load();
@@ -63,6 +66,7 @@ class OpenedModel {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
   std::unique_ptr<const ImageProcessor> image_processor_;
+  std::unique_ptr<const AudioProcessor> audio_processor_;
   std::unique_ptr<Worker> worker_;
   std::shared_ptr<const ModelHandle> handle_;  // released before the worker ends
   double load_seconds_ = 0;

@@ -22,11 +22,13 @@ std::shared_ptr<const Kind> as(const std::shared_ptr<const ServedModel>& model, 
 
 ServedText::ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
                        std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle,
-                       std::unique_ptr<const ImageProcessor> image_processor)
+                       std::unique_ptr<const ImageProcessor> image_processor,
+                       std::unique_ptr<const AudioProcessor> audio_processor)
     : ServedModel(std::move(info), std::move(handle)),
       tokenizer_(std::move(tokenizer)),
       template_(std::move(chat_template)),
-      image_processor_(std::move(image_processor)) {
+      image_processor_(std::move(image_processor)),
+      audio_processor_(std::move(audio_processor)) {
   if (!template_) return;
   tool_format_ = detect_tool_format(template_->tools_source(), *tokenizer_);
   tool_support_ = tool_format_ ? ToolSupport::native : ToolSupport::generic;

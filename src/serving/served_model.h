@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "audio/processor.h"
 #include "json/json_fwd.h"
 #include "probe/model_info.h"
 #include "serving/text_encoder.h"
@@ -42,11 +43,13 @@ class ServedText : public ServedModel {
  public:
   ServedText(ModelInfo info, std::shared_ptr<const Tokenizer> tokenizer,
              std::shared_ptr<const ChatTemplate> chat_template, std::shared_ptr<const ModelHandle> handle,
-             std::unique_ptr<const ImageProcessor> image_processor = nullptr);
+             std::unique_ptr<const ImageProcessor> image_processor = nullptr,
+             std::unique_ptr<const AudioProcessor> audio_processor = nullptr);
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   const ChatTemplate* chat_template() const { return template_.get(); }             // null: none
   const ImageProcessor* image_processor() const { return image_processor_.get(); }  // null: the model sees no images
+  const AudioProcessor* audio_processor() const { return audio_processor_.get(); }  // null: the model hears nothing
   /// How the model calls tools; tool_format() is null for ToolSupport::none.
   ToolSupport tool_support() const { return tool_support_; }
   const ToolFormat* tool_format() const { return tool_format_; }
@@ -60,6 +63,7 @@ class ServedText : public ServedModel {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
   std::unique_ptr<const ImageProcessor> image_processor_;
+  std::unique_ptr<const AudioProcessor> audio_processor_;
   ToolSupport tool_support_ = ToolSupport::none;
   const ToolFormat* tool_format_ = nullptr;
   bool takes_system_message_ = false;  // set only for generic tools

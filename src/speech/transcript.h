@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,12 +28,18 @@ struct SpeechSegment {
   SpeechDoubt doubt = SpeechDoubt::none;
 };
 
+/// The tokens of a transcript that a language model wrote.
+struct TranscriptTokens {
+  int64_t audio = 0, text = 0, written = 0;  // of the prompt, and of the answer
+};
+
 struct Transcript {
   std::string language;  // code
   float language_probability = 1;
   double duration = 0;  // seconds
   std::string text;
   std::vector<SpeechSegment> segments;
+  std::optional<TranscriptTokens> tokens;  // absent: of a speech model, whose segments have them
 };
 
 }  // namespace mlxk

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/side_file.h"
+#include "json/member.h"
 #include "rust_handle.h"
 
 namespace mlxk {
@@ -145,6 +146,23 @@ std::map<std::string, std::string> sources_of_files(const fs::path& model_dir) {
   return sources;
 }
 
+// Mistral publishes no template for Voxtral; mistral-common writes the tokens.
+constexpr const char* kVoxtral =
+    R"({%- macro say(content) -%}{%- if content is string -%}{{- content -}}{%- else -%}{%- for part in content -%})"
+    R"({%- if part.type == 'audio' -%}{{- '[AUDIO]' -}}{%- else -%}{{- part.text -}}{%- endif -%}{%- endfor -%})"
+    R"({%- endif -%}{%- endmacro -%}{{- bos_token -}}{%- for message in messages -%}{%- if message.role == 'system' -%})"
+    R"({{- '[SYSTEM_PROMPT]' -}}{{- say(message.content) -}}{{- '[/SYSTEM_PROMPT]' -}})"
+    R"({%- elif message.role == 'assistant' -%}{{- say(message.content) -}}{{- eos_token -}})"
+    R"({%- else -%}{{- '[INST]' -}}{{- say(message.content) -}}{{- '[/INST]' -}}{%- endif -%}{%- endfor -%})";
+
+/// The template of a family that is published without one.
+std::map<std::string, std::string> sources_of_family(const fs::path& model_dir) {
+  const fs::path path = model_dir / "config.json";
+  if (!fs::exists(path)) return {};
+  if (string_at(read_json(path), "model_type") != "voxtral") return {};
+  return {{"default", kVoxtral}};
+}
+
 /// Template by name; empty: there is none.
 std::map<std::string, std::string> sources_of(const fs::path& model_dir) {
   // As in transformers: the files take precedence over tokenizer_config.json; old processors keep theirs in
@@ -152,6 +170,7 @@ std::map<std::string, std::string> sources_of(const fs::path& model_dir) {
   auto sources = sources_of_files(model_dir);
   if (sources.empty()) sources = sources_of_json(model_dir / "tokenizer_config.json");
   if (sources.empty()) sources = sources_of_json(model_dir / "chat_template.json");
+  if (sources.empty()) sources = sources_of_family(model_dir);
   return sources;
 }
 

@@ -26,11 +26,6 @@ constexpr const char* kKimi =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
     R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-struct Rank {
-  std::string bytes;
-  uint32_t rank;
-};
-
 /// Splits off the first line.
 std::string_view take_line(std::string_view& text) {
   const size_t end = std::min(text.find('\n'), text.size());
@@ -40,7 +35,7 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-std::optional<Rank> parse_line(std::string_view line) {
+std::optional<BytesRank> parse_line(std::string_view line) {
   const size_t space = line.find(' ');
   if (space == std::string_view::npos) return std::nullopt;
   auto bytes = base64_decode(line.substr(0, space));
@@ -48,7 +43,7 @@ std::optional<Rank> parse_line(std::string_view line) {
   const char* end = line.data() + line.size();
   const auto number = std::from_chars(line.data() + space + 1, end, rank);
   if (!bytes || number.ec != std::errc() || number.ptr != end || rank >= 1u << 24) return std::nullopt;
-  return Rank{std::move(*bytes), rank};
+  return BytesRank{std::move(*bytes), rank};
 }
 
 /// GPT-2's alphabet: every byte as a printable character.
@@ -129,40 +124,50 @@ bool looks_like_tiktoken(std::string_view content) {
   return parse_line(take_line(content)).has_value();
 }
 
-std::string tokenizer_json_from_tiktoken(std::string_view content, const std::filesystem::path& path,
-                                         TokenizerConfig& config) {
-  std::vector<Rank> ranks;
-  for (int number = 1; !content.empty(); ++number) {
-    const std::string_view line = take_line(content);
-    if (line.empty()) continue;
-    auto rank = parse_line(line);
-    if (!rank) throw Error(ErrorKind::bad_model, fmt::format("[{}] line {}: not `base64 rank`", path.string(), number));
-    ranks.push_back(std::move(*rank));
-  }
-  if (ranks.empty()) throw Error(ErrorKind::bad_model, fmt::format("[{}] is empty", path.string()));
-  std::sort(ranks.begin(), ranks.end(), [](const Rank& a, const Rank& b) { return a.rank < b.rank; });
-
+std::string tokenizer_json_of_ranks(std::vector<BytesRank> ranks, const std::string& pattern, uint32_t first_id,
+                                    const Json& specials) {
+  std::sort(ranks.begin(), ranks.end(), [](const BytesRank& a, const BytesRank& b) { return a.rank < b.rank; });
   PieceIds ids;
   ids.reserve(ranks.size());
   std::vector<std::string_view> order;
   std::string vocab;
-  for (const Rank& rank : ranks) {
+  const auto add = [&](const std::string& token, uint32_t id) {
+    vocab += fmt::format("{}{}:{}", vocab.empty() ? "" : ",", json_string(token), id);
+  };
+  for (const Json& special : specials) add(special.at("content").get<std::string>(), special.at("id").get<uint32_t>());
+  for (const BytesRank& rank : ranks) {
     if (!ids.emplace(rank.bytes, rank.rank).second) continue;
     order.push_back(rank.bytes);
-    vocab += fmt::format("{}{}:{}", vocab.empty() ? "" : ",", json_string(byte_level(rank.bytes)), rank.rank);
+    add(byte_level(rank.bytes), rank.rank + first_id);
   }
   std::string merges;
   for (const auto& [left, right] : bpe_merges(order, ids, false)) {
     merges += fmt::format("{}[{},{}]", merges.empty() ? "" : ",", json_string(byte_level(left)),
                           json_string(byte_level(right)));
   }
-  const Json pattern = family_pattern(path, config, ranks.back().rank + 1);
-  return fmt::format(R"({{"version":"1.0","pre_tokenizer":{{"type":"Sequence","pretokenizers":[)"
+  return fmt::format(R"({{"version":"1.0","added_tokens":{},"pre_tokenizer":{{"type":"Sequence","pretokenizers":[)"
                      R"({{"type":"Split","pattern":{{"Regex":{}}},"behavior":"Isolated","invert":false}},)"
                      R"({{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}}]}},)"
                      R"("decoder":{{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}},)"
                      R"("model":{{"type":"BPE","ignore_merges":true,"vocab":{{{}}},"merges":[{}]}}}})",
-                     pattern.dump(), vocab, merges);
+                     specials.dump(), Json(pattern).dump(), vocab, merges);
+}
+
+std::string tokenizer_json_from_tiktoken(std::string_view content, const std::filesystem::path& path,
+                                         TokenizerConfig& config) {
+  std::vector<BytesRank> ranks;
+  uint32_t last = 0;
+  for (int number = 1; !content.empty(); ++number) {
+    const std::string_view line = take_line(content);
+    if (line.empty()) continue;
+    auto rank = parse_line(line);
+    if (!rank) throw Error(ErrorKind::bad_model, fmt::format("[{}] line {}: not `base64 rank`", path.string(), number));
+    last = std::max(last, rank->rank);
+    ranks.push_back(std::move(*rank));
+  }
+  if (ranks.empty()) throw Error(ErrorKind::bad_model, fmt::format("[{}] is empty", path.string()));
+  const std::string pattern = family_pattern(path, config, last + 1);
+  return tokenizer_json_of_ranks(std::move(ranks), pattern);
 }
 
 }  // namespace mlxk

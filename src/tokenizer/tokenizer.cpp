@@ -9,6 +9,7 @@
 #include "base/side_file.h"
 #include "tokenizer/rust_tokenizer.h"
 #include "tokenizer/sentencepiece.h"
+#include "tokenizer/tekken.h"
 #include "tokenizer/tiktoken.h"
 
 namespace mlxk {
@@ -97,6 +98,10 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const fs::path& model_dir) {
   if (const fs::path path = model_dir / "tokenizer.json"; fs::exists(path)) {
     return std::make_shared<RustTokenizer>(read_file(path), std::move(config), path.string());
   }
+  if (const fs::path path = model_dir / "tekken.json"; fs::exists(path)) {
+    const std::string json = tokenizer_json_from_tekken(read_file(path), path, config);
+    return std::make_shared<RustTokenizer>(json, std::move(config), path.string());
+  }
   std::vector<fs::path> others;
   if (fs::is_directory(model_dir)) {
     for (const auto& entry : fs::directory_iterator(model_dir)) {
@@ -115,7 +120,7 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const fs::path& model_dir) {
     return std::make_shared<RustTokenizer>(json, std::move(config), path.string());
   }
   throw Error(ErrorKind::not_found,
-              fmt::format("[{}] no tokenizer.json, tokenizer.model or *.tiktoken", model_dir.string()));
+              fmt::format("[{}] no tokenizer.json, tekken.json, tokenizer.model or *.tiktoken", model_dir.string()));
 }
 
 }  // namespace mlxk

@@ -257,6 +257,37 @@ TEST_F(ModelFolder, refuses_a_broken_sentencepiece_model) {
   thrown([&] { Tokenizer::load(folder_); }, ErrorKind::bad_model);
 }
 
+TEST_F(ModelFolder, reads_tekken) {
+  const std::string vocab = R"("vocab": [{"rank": 0, "token_bytes": "YQ=="}, {"rank": 1, "token_bytes": "Yg=="},
+      {"rank": 2, "token_bytes": "YWI="}, {"rank": 3, "token_bytes": "YWJh"}])";
+  const auto file = [&](const std::string& config, const std::string& rest) {
+    write("tekken.json", fmt::format(R"({{"config": {{"pattern": "\\p{{L}}+", {}}}, {}}})", config, rest));
+  };
+  // Of four sequences the vocabulary has room for three; a file of old lists no special tokens.
+  file(R"("default_vocab_size": 23, "default_num_special_tokens": 20)", vocab);
+  const auto tokenizer = Tokenizer::load(folder_);
+  EXPECT_EQ(tokenizer->encode("ababa", false), (std::vector<int32_t>{22, 22, 20}));
+  EXPECT_EQ(tokenizer->encode("[INST]ab[/INST]", true), (std::vector<int32_t>{1, 3, 22, 4}));
+  EXPECT_EQ(tokenizer->bos_token(), "<s>");
+  EXPECT_EQ(tokenizer->eos_token_ids(), std::vector<int32_t>{2});
+  EXPECT_TRUE(tokenizer->is_special(11));
+  EXPECT_EQ(tokenizer->vocab_size(), 23);
+
+  const auto refused = [&] { return thrown([&] { Tokenizer::load(folder_); }, ErrorKind::bad_model); };
+  file(R"("default_vocab_size": 3, "default_num_special_tokens": 20)", vocab);
+  EXPECT_NE(refused().find("config.default_vocab_size: must be a whole number in [21,"), std::string::npos);
+  file(R"("default_vocab_size": 23)", vocab);
+  EXPECT_NE(refused().find("config.default_num_special_tokens"), std::string::npos);
+  file(R"("default_vocab_size": 23, "default_num_special_tokens": 20)",
+       R"("vocab": [{"rank": 0, "token_bytes": "!"}])");
+  EXPECT_NE(refused().find("token_bytes of rank 0 are not base64"), std::string::npos);
+  file(R"("default_vocab_size": 23, "default_num_special_tokens": 20)",
+       vocab + R"(, "special_tokens": [{"rank": 20, "token_str": "x"}])");
+  EXPECT_NE(refused().find("special_tokens.rank: must be a whole number in [0, 19], got 20"), std::string::npos);
+  write("tekken.json", "[]");
+  EXPECT_NE(refused().find("tekken.json"), std::string::npos);
+}
+
 TEST_F(ModelFolder, refuses_a_tiktoken_file_it_does_not_know) {
   write("own.tiktoken", "IQ== 0\n");
   EXPECT_NE(thrown([&] { Tokenizer::load(folder_); }, ErrorKind::unsupported).find("own.tiktoken"), std::string::npos);

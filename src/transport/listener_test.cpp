@@ -152,7 +152,7 @@ TEST_F(Listening, ReplacesOnlyAStaleSocket) {
     EXPECT_EQ(client.ask(kGet).status, 200);
   }
   std::ofstream(options.unix_socket) << "a file";
-  EXPECT_THAT(refusal(options), HasSubstr("is no socket"));
+  EXPECT_THAT(refusal(options), HasSubstr("is not a socket"));
   EXPECT_TRUE(fs::is_regular_file(options.unix_socket));
   EXPECT_THAT(refusal(unix_socket(std::string(200, 'a'))), HasSubstr("the path may have"));
   EXPECT_THAT(refusal(unix_socket("no/such/folder")), HasSubstr("cannot listen on unix:"));

@@ -35,7 +35,7 @@ enum class FinishReason { stop, length, cancelled };
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;                        // prompt tokens whose keys and values came from a cache
-  int64_t image_tokens = 0;                         // prompt tokens that features of images or recordings replace
+  int64_t image_tokens = 0, audio_tokens = 0;       // prompt tokens that features of images and recordings replace
   int64_t cached_images = 0;                        // images and recordings whose features came from a cache
   int64_t completion_tokens = 0;                    // as sampled, an end-of-sequence token included
   int64_t drafted_tokens = 0, accepted_tokens = 0;  // by speculation

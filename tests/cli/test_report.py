@@ -7,7 +7,7 @@ import unittest
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "server"))
-from program import MODEL, ProgramTest, error, jsonschema, needs_engine  # noqa: E402
+from program import MODEL, ProgramTest, jsonschema, needs_engine  # noqa: E402
 from server_case import FAKE_SERVER, ServerTest  # noqa: E402
 
 SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "report.schema.json")
@@ -84,8 +84,8 @@ class Validation(ReportTest):
                  {"stop_tokens": {"configured": [], "detected": ["</s>"], "workaround": "none", "leaked": False}}]
         for changes in wrong + right:
             with self.subTest(changes):
-                self.assertEqual(validator.is_valid(record(**changes)), changes in right)
-                self.report("--validate", self.lines("one.jsonl", record(**changes)), code=0 if changes in right else 1)
+                self.assertEqual(validator.is_valid(record() | changes), changes in right)
+                self.report("--validate", self.lines("one.jsonl", record() | changes), code=0 if changes in right else 1)
 
 
 class Report(ReportTest):

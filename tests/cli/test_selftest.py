@@ -132,7 +132,8 @@ class Verdict(ProgramTest):
         self.assertEqual(verdict["failed"], [])
         self.assertGreater(verdict["tokens_per_s"], 0)
         self.assertIn("Selftest: ✓ (", self.run_program("show", "tested").stdout.decode())
-        self.assertIn("✓", self.run_program("list", "--selftest").stdout.decode().splitlines()[-1])
+        row = [line for line in self.run_program("list", "--selftest").stdout.decode().splitlines() if "tested" in line]
+        self.assertIn("✓", row[0])
         self.assertEqual(self.run_json("list", "--selftest", "--json")["data"]["models"][0]["selftest"], verdict)
         self.assertEqual(sorted(os.listdir(folder)), before)
         self.assertEqual(len(glob.glob(os.path.join(self.home, "hf", "mlxk-selftest", "*.json"))), 1)

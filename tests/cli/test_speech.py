@@ -8,6 +8,7 @@ import subprocess
 import time
 import unittest
 
+import tiny_models
 from program import PROGRAM, ProgramTest, needs_engine
 
 MODEL = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "whisper-base-mlx")
@@ -39,7 +40,9 @@ class Refusals(ProgramTest):
     def test_models_that_hear_nothing_or_are_not_built_in(self):
         clip = self.write("a.wav", wave(b"\0" * 3200))
         self.assertIn("does not support audio inputs", self.refused(self.fake_model("llama", "deaf"), "--audio", clip))
-        self.assertIn("Speech model type 'voxtral' of",
+        self.assertIn("Speech model type 'vibevoice_asr' of",
+                      self.refused(self.fake_model("vibevoice_asr", "vibe"), "--audio", clip))
+        self.assertIn("tekken.json is published in mistralai/Voxtral",
                       self.refused(self.fake_model("voxtral", "vox"), "--audio", clip))
         self.assertIn("Use `--audio FILE` for transcription", self.refused(self.fake_model(), "hello"))
 

@@ -24,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests", "hub"), os.path.join(ROOT, "tests", "cli")]
 import tiny_gguf  # noqa: E402
+import tiny_models  # noqa: E402
 from hub import Hub  # noqa: E402
 from hub_case import model as small_model  # noqa: E402
 from program import MODEL, PROGRAM  # noqa: E402
@@ -133,6 +134,7 @@ class Commands(unittest.TestCase):
             os.makedirs(snapshot)
             for file in os.listdir(folder) if os.path.isdir(folder) else []:
                 os.symlink(os.path.join(folder, file), os.path.join(snapshot, file))
+        tiny_models.write_voxtral(os.path.join(cls.home, "hf", "hub", "models--mlx-community--Voxtral-Mini-3B-2507-bf16", "snapshots", "a" * 40))
 
     def shell(self, command, patience=20):
         """CompletedProcess of the command. A small model may talk to the end of its context: after `patience` seconds a person would

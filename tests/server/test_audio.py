@@ -10,6 +10,7 @@ import threading
 import unittest
 
 from server_case import FAKE_SERVER, MODEL, PROGRAM, SharedServerTest, link_model, needs_engine
+import tiny_models  # which server_case finds
 
 try:
     import openai
@@ -39,12 +40,19 @@ def form(file, filename="a.wav", end=b"--XX--\r\n", **fields):
     return b"".join(part(name, value) for name, value in fields.items()) + part("file", file, filename) + end
 
 
+def kennedy_with(samples):
+    """The recording's header with other samples."""
+    header = read(KENNEDY)[:44]
+    return (header[:4] + (len(samples) + 36).to_bytes(4, "little") + header[8:40] + len(samples).to_bytes(4, "little")
+            + samples)
+
+
 class AudioTest(SharedServerTest):
     def post(self, body, path=PATH, **headers):
         return self.server.request("POST", path, body, {"Content-Type": "multipart/form-data; boundary=XX", **headers})
 
-    def refused(self, status, body, **headers):
-        answer = self.post(body, **headers)
+    def refused(self, status, body, path=PATH, **headers):
+        answer = self.post(body, path, **headers)
         self.assertEqual(answer[0], status, answer[2])
         self.assertEqual(answer[2]["status"], "error")
         return answer[2]["error"]
@@ -304,14 +312,85 @@ class Transcripts(AudioTest):
         self.assertIn("Royal Cavern", answers[0][2]["text"])
 
     def test_a_client_that_goes_is_noticed(self):
-        long = read(KENNEDY)[:44] + read(KENNEDY)[44:] * 30
-        long = long[:4] + (len(long) - 8).to_bytes(4, "little") + long[8:40] + (len(long) - 44).to_bytes(4, "little") + long[44:]
+        long = kennedy_with(read(KENNEDY)[44:] * 30)
         body = form(long, model="whisper-base", stream="true")
         with socket.create_connection(("127.0.0.1", self.server.port), 60) as connection:
             connection.sendall(f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=XX\r\n"
                                f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
             self.assertIn(b"200 OK", connection.recv(1024))
         self.wait_until(lambda: self.server.get("/health")[2]["running"] == 0, "the transcription goes on", 60)
+
+
+@needs_engine
+class AudioModels(AudioTest):
+    """A random Voxtral: what it says means nothing, but depends on what it hears."""
+    @classmethod
+    def start(cls, holder):
+        workspaces = os.path.join(holder.home, "workspaces")
+        tiny_models.write_voxtral(os.path.join(workspaces, "vox"))
+        tiny_models.write_model(os.path.join(workspaces, "deaf"), "llama")
+        tiny_models.write_tokenizer(os.path.join(workspaces, "deaf"))
+        cls.server = holder.serve(env={"MLXK_WORKSPACE_HOME": workspaces})
+        cls.clip = kennedy_with(read(KENNEDY)[32044:64044])  # a second: 7 windows of 4 tokens
+
+    def chat(self, *parts, status=200, model="vox", **more):
+        answer = self.server.post("/v1/chat/completions", {
+            "model": model, "messages": [{"role": "user", "content": list(parts)}], "temperature": 0, "max_tokens": 8, **more})
+        self.assertEqual(answer[0], status, answer[2])
+        return answer[2]
+
+    def sound(self, data=None):
+        data = base64.b64encode(data or self.clip).decode()
+        return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+    def test_chats_about_recordings(self):
+        question = {"type": "text", "text": "What?"}
+        first = self.chat(self.sound(), question, logprobs=True)
+        self.assertEqual(first["usage"]["prompt_tokens"], 3 + 28 + 3)
+        self.assertEqual(first["usage"]["prompt_tokens_details"]["audio_tokens"], 28)
+        again = self.chat(self.sound(), question, logprobs=True)
+        self.assertEqual(again["choices"], first["choices"])
+        self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        other = self.clip[:44] + self.clip[44:][::-1]
+        self.assertNotEqual(self.chat(self.sound(other), question, logprobs=True)["choices"], first["choices"])
+        both = self.chat(self.sound(), question, self.sound(other))
+        self.assertEqual(both["usage"]["prompt_tokens_details"]["audio_tokens"], 56)
+        self.assertEqual(self.chat(question)["usage"]["prompt_tokens"], 5)
+        estimate = self.server.post("/v1/estimate", {"model": "vox", "messages": [
+            {"role": "user", "content": [self.sound(), question]}]})[2]
+        self.assertEqual((estimate["prompt_tokens"], estimate["audio_tokens"], estimate["image_tokens"]), (34, 28, 0))
+
+    def test_in_a_batch_with_texts(self):
+        question = {"type": "text", "text": "What?"}
+        alone = self.chat(self.sound(), question, max_tokens=24)["choices"]
+        answers = [None] * 4
+        def ask(i):
+            parts = (self.sound(), question) if i % 2 else ({"type": "text", "text": "the sound " * (i + 1)},)
+            answers[i] = self.chat(*parts, max_tokens=24)["choices"]
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((answers[1], answers[3]), (alone, alone))
+
+    def test_what_is_no_recording_or_not_heard(self):
+        error = self.chat({"type": "text", "text": "a"}, self.sound(b"RIFF"), status=400)["error"]
+        self.assertEqual(error["param"], "messages[0].content[1].input_audio.data", error)
+        error = self.chat(self.sound(), model="deaf", status=400)["error"]
+        self.assertIn("does not support audio inputs", error["message"])
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
+        self.assertIn("vision", self.chat(image, self.sound(), status=400)["error"]["message"])
+
+    def test_transcripts(self):
+        answer = self.post(form(self.clip, model="vox", language="en"))
+        self.assertEqual(answer[0], 200, answer[2])
+        self.assertIn("text", answer[2])
+        for name, value in (("response_format", "srt"), ("prompt", "Knife"), ("beam_size", "4"), ("vad", "true")):
+            error = self.refused(400, form(self.clip, model="vox", **{name: value}))
+            self.assertEqual(error["param"], name, error)
+        self.refused(400, form(self.clip, model="deaf"))
+        self.refused(422, form(self.clip, model="vox"), path="/v1/audio/translations")
 
 
 if __name__ == "__main__":

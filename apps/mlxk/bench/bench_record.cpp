@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/elapsed.h"
+#include "base/timestamp.h"
 #include "report/machine_facts.h"
 #include "report/system.h"
 

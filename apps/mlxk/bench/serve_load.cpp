@@ -49,7 +49,8 @@ std::string failure_text(const HttpReply& reply) {
   if (!reply.failure.empty()) return reply.failure;
   std::string text = reply.body.substr(0, kMaxFailureText);
   try {
-    const Json& error = value_at(parse_json(reply.body, ""), "error");
+    const Json body = parse_json(reply.body, "");
+    const Json& error = value_at(body, "error");
     if (const auto message = string_at(error, "message"); !message.empty()) text = message;
     if (error.is_string()) text = error.get<std::string>();
   } catch (const Error&) {  // no JSON: its first bytes
@@ -200,12 +201,15 @@ struct Watch {
   const std::function<void(size_t)>& progress;
   const std::function<bool()>& stop_wanted;
 
-  /// Shows progress; throws cancelled once that is wanted, when the requests under way are told.
+  /// Shows progress; throws cancelled once that is wanted, after the requests under way are told.
   void check(Load& load, size_t ended) const {
-    progress(ended);
-    if (!stop_wanted()) return;
-    load.stop();
-    throw Error(ErrorKind::cancelled, "interrupted");
+    try {
+      progress(ended);
+      if (stop_wanted()) throw Error(ErrorKind::cancelled, "interrupted");
+    } catch (...) {
+      load.stop();
+      throw;
+    }
   }
 };
 
@@ -223,19 +227,18 @@ void open_loop(Load& load, const std::vector<double>& times, const Watch& watch)
 
 void closed_loop(Load& load, size_t count, int clients, const Watch& watch) {
   std::atomic<size_t> next{0};
-  std::vector<std::thread> threads;
+  struct Joined {
+    std::vector<std::thread> threads;
+    ~Joined() {
+      for (auto& thread : threads) thread.join();
+    }
+  } joined;
   for (int i = 0; i < clients; ++i) {
-    threads.emplace_back([&] {
+    joined.threads.emplace_back([&] {
       HttpClient client;
       for (size_t index; !load.stopped() && (index = next++) < count;) load.send(client, index, std::nullopt);
     });
   }
-  struct Joined {
-    std::vector<std::thread>& threads;
-    ~Joined() {
-      for (auto& thread : threads) thread.join();
-    }
-  } joined{threads};
   for (size_t ended = 0; ended < count;) watch.check(load, ended = load.wait_ended(count));
 }
 

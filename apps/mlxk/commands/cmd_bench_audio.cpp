@@ -18,7 +18,6 @@
 #include "report/machine_facts.h"
 #include "run/loaded_speech.h"
 #include "run/run_speech.h"
-#include "speech/transcribe.h"
 #include "terminal/interrupt.h"
 #include "terminal/output.h"
 
@@ -54,7 +53,7 @@ AudioPoint measure(const LoadedSpeech& model, const std::string& file, const Arg
     events.segment = [&](const SpeechSegment&) {
       if (first == 0) first = seconds_since(begin);
     };
-    const Transcript transcript = transcribe({*model.worker, model.handle, model.vocabulary}, source, options, events);
+    const Transcript transcript = model.recognizer->transcribe(source, options, events);
     const double took = seconds_since(begin);
     point.done_s = start.elapsed();
     point.last_first_s = first == 0 ? took : first;
@@ -86,7 +85,7 @@ ReportRecord make_record(const ModelInfo& info, const LoadedSpeech& model, const
   const double begin_s = first ? 0 : point.begin_s;
   const Json facts = point_json(point);
   ReportRecord record = bench_record(fmt::format("bench::audio[{}]", facts["file"].get<std::string>()), start, begin_s,
-                                     info, model.worker->device(), "audio");
+                                     info, model.worker().device(), "audio");
   record.performance.tokens_per_sec = point.tokens_per_s();
   record.performance.duration_s = point.seconds.median;
   record.performance.completion_tokens = point.tokens;
@@ -110,7 +109,7 @@ int run(const Args& args) {
   const InterruptGuard guard;
   const BenchStart start;
   const ModelInfo info = find_speech_model(args.word("model"));
-  const LoadedSpeech model = load_speech(info.ref.path);
+  const LoadedSpeech model = load_speech(args.word("model"), info);
   const double loaded_s = start.elapsed();
   std::vector<AudioPoint> points;
   for (const std::string& file : files) {

@@ -193,8 +193,8 @@ LoadResult measure(const Bench& bench, const LoadPoint& point, const std::vector
                    const Goodput& goodput, ProgressLine& line) {
   const auto start = Clock::now();
   const auto answers = send_load(
-      bench.target, point, prompts, seed, [&](size_t ended) { line.show(point_name(point), ended, prompts.size()); },
-      interrupted);
+      bench.target, point, prompts, seed,
+      [&](size_t ended) { line.show_count(point_name(point), static_cast<int64_t>(ended)); }, interrupted);
   return evaluate(point, answers, seconds_since(start), goodput);
 }
 

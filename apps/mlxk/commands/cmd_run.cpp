@@ -18,6 +18,7 @@
 #include "run/run.h"
 #include "run/run_chat.h"
 #include "run/run_images.h"
+#include "run/run_recordings.h"
 #include "run/run_speech.h"
 #include "terminal/interrupt.h"
 #include "terminal/markdown.h"
@@ -121,7 +122,7 @@ std::optional<std::string> given_prompt(const Args& args) {
 /// The prompt of a text; a pipe or a file on stdin is the prompt too if the command line has none.
 std::optional<std::string> text_prompt(const Args& args) {
   if (auto prompt = given_prompt(args)) return prompt;
-  if (args.has("--image") || isatty(STDIN_FILENO) || std::cin.peek() == EOF) return std::nullopt;
+  if (args.has("--image") || args.has("--audio") || isatty(STDIN_FILENO) || std::cin.peek() == EOF) return std::nullopt;
   auto prompt = read_prompt("-", {}, std::cin);
   if (prompt && prompt->ends_with('\n')) prompt->pop_back();  // the newline that `echo` wrote
   return prompt;
@@ -130,6 +131,7 @@ std::optional<std::string> text_prompt(const Args& args) {
 RunOptions read_options(const Args& args) {
   RunOptions options;
   options.facts.has_images = args.has("--image");
+  options.facts.has_audio = args.has("--audio");
   options.prompt = text_prompt(args);
   if (!options.prompt && options.facts.has_images) options.prompt = "Describe the image.";
   options.system = read_system(args);
@@ -198,7 +200,11 @@ GeneratedAnswer run_text(OpenedModel& model, const RunOptions& options,
 
 int run(const Args& args) {
   check_translation(args);
-  if (args.has("--audio")) return run_audio(args);
+  if (args.has("--audio")) {
+    if (!asks_about_recordings(args)) return run_audio(args);
+    check_question(args);
+  }
+  const std::vector<AudioFile> recordings = read_recordings(args.list("--audio"), read_audio_limit(args));
   const std::vector<ImageFile> images = read_images(args.list("--image"));
   RunOptions options = read_options(args);
   const bool json = args.has("--json");
@@ -227,8 +233,9 @@ int run(const Args& args) {
   };
   const InterruptGuard guard;
   const GeneratedAnswer answer =
-      images.empty() ? run_text(model, options, write)
-                     : run_images(model, options, images, static_cast<int>(args.integer("--chunk")), write);
+      !recordings.empty() ? run_recordings(model, options, recordings, images, write)
+      : images.empty()    ? run_text(model, options, write)
+                          : run_images(model, options, images, static_cast<int>(args.integer("--chunk")), write);
   if (json) {
     print_json(success_envelope("run", run_data(args, options, model, answer, text)));
   } else {

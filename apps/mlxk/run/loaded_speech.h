@@ -1,27 +1,29 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "probe/model_info.h"
-#include "speech/vocabulary.h"
+#include "serving/opened_model.h"
+#include "serving/recognizer.h"
 #include "worker/worker.h"
 
 namespace mlxk {
 
-/// A speech model that this process loads; the worker ends after its handle.
+/// A model for transcription that this process loads; the worker ends after its handle.
 struct LoadedSpeech {
-  std::unique_ptr<Worker> worker;
-  std::shared_ptr<const ModelHandle> handle;
-  std::shared_ptr<const SpeechVocabulary> vocabulary;
-  double seconds = 0;
+  std::unique_ptr<Worker> speech_worker;  // of a speech model
+  std::unique_ptr<OpenedModel> opened;    // a language model that accepts recordings, with its own worker
+  std::unique_ptr<Recognizer> recognizer;
+  double seconds = 0;  // that loading took
+
+  Worker& worker() const { return opened ? opened->worker() : *speech_worker; }
 };
 
-/// The speech model that `word` names; throws not_found, ambiguous, unsupported and what Policy blocks.
+/// The model for transcription named `word`; throws not_found, ambiguous, unsupported and policy refusals.
 ModelInfo find_speech_model(const std::string& word);
 
-/// Loads the model in a folder on a worker of its own. Throws bad_model.
-LoadedSpeech load_speech(const std::filesystem::path& model);
+/// Loads `info`'s model, named `word` on the command line, on a worker of its own. Throws bad_model.
+LoadedSpeech load_speech(const std::string& word, const ModelInfo& info);
 
 }  // namespace mlxk

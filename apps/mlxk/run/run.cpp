@@ -29,13 +29,14 @@ void report(const OpenedModel& model, const PreparedRun& run) {
 }
 }  // namespace
 
-Json first_messages(const RunOptions& options, size_t images) {
+Json first_messages(const RunOptions& options, size_t images, size_t recordings) {
   Json messages = Json::array();
   if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
   if (!options.prompt) return messages;
   Json content = *options.prompt;
-  if (images > 0) {
+  if (images + recordings > 0) {
     content = Json(images, {{"type", "image"}});
+    for (size_t i = 0; i < recordings; ++i) content.push_back({{"type", "audio"}});
     content.push_back({{"type", "text"}, {"text", *options.prompt}});
   }
   messages.push_back({{"role", "user"}, {"content", std::move(content)}});
@@ -43,15 +44,16 @@ Json first_messages(const RunOptions& options, size_t images) {
 }
 
 PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
-                        const std::vector<std::string>& extra_stops, const PromptImages* images) {
+                        const std::vector<std::string>& extra_stops, const PromptImages* images,
+                        const PromptAudio* audio) {
   const auto& tokenizer = model.tokenizer();
   const ChatTemplate* chat_template = options.use_template ? model.chat_template() : nullptr;
   // A single prompt to a model without template is used unchanged, as text to be continued.
-  const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty() && !images;
+  const bool raw = !chat_template && messages.size() == 1 && extra_stops.empty() && !images && !audio;
   const StopScope scope(stop_when_interrupted);
   const PreparedChat chat = encode_within(model.info().context_length, [&](size_t max_tokens) {
     return raw ? PreparedChat{raw_prompt(messages[0].at("content").get<std::string>(), *tokenizer, max_tokens), {}, {}}
-               : prepare_chat(messages, chat_template, {}, *tokenizer, max_tokens, images);
+               : prepare_chat(messages, chat_template, {}, *tokenizer, max_tokens, images, audio);
   });
   if (chat.prompt.ids.empty()) {
     throw Error(ErrorKind::invalid,

@@ -39,9 +39,10 @@ struct PreparedRun {
 };
 
 /// Renders and counts the prompt; throws invalid if it does not fit into the model's context. `images` belong to the
-/// messages' parts {"type": "image"}. Needs no weights.
+/// messages' parts {"type": "image"}, `audio` to those of type "audio". Needs no weights.
 PreparedRun prepare_run(const OpenedModel& model, const RunOptions& options, const Json& messages,
-                        const std::vector<std::string>& extra_stops = {}, const PromptImages* images = nullptr);
+                        const std::vector<std::string>& extra_stops = {}, const PromptImages* images = nullptr,
+                        const PromptAudio* audio = nullptr);
 
 /// Reads the weights unless they have been read.
 void load_for_run(OpenedModel& model, const RunOptions& options);
@@ -51,7 +52,7 @@ void load_for_run(OpenedModel& model, const RunOptions& options);
 GeneratedAnswer run_prepared(OpenedModel& model, const RunOptions& options, PreparedRun run,
                              const std::function<void(const std::vector<Part>&)>& on_parts);
 
-/// [{system}, {user}] from the options, with `images` images before the user's prompt.
-Json first_messages(const RunOptions& options, size_t images = 0);
+/// [{system}, {user}] from the options, with `images` images and `recordings` recordings before the user's prompt.
+Json first_messages(const RunOptions& options, size_t images = 0, size_t recordings = 0);
 
 }  // namespace mlxk

@@ -90,7 +90,7 @@ Transcript transcribe_file(const SpeechRun& run, const LoadedSpeech& model, Audi
     };
   }
   const auto start = Clock::now();
-  Transcript transcript = transcribe({*model.worker, model.handle, model.vocabulary}, source, run.options, events);
+  Transcript transcript = model.recognizer->transcribe(source, run.options, events);
   if (run.verbose) {
     const double took = seconds_since(start);
     progress.clear();
@@ -137,9 +137,13 @@ int run_speech(const SpeechRun& run) {
   const ModelInfo info = admitted(run);
   make_folder(run.output);
   // The first recording is opened before the weights are read, or while they are.
-  auto loading = std::async(std::launch::async, load_speech, info.ref.path);
+  auto loading = std::async(std::launch::async, [&] { return load_speech(run.model, info); });
   auto first = open_audio(run, run.files.front());
   const LoadedSpeech model = loading.get();
+  if (const auto refused = model.recognizer->refused(run.options, run.format)) {
+    throw Error(ErrorKind::usage,
+                fmt::format("argument {}: not for '{}': {}", refused->flag, info.ref.name, refused->why));
+  }
   if (run.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.seconds);
   const InterruptGuard guard;
   Json files = Json::array();

@@ -73,7 +73,7 @@ uint64_t read_audio_limit(const Args& args) { return static_cast<uint64_t>(args.
 std::vector<Option> speech_options() {
   using Kind = OptionKind;
   return {
-      {"--audio", Kind::many, "FILE", "recordings for a speech model; `-` is stdin"},
+      {"--audio", Kind::many, "FILE", "recordings for a speech or audio model; `-` is stdin"},
       {.name = "--format",
        .kind = Kind::text,
        .metavar = "NAME",

@@ -9,6 +9,7 @@
 #include "json/json.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
+#include "models/audio/parts.h"
 #include "models/registry.h"
 #include "models/step.h"
 #include "nn/cache/kv_cache.h"
@@ -138,21 +139,6 @@ std::vector<std::pair<int, int>> alignment_heads(const Config& config, const Whi
     for (int head = 0; head < c.text.heads; ++head) heads.emplace_back(layer, head);
   }
   return heads;
-}
-
-/// [1, positions, state]: sines of each position at wavelengths from 2π to 20000π, then their cosines.
-mx::array sinusoids(int positions, int state, mx::Dtype type) {
-  const int half = state / 2;
-  std::vector<float> values(static_cast<size_t>(positions) * static_cast<size_t>(state));
-  for (int i = 0; i < half; ++i) {
-    const float step = std::exp(-static_cast<float>(std::log(10000.0) / (half - 1)) * static_cast<float>(i));
-    for (int p = 0; p < positions; ++p) {
-      const size_t row = static_cast<size_t>(p) * static_cast<size_t>(state);
-      values[row + static_cast<size_t>(i)] = std::sin(static_cast<float>(p) * step);
-      values[row + static_cast<size_t>(half + i)] = std::cos(static_cast<float>(p) * step);
-    }
-  }
-  return mx::astype(mx::array(values.data(), {1, positions, state}, mx::float32), type);
 }
 
 NormQkv self_projection(const WeightPath& path, const Side& side) {

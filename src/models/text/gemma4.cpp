@@ -80,13 +80,26 @@ class MixtureBeside {
   MixtureResidual mixture_;
 };
 
+/// The head width of `layer`, which has full attention. transformers 5.24 saves global_head_dim as an entry of
+/// per_layer_config for each such layer.
+int global_head_dim(const Gemma4Config& c, int layer, const Config& config) {
+  const std::string key = std::to_string(layer);
+  if (!config.has("global_head_dim") && config.has("per_layer_config")) {
+    const Config layers = config.object("per_layer_config");
+    if (layers.has(key.c_str())) {
+      return static_cast<int>(layers.object(key.c_str()).integer_or("head_dim", c.head_dim, 2, 4096));
+    }
+  }
+  const int fallback = config.json().contains("global_head_dim") ? c.head_dim : 512;  // a null means head_dim
+  return static_cast<int>(config.integer_or("global_head_dim", fallback, 2, 4096));
+}
+
 /// `c` for the blocks of `layer`.
 BlockConfig config_of_layer(const Gemma4Config& c, int layer, const Config& config) {
   BlockConfig own = c;
   const bool reads = c.shared.source[static_cast<size_t>(layer)] >= 0;
   if (!c.slides(layer)) {
-    const int usual = config.json().contains("global_head_dim") ? c.head_dim : 512;  // a null is as elsewhere
-    own.head_dim = static_cast<int>(config.integer_or("global_head_dim", usual, 2, 4096));
+    own.head_dim = global_head_dim(c, layer, config);
     if (config.flag_or("attention_k_eq_v", false)) {
       own.options.names.v = nullptr;
       own.num_key_value_heads = static_cast<int>(
@@ -193,7 +206,9 @@ void sanitize(Gemma4Config& c, Weights& weights, const std::string& root) {
   sanitize_block(c, weights, root);
 }
 
-std::unique_ptr<Model> make(const Config& given, Weights& weights, const std::string& root) {
+/// `media`: the ids of placeholders, whose rows of the per-layer table are the padding's.
+std::unique_ptr<Model> make(const Config& given, Weights& weights, const std::string& root,
+                            const std::vector<int>& media = {}) {
   const Config config = with_rope(given);
   Gemma4Config c = read_config(config);
   sanitize(c, weights, root);
@@ -208,10 +223,15 @@ std::unique_ptr<Model> make(const Config& given, Weights& weights, const std::st
         std::min(shape.position_stable_tokens, own.ropes[static_cast<size_t>(layer)]->position_stable_tokens());
   }
   if (c.per_layer_dims > 0) {
-    parts.prepare = [embedding = PerLayerEmbedding(path / "model", c, c.per_layer_vocab, c.per_layer_dims)](
+    const auto pad = static_cast<int>(config.integer_or("pad_token_id", 0, 0, c.vocab_size - 1));
+    parts.prepare = [embedding = PerLayerEmbedding(path / "model", c, c.per_layer_vocab, c.per_layer_dims), media, pad](
                         const mx::array& h, const Inputs& inputs, LayerInputs& in) {
       if (!inputs.ids) throw Error(ErrorKind::invalid, "[gemma4] per-layer embeddings need the tokens' ids");
-      in.extras = embedding(h, *inputs.ids);
+      mx::array ids = *inputs.ids;
+      for (const int id : inputs.embeddings ? media : std::vector<int>()) {
+        ids = mx::where(mx::equal(ids, mx::array(id, ids.dtype())), mx::array(pad, ids.dtype()), ids);
+      }
+      in.extras = embedding(h, ids);
       return h;
     };
   }
@@ -244,7 +264,11 @@ std::unique_ptr<Model> make_gemma4(const Config& config, Weights& weights) {
     renamed.emplace(std::move(as), std::move(tensor));
   }
   weights.tensors() = std::move(renamed);
-  return make(Config(std::move(text), config.place() + " text_config"), weights, "language_model");
+  std::vector<int> media;
+  for (const auto& [key, fallback] : {std::pair("image_token_id", 258880), std::pair("audio_token_id", 258881)}) {
+    media.push_back(static_cast<int>(config.integer_or(key, fallback, 0, 1 << 24)));
+  }
+  return make(Config(std::move(text), config.place() + " text_config"), weights, "language_model", media);
 }
 
 std::unique_ptr<Model> make_gemma4_unified(const Config& config, Weights& weights) {

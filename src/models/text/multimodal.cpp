@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "json/json.h"
+#include "models/audio/parts.h"
 #include "models/registry.h"
 #include "models/text/language_model.h"
 #include "models/text/mixture_config.h"
@@ -28,11 +29,13 @@ MLXK_MULTIMODAL(mistral3, text_type(config, "mistral"))
 MLXK_MULTIMODAL(paligemma, text_type(config, "gemma"))
 MLXK_MULTIMODAL(phi3_v, "phi3")
 MLXK_MULTIMODAL(pixtral, text_type(config, "mistral"))
+MLXK_MULTIMODAL(qwen2_audio, text_type(config, "qwen2"))
 MLXK_MULTIMODAL(qwen2_vl, "qwen2")
 MLXK_MULTIMODAL(qwen2_5_vl, "qwen2")
 MLXK_MULTIMODAL(qwen3_vl, "qwen3")
 MLXK_MULTIMODAL(qwen3_vl_moe, "qwen3_moe")
 MLXK_MULTIMODAL(smolvlm, text_type(config, "llama"))
+MLXK_MULTIMODAL(voxtral, text_type(config, "llama"))
 #undef MLXK_MULTIMODAL
 
 // Its queries, keys and values have a bias, whatever text_config says.
@@ -41,6 +44,13 @@ std::unique_ptr<Model> make_glm4v(const Config& config, Weights& weights) {
   if (!config.has("text_config")) json["text_config"] = Json::object();
   json["text_config"]["attention_bias"] = true;
   return make_language_model(Config(std::move(json), config.place()), weights, "glm4");
+}
+
+// What is its own lies behind "thinker" in the published checkpoints.
+std::unique_ptr<Model> make_qwen3_asr(const Config& config, Weights& weights) {
+  strip_prefix(weights, "thinker.");
+  const Config own = config.has("thinker_config") ? config.object("thinker_config") : config;
+  return make_language_model(own, weights, "qwen3");
 }
 
 }  // namespace mlxk

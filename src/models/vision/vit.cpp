@@ -44,7 +44,10 @@ NormQkv make_projection(const VisionConfig& c, const VitOptions& o, const Weight
   if (n.qkv) {
     qkv = Linear(matrix_at(o, attention, n.qkv), hidden, 3 * width, o.qkv_bias).split({width, width, width});
   } else {
-    for (const char* name : {n.q, n.k, n.v}) qkv.emplace_back(matrix_at(o, attention, name), hidden, width, o.qkv_bias);
+    for (const char* name : {n.q, n.k, n.v}) {
+      const bool bias = o.qkv_bias && (name != n.k || o.k_bias);
+      qkv.emplace_back(matrix_at(o, attention, name), hidden, width, bias);
+    }
   }
   NormQkv made{make_norm(o.norm, path / n.norm1, hidden, c.eps),
                qkv[0],

@@ -38,6 +38,7 @@ struct VitOptions {
   const char* linear = nullptr;  // the matrix itself, below each matrix's path
   bool clamps = false;           // each matrix may have input_min, input_max, output_min and output_max beside it
   bool qkv_bias = true, out_bias = true, mlp_bias = true;
+  bool k_bias = true;         // where queries and values have one
   float attention_scale = 0;  // 0: 1 / sqrt(head_dim)
 };
 

@@ -23,7 +23,7 @@ struct Script {
   std::string says;               // the bytes of its answer, unless one is constrained; empty: letters of its own
   int32_t end = 264;              // <|im_end|> of write_tiny_model
   bool heeds_constraints = true;  // false: says what it says
-  bool minds_neighbours = false;  // an answer depends on the rows beside it
+  bool minds_neighbours = false;  // an answer depends on the requests before it
   bool minds_cuts = false;        // … on how its prompt was cut
   bool minds_cache = false;       // … on whether its prompt was cached
   bool caches = true;             // prompts
@@ -34,6 +34,9 @@ struct Script {
   uint64_t weight_bytes = 64;
   float english = -2;  // log-probability of a prompt's token
 };
+
+/// A request of more tokens than that goes on until it is cancelled.
+constexpr int64_t kEndlessTokens = 1000;
 
 /// A text model whose next token is a function of all tokens before it.
 class ScriptedModel : public TextModel {
@@ -51,6 +54,7 @@ class ScriptedModel : public TextModel {
     const auto key = std::make_pair(request.cache_scope, request.prompt);
     sequence->cached = script_.caches && !request.prompt_logprobs && !prompts_.insert(key).second;
     sequence->request = std::move(request);
+    sequence->number = ++requests_;
     return sequence;
   }
   void step(std::span<Sequence* const> running, const StepSink& sink) override {
@@ -59,7 +63,7 @@ class ScriptedModel : public TextModel {
     for (size_t i = 0; i < running.size(); ++i) {
       auto& one = static_cast<Scripted&>(*running[i]);
       if (one.decodes()) {
-        decode(one, running.size(), [&](const Event& event) { sink(i, event); });
+        decode(one, [&](const Event& event) { sink(i, event); });
         continue;
       }
       const auto length = static_cast<int64_t>(one.request.prompt.size());
@@ -92,13 +96,14 @@ class ScriptedModel : public TextModel {
     std::vector<int32_t> answer;
     int64_t prefilled = 0, pieces = 0;
     bool cached = false;
+    uint32_t number = 0;  // of the requests of this model
   };
 
-  uint32_t state_of(const Scripted& one, size_t rows) const {
+  uint32_t state_of(const Scripted& one) const {
     uint32_t state = 17;
     for (const int32_t id : one.request.prompt) state = state * 31 + static_cast<uint32_t>(id);
     for (const int32_t id : one.answer) state = state * 31 + static_cast<uint32_t>(id);
-    if (script_.minds_neighbours) state += static_cast<uint32_t>(rows);
+    if (script_.minds_neighbours) state += one.number;
     if (script_.minds_cuts) state += static_cast<uint32_t>(one.pieces);
     if (script_.minds_cache) state += one.cached ? 1 : 0;
     return state ^ state >> 15;
@@ -116,11 +121,14 @@ class ScriptedModel : public TextModel {
     for (int32_t id = '!'; id < facts_.vocab_size; ++id) {
       if (allowed(id) && (choices.empty() || id <= '~')) choices.push_back(id);
     }
-    return choices.empty() ? ' ' : choices[state % choices.size()];
+    for (int32_t id = 0; id < '!' && choices.empty(); ++id) {
+      if (allowed(id)) choices.push_back(id);  // a line end
+    }
+    return choices.at(state % choices.size());
   }
 
-  void decode(Scripted& one, size_t rows, const std::function<void(const Event&)>& sink) {
-    const uint32_t state = state_of(one, rows);
+  void decode(Scripted& one, const std::function<void(const Event&)>& sink) {
+    const uint32_t state = state_of(one);
     const bool ends = !one.request.eos_token_ids.empty();
     const size_t at = one.answer.size();
     int32_t id = static_cast<int32_t>(state % 7 == 0 ? ' ' : 'a' + state % 26);
@@ -138,11 +146,15 @@ class ScriptedModel : public TextModel {
     one.answer.push_back(id);
     const float logprob = -0.5F - static_cast<float>(state % 100) / 1000;
     sink(TokenEvent{id, script_.finite ? logprob : std::numeric_limits<float>::quiet_NaN(), {}});
-    if (static_cast<int64_t>(one.answer.size()) == one.request.max_tokens) sink(one.done(FinishReason::length));
+    const bool endless = one.request.max_tokens > kEndlessTokens;  // however slowly the test goes on
+    if (!endless && static_cast<int64_t>(one.answer.size()) == one.request.max_tokens) {
+      sink(one.done(FinishReason::length));
+    }
   }
 
   Script script_;
   ModelFacts facts_;
+  uint32_t requests_ = 0;
   std::set<std::pair<std::string, std::vector<int32_t>>> prompts_;
 };
 

@@ -213,6 +213,7 @@ void AnswerSession::complete() {
       usage.prompt_tokens += one.prompt_tokens;
       usage.cached_tokens += one.cached_tokens;
       usage.image_tokens += one.image_tokens;
+      usage.audio_tokens += one.audio_tokens;
       usage.cached_images += one.cached_images;
     }
     usage.completion_tokens += one.completion_tokens;

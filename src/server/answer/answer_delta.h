@@ -29,6 +29,7 @@ struct AnswerDelta {
 struct AnswerUsage {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
   int64_t image_tokens = 0, cached_images = 0;  // set if there are images
+  int64_t audio_tokens = 0;                     // set if there are recordings
 };
 
 /// How a choice ended, unless the client left or the server ended.

@@ -10,16 +10,17 @@
 namespace mlxk {
 
 void append_usage(std::string& out, const AnswerUsage& usage) {
-  std::string images;
+  std::string media;
   if (usage.image_tokens > 0) {
-    images = fmt::format(R"(,"image_tokens":{},"cached_images":{})", usage.image_tokens, usage.cached_images);
+    media = fmt::format(R"(,"image_tokens":{},"cached_images":{})", usage.image_tokens, usage.cached_images);
   }
+  if (usage.audio_tokens > 0) media += fmt::format(R"(,"audio_tokens":{})", usage.audio_tokens);
   fmt::format_to(
       std::back_inserter(out),
       R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
       R"("prompt_tokens_details":{{"cached_tokens":{}{}}},"completion_tokens_details":{{"reasoning_tokens":{}}}}})",
       usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens, usage.cached_tokens,
-      images, usage.reasoning_tokens);
+      media, usage.reasoning_tokens);
 }
 
 std::string random_id(std::string_view prefix, int letters) {

@@ -75,8 +75,9 @@ std::string segment_events(const AudioParams& params, TextSoFar& so_far, const S
                 {"speaker", ""}});  // OpenAI's clients want one; who speaks is not known
 }
 
-std::string done_event(const ServedSpeech& model, const AudioParams& params, const Transcript& transcript) {
-  const AnswerUsage usage = transcript_usage(model, params.options, transcript);
+std::string done_event(ServerContext& context, const ServedModel& model, const AudioParams& params,
+                       const Transcript& transcript) {
+  const AnswerUsage usage = transcript_usage(context, model, params.options, transcript);
   const int64_t sound = sound_tokens(transcript);
   return event({{"type", "transcript.text.done"},
                 {"text", transcript_json(transcript)["text"]},
@@ -102,18 +103,19 @@ Recording recording_of(const Upload& upload) {
           upload.params.deadline_ms};
 }
 
-std::shared_ptr<const ServedSpeech> acquire(ServerContext& context, const AudioParams& params) {
-  return as_speech(context.models.acquire(params.model, RequestFacts{.context = Context::server, .has_audio = true}));
+std::shared_ptr<const ServedModel> acquire(ServerContext& context, const AudioParams& params) {
+  return context.models.acquire(params.model, RequestFacts{.context = Context::server, .has_audio = true});
 }
 
 void answer(ServerContext& context, const Upload& upload, EventStream* stream) {
   const auto model = acquire(context, upload.params);
+  check_options(context, *model, upload.params.options, upload.params.format);
   TextSoFar so_far;
   const Transcript transcript =
       transcribe_recording(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
         if (stream) stream->send(segment_events(upload.params, so_far, segment));
       });
-  if (stream) return stream->finish(done_event(*model, upload.params, transcript));
+  if (stream) return stream->finish(done_event(context, *model, upload.params, transcript));
   upload.call.exchange->respond(document_of(upload.params, transcript));
 }
 

@@ -1,4 +1,6 @@
 // POST /v1/chat/completions, /v1/estimate
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -14,7 +16,10 @@
 #include "server/openai/prepare.h"
 #include "server/preparation.h"
 #include "serving/images.h"
+#include "serving/model_pool.h"
+#include "serving/recordings.h"
 #include "serving/served_model.h"
+#include "tokenizer/base64.h"
 #include "tokenizer/chat_template.h"
 
 namespace mlxk {
@@ -42,7 +47,45 @@ std::optional<PromptImages> images_of(const ServerContext& context, const ChatPa
   return process_images(*model.image_processor(), files);
 }
 
-/// The prompt of a chat with its images.
+/// Takes the recordings out of `messages`; each leaves a part {"type": "audio"}.
+std::vector<AudioFile> take_recordings(Json& messages) {
+  std::vector<AudioFile> files;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    Json& content = messages[i]["content"];
+    for (size_t k = 0; content.is_array() && k < content.size(); ++k) {
+      if (content[k].value("type", "") != "input_audio") continue;
+      const std::string& data = content[k]["input_audio"]["data"].get_ref<const std::string&>();
+      files.push_back({*base64_decode(data), fmt::format("messages[{}].content[{}].input_audio.data", i, k)});
+      content[k] = {{"type", "audio"}};
+    }
+  }
+  return files;
+}
+
+/// The recordings of a chat as its model takes them; what is wrong with one is the request's fault.
+std::optional<PromptAudio> audio_of(const ServerContext& context, const std::vector<AudioFile>& files,
+                                    const ServedText& model) {
+  if (files.empty()) return std::nullopt;
+  if (!model.audio_processor()) throw Error(ErrorKind::internal, "the model was loaded without its audio processor");
+  PromptAudio audio{*model.audio_processor(), {}};
+  for (const AudioFile& file : files) {
+    try {
+      auto one = process_recordings(audio.processor, {file}, model.info().context_length, context.audio_limit);
+      audio.recordings.push_back(std::move(one.recordings.front()));
+    } catch (const ApiError&) {
+      throw;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::unsupported) {
+        throw ApiError(error.kind(), error.what(), file.place, "unsupported_codec", 415);
+      }
+      if (error.kind() != ErrorKind::invalid) throw;
+      throw ApiError(error.kind(), error.what(), file.place, "invalid_audio");
+    }
+  }
+  return audio;
+}
+
+/// The prompt of a chat with its images and recordings.
 PreparedChat prepare(const ServerContext& context, const ChatParams& params,
                      const std::shared_ptr<const ServedText>& model) {
   const ToolSupport support = context.tool_support(model->tool_support());
@@ -53,14 +96,17 @@ PreparedChat prepare(const ServerContext& context, const ChatParams& params,
   options.kwargs = params.template_kwargs;
   const ChatTemplate* chat_template = model->chat_template();
   Json written;
+  std::vector<AudioFile> files;
+  if (params.has_audio || support == ToolSupport::generic) written = params.messages;
+  if (params.has_audio) files = take_recordings(written);
   if (support == ToolSupport::generic) {
-    written = params.messages;
     model->write_generic_tools(written, options);
   }
   const std::optional<PromptImages> images = images_of(context, params, *model);
+  const std::optional<PromptAudio> audio = audio_of(context, files, *model);
   return prompt_within(*model, "messages", [&](size_t most) {
     return prepare_chat(written.is_null() ? params.messages : written, chat_template, options, *model->tokenizer(),
-                        most, images ? &*images : nullptr);
+                        most, images ? &*images : nullptr, audio ? &*audio : nullptr);
   });
 }
 
@@ -92,15 +138,22 @@ void answer_estimate(ServerContext& context, const ApiCall& call, const ChatPara
   const PreparedChat chat = prepare(context, params, model);
   const GenerateRequest request = engine_request(context, call, params, *model, chat.prompt.ids, "messages");
   const auto& ids = chat.prompt.ids;
-  int64_t image_tokens = 0;
+  int64_t image_tokens = 0, audio_tokens = 0;
   for (const MediaItem& item : chat.prompt.media) {
-    image_tokens += std::count(ids.begin() + item.begin, ids.begin() + item.end, item.placeholder);
+    (item.data->kind == MediaKind::audio ? audio_tokens : image_tokens) +=
+        std::count(ids.begin() + item.begin, ids.begin() + item.end, item.placeholder);
   }
   call.exchange->respond(json_answer({{"model", params.model},
                                       {"prompt_tokens", ids.size()},
                                       {"image_tokens", image_tokens},
+                                      {"audio_tokens", audio_tokens},
                                       {"max_tokens", request.max_tokens},
                                       {"context_length", model->info().context_length}}));
+}
+
+/// Whether a chat's recording is for a speech model, which answers with the transcript.
+bool wants_transcript(ServerContext& context, const ChatParams& params) {
+  return params.has_audio && context.models.describe(params.model).audio_backend == AudioBackend::stt;
 }
 
 RequestFacts facts_of(const ChatParams& params) { return {Context::server, !params.images.empty(), params.has_audio}; }
@@ -110,7 +163,7 @@ void chat_completions(ServerContext& context, ApiCall call) {
   const Json body = parse_object(call.request.body);
   const auto params = std::make_shared<ChatParams>(parse_chat(body));
   call.request.body.clear();
-  if (params->has_audio) return transcribe_chat(context, std::move(call), body, std::move(*params));
+  if (wants_transcript(context, *params)) return transcribe_chat(context, std::move(call), body, std::move(*params));
   with_model(context, std::move(call), params->model, facts_of(*params),
              [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_chat(context, call, *params, std::move(model));
@@ -120,7 +173,8 @@ void chat_completions(ServerContext& context, ApiCall call) {
 void estimate(ServerContext& context, ApiCall call) {
   const auto params = std::make_shared<ChatParams>(parse_chat(parse_object(call.request.body)));
   call.request.body.clear();
-  if (params->has_audio) refuse_field("messages", "the tokens of a recording cannot be estimated", "unsupported_value");
+  if (wants_transcript(context, *params))
+    refuse_field("messages", "the tokens of a recording cannot be estimated", "unsupported_value");
   with_model(context, std::move(call), params->model, facts_of(*params),
              [&context, params](const ApiCall& call, std::shared_ptr<const ServedText> model) {
                answer_estimate(context, call, *params, model);

@@ -72,8 +72,8 @@ Recording recording_of(const Request& request) {
 }
 
 void answer(ServerContext& context, const Request& request, EventStream* stream) {
-  const auto model = as_speech(context.models.acquire(
-      request.params.model, RequestFacts{Context::server, !request.params.images.empty(), true}));
+  const auto model =
+      context.models.acquire(request.params.model, RequestFacts{Context::server, !request.params.images.empty(), true});
   const AnswerHead head = new_head(AnswerHead::Kind::chat, request.params.model);
   const auto writer = stream ? make_answer_stream(head, request.params.include_usage) : make_answer_document(head);
   if (stream) writer->open(0);
@@ -86,7 +86,7 @@ void answer(ServerContext& context, const Request& request, EventStream* stream)
         if (stream) stream->send(writer->take());
       });
   writer->close(0, AnswerFinish::stop);
-  writer->end(transcript_usage(*model, request.options, transcript));
+  writer->end(transcript_usage(context, *model, request.options, transcript));
   if (stream) return stream->finish(writer->take());
   HttpResponse response = writer->head();
   response.body = writer->take();

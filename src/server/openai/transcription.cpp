@@ -9,9 +9,9 @@
 #include "media/audio.h"
 #include "server/api_error.h"
 #include "server/metrics.h"
+#include "server/openai/fields.h"
 #include "server/task_pool.h"
-#include "speech/transcribe.h"
-#include "speech/vocabulary.h"
+#include "serving/recognizer.h"
 
 namespace mlxk {
 
@@ -55,7 +55,7 @@ class ClientSound : public SampleSource {
 
 }  // namespace
 
-Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedSpeech& model,
+Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedModel& model,
                                 Recording recording, const std::function<void(const SpeechSegment&)>& on_segment) {
   const auto start = Clock::now();
   std::optional<Clock::time_point> deadline;
@@ -72,13 +72,17 @@ Transcript transcribe_recording(ServerContext& context, const ApiCall& call, con
   events.cache_scope = call.key_id;
   Transcript transcript;
   try {
-    transcript = transcribe({context.worker, model.handle(), model.vocabulary()}, sound, recording.options, events);
+    transcript = recognizer_of(context.worker, model)->transcribe(sound, recording.options, events);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::cancelled && is_late()) throw late();
     if (error.kind() == ErrorKind::unavailable && !context.draining) {  // the engine's line is full
       ApiError full(error.kind(), error.what(), "", "queue_full", 429);
       full.retry_after_s = kRetryAfter;
       throw full;
+    }
+    // What is wrong with the recording for this model, such as its length.
+    if (error.kind() == ErrorKind::invalid && !dynamic_cast<const ApiError*>(&error)) {
+      throw ApiError(error.kind(), error.what(), recording.param, "invalid_audio");
     }
     throw;
   }
@@ -116,15 +120,32 @@ void transcribe_async(ServerContext& context, const ApiCall& call, bool streams,
 }
 
 int64_t sound_tokens(const Transcript& transcript) {
+  if (transcript.tokens) return transcript.tokens->audio;
   return static_cast<int64_t>(std::ceil(transcript.duration * kTokensASecond));
 }
 
-AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options,
+void check_options(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
+                   TranscriptFormat format) {
+  const auto refused = recognizer_of(context.worker, model)->refused(options, format);
+  if (!refused) return;
+  refuse_field(refused->field,
+               fmt::format("{} is not supported by '{}': {}", refused->field, model.info().ref.name, refused->why),
+               "unsupported_value");
+}
+
+AnswerUsage transcript_usage(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
                              const Transcript& transcript) {
   AnswerUsage usage;
+  if (transcript.tokens) {
+    usage.prompt_tokens = transcript.tokens->audio + transcript.tokens->text;
+    usage.audio_tokens = transcript.tokens->audio;
+    usage.completion_tokens = transcript.tokens->written;
+    return usage;
+  }
+  const auto recognizer = recognizer_of(context.worker, model);
   usage.prompt_tokens = sound_tokens(transcript);
   for (const std::string* text : {&options.initial_prompt, &options.hotwords}) {
-    if (!text->empty()) usage.prompt_tokens += static_cast<int64_t>(model.vocabulary()->encode(" " + *text).size());
+    if (!text->empty()) usage.prompt_tokens += recognizer->count_tokens(*text);
   }
   for (const SpeechSegment& segment : transcript.segments) {
     usage.completion_tokens += static_cast<int64_t>(segment.tokens.size());

@@ -11,6 +11,7 @@
 #include "server/context.h"
 #include "server/event_stream.h"
 #include "serving/served_model.h"
+#include "speech/formats.h"
 #include "speech/options.h"
 #include "speech/transcript.h"
 
@@ -28,16 +29,22 @@ struct Recording {
 /// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) if the client goes.
 /// Throws ApiError: 400 for a broken recording, 415 for a codec that is not built in, 504 once the deadline has passed;
 /// the engine's Error.
-Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedSpeech& model,
+Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedModel& model,
                                 Recording recording, const std::function<void(const SpeechSegment&)>& on_segment = {});
+
+/// Throws ApiError 400 naming the field if `model` cannot honour an option.
+void check_options(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
+                   TranscriptFormat format);
 
 /// Runs `work` on a transcription thread; an exception becomes the answer. With `streams` it gets the stream to write
 /// to, which is kept alive while it waits; else null. Throws ApiError 429 if too many wait.
 void transcribe_async(ServerContext& context, const ApiCall& call, bool streams,
                       std::function<void(EventStream* stream)> work);
 
-/// The tokens that a transcript used: the prompt's, one for each 20 ms of sound (as in the encoder), and the text's.
-AnswerUsage transcript_usage(const ServedSpeech& model, const TranscribeOptions& options, const Transcript& transcript);
+/// The tokens that a transcript used: the prompt's, for a speech model one for each 20 ms of sound (as in the encoder),
+/// and the text's.
+AnswerUsage transcript_usage(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
+                             const Transcript& transcript);
 /// The sound's part of them.
 int64_t sound_tokens(const Transcript& transcript);
 

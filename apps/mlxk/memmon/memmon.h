@@ -1,0 +1,21 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace mlxk {
+
+struct MemmonOptions {
+  std::chrono::milliseconds interval{200};
+  std::string output;     // MEMORY.jsonl; empty: none
+  double duration_s = 0;  // 0: until the command ends
+  bool verbose = false;
+  std::vector<std::string> command;  // empty: none
+};
+
+/// Samples the machine until the command ends, or for a time; returns the command's exit code, 127 or 126 where it
+/// could not be started, 128 + N where a signal ended the sampling. The summary goes to stderr.
+int run_memmon(const MemmonOptions& options);
+
+}  // namespace mlxk

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "worker/media.h"
+
+namespace mlxk {
+
+/// A recording as a model takes it.
+struct ProcessedAudio {
+  std::shared_ptr<const MediaData> data;
+  std::string text;  // what replaces the placeholder in the prompt: audio tokens and what stands around them
+  int tokens = 0;    // audio tokens in `text`
+};
+
+/// What is asked of a transcript, beside the recording.
+struct TranscriptRequest {
+  std::string language_code, language_name;  // "en", "english"; empty: to be detected
+  std::string context;                       // names and terms that may come
+};
+
+/// What a model answered to a request for a transcript.
+struct HeardText {
+  std::string text;
+  std::string language;  // name or code as the model wrote it; empty: it said none
+};
+
+/// The preprocessing of a family of models that take recordings. Immutable, any thread.
+class AudioProcessor {
+ public:
+  virtual ~AudioProcessor() = default;
+  /// Samples at 16 kHz → features; throws invalid for a recording that the family cannot take.
+  virtual ProcessedAudio process(std::span<const float> samples) const = 0;
+  /// The text that the chat template renders for a recording, and the token that its features take the place of.
+  virtual std::string audio_token() const = 0;
+  /// The longest recording in seconds that fits into `tokens`, or that the family takes at all.
+  virtual double most_seconds(int64_t tokens) const = 0;
+  /// Whether a transcript's context can be given.
+  virtual bool takes_context() const { return false; }
+  /// The whole prompt that asks for the transcript of a recording whose text is `recording`; nullopt: the model is
+  /// asked in a chat.
+  virtual std::optional<std::string> transcript_prompt(const std::string& /*recording*/,
+                                                       const TranscriptRequest& /*request*/) const {
+    return std::nullopt;
+  }
+  /// Reads the answer to such a prompt.
+  virtual HeardText read_transcript(std::string answer) const { return {std::move(answer), ""}; }
+};
+
+/// The processor of the model in `dir`: config.json, preprocessor_config.json or processor_config.json. Throws
+/// unsupported for a model_type that is not built in, bad_model naming file and key.
+std::unique_ptr<AudioProcessor> open_audio_processor(const std::filesystem::path& dir);
+
+}  // namespace mlxk

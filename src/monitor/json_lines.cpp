@@ -1,0 +1,58 @@
+#include "monitor/json_lines.h"
+
+#include <fmt/format.h>
+
+#include "base/counted.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+
+namespace mlxk {
+
+namespace {
+constexpr size_t kShown = 10;
+constexpr size_t kMostLine = size_t{1} << 20;
+}  // namespace
+
+void LineWarnings::add(uint64_t line, const std::string& text) {
+  if (first_.size() < kShown) {
+    first_.push_back(line > 0 ? fmt::format("{}:{}: {}", file_, line, text) : fmt::format("{}: {}", file_, text));
+    return;
+  }
+  ++more_;
+  last_line_ = line;
+}
+
+std::vector<std::string> LineWarnings::texts() const {
+  std::vector<std::string> texts = first_;
+  if (more_ > 0)
+    texts.push_back(fmt::format("{}: {} more, the last at line {}", file_, counted(more_, "warning"), last_line_));
+  return texts;
+}
+
+void read_json_lines(const std::filesystem::path& path, LineWarnings& warnings,
+                     const std::function<void(uint64_t line, std::string_view text)>& take) {
+  const MappedFile file(path);
+  const std::string_view all(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  uint64_t number = 0;
+  for (size_t start = 0; start < all.size();) {
+    const size_t newline = all.find('\n', start);
+    const std::string_view line = all.substr(start, newline == all.npos ? all.npos : newline - start);
+    start = newline == all.npos ? all.size() : newline + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    if (line.size() > kMostLine) {
+      warnings.add(number, fmt::format("a line of {} bytes is passed over", line.size()));
+      continue;
+    }
+    try {
+      take(number, line);
+    } catch (const Error& error) {
+      warnings.add(number, newline == all.npos
+                               ? "the last line is cut off, as by a program that was killed; the lines before it count"
+                               : std::string(error.what()) + "; the line is passed over");
+    }
+  }
+  file.check();
+}
+
+}  // namespace mlxk

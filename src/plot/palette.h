@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string_view>
+
+#include "plot/timeline.h"
+
+namespace mlxk {
+
+/// A colour on a light and on a dark ground.
+struct PlotShades {
+  std::string_view name, light, dark;
+};
+
+/// The shades of `colour`.
+PlotShades shades_of(PlotColour colour);
+
+}  // namespace mlxk

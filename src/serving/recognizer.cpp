@@ -1,0 +1,176 @@
+#include "serving/recognizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/stop.h"
+#include "chat/completion.h"
+#include "chat/prepared_chat.h"
+#include "json/json.h"
+#include "media/mel.h"
+#include "serving/generate.h"
+#include "serving/max_new_tokens.h"
+#include "serving/recordings.h"
+#include "serving/served_model.h"
+#include "speech/languages.h"
+#include "speech/vocabulary.h"
+#include "tokenizer/chat_template.h"
+#include "worker/request.h"
+#include "worker/worker.h"
+
+namespace mlxk {
+
+namespace {
+
+constexpr const char* kAsk = "Transcribe what is spoken in this audio.";
+// A transcript has fewer tokens than this; what writes more repeats itself.
+constexpr double kTokensPerSecond = 20;
+constexpr int64_t kFewestTokens = 64;
+
+class SpeechRecognizer : public Recognizer {
+ public:
+  explicit SpeechRecognizer(SpeechEngine engine) : engine_(std::move(engine)) {}
+  Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
+                        const TranscribeEvents& events) const override {
+    return mlxk::transcribe(engine_, source, options, events);
+  }
+  int64_t count_tokens(const std::string& text) const override {
+    return static_cast<int64_t>(engine_.vocabulary->encode(" " + text).size());
+  }
+
+ private:
+  SpeechEngine engine_;
+};
+
+/// Asks for the transcript of a whole recording at once.
+class AudioModelRecognizer : public Recognizer {
+ public:
+  explicit AudioModelRecognizer(AudioModel model) : model_(std::move(model)) {}
+
+  std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat format) const override {
+    constexpr const char* kTimes = "the model gives no times";
+    constexpr const char* kDecoding = "the model writes its transcript as an answer";
+    if (format != TranscriptFormat::text && format != TranscriptFormat::json) {
+      return RefusedOption{"response_format", "--format", "the model gives no times: text or json"};
+    }
+    if (options.word_timestamps) return RefusedOption{"timestamp_granularities", "--word-timestamps", kTimes};
+    if (options.translate) return RefusedOption{"task", "--translate", "the model does not translate"};
+    if (!options.initial_prompt.empty() && !model_.processor.takes_context()) {
+      return RefusedOption{"prompt", "--prompt", "the model takes no context with a request for a transcript"};
+    }
+    if (!options.hotwords.empty() && !model_.processor.takes_context()) {
+      return RefusedOption{"hotwords", "--hotwords", "the model takes no context with a request for a transcript"};
+    }
+    if (options.beam_size > 0) return RefusedOption{"beam_size", "--beam-size", kDecoding};
+    if (options.best_of > 1) return RefusedOption{"best_of", "--best-of", kDecoding};
+    if (!options.clips.empty()) return RefusedOption{"clip_timestamps", "--clip-timestamps", kTimes};
+    if (options.only_voice) return RefusedOption{"vad", "--vad", "the model hears the whole recording at once"};
+    if (options.carry_initial_prompt) return RefusedOption{"prompt", "--carry-initial-prompt", kDecoding};
+    if (options.hallucination_silence_threshold) {
+      return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kTimes};
+    }
+    return std::nullopt;
+  }
+
+  Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
+                        const TranscribeEvents& events) const override {
+    const auto stop_wanted = [&] { return events.cancelled && events.cancelled(); };
+    const StopScope scope([&] {
+      if (stop_wanted()) throw Error(ErrorKind::cancelled, "the transcription was cancelled");
+    });
+    const std::vector<float> samples =
+        read_samples(source, "the recording", most_seconds(model_.processor, model_.context_length));
+    Transcript transcript;
+    transcript.duration = static_cast<double>(samples.size()) / kSpeechRate;
+    if (events.progress) events.progress(0, transcript.duration);
+
+    PromptAudio audio{model_.processor, {}};
+    audio.recordings.push_back(model_.processor.process(samples));
+    const Prompt prompt = encode_within(model_.context_length, [&](size_t most) { return ask(audio, options, most); });
+    GenerateRequest request;
+    request.prompt = prompt.ids;
+    request.media = prompt.media;
+    request.sampling.temperature = options.temperatures.empty() ? 0 : options.temperatures.front();
+    request.sampling.seed = options.seed;
+    request.eos_token_ids = model_.tokenizer->eos_token_ids();
+    const auto most = kFewestTokens + static_cast<int64_t>(std::ceil(kTokensPerSecond * transcript.duration));
+    request.max_tokens = max_new_tokens_for(model_.context_length, static_cast<int64_t>(prompt.ids.size()), {}, most);
+    request.cache_scope = events.cache_scope;
+    const GeneratedAnswer answer = generate(
+        model_.worker, model_.handle, std::move(request), Completion(model_.tokenizer, {}, {}), [](const auto&) {},
+        stop_wanted);
+    if (answer.reason == FinishReason::cancelled) {
+      throw Error(ErrorKind::cancelled, "the transcription was cancelled");
+    }
+
+    const HeardText heard = model_.processor.read_transcript(answer.answer);
+    transcript.text = heard.text;
+    transcript.language = language_of(heard, options);
+    SpeechSegment segment;
+    segment.end = transcript.duration;
+    segment.text = heard.text;
+    segment.temperature = options.temperatures.empty() ? 0 : options.temperatures.front();
+    if (answer.reason == FinishReason::length) segment.doubt = SpeechDoubt::repeats;
+    if (!segment.text.empty()) transcript.segments.push_back(std::move(segment));
+    const Usage& usage = answer.usage;
+    transcript.tokens = {usage.audio_tokens, usage.prompt_tokens - usage.audio_tokens, usage.completion_tokens};
+    if (events.segment && !transcript.segments.empty()) events.segment(transcript.segments.front());
+    if (events.progress) events.progress(transcript.duration, transcript.duration);
+    return transcript;
+  }
+
+  int64_t count_tokens(const std::string& text) const override {
+    return static_cast<int64_t>(model_.tokenizer->encode(text, false).size());
+  }
+
+ private:
+  /// In the model's own form, or in a chat.
+  Prompt ask(const PromptAudio& audio, const TranscribeOptions& options, size_t most) const {
+    TranscriptRequest request;
+    if (const auto language = find_language(options.language)) {
+      request.language_code = language_code(*language);
+      request.language_name = language_name(*language);
+    }
+    request.context = options.initial_prompt;
+    if (!options.hotwords.empty()) request.context += (request.context.empty() ? "" : "\n") + options.hotwords;
+    if (auto own = transcript_prompt(audio, request, *model_.tokenizer, most)) return *std::move(own);
+    std::string text = kAsk;
+    if (!request.language_name.empty()) text += " The language is " + request.language_name + ".";
+    const Json messages = {{{"role", "user"}, {"content", {{{"type", "audio"}}, {{"type", "text"}, {"text", text}}}}}};
+    return chat_prompt(messages, model_.chat_template, {}, *model_.tokenizer, most, nullptr, &audio);
+  }
+
+  static std::string language_of(const HeardText& heard, const TranscribeOptions& options) {
+    const auto language = find_language(heard.language.empty() ? options.language : heard.language);
+    return language ? std::string(language_code(*language)) : "";
+  }
+
+  AudioModel model_;
+};
+
+}  // namespace
+
+std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine) {
+  return std::make_unique<SpeechRecognizer>(std::move(engine));
+}
+
+std::unique_ptr<Recognizer> audio_model_recognizer(AudioModel model) {
+  return std::make_unique<AudioModelRecognizer>(std::move(model));
+}
+
+std::unique_ptr<Recognizer> recognizer_of(Worker& worker, const ServedModel& model) {
+  if (const auto* speech = dynamic_cast<const ServedSpeech*>(&model)) {
+    return speech_recognizer({worker, speech->handle(), speech->vocabulary()});
+  }
+  const auto* text = dynamic_cast<const ServedText*>(&model);
+  if (!text || !text->audio_processor()) {
+    throw Error(ErrorKind::internal, fmt::format("'{}' takes no recordings", model.info().ref.name));
+  }
+  return audio_model_recognizer({worker, text->handle(), text->tokenizer(), text->chat_template(),
+                                 *text->audio_processor(), text->info().context_length});
+}
+
+}  // namespace mlxk

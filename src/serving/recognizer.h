@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "audio/processor.h"
+#include "speech/formats.h"
+#include "speech/transcribe.h"
+#include "tokenizer/tokenizer.h"
+
+namespace mlxk {
+
+class ChatTemplate;
+class ServedModel;
+
+/// An option that a model cannot honour: its field in requests, its flag, and why.
+struct RefusedOption {
+  const char *field, *flag, *why;
+};
+
+/// Writes transcripts with one loaded model, whichever kind it is of. Immutable, any thread but the worker's.
+class Recognizer {
+ public:
+  virtual ~Recognizer() = default;
+  /// The first option that the model cannot honour; nullopt: it can all.
+  virtual std::optional<RefusedOption> refused(const TranscribeOptions& /*options*/,
+                                               TranscriptFormat /*format*/) const {
+    return std::nullopt;
+  }
+  /// As transcribe() of speech/transcribe.h. Throws invalid for a recording that is too long for the model.
+  virtual Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
+                                const TranscribeEvents& events) const = 0;
+  /// The tokens of a text of the options'.
+  virtual int64_t count_tokens(const std::string& text) const = 0;
+};
+
+/// A language model that takes recordings, loaded. All outlive the recognizer.
+struct AudioModel {
+  Worker& worker;
+  std::shared_ptr<const ModelHandle> handle;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  const ChatTemplate* chat_template;  // null: none
+  const AudioProcessor& processor;
+  int64_t context_length;  // 0: unknown
+};
+
+std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine);
+std::unique_ptr<Recognizer> audio_model_recognizer(AudioModel model);
+/// The recognizer of a served speech or audio model; throws internal for another kind.
+std::unique_ptr<Recognizer> recognizer_of(Worker& worker, const ServedModel& model);
+
+}  // namespace mlxk

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "tokenizer/tokenizer_config.h"
+
+namespace mlxk {
+
+/// Mistral's tekken.json as the text of an equal tokenizer.json: special tokens first, byte sequences behind them.
+/// Names the special tokens of `config` that its files leave out. Throws bad_model naming `path` and key.
+std::string tokenizer_json_from_tekken(std::string_view content, const std::filesystem::path& path,
+                                       TokenizerConfig& config);
+
+}  // namespace mlxk
