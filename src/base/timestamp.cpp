@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -11,7 +12,7 @@ namespace mlxk {
 
 namespace {
 
-/// The number of `count` digits at `at`; -1: there are other characters.
+/// The number formed by `count` digits at `at`; -1 if other characters are there.
 int digits(const std::string& text, size_t at, size_t count) {
   if (at + count > text.size()) return -1;
   int number = 0;
@@ -22,7 +23,7 @@ int digits(const std::string& text, size_t at, size_t count) {
   return number;
 }
 
-/// The seconds that a zone at `at` ("Z", "+01:00", "-0530", or nothing) is east of UTC.
+/// The offset from UTC, in seconds, of the zone at `at`: "Z", "+01:00", "-0530" or nothing.
 std::optional<int> parse_zone(const std::string& text, size_t at) {
   if (at == text.size() || ((text[at] == 'Z' || text[at] == 'z') && at + 1 == text.size())) return 0;
   if (text[at] != '+' && text[at] != '-') return std::nullopt;
@@ -37,6 +38,15 @@ std::optional<int> parse_zone(const std::string& text, size_t at) {
 
 double unix_time_now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
 }
 
 std::string iso_timestamp(double unix_time) {
@@ -74,7 +84,7 @@ std::optional<double> parse_timestamp(const std::string& text) {
   parts.tm_min = minute;
   parts.tm_sec = second;
   const std::time_t whole = timegm(&parts);
-  if (parts.tm_mday != day) return std::nullopt;  // the 30th of February
+  if (parts.tm_mday != day) return std::nullopt;  // such as 30 February
   return static_cast<double>(whole) + fraction - *zone;
 }
 

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/side_file.h"
 #include "base/staged_folder.h"
+#include "base/timestamp.h"
 #include "convert/convert_folder.h"
 #include "convert/convert_gguf.h"
 #include "convert/drift.h"

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/side_file.h"
+#include "base/timestamp.h"
 #include "hub/cache.h"
 #include "hub/content_hash.h"
 #include "hub/environment.h"

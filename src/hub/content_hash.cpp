@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <fstream>
 #include <map>
 
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/timestamp.h"
 #include "hub/workspace.h"
 #include "json/json.h"
 
@@ -285,13 +285,20 @@ void recalculate_content_hash(const fs::path& workspace) {
   write_sentinel(workspace, *sentinel);
 }
 
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text.data();
+std::optional<std::string> hash_model(const fs::path& folder) {
+  if (const auto hash = hash_content(folder)) return hash->value;
+  const auto found = walk(folder, default_exclusions());
+  if (!found || folder.parent_path().filename() != "snapshots") return std::nullopt;
+  Sha256 all;
+  for (const FoundEntry& entry : *found) {
+    const fs::path path = folder / entry.file.path;
+    std::error_code error;
+    const Sha sha =
+        entry.is_link ? Sha(fs::read_symlink(path, error).filename().string()) : hash_file(path, entry.file.size);
+    if (error || !sha) return std::nullopt;
+    all.add(entry.file.path).add({"\0", 1}).add(*sha).add({"\0", 1});
+  }
+  return all.text();
 }
 
 }  // namespace mlxk

@@ -32,6 +32,10 @@ const std::vector<std::string>& default_exclusions();
 std::optional<ContentHash> hash_content(const std::filesystem::path& workspace,
                                         const std::vector<std::string>& exclusions = default_exclusions());
 
+/// The content hash of a model folder ("sha256:<64 hex>"). For a snapshot of the cache, whose links leave it, a hash
+/// over the names of its files and blobs; the cache names blobs by their content. None if it is undefined.
+std::optional<std::string> hash_model(const std::filesystem::path& folder);
+
 enum class Cleanliness { clean, modified, unknown };
 
 /// Whether `workspace` still has the hash of its sentinel: by size and time, or by content if only the time changed
@@ -44,8 +48,5 @@ void set_content_hash(Json& sentinel, const ContentHash& hash, const std::vector
 /// Recalculates the hash of a managed workspace and stores it in the sentinel; throws io, not_found if the workspace is
 /// not managed, bad_model if the hash is undefined.
 void recalculate_content_hash(const std::filesystem::path& workspace);
-
-/// The current time as "2026-01-31T23:59:59Z".
-std::string utc_now();
 
 }  // namespace mlxk

@@ -52,6 +52,25 @@ TEST_F(ContentHashOf, IgnoresWeightsAndNoiseButNotNames) {
   EXPECT_NE(hash_content(folder_)->value, before);
 }
 
+TEST_F(ContentHashOf, OfASnapshotFollowsTheNamesOfItsBlobs) {
+  EXPECT_EQ(hash_model(folder_), hash_content(folder_)->value);
+  const auto snapshot = [&](const std::string& revision, const std::string& blob) {
+    const fs::path folder = hub_ / "models--o--m" / "snapshots" / revision;
+    write(folder / "README.md", "hi\n");
+    write(hub_ / "models--o--m" / "blobs" / blob, blob);
+    fs::create_symlink("../../blobs/" + blob, folder / "config.json");
+    return hash_model(folder);
+  };
+  const auto hash = snapshot("a", "1");
+  ASSERT_TRUE(hash);
+  EXPECT_FALSE(hash_content(hub_ / "models--o--m" / "snapshots" / "a"));
+  EXPECT_EQ(snapshot("b", "1"), hash);
+  EXPECT_NE(snapshot("c", "2"), hash);
+  write(workspaces_ / "elsewhere", "{}");
+  fs::create_symlink("../elsewhere", folder_ / "vocab.json");
+  EXPECT_FALSE(hash_model(folder_));  // a workspace's links must not leave it
+}
+
 TEST_F(ContentHashOf, IsUndefinedForABrokenHeader) {
   for (const std::string& content : {std::string("\0\0\0\0\0\0\0\0", 8), std::string("\xff\0\0\0\0\0\0\0{}", 10),
                                      std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10), std::string("abc")}) {

@@ -130,7 +130,7 @@ TEST_F(RecordTest, TheRecorderWritesAnAnswerWithItsSeed) {
     sink(TokenEvent{5, -0.5F, {}});
     sink(DoneEvent{FinishReason::stop, {}, {}});
     const EventSink unfinished = recorder.record(request, {"tiny", folder_, "", false, ""}, std::nullopt, sink);
-    unfinished(FailedEvent{ErrorKind::memory, "no"});  // no answer: no file
+    unfinished(FailedEvent{ErrorKind::memory, "no"});  // without an answer there is no file
   }
   EXPECT_EQ(passed_on, 4);
   std::vector<fs::path> files;

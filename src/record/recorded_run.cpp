@@ -92,7 +92,7 @@ Json ranges_json(const std::vector<TokenRange>& ranges) {
   return all;
 }
 
-/// A JSON object that is read field by field; errors name file and field.
+/// Reads a JSON object field by field; errors name file and field.
 class Reader {
  public:
   Reader(const Json& json, std::string place) : json_(json), place_(std::move(place)) {}
@@ -111,7 +111,7 @@ class Reader {
     read(name, value);
     return value;
   }
-  /// The index of the word in `names`.
+  /// The index of the field's word in `names`.
   template <class Enum, size_t N>
   Enum word(const char* name, const char* const (&names)[N]) const {
     const std::string text = get<std::string>(name);
@@ -124,7 +124,7 @@ class Reader {
   const Json& value(const char* name) const { return value_at(json_, name); }
   [[noreturn]] void bad(const char* name) const {
     throw Error(ErrorKind::bad_model, fmt::format("{}.{} is missing or not as `--record` writes it", place_, name),
-                "a record is replayed by the version that wrote it, or a newer one");
+                "a record can be replayed by the version that wrote it or a newer one");
   }
 
  private:

@@ -15,16 +15,17 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/timestamp.h"
 #include "hub/content_hash.h"
 #include "json/json.h"
 
 namespace mlxk {
 
 namespace {
-constexpr size_t kMaxWaiting = 4096;  // answers that are not written yet; more are dropped with a warning
+constexpr size_t kMaxWaiting = 4096;  // answers not written yet; further ones are dropped with a warning
 }
 
-/// What the sinks of running requests fill and the writer empties.
+/// The queue that the sinks of running requests fill and the writer empties.
 struct RequestRecorder::Shared {
   DeviceFacts device;
   std::mutex mutex;
@@ -74,12 +75,9 @@ class RequestRecorder::Writer {
   void write(RecordedRun run) {
     try {
       auto& hash = hashes_[run.model.path];
-      if (!hash) {
-        const auto content = hash_content(run.model.path);
-        hash = content ? content->value : "";
-      }
+      if (!hash) hash = hash_model(run.model.path).value_or("");
       run.content_hash = *hash;
-      std::string time = run.created_at;  // without what some file systems do not take
+      std::string time = run.created_at;  // without characters that some file systems do not allow
       std::erase_if(time, [](char c) { return c == ':' || c == '-'; });
       const std::string name = fmt::format("{}-{}-{:06}.json", time, getpid(), ++count_);
       write_file_atomic(folder_ / name, dump_json(record_json(run, redact_), -1));

@@ -12,19 +12,18 @@
 
 namespace mlxk {
 
-/// Writes each answer of the engine to a file of its own in a folder. Any thread; files are written by one of its own.
+/// Writes each answer of the engine to its own file in a folder. Any thread; its own thread writes the files.
 class RequestRecorder {
  public:
-  /// Makes the folder, for its owner alone; throws io. `redact` leaves prompts out.
+  /// Creates the folder, accessible to its owner only; throws io. `redact` leaves prompts out.
   RequestRecorder(std::filesystem::path folder, bool redact, DeviceFacts device);
-  /// Writes what is left.
+  /// Writes the remaining answers.
   ~RequestRecorder();
   RequestRecorder(const RequestRecorder&) = delete;
   RequestRecorder& operator=(const RequestRecorder&) = delete;
 
-  /// Makes `request` repeatable (a seed; log-probabilities are computed) and returns the sink that it is to be
-  /// submitted with, in place of `sink`. `held` is what its constraint was made of. The recorder may end before the
-  /// request.
+  /// Makes `request` reproducible (sets a seed and requests log-probabilities) and returns the sink to submit it with
+  /// in place of `sink`. `held` is the source of its constraint. The recorder may be destroyed before the request ends.
   EventSink record(GenerateRequest& request, const ModelRef& model, std::optional<ConstraintSource> held,
                    EventSink sink);
 

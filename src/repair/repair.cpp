@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/side_file.h"
 #include "base/staged_folder.h"
+#include "base/timestamp.h"
 #include "hub/content_hash.h"
 #include "hub/workspace.h"
 #include "json/json.h"

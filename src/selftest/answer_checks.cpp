@@ -1,4 +1,4 @@
-// What a model is held to it keeps to, and what it is shown or asked it answers.
+// Checks of answers: they satisfy their constraints, and the model answers questions and describes images.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace mlxk {
 
 namespace {
 constexpr int64_t kHeldTokens = 256, kHeldReasoningTokens = 2048;
-// Every text that it accepts is short, whatever the model would like to write.
+// Every text that it accepts is short, whatever the model prefers to write.
 constexpr const char* kSchema =
     R"({"type":"object","properties":{"name":{"type":"string","maxLength":24},"age":{"type":"integer","minimum":0,"maximum":150},"likes":{"type":"array","items":{"enum":["tea","coffee","water"]},"minItems":1,"maxItems":2}},"required":["name","age","likes"],"additionalProperties":false})";
 
@@ -29,7 +29,7 @@ struct Parts {
   FinishReason reason = FinishReason::stop;
 };
 
-/// The answer to `chat`, held to what is given. Where the tokenizer is not made for grammars: unsupported.
+/// The answer to `chat` under the given constraints. Throws unsupported if the tokenizer does not support grammars.
 Parts held_answer(const TextSubject& subject, const PreparedChat& chat, const AnswerGrammar& grammar,
                   const ToolOptions& tools, const std::string& scope) {
   const ToolFormat* format = tools.active() ? subject.model.tool_format() : nullptr;
@@ -64,11 +64,11 @@ Parts held_answer(const TextSubject& subject, const PreparedChat& chat, const An
   return found;
 }
 
-/// What of the answer may be shown in a line.
+/// The beginning of `text`, as a JSON string for one line of output.
 std::string excerpt(const std::string& text) {
-  constexpr size_t kMost = 60;
-  const std::string shown = text.size() > kMost ? text.substr(0, kMost) : text;
-  return Json(shown).dump(-1, ' ', false, Json::error_handler_t::replace) + (text.size() > kMost ? "…" : "");
+  constexpr size_t kMaxBytes = 60;
+  const std::string shown = text.size() > kMaxBytes ? text.substr(0, kMaxBytes) : text;
+  return Json(shown).dump(-1, ' ', false, Json::error_handler_t::replace) + (text.size() > kMaxBytes ? "…" : "");
 }
 
 std::optional<Json> parsed(const std::string& text) {
@@ -79,7 +79,7 @@ std::optional<Json> parsed(const std::string& text) {
   }
 }
 
-/// Whether `person` is as kSchema says.
+/// Whether `person` satisfies kSchema.
 bool is_person(const Json& person) {
   const auto has = [&](const char* key, auto is) { return person.contains(key) && is(person[key]); };
   return person.is_object() && person.size() == 3 && has("name", [](const Json& v) { return v.is_string(); }) &&
@@ -91,7 +91,7 @@ bool is_person(const Json& person) {
          });
 }
 
-/// What is said where the answer never came, so that nothing can be said of it.
+/// The finding for an answer that ended before its reasoning did; nullopt: there is an answer to judge.
 std::optional<CheckFinding> unfinished(const Parts& parts) {
   if (parts.reason != FinishReason::length || parts.reasoning.empty() || !parts.answer.empty() || parts.calls > 0) {
     return std::nullopt;
@@ -99,7 +99,7 @@ std::optional<CheckFinding> unfinished(const Parts& parts) {
   return CheckFinding::skipped(fmt::format("the model was still reasoning after {} tokens", kHeldReasoningTokens));
 }
 
-/// Whether the tokenizer's vocabulary can be held to grammars.
+/// The finding for a tokenizer whose vocabulary does not support grammars; nullopt: it does.
 std::optional<CheckFinding> ungrammatical(const TextSubject& subject) {
   try {
     subject.model.grammars();
@@ -116,7 +116,7 @@ Image drawn_circle() {
   Image image{kSide, kSide, std::vector<uint8_t>(static_cast<size_t>(kSide) * kSide * 3, 255)};
   for (int y = 0; y < kSide; ++y) {
     for (int x = 0; x < kSide; ++x) {
-      const int dx = 2 * x - kSide + 1, dy = 2 * y - kSide + 1;  // doubled, so that the centre lies between pixels
+      const int dx = 2 * x - kSide + 1, dy = 2 * y - kSide + 1;  // doubled, so that the centre is between pixels
       if (dx * dx + dy * dy > 4 * kRadius * kRadius) continue;
       uint8_t* pixel = &image.rgb[static_cast<size_t>(y * kSide + x) * 3];
       pixel[0] = 220, pixel[1] = 20, pixel[2] = 20;
@@ -137,7 +137,7 @@ CheckFinding check_json_schema(const TextSubject& subject) {
                                   {AnswerGrammar::Kind::json_schema, kSchema}, {}, "schema");
   if (const auto reason = unfinished(parts)) return *reason;
   const auto person = parsed(parts.answer);
-  if (!person) return CheckFinding::failed(fmt::format("the answer is no JSON: {}", excerpt(parts.answer)));
+  if (!person) return CheckFinding::failed(fmt::format("the answer is not JSON: {}", excerpt(parts.answer)));
   if (!is_person(*person))
     return CheckFinding::failed(fmt::format("the answer breaks its schema: {}", excerpt(parts.answer)));
   return CheckFinding::passed(excerpt(parts.answer));
@@ -190,7 +190,7 @@ CheckFinding check_tool_calls(const TextSubject& subject) {
 
 CheckFinding check_vision(const TextSubject& subject) {
   const ImageProcessor* processor = subject.model.image_processor();
-  if (!processor) return CheckFinding::skipped("the model sees no images");
+  if (!processor) return CheckFinding::skipped("the model accepts no images");
   PromptImages images{*processor, {processor->process(drawn_circle())}};
   const auto ask = [&](const char* question) {
     const Json messages = {
@@ -202,7 +202,7 @@ CheckFinding check_vision(const TextSubject& subject) {
   const Parts colour = ask("What color is the circle?");
   if (const auto reason = unfinished(colour)) return *reason;
   if (holds_word(colour.answer, "red")) return CheckFinding::passed(excerpt(colour.answer));
-  return wrong_answer(fmt::format("of a red circle it says {}", excerpt(colour.answer)), subject.excuse(),
+  return wrong_answer(fmt::format("about a red circle it says {}", excerpt(colour.answer)), subject.excuse(),
                       subject.options);
 }
 

@@ -7,7 +7,7 @@
 
 namespace mlxk {
 
-/// What a check found, and why: a figure, what was wrong, or what it did not apply to.
+/// The outcome of a check and its reason: a figure, the fault, or why the check did not apply.
 struct CheckFinding {
   Outcome outcome = Outcome::passed;
   std::string reason;

@@ -42,7 +42,7 @@ struct Subject {
   EncodedText pair(const char* document) const {
     return model.encoder()->encode_pair(kQuestion, document, Truncate::end);
   }
-  /// The texts that the checks are about: pairs for a reranker.
+  /// The texts that the checks encode: pairs for a reranker.
   std::vector<EncodedText> texts() const {
     const EncoderTask task = model.info().encoder_task;
     if (task == EncoderTask::rerank) return {pair(kNear), pair(kFar)};
@@ -95,7 +95,7 @@ CheckFinding check_alone(const Subject& subject) {
     }
     if (!(gap <= (exact ? 0 : 0.01 * largest))) {
       return CheckFinding::failed(
-          fmt::format("text {} of {} is off by {:.2g} beside the others", i + 1, texts.size(), gap));
+          fmt::format("text {} of {} is off by {:.2g} in a batch with the others", i + 1, texts.size(), gap));
     }
   }
   return CheckFinding::passed(fmt::format("{} texts", texts.size()));
@@ -103,7 +103,7 @@ CheckFinding check_alone(const Subject& subject) {
 
 CheckFinding check_order(const Subject& subject) {
   const EncoderTask task = subject.model.info().encoder_task;
-  if (task == EncoderTask::classify) return CheckFinding::skipped("a classifier's labels are its own");
+  if (task == EncoderTask::classify) return CheckFinding::skipped("there is no common order for a classifier's labels");
   auto numbers = subject.numbers(subject.texts());
   double near = 0, far = 0;
   if (task == EncoderTask::rerank) {
@@ -115,7 +115,7 @@ CheckFinding check_order(const Subject& subject) {
     near = dot(numbers[0], numbers[1]);
     far = dot(numbers[0], numbers[2]);
   }
-  const std::string found = fmt::format("{:.3f} for what belongs together, {:.3f} for what does not", near, far);
+  const std::string found = fmt::format("{:.3f} for related texts, {:.3f} for unrelated ones", near, far);
   return near > far ? CheckFinding::passed(found) : wrong_answer(found, subject.excuse(), subject.options);
 }
 }  // namespace

@@ -1,4 +1,4 @@
-// What runs beside a request, what is cached of its prompt and how it is cut change nothing of its answer.
+// Checks of the engine: an answer does not depend on concurrent requests, on the prompt cache or on prompt chunks.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,16 +17,17 @@ namespace mlxk {
 namespace {
 constexpr size_t kBatch = 8;
 constexpr int64_t kCachedPrompt = 300;
-// More than the engine computes at once: 512 tokens on a CPU, 2,048 elsewhere.
+// More tokens than the engine computes at once: 512 tokens on a CPU, 2,048 elsewhere.
 constexpr int64_t kCutPrompt = 600, kCutPromptOfGpu = 2300;
 constexpr int64_t kQuickContext = 1024, kSmallestContext = 64, kLongAnswer = 8, kBesideTokens = 4096;
-constexpr float kTie = 0.1F;  // log-probabilities of tokens that rounding may exchange, and what else it may change
+// Rounding may change log-probabilities by this much, and may exchange tokens that are this close.
+constexpr float kTie = 0.1F;
 
 std::string token_text(const std::optional<TokenEvent>& token) {
   return token ? fmt::format("{} ({:.4f})", token->token, token->logprob) : "the end";
 }
 
-/// The prompt's length for a check that wants `wanted` tokens; 0: the context is too small.
+/// The prompt's length for a check that needs `wanted` tokens; 0: the context is too small.
 int64_t fitting(const TextSubject& subject, int64_t wanted, int64_t answer) {
   const int64_t context = subject.model.info().context_length;
   return context > 0 && wanted + answer > context ? 0 : wanted;
@@ -47,7 +48,7 @@ CheckFinding same_answer(const TokenRun& whole, const TokenRun& other, bool exac
   }
   if (!(gap <= (exact ? 0 : kTie))) {  // NaN too
     return CheckFinding::failed(
-        fmt::format("the tokens are the same, their log-probabilities differ by up to {:.2g}", gap));
+        fmt::format("the tokens are the same, but their log-probabilities differ by up to {:.2g}", gap));
   }
   return CheckFinding::passed(counted(whole.tokens.size(), "token"));
 }
@@ -74,7 +75,7 @@ CheckFinding check_batch(const TextSubject& subject) {
   const std::vector<TokenRun> together = subject.run(requests);
   size_t tokens = 0;
   for (size_t i = 0; i < kBatch; ++i) {
-    if (alone[i].tokens.empty() && together[i].tokens.empty()) continue;  // it has nothing to say
+    if (alone[i].tokens.empty() && together[i].tokens.empty()) continue;  // it ends at once, alone or in the batch
     const CheckFinding finding = same_answer(alone[i], together[i], subject.exact());
     if (finding.outcome != Outcome::passed) {
       return CheckFinding::failed(fmt::format("request {} of {}: {}", i + 1, kBatch, finding.reason));
@@ -93,20 +94,20 @@ CheckFinding check_prefix_cache(const TextSubject& subject) {
   const TokenRun fresh = subject.run_one(request), cached = subject.run_one(request);
   CheckFinding finding = same_answer(fresh, cached, subject.exact());
   if (finding.outcome != Outcome::passed) return finding;
-  if (fresh.done.usage.cached_tokens > 0) return CheckFinding::failed("the first prompt was taken from a cache");
+  if (fresh.done.usage.cached_tokens > 0) return CheckFinding::failed("the first prompt was already cached");
   if (cached.done.usage.cached_tokens == 0)
-    return CheckFinding::skipped("the engine keeps nothing of this model's prompts");
+    return CheckFinding::skipped("the engine does not cache this model's prompts");
   return CheckFinding::passed(
       fmt::format("{} of {} prompt tokens from the cache", cached.done.usage.cached_tokens, prompt));
 }
 
 CheckFinding check_cut_prompts(const TextSubject& subject) {
   const int64_t prompt = fitting(subject, subject.exact() ? kCutPrompt : kCutPromptOfGpu, subject.answer_tokens());
-  if (prompt == 0) return CheckFinding::skipped("the context is too small for a prompt that is cut");
+  if (prompt == 0) return CheckFinding::skipped("the context is too small for a prompt of several chunks");
   GenerateRequest request =
       subject.request(subject.filler(static_cast<size_t>(prompt)), subject.answer_tokens(), "whole");
   const TokenRun whole = subject.run_one(request);
-  // Beside an answer that is being written, prompts are computed in smaller pieces.
+  // While another answer is generated, prompts are computed in smaller chunks.
   GenerateRequest other = subject.request(subject.filler(kSmallestContext), 1, "beside");
   other.eos_token_ids.clear();
   const int64_t context = subject.model.info().context_length;

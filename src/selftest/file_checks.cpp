@@ -41,7 +41,7 @@ CheckFinding check_hashes(const ModelInfo& info, const SelftestOptions& options)
   }
   const std::vector<HubFile> recorded = recorded_files(ref);
   if (recorded.empty()) return CheckFinding::skipped("the cache has no recorded hashes");
-  if (options.quick) return CheckFinding::skipped("--quick reads no weights");
+  if (options.quick) return CheckFinding::skipped("--quick does not read weights");
   return judge(verify_files(ref.path, recorded, [&](const std::string&, uint64_t, uint64_t) {
     if (options.stop_wanted()) throw Error(ErrorKind::cancelled, "interrupted");
   }));

@@ -1,4 +1,4 @@
-// The checks of files, speech models and embedding models, and the verdicts that are kept.
+// The checks of files, speech models and embedding models, and the stored verdicts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -76,7 +76,7 @@ class GivenBackend : public testing::ScriptedBackend {
   Vectors vectors_;
 };
 
-/// What the question and the text about rice share: the letter "r", as a direction.
+/// The direction that the question and the text about rice share: the letter "r".
 std::vector<float> by_rice(const EncodedText& text, size_t) {
   for (size_t i = 0; i + 3 < text.ids.size(); ++i) {
     if (text.ids[i] == 'r' && text.ids[i + 1] == 'i' && text.ids[i + 2] == 'c') return {2, 1};
@@ -130,7 +130,7 @@ TEST_F(OtherChecks, AnEmbeddersContract) {
                                              text.ids[1] == 'q' || text.ids[1] == 'T' ? 5.0F : 0.0F};
                  }),
                  "order"),
-         Outcome::failed, "for what belongs together");
+         Outcome::failed, "for related texts");
 }
 
 TEST_F(OtherChecks, ARerankersContract) {

@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// A record for each check of `result`, in their order; `device` is empty where the engine was not needed.
+/// A record for each check of `result`, in their order; `device` is empty if the engine was not needed.
 std::vector<ReportRecord> selftest_records(const ModelInfo& info, const SelftestResult& result,
                                            const DeviceFacts& device, bool quick);
 

@@ -17,7 +17,7 @@ namespace mlxk {
 
 namespace {
 constexpr uint64_t kSmallSpeechModel = 20'000'000;  // bytes; Whisper's smallest has 39 M parameters
-constexpr double kMostWrong = 0.25;
+constexpr double kMaxWrong = 0.25;
 
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> words(1);
@@ -43,7 +43,7 @@ CheckFinding check_speech(Worker& worker, const ServedSpeech& model, const Selft
   const Transcript heard = transcribe({worker, model.handle(), model.vocabulary()}, source, how, events);
   const double took = seconds_since(start);
   const double wrong = word_error_rate(kSpeechClipText, heard.text);
-  if (wrong <= kMostWrong) {
+  if (wrong <= kMaxWrong) {
     return CheckFinding::passed(fmt::format("{:.0f} % of the words wrong, {:.1f} times as fast as speech", 100 * wrong,
                                             heard.duration / std::max(took, 1e-9)));
   }
@@ -55,7 +55,7 @@ CheckFinding check_speech(Worker& worker, const ServedSpeech& model, const Selft
 
 double word_error_rate(std::string_view expected, std::string_view heard) {
   const auto wanted = words_of(expected), got = words_of(heard);
-  std::vector<size_t> row(got.size() + 1);  // edits from the first i wanted words to the first j heard ones
+  std::vector<size_t> row(got.size() + 1);  // edits from the first i expected words to the first j transcribed ones
   for (size_t j = 0; j < row.size(); ++j) row[j] = j;
   for (size_t i = 1; i <= wanted.size(); ++i) {
     size_t before = row[0];

@@ -11,7 +11,7 @@ namespace mlxk {
 void check_speech_model(Worker& worker, const ServedSpeech& model, const SelftestOptions& options,
                         SelftestResult& result);
 
-/// The share of the words of `expected` that `heard` has wrong, by edit distance; case and punctuation do not count.
+/// The word error rate of `heard` against `expected`, by edit distance; case and punctuation do not count.
 double word_error_rate(std::string_view expected, std::string_view heard);
 
 }  // namespace mlxk

@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// A recording of eleven seconds of English speech (MP3), and what is said in it, in lower case without punctuation.
+/// A recording of eleven seconds of English speech (MP3), and its transcript, in lower case without punctuation.
 std::span<const uint8_t> speech_clip();
 inline constexpr std::string_view kSpeechClipText =
     "and so my fellow americans ask not what your country can do for you ask what you can do for your country";

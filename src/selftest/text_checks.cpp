@@ -16,22 +16,22 @@
 namespace mlxk {
 
 namespace {
-constexpr uint64_t kSmallTextModel = 500'000'000;  // bytes, below which a model's answers are a matter of luck
-constexpr double kRandomShare = 0.9;               // of the log-probability that chance gives a token
+constexpr uint64_t kSmallTextModel = 500'000'000;  // bytes; the answers of smaller models are a matter of luck
+constexpr double kRandomShare = 0.9;               // of the log-probability of a token chosen at random
 constexpr const char* kEnglish =
     " The old man walked slowly down to the river, as he did every morning, and looked at the water for a long time.";
-// Text whose characters and tokens do not end together.
+// Text whose characters and tokens end at different bytes.
 constexpr const char* kManyScripts =
     "Zażółć gęślą jaźń – naïve 日本語のテキスト 👩‍🚀🚀 Привет, мир! \t{\"a\": "
     "[1]}\n";
 
-/// Control tokens that many chat formats are written with, whatever this one's are.
+/// Control tokens of many chat formats, whichever this model uses.
 constexpr const char* kControlTexts[] = {"<|im_start|>",    "<|im_end|>",          "<|endoftext|>", "<|eot_id|>",
                                          "<end_of_turn>",   "<start_of_turn>",     "</s>",          "[INST]",
                                          "[/INST]",         "<|start_header_id|>", "<|assistant|>", "<|user|>",
                                          "<|end_of_text|>", "<|eom_id|>",          "<|channel|>"};
 
-/// A conversation that clients send.
+/// A form of conversation that clients send.
 struct MessageShape {
   const char* name;
   Json messages;
@@ -103,7 +103,7 @@ GenerateRequest TextSubject::request(std::vector<int32_t> prompt, int64_t max_to
 std::vector<int32_t> TextSubject::filler(size_t count) const {
   const std::vector<int32_t> sentence = model.tokenizer()->encode(kEnglish, false);
   if (sentence.empty()) throw Error(ErrorKind::bad_model, "the tokenizer gives no tokens for an English sentence");
-  std::vector<int32_t> ids = model.tokenizer()->encode("", true);  // what a text begins with
+  std::vector<int32_t> ids = model.tokenizer()->encode("", true);  // the beginning-of-text token, if any
   while (ids.size() < count) ids.insert(ids.end(), sentence.begin(), sentence.end());
   ids.resize(count);
   return ids;
@@ -138,7 +138,7 @@ CheckFinding same_text(const std::vector<std::string>& pieces, const std::string
   for (const std::string& piece : pieces) {
     size_t where = 0;
     if (!is_clean_text(piece, where) && piece.find('\0') == std::string::npos) {
-      return CheckFinding::failed(fmt::format("a piece behind {} bytes splits a character", joined.size()));
+      return CheckFinding::failed(fmt::format("the piece after {} bytes splits a character", joined.size()));
     }
     joined += piece;
   }
@@ -157,13 +157,14 @@ CheckFinding check_template(const TextSubject& subject) {
   if (!chat_template) return CheckFinding::skipped("the model has no chat template");
   const PreparedChat plain = subject.chat("Hello");
   if (plain.prompt.text.find("Hello") == std::string::npos) {
-    return CheckFinding::failed("the prompt of a message does not show it");
+    return CheckFinding::failed("the prompt does not show its message");
   }
-  // What a user writes ends no turn.
+  // Text written by a user must not end a turn.
   const auto& ends = subject.model.tokenizer()->eos_token_ids();
   const PreparedChat forged = subject.chat("Hello" + subject.model.tokenizer()->eos_token());
   if (count_ids(forged.prompt.ids, ends) != count_ids(plain.prompt.ids, ends)) {
-    return CheckFinding::failed(fmt::format("a user's {} is an end token", subject.model.tokenizer()->eos_token()));
+    return CheckFinding::failed(
+        fmt::format("{} in a user's text becomes an end token", subject.model.tokenizer()->eos_token()));
   }
   const auto shapes = message_shapes();
   std::vector<std::string> refused;
@@ -176,7 +177,7 @@ CheckFinding check_template(const TextSubject& subject) {
       }
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::invalid) throw;
-      refused.emplace_back(shape.name);  // a template may take fewer shapes, and says so
+      refused.emplace_back(shape.name);  // a template may accept fewer shapes if it refuses the others
     }
   }
   std::string found = fmt::format("{} of {} shapes", shapes.size() + 1 - refused.size(), shapes.size() + 1);
@@ -186,7 +187,7 @@ CheckFinding check_template(const TextSubject& subject) {
 
 CheckFinding check_stop_tokens(const TextSubject& subject) {
   if (subject.model.tokenizer()->eos_token_ids().empty()) {
-    return CheckFinding::failed("no end token is known: answers end at their length alone");
+    return CheckFinding::failed("no end token is known: answers end only at their maximum length");
   }
   int ended = 0;
   static constexpr const char* kQuestions[] = {"Say hello.", "What is two and two?", "Name a colour."};
@@ -226,7 +227,7 @@ CheckFinding check_reasoning(const TextSubject& subject) {
   const ReasoningFormat& format = chat.reasoning;
   if (format.kind == ReasoningFormat::Kind::none) return CheckFinding::skipped("the model has no reasoning format");
   if (format.kind == ReasoningFormat::Kind::tags) {
-    // A text that the model could have written.
+    // A possible output of the model.
     const std::string text = (format.prompt_opens ? "" : format.open) + "\nIt is easy.\n" + format.close +
                              format.answer_open + "\n\nFour." + format.answer_close;
     Completion completion(subject.model.tokenizer(), chat.stops, format);
@@ -239,7 +240,7 @@ CheckFinding check_reasoning(const TextSubject& subject) {
     if (reasoning.find("easy") == std::string::npos || answer.find("Four") == std::string::npos ||
         answer.find("easy") != std::string::npos) {
       return CheckFinding::failed(
-          fmt::format("of {} the reasoning is \"{}\" and the answer \"{}\"", Json(text).dump(), reasoning, answer));
+          fmt::format("for {} the reasoning is \"{}\" and the answer \"{}\"", Json(text).dump(), reasoning, answer));
     }
   }
   const GeneratedAnswer answer = generate(

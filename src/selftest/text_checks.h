@@ -23,53 +23,53 @@ struct TextSubject {
   const SelftestOptions& options;
   SelftestFigures& figures;
 
-  /// The bits of an answer are promised: the engine runs on a CPU.
+  /// Whether answers are bit-identical, which the engine promises on a CPU.
   bool exact() const;
-  /// Tokens of an answer that is compared with another.
+  /// The number of tokens of an answer that is compared with another.
   int64_t answer_tokens() const { return options.quick ? 12 : 48; }
-  /// The prompt of one message of the user.
+  /// The prompt of one user message.
   PreparedChat chat(const std::string& text) const;
   PreparedChat chat(const Json& messages, const RenderOptions& render) const;
-  /// A greedy request with log-probabilities, whose prompt no other scope's cache supplies.
+  /// A greedy request with log-probabilities, whose prompt is not in the cache of another scope.
   GenerateRequest request(std::vector<int32_t> prompt, int64_t max_tokens, const std::string& scope) const;
-  /// `count` tokens of English.
+  /// `count` tokens of English text.
   std::vector<int32_t> filler(size_t count) const;
   std::vector<TokenRun> run(std::vector<GenerateRequest> requests) const;
   TokenRun run_one(GenerateRequest request) const;
-  /// Why a wrong answer is not held against the model: "a base model", "a model of 76 MB"; empty: it is.
+  /// Why a wrong answer is not held against the model: "a base model", "a model of 76 MB"; empty: no reason.
   std::string excuse() const;
 };
 
 /// All checks of a text model, in their order.
 void check_text_model(const TextSubject& subject, SelftestResult& result);
 
-// Of the text (text_checks.cpp).
+// Checks of the text (text_checks.cpp).
 CheckFinding check_template(const TextSubject& subject);
 CheckFinding check_stop_tokens(const TextSubject& subject);
 CheckFinding check_streaming(const TextSubject& subject);
 CheckFinding check_reasoning(const TextSubject& subject);
 CheckFinding check_speed(const TextSubject& subject);
 
-// Of the engine (engine_checks.cpp).
+// Checks of the engine (engine_checks.cpp).
 CheckFinding check_batch(const TextSubject& subject);
 CheckFinding check_prefix_cache(const TextSubject& subject);
 CheckFinding check_cut_prompts(const TextSubject& subject);
 CheckFinding check_long_context(const TextSubject& subject);
 
-// Of what is answered (answer_checks.cpp).
+// Checks of the answers (answer_checks.cpp).
 CheckFinding check_json_schema(const TextSubject& subject);
 CheckFinding check_plain_json(const TextSubject& subject);
 CheckFinding check_tool_calls(const TextSubject& subject);
 CheckFinding check_vision(const TextSubject& subject);
 
-// What they judge by.
+// Criteria of the checks.
 
-/// Whether two runs of one request are the same. Where bits are not promised, also if they part at two tokens that are
-/// as good as equally likely.
+/// Passes if two runs of one request are the same; without `exact` also if they first differ in two tokens of almost
+/// equal probability.
 CheckFinding same_answer(const TokenRun& whole, const TokenRun& other, bool exact);
 /// The control token that `text` shows; empty: none.
 std::string leaked_token(std::string_view text, const Tokenizer& tokenizer);
-/// Whether pieces of a streamed text are whole characters and make up `whole`.
+/// Passes if the pieces of a streamed text are whole characters and add up to `whole`.
 CheckFinding same_text(const std::vector<std::string>& pieces, const std::string& whole);
 
 }  // namespace mlxk

@@ -1,4 +1,4 @@
-// Each check is seen to pass with a model that keeps its contract, and to fail with one that breaks it.
+// Each check passes with a model that keeps its contract and fails with one that breaks it.
 #include "selftest/text_checks.h"
 
 #include <gmock/gmock.h>
@@ -43,7 +43,7 @@ class TextChecks : public ::testing::Test {
  protected:
   ~TextChecks() override { fs::remove_all(folder_); }
 
-  /// What `check` finds of a model with `script`.
+  /// The finding of `check` for a model with `script`.
   CheckFinding find(CheckFinding (*check)(const TextSubject&), Script script = {},
                     const char* chat_template = testing::tiny::kTemplate) {
     fs::remove_all(folder_);
@@ -117,7 +117,7 @@ TEST_F(TextChecks, ABatchEqualsItsRequestsAlone) {
 TEST_F(TextChecks, ACachedPromptEqualsAFreshOne) {
   expect_passed(find(check_prefix_cache));
   expect_failed(find(check_prefix_cache, {.minds_cache = true}), "token 1 is");
-  expect_skipped(find(check_prefix_cache, {.caches = false}), "keeps nothing");
+  expect_skipped(find(check_prefix_cache, {.caches = false}), "does not cache");
   context_ = 256;
   expect_skipped(find(check_prefix_cache), "context is too small");
 }
@@ -131,7 +131,7 @@ TEST_F(TextChecks, ACutPromptEqualsTheWhole) {
 
 TEST_F(TextChecks, AJsonSchemaIsHeld) {
   expect_passed(find(check_json_schema));
-  expect_failed(find(check_json_schema, {.says = "no", .heeds_constraints = false}), "is no JSON: \"no\"");
+  expect_failed(find(check_json_schema, {.says = "no", .heeds_constraints = false}), "is not JSON: \"no\"");
   expect_failed(find(check_json_schema,
                      {.says = "{\"name\": \"A\", \"age\": 200, \"likes\": [\"tea\"]}", .heeds_constraints = false}),
                 "breaks its schema");
@@ -181,11 +181,11 @@ TEST_F(TextChecks, ALongContext) {
 }
 
 TEST_F(TextChecks, Vision) {
-  expect_skipped(find(check_vision, {.says = "red"}), "sees no images");
+  expect_skipped(find(check_vision, {.says = "red"}), "accepts no images");
   sees_ = true;
   expect_passed(find(check_vision, {.says = "It is Red."}));
-  expect_skipped(find(check_vision, {.says = "blue"}), "of a red circle it says \"blue\"");
-  expect_failed(find(check_vision, {.says = "blue", .weight_bytes = kLarge}), "of a red circle it says \"blue\"");
+  expect_skipped(find(check_vision, {.says = "blue"}), "about a red circle it says \"blue\"");
+  expect_failed(find(check_vision, {.says = "blue", .weight_bytes = kLarge}), "about a red circle it says \"blue\"");
 }
 
 TEST_F(TextChecks, Speed) {
@@ -199,7 +199,7 @@ TEST_F(TextChecks, AnInterruptEndsThemAll) {
   options_.stop_wanted = [] { return true; };
   try {
     find(check_batch);
-    FAIL() << "went on";
+    FAIL() << "continued";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::cancelled);
   }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/timestamp.h"
 #include "hub/content_hash.h"
 #include "hub/environment.h"
 #include "json/member.h"
@@ -23,8 +24,8 @@ bool is_hash(const std::string& text) {
 
 /// The content hash of a model in hex; empty: undefined.
 std::string hash_of(const ModelInfo& info) {
-  const auto hash = hash_content(info.ref.path);
-  return hash && hash->value.starts_with(kHashPrefix) ? hash->value.substr(kHashPrefix.size()) : "";
+  const auto hash = hash_model(info.ref.path);
+  return hash && hash->starts_with(kHashPrefix) ? hash->substr(kHashPrefix.size()) : "";
 }
 
 size_t count_at(const Json& object, const char* key) {
@@ -98,7 +99,7 @@ void SelftestVerdicts::read(const std::filesystem::path& file) {
     sizes_.insert(tested.size_bytes);
     tested_[file.stem()] = std::move(tested);
   } catch (const Error&) {
-  }  // as if it were not there
+  }  // ignored as if absent
 }
 
 std::optional<SelftestVerdict> SelftestVerdicts::find(const ModelInfo& info) const {
@@ -116,7 +117,7 @@ void SelftestVerdicts::keep(const ModelInfo& info, const SelftestVerdict& verdic
   const std::string hash = hash_of(info);
   if (hash.empty()) {
     throw Error(ErrorKind::invalid,
-                fmt::format("{} has no content hash: its verdict cannot be kept", info.ref.path.string()));
+                fmt::format("{} has no content hash: its verdict cannot be stored", info.ref.path.string()));
   }
   Tested& tested = tested_[hash];
   tested.size_bytes = info.size_bytes;
@@ -128,7 +129,7 @@ void SelftestVerdicts::keep(const ModelInfo& info, const SelftestVerdict& verdic
   Json verdicts = Json::array();
   for (const SelftestVerdict& one : tested.verdicts) verdicts.push_back(verdict_json(one));
   std::error_code error;
-  fs::create_directories(folder(), error);  // what is wrong shows when the file is written
+  fs::create_directories(folder(), error);  // an error shows when the file is written
   write_file_atomic(
       folder() / (hash + ".json"),
       dump_json({{"model", tested.model}, {"size_bytes", tested.size_bytes}, {"verdicts", std::move(verdicts)}}));

@@ -16,7 +16,7 @@
 
 namespace mlxk {
 
-/// What the selftest of a model came to, on one device with one build.
+/// The result of a model's selftest, on one device with one build.
 struct SelftestVerdict {
   std::string build;      // the program's version
   std::string device;     // "cpu avx512"
@@ -29,29 +29,28 @@ struct SelftestVerdict {
   bool good() const { return failed.empty(); }
 };
 
-/// The device as verdicts name it.
+/// The name of `device` in verdicts.
 std::string verdict_device(const DeviceFacts& device);
 
-/// The verdict of `result`, reached now.
+/// The verdict of `result`, dated now.
 SelftestVerdict verdict_of(const SelftestResult& result, const DeviceFacts& device, bool quick);
 
 /// {"passed","failed":[…],"skipped","build","device","quick","tested_at","tokens_per_s"}; null for none.
 Json verdict_json(const std::optional<SelftestVerdict>& verdict);
 
-/// "✓", "✗ batch", "–": as `list` and `show` have it.
+/// "✓", "✗ batch", "–": as in `list` and `show`.
 std::string verdict_text(const std::optional<SelftestVerdict>& verdict);
 
-/// The verdicts on this disk: a file for each content of a model in hf_home()/mlxk-selftest. One thread.
+/// The stored verdicts: one file per model content in hf_home()/mlxk-selftest. One thread.
 class SelftestVerdicts {
  public:
-  /// Reads all of them; files that are no verdicts are passed over.
+  /// Reads all of them; other files are skipped.
   SelftestVerdicts();
 
-  /// The newest verdict on the content of `info` by this build. A model is hashed only where one of its size was
-  /// tested.
+  /// The newest verdict on the content of `info` by this build. A model is hashed only if one of its size was tested.
   std::optional<SelftestVerdict> find(const ModelInfo& info) const;
-  /// Keeps `verdict` in place of an older one by the same build on the same device. Throws io; invalid where the model
-  /// has no content hash.
+  /// Stores `verdict`, replacing an older one of the same build on the same device. Throws io; invalid if the model has
+  /// no content hash.
   void keep(const ModelInfo& info, const SelftestVerdict& verdict);
 
   static std::filesystem::path folder();

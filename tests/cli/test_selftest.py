@@ -1,4 +1,4 @@
-"""`mlxk selftest`, its verdicts in `list` and `show`, and `run --record` with `replay`. Models with trained weights are those of
+"""`mlxk selftest`, its verdicts in `list` and `show`, and `run --record` with `replay`. Models with trained weights are in
 MLXK_TEST_MODELS."""
 import glob
 import json
@@ -34,7 +34,7 @@ class Usage(ProgramTest):
             records = [json.loads(line) for line in file]
         self.assertEqual([(one["test"], one["outcome"]) for one in records], [("selftest::health", "failed"), ("selftest::hashes", "skipped")])
 
-    def test_nothing_to_test_is_no_failure(self):
+    def test_nothing_to_test_is_not_a_failure(self):
         self.assertEqual(self.run_json("selftest", "--all", "--json")["data"], {"passed": True, "models": []})
 
     def test_record_options(self):
@@ -118,7 +118,7 @@ class Replay(ProgramTest):
 @needs_engine
 @unittest.skipUnless(HAS_MODEL, "no model")
 class Verdict(ProgramTest):
-    def test_is_kept_beside_the_cache_and_told(self):
+    def test_is_stored_and_shown(self):
         self.env["MLXK_WORKSPACE_HOME"] = os.path.join(self.home, "workspaces")
         folder = os.path.join(self.home, "workspaces", "tested")
         shutil.copytree(MODEL, folder)

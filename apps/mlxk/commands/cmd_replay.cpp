@@ -1,4 +1,4 @@
-// `mlxk replay FILE`: an answer that `--record` kept, once more.
+// `mlxk replay FILE`: runs a request again that `--record` recorded.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -28,7 +28,7 @@ namespace mlxk {
 
 namespace {
 
-/// What a replay came to.
+/// The result of a replay.
 struct Replay {
   const RecordedRun& recorded;
   TokenRun now;
@@ -36,7 +36,7 @@ struct Replay {
   DeviceFacts device;
 };
 
-/// The model that the record names, or the one that is given instead.
+/// The model of --model, else the one that the record names.
 ModelInfo model_of(const Args& args, const RecordedRun& run) {
   ModelRef ref;
   if (args.has("--model")) {
@@ -45,17 +45,17 @@ ModelInfo model_of(const Args& args, const RecordedRun& run) {
     try {
       ref = resolve_model(run.model.cached ? run.model.name + "@" + run.model.revision : run.model.path.string());
     } catch (const Error& error) {
-      throw Error(error.kind(), fmt::format("the recorded model: {}", error.what()), "--model names another one");
+      throw Error(error.kind(), fmt::format("the recorded model: {}", error.what()), "use another one with --model");
     }
   }
-  const auto hash = hash_content(ref.path);
-  if (hash && !run.content_hash.empty() && hash->value != run.content_hash) {
-    log::warn(fmt::format("{} has not the content that the record was made with", ref.name));
+  const auto hash = hash_model(ref.path);
+  if (hash && !run.content_hash.empty() && *hash != run.content_hash) {
+    log::warn(fmt::format("the content of {} differs from that of the recorded model", ref.name));
   }
   return probe_model(ref);
 }
 
-/// The request of the record, for as many tokens as it has: one more where the answer ended by itself.
+/// The recorded request, with max_tokens set to the recorded number, plus one if the answer ended by itself.
 GenerateRequest request_of(const RecordedRun& run, const ServedText& model) {
   GenerateRequest request = run.request;
   const auto tokens = static_cast<int64_t>(run.tokens.size());
@@ -74,7 +74,7 @@ void check_record(const RecordedRun& run, const std::string& file) {
                 "record without --record-redact");
   }
   if (run.tokens.empty() && run.reason == FinishReason::cancelled) {
-    throw Error(ErrorKind::invalid, fmt::format("{} has no tokens: the request ended before its answer", file));
+    throw Error(ErrorKind::invalid, fmt::format("{} has no tokens: the request was cancelled before its answer", file));
   }
 }
 
@@ -122,7 +122,7 @@ void choose_device(const Args& args) {
   if (!args.has("--device")) return;
   const std::string device = args.text("--device");
   if (device != "cpu" && device != "gpu") {
-    throw Error(ErrorKind::usage, fmt::format("argument --device: cpu or gpu, got '{}'", device));
+    throw Error(ErrorKind::usage, fmt::format("argument --device: must be cpu or gpu, got '{}'", device));
   }
   setenv("MLXK_DEVICE", device.c_str(), 1);  // read by the engine
 }
@@ -163,17 +163,17 @@ const Command kReplayCommand = {
     .options = {{.name = "--model",
                  .kind = OptionKind::text,
                  .metavar = "MODEL",
-                 .help = "ask this model instead of the recorded one"},
+                 .help = "use this model instead of the recorded one"},
                 {.name = "--device",
                  .kind = OptionKind::text,
                  .metavar = "DEVICE",
-                 .help = "cpu or gpu; default: the engine's own choice",
+                 .help = "cpu or gpu; default: the engine's choice",
                  .choices = {"cpu", "gpu"}},
                 threads_option(),
                 json_option()},
     .run = run,
-    .environment = model_places({{"MLXK_DEVICE", "cpu or gpu, as --device says it"},
-                                 {"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
+    .environment = model_places(
+        {{"MLXK_DEVICE", "cpu or gpu, like --device"}, {"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };
 
 }  // namespace mlxk

@@ -1,4 +1,4 @@
-// `mlxk selftest MODEL… | --all`: whether models keep their contract on this machine.
+// `mlxk selftest MODEL… | --all`: checks that models keep their contract on this machine.
 #include <fmt/format.h>
 
 #include <memory>
@@ -27,7 +27,7 @@ namespace mlxk {
 
 namespace {
 
-/// A model and what its selftest found.
+/// A model and the result of its selftest.
 struct Tested {
   ModelInfo info;
   SelftestResult result;
@@ -44,7 +44,7 @@ void print_check(const CheckResult& check) {
   std::fflush(stdout);
 }
 
-/// The engine, started for the first model that gets so far.
+/// The engine, started when the first model is loaded.
 class Engine {
  public:
   Worker& worker() {
@@ -56,7 +56,7 @@ class Engine {
   std::unique_ptr<Worker> worker_;
 };
 
-/// Loads the model; of all models one that cannot run here is passed over.
+/// Loads the model. With `all`, a model that cannot run here is skipped.
 CheckFinding load(const ModelInfo& info, bool all, Engine& engine, std::shared_ptr<const ServedModel>& model) {
   try {
     admit_served(info, this_machine(), {});
@@ -85,13 +85,13 @@ Tested test(const ModelRef& ref, bool all, const SelftestOptions& options, Engin
   return tested;
 }
 
-/// Keeps the verdict on a model that ran.
+/// Stores the verdict on a model that was loaded.
 void keep(SelftestVerdicts& verdicts, const Tested& tested, bool quick) {
   if (tested.device.name.empty()) return;
   try {
     verdicts.keep(tested.info, verdict_of(tested.result, tested.device, quick));
   } catch (const Error& error) {  // the test itself is done
-    log::warn(fmt::format("the verdict on {} is not kept: {}", tested.info.ref.name, error.what()));
+    log::warn(fmt::format("cannot store the verdict on {}: {}", tested.info.ref.name, error.what()));
   }
 }
 
@@ -120,7 +120,8 @@ Json data_of(const std::vector<Tested>& all) {
 std::vector<ModelRef> chosen_models(const Args& args) {
   const auto words = args.words("model");
   if (args.has("--all") != words.empty()) {
-    throw Error(ErrorKind::usage, words.empty() ? "selftest needs models, or --all" : "--all takes no model");
+    throw Error(ErrorKind::usage,
+                words.empty() ? "selftest needs models, or --all" : "--all cannot be combined with models");
   }
   if (words.empty()) return list_models();
   std::vector<ModelRef> refs;
@@ -167,9 +168,10 @@ const Command kSelftestCommand = {
     .name = "selftest",
     .help = "check that models keep their contract on this machine",
     .positionals = {{"model", PositionalKind::rest, "models to test"}},
-    .options = {{.name = "--all", .help = "test every model of the cache and the workspace home"},
-                {.name = "--quick", .help = "shorter answers and prompts, and files by their recorded hashes unread"},
-                {.name = "--strict", .help = "a wrong answer fails, however small the model is"},
+    .options = {{.name = "--all", .help = "test every model in the cache and the workspace home"},
+                {.name = "--quick",
+                 .help = "use shorter prompts and answers, and do not read the weights to check hashes"},
+                {.name = "--strict", .help = "a wrong answer is a failure, even of a small model"},
                 {.name = "--report",
                  .kind = OptionKind::text,
                  .metavar = "FILE",
@@ -177,7 +179,7 @@ const Command kSelftestCommand = {
                 threads_option(),
                 json_option()},
     .run = run,
-    .environment = model_places({{"MLXK_MEMORY_LIMIT", "bytes of memory that a model may count on"}}),
+    .environment = model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };
 
 }  // namespace mlxk

@@ -18,24 +18,24 @@
 
 namespace mlxk::testing {
 
-/// How a scripted text model answers, and what is wrong with it.
+/// The answers of a scripted text model, and its faults.
 struct Script {
-  std::string says;               // the bytes of its answer, unless one is constrained; empty: letters of its own
+  std::string says;               // the bytes of its answer, unless constrained; empty: arbitrary letters
   int32_t end = 264;              // <|im_end|> of write_tiny_model
-  bool heeds_constraints = true;  // false: says what it says
-  bool minds_neighbours = false;  // an answer depends on the requests before it
+  bool heeds_constraints = true;  // false: answers `says` even if constrained
+  bool minds_neighbours = false;  // an answer depends on earlier requests
   bool minds_cuts = false;        // … on how its prompt was cut
   bool minds_cache = false;       // … on whether its prompt was cached
   bool caches = true;             // prompts
   bool finite = true;             // log-probabilities
-  bool silent = false;            // it ends at once
+  bool silent = false;            // it ends its answers at once
   int64_t longest = 1 << 20;      // tokens of a request that memory has room for
-  bool breaks_on_long = false;    // those are not refused, but fail
+  bool breaks_on_long = false;    // longer ones are not refused, but fail
   uint64_t weight_bytes = 64;
   float english = -2;  // log-probability of a prompt's token
 };
 
-/// A request of more tokens than that goes on until it is cancelled.
+/// A request for more tokens than this continues until it is cancelled.
 constexpr int64_t kEndlessTokens = 1000;
 
 /// A text model whose next token is a function of all tokens before it.
@@ -109,7 +109,7 @@ class ScriptedModel : public TextModel {
     return state ^ state >> 15;
   }
 
-  /// An end, a closing bracket or a quote where they may come, else some letter that may.
+  /// An end, a closing bracket or a quote if allowed, else some allowed letter.
   int32_t held(TokenConstraint& constraint, uint32_t state) const {
     std::vector<uint32_t> mask(static_cast<size_t>(facts_.vocab_size + 31) / 32);
     constraint.allowed(mask);
@@ -146,7 +146,7 @@ class ScriptedModel : public TextModel {
     one.answer.push_back(id);
     const float logprob = -0.5F - static_cast<float>(state % 100) / 1000;
     sink(TokenEvent{id, script_.finite ? logprob : std::numeric_limits<float>::quiet_NaN(), {}});
-    const bool endless = one.request.max_tokens > kEndlessTokens;  // however slowly the test goes on
+    const bool endless = one.request.max_tokens > kEndlessTokens;  // however slow the test is
     if (!endless && static_cast<int64_t>(one.answer.size()) == one.request.max_tokens) {
       sink(one.done(FinishReason::length));
     }
@@ -158,7 +158,7 @@ class ScriptedModel : public TextModel {
   std::set<std::pair<std::string, std::vector<int32_t>>> prompts_;
 };
 
-/// An engine of scripted text models, and of the fake speech and embedding models; it says that it is a CPU.
+/// An engine of scripted text models, and of the fake speech and embedding models; it reports itself as a CPU.
 class ScriptedBackend : public Backend {
  public:
   explicit ScriptedBackend(Script script) : script_(std::move(script)) {}
@@ -170,7 +170,7 @@ class ScriptedBackend : public Backend {
     return std::make_unique<ScriptedModel>(script_);
   }
   ConvertReport convert(const ConvertOptions&, const ProgressSink&) override {
-    throw Error(ErrorKind::unsupported, "this engine converts nothing");
+    throw Error(ErrorKind::unsupported, "this engine does not convert");
   }
 
  private:
