@@ -1,8 +1,7 @@
 #pragma once
 
-/// MLXK_EMBED(name, path) puts the bytes of the file `path`, a string literal, into the program, from `name`_begin up
-/// to `name`_end. At namespace scope, outside of every namespace; the build declares the file as a dependency
-/// (OBJECT_DEPENDS).
+/// MLXK_EMBED(name, path) embeds the bytes of the file `path` (a string literal) in the program, between `name`_begin
+/// and `name`_end. Use it in the global namespace; the build must declare the file as a dependency (OBJECT_DEPENDS).
 #ifdef __APPLE__
 #define MLXK_SYMBOL(name) "_" #name
 #define MLXK_SECTION ".const_data\n"

@@ -13,7 +13,7 @@ Option report_option() {
   return {.name = "--report",
           .kind = OptionKind::text,
           .metavar = "FILE",
-          .help = "append a record for each point to this report (JSON Lines, schema 0.2.2)"};
+          .help = "append a record of each point to FILE (JSON Lines, schema 0.2.2)"};
 }
 
 Option runs_option() {

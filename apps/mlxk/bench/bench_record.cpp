@@ -6,8 +6,10 @@
 
 #include "base/elapsed.h"
 #include "base/timestamp.h"
+#include "json/api.h"
 #include "report/machine_facts.h"
 #include "report/system.h"
+#include "terminal/output.h"
 
 namespace mlxk {
 
@@ -29,6 +31,11 @@ ReportRecord bench_record(std::string test, const BenchStart& start, double begi
   record.system_health = start.health;
   record.metadata = {{"inference_modality", modality}, {"device", device.name}, {"kernels", device.kernels}};
   return record;
+}
+
+void print_bench_json(const std::string& command, const std::string& model, double load_s, Json results) {
+  print_json(success_envelope(
+      command, {{"model", model}, {"load_s", load_s}, {"peak_bytes", peak_memory()}, {"results", std::move(results)}}));
 }
 
 }  // namespace mlxk

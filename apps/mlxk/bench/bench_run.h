@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// Identical requests, all submitted at once; each goes on until the last to start has generated the requested number
+/// Identical requests, all submitted at once; each continues until the last to start has generated the requested number
 /// of tokens.
 struct BenchPoint {
   int batch = 1;

@@ -16,12 +16,12 @@ std::string drawn_image(int side) {
   std::string out = "BM";
   put(out, 54 + row * width, 4);
   put(out, 0, 4);
-  put(out, 54, 4);  // where the pixels begin
-  put(out, 40, 4);  // bytes of what follows
+  put(out, 54, 4);  // offset of the pixels
+  put(out, 40, 4);  // bytes of the header from here
   put(out, width, 4);
   put(out, width, 4);
   put(out, 1, 2);
-  put(out, 24, 2);  // bits of a pixel
+  put(out, 24, 2);  // bits per pixel
   out.append(24, '\0');
   const int cell = side / 4 + 1, radius = cell / 3;
   for (int y = 0; y < side; ++y) {

@@ -4,7 +4,7 @@
 
 namespace mlxk {
 
-/// A BMP file of `side` x `side` pixels with circles on a gradient, the same each time.
+/// A BMP file of `side` x `side` pixels with circles on a gradient. The image is the same each time.
 std::string drawn_image(int side);
 
 }  // namespace mlxk

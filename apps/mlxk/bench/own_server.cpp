@@ -21,17 +21,17 @@
 #include "json/member.h"
 #include "report/machine_facts.h"
 
-extern char** environ;  // which unistd.h of macOS does not declare
+extern char** environ;  // missing in macOS's unistd.h
 
 namespace mlxk {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr size_t kLogTail = 2000;      // bytes of the log in an error
-constexpr double kPatienceToEnd = 30;  // seconds until it is killed
+constexpr size_t kLogTail = 2000;      // bytes of the log in an error message
+constexpr double kPatienceToEnd = 30;  // seconds between SIGTERM and SIGKILL
 
-/// The whole document that stands at the beginning of `text`; null while it is not complete.
+/// The JSON document in `text`; null while it is incomplete.
 Json whole_document(const std::string& text) {
   if (!text.ends_with("}\n")) return nullptr;
   try {
@@ -57,7 +57,7 @@ OwnServer::~OwnServer() { end(); }
 
 void OwnServer::spawn(const std::vector<std::string>& arguments) {
   const std::string program = this_program().string();
-  if (program.empty()) throw Error(ErrorKind::io, "cannot tell where this program is");
+  if (program.empty()) throw Error(ErrorKind::io, "cannot determine this program's path");
   std::vector<std::string> words = {program, "serve", "--port", "0", "--json"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -97,12 +97,12 @@ void OwnServer::wait_until_ready(const std::function<bool()>& stop_wanted) {
       char bytes[4096];
       const ssize_t count = read(wanted.fd, bytes, sizeof bytes);
       if (count > 0) text.append(bytes, static_cast<size_t>(count));
-      if (count == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));  // it ends
+      if (count == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));  // the server is exiting
     }
     check();
     if (const Json ready = whole_document(text); !ready.is_null()) url_ = string_at(value_at(ready, "data"), "address");
   }
-  if (url_.empty()) throw Error(ErrorKind::internal, "the server does not say where it listens");
+  if (url_.empty()) throw Error(ErrorKind::internal, "the server did not report its address");
   listen_s_ = seconds_since(start);
   HttpClient client;
   HttpCall call;
@@ -140,7 +140,7 @@ void OwnServer::fail() {
     if (log.size() > kLogTail) log.erase(0, log.size() - kLogTail);
   }
   while (log.ends_with('\n')) log.pop_back();
-  throw Error(ErrorKind::internal, fmt::format("the server did not come up: {}", log));
+  throw Error(ErrorKind::internal, fmt::format("the server did not start: {}", log));
 }
 
 uint64_t OwnServer::peak_memory() const { return process_memory(pid_).peak; }

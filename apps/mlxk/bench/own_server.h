@@ -11,20 +11,20 @@
 
 namespace mlxk {
 
-/// `mlxk serve` as a child of this process, on a free port of loopback. The destructor ends it.
+/// A child process that runs `mlxk serve` on a free loopback port. The destructor ends it.
 class OwnServer {
  public:
-  /// Starts it with `arguments` behind `serve`, and waits until it takes requests; asks `stop_wanted` meanwhile and
-  /// then throws cancelled. Throws io, and internal with the end of its log when it does not come up.
+  /// Starts the server with `arguments` after `serve` and waits until it accepts requests. Throws cancelled once
+  /// `stop_wanted` returns true, io, and internal with the end of the server's log if it does not start.
   OwnServer(const std::vector<std::string>& arguments, const std::function<bool()>& stop_wanted);
   ~OwnServer();
   OwnServer(const OwnServer&) = delete;
   OwnServer& operator=(const OwnServer&) = delete;
 
   const std::string& url() const { return url_; }
-  double listen_s() const { return listen_s_; }  // from the start until it listened
-  double ready_s() const { return ready_s_; }    // … until it took requests
-  /// The most memory it has held, and what it holds now, in bytes; 0: the system does not tell.
+  double listen_s() const { return listen_s_; }  // from the start until the server listened
+  double ready_s() const { return ready_s_; }    // … until it accepted requests
+  /// The server's peak and current memory in bytes; 0: the system does not report it.
   uint64_t peak_memory() const;
   uint64_t held_memory() const;
 

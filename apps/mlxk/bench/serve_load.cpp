@@ -25,7 +25,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMaxThreads = 2048;  // of an open loop; more requests under way wait to be sent
+constexpr size_t kMaxThreads = 2048;  // of an open loop; further requests wait to be sent
 constexpr size_t kMaxFailureText = 200;
 
 Json request_body(const LoadTarget& target, const LoadPrompt& prompt) {
@@ -44,7 +44,7 @@ Json request_body(const LoadTarget& target, const LoadPrompt& prompt) {
   return body;
 }
 
-/// What a reply that is no answer says, on one line.
+/// The error of a failed reply, on one line.
 std::string failure_text(const HttpReply& reply) {
   if (!reply.failure.empty()) return reply.failure;
   std::string text = reply.body.substr(0, kMaxFailureText);
@@ -53,12 +53,12 @@ std::string failure_text(const HttpReply& reply) {
     const Json& error = value_at(body, "error");
     if (const auto message = string_at(error, "message"); !message.empty()) text = message;
     if (error.is_string()) text = error.get<std::string>();
-  } catch (const Error&) {  // no JSON: its first bytes
+  } catch (const Error&) {  // not JSON: the first bytes of the body
   }
   return fmt::format("status {}: {}", reply.status, text.substr(0, kMaxFailureText));
 }
 
-/// A load under way: which request is next, what came of those that ended, whether to stop.
+/// The state of a running load: the answers so far, the number of finished requests, and whether to stop.
 class Load {
  public:
   Load(const LoadTarget& target, const std::vector<LoadPrompt>& prompts)
@@ -68,7 +68,7 @@ class Load {
   bool stopped() const { return stopped_; }
   void stop() { stopped_ = true; }
 
-  /// Sends request `index`, which was due at `scheduled`, and waits for its answer.
+  /// Sends request `index`, which was due at `scheduled` (nullopt: now), and waits for its answer.
   void send(HttpClient& client, size_t index, std::optional<double> scheduled) {
     LoadAnswer& answer = answers_[index];
     AnswerStream stream;
@@ -97,7 +97,7 @@ class Load {
     changed_.notify_all();
   }
 
-  /// Waits until `count` requests have ended, at most a twentieth of a second; the number that have.
+  /// Waits until `count` requests have ended, for at most 50 ms; returns the number that have ended.
   size_t wait_ended(size_t count) {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::milliseconds(50), [&] { return ended_ >= count; });
@@ -129,14 +129,14 @@ class Load {
   const LoadTarget& target_;
   const std::vector<LoadPrompt>& prompts_;
   const Clock::time_point start_ = Clock::now();
-  std::vector<LoadAnswer> answers_;  // each is written by the thread that sends it
+  std::vector<LoadAnswer> answers_;  // each written by the thread that sends the request
   std::atomic<bool> stopped_{false};
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t ended_ = 0;
 };
 
-/// Threads that send what is due; there are as many as requests under way at once.
+/// Threads that send the requests that are due: one thread for each request in flight.
 class Senders {
  public:
   explicit Senders(Load& load) : load_(load) {}
@@ -148,7 +148,7 @@ class Senders {
     if (due_.size() > idle_ && threads_.size() < kMaxThreads) threads_.emplace_back([this] { run(); });
     changed_.notify_one();
   }
-  /// Waits for all of them.
+  /// Waits for all threads.
   void join() {
     {
       const std::lock_guard lock(mutex_);
@@ -185,7 +185,7 @@ class Senders {
   std::vector<std::thread> threads_;
 };
 
-/// When the requests of an open loop are due: the intervals are exponential, so the arrivals are a Poisson process.
+/// The times at which requests of an open loop are due: a Poisson process, that is, with exponential intervals.
 std::vector<double> arrivals(size_t count, double rate, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<double> times(count);
@@ -201,7 +201,7 @@ struct Watch {
   const std::function<void(size_t)>& progress;
   const std::function<bool()>& stop_wanted;
 
-  /// Shows progress; throws cancelled once that is wanted, after the requests under way are told.
+  /// Shows progress; once `stop_wanted` returns true, cancels the requests in flight and throws cancelled.
   void check(Load& load, size_t ended) const {
     try {
       progress(ended);
@@ -269,7 +269,7 @@ Goodput read_goodput(const std::string& text) {
     if (!limit || error != std::errc{} || end != number.data() + number.size() || milliseconds < 1) {
       throw Error(
           ErrorKind::usage,
-          fmt::format("argument --goodput: must be limits in milliseconds, as ttft:500,tpot:50,e2el:3000, got '{}'",
+          fmt::format("argument --goodput: must be limits in milliseconds such as ttft:500,tpot:50,e2el:3000, got '{}'",
                       text));
     }
     *limit = static_cast<double>(milliseconds) / 1e3;
@@ -313,7 +313,7 @@ std::vector<LoadAnswer> send_load(const LoadTarget& target, const LoadPoint& poi
                                   const std::vector<LoadPrompt>& prompts, uint64_t seed,
                                   const std::function<void(size_t)>& progress,
                                   const std::function<bool()>& stop_wanted) {
-  HttpClient check;  // throws here, and not on a thread, where there is no libcurl
+  HttpClient check;  // if libcurl is missing, throws here rather than on a thread
   const Watch watch{progress, stop_wanted};
   Load load(target, prompts);
   if (point.rate > 0) {
@@ -335,7 +335,7 @@ std::string first_model(const LoadTarget& target) {
   const Json& list = value_at(models, "data");
   const std::string id = list.is_array() && !list.empty() ? string_at(list[0], "id") : "";
   if (id.empty()) {
-    throw Error(ErrorKind::invalid, fmt::format("{} lists no model", call.url), "--model NAME names one");
+    throw Error(ErrorKind::invalid, fmt::format("{} lists no models", call.url), "name one with --model NAME");
   }
   return id;
 }

@@ -13,55 +13,55 @@
 
 namespace mlxk {
 
-/// An OpenAI-compatible server and what every request to it has.
+/// An OpenAI-compatible server and the common parts of all requests to it.
 struct LoadTarget {
   std::string url;  // "http://host:port", without /v1
   std::string model;
-  std::string authorization;   // value of that header; empty: none
+  std::string authorization;   // value of the Authorization header; empty: none
   bool chat = true;            // /v1/chat/completions, else /v1/completions
   Json body = Json::object();  // fields of every request
-  int timeout_s = 600;         // a request on which nothing moves for so long has failed
+  int timeout_s = 600;         // seconds without any byte after which a request has failed
 };
 
-/// One point: so many requests, either at a rate (open loop: they come whether or not earlier ones have ended, at
-/// random intervals) or by clients (closed loop: each sends its next one when its last one ended).
+/// The load of one point. Open loop: requests are sent at a rate, at random intervals, whether or not earlier ones have
+/// ended. Closed loop: each client sends its next request when its last one has ended.
 struct LoadPoint {
-  double rate = 0;  // requests a second; 0: by clients
+  double rate = 0;  // requests per second; 0: closed loop
   int clients = 0;
 };
 
-/// What became of a request. Seconds from the start of the point.
+/// The outcome of a request. Times are seconds since the start of the point.
 struct LoadAnswer {
-  double scheduled = 0, sent = 0, first = 0, last = 0;  // first, last: pieces of the answer
-  std::vector<double> gaps;                             // between its pieces, seconds
-  int64_t prompt_tokens = 0, completion_tokens = 0;     // as the server counts; else prompt 0, and pieces
-  std::string failure;                                  // empty: it succeeded
+  double scheduled = 0, sent = 0, first = 0, last = 0;  // first, last: arrival of these pieces
+  std::vector<double> gaps;                             // seconds between consecutive pieces
+  int64_t prompt_tokens = 0, completion_tokens = 0;     // the server's usage; else 0 and the number of pieces
+  std::string failure;                                  // empty: the request succeeded
 
   double first_token_s() const { return first - scheduled; }
   double end_to_end_s() const { return last - scheduled; }
-  /// Seconds a token after the first; 0 of a single token.
+  /// Seconds per token after the first; 0 for a single token.
   double per_token_s() const;
 };
 
-/// Limits that an answer keeps to be a good one, in seconds; 0: none.
+/// The latency limits of a good answer, in seconds; 0: no limit.
 struct Goodput {
   double first_token_s = 0, per_token_s = 0, end_to_end_s = 0;
   bool is_set() const { return first_token_s > 0 || per_token_s > 0 || end_to_end_s > 0; }
   bool keeps(const LoadAnswer& answer) const;
 };
 
-/// "ttft:500,tpot:50,e2el:3000" in milliseconds; throws usage.
+/// Parses limits in milliseconds, such as "ttft:500,tpot:50,e2el:3000"; throws usage.
 Goodput read_goodput(const std::string& text);
 
-/// What a point gave.
+/// The results of a point.
 struct LoadResult {
   LoadPoint point;
   size_t requests = 0, failed = 0;
   double seconds = 0;  // from the first request to the end of the last
   int64_t prompt_tokens = 0, completion_tokens = 0;
   std::optional<Percentiles> first_token_s, gap_s, per_token_s, end_to_end_s;
-  std::optional<double> good_per_s;        // answers a second that keep the limits; nothing: there are none
-  std::map<std::string, size_t> failures;  // by their text
+  std::optional<double> good_per_s;        // answers per second within the limits; nullopt: no limits
+  std::map<std::string, size_t> failures;  // number of requests by message
   double first_sent = 0, first_token = 0, last_piece = 0;
 
   double requests_per_s() const { return seconds > 0 ? static_cast<double>(requests - failed) / seconds : 0; }
@@ -71,14 +71,15 @@ struct LoadResult {
 LoadResult evaluate(const LoadPoint& point, const std::vector<LoadAnswer>& answers, double seconds,
                     const Goodput& goodput);
 
-/// Sends `prompts` and waits for the answers. `progress` is called on this thread with the number that ended;
-/// `stop_wanted` some twenty times a second: then cancelled is thrown. Requests that fail are results.
+/// Sends `prompts` and waits for the answers. About twenty times a second, calls `progress` on this thread with the
+/// number of finished requests. Throws cancelled once `stop_wanted` returns true. A failed request is a result, not an
+/// error.
 std::vector<LoadAnswer> send_load(const LoadTarget& target, const LoadPoint& point,
                                   const std::vector<LoadPrompt>& prompts, uint64_t seed,
                                   const std::function<void(size_t)>& progress,
                                   const std::function<bool()>& stop_wanted);
 
-/// The id of the first model that the server lists; throws network, invalid.
+/// The id of the first model in the server's list; throws network, invalid.
 std::string first_model(const LoadTarget& target);
 
 }  // namespace mlxk

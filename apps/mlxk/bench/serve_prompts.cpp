@@ -16,10 +16,10 @@ namespace mlxk {
 
 namespace {
 
-// Lognormal fits to the prompts and answers of ShareGPT that vLLM's benchmark takes: median and sigma in tokens.
+// Lognormal fits to the ShareGPT prompts and answers that vLLM's benchmark uses: median in tokens, and sigma.
 constexpr double kPromptMedian = 90, kPromptSigma = 1.2, kAnswerMedian = 130, kAnswerSigma = 1;
 constexpr double kShortest = 4, kLongest = 1024;
-constexpr int64_t kMostTokens = 1 << 20;
+constexpr int64_t kMaxTokens = 1 << 20;
 constexpr uint64_t kMaxListBytes = uint64_t{4} << 30;
 
 constexpr std::string_view kWords[] = {
@@ -28,7 +28,7 @@ constexpr std::string_view kWords[] = {
     "bread", "or",     "price",   "of",    "wool",  "from",   "towns",   "over",  "northern", "hills", "every",
     "year",  "people", "walk",    "along", "roads", "before", "winter",  "comes", "with",     "snow",  "wind"};
 
-/// Box and Muller's transform.
+/// A standard normal value, by the Box-Muller transform.
 double normal(std::mt19937_64& random) {
   const double radius = std::sqrt(-2 * std::log(1 - uniform(random)));
   return radius * std::cos(2 * std::numbers::pi * uniform(random));
@@ -65,15 +65,16 @@ LoadPrompt prompt_of(const Json& object, const std::string& place) {
   }
   const Json& most = value_at(object, "max_tokens");
   if (most.is_null()) return prompt;
-  if (!most.is_number_integer() || most.get<int64_t>() < 1 || most.get<int64_t>() > kMostTokens) {
+  if (!most.is_number_integer() || most.get<int64_t>() < 1 || most.get<int64_t>() > kMaxTokens) {
     throw Error(ErrorKind::invalid,
-                fmt::format("{}: max_tokens must be a number from 1 to {}, got {}", place, kMostTokens, most.dump()));
+                fmt::format("{}: max_tokens must be a number from 1 to {}, got {}", place, kMaxTokens, most.dump()));
   }
   prompt.max_tokens = most.get<int64_t>();
   return prompt;
 }
 
-/// The first question of a conversation; its answer's words say how long the answer is. Nothing: it has none.
+/// The first question of a conversation; max_tokens is estimated from the words of its answer. nullopt: no question or
+/// no answer.
 std::optional<LoadPrompt> sharegpt_prompt(const Json& entry) {
   const Json& turns = value_at(entry, "conversations");
   if (!turns.is_array() || turns.size() < 2) return std::nullopt;
@@ -110,12 +111,12 @@ LoadLengths read_lengths(const std::string& text) {
   if (colon != std::string::npos) {
     const LoadLengths lengths{false, read_length(std::string_view(text).substr(0, colon)),
                               read_length(std::string_view(text).substr(colon + 1))};
-    const auto fits = [](int64_t length) { return length >= 1 && length <= kMostTokens; };
+    const auto fits = [](int64_t length) { return length >= 1 && length <= kMaxTokens; };
     if (fits(lengths.prompt) && fits(lengths.answer)) return lengths;
   }
   throw Error(
       ErrorKind::usage,
-      fmt::format("argument --lengths: must be sharegpt or PROMPT:ANSWER in tokens, as 512:128, got '{}'", text));
+      fmt::format("argument --lengths: must be sharegpt or PROMPT:ANSWER in tokens, such as 512:128, got '{}'", text));
 }
 
 std::vector<LoadPrompt> make_prompts(size_t count, const LoadLengths& lengths, uint64_t seed) {
@@ -145,7 +146,7 @@ std::vector<LoadPrompt> read_prompts(const std::string& path) {
       prompts.push_back({.text = line});
     }
   }
-  if (prompts.empty()) throw Error(ErrorKind::invalid, fmt::format("{}: there is no prompt", path));
+  if (prompts.empty()) throw Error(ErrorKind::invalid, fmt::format("{}: the file has no prompts", path));
   return prompts;
 }
 

@@ -12,7 +12,7 @@ constexpr size_t kMaxLine = size_t{16} << 20;
 
 bool has_text(const Json& object, const char* key) { return !string_at(object, key).empty(); }
 
-/// Whether a choice of a chat or completion brings something of the answer.
+/// Whether a choice of a chat or completion contains a piece of the answer.
 bool brings_piece(const Json& choice) {
   const Json& delta = value_at(choice, "delta");
   return has_text(choice, "text") || has_text(delta, "content") || has_text(delta, "reasoning_content") ||

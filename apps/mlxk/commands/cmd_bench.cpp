@@ -39,7 +39,7 @@ struct BenchResult {
   Figure prefill, decode, first_token;
   uint64_t peak_bytes = 0;
   double begin_s = 0, sent_s = 0, complete_s = 0;  // after the start; the latter two of the last run
-  double last_first_token_s = 0;                   // after it was sent
+  double last_first_token_s = 0;                   // after the request was sent
 };
 
 /// Every batch size at every prompt length; refuses points that exceed the context.
@@ -137,7 +137,7 @@ class ProgressLine {
   }
 };
 
-/// The first record's test begins with the load.
+/// The record of a point; the first record's test includes the load.
 ReportRecord make_record(OpenedModel& model, const BenchResult& result, const BenchStart& start, double loaded_s,
                          const Json& machine, bool first) {
   const BenchPoint& point = result.point;

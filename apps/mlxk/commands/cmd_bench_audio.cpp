@@ -1,4 +1,4 @@
-// `mlxk bench audio MODEL FILE…`: how fast a speech model transcribes recordings.
+// `mlxk bench audio MODEL FILE…`: measures how fast a model transcribes recordings.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -13,9 +13,7 @@
 #include "cli/table.h"
 #include "cli/threads_option.h"
 #include "commands/command.h"
-#include "json/api.h"
 #include "media/audio.h"
-#include "report/machine_facts.h"
 #include "run/loaded_speech.h"
 #include "run/run_speech.h"
 #include "terminal/interrupt.h"
@@ -31,7 +29,7 @@ struct AudioPoint {
   std::string file;
   double duration = 0;      // seconds of sound
   int64_t tokens = 0;       // of the transcript
-  Figure seconds, first_s;  // of a transcription; until its first segment
+  Figure seconds, first_s;  // of a transcription; to its first segment
   double begin_s = 0, sent_s = 0, done_s = 0, last_first_s = 0;
 
   double realtime() const { return duration / seconds.median; }
@@ -43,7 +41,7 @@ AudioPoint measure(const LoadedSpeech& model, const std::string& file, const Arg
   TranscribeOptions options;
   options.language = args.text("--language");
   std::vector<double> times, firsts;
-  for (int64_t run = -1; run < args.integer("--runs"); ++run) {  // the first warms up
+  for (int64_t run = -1; run < args.integer("--runs"); ++run) {  // the first run is the warm-up
     AudioSource source(open_bytes(file), file, read_audio_limit(args));
     point.sent_s = start.elapsed();
     const auto begin = Clock::now();
@@ -120,12 +118,7 @@ int run(const Args& args) {
     }
   }
   if (args.has("--json")) {
-    Json list = Json::array();
-    for (const auto& point : points) list.push_back(point_json(point));
-    print_json(success_envelope("bench audio", {{"model", info.ref.name},
-                                                {"load_s", model.seconds},
-                                                {"peak_bytes", peak_memory()},
-                                                {"results", std::move(list)}}));
+    print_bench_json("bench audio", info.ref.name, model.seconds, points, point_json);
     return 0;
   }
   std::vector<TableRow> rows;
@@ -137,7 +130,7 @@ int run(const Args& args) {
                     fmt::format("{:.1f}", point.tokens_per_s())});
   }
   print_line(fmt::format("{}: median (spread); loaded in {:.2f} s\n", printable(info.ref.name), model.seconds));
-  print_line(render_table({"Recording", "Length", "Takes", "Times real time", "First segment", "Tokens/s"}, rows));
+  print_line(render_table({"Recording", "Length", "Time", "Times real time", "First segment", "Tokens/s"}, rows));
   return 0;
 }
 
@@ -148,11 +141,11 @@ const Command kBenchAudioCommand = {
     .name = "bench audio",
     .help = "measure how fast a speech model transcribes recordings",
     .positionals = {{"model", PositionalKind::required, kModelHelp},
-                    {"file", PositionalKind::rest, "recordings, each a point"}},
+                    {"file", PositionalKind::rest, "recordings; each is a point"}},
     .options = {{.name = "--language",
                  .kind = OptionKind::text,
                  .metavar = "L",
-                 .help = "of the speech, as code or name; default: detected"},
+                 .help = "language of the speech, a code or a name; default: detected"},
                 audio_limit_option(),
                 runs_option(),
                 threads_option(),

@@ -1,4 +1,4 @@
-// `mlxk bench embed MODEL`: how fast an embedding model turns texts into vectors.
+// `mlxk bench embed MODEL`: measures how fast an embedding model embeds texts.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -15,8 +15,6 @@
 #include "commands/command.h"
 #include "embed/embed_options.h"
 #include "engine/open.h"
-#include "json/api.h"
-#include "report/machine_facts.h"
 #include "terminal/interrupt.h"
 #include "terminal/output.h"
 
@@ -28,8 +26,8 @@ using Clock = std::chrono::steady_clock;
 
 struct EmbedPoint {
   int64_t words = 0, batch = 0;
-  int64_t tokens = 0;     // of all texts, as the model counts them
-  Figure texts, seconds;  // texts a second; seconds of a batch
+  int64_t tokens = 0;     // of all texts, by the model's tokenizer
+  Figure texts, seconds;  // texts per second; seconds per batch
   double begin_s = 0, sent_s = 0, done_s = 0;
 
   double tokens_per_s() const { return texts.median * static_cast<double>(tokens) / static_cast<double>(batch); }
@@ -43,7 +41,7 @@ EmbedPoint measure(Embedder& embedder, int64_t words, int64_t batch, int64_t run
     point.tokens += static_cast<int64_t>(texts.back().ids.size());
   }
   std::vector<double> speeds, times;
-  for (int64_t run = -1; run < runs; ++run) {  // the first warms up
+  for (int64_t run = -1; run < runs; ++run) {  // the first run is the warm-up
     point.sent_s = start.elapsed();
     const auto begin = Clock::now();
     embedder.submit(texts).wait(interrupted);
@@ -101,12 +99,7 @@ int bench(const Args& args) {
     }
   }
   if (args.has("--json")) {
-    Json list = Json::array();
-    for (const auto& point : points) list.push_back(point_json(point));
-    print_json(success_envelope("bench embed", {{"model", shown_name(embedder.info())},
-                                                {"load_s", load_s},
-                                                {"peak_bytes", peak_memory()},
-                                                {"results", std::move(list)}}));
+    print_bench_json("bench embed", shown_name(embedder.info()), load_s, points, point_json);
     return 0;
   }
   std::vector<TableRow> rows;
@@ -116,7 +109,7 @@ int bench(const Args& args) {
                     fmt::format("{:.0f}", point.tokens_per_s()), fmt::format("{:.4f} s", point.seconds.median)});
   }
   print_line(fmt::format("{}: median (spread); loaded in {:.2f} s\n", printable(shown_name(embedder.info())), load_s));
-  print_line(render_table({"Words", "Batch", "Tokens", "Texts/s", "Tokens/s", "Batch takes"}, rows));
+  print_line(render_table({"Words", "Batch", "Tokens", "Texts/s", "Tokens/s", "Batch time"}, rows));
   return 0;
 }
 
@@ -139,7 +132,7 @@ const Command kBenchEmbedCommand = {
                 {.name = "--batch",
                  .kind = OptionKind::text,
                  .metavar = "LIST",
-                 .help = "texts of a request, separated by commas",
+                 .help = "batch sizes (texts per request), separated by commas",
                  .default_value = "1,32"},
                 runs_option(),
                 threads_option(),

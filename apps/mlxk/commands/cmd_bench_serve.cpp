@@ -1,4 +1,4 @@
-// `mlxk bench serve URL|MODEL`: a server under load, as its users see it.
+// `mlxk bench serve URL|MODEL`: measures a server under load, as its clients see it.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -43,14 +43,14 @@ using Clock = std::chrono::steady_clock;
 
 bool is_url(const std::string& target) { return !parse_origin(target).scheme.empty(); }
 
-/// The address without a slash or /v1 at its end.
+/// The address without a final slash or /v1.
 std::string base_url(std::string url) {
   while (url.ends_with('/')) url.pop_back();
   if (url.ends_with("/v1")) url.resize(url.size() - 3);
   return url;
 }
 
-/// Requests to this machine go through no proxy.
+/// Disables proxies, for requests to this machine.
 void leave_out_proxy() {
   setenv("no_proxy", "*", 1);
   setenv("NO_PROXY", "*", 1);
@@ -60,7 +60,7 @@ std::string read_key(const std::string& path) {
   if (path.empty()) return {};
   std::string key = read_file(path, 64 << 10);
   key.resize(std::min(key.find_first_of("\r\n"), key.size()));
-  if (key.empty()) throw Error(ErrorKind::invalid, fmt::format("{}: the first line holds no key", path));
+  if (key.empty()) throw Error(ErrorKind::invalid, fmt::format("{}: the first line has no key", path));
   return "Bearer " + key;
 }
 
@@ -75,7 +75,7 @@ Json read_body(const Args& args) {
 
 std::vector<LoadPoint> read_points(const Args& args) {
   if (args.has("--rate") && args.has("--clients")) {
-    throw Error(ErrorKind::usage, "--rate and --clients exclude each other");
+    throw Error(ErrorKind::usage, "--rate and --clients cannot be combined");
   }
   std::vector<LoadPoint> points;
   if (args.has("--rate")) {
@@ -87,7 +87,7 @@ std::vector<LoadPoint> read_points(const Args& args) {
   return points;
 }
 
-/// The prompts of a point: of a file the first ones, from the beginning again where it has too few.
+/// The prompts of a point: generated, or the first `count` of a file, which is repeated if it has fewer.
 std::vector<LoadPrompt> read_load(const Args& args, size_t count, uint64_t seed) {
   const int64_t most = args.integer("--max-tokens");
   std::vector<LoadPrompt> prompts;
@@ -143,11 +143,11 @@ std::string results_table(const std::vector<LoadResult>& results) {
       {"Load", "Requests", "Requests/s", "Tokens/s", "TTFT, ms", "ITL, ms", "TPOT, ms", "E2EL, s", "Good/s"}, rows);
 }
 
-/// One run of the command: where the load goes, and what the records say alike.
+/// One run of the command: the target of the load, and the common facts of the records.
 struct Bench {
   LoadTarget target;
-  std::optional<ModelInfo> info;      // of a server of our own
-  std::unique_ptr<OwnServer> server;  // null: another's
+  std::optional<ModelInfo> info;      // of the model of our own server
+  std::unique_ptr<OwnServer> server;  // our own server; null: a URL was given
   BenchStart start;                   // before the server was started
 };
 
@@ -155,7 +155,7 @@ ReportRecord make_record(const Bench& bench, const LoadResult& result, double be
   ReportRecord record;
   record.test = fmt::format("bench::serve[{},requests={}]", point_name(result.point), result.requests);
   record.outcome = result.failed < result.requests ? Outcome::passed : Outcome::failed;
-  const double start_s = first ? 0 : begin_s;  // the first record's test begins with the server
+  const double start_s = first ? 0 : begin_s;  // the first record's test includes the server's start
   set_times(record, bench.start.ts + start_s, begin_s - start_s + result.seconds);
   record.model.id = bench.target.model;
   if (bench.info) record.model = report_model(*bench.info);
@@ -198,7 +198,7 @@ LoadResult measure(const Bench& bench, const LoadPoint& point, const std::vector
   return evaluate(point, answers, seconds_since(start), goodput);
 }
 
-/// Requests that are not counted: whatever a server does at its first ones is done. Throws when none succeeds.
+/// Sends requests that are not counted, so that a server's one-time work is done before. Throws if none succeeds.
 void warm_up(const Bench& bench, const std::vector<LoadPrompt>& prompts, ProgressLine& line) {
   if (prompts.empty()) return;
   const LoadResult result = measure(bench, {.clients = 1}, prompts, 0, {}, line);
@@ -276,52 +276,57 @@ std::vector<Option> options() {
       {.name = "--clients",
        .kind = Kind::text,
        .metavar = "LIST",
-       .help = "closed loop: so many clients, each of which sends its next request when its last one ended; "
-               "several points are separated by commas",
+       .help = "closed loop: numbers of clients, separated by commas; each client sends its next request when its last "
+               "one has ended",
        .default_value = "1,4,16"},
       {.name = "--rate",
        .kind = Kind::text,
        .metavar = "LIST",
-       .help = "open loop: so many requests a second at random times, whatever became of earlier ones"},
+       .help = "open loop: requests per second, separated by commas, sent at random times without waiting for earlier "
+               "ones"},
       {.name = "--requests",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "requests of each point",
+       .help = "number of requests of each point",
        .default_value = "100",
        .min = 1,
        .max = 1'000'000},
       {.name = "--warmup",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "requests before the first point, which do not count",
+       .help = "number of requests before the first point, which are not counted",
        .default_value = "2",
        .min = 0,
        .max = 10'000},
       {.name = "--prompts",
        .kind = Kind::text,
        .metavar = "FILE",
-       .help = "JSON Lines with \"prompt\" or \"messages\", a JSON list of ShareGPT's, or a prompt a line"},
+       .help =
+           "JSON Lines with \"prompt\" or \"messages\", a JSON list of ShareGPT conversations, or one prompt per line"},
       {.name = "--lengths",
        .kind = Kind::text,
        .metavar = "L",
-       .help = "without --prompts: sharegpt (lengths as in its conversations), or PROMPT:ANSWER in tokens",
+       .help = "without --prompts: sharegpt (lengths of ShareGPT conversations), or PROMPT:ANSWER in tokens",
        .default_value = "sharegpt"},
       {.name = "--max-tokens",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "the most tokens of an answer",
+       .help = "maximum number of tokens of an answer",
        .default_value = "1024",
        .min = 1,
        .max = 1 << 20},
-      {.name = "--ignore-eos", .help = "ask for answers of full length (vLLM's, llama.cpp's and mlxk's field)"},
+      {.name = "--ignore-eos", .help = "request answers of full length (a field of vLLM, llama.cpp and mlxk)"},
       {.name = "--temperature",
        .kind = Kind::number,
        .metavar = "T",
-       .help = "of sampling",
+       .help = "sampling temperature",
        .default_value = "0",
        .min = 0,
        .max = 10},
-      {.name = "--body", .kind = Kind::text, .metavar = "JSON", .help = "more fields of every request, as an object"},
+      {.name = "--body",
+       .kind = Kind::text,
+       .metavar = "JSON",
+       .help = "additional fields of every request, as an object"},
       {.name = "--endpoint",
        .kind = Kind::text,
        .metavar = "E",
@@ -331,15 +336,15 @@ std::vector<Option> options() {
       {.name = "--model",
        .kind = Kind::text,
        .metavar = "NAME",
-       .help = "the model to ask for; default: the first that the server lists"},
+       .help = "the model to request; default: the first in the server's list"},
       {.name = "--goodput",
        .kind = Kind::text,
        .metavar = "LIMITS",
-       .help = "count the answers that keep limits in milliseconds: ttft:500,tpot:50,e2el:3000"},
+       .help = "count the answers within these limits in milliseconds, such as ttft:500,tpot:50,e2el:3000"},
       {.name = "--seed",
        .kind = Kind::integer,
        .metavar = "N",
-       .help = "of the prompts and of their times",
+       .help = "seed of the prompts and of their times",
        .default_value = "0",
        .min = 0,
        .max = 1e9},
@@ -366,7 +371,7 @@ const Command kBenchServeCommand = {
     .name = "bench serve",
     .help = "measure an OpenAI-compatible server under load",
     .positionals = {{"server", PositionalKind::required,
-                     "http://… or https://… of a server; or a model, for which a server is started and ended"}},
+                     "URL of a server (http://… or https://…), or a model, for which a server is started and stopped"}},
     .options = options(),
     .run = run,
     .environment = model_places(),

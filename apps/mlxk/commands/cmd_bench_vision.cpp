@@ -1,4 +1,4 @@
-// `mlxk bench vision MODEL`: how fast a model reads images and answers.
+// `mlxk bench vision MODEL`: measures how fast a model processes images and answers.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -16,8 +16,6 @@
 #include "cli/threads_option.h"
 #include "commands/command.h"
 #include "engine/open.h"
-#include "json/api.h"
-#include "report/machine_facts.h"
 #include "run/run.h"
 #include "run/run_images.h"
 #include "terminal/interrupt.h"
@@ -31,13 +29,13 @@ using Clock = std::chrono::steady_clock;
 
 struct VisionPoint {
   std::string image;  // "512x512", or a file's name
-  int64_t count = 0;  // images of a request
+  int64_t count = 0;  // images per request
   int64_t prompt_tokens = 0, image_tokens = 0, completion_tokens = 0;
   Figure process, first_token, decode;  // seconds, seconds, tokens/s
   double begin_s = 0, sent_s = 0, done_s = 0;
 };
 
-/// A point's images and what they are called.
+/// The images of a point, and their name.
 struct BenchImages {
   std::string name;
   std::vector<ImageFile> files;
@@ -51,13 +49,13 @@ VisionPoint measure(OpenedModel& model, const BenchImages& images, const Args& a
   options.sampling.temperature = 0;
   options.max_tokens = args.integer("--generate");
   std::vector<double> process, first, decode;
-  for (int64_t run = -1; run < args.integer("--runs"); ++run) {  // the first warms up
+  for (int64_t run = -1; run < args.integer("--runs"); ++run) {  // the first run is the warm-up
     point.sent_s = start.elapsed();
     const auto begin = Clock::now();
     const PromptImages processed = process_images(*model.image_processor(), images.files);
     const double process_s = seconds_since(begin);
     PreparedRun prepared = prepare_run(model, options, first_messages(options, images.files.size()), {}, &processed);
-    prepared.request.eos_token_ids.clear();  // the answer has its full length
+    prepared.request.eos_token_ids.clear();  // so that the answer has its full length
     const GeneratedAnswer answer = run_prepared(model, options, std::move(prepared), [](const auto&) {});
     if (answer.reason == FinishReason::cancelled) throw Error(ErrorKind::cancelled, "interrupted");
     point.done_s = start.elapsed();
@@ -144,12 +142,7 @@ int run(const Args& args) {
   }
   const std::string name = model.info().ref.name;
   if (args.has("--json")) {
-    Json list = Json::array();
-    for (const auto& point : points) list.push_back(point_json(point));
-    print_json(success_envelope("bench vision", {{"model", name},
-                                                 {"load_s", model.load_seconds()},
-                                                 {"peak_bytes", peak_memory()},
-                                                 {"results", std::move(list)}}));
+    print_bench_json("bench vision", name, model.load_seconds(), points, point_json);
     return 0;
   }
   std::vector<TableRow> rows;
@@ -169,30 +162,31 @@ int run(const Args& args) {
 extern const Command kBenchVisionCommand;
 const Command kBenchVisionCommand = {
     .name = "bench vision",
-    .help = "measure how fast a model reads images and answers on this machine",
+    .help = "measure how fast a model processes images and answers on this machine",
     .positionals = {{"model", PositionalKind::required, kModelHelp}},
-    .options = {{.name = "--image", .kind = OptionKind::many, .metavar = "FILE", .help = "image files, each a point"},
-                {.name = "--size",
-                 .kind = OptionKind::text,
-                 .metavar = "LIST",
-                 .help = "without --image: sides of drawn squares in pixels, separated by commas",
-                 .default_value = "512"},
-                {.name = "--images",
-                 .kind = OptionKind::text,
-                 .metavar = "LIST",
-                 .help = "how often the image stands in a request, separated by commas",
-                 .default_value = "1"},
-                {.name = "--generate",
-                 .kind = OptionKind::integer,
-                 .metavar = "N",
-                 .help = "tokens of an answer",
-                 .default_value = "32",
-                 .min = 2,
-                 .max = 1 << 20},
-                runs_option(),
-                threads_option(),
-                report_option(),
-                json_option()},
+    .options =
+        {{.name = "--image", .kind = OptionKind::many, .metavar = "FILE", .help = "image files; each is a point"},
+         {.name = "--size",
+          .kind = OptionKind::text,
+          .metavar = "LIST",
+          .help = "without --image: sides of generated square images in pixels, separated by commas",
+          .default_value = "512"},
+         {.name = "--images",
+          .kind = OptionKind::text,
+          .metavar = "LIST",
+          .help = "numbers of copies of the image per request, separated by commas",
+          .default_value = "1"},
+         {.name = "--generate",
+          .kind = OptionKind::integer,
+          .metavar = "N",
+          .help = "number of tokens of an answer",
+          .default_value = "32",
+          .min = 2,
+          .max = 1 << 20},
+         runs_option(),
+         threads_option(),
+         report_option(),
+         json_option()},
     .run = run,
     .environment = model_places(),
 };

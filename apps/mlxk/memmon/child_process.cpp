@@ -18,7 +18,7 @@
 
 #include "base/error.h"
 
-extern char** environ;  // which unistd.h of macOS does not declare
+extern char** environ;  // missing in macOS's unistd.h
 
 namespace mlxk {
 
@@ -31,13 +31,13 @@ void write_note(int number, siginfo_t* info, void*) {
   const bool from_process = info && (info->si_code == SI_USER || info->si_code == SI_QUEUE);
   const unsigned char note[2] = {static_cast<unsigned char>(number), from_process};
   const int saved = errno;
-  [[maybe_unused]] const auto written = write(ends[1], note, sizeof note);  // whole or not at all
+  [[maybe_unused]] const auto written = write(ends[1], note, sizeof note);  // atomic: both bytes or none
   errno = saved;
 }
 }  // namespace
 
 MonitorSignals::MonitorSignals() {
-  if (pipe(ends) != 0) throw Error(ErrorKind::io, "cannot make a pipe for signals: too many open files");
+  if (pipe(ends) != 0) throw Error(ErrorKind::io, "cannot create a pipe for signals: too many open files");
   for (const int end : ends) {
     fcntl(end, F_SETFD, FD_CLOEXEC);
     fcntl(end, F_SETFL, O_NONBLOCK);
@@ -48,7 +48,7 @@ MonitorSignals::MonitorSignals() {
   sigfillset(&action.sa_mask);
   for (size_t i = 0; i < kSignals.size(); ++i) {
     sigaction(kSignals[i], nullptr, &previous[i]);
-    // The command inherits what is ignored, as under nohup.
+    // An ignored signal stays ignored, also in the command, as under nohup.
     const bool ignored = previous[i].sa_handler == SIG_IGN && kSignals[i] != SIGCHLD;
     if (!ignored) sigaction(kSignals[i], &action, nullptr);
   }

@@ -9,32 +9,33 @@
 
 namespace mlxk {
 
-/// A signal that came, or none (number 0).
+/// A received signal, or none (number 0).
 struct SignalNote {
   int number = 0;
-  bool from_process = false;  // by kill(); else by the terminal, which sends it to the command too
+  bool from_process = false;  // sent by kill(); else by the terminal, which also signals the command
 };
 
-/// While one lives, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGCHLD come as notes; what was ignored
-/// stays so. One at a time; restores what was before.
+/// During its lifetime SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGCHLD are delivered as notes; ignored
+/// signals stay ignored. One at a time; the destructor restores the previous handlers.
 class MonitorSignals {
  public:
-  /// Throws io when there is no descriptor left.
+  /// Throws io if there is no free descriptor.
   MonitorSignals();
   ~MonitorSignals();
   MonitorSignals(const MonitorSignals&) = delete;
   MonitorSignals& operator=(const MonitorSignals&) = delete;
-  /// The next signal; number 0 when none came in time. One thread.
+  /// The next signal; number 0 if none arrived in time. One thread.
   SignalNote next(std::chrono::nanoseconds patience);
 };
 
-/// A command in the terminal's foreground, with this process's streams. Its orphans become this process's children, so
-/// that they are still seen (Linux).
+/// A command in the terminal's foreground, with this process's streams. On Linux its orphans become this process's
+/// children, so that they are still sampled.
 class ChildProcess {
  public:
-  /// Starts `words`, found on PATH. Throws not_found where there is no such program, denied where it cannot be run.
+  /// Starts `words`; the program is searched on PATH. Throws not_found if it does not exist, denied if it cannot be
+  /// run.
   explicit ChildProcess(const std::vector<std::string>& words);
-  /// Collects children that ended; returns the command's exit code (128 + N: by signal N) once it has ended.
+  /// Reaps children; returns the command's exit code (128 + N if signal N killed it) once it has ended.
   std::optional<int> reap();
   void send(int signal) const;
 

@@ -15,6 +15,7 @@
 
 #include "base/elapsed.h"
 #include "base/error.h"
+#include "base/timestamp.h"
 #include "cli/table.h"
 #include "json/json.h"
 #include "memmon/child_process.h"
@@ -27,7 +28,7 @@ namespace mlxk {
 namespace {
 using Clock = std::chrono::steady_clock;
 
-/// MEMORY.jsonl as it grows: every line is in the file at once, so that a killed memmon loses none.
+/// The file of --output. Each line is written at once, so that a killed memmon loses none.
 class LogFile {
  public:
   explicit LogFile(const std::string& path) : path_(path) {
@@ -35,12 +36,12 @@ class LogFile {
     file_.reset(std::fopen(path.c_str(), "we"));
     if (!file_) throw Error(ErrorKind::io, fmt::format("cannot write {}: {}", path, std::strerror(errno)));
   }
-  /// A full disk is reported once; the command goes on.
+  /// A failed write, as on a full disk, is reported once and ends the log; the command continues.
   void add(std::string line) {
     if (!file_) return;
     line += '\n';
     if (std::fwrite(line.data(), 1, line.size(), file_.get()) == line.size() && std::fflush(file_.get()) == 0) return;
-    fmt::print(stderr, "memmon: Error: cannot write {}: {}; the command goes on, its samples are lost\n", path_,
+    fmt::print(stderr, "memmon: Error: cannot write {}: {}; the command continues, further samples are lost\n", path_,
                std::strerror(errno));
     failed_ = true;
     file_.reset();
@@ -66,7 +67,7 @@ double processor_seconds() {
   return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
 }
 
-/// The words as a shell would take them.
+/// The words as one line, quoted for a shell.
 std::string shell_line(const std::vector<std::string>& words) {
   std::string line;
   for (const auto& word : words) {
@@ -89,22 +90,13 @@ std::string shell_line(const std::vector<std::string>& words) {
   return line;
 }
 
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  char text[32];
-  gmtime_r(&now, &utc);
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
-
-/// How things stand, on a line of stderr: written over on a terminal, else one a second with --verbose.
+/// The current values on a line of stderr, once a second: overwritten on a terminal; elsewhere only with --verbose.
 class LiveLine {
  public:
   LiveLine(bool beside_command, bool verbose) {
     const bool terminal = isatty(STDERR_FILENO);
     rewritten_ = terminal;
-    // Beside a command it would be written into what that shows.
+    // With a command the line would be mixed into the command's output.
     shown_ = verbose || (terminal && !beside_command);
   }
   ~LiveLine() {
@@ -133,7 +125,7 @@ class LiveLine {
   double next_ = 0;
 };
 
-/// Everything that is read for a sample, at the times when it is.
+/// The samplers, and the outputs that a sample goes to.
 class Monitor {
  public:
   explicit Monitor(const MemmonOptions& options)
@@ -149,15 +141,16 @@ class Monitor {
     gpus_.read(now);
     if (tree_) tree_->read(now);
     if (std::isnan(now.memory_pressure) && summary_.samples() == 0) {
-      fmt::print(stderr,
-                 "memmon: this system tells no memory pressure (PSI); memory_pressure and vm_pressure are null\n");
+      fmt::print(
+          stderr,
+          "memmon: this system does not report memory pressure (PSI); memory_pressure and vm_pressure are null\n");
     }
     summary_.add(now);
     log_.add(sample_line(now));
     live_.show(now);
   }
 
-  /// Writes the summary to the file and to stderr; returns whether every line was written.
+  /// Writes the summary to the file and to stderr; returns false if a line of the file could not be written.
   bool finish(const MemmonOptions& options, double duration, int code) {
     const Json facts = summary_.json();
     Json whole = {{"duration_s", std::round(duration * 1000) / 1000},
@@ -222,7 +215,7 @@ int run_memmon(const MemmonOptions& options) {
       child.emplace(options.command);
     } catch (const Error& error) {
       fmt::print(stderr, "memmon: Error: {}\n", printable(error.what()));
-      return error.kind() == ErrorKind::not_found ? 127 : 126;  // as env and timeout have it
+      return error.kind() == ErrorKind::not_found ? 127 : 126;  // like env and timeout
     }
   }
   const auto limit = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.duration_s));
@@ -243,7 +236,7 @@ int run_memmon(const MemmonOptions& options) {
     }
     if (sampling && now >= next) {
       monitor.sample();
-      // A time that was missed, while the machine slept or this process was stopped, is not made up for.
+      // Samples missed while the machine slept or this process was stopped are skipped.
       next += options.interval * ((Clock::now() - next) / options.interval + 1);
     }
     auto until = sampling ? next : Clock::now() + std::chrono::hours(1);

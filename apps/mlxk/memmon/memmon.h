@@ -14,8 +14,8 @@ struct MemmonOptions {
   std::vector<std::string> command;  // empty: none
 };
 
-/// Samples the machine until the command ends, or for a time; returns the command's exit code, 127 or 126 where it
-/// could not be started, 128 + N where a signal ended the sampling. The summary goes to stderr.
+/// Samples the machine until the command ends, or for `duration_s`. Returns the command's exit code, 127 or 126 if it
+/// could not be started, or 128 + N if signal N ended the sampling. The summary goes to stderr.
 int run_memmon(const MemmonOptions& options);
 
 }  // namespace mlxk
