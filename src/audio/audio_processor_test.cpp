@@ -1,4 +1,4 @@
-// Against transformers: tests/data/listening, made by tools/make_audio_goldens.py.
+// Compares with transformers: tests/data/listening, made by tools/make_audio_goldens.py.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 const fs::path kListening = fs::path(test_tree::kTestData) / "listening";
 
-/// The twin of sound() in the script.
+/// The counterpart of sound() in the script.
 std::vector<float> sound(int64_t count) {
   std::vector<float> samples;
   for (int64_t i = 0; i < count; ++i) {
@@ -96,7 +96,7 @@ TEST(AudioProcessor, RefusesWhatItCannotTake) {
     return [count](const AudioProcessor& processor) { processor.process(sound(count)); };
   };
   EXPECT_EQ(refusal(kQwen2, takes(100)), "the recording is too short for this model: less than 0.03 seconds");
-  EXPECT_EQ(refusal(kQwen2, takes(480'001)), "the recording has 30.0 seconds, this model takes 30 at most");
+  EXPECT_EQ(refusal(kQwen2, takes(480'001)), "the recording has 30.0 seconds, this model accepts 30 at most");
   EXPECT_EQ(refusal(kVoxtral, takes(1)), "taken");
   Json broken = kVoxtral;
   broken["config.json"]["audio_config"]["num_mel_bins"] = 0;
@@ -104,8 +104,8 @@ TEST(AudioProcessor, RefusesWhatItCannotTake) {
   broken = kVoxtral;
   broken["preprocessor_config.json"] = {{"hop_length", 100}};
   EXPECT_NE(refusal(broken).find("preprocessor_config.json] hop_length: must be 160"), std::string::npos);
-  broken["config.json"]["model_type"] = "deaf";
-  EXPECT_NE(refusal(broken).find("no audio processor for model_type \"deaf\""), std::string::npos);
+  broken["config.json"]["model_type"] = "novel";
+  EXPECT_NE(refusal(broken).find("no audio processor for model_type \"novel\""), std::string::npos);
 }
 
 TEST(AudioProcessor, TellsTheSecondsThatFit) {
@@ -134,7 +134,7 @@ TEST(AudioProcessor, WritesAndReadsTranscriptsOfQwen3Asr) {
   std::string loop = "ok ";
   for (int i = 0; i < 30; ++i) loop += "né";
   EXPECT_EQ(read(loop), ": ok né");
-  EXPECT_EQ(read("aaaaaaaaaaaaaaaaaaaa"), ": aaaaaaaaaaaaaaaaaaaa");  // twenty are left
+  EXPECT_EQ(read("aaaaaaaaaaaaaaaaaaaa"), ": aaaaaaaaaaaaaaaaaaaa");  // twenty repetitions are kept
   EXPECT_EQ(read("aaaaaaaaaaaaaaaaaaaaa!"), ": a!");
 }
 

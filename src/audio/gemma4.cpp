@@ -1,5 +1,4 @@
-// Gemma 4: the frames of 20 ms, 10 ms apart, that are sound; magnitudes in bands of the HTK mel scale, their
-// logarithms.
+// Gemma 4: frames of 20 ms, 10 ms apart, without padding; logarithms of magnitudes in bands of the HTK mel scale.
 //   shape [1, frames, mels]
 // Source: transformers' Gemma4AudioFeatureExtractor and Gemma4Processor.
 #include <fmt/format.h>
@@ -45,10 +44,10 @@ void transform(std::array<std::complex<double>, kFft>& x) {
 
 struct Band {
   int first = 0;
-  std::vector<double> weights;  // of that bin and those after it
+  std::vector<double> weights;  // of the first bin and those after it
 };
 
-/// Triangles whose edges are evenly spaced on HTK's scale, up to half the rate.
+/// Triangles whose edges are evenly spaced on HTK's scale, up to half the sample rate.
 std::vector<Band> htk_bands(int mels) {
   const double top = 2595 * std::log10(1 + kSpeechRate / 2.0 / 700);
   const auto edge = [&](int i) { return 700 * (std::pow(10, top * i / (mels + 1) / 2595) - 1); };
@@ -79,11 +78,11 @@ class Gemma4AudioProcessor : public AudioProcessor {
     const auto count = static_cast<int64_t>(samples.size());
     const double seconds = static_cast<double>(count) / kSpeechRate;
     if (count <= kMelHop) throw Error(ErrorKind::invalid, "the recording is too short for this model: 0.01 seconds");
-    // A frame is one sample longer than what is taken of it.
+    // A frame is one sample longer than the part of it that is used.
     const int64_t frames = (count - kMelHop - 1) / kMelHop + 1;
     const int64_t tokens = half_length(half_length(static_cast<int>(std::min<int64_t>(frames, 1 << 24))));
     if (tokens > most_tokens_) {
-      throw Error(ErrorKind::invalid, fmt::format("the recording has {:.1f} seconds, this model takes {:g} at most",
+      throw Error(ErrorKind::invalid, fmt::format("the recording has {:.1f} seconds, this model accepts {:g} at most",
                                                   seconds, most_seconds(0)));
     }
     MediaData data;

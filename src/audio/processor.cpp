@@ -11,7 +11,7 @@ namespace mlxk {
 
 namespace {
 
-constexpr int kHalfWindow = 200;  // samples that a frame takes from either side of its middle
+constexpr int kHalfWindow = 200;  // samples of a frame on either side of its middle
 
 struct Family {
   const char* model_type;
@@ -31,7 +31,7 @@ std::vector<float> log_mel_features(std::span<const float> samples, int64_t fram
   const auto end = static_cast<size_t>(frames * kMelHop);
   std::vector<float> sound(samples.begin(), samples.end());
   sound.resize(std::max(end, sound.size()));
-  // The mirrored end: the sample before the last follows the last.
+  // Padding by reflection: the last sample is followed by the one before it.
   const size_t size = sound.size();
   for (size_t i = 0; i < kHalfWindow; ++i) sound.push_back(i + 2 <= size ? sound[size - 2 - i] : 0.0F);
   std::vector<float> features(static_cast<size_t>(frames) * static_cast<size_t>(mel.mels()));

@@ -11,39 +11,39 @@
 
 namespace mlxk {
 
-/// A recording as a model takes it.
+/// A recording as input of a model.
 struct ProcessedAudio {
   std::shared_ptr<const MediaData> data;
-  std::string text;  // what replaces the placeholder in the prompt: audio tokens and what stands around them
+  std::string text;  // the replacement of the placeholder in the prompt: audio tokens and the text around them
   int tokens = 0;    // audio tokens in `text`
 };
 
-/// What is asked of a transcript, beside the recording.
+/// The options of a transcript.
 struct TranscriptRequest {
-  std::string language_code, language_name;  // "en", "english"; empty: to be detected
-  std::string context;                       // names and terms that may come
+  std::string language_code, language_name;  // "en", "english"; empty: the model detects it
+  std::string context;                       // names and terms that may occur
 };
 
-/// What a model answered to a request for a transcript.
+/// A model's answer to a request for a transcript.
 struct HeardText {
   std::string text;
-  std::string language;  // name or code as the model wrote it; empty: it said none
+  std::string language;  // name or code as the model wrote it; empty: it wrote none
 };
 
-/// The preprocessing of a family of models that take recordings. Immutable, any thread.
+/// The preprocessing of a family of models that accept audio. Immutable, any thread.
 class AudioProcessor {
  public:
   virtual ~AudioProcessor() = default;
-  /// Samples at 16 kHz → features; throws invalid for a recording that the family cannot take.
+  /// Computes the features of `samples` at 16 kHz; throws invalid for a recording that the family does not accept.
   virtual ProcessedAudio process(std::span<const float> samples) const = 0;
-  /// The text that the chat template renders for a recording, and the token that its features take the place of.
+  /// The text that the chat template renders for a recording; also the token that its features replace.
   virtual std::string audio_token() const = 0;
-  /// The longest recording in seconds that fits into `tokens`, or that the family takes at all.
+  /// The longest recording in seconds that fits into `tokens` and that the family accepts.
   virtual double most_seconds(int64_t tokens) const = 0;
-  /// Whether a transcript's context can be given.
+  /// Whether a request for a transcript may have a context.
   virtual bool takes_context() const { return false; }
   /// The whole prompt that asks for the transcript of a recording whose text is `recording`; nullopt: the model is
-  /// asked in a chat.
+  /// prompted by a chat.
   virtual std::optional<std::string> transcript_prompt(const std::string& /*recording*/,
                                                        const TranscriptRequest& /*request*/) const {
     return std::nullopt;

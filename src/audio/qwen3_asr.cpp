@@ -10,8 +10,8 @@ namespace mlxk {
 
 namespace {
 
-constexpr size_t kFewestSamples = 8000;
-constexpr int kThreshold = 20;  // repetitions above it are a loop
+constexpr size_t kMinSamples = 8000;
+constexpr int kThreshold = 20;  // more repetitions than this are a loop
 constexpr int kLongestPattern = 20;
 
 int eighth(int frames) { return half_length(half_length(half_length(frames))); }
@@ -21,7 +21,7 @@ std::string trimmed(const std::string& text) {
   return begin == text.npos ? "" : text.substr(begin, end - begin + 1);
 }
 
-/// The first characters of `text`, of whole UTF-8 sequences.
+/// The first characters of `text`, as whole UTF-8 sequences.
 std::vector<std::string> characters(const std::string& text) {
   std::vector<std::string> all;
   for (const char byte : text) {
@@ -31,7 +31,7 @@ std::vector<std::string> characters(const std::string& text) {
   return all;
 }
 
-/// What comes more than kThreshold times on end, once: the model loops at times.
+/// `text` with runs of more than kThreshold repetitions reduced to one: the model sometimes loops.
 std::string without_loops(const std::string& text) {
   const std::vector<std::string> all = characters(text);
   const auto repeats = [&](size_t at, size_t length) {
@@ -67,9 +67,9 @@ class Qwen3AsrProcessor : public AudioProcessor {
 
   ProcessedAudio process(std::span<const float> samples) const override {
     std::vector<float> padded;
-    if (samples.size() < kFewestSamples) {
+    if (samples.size() < kMinSamples) {
       padded.assign(samples.begin(), samples.end());
-      padded.resize(kFewestSamples);
+      padded.resize(kMinSamples);
       samples = padded;
     }
     const int frames = static_cast<int>(samples.size() / kMelHop);

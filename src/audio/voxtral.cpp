@@ -1,4 +1,4 @@
-// Voxtral: windows of 30 seconds, the last filled up with silence; features scaled by the peak of the whole recording.
+// Voxtral: windows of 30 seconds, the last padded with silence; features scaled by the peak of the whole recording.
 //   shape [windows, 3000, mels]
 // Source: transformers' VoxtralProcessor; the prompts are mistral-common's.
 #include <algorithm>
@@ -37,7 +37,7 @@ class VoxtralProcessor : public AudioProcessor {
       : mel_(log_mel_of(files, audio)), frames_(2 * audio.whole("max_source_positions", 1500, 1, 1 << 16)) {
     const int hidden = audio.whole("hidden_size", audio.whole("d_model", 1280));
     const int wide = audio.whole("intermediate_size", audio.whole("encoder_ffn_dim", 5120));
-    if (frames_ / 2 * static_cast<int64_t>(hidden) < wide) audio.fail("intermediate_size", "holds more than a window");
+    if (frames_ / 2 * static_cast<int64_t>(hidden) < wide) audio.fail("intermediate_size", "exceeds a window");
     tokens_ = static_cast<int>(frames_ / 2 * static_cast<int64_t>(hidden) / wide);
   }
 

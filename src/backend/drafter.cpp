@@ -107,7 +107,7 @@ double Drafter::seconds(int rows, double step_seconds) const {
 }
 
 std::vector<double> Drafter::chances(const RunningCompletion& one, double step_seconds) {
-  if (!one.request().media.empty()) return {};  // the draft sees no images
+  if (!one.request().media.empty()) return {};  // the draft model accepts no images
   const size_t length = one.text().size();
   // The first token of an answer must not wait for this.
   if (length == one.request().prompt.size() || static_cast<int64_t>(length) + most_ > longest_text_) return {};

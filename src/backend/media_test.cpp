@@ -185,7 +185,7 @@ TEST(Media, AShiftOfAllPositionsChangesNothing) {
 
 TEST(Media, TokensThatSeeEachOtherAreComputedInOnePiece) {
   const auto seeing = seeing_model();
-  Pair pair = ask_about(230, 100, 200, 7);  // beside another request it is cut at 128 as it stands
+  Pair pair = ask_about(230, 100, 200, 7);  // with another request it is cut at 128 as well
   pair.with_image.attend_both_ways = {{100, 200}};
   GenerateRequest beside = ask_about(20, 1, 3, 1).with_tokens;
   beside.max_tokens = 100;

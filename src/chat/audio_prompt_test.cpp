@@ -1,4 +1,4 @@
-// Voxtral's prompts against mistral-common: tests/data/listening/tekken, made by tools/make_audio_goldens.py.
+// Compares Voxtral's prompts with mistral-common: tests/data/listening/tekken, made by tools/make_audio_goldens.py.
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -29,7 +29,7 @@ Json runs(const std::vector<int32_t>& ids) {
 
 class VoxtralPrompt : public testing::Test {
  protected:
-  /// A recording of so many windows.
+  /// A recording of that many windows.
   ProcessedAudio recording(int windows) const {
     ProcessedAudio audio{std::make_shared<MediaData>(), "[BEGIN_AUDIO]", 375 * windows};
     for (int i = 0; i < audio.tokens; ++i) audio.text += "[AUDIO]";
@@ -44,7 +44,7 @@ class VoxtralPrompt : public testing::Test {
 
 TEST_F(VoxtralPrompt, HasTheIdsOfMistralCommon) {
   for (const Json& text : expected_["texts"]) {
-    if (text["text"] == "[INST]") continue;  // mistral-common never reads special tokens out of a text
+    if (text["text"] == "[INST]") continue;  // mistral-common never parses special tokens in a text
     EXPECT_EQ(tokenizer_->encode(text["text"].get<std::string>(), false), text["ids"].get<std::vector<int32_t>>())
         << text["text"];
     EXPECT_EQ(tokenizer_->decode(text["ids"].get<std::vector<int32_t>>(), false), text["text"].get<std::string>());

@@ -156,7 +156,7 @@ std::string with_recordings(const std::string& text, const PromptAudio& audio) {
       text, audio.recordings.size(), [&](int) { return token; },
       [&](size_t i) -> const std::string& { return audio.recordings[i].text; });
   if (whole) return *std::move(whole);
-  throw Error(ErrorKind::invalid, fmt::format("the prompt has not one placeholder {} for each of {} recordings: the "
+  throw Error(ErrorKind::invalid, fmt::format("the prompt must have one placeholder {} for each of {} recordings: the "
                                               "chat template writes none",
                                               token, audio.recordings.size()));
 }

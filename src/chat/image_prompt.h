@@ -23,11 +23,11 @@ std::string plain_image_prompt(const Json& messages, const PromptImages& images)
 /// tokens as the images need.
 void place_images(Prompt& prompt, const PromptImages& images, const Tokenizer& tokenizer);
 
-/// `text` as the template rendered it, each recording's text in the place of its token. Throws invalid where the tokens
+/// `text` as the template rendered it, with each recording's text in place of its token. Throws invalid if the tokens
 /// do not match the recordings.
 std::string with_recordings(const std::string& text, const PromptAudio& audio);
 
-/// Adds the positions of the recordings to `prompt`, whose ids are set; as place_images.
+/// Adds the positions of the recordings to `prompt`, whose ids are set; like place_images.
 void place_recordings(Prompt& prompt, const PromptAudio& audio, const Tokenizer& tokenizer);
 
 }  // namespace mlxk

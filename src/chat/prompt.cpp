@@ -113,7 +113,7 @@ Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, cons
   if (messages.empty()) throw Error(ErrorKind::invalid, "[prompt] no messages");
   if (images && images->images.empty()) images = nullptr;
   if (audio && audio->recordings.empty()) audio = nullptr;
-  if (!chat_template && audio) throw Error(ErrorKind::invalid, "a model without a chat template takes no recordings");
+  if (!chat_template && audio) throw Error(ErrorKind::invalid, "a model without a chat template accepts no audio");
   if (!chat_template && !images) return raw_prompt(plain_conversation(messages), tokenizer, max_tokens);
   std::vector<std::string> media_texts;
   if (images) media_texts = image_texts(images->processor);

@@ -31,7 +31,7 @@ struct PromptImages {
   std::vector<ProcessedImage> images;
 };
 
-/// The recordings of a conversation, in order, as its model takes them.
+/// The recordings of a conversation, in order, for its model.
 struct PromptAudio {
   const AudioProcessor& processor;
   std::vector<ProcessedAudio> recordings;
@@ -49,8 +49,8 @@ Prompt chat_prompt(const Json& messages, const ChatTemplate* chat_template, cons
                    const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit,
                    const PromptImages* images = nullptr, const PromptAudio* audio = nullptr);
 
-/// The prompt that asks for the transcript of the one recording of `audio` in the model's own form; nullopt: it has
-/// none. Special tokens in the request's context are text. Throws as chat_prompt.
+/// The prompt for a transcript of the one recording of `audio` in the model's own form; nullopt: it has none. Special
+/// tokens in the request's context are text. Throws as chat_prompt.
 std::optional<Prompt> transcript_prompt(const PromptAudio& audio, const TranscriptRequest& request,
                                         const Tokenizer& tokenizer, size_t max_tokens = Tokenizer::kNoLimit);
 

@@ -5,7 +5,8 @@
 
 namespace mlxk {
 
-/// `svg` as a PNG of `scale` times its size; throws invalid for what is no SVG. Text is set in Roboto.
+/// Renders `svg` to a PNG of `scale` times its size. Text is set in Roboto. Throws invalid if `svg` is not an SVG
+/// document.
 std::string svg_to_png(std::string_view svg, double scale);
 
 }  // namespace mlxk

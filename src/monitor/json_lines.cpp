@@ -10,7 +10,7 @@ namespace mlxk {
 
 namespace {
 constexpr size_t kShown = 10;
-constexpr size_t kMostLine = size_t{1} << 20;
+constexpr size_t kMaxLine = size_t{1} << 20;
 }  // namespace
 
 void LineWarnings::add(uint64_t line, const std::string& text) {
@@ -40,16 +40,16 @@ void read_json_lines(const std::filesystem::path& path, LineWarnings& warnings,
     start = newline == all.npos ? all.size() : newline + 1;
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    if (line.size() > kMostLine) {
-      warnings.add(number, fmt::format("a line of {} bytes is passed over", line.size()));
+    if (line.size() > kMaxLine) {
+      warnings.add(number, fmt::format("skipped a line of {} bytes", line.size()));
       continue;
     }
     try {
       take(number, line);
     } catch (const Error& error) {
       warnings.add(number, newline == all.npos
-                               ? "the last line is cut off, as by a program that was killed; the lines before it count"
-                               : std::string(error.what()) + "; the line is passed over");
+                               ? "the last line is cut off, as if the program was killed; the lines before it are used"
+                               : std::string(error.what()) + "; the line is skipped");
     }
   }
   file.check();

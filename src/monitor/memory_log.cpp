@@ -14,7 +14,7 @@
 namespace mlxk {
 
 namespace {
-constexpr double kJump = 2;  // seconds by which two clocks may drift apart from one sample to the next
+constexpr double kJump = 2;  // seconds that two clocks may drift apart between two samples
 
 Json rounded(double value, int decimals) {
   if (!std::isfinite(value)) return nullptr;
@@ -22,7 +22,7 @@ Json rounded(double value, int decimals) {
   return std::round(value * scale) / scale;
 }
 
-/// Builds a sample from the events of a line's parser: a million lines make no document each.
+/// Builds a sample from SAX events, so that no document is allocated for each of a million lines.
 class SampleReader : public nlohmann::json_sax<Json> {
  public:
   MemorySample sample;
@@ -65,12 +65,12 @@ class SampleReader : public nlohmann::json_sax<Json> {
   double MemorySample::* field_ = nullptr;
 };
 
-/// Puts the samples of a file, which may be several runs, on one axis.
+/// Puts the samples of a file, which may contain several runs, on one time axis.
 class Axis {
  public:
   explicit Axis(LineWarnings& warnings) : warnings_(warnings) {}
 
-  /// Sets elapsed_s of `now`, which follows `before` (null: the first). Throws for one that has no time.
+  /// Sets elapsed_s of `now`, which follows `before` (null: `now` is the first). Throws if `now` has no time.
   void place(MemorySample& now, const MemorySample* before, uint64_t line) {
     const bool has_elapsed = std::isfinite(now.elapsed_s), has_ts = std::isfinite(now.ts);
     if (!has_elapsed && !has_ts) throw Error(ErrorKind::bad_model, "a sample without ts and elapsed_s");
@@ -78,11 +78,11 @@ class Axis {
     if (!before) {
       shift_ = has_elapsed ? 0 : -raw;
     } else if (has_elapsed != had_elapsed_ || raw < raw_) {
-      // Another run was appended, or what has no clock but the system's went back.
+      // Another run was appended, or the system's clock, the only one in the file, was set back.
       const double gap = has_ts && std::isfinite(before->ts) ? std::max(0.0, now.ts - before->ts) : 0;
       shift_ = before->elapsed_s + gap - raw;
       warnings_.add(line, has_elapsed ? "elapsed_s goes back: another run begins, placed by ts"
-                                      : "ts goes back: the clock jumped; the time between is not known");
+                                      : "ts goes back: the clock jumped; the time in between is unknown");
     } else if (has_elapsed && has_ts && std::isfinite(before->ts)) {
       const double jump = (now.ts - before->ts) - (raw - raw_);
       if (std::fabs(jump) > kJump) {
@@ -152,7 +152,7 @@ Json MemorySummary::json() const {
 }
 
 double MemoryLog::elapsed_at(double ts) const {
-  // The sample whose clock is nearest tells how far the two clocks are apart.
+  // The offset between the two clocks is that of the nearest sample.
   if (clock.empty()) return kUnknown;
   auto nearest = std::lower_bound(clock.begin(), clock.end(), std::pair(ts, -HUGE_VAL));
   if (nearest == clock.end() || (nearest != clock.begin() && ts - std::prev(nearest)->first < nearest->first - ts)) {
@@ -175,16 +175,16 @@ MemoryLog read_memory_log(const std::filesystem::path& path) {
       return;
     }
     MemorySample& sample = reader.sample;
-    if (!std::isfinite(sample.ram_free_gb)) throw Error(ErrorKind::bad_model, "no sample of memmon: no ram_free_gb");
+    if (!std::isfinite(sample.ram_free_gb)) throw Error(ErrorKind::bad_model, "not a sample of memmon: no ram_free_gb");
     axis.place(sample, log.samples.empty() ? nullptr : &log.samples.back(), number);
     log.ram_total_gb = std::fmax(log.ram_total_gb, sample.ram_total_gb);
     if (std::isfinite(sample.ts)) log.clock.emplace_back(sample.ts, sample.elapsed_s);
     log.samples.push_back(std::move(sample));
   });
-  std::sort(log.clock.begin(), log.clock.end());  // one that jumped back is in no order
+  std::sort(log.clock.begin(), log.clock.end());  // unsorted if the clock was set back
   log.warnings = warnings.texts();
   if (log.samples.empty()) {
-    throw Error(ErrorKind::invalid, fmt::format("{} holds no sample of memmon", path.string()),
+    throw Error(ErrorKind::invalid, fmt::format("{} contains no samples of memmon", path.string()),
                 log.warnings.empty() ? "The file is empty." : log.warnings.front());
   }
   return log;

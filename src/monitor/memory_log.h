@@ -11,12 +11,12 @@
 
 namespace mlxk {
 
-/// Collects what the last line of MEMORY.jsonl says.
+/// Collects the summary that is the last line of MEMORY.jsonl.
 class MemorySummary {
  public:
   void add(const MemorySample& sample);
   uint64_t samples() const { return samples_; }
-  /// The fields of {"summary": …} that follow from the samples.
+  /// The fields of {"summary": …} that are computed from the samples.
   Json json() const;
 
  private:
@@ -31,20 +31,20 @@ class MemorySummary {
   Extent free_, swap_, load_, user_, system_, device_, renderer_, rss_, pss_, gpu_memory_;
 };
 
-/// A file of memmon, or of MLX Knife's, as far as it can be read.
+/// The readable part of a file written by memmon, or by MLX Knife's memmon.
 struct MemoryLog {
   std::vector<MemorySample> samples;             // `elapsed_s` ascends over the whole file
   std::vector<std::pair<double, double>> clock;  // ts and elapsed_s of the samples, by ts
-  double ram_total_gb = kUnknown;                // the largest that a line names
-  std::string command;                           // of the summary
-  std::vector<std::string> warnings;             // each names file and line
+  double ram_total_gb = kUnknown;                // the largest in any line
+  std::string command;                           // from the summary
+  std::vector<std::string> warnings;             // each with file and line
 
-  /// The place of a moment of the system's clock on the axis of elapsed_s; clocks that jumped are followed.
+  /// Converts `ts`, a time of the system's clock, to the axis of elapsed_s; accounts for clocks that jumped.
   double elapsed_at(double ts) const;
 };
 
-/// Reads MEMORY.jsonl; lines that are broken or cut off are passed over with a warning. Throws io when the file cannot
-/// be read, invalid when no line of it is a sample.
+/// Reads MEMORY.jsonl; broken or truncated lines are skipped with a warning. Throws io if the file cannot be read,
+/// invalid if none of its lines is a sample.
 MemoryLog read_memory_log(const std::filesystem::path& path);
 
 }  // namespace mlxk

@@ -69,10 +69,10 @@ TEST_F(LogOnDisk, BrokenLinesCostNothingElse) {
   const MemoryLog log = read(line(100, 0) + "{\"ts\": 1,\n\n[1]\n{\"outcome\": \"passed\"}\n" + line(101, 1) +
                              line(102, 2).substr(0, 40));
   ASSERT_EQ(log.samples.size(), 2u);
-  EXPECT_THAT(
-      log.warnings,
-      ElementsAre(HasSubstr("mem.jsonl:2: invalid JSON at byte"), HasSubstr("mem.jsonl:4: no sample of memmon"),
-                  HasSubstr("mem.jsonl:5: no sample of memmon"), HasSubstr("mem.jsonl:7: the last line is cut off")));
+  EXPECT_THAT(log.warnings, ElementsAre(HasSubstr("mem.jsonl:2: invalid JSON at byte"),
+                                        HasSubstr("mem.jsonl:4: not a sample of memmon"),
+                                        HasSubstr("mem.jsonl:5: not a sample of memmon"),
+                                        HasSubstr("mem.jsonl:7: the last line is cut off")));
 }
 
 TEST_F(LogOnDisk, ManyWarningsAreCounted) {
@@ -90,7 +90,7 @@ TEST_F(LogOnDisk, NoSampleIsAnError) {
   try {
     read("");
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("mem.jsonl holds no sample of memmon"));
+    EXPECT_THAT(error.what(), HasSubstr("mem.jsonl contains no samples of memmon"));
     EXPECT_EQ(error.hint(), "The file is empty.");
   }
 }
@@ -101,7 +101,7 @@ TEST_F(LogOnDisk, TheAxisFollowsTheClockThatDoesNotJump) {
   EXPECT_DOUBLE_EQ(log.samples.back().elapsed_s, 3);
   EXPECT_THAT(log.warnings,
               ElementsAre("mem.jsonl:3: the system's clock jumped by -3600.0 s; the axis follows elapsed_s"));
-  // A test's clock is read by the samples beside it.
+  // A test's times are converted with the samples nearest to them.
   EXPECT_DOUBLE_EQ(log.elapsed_at(10000.5), 0.5);
   EXPECT_DOUBLE_EQ(log.elapsed_at(6402.5), 2.5);
 }

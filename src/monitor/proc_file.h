@@ -8,13 +8,13 @@ namespace mlxk {
 
 inline constexpr double kBytesPerGb = 1024.0 * 1024 * 1024, kBytesPerMb = 1024.0 * 1024;
 
-/// The content of a small file of /proc or /sys; empty when it cannot be read.
+/// The content of a small file of /proc or /sys; empty if it cannot be read.
 std::string read_proc_file(const std::filesystem::path& path);
 
-/// The number behind `key` at the beginning of a line or after a blank ("MemTotal:", "avg10="); NaN when there is none.
+/// The number after `key` ("MemTotal:", "avg10="), which begins a line or follows a blank; NaN if there is none.
 double proc_field(std::string_view text, std::string_view key);
 
-/// A file of /proc that is read again and again through one descriptor.
+/// A file of /proc that is read repeatedly through one descriptor.
 class ProcFile {
  public:
   explicit ProcFile(const std::filesystem::path& path);
@@ -22,7 +22,7 @@ class ProcFile {
   ProcFile(const ProcFile&) = delete;
   ProcFile& operator=(const ProcFile&) = delete;
   bool is_open() const { return fd_ >= 0; }
-  /// Its content now; empty when it cannot be read.
+  /// The current content; empty if it cannot be read.
   std::string read() const;
 
  private:

@@ -12,12 +12,12 @@ namespace mlxk {
 
 namespace {
 namespace fs = std::filesystem;
-constexpr size_t kMostProcesses = 10'000;  // guards the walk against one that breeds
+constexpr size_t kMaxProcesses = 10'000;  // bounds the walk if processes fork endlessly
 
-/// The descendants of `parent` that the kernel lists, each thread's children.
+/// The descendants of `parent`, from the kernel's lists of each thread's children.
 std::vector<pid_t> descendants(const fs::path& proc, pid_t parent) {
   std::vector<pid_t> found, todo{parent};
-  while (!todo.empty() && found.size() < kMostProcesses) {
+  while (!todo.empty() && found.size() < kMaxProcesses) {
     const fs::path tasks = proc / std::to_string(todo.back()) / "task";
     todo.pop_back();
     std::error_code error;
@@ -32,7 +32,7 @@ std::vector<pid_t> descendants(const fs::path& proc, pid_t parent) {
   return found;
 }
 
-/// Processor time of this thread: on a busy machine a walk takes longer than it costs.
+/// Processor time of this thread; on a busy machine the wall clock would overstate the cost of a walk.
 double thread_seconds() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -61,7 +61,7 @@ void ProcessTree::read(MemorySample& sample) {
     if (std::istringstream fields(statm); !(fields >> pages >> pages)) continue;
     ++living;
     rss += pages * kPageGb;
-    // A process that was waited for has left its count with its parent.
+    // The count of a process that was waited for is included in that of its parent.
     if (const double bytes = proc_field(read_proc_file(folder / "io"), "read_bytes:"); bytes >= 0) {
       read_mb += bytes / kBytesPerMb;
     }

@@ -1,4 +1,4 @@
-// The descendants of a process on macOS, by libproc. Written to the documentation; not run yet.
+// The descendants of a process on macOS, with libproc. Written from the documentation; not run yet.
 #ifdef __APPLE__
 #include <libproc.h>
 #include <sys/resource.h>
@@ -40,7 +40,7 @@ void ProcessTree::read(MemorySample& sample) {
     if (proc_pid_rusage(pid, RUSAGE_INFO_V2, reinterpret_cast<rusage_info_t*>(&usage)) != 0) continue;
     ++living;
     rss += static_cast<double>(usage.ri_resident_size) / kBytesPerGb;
-    footprint += static_cast<double>(usage.ri_phys_footprint) / kBytesPerGb;  // what PSS is elsewhere
+    footprint += static_cast<double>(usage.ri_phys_footprint) / kBytesPerGb;  // reported as PSS
     read_mb += static_cast<double>(usage.ri_diskio_bytesread) / kBytesPerMb;
   }
   read_mb_ = std::max(read_mb_, read_mb);

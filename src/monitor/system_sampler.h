@@ -7,13 +7,13 @@
 
 namespace mlxk {
 
-/// Reads memory, swap, pressure, load and processors of this machine, within the limits of its cgroup. One thread.
+/// Reads memory, swap, pressure, load and CPU usage of this machine, within the limits of its cgroup. Not thread-safe.
 class SystemSampler {
  public:
-  /// `root`: proc/ and sys/ lie below it (Linux).
+  /// `root` is the folder that contains proc/ and sys/ (Linux).
   explicit SystemSampler(const std::filesystem::path& root = "/");
   ~SystemSampler();
-  /// Fills what it knows of `sample`; cpu_* are those since the call before.
+  /// Sets the fields of `sample` that it can measure; cpu_* cover the time since the previous call.
   void read(MemorySample& sample);
 
  private:
@@ -21,12 +21,12 @@ class SystemSampler {
   std::unique_ptr<State> state_;
 };
 
-/// Reads every GPU that the driver knows: NVML on Linux, IOKit on macOS. One thread.
+/// Reads every GPU known to the driver: NVML on Linux, IOKit on macOS. Not thread-safe.
 class GpuSampler {
  public:
   GpuSampler();
   ~GpuSampler();
-  /// Fills the gpu_* of `sample` and `gpus`: utilisation is that of the busiest, memory that of all.
+  /// Sets `gpus` and the gpu_* fields of `sample`: the utilisation of the busiest GPU and the memory of all GPUs.
   void read(MemorySample& sample);
 
  private:
@@ -34,8 +34,8 @@ class GpuSampler {
   std::unique_ptr<State> state_;
 };
 
-/// memory_pressure (1, 2, 4) by Linux's pressure stall figures: critical where for 10 % of the last 10 s no task could
-/// run for want of memory (full), warning where some could not.
+/// memory_pressure (1, 2, 4) from Linux's pressure stall information: critical if lack of memory stalled all tasks for
+/// 10 % of the last 10 s (full), warning if it stalled some.
 double pressure_level(double some_avg10, double full_avg10);
 
 }  // namespace mlxk

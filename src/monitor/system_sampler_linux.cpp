@@ -15,7 +15,7 @@ namespace mlxk {
 namespace {
 namespace fs = std::filesystem;
 
-/// The folder of this process's cgroup v2; empty when it has none.
+/// The folder of this process's cgroup v2; empty if it has none.
 fs::path own_cgroup(const fs::path& root) {
   std::istringstream groups(read_proc_file(root / "proc/self/cgroup"));
   for (std::string line; std::getline(groups, line);) {
@@ -24,7 +24,7 @@ fs::path own_cgroup(const fs::path& root) {
   return {};
 }
 
-/// Ticks of all cores since the system's start: the first line of /proc/stat.
+/// Ticks of all cores since boot: the first line of /proc/stat.
 struct CpuTicks {
   double user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0, steal = 0;
   double busy_user() const { return user + nice; }
@@ -93,7 +93,7 @@ struct SystemSampler::State {
     for (const ProcFile* file : {&pressure, &cgroup_pressure}) {
       const std::string text = file->read();
       const Stall s = read_stall(text, "some"), f = read_stall(text, "full");
-      // fmax and fmin pass over NaN. The worse of machine and cgroup counts.
+      // fmax and fmin ignore NaN. The worse of machine and cgroup is used.
       some = {std::fmax(some.avg10, s.avg10), std::fmax(some.total_us, s.total_us)};
       full = {std::fmax(full.avg10, f.avg10), std::fmax(full.total_us, f.total_us)};
     }
@@ -126,8 +126,8 @@ struct SystemSampler::State {
     if (now && ticks) {
       const double user_ticks = now->busy_user() - ticks->busy_user();
       const double system_ticks = now->busy_system() - ticks->busy_system();
-      const double idle_ticks = std::max(0.0, now->at_rest() - ticks->at_rest());  // iowait may go back
-      // A tick is 10 ms: where none has passed the figures stay.
+      const double idle_ticks = std::max(0.0, now->at_rest() - ticks->at_rest());  // iowait may decrease
+      // A tick is 10 ms: if none has passed, the last values are kept.
       if (const double all = user_ticks + system_ticks + idle_ticks; all > 0) {
         user = 100 * user_ticks / all;
         system = 100 * system_ticks / all;
@@ -183,7 +183,7 @@ void GpuSampler::read(MemorySample& sample) {
       gpu.util = util.gpu;
       gpu.memory_util = util.memory;
       sample.gpu_device_util = std::max(sample.gpu_device_util, gpu.util);
-      sample.gpu_renderer_util = sample.gpu_device_util;  // one engine does both
+      sample.gpu_renderer_util = sample.gpu_device_util;  // NVML reports one utilisation for both
     }
     if (nvml.call("nvmlDeviceGetMemoryInfo", device, &memory)) {
       gpu.memory_used_gb = static_cast<double>(memory.used) / kBytesPerGb;

@@ -1,4 +1,4 @@
-// The sampler of macOS: mach, sysctl and IOKit, without root. Written to the documentation; not run yet.
+// The sampler for macOS: mach, sysctl and IOKit, without root. Written from the documentation; not run yet.
 #ifdef __APPLE__
 #include <CoreFoundation/CoreFoundation.h>
 #include <IOKit/IOKitLib.h>
@@ -21,7 +21,7 @@ bool read_sysctl(const char* name, T& value) {
   return sysctlbyname(name, &value, &size, nullptr, 0) == 0;
 }
 
-/// A number of an accelerator's statistics; NaN when it has none.
+/// A number from an accelerator's statistics; NaN if it is missing.
 double statistic(CFDictionaryRef statistics, CFStringRef name) {
   double value = kUnknown;
   const auto* number = static_cast<CFNumberRef>(CFDictionaryGetValue(statistics, name));
@@ -45,7 +45,7 @@ void SystemSampler::read(MemorySample& sample) {
   host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&pages), &count);
   sample.ram_total_gb = static_cast<double>(memory.total) / kBytesPerGb;
   sample.ram_unused_gb = static_cast<double>(pages.free_count) * static_cast<double>(vm_page_size) / kBytesPerGb;
-  sample.ram_free_gb = sample.ram_unused_gb;  // as MLX Knife's memmon has it
+  sample.ram_free_gb = sample.ram_unused_gb;  // as in MLX Knife's memmon
   sample.ram_used_gb = sample.ram_total_gb - sample.ram_free_gb;
   sample.ram_percent = 100 * sample.ram_used_gb / sample.ram_total_gb;
   if (xsw_usage swap{}; read_sysctl("vm.swapusage", swap)) {

@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A machine of files, as a kernel 6.1 wrote them.
+/// Files of /proc and /sys as written by kernel 6.1.
 class SamplerTree : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -101,7 +101,7 @@ TEST_F(SamplerTree, ReadsTheCgroupsLimitsAndEvents) {
         "some avg10=40.00 avg60=0.00 avg300=0.00 total=9000000\nfull avg10=12.00 avg60=0.00 avg300=0.00 total=1\n");
   const MemorySample now = sample();
   EXPECT_DOUBLE_EQ(now.ram_total_gb, 4);  // the limit, not the machine
-  EXPECT_DOUBLE_EQ(now.ram_free_gb, 2);   // page cache is given back
+  EXPECT_DOUBLE_EQ(now.ram_free_gb, 2);   // includes the page cache, which can be reclaimed
   EXPECT_DOUBLE_EQ(now.cgroup_used_gb, 3);
   EXPECT_DOUBLE_EQ(now.cgroup_limit_gb, 4);
   EXPECT_TRUE(std::isnan(now.cgroup_high_gb));  // "max"

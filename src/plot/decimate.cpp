@@ -17,7 +17,7 @@ std::vector<uint32_t> decimate(std::span<const double> time, std::span<const dou
     const auto column = [&](size_t i) { return width > 0 ? std::floor((time[i] - start) / width) : 0; };
     size_t end = begin + 1;
     while (end < count && column(end) == column(begin)) ++end;
-    // First, last, smallest, largest of the column, and of its gaps one.
+    // The first, last, smallest and largest of the column, and one of its gaps.
     constexpr size_t kNone = SIZE_MAX;
     size_t first = kNone, last = kNone, low = kNone, high = kNone, gap = kNone;
     for (size_t i = begin; i < end; ++i) {

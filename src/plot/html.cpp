@@ -34,8 +34,8 @@ void append_number(std::string& out, double value, int decimals) {
   }
 }
 
-/// The columns of a page: time first. Beyond `most` points each stretch of samples becomes two, which hold the smallest
-/// and the largest value of every series in the order of their times.
+/// The columns of a page, time first. With more than `most` samples, each group of samples is reduced to two points:
+/// the smallest and largest value of every series, in order of time.
 std::string columns_json(const Timeline& timeline, size_t most) {
   const size_t count = timeline.time.size();
   const size_t stretch = count > most ? (2 * count + most - 1) / most : 1;
@@ -112,7 +112,7 @@ Json description(const Timeline& timeline) {
           {"spans", std::move(spans)}};
 }
 
-/// `text` as it may stand inside an HTML document's text.
+/// `text` escaped for use as text in an HTML document.
 std::string escaped_title(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -127,7 +127,7 @@ std::string escaped_title(const std::string& text) {
   return out;
 }
 
-/// JSON inside a script element: nothing in it may end the element.
+/// JSON escaped for a script element, so that nothing in it ends the element.
 std::string script_json(const Json& value) {
   std::string out;
   for (const char c : value.dump(-1, ' ', true, Json::error_handler_t::replace)) {

@@ -9,11 +9,12 @@
 namespace mlxk {
 
 namespace {
-constexpr size_t kTestLetters = 30, kModelLetters = 20;  // of a label
+constexpr size_t kTestLetters = 30, kModelLetters = 20;  // maximum length in a label
 
-/// At most `most` characters, the last an ellipsis where some are missing.
+/// `text` shortened to at most `most` characters, with an ellipsis at the end if some were removed.
 std::string shortened(const std::string& text, size_t most) {
-  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };  // a character, in UTF-8
+  // Whether `c` is the first byte of a UTF-8 character.
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
   if (static_cast<size_t>(std::count_if(text.begin(), text.end(), begins)) <= most) return text;
   size_t at = 0;
   for (size_t seen = 0; at < text.size(); ++at) {
@@ -22,7 +23,7 @@ std::string shortened(const std::string& text, size_t most) {
   return text.substr(0, at) + "…";
 }
 
-/// Behind the last `mark` of `text`.
+/// The part of `text` after the last `mark`; all of it if there is none.
 std::string behind(const std::string& text, const std::string& mark) {
   const size_t at = text.rfind(mark);
   return at == text.npos ? text : text.substr(at + mark.size());
@@ -38,7 +39,7 @@ class Columns {
     for (const auto& sample : samples_) values.push_back(sample.*field);
     return values;
   }
-  /// The same for what is not measured in every sample: it stays what it was last.
+  /// The same for a field that is not measured in every sample: the last value is repeated.
   std::vector<double> held(double MemorySample::* field) const {
     auto values = of(field);
     for (size_t i = 1; i < values.size(); ++i) {
@@ -83,7 +84,7 @@ PlotRow memory_row(const Columns& columns, double total) {
   }
   const auto add = [&](const char* label, double MemorySample::* field, PlotColour colour) {
     if (columns.largest(field) <= 0) return;
-    if (!swap) row.second_axis = "command, GB";  // a small command on a large machine has a scale of its own
+    if (!swap) row.second_axis = "command, GB";  // own scale: the command may be small, the machine large
     row.series.push_back({.label = label,
                           .unit = "GB",
                           .colour = colour,
@@ -152,7 +153,7 @@ PlotRow gpu_row(const Columns& columns) {
   return row;
 }
 
-/// The stretches of time at one level of pressure.
+/// Adds the time spans at one level of memory pressure.
 void add_pressure(const MemoryLog& log, double level, const char* kind, PlotColour colour, Timeline& timeline) {
   const auto& samples = log.samples;
   for (size_t i = 0; i < samples.size(); ++i) {

@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-/// A test of BENCH.jsonl, as far as a chart needs it.
+/// The fields of a test of BENCH.jsonl that a chart uses.
 struct TestSpan {
   std::string test, outcome, model;
   double start_ts = 0, end_ts = 0;  // seconds since 1970
@@ -17,16 +17,17 @@ struct TestSpan {
 
 struct TestLog {
   std::vector<TestSpan> tests;
-  double ram_total_gb = kUnknown;     // that a record names
-  std::vector<std::string> warnings;  // each names file and line
+  double ram_total_gb = kUnknown;     // the largest in any record
+  std::vector<std::string> warnings;  // each with file and line
 };
 
-/// Reads the tests of BENCH.jsonl, of any schema from 0.1.0 to 0.2.2: start and end by test_start_ts and test_end_ts,
-/// else by timestamp and duration. Broken lines are passed over with a warning. Throws io when it cannot be read.
+/// Reads the tests of BENCH.jsonl, of any schema from 0.1.0 to 0.2.2. Start and end are test_start_ts and test_end_ts,
+/// else computed from timestamp and duration. Broken lines are skipped with a warning. Throws io if the file cannot be
+/// read.
 TestLog read_test_log(const std::filesystem::path& path);
 
-/// Memory, processors and GPUs of `log` as rows, pressure as backgrounds, `tests` as rectangles. Free memory is green
-/// from a half of the machine's, orange from a quarter. Rows that are zero throughout are left out.
+/// Draws memory, CPU and GPUs of `log` as rows, memory pressure as backgrounds and `tests` as rectangles. Free memory
+/// is green from half of the machine's memory, orange from a quarter. Rows that are always zero are omitted.
 Timeline memory_timeline(const MemoryLog& log, const TestLog& tests, const std::string& title);
 
 }  // namespace mlxk

@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// A colour on a light and on a dark ground.
+/// A colour for light and for dark backgrounds.
 struct PlotShades {
   std::string_view name, light, dark;
 };

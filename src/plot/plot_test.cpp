@@ -78,7 +78,7 @@ TEST(Decimate, FewPointsAndGapsStay) {
   const auto kept = decimate(long_time, gappy, 10);
   EXPECT_TRUE(std::any_of(kept.begin(), kept.end(), [&](uint32_t i) { return std::isnan(gappy[i]); }));
   EXPECT_THAT(decimate({}, {}, 10), ElementsAre());
-  const std::vector<double> still(100, 5.0);  // a clock that stands
+  const std::vector<double> still(100, 5.0);  // a clock that does not advance
   EXPECT_FALSE(decimate(still, still, 10).empty());
 }
 
@@ -180,10 +180,10 @@ TEST(TestLogTest, ReadsEverySchemaAndNamesBadLines) {
   EXPECT_DOUBLE_EQ(log.tests[1].end_ts, 6.5);
   EXPECT_EQ(log.tests[1].model, "o/m");
   EXPECT_EQ(log.ram_total_gb, 64);
-  EXPECT_THAT(log.warnings, ElementsAre(HasSubstr("b.jsonl:3: schema_version '9.0.0' is not known"),
-                                        HasSubstr("b.jsonl:4: timestamp: no ISO 8601 date and time: 'noon'"),
-                                        HasSubstr("b.jsonl:5: no record of a test"),
-                                        HasSubstr("b.jsonl:6: the last line is cut off")));
+  EXPECT_THAT(log.warnings,
+              ElementsAre(HasSubstr("b.jsonl:3: schema_version '9.0.0' is not known"),
+                          HasSubstr("b.jsonl:4: timestamp: not an ISO 8601 date and time: 'noon'"),
+                          HasSubstr("b.jsonl:5: not a test record"), HasSubstr("b.jsonl:6: the last line is cut off")));
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ namespace mlxk {
 
 namespace {
 constexpr int kLeft = 64, kRight = 64, kTitle = 84, kRowHeight = 170, kRowGap = 44, kLegend = 22, kBottom = 46;
-constexpr double kLabelGap = 12;     // pixels between two labels
-constexpr size_t kMostPoints = 600;  // coloured ones of a series
+constexpr double kLabelGap = 12;    // pixels between two labels
+constexpr size_t kMaxPoints = 600;  // coloured points of a series
 
 std::string escaped(const std::string& text) {
   std::string out;
@@ -33,14 +33,14 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
-/// Characters of UTF-8 text.
+/// The number of characters in UTF-8 text.
 size_t text_length(const std::string& text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-/// The stylesheet: one class a colour, for strokes (`s-`) and fills (`f-`). The first rules are for renderers that know
-/// no media queries.
+/// The stylesheet: one class per colour, for strokes (`s-`) and fills (`f-`). The first rules are for renderers without
+/// support for media queries.
 std::string style() {
   std::string light, dark;
   for (int i = 0; i <= static_cast<int>(PlotColour::yellow); ++i) {
@@ -144,7 +144,7 @@ class SvgWriter {
         top + kRowHeight / 2, escaped(name)));
   }
 
-  /// A coloured line and a label; returns where the next begins.
+  /// Draws a coloured line and its label in the legend; returns the position of the next.
   int draw_key(const std::string& label, PlotColour colour, int x, int y) {
     add(
         fmt::format("<rect class=\"f-{}\" x=\"{}\" y=\"{}\" width=\"14\" height=\"4\"/><text class=\"faint\" x=\"{}\" "
@@ -183,12 +183,12 @@ class SvgWriter {
     draw_levels(series, kept, y_of);
   }
 
-  /// Points coloured by value, one path a colour.
+  /// Draws points coloured by value, with one path per colour.
   template <class Height>
   void draw_levels(const PlotSeries& series, const std::vector<uint32_t>& kept, const Height& y_of) {
     if (series.levels.empty()) return;
     std::map<PlotColour, std::string> paths;
-    const size_t step = kept.size() / kMostPoints + 1;
+    const size_t step = kept.size() / kMaxPoints + 1;
     for (size_t i = 0; i < kept.size(); i += step) {
       const double value = series.values[kept[i]];
       for (const auto& [limit, colour] : series.levels) {
@@ -231,7 +231,7 @@ class SvgWriter {
                     bottom + 34));
   }
 
-  /// What the backgrounds mean.
+  /// Draws the legend of the backgrounds.
   void draw_kinds(int y) {
     std::vector<std::string> drawn;
     int x = kLeft;

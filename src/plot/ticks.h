@@ -4,16 +4,16 @@
 
 namespace mlxk {
 
-/// A scale from 0: where it ends, and its marks.
+/// A scale from 0: its end and its tick marks.
 struct AxisTicks {
   double top = 1;
   std::vector<double> values;
 };
 
-/// A scale that holds 0 to `largest`, with about five marks at round numbers.
+/// A scale that covers 0 to `largest`, with about five ticks at round numbers.
 AxisTicks axis_ticks(double largest);
 
-/// Round numbers between `from` and `to`, about ten.
+/// About ten round numbers between `from` and `to`.
 std::vector<double> range_ticks(double from, double to);
 
 }  // namespace mlxk

@@ -6,7 +6,7 @@
 
 namespace mlxk {
 
-/// What a mark means; the writers choose its colour, in dark and in light.
+/// A named colour; the writers choose its shades for dark and light backgrounds.
 enum class PlotColour {
   blue,
   green,
@@ -19,37 +19,37 @@ enum class PlotColour {
   yellow,
 };
 
-/// One curve of a row; `values` stands beside Timeline::time, NaN where nothing is known.
+/// One curve of a row. `values` is parallel to Timeline::time; NaN: unknown.
 struct PlotSeries {
   std::string label;
   std::string unit;
   PlotColour colour = PlotColour::blue;
   std::vector<double> values;
-  int decimals = 1;          // that a reader sees
-  bool area = false;         // filled to 0
+  int decimals = 1;          // displayed
+  bool area = false;         // filled down to 0
   bool second_axis = false;  // on the right
-  /// Points coloured by value: the first entry whose limit is above a value names its colour; empty: no points.
+  /// Draws points coloured by value: the first entry with a limit above the value gives the colour. Empty: no points.
   std::vector<std::pair<double, PlotColour>> levels;
 };
 
-/// Curves that share a vertical scale, or two; the scales begin at 0.
+/// Curves that share one or two vertical scales; the scales begin at 0.
 struct PlotRow {
   std::string title;
-  std::string axis, second_axis;  // what the scales show, with the unit
-  double top = 0;                 // of the first scale; 0: the largest value
+  std::string axis, second_axis;  // names of the scales, with units
+  double top = 0;                 // end of the first scale; 0: the largest value
   std::vector<PlotSeries> series;
 };
 
-/// A stretch of time in the background of every row; with a label also a line at its beginning.
+/// A time span in the background of every row, with a line at its beginning if it has a label.
 struct PlotSpan {
   double from = 0, to = 0;
   PlotColour colour = PlotColour::grey;
   std::string kind;   // for the legend: "WARN pressure"
-  std::string label;  // beside the line; empty: no line
-  std::string note;   // for the hover: the whole name and what else is known
+  std::string label;  // next to the line; empty: no line
+  std::string note;   // for the tooltip: the full name and further details
 };
 
-/// Rows of curves over one time axis, in minutes, ascending.
+/// Rows of curves over one time axis. `time` is in minutes and ascends.
 struct Timeline {
   std::string title, subtitle;
   std::vector<double> time;
@@ -57,11 +57,11 @@ struct Timeline {
   std::vector<PlotSpan> spans;  // drawn in this order
 };
 
-/// An SVG document of `width` pixels, readable in dark and in light; curves are decimated to its pixels.
+/// An SVG document of `width` pixels with a light and a dark theme; curves are decimated to its pixels.
 std::string timeline_svg(const Timeline& timeline, int width = 1000);
 
-/// An HTML page that needs no other file and no network: zoom, pan, range slider, one hover for all rows. A timeline
-/// of more than `most` points is decimated to them, smallest and largest values kept.
+/// A self-contained HTML page with zoom, pan, a range slider and one tooltip for all rows. A timeline of more than
+/// `most` points is decimated to `most`; the smallest and largest values are kept.
 std::string timeline_html(const Timeline& timeline, size_t most = 100'000);
 
 }  // namespace mlxk

@@ -24,7 +24,7 @@ struct RequestFacts {
   EncoderTask encodes = EncoderTask::none;  // the embedding task, instead of text
 };
 
-enum class Route { text, vision, speech, embedding, none };  // vision: with all encoders, that of recordings too
+enum class Route { text, vision, speech, embedding, none };  // vision: with all encoders, also the audio encoder
 
 /// The outcome of Policy: a value, never an exception.
 struct Decision {

@@ -82,7 +82,8 @@ bool hears_with_whisper(const Evidence& e) {
   return contains(lower_case(string_at(e.preprocessor, "feature_extractor_type")), "whisper");
 }
 
-/// A text model that takes recordings, and is built in as one. Of those that see, not every size hears.
+/// Whether it is a text model that accepts audio and is built in as one. Some sizes of a vision model have no audio
+/// encoder.
 bool is_audio_llm(const Evidence& e) {
   return built_in().has(ModelKind::audio, e.type) &&
          (has_object(e.config, "audio_config") || !built_in().has(ModelKind::vision, e.type));

@@ -201,7 +201,7 @@ Problem check_json(const ModelFiles& files, std::string_view name, std::string_v
   }
 }
 
-/// Conversions of audio models often leave the tokenizer out: names the file, and the repository that has it.
+/// Names the tokenizer file and the repository that has it: conversions of audio models often leave it out.
 std::string missing_tokenizer(const ModelInfo& info, const ModelFiles& files) {
   const bool mistral = info.model_type == "voxtral";
   std::string source = base_model_of(files);

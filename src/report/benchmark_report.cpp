@@ -65,16 +65,16 @@ void write_inputs(Page& page, const ReportInputs& inputs) {
   };
   add_memory(inputs.memory, inputs.memory_path, "memory");
   add_memory(inputs.old_memory, inputs.old_memory_path, "memory of the old report");
-  page.table({"File", "Path", "Records", "Lines left out", "From", "Span"}, rows);
+  page.table({"File", "Path", "Records", "Lines skipped", "From", "Span"}, rows);
 }
 
-/// What the same tests took in two reports; tests that only one of them has count in neither.
+/// The total time of the tests that are in both reports.
 struct CommonTests {
   double now = 0, before = 0;
   size_t count = 0;
 };
 
-/// By model; under "*" all of them.
+/// The common tests of each model; those of all models under "*".
 std::map<std::string, CommonTests> common_tests(const ReportSummary& current, const ReportSummary& old) {
   std::map<std::string, CommonTests> by_model;
   for (const auto& [key, test] : current.tests) {
@@ -98,7 +98,7 @@ void write_comparison(Page& page, const ReportSummary& current, const ReportSumm
   size_t added = 0;
   for (const auto& [key, test] : current.tests) added += old.tests.count(key) == 0 ? 1 : 0;
   const size_t removed = old.tests.size() - (current.tests.size() - added);
-  page.paragraph(fmt::format("{} both reports; {} only here, {} only in the old one.",
+  page.paragraph(fmt::format("{} both reports; {} only in the new one, {} only in the old one.",
                              counted(all.count, "timed test") + (all.count == 1 ? " is in" : " are in"), added,
                              removed));
   Rows rows;
@@ -120,7 +120,7 @@ void write_comparison(Page& page, const ReportSummary& current, const ReportSumm
   }
   if (!rows.empty()) {
     page.table({"Model", "Tests", "Time before", "Time", "Change", "tokens/s before", "tokens/s", "Change",
-                "Least free RAM before, GiB", "Least free RAM, GiB"},
+                "Lowest free RAM before, GiB", "Lowest free RAM, GiB"},
                rows);
   }
   page.paragraph("⚠️ more than 5 % slower, ✅ more than 1 % faster.");
@@ -161,19 +161,19 @@ void write_test_summary(Page& page, const ReportSummary& current) {
 void write_health(Page& page, const ReportSummary& current) {
   page.heading(2, "System Health");
   if (current.quality.empty() && !current.ram_free_min_gb) {
-    page.paragraph("The records say nothing of the machine's health.");
+    page.paragraph("The records do not include the system's health.");
   } else {
     Rows rows;
     for (const auto& [flag, count] : current.quality) {
       rows.push_back({(flag == "clean" ? "✅ " : "⚠️ ") + flag, std::to_string(count)});
     }
     if (!rows.empty()) page.table({"Quality", "Records"}, rows);
-    page.list({fmt::format("Least free memory before a test: {} GiB", number(current.ram_free_min_gb, 1)),
-               fmt::format("Most memory in swap: {} GiB", number(current.swap_max_gb, 2)),
-               fmt::format("Most zombie processes: {}", current.zombies)});
+    page.list({fmt::format("Lowest free memory before a test: {} GiB", number(current.ram_free_min_gb, 1)),
+               fmt::format("Highest swap usage: {} GiB", number(current.swap_max_gb, 2)),
+               fmt::format("Highest number of zombie processes: {}", current.zombies)});
   }
   if (current.clock_problems > 0) {
-    page.paragraph(fmt::format("⚠️ The clock was set during {}: their start and duration count, not their end.",
+    page.paragraph(fmt::format("⚠️ The clock was set during {}: their start and duration are used, not their end.",
                                counted(as_count(current.clock_problems), "test")));
   }
 }
@@ -209,12 +209,13 @@ void write_models(Page& page, const ReportSummary& current) {
                     number(model->peak_ram_gb, 2), number(model->ram_free_min_gb, 2)});
   }
   page.table({"Model", "Size, GB", "Records", "Time", "Share", "Modalities", "tokens/s", "First token, s", "Load, s",
-              "Peak RAM, GiB", "Least free RAM, GiB"},
+              "Peak RAM, GiB", "Lowest free RAM, GiB"},
              rows);
   const auto speeds = model_chart("tokens/s", models, [](const auto& model) { return model.tokens_per_sec.value(); });
   if (!speeds.empty()) page.figure("Tokens per second of each model", "speed", speeds);
-  const auto free = model_chart("least free RAM, GiB", models, [](const auto& model) { return model.ram_free_min_gb; });
-  if (!free.empty()) page.figure("Least free memory while a model ran", "memory", free);
+  const auto free =
+      model_chart("lowest free RAM, GiB", models, [](const auto& model) { return model.ram_free_min_gb; });
+  if (!free.empty()) page.figure("Lowest free memory while a model ran", "memory", free);
   const auto times = model_chart("time, s", models, [](const auto& model) { return std::optional(model.seconds); });
   if (current.seconds > 0) page.figure("Time of each model", "time", times);
 }
@@ -260,8 +261,8 @@ void write_tests(Page& page, const ReportInputs& inputs) {
     return a->second.seconds.value().value_or(-1) > b->second.seconds.value().value_or(-1);
   });
   if (sorted.size() > kMaxTestRows) {
-    page.paragraph(fmt::format("The {} tests that took longest; {} more are left out.", kMaxTestRows,
-                               sorted.size() - kMaxTestRows));
+    page.paragraph(
+        fmt::format("The {} slowest tests; {} more are omitted.", kMaxTestRows, sorted.size() - kMaxTestRows));
     sorted.resize(kMaxTestRows);
   }
   std::vector<std::string> header = {"Test", "Model", "Records", "Outcome", "Time, s", "tokens/s", "First token, s"};
@@ -289,7 +290,7 @@ void write_gpu(Page& page, const ReportInputs& inputs) {
   const ReportSummary& current = inputs.current;
   if (!inputs.memory) return page.paragraph("No memory file was given (--memory).");
   if (current.gpu.count() == 0) {
-    return page.paragraph(fmt::format("{} samples, none of which tells of a GPU.",
+    return page.paragraph(fmt::format("{} samples, none of which includes a GPU.",
                                       current.tests_with_samples == 0 ? "No test has" : "The tests have"));
   }
   page.heading(3, "Cold Starts");
@@ -299,17 +300,17 @@ void write_gpu(Page& page, const ReportInputs& inputs) {
                     std::isnan(start.gpu_start_s) ? "never" : fmt::format("{:.1f} s", start.gpu_start_s)});
   }
   if (rows.empty()) page.paragraph("None.");
-  if (!rows.empty()) page.table({"First test of a model", "Model", "GPU at work after"}, rows);
+  if (!rows.empty()) page.table({"First test of a model", "Model", "GPU busy after"}, rows);
   page.heading(3, "High Utilisation");
   rows.clear();
   for (const auto& busy : current.busy) {
     rows.push_back({busy.test.first, model_name(busy.test.second), fmt::format("{:.0f} %", busy.gpu_mean),
                     fmt::format("{:.0f} %", busy.gpu_max)});
   }
-  if (rows.empty()) page.paragraph("No test kept the GPU at 80 % or more.");
-  if (!rows.empty()) page.table({"Test", "Model", "Mean", "Most"}, rows);
+  if (rows.empty()) page.paragraph("No test had a mean GPU utilisation of 80 % or more.");
+  if (!rows.empty()) page.table({"Test", "Model", "Mean", "Max"}, rows);
   page.heading(3, "Summary");
-  page.paragraph(fmt::format("{} with samples of a GPU, {:.0f} % at work on average.",
+  page.paragraph(fmt::format("{} with samples of a GPU, {:.0f} % busy on average.",
                              counted(as_count(current.gpu.count()), "test"), *current.gpu.value()));
 }
 

@@ -7,18 +7,18 @@
 
 namespace mlxk {
 
-/// What a report shows.
+/// The contents of a report.
 struct ReportInputs {
   const ReportSummary& current;
-  const ReportSummary* old = nullptr;        // compared with; null: nothing
+  const ReportSummary* old = nullptr;        // to compare with; null: no comparison
   const MemorySamples* memory = nullptr;     // null: none
   std::string memory_path, old_memory_path;  // empty: none
   const MemorySamples* old_memory = nullptr;
-  std::string output;  // file that is written; empty: stdout
+  std::string output;  // the file written; empty: stdout
 };
 
-/// How much slower (above 0) or faster a value is than before, as a part of the old one, with ⚠️ above 5 % slower and
-/// ✅ above 1 % faster; empty when either is unknown. Of a time more is slower, of a speed less.
+/// The relative change of a value in percent, with ⚠️ if it is more than 5 % slower and ✅ if more than 1 % faster. A
+/// larger time is slower, a larger speed is faster. Empty if either value is unknown.
 std::string change_text(const std::optional<double>& now, const std::optional<double>& before, bool is_speed);
 
 /// Writes the sections of MLX Knife's benchmark report, version 1.1.

@@ -50,7 +50,7 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
   return sum;
 }
 
-/// Seconds until `threads` threads have run body(thread).
+/// The time in seconds that `threads` threads need to run body(thread).
 template <class Body>
 double timed(int threads, const Body& body) {
   std::vector<std::thread> others;
@@ -111,7 +111,7 @@ ProcessMemory process_memory(pid_t process) {
 
 void reset_peak_memory() {
 #ifdef __GLIBC__
-  malloc_trim(0);  // memory freed by an earlier point must not count for this one
+  malloc_trim(0);  // memory freed after an earlier point must not count towards this one
 #endif
   std::ofstream("/proc/self/clear_refs") << "5";
 }

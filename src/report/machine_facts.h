@@ -8,27 +8,27 @@
 
 namespace mlxk {
 
-/// The facts without which a speed figure is worthless.
+/// The facts about a machine that are needed to interpret a speed.
 struct MachineFacts {
   std::string cpu;                    // the model's name; empty: unknown
-  std::vector<std::string> features;  // of the instruction set, those that the kernels need
-  int cores = 0;                      // that this process may use
+  std::vector<std::string> features;  // instruction set extensions that the kernels need
+  int cores = 0;                      // available to this process
   uint64_t memory_bytes = 0;
 };
 
-/// Reads /proc/cpuinfo or asks the system.
+/// Reads /proc/cpuinfo or queries the system.
 MachineFacts machine_facts();
 
-/// The read bandwidth of memory in bytes a second, with `threads` threads each reading its part of `bytes`, which
-/// should exceed the caches: the best of three passes. Allocates `bytes` and frees them.
+/// Measures the read bandwidth of memory in bytes per second: `threads` threads each read a part of `bytes` bytes; the
+/// best of three passes counts. `bytes` should exceed the caches. Allocates and frees `bytes` bytes.
 double read_bandwidth(int threads, uint64_t bytes);
 
 /// Resets the peak of peak_memory() if the system can (Linux).
 void reset_peak_memory();
-/// The most memory that this process held at once, mapped weights included, in bytes.
+/// The peak memory of this process in bytes, mapped weights included.
 uint64_t peak_memory();
 
-/// Memory of a process in bytes, mapped weights included; 0: the system does not tell (it is Linux that does).
+/// Memory of a process in bytes, mapped weights included; 0: unknown (only Linux reports it).
 struct ProcessMemory {
   uint64_t held = 0, peak = 0;
 };

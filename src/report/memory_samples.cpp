@@ -43,7 +43,7 @@ MemorySamples::MemorySamples(const std::filesystem::path& path,
       if (const auto sample = read_sample(lines)) samples_.push_back(*sample);
     } catch (const Error& error) {
       std::string what = error.what();
-      if (what.starts_with(": ")) what.erase(0, 2);  // behind the empty place
+      if (what.starts_with(": ")) what.erase(0, 2);  // after the empty location
       on_problem({lines.number(), "", lines.is_complete() ? what : "the last line is cut off: " + what});
     }
   }
@@ -58,7 +58,7 @@ MemoryWindow MemorySamples::window(double from, double to) const {
   size_t gpu_count = 0;
   for (auto sample = begin; sample != samples_.end() && sample->ts <= to; ++sample) {
     ++window.samples;
-    // fmin and fmax pass over NaN.
+    // fmin and fmax ignore NaN.
     window.ram_free_min_gb = std::fmin(window.ram_free_min_gb, sample->ram_free_gb);
     window.swap_max_mb = std::fmax(window.swap_max_mb, sample->swap_used_mb);
     window.gpu_max = std::fmax(window.gpu_max, sample->gpu_util);

@@ -20,7 +20,7 @@ std::string one_line(std::string_view text, const Escape& escape) {
   return out;
 }
 
-/// Text in which nothing is Markdown or HTML.
+/// `text` with all Markdown and HTML escaped.
 std::string markdown(std::string_view text) {
   return one_line(text, [](char c) {
     constexpr std::string_view kSpecial = "\\`*_[]<>|#&~";

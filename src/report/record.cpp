@@ -19,7 +19,7 @@ namespace {
 template <class Group, class Wanted>
 concept Is = std::is_same_v<std::remove_const_t<Group>, Wanted>;
 
-// The fields of each group, for reading and writing alike.
+// The fields of each group, for both reading and writing.
 
 template <Is<ReportModel> Group, class Visit>
 void each_field(Group& model, Visit&& visit) {

@@ -10,9 +10,9 @@
 
 namespace mlxk {
 
-/// One record of a test or benchmark report: a line of JSON of schema 0.2.2, docs/report.schema.json. Text that is
-/// empty, numbers without a value and groups without fields are left out of the line. Memory is in GiB, as in MLX
-/// Knife's own reports; the size of a model's files is in GB.
+/// One record of a test or benchmark report: a line of JSON of schema 0.2.2 (docs/report.schema.json). Empty texts,
+/// numbers without a value and groups without fields are omitted from the line. Memory is in GiB, as in MLX Knife's
+/// own reports; the size of a model's files is in GB.
 
 enum class Outcome { passed, failed, skipped };
 
@@ -60,7 +60,7 @@ struct ReportTimeline {
 
 struct ReportRecord {
   std::string schema_version = "0.2.2";
-  std::string timestamp;  // ISO 8601, of the end
+  std::string timestamp;  // end of the test, ISO 8601
   std::string mlx_knife_version = MLXK_VERSION;
   std::string test;  // "path::name[parameters]"
   Outcome outcome = Outcome::passed;
@@ -72,19 +72,19 @@ struct ReportRecord {
   ReportSystem system;
   ReportHealth system_health;
   ReportTimeline timeline;
-  Json metadata = Json::object();  // open; inference_modality is text, vision, audio or video
+  Json metadata = Json::object();  // any fields; inference_modality is text, vision, audio or video
 };
 
-/// Fills in when the test ran: from `start` (Unix time) for `seconds`, which a steady clock measured.
+/// Sets the times of the test: it began at `start` (Unix time) and took `seconds`, measured by a steady clock.
 void set_times(ReportRecord& record, double start, double seconds);
 
-/// The record as one object, its keys in the order of the schema.
+/// The record as one JSON object, with its keys in the order of the schema.
 Json to_json(const ReportRecord& record);
-/// The record of an object in which find_problems finds nothing.
+/// Converts `object`, for which find_problems() returns nothing, to a record.
 ReportRecord record_from_json(const Json& object);
 
-/// Appends `records` to the file as a line each, in one write; begins a new line where the file ends within one.
-/// Throws io; internal naming the field when a record does not hold to the schema.
+/// Appends `records` to the file, one line each, in a single write. Begins a new line if the last line of the file is
+/// not terminated. Throws io, or internal with the name of the field if a record violates the schema.
 void append_records(const std::filesystem::path& path, const std::vector<ReportRecord>& records);
 
 }  // namespace mlxk

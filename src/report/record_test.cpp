@@ -41,7 +41,7 @@ std::string problems_text(const Json& object) {
   return text;
 }
 
-/// Every property of a JSON schema by its path.
+/// The properties of a JSON schema, by path.
 void collect(const Json& schema, const std::string& prefix, std::map<std::string, const Json*>& found) {
   for (const auto& [name, property] : value_at(schema, "properties").items()) {
     const std::string path = prefix.empty() ? name : prefix + "." + name;
@@ -132,10 +132,10 @@ TEST(ReportRecord, NamesTheFieldThatIsWrong) {
             "system_health.quality_flags: must be one of clean, degraded_swap, degraded_zombies, degraded_memory, got "
             "[\"clean\",\"fine\"]\n");
   EXPECT_EQ(problems_text(with("timestamp", "yesterday")),
-            "timestamp: must be a date and time of ISO 8601, got \"yesterday\"\n");
+            "timestamp: must be an ISO 8601 date and time, got \"yesterday\"\n");
   EXPECT_EQ(problems_text(with("mlx_knife_version", "2.0")),
             "mlx_knife_version: must be a version like 2.0.4, got \"2.0\"\n");
-  EXPECT_EQ(problems_text(with("speed", 1)), "speed: is no field of the schema; what is new goes under metadata\n");
+  EXPECT_EQ(problems_text(with("speed", 1)), "speed: is not a field of the schema; new fields go under metadata\n");
   EXPECT_EQ(problems_text(Json::array()), ": must be an object, got []\n");
   Json missing = to_json(small_record());
   missing.erase("test");
@@ -182,7 +182,7 @@ TEST(ReportClocks, FallBackToTheDuration) {
   ReportRecord record = small_record();
   EXPECT_EQ(clock_problem(record), "");
   record.test_end_ts = *record.test_start_ts - 3600;
-  EXPECT_EQ(clock_problem(record), "test_end_ts lies 3600.000 s before test_start_ts");
+  EXPECT_EQ(clock_problem(record), "test_end_ts is 3600.000 s before test_start_ts");
   EXPECT_EQ(test_span(record)->end, *record.test_start_ts + 2.5);
   record.test_start_ts = record.test_end_ts = std::nullopt;
   EXPECT_DOUBLE_EQ(test_span(record)->start, 1767225600.25);

@@ -12,7 +12,7 @@
 namespace mlxk {
 
 namespace {
-// The end may be written as text and as a number, and the duration is measured by another clock.
+// The end may be stored both as text and as a number, and another clock measures the duration.
 constexpr double kClockTolerance = 2;  // seconds
 }  // namespace
 
@@ -34,7 +34,7 @@ bool ReportReader::is_record(Json& object) {
   try {
     object = parse_json(lines_.text(), "");
   } catch (const Error& error) {
-    const std::string what = std::string(error.what()).substr(2);  // behind the empty place
+    const std::string what = std::string(error.what()).substr(2);  // after the empty location
     return fail(lines_.is_complete() ? what : "the last line is cut off: " + what);
   }
   const auto problems = find_problems(object);
@@ -65,7 +65,7 @@ std::optional<RecordSpan> test_span(const ReportRecord& record) {
 std::string clock_problem(const ReportRecord& record) {
   if (!record.test_start_ts || !record.test_end_ts) return {};
   const double span = *record.test_end_ts - *record.test_start_ts;
-  if (span < 0) return fmt::format("test_end_ts lies {:.3f} s before test_start_ts", -span);
+  if (span < 0) return fmt::format("test_end_ts is {:.3f} s before test_start_ts", -span);
   if (record.duration && std::abs(span - *record.duration) > kClockTolerance + 0.01 * *record.duration) {
     return fmt::format("test_start_ts and test_end_ts are {:.3f} s apart, but duration is {:.3f}", span,
                        *record.duration);

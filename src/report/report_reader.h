@@ -11,25 +11,25 @@
 
 namespace mlxk {
 
-/// A line of a report that is no record of any known schema, or says what cannot be.
+/// A problem with a line of a report: it is not a record of a known schema, or its values are impossible.
 struct LineProblem {
   int64_t line = 0;
-  std::string field;  // path of the field; empty: the line as a whole
+  std::string field;  // path of the field; empty: the whole line
   std::string message;
 };
 
 /// "FILE:12: performance.tokens_per_sec: must be a number, got "fast""
 std::string describe(const std::filesystem::path& path, const LineProblem& problem);
 
-/// Reads the records of a file one by one, whatever their number. Blank lines are passed over; a line that is no record
-/// is told to `on_problem`, once for each field, and passed over too.
+/// Reads the records of a file one by one, so that the file may be of any size. Blank lines are skipped. A line that is
+/// not a record is reported to `on_problem`, once for each field, and skipped.
 class ReportReader {
  public:
   using OnProblem = std::function<void(const LineProblem&)>;
 
   /// Throws not_found or io.
   ReportReader(const std::filesystem::path& path, OnProblem on_problem);
-  /// The next record; nothing at the end.
+  /// The next record; nullopt at the end of the file.
   std::optional<ReportRecord> next();
   int64_t line() const { return lines_.number(); }
 
@@ -40,15 +40,15 @@ class ReportReader {
   OnProblem on_problem_;
 };
 
-/// Seconds of the record's test, by its timestamps where they are plausible, else by its end and duration. Nothing: it
-/// does not say when it ran.
+/// Start and end of the record's test in Unix time: its timestamps if they are plausible, else computed from one of
+/// them and the duration. nullopt if the record has no time.
 struct RecordSpan {
   double start = 0, end = 0;
 };
 std::optional<RecordSpan> test_span(const ReportRecord& record);
 
-/// What the record's clocks say that cannot be; empty: nothing. A clock that was set while a test ran is no fault of
-/// the record, which stays good.
+/// Describes a contradiction between the record's times; empty: none. The record is still valid, since the clock may
+/// have been set while the test ran.
 std::string clock_problem(const ReportRecord& record);
 
 }  // namespace mlxk

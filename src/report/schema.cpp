@@ -87,21 +87,21 @@ constexpr SchemaField kFields[] = {
     {"metadata.inference_modality", Type::text, false, false, kModalities},
 };
 
-/// A value as an error shows it.
+/// A value as shown in an error message.
 std::string shown(const Json& value) {
   std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }
 
-/// Whether it is a whole number that a double holds exactly; 1.0 is one for JSON Schema.
+/// Whether `value` is a whole number that a double represents exactly; in JSON Schema 1.0 is one.
 bool is_integer(const Json& value) {
   if (!value.is_number()) return false;
   const auto number = value.get<double>();
   return std::trunc(number) == number && std::abs(number) < 0x1p53;
 }
 
-/// What is wrong with the type of `value`; empty: nothing.
+/// Describes a mismatch between `value` and `type`; empty: none.
 std::string wrong_type(const Json& value, FieldType type) {
   const auto is_text = [](const Json& each) { return each.is_string(); };
   switch (type) {
@@ -116,7 +116,7 @@ std::string wrong_type(const Json& value, FieldType type) {
   return {};
 }
 
-/// Whether it begins with a version: three numbers with points between them.
+/// Whether `text` begins with a version: three numbers separated by points.
 bool is_version(const std::string& text) {
   size_t at = 0;
   for (int part = 0; part < 3; ++part) {
@@ -136,7 +136,7 @@ std::string wrong_value(const Json& value, const SchemaField& field) {
                      (value.is_array() ? std::all_of(value.begin(), value.end(), is_choice) : is_choice(value));
   if (!known) return fmt::format("must be one of {}", fmt::join(field.choices, ", "));
   if (field.non_negative && value.get<double>() < 0) return "must not be negative";
-  if (field.path == "timestamp" && !parse_timestamp(value)) return "must be a date and time of ISO 8601";
+  if (field.path == "timestamp" && !parse_timestamp(value)) return "must be an ISO 8601 date and time";
   if (field.path == "mlx_knife_version" && !is_version(value)) return "must be a version like 2.0.4";
   return {};
 }
@@ -172,7 +172,7 @@ std::vector<RecordProblem> find_problems(const Json& record) {
   for (const auto& [name, value] : record.items()) {
     const auto is_field = [&key = name](const SchemaField& field) { return field.path == key; };
     if (std::none_of(std::begin(kFields), std::end(kFields), is_field)) {
-      problems.push_back({name.substr(0, 60), "is no field of the schema; what is new goes under metadata"});
+      problems.push_back({name.substr(0, 60), "is not a field of the schema; new fields go under metadata"});
     }
   }
   return problems;

@@ -24,7 +24,7 @@ void keep_larger(std::optional<double>& kept, const std::optional<double>& value
   if (value && (!kept || *value > *kept)) kept = value;
 }
 
-/// The machine in words.
+/// A short description of the machine.
 std::string machine_of(const ReportSystem& system) {
   std::string machine = system.hardware_profile.chip.empty() ? system.hardware : system.hardware_profile.chip;
   const auto append = [&](const std::string& text) {

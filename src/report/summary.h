@@ -14,7 +14,7 @@
 
 namespace mlxk {
 
-/// A mean that grows value by value.
+/// A running mean.
 class Mean {
  public:
   void add(double value) {
@@ -39,12 +39,12 @@ struct OutcomeCounts {
   int64_t all() const { return passed + failed + skipped; }
 };
 
-/// All records of one test with one model. Times and speeds are of those that were not skipped.
+/// All records of one test with one model. Times and speeds are those of the records that were not skipped.
 struct TestSummary {
   OutcomeCounts outcomes;
   Mean seconds, tokens_per_sec, first_token_s;
 };
-using TestKey = std::pair<std::string, std::string>;  // test, model's id
+using TestKey = std::pair<std::string, std::string>;  // test, model id
 
 /// All records of one model.
 struct ModelSummary {
@@ -53,33 +53,33 @@ struct ModelSummary {
   double seconds = 0;
   std::map<std::string, int64_t> modalities;
   Mean tokens_per_sec, first_token_s, load_s;
-  std::optional<double> peak_ram_gb, ram_free_min_gb;  // the latter by the memory samples
+  std::optional<double> peak_ram_gb, ram_free_min_gb;  // the latter from the memory samples
 };
 
-/// A test whose model was not the one of the record before.
+/// A test with another model than that of the previous record.
 struct ColdStart {
   TestKey test;
-  double gpu_start_s;  // until the GPU works; NaN: it never did
+  double gpu_start_s;  // until the GPU is busy; NaN: never
 };
 struct BusyTest {
   TestKey test;
   double gpu_mean, gpu_max;
 };
 
-/// One file that was read.
+/// A file that was read.
 struct InputSummary {
   std::string path;
   int64_t records = 0, bad_lines = 0;
   std::optional<double> first_ts, last_ts;
 };
 
-/// What the records of one or several files say together; needs memory for each test and model, not for each record.
+/// Aggregates the records of one or more files. Memory use grows with the number of tests and models, not of records.
 class ReportSummary {
  public:
-  /// `memory`, if not null, lends each test its samples and outlives the summary.
+  /// `memory`, if not null, provides the samples of each test; it must outlive the summary.
   explicit ReportSummary(const MemorySamples* memory = nullptr) : memory_(memory) {}
 
-  /// Reads a file; lines that are no records are told to `on_problem`. Throws not_found, io.
+  /// Reads a file; lines that are not records are reported to `on_problem`. Throws not_found or io.
   void read(const std::filesystem::path& path, const ReportReader::OnProblem& on_problem);
   void add(const ReportRecord& record);
 
@@ -87,13 +87,13 @@ class ReportSummary {
   OutcomeCounts outcomes;
   double seconds = 0;
   std::map<TestKey, TestSummary> tests;
-  std::map<std::string, ModelSummary> models;  // by id; "": tests without one
+  std::map<std::string, ModelSummary> models;  // by id; "": tests without a model
   std::set<std::string> versions, schema_versions, machines;
-  std::vector<TestKey> failed;  // the first of them
+  std::vector<TestKey> failed;  // only the first ones
   std::map<std::string, int64_t> quality;
   std::optional<double> ram_free_min_gb, swap_max_gb;
   int64_t zombies = 0, clock_problems = 0;
-  // By the memory samples.
+  // From the memory samples.
   std::vector<ColdStart> cold_starts;
   std::vector<BusyTest> busy;
   int64_t tests_with_samples = 0;

@@ -56,7 +56,7 @@ double used_swap_gb() {
   return sysctlbyname("vm.swapusage", &usage, &size, nullptr, 0) == 0 ? static_cast<double>(usage.xsu_used) / kGiB : 0;
 }
 
-int64_t count_zombies() { return 0; }  // not asked for there
+int64_t count_zombies() { return 0; }  // not counted on macOS
 #else
 std::string system_version() {
   std::ifstream file("/etc/os-release");
@@ -71,7 +71,7 @@ std::string system_version() {
 
 std::string machine_model() { return first_line("/sys/class/dmi/id/product_name"); }
 
-/// The number of cores in a list of the kernel's, "0-3,8".
+/// The number of cores in a list of the kernel's format: "0-3,8".
 std::optional<int64_t> count_cores(const std::string& list) {
   int64_t count = 0;
   for (size_t begin = 0; begin < list.size();) {
@@ -88,7 +88,7 @@ std::optional<int64_t> count_cores(const std::string& list) {
 }
 
 void read_cores(ReportHardware& hardware) {
-  hardware.chip_cores_performance = count_cores(first_line("/sys/devices/cpu_core/cpus"));  // of a hybrid x86
+  hardware.chip_cores_performance = count_cores(first_line("/sys/devices/cpu_core/cpus"));  // hybrid x86
   hardware.chip_cores_efficiency = count_cores(first_line("/sys/devices/cpu_atom/cpus"));
   if (hardware.chip_cores_performance) return;
   hardware.chip_cores_performance = count_cores(first_line("/sys/devices/system/cpu/online"));
@@ -107,7 +107,7 @@ double used_swap_gb() {
   return std::max(0.0, total - free) * 1024 / kGiB;
 }
 
-/// Whether /proc/N/stat is of a dead process of this program that was not waited for: "N (mlxk) Z …".
+/// Whether `stat`, the content of /proc/N/stat, is that of a zombie process of this program: "N (mlxk) Z …".
 bool is_zombie(const std::string& stat) {
   const size_t name = stat.find('('), end = stat.rfind(')');
   if (name == std::string::npos || end == std::string::npos || end + 2 >= stat.size()) return false;

@@ -12,6 +12,7 @@
 #include <set>
 #include <thread>
 
+#include "base/elapsed.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "serving/admission.h"
@@ -296,7 +297,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     LoadOptions options = options_.text;
     if (slot.pinned && draft_) options.draft_dir = draft_->ref.path;
     auto model = loader.read(worker_, options, stop_when_closing());
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = seconds_since(start);
     log::info(fmt::format("{} model: {}", unloaded ? "Switched to" : "Loaded", slot.name()), {{"seconds", seconds}});
     return model;
   }

@@ -26,9 +26,9 @@ namespace mlxk {
 namespace {
 
 constexpr const char* kAsk = "Transcribe what is spoken in this audio.";
-// A transcript has fewer tokens than this; what writes more repeats itself.
+// A transcript has fewer tokens than this; a model that writes more repeats itself.
 constexpr double kTokensPerSecond = 20;
-constexpr int64_t kFewestTokens = 64;
+constexpr int64_t kMinTokens = 64;
 
 class SpeechRecognizer : public Recognizer {
  public:
@@ -45,7 +45,7 @@ class SpeechRecognizer : public Recognizer {
   SpeechEngine engine_;
 };
 
-/// Asks for the transcript of a whole recording at once.
+/// Prompts a language model for the transcript of the whole recording.
 class AudioModelRecognizer : public Recognizer {
  public:
   explicit AudioModelRecognizer(AudioModel model) : model_(std::move(model)) {}
@@ -54,20 +54,20 @@ class AudioModelRecognizer : public Recognizer {
     constexpr const char* kTimes = "the model gives no times";
     constexpr const char* kDecoding = "the model writes its transcript as an answer";
     if (format != TranscriptFormat::text && format != TranscriptFormat::json) {
-      return RefusedOption{"response_format", "--format", "the model gives no times: text or json"};
+      return RefusedOption{"response_format", "--format", "the model gives no times; use text or json"};
     }
     if (options.word_timestamps) return RefusedOption{"timestamp_granularities", "--word-timestamps", kTimes};
     if (options.translate) return RefusedOption{"task", "--translate", "the model does not translate"};
     if (!options.initial_prompt.empty() && !model_.processor.takes_context()) {
-      return RefusedOption{"prompt", "--prompt", "the model takes no context with a request for a transcript"};
+      return RefusedOption{"prompt", "--prompt", "the model accepts no context for a transcript"};
     }
     if (!options.hotwords.empty() && !model_.processor.takes_context()) {
-      return RefusedOption{"hotwords", "--hotwords", "the model takes no context with a request for a transcript"};
+      return RefusedOption{"hotwords", "--hotwords", "the model accepts no context for a transcript"};
     }
     if (options.beam_size > 0) return RefusedOption{"beam_size", "--beam-size", kDecoding};
     if (options.best_of > 1) return RefusedOption{"best_of", "--best-of", kDecoding};
     if (!options.clips.empty()) return RefusedOption{"clip_timestamps", "--clip-timestamps", kTimes};
-    if (options.only_voice) return RefusedOption{"vad", "--vad", "the model hears the whole recording at once"};
+    if (options.only_voice) return RefusedOption{"vad", "--vad", "the model transcribes the whole recording at once"};
     if (options.carry_initial_prompt) return RefusedOption{"prompt", "--carry-initial-prompt", kDecoding};
     if (options.hallucination_silence_threshold) {
       return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kTimes};
@@ -96,7 +96,7 @@ class AudioModelRecognizer : public Recognizer {
     request.sampling.temperature = options.temperatures.empty() ? 0 : options.temperatures.front();
     request.sampling.seed = options.seed;
     request.eos_token_ids = model_.tokenizer->eos_token_ids();
-    const auto most = kFewestTokens + static_cast<int64_t>(std::ceil(kTokensPerSecond * transcript.duration));
+    const auto most = kMinTokens + static_cast<int64_t>(std::ceil(kTokensPerSecond * transcript.duration));
     request.max_tokens = max_new_tokens_for(model_.context_length, static_cast<int64_t>(prompt.ids.size()), {}, most);
     request.cache_scope = events.cache_scope;
     const GeneratedAnswer answer = generate(
@@ -127,7 +127,7 @@ class AudioModelRecognizer : public Recognizer {
   }
 
  private:
-  /// In the model's own form, or in a chat.
+  /// The prompt in the model's own form, or as a chat.
   Prompt ask(const PromptAudio& audio, const TranscribeOptions& options, size_t most) const {
     TranscriptRequest request;
     if (const auto language = find_language(options.language)) {
@@ -167,7 +167,7 @@ std::unique_ptr<Recognizer> recognizer_of(Worker& worker, const ServedModel& mod
   }
   const auto* text = dynamic_cast<const ServedText*>(&model);
   if (!text || !text->audio_processor()) {
-    throw Error(ErrorKind::internal, fmt::format("'{}' takes no recordings", model.info().ref.name));
+    throw Error(ErrorKind::internal, fmt::format("'{}' accepts no audio", model.info().ref.name));
   }
   return audio_model_recognizer({worker, text->handle(), text->tokenizer(), text->chat_template(),
                                  *text->audio_processor(), text->info().context_length});

@@ -14,28 +14,29 @@ namespace mlxk {
 class ChatTemplate;
 class ServedModel;
 
-/// An option that a model cannot honour: its field in requests, its flag, and why.
+/// An option that a model does not support: its field in requests, its flag, and the reason.
 struct RefusedOption {
   const char *field, *flag, *why;
 };
 
-/// Writes transcripts with one loaded model, whichever kind it is of. Immutable, any thread but the worker's.
+/// Transcribes with one loaded model, a speech model or an audio language model. Immutable, any thread but the
+/// worker's.
 class Recognizer {
  public:
   virtual ~Recognizer() = default;
-  /// The first option that the model cannot honour; nullopt: it can all.
+  /// The first option that the model does not support; nullopt: it supports all.
   virtual std::optional<RefusedOption> refused(const TranscribeOptions& /*options*/,
                                                TranscriptFormat /*format*/) const {
     return std::nullopt;
   }
-  /// As transcribe() of speech/transcribe.h. Throws invalid for a recording that is too long for the model.
+  /// Like transcribe() of speech/transcribe.h. Throws invalid for a recording that is too long for the model.
   virtual Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
                                 const TranscribeEvents& events) const = 0;
-  /// The tokens of a text of the options'.
+  /// The number of tokens of `text`, an option.
   virtual int64_t count_tokens(const std::string& text) const = 0;
 };
 
-/// A language model that takes recordings, loaded. All outlive the recognizer.
+/// A loaded language model that accepts audio. All references must outlive the recognizer.
 struct AudioModel {
   Worker& worker;
   std::shared_ptr<const ModelHandle> handle;

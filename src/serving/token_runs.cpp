@@ -15,7 +15,7 @@ namespace mlxk {
 namespace {
 constexpr std::chrono::milliseconds kPollRuns{50};
 
-/// What all requests gave so far. The worker writes, we wait.
+/// The tokens of all requests so far. The worker writes them; the caller waits.
 class RunEvents {
  public:
   explicit RunEvents(size_t requests) : runs_(requests), running_(requests) {}
@@ -32,13 +32,13 @@ class RunEvents {
     if ((done || failed) && --running_ == 0) changed_.notify_all();
   }
 
-  /// False when none of it has changed for a while.
+  /// Returns false if nothing has changed for a while.
   bool wait_ended() {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kPollRuns, [&] { return running_ == 0; });
   }
 
-  /// After the end.
+  /// The results; call it after the end.
   std::vector<TokenRun> take_runs() {
     if (failure_) throw Error(failure_->kind, failure_->message);
     return std::move(runs_);

@@ -16,9 +16,9 @@ namespace mlxk {
 
 namespace {
 
-constexpr int64_t kMostTokens = 1 << 22;
+constexpr int64_t kMaxTokens = 1 << 22;
 
-// Of files that list none (before version v7).
+// The special tokens of files that list none (before version v7).
 constexpr const char* kFirstSpecials[] = {"<unk>",
                                           "<s>",
                                           "</s>",
@@ -78,17 +78,17 @@ class TekkenFile {
     return specials;
   }
 
-  int64_t special_count() const { return number(config_, "default_num_special_tokens", "config", 1, kMostTokens / 2); }
+  int64_t special_count() const { return number(config_, "default_num_special_tokens", "config", 1, kMaxTokens / 2); }
 
-  /// Of the file's sequences those that the vocabulary has room for.
+  /// Those of the file's sequences that the vocabulary has room for.
   std::vector<BytesRank> ranks() const {
     const int64_t room =
-        number(config_, "default_vocab_size", "config", special_count() + 1, kMostTokens) - special_count();
+        number(config_, "default_vocab_size", "config", special_count() + 1, kMaxTokens) - special_count();
     const Json& vocab = value_at(json_, "vocab");
     if (!vocab.is_array() || vocab.empty()) fail("vocab", "must be a list of tokens");
     std::vector<BytesRank> ranks;
     for (const Json& token : vocab) {
-      const int64_t rank = number(token, "rank", "vocab", 0, kMostTokens);
+      const int64_t rank = number(token, "rank", "vocab", 0, kMaxTokens);
       if (rank >= room) continue;
       auto bytes = base64_decode(string_at(token, "token_bytes"));
       if (!bytes || bytes->empty()) fail("vocab", fmt::format("token_bytes of rank {} are not base64", rank));

@@ -8,8 +8,8 @@
 
 namespace mlxk {
 
-/// Mistral's tekken.json as the text of an equal tokenizer.json: special tokens first, byte sequences behind them.
-/// Names the special tokens of `config` that its files leave out. Throws bad_model naming `path` and key.
+/// Converts Mistral's tekken.json to the text of an equivalent tokenizer.json: special tokens first, then byte
+/// sequences. Sets the special tokens of `config` that its files leave out. Throws bad_model naming `path` and key.
 std::string tokenizer_json_from_tekken(std::string_view content, const std::filesystem::path& path,
                                        TokenizerConfig& config);
 

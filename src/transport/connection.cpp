@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/elapsed.h"
 #include "base/log.h"
 #include "transport/request_id.h"
 
@@ -192,7 +193,7 @@ asio::awaitable<bool> Connection::serve_one() {
   const auto state = answer->take(out_);
   answer_.reset();
   server_.handler.answered(head.request, state.begun ? state.status : kClientGone, answer->total_written(),
-                           std::chrono::duration<double>(Clock::now() - began).count());
+                           seconds_since(began));
   goodbye_ = delivered && !state.keep_alive;
   co_return delivered&& state.keep_alive;
 }

@@ -14,7 +14,7 @@ from chromium import CHROMIUM, page_after, report_of
 from program import PROGRAM, ProgramTest
 from terminal import Terminal
 
-# What readers of MLX Knife's own files expect of every sample and of the summary.
+# The fields that readers of MLX Knife's files expect in every sample and in the summary.
 SAMPLE = {"ts", "elapsed_s", "ram_free_gb", "ram_used_gb", "ram_percent", "swap_used_mb", "swap_percent", "memory_pressure", "vm_pressure",
           "load_1", "load_5", "load_15", "cpu_user", "cpu_sys", "cpu_idle", "gpu_active", "gpu_device_util", "gpu_renderer_util", "gpu_tiler_util"}
 SUMMARY = {"duration_s", "samples", "interval_ms", "ram_free_min_gb", "ram_free_max_gb", "ram_free_avg_gb", "swap_max_mb", "swap_avg_mb",
@@ -22,7 +22,7 @@ SUMMARY = {"duration_s", "samples", "interval_ms", "ram_free_min_gb", "ram_free_
            "gpu_renderer_avg", "exit_code", "command", "timestamp"}
 
 
-# The functions of NVML that are called.
+# A stub of the NVML functions that are called.
 NVML = b"""
 static long devices[] = {1, 2};
 int nvmlInit_v2(void) { return 0; }
@@ -68,7 +68,7 @@ class Memmon(ProgramTest):
         self.assertEqual(summary["samples"], len(samples))
         self.assertEqual((summary["interval_ms"], summary["exit_code"], summary["command"]), (20, 0, "sleep 0.5"))
         self.assertGreaterEqual(summary["duration_s"], 0.5)
-        self.assertLessEqual(len(samples), summary["duration_s"] / 0.02 + 3)  # no faster than asked
+        self.assertLessEqual(len(samples), summary["duration_s"] / 0.02 + 3)  # not faster than requested
         self.assertIn("memmon itself", done.stderr.decode())
         self.assertEqual(done.stdout, b"")
 
@@ -133,7 +133,7 @@ class Memmon(ProgramTest):
 
     @unittest.skipUnless(os.path.exists("/proc/self/smaps_rollup"), "no smaps_rollup")
     def test_measures_the_commands_descendants(self):
-        # The child ends once a sample has its 80 MB: PSS is measured more rarely than the rest.
+        # The child exits once a sample includes its 80 MB: PSS is measured less often than the other fields.
         hold = self.write("hold.py", b"""import json, sys, time
 data, end = b"x" * (80 << 20), time.monotonic() + 60
 while time.monotonic() < end:
@@ -170,14 +170,14 @@ while time.monotonic() < end:
         self.assertEqual(shown.wait(), 41)
 
     def test_costs_little(self):
-        """The figure of the manual is measured on a machine at rest; here only that nobody made it a hundred times as much."""
+        """The manual's figure is measured on an idle machine; this only catches an increase by a factor of a hundred."""
         self.memmon("-d", "2")
         self.assertLess(self.lines()[-1]["summary"]["monitor_cpu_percent"], 10)
 
 
     @unittest.skipUnless(shutil.which("cc") and sys.platform == "linux", "no C compiler")
     def test_reads_all_gpus(self):
-        """Two GPUs of a stand-in for the driver's library."""
+        """Two GPUs of a stub of the driver's library."""
         source = self.write("nvml.c", NVML)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", os.path.join(self.home, "libnvidia-ml.so.1"), source], check=True)
         done = self.memmon("-d", "0.2", env={"LD_LIBRARY_PATH": self.home})
@@ -228,7 +228,7 @@ class Memplot(ProgramTest):
             page = file.read()
         for part in ('src="', "<link", "@import", "<b>Model"):
             self.assertNotIn(part, page)
-        self.assertIn("Leon Sorokin", page)  # uPlot's licence goes with it
+        self.assertIn("Leon Sorokin", page)  # uPlot's licence is included
 
     @unittest.skipUnless(CHROMIUM, "no Chromium")
     def test_html_in_a_browser(self):
@@ -261,7 +261,7 @@ class Memplot(ProgramTest):
             report = json.loads(report_of(page_after(os.path.join(self.home, "memory_timeline.html"), script, self.home + "/profile", dark)))
             self.assertEqual((report["ready"], report["charts"], report["ground"]), ("1", 2, ground))
             self.assertLess(report["points"], 5000)  # decimated
-            self.assertAlmostEqual(report["least"], 3.1)  # but not its extremes
+            self.assertAlmostEqual(report["least"], 3.1)  # but the extremes are kept
             length = report["all"][1] - report["all"][0]
             self.assertLess(report["zoomed"][1] - report["zoomed"][0], length / 10)
             self.assertGreater(report["panned"][0], report["zoomed"][0])
@@ -271,14 +271,14 @@ class Memplot(ProgramTest):
             self.assertLess(report["slid"][1], report["all"][1])
 
     def test_bad_input_is_named(self):
-        for content, message in ((b"", "empty.jsonl holds no sample of memmon\nThe file is empty."),
-                                 (b'{"a": 1}\n', "empty.jsonl:1: no sample of memmon"), (b"\xff\xfe\n", "empty.jsonl:1: invalid JSON at byte")):
+        for content, message in ((b"", "empty.jsonl contains no samples of memmon\nThe file is empty."),
+                                 (b'{"a": 1}\n', "empty.jsonl:1: not a sample of memmon"), (b"\xff\xfe\n", "empty.jsonl:1: invalid JSON at byte")):
             done = self.run_program("memplot", self.write("empty.jsonl", content))
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(message, done.stderr.decode())
         self.assertIn("cannot open", self.run_program("memplot", "nowhere.jsonl").stderr.decode())
         self.assertIn("must be html, svg or png, got 'pdf'", self.run_program("memplot", self.memory(), "--format", "pdf").stderr.decode())
-        self.assertIn("'.gif' is no ending", self.run_program("memplot", self.memory(), "-o", "t.gif").stderr.decode())
+        self.assertIn("must end in .html, .svg or .png, got '.gif'", self.run_program("memplot", self.memory(), "-o", "t.gif").stderr.decode())
 
     def test_a_killed_memmon_costs_its_last_line_alone(self):
         memory = self.memory(50, tail='{"ts": 17000000')

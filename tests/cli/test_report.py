@@ -1,4 +1,4 @@
-"""`mlxk report`, `mlxk bench serve` against the fake server, and the records that `mlxk bench` writes."""
+"""`mlxk report`, `mlxk bench serve` against the fake server, and the records written by `mlxk bench`."""
 import html.parser
 import json
 import os
@@ -17,7 +17,7 @@ SECTIONS = ["Input Files", "Executive Summary", "Test Summary", "System Health",
 
 
 def record(number=0, model="org/one", **more):
-    """A record of the schema's newest version: test `number`, which ran for 10 s."""
+    """A record of the newest schema version: test `number`, which ran for 10 s."""
     start = START + 20 * number
     return {"schema_version": "0.2.2", "timestamp": "2026-01-01T00:00:10Z", "test_start_ts": start, "test_end_ts": start + 10,
             "mlx_knife_version": "2.0.4", "test": f"tests/live.py::test_{number}", "outcome": "passed", "duration": 10,
@@ -29,7 +29,7 @@ def record(number=0, model="org/one", **more):
 
 class ReportTest(ProgramTest):
     def lines(self, name, *records):
-        """A file of records as JSON; what is bytes stands there as it is."""
+        """Writes a file of records as JSON; bytes are written as they are."""
         return self.write(name, b"".join(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n" for one in records))
 
     def report(self, *args, code=0):
@@ -69,7 +69,7 @@ class Validation(ReportTest):
     def test_a_clock_that_was_set_is_a_note(self):
         path = self.lines("clock.jsonl", record(test_end_ts=START - 3600))
         out, _ = self.report("--validate", path)
-        self.assertIn(f"note: {path}:1: test_end_ts lies 3600.000 s before test_start_ts", out)
+        self.assertIn(f"note: {path}:1: test_end_ts is 3600.000 s before test_start_ts", out)
 
     def test_agrees_with_the_schema(self):
         if not jsonschema:
@@ -125,7 +125,7 @@ class Report(ReportTest):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(f"there is no record in {path}", done.stderr.decode())
         done = self.run_program("report")
-        self.assertIn("there is none in benchmarks/reports", done.stderr.decode())
+        self.assertIn("report needs a file: benchmarks/reports has none", done.stderr.decode())
         self.assertEqual(self.run_json("report", path, "--json", code=2)["error"]["type"], "CommandError")
 
     def test_the_newest_report_is_the_default(self):
@@ -140,7 +140,7 @@ class Report(ReportTest):
             return self.lines(name, *(record(n, f"org/m{n}", duration=s, performance={"tokens_per_sec": 400 / s})
                                       for n, s in enumerate(seconds)))
         text, _ = self.report(run("new.jsonl", 10.6, 9.8, 10.3), "--compare", run("old.jsonl", 10, 10, 10, 10))
-        self.assertIn("3 timed tests are in both reports; 0 only here, 1 only in the old one.", text)
+        self.assertIn("3 timed tests are in both reports; 0 only in the new one, 1 only in the old one.", text)
         self.assertIn("+6.0 % ⚠️ | 40.0 | 37.7 | -5.7 % ⚠️ |", self.row(text, "org/m0", "1"))
         self.assertIn("-2.0 % ✅ | 40.0 | 40.8 | +2.0 % ✅ |", self.row(text, "org/m1", "1"))
         self.assertIn("+3.0 % | 40.0 | 38.8 | -2.9 % |", self.row(text, "org/m2", "1"))
@@ -156,7 +156,7 @@ class Report(ReportTest):
         self.row(text, "tests/live.py::test\\_1", "org/two", "90 %", "90 %")
         text, _ = self.report(self.lines("a.jsonl", record(0)), "--memory",
                               self.lines("mem.jsonl", *({**one, "gpu_device_util": None} for one in samples)))
-        self.assertIn("none of which tells of a GPU", text)
+        self.assertIn("none of which includes a GPU", text)
 
     def test_the_memory_of_the_old_report_is_found(self):
         free = lambda gb: [{"ts": START + t, "ram_free_gb": gb} for t in range(10)]
@@ -201,12 +201,12 @@ class Report(ReportTest):
         self.assertIn("argument --output: must end in .md or .html, got 'out.txt'", done.stderr.decode())
 
     def test_many_records(self):
-        """Every record counts, whatever their number; the table of tests has an end."""
+        """All records count, however many; the table of tests is limited."""
         one = json.dumps(record()).encode()
         path = self.lines("many.jsonl", *(one.replace(b"test_0", b"test_%d" % (n % 700)) + b"\n" for n in range(20000)))
         text, _ = self.report(path)
         self.assertIn("20000 records: 20000 passed", text)
-        self.assertIn("The 500 tests that took longest; 200 more are left out.", text)
+        self.assertIn("The 500 slowest tests; 200 more are omitted.", text)
         self.assertLess(len(text), 200_000)
 
 
@@ -252,13 +252,13 @@ class BenchServe(ServerTest):
         sharegpt = self.write("p.json", json.dumps([
             {"conversations": []}, {"conversations": [{"from": "human", "value": "!say four"}, {"from": "gpt", "value": "one two"}]},
         ]).encode())
-        for path, tokens in ((lines, 2 + 5), (text, 5 + 5), (sharegpt, 4 + 4)):  # "four" and the end of the turn; 4: the least
+        for path, tokens in ((lines, 2 + 5), (text, 5 + 5), (sharegpt, 4 + 4)):  # "four" and the end of the turn; 4: the minimum
             for endpoint in ("chat", "completions"):
                 with self.subTest(path=path, endpoint=endpoint):
                     result = self.load(server, "--prompts", path, "--requests", "2", "--clients", "1", "--endpoint", endpoint)
                     self.assertEqual(result["data"]["results"][0]["completion_tokens"], tokens)
         for content, message in ((b"{\n", ":1: invalid JSON"), (b'{"prompt": "x"}\n{"text": 1}\n', ':2: needs "prompt" or "messages"'),
-                                 (b"", ": there is no prompt"), (b"[1]", ': no entry has "conversations"'),
+                                 (b"", ": the file has no prompts"), (b"[1]", ': no entry has "conversations"'),
                                  (b'{"prompt": "x", "max_tokens": 0}', ":1: max_tokens must be a number from 1 to")):
             path = self.write("bad", content)
             self.assertIn(path + message, self.load(server, "--prompts", path, code=1)["error"]["message"])
@@ -279,8 +279,8 @@ class BenchServe(ServerTest):
         server = self.start()
         for words, message in (
                 (("--rate", "0"), "argument --rate: must be numbers above 0 separated by commas, got '0'"),
-                (("--rate", "1", "--clients", "1"), "--rate and --clients exclude each other"),
-                (("--lengths", "9"), "argument --lengths: must be sharegpt or PROMPT:ANSWER in tokens, as 512:128, got '9'"),
+                (("--rate", "1", "--clients", "1"), "--rate and --clients cannot be combined"),
+                (("--lengths", "9"), "argument --lengths: must be sharegpt or PROMPT:ANSWER in tokens, such as 512:128, got '9'"),
                 (("--goodput", "ttft=5"), "argument --goodput: must be limits in milliseconds"),
                 (("--endpoint", "x"), "argument --endpoint: must be chat or completions, got 'x'")):
             done = self.run_program("bench", "serve", server.url, *words)
@@ -301,7 +301,7 @@ class BenchServe(ServerTest):
 @needs_engine
 @unittest.skipUnless(os.path.isfile(os.path.join(MODEL, "config.json")), "MLXK_TEST_MODEL is not set")
 class Records(ReportTest):
-    """What the reference never filled in."""
+    """Fields that MLX Knife never filled in."""
 
     def records(self, *args):
         report = os.path.join(self.home, "r.jsonl")

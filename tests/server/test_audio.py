@@ -10,7 +10,7 @@ import threading
 import unittest
 
 from server_case import FAKE_SERVER, MODEL, PROGRAM, SharedServerTest, link_model, needs_engine
-import tiny_models  # which server_case finds
+import tiny_models  # found through server_case
 
 try:
     import openai
@@ -323,13 +323,13 @@ class Transcripts(AudioTest):
 
 @needs_engine
 class AudioModels(AudioTest):
-    """A random Voxtral: what it says means nothing, but depends on what it hears."""
+    """A random Voxtral: its answers mean nothing, but depend on the audio."""
     @classmethod
     def start(cls, holder):
         workspaces = os.path.join(holder.home, "workspaces")
         tiny_models.write_voxtral(os.path.join(workspaces, "vox"))
-        tiny_models.write_model(os.path.join(workspaces, "deaf"), "llama")
-        tiny_models.write_tokenizer(os.path.join(workspaces, "deaf"))
+        tiny_models.write_model(os.path.join(workspaces, "text-only"), "llama")
+        tiny_models.write_tokenizer(os.path.join(workspaces, "text-only"))
         cls.server = holder.serve(env={"MLXK_WORKSPACE_HOME": workspaces})
         cls.clip = kennedy_with(read(KENNEDY)[32044:64044])  # a second: 7 windows of 4 tokens
 
@@ -374,10 +374,10 @@ class AudioModels(AudioTest):
             thread.join()
         self.assertEqual((answers[1], answers[3]), (alone, alone))
 
-    def test_what_is_no_recording_or_not_heard(self):
+    def test_refused_recordings(self):
         error = self.chat({"type": "text", "text": "a"}, self.sound(b"RIFF"), status=400)["error"]
         self.assertEqual(error["param"], "messages[0].content[1].input_audio.data", error)
-        error = self.chat(self.sound(), model="deaf", status=400)["error"]
+        error = self.chat(self.sound(), model="text-only", status=400)["error"]
         self.assertIn("does not support audio inputs", error["message"])
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
         self.assertIn("vision", self.chat(image, self.sound(), status=400)["error"]["message"])
@@ -389,7 +389,7 @@ class AudioModels(AudioTest):
         for name, value in (("response_format", "srt"), ("prompt", "Knife"), ("beam_size", "4"), ("vad", "true")):
             error = self.refused(400, form(self.clip, model="vox", **{name: value}))
             self.assertEqual(error["param"], name, error)
-        self.refused(400, form(self.clip, model="deaf"))
+        self.refused(400, form(self.clip, model="text-only"))
         self.refused(422, form(self.clip, model="vox"), path="/v1/audio/translations")
 
 

@@ -17,9 +17,9 @@ ShellCompletion completion_of(const Positional& positional);
 std::vector<const Command*> visible_commands();
 /// The name of a command and its aliases.
 std::vector<std::string> names_of(const Command& command);
-/// Whether the name is of two words; they are offered behind the first one only.
+/// Whether the name has two words; the second is offered only after the first.
 bool has_two_words(const Command& command);
-/// "bench/serve ", … of all commands of two words, for scripts to look a pair of words up.
+/// "bench/serve ", … for all commands of two words; scripts look up pairs of words in it.
 std::string word_pairs();
 /// The names as a pattern of `case` in bash and zsh: `rm|delete`, `bench\ serve`.
 std::string case_pattern(const Command& command);

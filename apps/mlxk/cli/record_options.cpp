@@ -8,10 +8,10 @@ Option record_option() {
   return {.name = "--record",
           .kind = OptionKind::text,
           .metavar = "DIR",
-          .help = "write each answer's request, tokens and log-probabilities to a file there, for `mlxk replay`"};
+          .help = "write the request, tokens and log-probabilities of each answer to a file in DIR, for `mlxk replay`"};
 }
 
-Option record_redact_option() { return {.name = "--record-redact", .help = "leave prompts out of these files"}; }
+Option record_redact_option() { return {.name = "--record-redact", .help = "omit the prompts from these files"}; }
 
 std::string read_record_folder(const Args& args) {
   const std::string folder = args.text("--record");

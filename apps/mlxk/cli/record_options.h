@@ -6,12 +6,12 @@
 
 namespace mlxk {
 
-/// The rows --record and --record-redact of commands that answer.
+/// The options --record and --record-redact of commands that generate answers.
 Option record_option();
 Option record_redact_option();
 
-/// The folder that answers are recorded in; empty: they are not. Throws usage where prompts are to be left out of
-/// nothing.
+/// The folder for recorded answers; empty: answers are not recorded. Throws usage for an empty --record, and for
+/// --record-redact without --record.
 std::string read_record_folder(const Args& args);
 
 }  // namespace mlxk

@@ -160,7 +160,7 @@ const Command kListCommand = {
     .positionals = {{"pattern", PositionalKind::optional, "part of a name, or the path of workspaces"}},
     .options = {{.name = "--all", .help = "include models that are broken or cannot run"},
                 {.name = "--health", .help = "add the state of the files and whether the model runs"},
-                {.name = "--selftest", .help = "add what `mlxk selftest` found with this version"},
+                {.name = "--selftest", .help = "add the result of `mlxk selftest` with this version"},
                 {.name = "--architectures", .help = "list the model types that this build can run, by kind"},
                 {.name = "--verbose", .help = "full names and more columns"},
                 json_option()},

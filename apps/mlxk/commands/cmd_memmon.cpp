@@ -1,4 +1,4 @@
-// `mlxk memmon [-- command …]`, also as the link `memmon`: memory, pressure, processors and GPUs while a command runs.
+// `mlxk memmon [-- command …]`, also as the link `memmon`: samples the machine while a command runs.
 #include "base/error.h"
 #include "cli/help.h"
 #include "commands/command.h"
@@ -28,11 +28,11 @@ extern const Command kMemmonCommand;
 const Command kMemmonCommand = {
     .name = "memmon",
     .help = "sample memory, pressure, processors and GPUs while a command runs",
-    .positionals = {{"command", PositionalKind::rest, "behind `--`: the command and its arguments"}},
+    .positionals = {{"command", PositionalKind::rest, "after `--`: the command and its arguments"}},
     .options = {{.name = "--interval",
                  .kind = OptionKind::integer,
                  .metavar = "MS",
-                 .help = "milliseconds between two samples",
+                 .help = "milliseconds between samples",
                  .default_value = "200",
                  .short_name = 'i',
                  .min = 10,
@@ -45,12 +45,12 @@ const Command kMemmonCommand = {
                 {.name = "--duration",
                  .kind = OptionKind::number,
                  .metavar = "S",
-                 .help = "sample for this many seconds; a command goes on to its end",
+                 .help = "sample for S seconds; the command is not stopped",
                  .short_name = 'd',
                  .min = 0.01,
                  .max = 1e8},
                 {.name = "--verbose",
-                 .help = "show how things stand once a second, also beside a command",
+                 .help = "show the current values once a second, also while a command runs",
                  .short_name = 'v'}},
     .run = run,
 };

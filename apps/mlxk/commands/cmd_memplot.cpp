@@ -1,4 +1,4 @@
-// `mlxk memplot MEMORY.jsonl [BENCH.jsonl]`: what memmon recorded as a page, an SVG or a PNG.
+// `mlxk memplot MEMORY.jsonl [BENCH.jsonl]`: draws the samples of memmon as an HTML page, an SVG or a PNG.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ const std::vector<std::string> kFormats = {"html", "svg", "png"};
 
 bool is_format(const std::string& name) { return std::find(kFormats.begin(), kFormats.end(), name) != kFormats.end(); }
 
-/// --format, else the ending of --output, else html.
+/// The value of --format, else the extension of --output, else html.
 std::string plot_format(const Args& args) {
   if (args.has("--format")) {
     const std::string format = args.text("--format");
@@ -33,8 +33,8 @@ std::string plot_format(const Args& args) {
   if (ending.empty()) return "html";
   if (is_format(ending.substr(1))) return ending.substr(1);
   if (ending == ".htm") return "html";
-  throw Error(ErrorKind::usage, fmt::format("argument --output: '{}' is no ending of html, svg or png", ending),
-              "--format names one.");
+  throw Error(ErrorKind::usage, fmt::format("argument --output: must end in .html, .svg or .png, got '{}'", ending),
+              "or name the format with --format");
 }
 
 int run(const Args& args) {
@@ -47,7 +47,7 @@ int run(const Args& args) {
   }
   const Timeline timeline = memory_timeline(log, tests, args.text("--title"));
   const std::string output = args.has("--output") ? args.text("--output") : "memory_timeline." + format;
-  constexpr double kSharp = 2;  // pixels of a PNG for one of the SVG
+  constexpr double kSharp = 2;  // pixels of the PNG per pixel of the SVG
   write_file_atomic(output, format == "html"  ? timeline_html(timeline)
                             : format == "svg" ? timeline_svg(timeline)
                                               : svg_to_png(timeline_svg(timeline), kSharp));
@@ -60,8 +60,8 @@ int run(const Args& args) {
 extern const Command kMemplotCommand;
 const Command kMemplotCommand = {
     .name = "memplot",
-    .help = "draw what memmon recorded, and the tests of a report",
-    .positionals = {{"memory", PositionalKind::required, "file of `memmon --output`"},
+    .help = "draw the samples of memmon, and the tests of a report",
+    .positionals = {{"memory", PositionalKind::required, "file that `memmon --output` wrote"},
                     {"bench", PositionalKind::optional, "report in JSON Lines, schema 0.1.0 to 0.2.2"}},
     .options = {{.name = "--output",
                  .kind = OptionKind::text,
@@ -71,7 +71,7 @@ const Command kMemplotCommand = {
                 {.name = "--format",
                  .kind = OptionKind::text,
                  .metavar = "F",
-                 .help = "html (one page that works offline), svg or png; default: by FILE's ending, else html",
+                 .help = "html (one page that works offline), svg or png; default: the extension of FILE, else html",
                  .choices = kFormats},
                 {.name = "--title", .kind = OptionKind::text, .metavar = "T", .help = "heading; default: the command"}},
     .run = run,

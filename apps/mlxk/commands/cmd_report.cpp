@@ -1,4 +1,4 @@
-// `mlxk report FILES…`: what records of tests and benchmarks say together, and whether they hold to their schema.
+// `mlxk report FILES…`: summarises records of tests and benchmarks, or checks them against their schema.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,10 +20,10 @@ namespace mlxk {
 
 namespace {
 
-constexpr size_t kMaxProblems = 1000;  // shown of a file
+constexpr size_t kMaxProblems = 1000;  // shown per file
 const char* const kReportFolder = "benchmarks/reports";
 
-/// The file of JSON Lines in kReportFolder that was written last; empty: there is none.
+/// The newest JSON Lines file in kReportFolder; empty: none.
 std::string newest_report() {
   fs::path newest;
   fs::file_time_type time;
@@ -44,19 +44,19 @@ std::vector<std::string> report_files(const Args& args) {
   if (!files.empty()) return files;
   const std::string newest = newest_report();
   if (newest.empty()) {
-    throw Error(ErrorKind::usage, fmt::format("report needs a file: there is none in {}", kReportFolder),
+    throw Error(ErrorKind::usage, fmt::format("report needs a file: {} has none", kReportFolder),
                 "`mlxk bench MODEL --report FILE` writes one");
   }
   fmt::print(stderr, "Report: {}\n", printable(newest));
   return {newest};
 }
 
-/// The lines of one file that are wrong; all are counted, the first are kept.
+/// The invalid lines of one file: all are counted, the first kMaxProblems are kept.
 struct CheckedFile {
   std::string path;
   int64_t records = 0;
   int64_t problem_count = 0;
-  std::vector<LineProblem> problems, notes;  // notes: clocks that were set, which are no fault of the record
+  std::vector<LineProblem> problems, notes;  // notes: clocks that were set, not faults of the record
   std::string failure;                       // why the file could not be read
 
   void add(const LineProblem& problem) {
@@ -127,7 +127,7 @@ int validate(const Args& args) {
   return ok ? 0 : 1;
 }
 
-/// Tells of lines that are left out on stderr: the first ten of a file, then their number.
+/// Reports skipped lines on stderr: the first kShown of a file, then the number of the others.
 class Warnings {
  public:
   explicit Warnings(std::string path) : path_(std::move(path)) {}
@@ -153,7 +153,7 @@ void read_all(ReportSummary& summary, const std::vector<std::string>& files) {
   }
   if (summary.outcomes.all() == 0) {
     throw Error(ErrorKind::invalid, fmt::format("there is no record in {}", fmt::join(files, ", ")),
-                "`mlxk report --validate` says what is wrong with each line");
+                "`mlxk report --validate` shows the problem of each line");
   }
 }
 
@@ -166,7 +166,7 @@ std::optional<MemorySamples> read_memory(const std::string& path) {
   return memory;
 }
 
-/// The memory file that lies beside a report: X-memory.jsonl or X_memory.jsonl beside X.jsonl; empty: none.
+/// The memory file next to a report: X-memory.jsonl or X_memory.jsonl for X.jsonl; empty: none.
 std::string memory_beside(const std::string& report) {
   const fs::path path(report);
   for (const char* suffix : {"-memory", "_memory"}) {
@@ -179,7 +179,7 @@ std::string memory_beside(const std::string& report) {
 
 int run(const Args& args) {
   if (args.has("--validate")) return validate(args);
-  if (args.has("--json")) throw Error(ErrorKind::usage, "--json goes with --validate; a report is Markdown or HTML");
+  if (args.has("--json")) throw Error(ErrorKind::usage, "--json needs --validate; a report is Markdown or HTML");
   const std::string output = args.text("--output"), memory_path = args.text("--memory");
   const std::string extension = fs::path(output).extension().string();
   const bool html = extension == ".html" || extension == ".htm";
@@ -220,18 +220,18 @@ const Command kReportCommand = {
     .name = "report",
     .help = "summarise reports of tests and benchmarks, or check them",
     .positionals = {{"file", PositionalKind::rest,
-                     "reports as JSON Lines, of schema 0.2.2 or older; default: the newest of benchmarks/reports"}},
+                     "reports in JSON Lines, schema 0.2.2 or older; default: the newest in benchmarks/reports"}},
     .options =
-        {{.name = "--validate", .help = "say which line and field does not hold to the schema"},
-         {.name = "--compare", .kind = OptionKind::text, .metavar = "FILE", .help = "an older report, to compare with"},
+        {{.name = "--validate", .help = "show the lines and fields that do not conform to the schema"},
+         {.name = "--compare", .kind = OptionKind::text, .metavar = "FILE", .help = "an older report to compare with"},
          {.name = "--memory",
           .kind = OptionKind::text,
           .metavar = "FILE",
-          .help = "what `mlxk memmon` sampled during the tests"},
+          .help = "samples of `mlxk memmon` during the tests"},
          {.name = "--output",
           .kind = OptionKind::text,
           .metavar = "FILE",
-          .help = "write Markdown (.md, with charts beside it) or one HTML page (.html); default: Markdown to stdout",
+          .help = "write Markdown (.md, with charts next to it) or one HTML page (.html); default: Markdown to stdout",
           .short_name = 'o'},
          json_option()},
     .run = run,

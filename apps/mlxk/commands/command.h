@@ -90,7 +90,7 @@ struct Command {
 const std::vector<const Command*>& command_table();
 /// The command with that name or alias, or null.
 const Command* find_command(std::string_view name);
-/// The command that stands in `words` at `at`, of two words where there is such a one, or null.
+/// The command named by `words` at `at`, of two words if there is one, else of one word; null: none.
 const Command* command_at(const std::vector<std::string>& words, size_t at);
 
 /// The help text for a positional that names a model to be opened.

@@ -10,12 +10,12 @@
 
 namespace mlxk {
 
-/// A model for transcription that this process loads; the worker ends after its handle.
+/// A model for transcription, loaded by this process. The worker outlives its handle.
 struct LoadedSpeech {
-  std::unique_ptr<Worker> speech_worker;  // of a speech model
+  std::unique_ptr<Worker> speech_worker;  // for a speech model
   std::unique_ptr<OpenedModel> opened;    // a language model that accepts recordings, with its own worker
   std::unique_ptr<Recognizer> recognizer;
-  double seconds = 0;  // that loading took
+  double seconds = 0;  // of loading
 
   Worker& worker() const { return opened ? opened->worker() : *speech_worker; }
 };
@@ -23,7 +23,7 @@ struct LoadedSpeech {
 /// The model for transcription named `word`; throws not_found, ambiguous, unsupported and policy refusals.
 ModelInfo find_speech_model(const std::string& word);
 
-/// Loads `info`'s model, named `word` on the command line, on a worker of its own. Throws bad_model.
+/// Loads the model of `info`, named `word` on the command line, on its own worker. Throws bad_model.
 LoadedSpeech load_speech(const std::string& word, const ModelInfo& info);
 
 }  // namespace mlxk

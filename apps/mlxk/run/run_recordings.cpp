@@ -23,7 +23,7 @@ bool asks_about_recordings(const Args& args) {
   try {
     return probe_model(resolve_model(runnable_argument(args.word("model")))).audio_backend == AudioBackend::multimodal;
   } catch (const Error&) {
-    return false;  // run_audio refuses wrong arguments first, then the model
+    return false;  // run_audio reports wrong arguments first, then the model
   }
 }
 
@@ -33,7 +33,7 @@ void check_question(const Args& args) {
                            "--clip-timestamps", "--vad"}) {
     if (args.given.count(flag) == 0) continue;
     throw Error(ErrorKind::usage, fmt::format("argument {}: only for transcripts", flag),
-                "without a prompt the model writes one");
+                "without a prompt the model writes a transcript");
   }
 }
 

@@ -11,17 +11,17 @@
 
 namespace mlxk {
 
-/// Whether `args` ask a language model about recordings, rather than for a transcript. Throws what Resolve throws.
+/// Whether `args` ask a language model a question about recordings, rather than for a transcript.
 bool asks_about_recordings(const Args& args);
 
-/// Throws usage naming a flag of `args` that is for transcripts alone.
+/// Throws usage if `args` has a flag that is only for transcripts, naming the flag.
 void check_question(const Args& args);
 
-/// Reads recordings, `-` from stdin, of `limit` bytes each at most; throws io for one that is not there, invalid for
-/// one that is too large.
+/// Reads recordings of at most `limit` bytes each; `-` is stdin. Throws io for a missing file, invalid for one that is
+/// too large.
 std::vector<AudioFile> read_recordings(const std::vector<std::string>& paths, uint64_t limit);
 
-/// Asks the prompt about `recordings` and `images` together; the answer goes to `write` as it comes.
+/// Sends the prompt with `recordings` and `images`; the answer goes to `write` as it arrives.
 GeneratedAnswer run_recordings(OpenedModel& model, const RunOptions& options, const std::vector<AudioFile>& recordings,
                                const std::vector<ImageFile>& images,
                                const std::function<void(const std::string& piece)>& write);

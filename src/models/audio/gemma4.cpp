@@ -1,6 +1,5 @@
-// Gemma 4's encoder of recordings (transformers' gemma4; https://arxiv.org/abs/2303.01037): two convolutions, conformer
-// blocks whose attention looks back a little, one matrix into the language model. Features are [1, frames, mels], the
-// frames that are sound.
+// Gemma 4's audio encoder (transformers' gemma4; https://arxiv.org/abs/2303.01037): two convolutions, conformer blocks
+// with local attention, one projection into the language model. Features are [1, frames, mels], without padding.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -104,9 +103,9 @@ struct FeedForward {
   ClampedLinear up, down;
 };
 
-/// What each token sees, and how far away: the same for all layers.
+/// The attention mask and the relative positions, the same for all layers.
 struct Neighbours {
-  mx::array hidden;  // [L, L], whether the key is out of sight
+  mx::array hidden;  // [L, L], whether the key is masked
   mx::array index;   // [1, L, L], the row of the relative keys
 };
 
@@ -141,7 +140,7 @@ struct LocalAttention {
     const auto heads = [&](const mx::array& y) {  // [1, L, hidden] → [heads, L, head_dim]
       return mx::transpose(mx::reshape(mx::astype(y, mx::float32), {-1, c.heads, c.head_dim()}), {1, 0, 2});
     };
-    // softplus, and the factors that bring it to 1 where the scale is 0
+    // softplus, with the factors that make it 1 for a scale of 0
     const mx::array per_dim = mx::logaddexp(mx::astype(scale, mx::float32), mx::array(0.0F));
     const double root = 1 / std::sqrt(double(c.head_dim()));
     const mx::array queries = mx::multiply(times(heads(q(x)), static_cast<float>(root / std::log(2.0))), per_dim);
@@ -232,7 +231,7 @@ class Gemma4AudioEncoder : public MediaEncoder {
   }
 
   EncodedMedia encode(const MediaData& data) const override {
-    // As many mels as channels, which the published checkpoints have: the projection's width says so.
+    // As many mels as channels, as in the published checkpoints: the projection's width implies it.
     const std::vector<mx::array> windows = windows_of(data, 0, c_.channels[0], type_);
     if (windows.size() != 1) throw unfit_audio("it must be one window");
     std::vector<mx::array> stages;
@@ -253,7 +252,7 @@ class Gemma4AudioEncoder : public MediaEncoder {
   }
 
  private:
-  /// [rows, hidden]: sines and cosines of the distances that a block's queries see, the farthest first.
+  /// [rows, hidden]: sines and cosines of the distances within a block's attention, the farthest first.
   static mx::array distances(const Gemma4AudioConfig& c, mx::Dtype type) {
     const int far = (c.chunk + c.left - 1 + c.right) / 2;
     const mx::array near_first = mx::squeeze(sinusoids(far + 1, c.hidden, type), 0);

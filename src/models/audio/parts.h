@@ -9,11 +9,12 @@
 
 namespace mlxk {
 
-/// What encoders of recordings are made of.
+/// Common parts of audio encoders.
 
-/// The keys that the audio_config of encoders like Whisper's has.
+/// The audio_config of encoders like Whisper's.
 struct AudioConfig : VisionConfig {
-  /// Under transformers' older names (d_model, encoder_layers, …) too. Throws bad_model or unsupported naming the key.
+  /// Reads the keys, also under transformers' older names (d_model, encoder_layers, …). Throws bad_model or unsupported
+  /// naming the key.
   static AudioConfig read(const Config& config);
 
   int mels, positions;
@@ -28,9 +29,9 @@ mx::array sinusoids(int positions, int width, mx::Dtype type);
 /// Whisper's encoder (https://arxiv.org/abs/2212.04356) up to its last block: two convolutions, positions, blocks.
 class WhisperTower {
  public:
-  /// Takes conv1, conv2, embed_positions (computed where absent) and layers at `path`.
+  /// Reads conv1, conv2, embed_positions (computed if absent) and layers at `path`.
   WhisperTower(const AudioConfig& c, const WeightPath& path, mx::Dtype type);
-  /// Features [1, 2 * positions, mels] → [1, length, hidden], the first `length` of the positions alone.
+  /// Features [1, 2 * positions, mels] → [1, length, hidden], the first `length` of the positions only.
   mx::array operator()(const mx::array& features, int length, std::vector<mx::array>& stages) const;
 
  private:
@@ -39,17 +40,17 @@ class WhisperTower {
   Vit blocks_;
 };
 
-/// Brings the kernel of a convolution over `in` channels at `path` into the order [out, width, in]; PyTorch's is [out,
-/// in, width]. Returns `path`.
+/// Transposes the kernel of a convolution over `in` channels at `path` to [out, width, in] from PyTorch's [out, in,
+/// width]. Returns `path`.
 const WeightPath& with_channels_last(const WeightPath& path, int in, int width);
 
 /// The recordings of `data`, whose shape is [count, frames, mels], each [1, frames, mels]; `frames` 0: any.
 std::vector<mx::array> windows_of(const MediaData& data, int frames, int mels, mx::Dtype type);
 
-/// The error for media that are none of this encoder's.
+/// The error for media that this encoder does not accept.
 Error unfit_audio(const std::string& what);
 
-/// Takes `prefix` off the names that begin with it.
+/// Removes `prefix` from the names that begin with it.
 void strip_prefix(Weights& weights, const std::string& prefix);
 
 }  // namespace mlxk

@@ -1,5 +1,5 @@
-// Qwen2-Audio's encoder (transformers' qwen2_audio): Whisper's over the frames that are sound, means of two of its
-// states, one matrix. Features are [1, 2 * positions, mels]; grid {frames of sound}.
+// Qwen2-Audio's encoder (transformers' qwen2_audio): Whisper's over the frames without padding, means of pairs of
+// its states, one projection. Features are [1, 2 * positions, mels]; grid {frames without padding}.
 #include <fmt/format.h>
 
 #include "mlx/ops.h"

@@ -1,5 +1,6 @@
-// Qwen3-ASR's encoder (transformers' qwen3_asr): three convolutions over each second of features, positions that begin
-// anew with each, blocks that see windows of some seconds, two matrices. Features are [1, frames, mels].
+// Qwen3-ASR's encoder (transformers' qwen3_asr): three convolutions over each second of features, positions that
+// restart with each, blocks that attend within windows of some seconds, two projections. Features are [1, frames,
+// mels].
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,7 +45,7 @@ Conv2d conv(const WeightPath& path, int in, int out) {
   return Conv2d(path, in, out, {3, 3}, {.stride = {2, 2}, .padding = {1, 1}}, true);
 }
 
-/// The projector's matrices stand in the tower in published checkpoints, apart in those of transformers.
+/// The projector's matrices are in the tower in published checkpoints, separate in those of transformers.
 Projector projector(const Qwen3AsrConfig& c, Weights& weights, const WeightPath& tower) {
   if (tower.has("proj1.weight"))
     return Projector(tower, c.hidden_size, c.hidden_size, c.out, c.activation, true, "proj1", "proj2");
@@ -88,7 +89,7 @@ class Qwen3AsrEncoder : public MediaEncoder {
   }
 
  private:
-  /// A chunk [1, frames, mels] through the convolutions: the first `length` vectors.
+  /// The output of the convolutions for a chunk [1, frames, mels]: the first `length` vectors.
   mx::array begun(const mx::array& chunk, int length) const {
     // [1, mels, frames, 1]: transformers' convolutions are square, so only the order of the flattened axes matters.
     mx::array x = mx::expand_dims(mx::transpose(chunk, {0, 2, 1}), 3);

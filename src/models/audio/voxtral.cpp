@@ -1,4 +1,4 @@
-// Voxtral's encoder (transformers' voxtral): Whisper's, some of its states side by side made one vector, two matrices.
+// Voxtral's encoder (transformers' voxtral): Whisper's, consecutive states concatenated to one vector, two projections.
 // Features are [windows, 2 * positions, mels], 30 seconds each.
 #include <fmt/format.h>
 

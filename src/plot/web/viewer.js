@@ -1,4 +1,4 @@
-// The page of a timeline: a uPlot for each row over one axis of time, a range slider, one hover for all rows.
+// The page of a timeline: a uPlot chart for each row over one time axis, a range slider, one tooltip for all rows.
 'use strict';
 (() => {
   const T = JSON.parse(document.getElementById('timeline').textContent);
@@ -16,7 +16,7 @@
   const LEFT = 64, RIGHT = 64, HEIGHT = 190, LABEL_GAP = 13;
   let range = [...all], charts = [], shown = columns;
 
-  // The first index whose time is not below `at`.
+  // The first index with a time not less than `at`.
   const index = (at) => {
     let low = 0, high = time.length;
     while (low < high) {
@@ -26,7 +26,7 @@
     return low;
   };
 
-  // The columns of a range: as they are, or two points for each stretch: smallest and largest, in their order.
+  // The columns of a range: unchanged, or reduced to the smallest and largest point of each group, in order of time.
   const visible = ([from, to], most) => {
     const begin = Math.max(0, index(from) - 1), end = Math.min(time.length, index(to) + 1);
     if (end - begin <= most) return columns.map((column) => column.slice(begin, end));
@@ -51,7 +51,7 @@
   };
 
   element('h1').textContent = T.title;
-  element('p').textContent = T.subtitle + (time.length < T.samples ? `; reduced to ${time.length} points, the smallest and largest values` : '');
+  element('p').textContent = T.subtitle + (time.length < T.samples ? `; reduced to ${time.length} points, minima and maxima kept` : '');
   const tools = element('div');
   const button = (text, title, action) => {
     const made = element('button', '', tools);
@@ -152,7 +152,7 @@
     u.ctx.restore();
   };
 
-  // Points coloured by value.
+  // Draws points coloured by value.
   const drawLevels = (u, seriesIndex, series) => {
     if (!series.levels.length) return;
     const values = u.data[seriesIndex], size = 3 * (devicePixelRatio || 1);
@@ -208,7 +208,7 @@
       if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) pan((event.deltaX || event.deltaY) / 800);
       else zoom(Math.exp(Math.min(Math.max(event.deltaY, -200), 200) / 500), u.posToVal(event.offsetX, 'x'));
     }, {passive: false});
-    // Shift or the middle button drags the range along; uPlot's own drag selects.
+    // Dragging with Shift or the middle button pans; uPlot's own drag selects a range.
     u.over.addEventListener('pointerdown', (event) => {
       if (!event.shiftKey && event.button !== 1) return;
       event.preventDefault();
@@ -221,7 +221,7 @@
     u.over.addEventListener('dblclick', () => setRange(...all));
   };
 
-  // Moves the ends `which` of the range with the pointer until it is released; `amount` turns pixels into minutes.
+  // Moves the ends `which` of the range with the pointer until it is released; `amount` converts pixels to minutes.
   const follow = (event, amount, which) => {
     const start = event.clientX, before = [...range], factor = amount(1);
     const move = (at) => {
@@ -317,9 +317,9 @@
 
   button('−', 'zoom out (-)', () => zoom(2));
   button('+', 'zoom in (+), or drag over a chart', () => zoom(0.5));
-  button('◀', 'back (←)', () => pan(-0.5));
-  button('▶', 'on (→)', () => pan(0.5));
-  button('all', 'everything (0), or a double click', () => setRange(...all));
+  button('◀', 'earlier (←)', () => pan(-0.5));
+  button('▶', 'later (→)', () => pan(0.5));
+  button('all', 'show all (0), or double-click', () => setRange(...all));
   tools.append(kinds);
   const keys = {'-': () => zoom(2), '+': () => zoom(0.5), '=': () => zoom(0.5), ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), 0: () => setRange(...all)};
   addEventListener('keydown', (event) => {
@@ -331,7 +331,7 @@
     width = innerWidth;
   });
   darkMedia.addEventListener('change', build);
-  window.timeline = {setRange, range: () => range, shown: () => shown, draw};  // for the console, and tests
+  window.timeline = {setRange, range: () => range, shown: () => shown, draw};  // for the console and tests
   build();
   document.body.dataset.ready = '1';
 })();

@@ -41,7 +41,7 @@ std::string form(const Fields& fields, const std::string& file = wave(), const s
   return body + part("file", file, "; filename=\"" + name + "\"") + "--XX--\r\n";
 }
 
-/// The model "ears" beside the others; one server for all tests, because reading its vocabulary takes a while.
+/// The model "ears" next to the others; one server for all tests, because reading its vocabulary takes a while.
 struct AudioTest : ::testing::Test {
   struct Fixture {
     Fixture() {

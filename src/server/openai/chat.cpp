@@ -47,7 +47,7 @@ std::optional<PromptImages> images_of(const ServerContext& context, const ChatPa
   return process_images(*model.image_processor(), files);
 }
 
-/// Takes the recordings out of `messages`; each leaves a part {"type": "audio"}.
+/// Removes the recordings from `messages`; each leaves a part {"type": "audio"}.
 std::vector<AudioFile> take_recordings(Json& messages) {
   std::vector<AudioFile> files;
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -62,7 +62,7 @@ std::vector<AudioFile> take_recordings(Json& messages) {
   return files;
 }
 
-/// The recordings of a chat as its model takes them; what is wrong with one is the request's fault.
+/// The recordings of a chat as input of its model; their errors are the request's fault.
 std::optional<PromptAudio> audio_of(const ServerContext& context, const std::vector<AudioFile>& files,
                                     const ServedText& model) {
   if (files.empty()) return std::nullopt;

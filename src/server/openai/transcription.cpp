@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/elapsed.h"
 #include "base/log.h"
 #include "media/audio.h"
 #include "server/api_error.h"
@@ -80,13 +81,13 @@ Transcript transcribe_recording(ServerContext& context, const ApiCall& call, con
       full.retry_after_s = kRetryAfter;
       throw full;
     }
-    // What is wrong with the recording for this model, such as its length.
+    // An error of the recording for this model, such as its length.
     if (error.kind() == ErrorKind::invalid && !dynamic_cast<const ApiError*>(&error)) {
       throw ApiError(error.kind(), error.what(), recording.param, "invalid_audio");
     }
     throw;
   }
-  const double took = std::chrono::duration<double>(Clock::now() - start).count();
+  const double took = seconds_since(start);
   context.metrics.count_recording(transcript.duration, took);
   log::info("transcript", {{"request_id", call.exchange->request_id()},
                            {"model", model.info().ref.name},

@@ -32,7 +32,7 @@ struct Recording {
 Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedModel& model,
                                 Recording recording, const std::function<void(const SpeechSegment&)>& on_segment = {});
 
-/// Throws ApiError 400 naming the field if `model` cannot honour an option.
+/// Throws ApiError 400 naming the field if `model` does not support an option.
 void check_options(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
                    TranscriptFormat format);
 
@@ -41,11 +41,11 @@ void check_options(ServerContext& context, const ServedModel& model, const Trans
 void transcribe_async(ServerContext& context, const ApiCall& call, bool streams,
                       std::function<void(EventStream* stream)> work);
 
-/// The tokens that a transcript used: the prompt's, for a speech model one for each 20 ms of sound (as in the encoder),
-/// and the text's.
+/// The tokens that a transcript used: those of the prompt (for a speech model one for each 20 ms of audio, as in the
+/// encoder) and those of the text.
 AnswerUsage transcript_usage(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
                              const Transcript& transcript);
-/// The sound's part of them.
+/// The audio tokens among them.
 int64_t sound_tokens(const Transcript& transcript);
 
 /// The text that a segment adds to the stream; the first one without its leading space.
