@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Records transformers' results for tiny vision models, for src/models/vision_goldens_test.cpp.
 
-Needs transformers 5.24.0 with torch. Weights and pixels are not stored: fill() of make_model_goldens.py and its twin in
-the test compute them from names, so that only configurations, tensor shapes, features, logits and tokens are kept. The
-cases stand in tools/vision_golden_cases, a module for each family.
+Needs transformers 5.24.0 with torch, and timm 1.0.20 for FastVLM and Gemma 3n. Weights and pixels are not stored:
+fill() of make_model_goldens.py and its twin in the test compute them from names, so that only configurations, tensor
+shapes, features, logits and tokens are kept. The cases are in tools/vision_golden_cases, a module for each family.
 
     tools/make_vision_model_goldens.py tests/data/vision_models [CASE…]      # default: all
 """
@@ -33,7 +33,7 @@ def pixels(name, shape):
 
 def kind(name):
     path = name.rpartition(".")[0]
-    return "norm" if "norm" in path or path.endswith(("ln_q", "ln_pre", "layrnorm")) else "float"
+    return "norm" if "norm" in path or path.endswith(("ln_q", "ln_pre", "layrnorm", ".bn")) else "float"
 
 
 def text(start, count):

@@ -14,6 +14,8 @@ use crate::{bytes, guard, Failure, Text, FAILED};
 const TIME: Duration = Duration::from_secs(20);
 /// What a decoder may allocate beside its pixels.
 const WORKING_MEMORY: usize = 64 << 20;
+/// The photometric interpretation that the decoder does not know.
+const TIFF_PALETTE: u16 = 3;
 
 type Data = Cursor<&'static [u8]>; // lent by the caller for as long as the image lives
 
@@ -51,6 +53,9 @@ fn open(data: &'static [u8]) -> Result<Image, Failure> {
         Ok(Image { decoder: Decoder::Bmp(bitmap), width, height })
     } else if data.starts_with(b"II*\0") || data.starts_with(b"MM\0*") {
         let mut decoder = tiff::decoder::Decoder::new(Cursor::new(data))?;
+        if decoder.find_tag_unsigned::<u16>(tiff::tags::Tag::PhotometricInterpretation)? == Some(TIFF_PALETTE) {
+            return failed("a TIFF with a palette is not supported");
+        }
         let (width, height) = decoder.dimensions()?;
         Ok(Image { decoder: Decoder::Tiff(Box::new(decoder)), width: width as usize, height: height as usize })
     } else {
@@ -193,31 +198,19 @@ fn read_tiff(image: &mut tiff::decoder::Decoder<Data>, width: usize, into: &mut 
     if pixels.len() < size {
         return failed("the image ends early");
     }
-    let palette = match color {
-        Palette(_) => image.get_tag_u16_vec(tiff::tags::Tag::ColorMap)?,
-        _ => vec![],
-    };
-    let entries = palette.len() / 3;
     let mut narrowed = vec![];
     for (mut row, to) in pixels.chunks_exact((width * samples * bits).div_ceil(8)).zip(into.chunks_exact_mut(3 * width)) {
         if bits == 16 {
             narrow(row, samples == 1, &mut narrowed);
             row = &narrowed;
         } else if bits < 8 {
-            let scale = if entries > 0 { 1 } else { 255 / ((1 << bits) - 1) };
+            let scale = 255 / ((1 << bits) - 1);
             let mask = (1u8 << bits) - 1;
             narrowed.clear();
             narrowed.extend((0..width * samples).map(|i| (row[i * bits / 8] >> (8 - bits - i * bits % 8) & mask) * scale));
             row = &narrowed;
         }
         match color {
-            Palette(_) => {
-                for (to, &index) in to.chunks_exact_mut(3).zip(row) {
-                    for (c, value) in to.iter_mut().enumerate() {
-                        *value = palette.get(c * entries + index as usize).map_or(0, |v| (v >> 8) as u8);
-                    }
-                }
-            }
             Gray(_) | GrayA(_) | RGB(_) | RGBA(_) => put_row(row, samples, to),
             CMYK(_) | CMYKA(_) => put_cmyk(row, samples, to),
             Multiband { num_samples: 1 | 2, .. } => put_row(row, samples, to),

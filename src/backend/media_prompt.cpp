@@ -137,7 +137,8 @@ void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
   };
   const mx::array media = rows_of([](const EncodedMedia& item) { return item.features; });
   const mx::array is_media = mx::reshape(mx::greater(rows, mx::array(0)), {1, length, 1});
-  inputs.embeddings = mx::where(is_media, media, text);
+  inputs.embeddings =
+      model_.media_encoder()->adds_to_tokens() ? mx::add(text, media) : mx::where(is_media, media, text);
   size_t layers = 0;
   for (const auto& item : used) layers = std::max(layers, item->layer_features.size());
   for (size_t layer = 0; layer < layers; ++layer) {

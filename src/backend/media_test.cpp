@@ -27,13 +27,14 @@ constexpr int kVocab = 128;
 /// An encoder whose features are the embeddings of the tokens that the data names.
 class TokenEncoder : public MediaEncoder {
  public:
-  explicit TokenEncoder(const Model& model, int shift = 0) : model_(model), shift_(shift) {}
+  TokenEncoder(const Model& model, int shift, bool adds) : model_(model), shift_(shift), adds_(adds) {}
 
   EncodedMedia encode(const MediaData& data) const override {
     ++encoded;
     std::vector<int32_t> ids(data.values.begin(), data.values.end());
     const auto count = static_cast<int>(ids.size());
-    const mx::array features = mx::squeeze(model_.embed(mx::array(ids.begin(), {1, count}, mx::int32)), 0);
+    mx::array features = mx::squeeze(model_.embed(mx::array(ids.begin(), {1, count}, mx::int32)), 0);
+    if (adds_) features = mx::subtract(features, model_.embed(mx::array({kPlaceholder}, mx::int32)));
     const mx::array twice = mx::add(features, features);
     return {mx::subtract(twice, features), {}, {features, twice}};
   }
@@ -46,11 +47,14 @@ class TokenEncoder : public MediaEncoder {
     return all;
   }
 
+  bool adds_to_tokens() const override { return adds_; }
+
   mutable int encoded = 0;
 
  private:
   const Model& model_;
   const int shift_;
+  const bool adds_;  // the features are what is added to the placeholder's embedding
 };
 
 struct Seeing {
@@ -66,9 +70,9 @@ std::unique_ptr<Model> text_model() {
   return model;
 }
 
-Seeing seeing_model(const LoadOptions& options = {}, int shift = 0) {
+Seeing seeing_model(const LoadOptions& options = {}, int shift = 0, bool adds = false) {
   auto model = text_model();
-  auto encoder = std::make_unique<TokenEncoder>(*model, shift);
+  auto encoder = std::make_unique<TokenEncoder>(*model, shift, adds);
   const TokenEncoder* raw = encoder.get();
   model->set_media_encoder(std::move(encoder));
   return {make_text_model(std::move(model), options), raw};
@@ -104,6 +108,18 @@ TEST(Media, FeaturesStandForTheirPlaceholders) {
     const auto events = run(*seeing.text, {{pair.with_image}, {pair.with_tokens, 100}});
     ASSERT_FALSE(tokens_of(events[0]).empty());
     expect_same(tokens_of(events[0]), tokens_of(events[1]), static_cast<size_t>(length));
+  }
+}
+
+TEST(Media, FeaturesAreAddedToTheirPlaceholdersIfTheEncoderSaysSo) {
+  const auto seeing = seeing_model({}, 0, true);
+  const Pair pair = ask_about(60, 5, 40, 9);
+  const auto events = run(*seeing.text, {{pair.with_image}, {pair.with_tokens, 100}});
+  const auto tokens = tokens_of(events[0]), expected = tokens_of(events[1]);
+  ASSERT_EQ(tokens.size(), expected.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    EXPECT_EQ(tokens[i].token, expected[i].token) << i;
+    EXPECT_NEAR(tokens[i].logprob, expected[i].logprob, 1e-4) << i;
   }
 }
 

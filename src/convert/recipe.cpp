@@ -90,10 +90,11 @@ constexpr Exception kEightBits[] = {
 };
 /// Routers that mlx-lm holds as plain parameters, and layers that it excludes by name.
 constexpr Exception kUnpacked[] = {
-    {"deepseek", "mlp.gate"},     {"deepseek_v2", "mlp.gate"},      {"deepseek_v3", "mlp.gate"},
-    {"dots1", "mlp.gate"},        {"glm4_moe", "mlp.gate"},         {"glm4_moe_lite", "mlp.gate"},
-    {"kimi_k2", "mlp.gate"},      {"kimi_vl", "mlp.gate"},          {"mimo_v2_flash", "mlp.gate"},
-    {"nemotron_h", "mixer.gate"}, {"spark2_5", "self_attn.g_proj"},
+    {"deepseek", "mlp.gate"},         {"deepseek_v2", "mlp.gate"},   {"deepseek_v3", "mlp.gate"},
+    {"deepseekocr", "mlp.gate"},      {"exaone_moe", "mlp.gate"},    {"dots1", "mlp.gate"},
+    {"glm4_moe", "mlp.gate"},         {"glm4_moe_lite", "mlp.gate"}, {"kimi_k2", "mlp.gate"},
+    {"kimi_vl", "mlp.gate"},          {"mimo_v2_flash", "mlp.gate"}, {"nemotron_h", "mixer.gate"},
+    {"spark2_5", "self_attn.g_proj"},
 };
 
 template <size_t N>
@@ -126,6 +127,7 @@ bool is_kept_precise(std::string_view model_type, std::string_view name) {
       {"kimi_linear", "e_score_correction_bias"},
       {"kimi_linear", "A_log"},
       {"kimi_linear", "dt_bias"},
+      {"exaone_moe", "e_score_correction_bias"},
       {"laguna", "e_score_correction_bias"},
       {"lfm2_moe", "expert_bias"},
       {"mimo_v2_flash", "e_score_correction_bias"},

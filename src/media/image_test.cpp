@@ -209,6 +209,21 @@ std::string tiff(const std::vector<std::array<uint32_t, 4>>& entries, uint32_t n
   return text + big_endian(next, 4);
 }
 
+TEST(Image, TiffsWithAPaletteAreRefused) {
+  constexpr uint32_t kOne = 1 << 16;  // a short is in the first two of its four bytes
+  expect_invalid(tiff({{256, 3, 1, kOne},
+                       {257, 3, 1, kOne},
+                       {258, 3, 1, 8 * kOne},
+                       {259, 3, 1, kOne},
+                       {262, 3, 1, 3 * kOne},
+                       {273, 4, 1, 0},
+                       {277, 3, 1, kOne},
+                       {278, 3, 1, kOne},
+                       {279, 4, 1, 1}},
+                      0),
+                 "a palette");
+}
+
 std::string jpeg_with_exif(const std::string& exif) {
   const std::string body = std::string("Exif\0\0", 6) + exif;
   return "\xff\xd8\xff\xe1" + big_endian(static_cast<uint32_t>(body.size() + 2), 2) + body +

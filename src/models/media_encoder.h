@@ -30,6 +30,12 @@ struct MediaPositions {
   int shift = 0;              // added to the cache position of every later token
 };
 
+/// Tokens whose vectors belong to an encoder, not to the text model.
+struct TokenTable {
+  int first;          // the id of the first one
+  mx::array vectors;  // [tokens, hidden]
+};
+
 /// The part of a multimodal model that turns images or recordings into vectors like those of tokens: tower and
 /// projector. Constant after loading; every call on the worker thread.
 class MediaEncoder {
@@ -42,6 +48,10 @@ class MediaEncoder {
                                                   std::span<const MediaItem> /*items*/) const {
     return std::nullopt;
   }
+  /// Whether the features are added to the vectors of their tokens instead of replacing them.
+  virtual bool adds_to_tokens() const { return false; }
+  /// The tokens for which the encoder has vectors; null: none. Valid for the lifetime of the encoder.
+  virtual const TokenTable* tokens() const { return nullptr; }
 };
 
 }  // namespace mlxk

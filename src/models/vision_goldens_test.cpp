@@ -221,6 +221,34 @@ TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
        {{"visual.", "vision_tower."}, {"model.", "language_model.model."}, {"lm_head.", "language_model.lm_head."}},
        true},
       {"qwen2_vl", {{"visual.", "model.visual."}, {"model.", "model.language_model."}}, false},
+      {"internvl_chat", {{"vision_model.", "vision_tower."}}, true},
+      {"kimi_vl",
+       {{"vision_tower.encoder.blocks.0.w", "vision_tower.blocks.0.attn.w"},
+        {"vision_tower.encoder.blocks.1.w", "vision_tower.blocks.1.attn.w"},
+        {"vision_tower.encoder.", "vision_tower."}},
+       true},
+      {"fastvlm",
+       {{"model.vision_tower.vision_tower.model.patch_embed.", "vision_tower.vision_model.patch_embed.blocks."},
+        {"model.vision_tower.vision_tower.model.", "vision_tower.vision_model."},
+        {"model.mm_projector.", "mm_projector."},
+        {"model.", "language_model.model."},
+        {"lm_head.", "language_model.lm_head."}},
+       true},
+      {"gemma3n",
+       {{"model.vision_tower.", "vision_tower."},
+        {"model.embed_vision.", "embed_vision."},
+        {"model.language_model.", "language_model.model."}},
+       true},
+      {"molmo", {{"model.vision_backbone.", "vision_tower."}, {"model.transformer.", "language_model.model."}}, true},
+      {"deepseekocr",
+       {{"model.sam_model.", "sam_model."},
+        {"model.vision_model.", "vision_model."},
+        {"model.projector.", "projector."},
+        {"model.image_newline", "image_newline"},
+        {"model.view_seperator", "view_separator"},
+        {"model.", "language_model.model."},
+        {"lm_head.", "language_model.lm_head."}},
+       true},
   };
   for (const Layout& layout : all) {
     const Json json = read_json(kVisionCases / (std::string(layout.name) + ".json"));
@@ -239,8 +267,11 @@ TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
         as = to + name.substr(from.size());
         break;
       }
-      const bool kernel = layout.mlx_kernels && name.find("patch") != name.npos;
+      const bool kernel = layout.mlx_kernels && name.ends_with(".weight");
       mx::array kept = tensor;
+      if (layout.mlx_kernels && name.find(".layer_scale") != name.npos && tensor.ndim() == 3) {
+        kept = mx::contiguous(mx::transpose(tensor, {1, 2, 0}));
+      }
       if (kernel && tensor.ndim() == 4) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 1}));
       if (kernel && tensor.ndim() == 5) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 4, 1}));
       renamed.emplace(as, kept);
@@ -273,6 +304,13 @@ TEST(VisionConfig, BadValuesAreNamed) {
       {"internvl", nullptr, "downsample_ratio", 0.3,
        "downsample_ratio must be 1 / n for a divisor n of 4 patches, got 0.3"},
       {"internvl", "vision_config", "image_size", {32, 40}, "image_size must hold one number"},
+      {"gemma3n", nullptr, "vision_soft_tokens_per_image", 3, "vision_soft_tokens_per_image must be a square, got 3"},
+      {"molmo", "vision_config", "image_num_pos", 10, "image_num_pos must be one more than an even square, got 10"},
+      {"molmo", "vision_config", "image_num_layers", 5, "image_num_layers must be 9 or more, got 5"},
+      {"molmo", nullptr, "norm_after", true, "norm_after is not built in"},
+      {"fastvlm", nullptr, "mm_projector_type", "linear", "mm_projector_type 'linear' is not built in"},
+      {"kimi_vl", "vision_config", "num_attention_heads", 16,
+       "num_attention_heads must give a head size that is a multiple of 4, got 2"},
       {"gemma3", nullptr, "mm_tokens_per_image", 9,
        "mm_tokens_per_image must be the square of a divisor of 4 patches, got 9"},
       {"qwen2_5_vl", "vision_config", "window_size", 4, "window_size must hold a merged patch, got 4"},

@@ -39,7 +39,7 @@ DBRX = dict(hidden_size=None, num_hidden_layers=None, num_attention_heads=None, 
             intermediate_size=None, rms_norm_eps=None, max_position_embeddings=None, d_model=64, n_layers=2, n_heads=4,
             max_seq_len=256, attn_config=dict(kv_n_heads=2, clip_qkv=1.0, rope_theta=1e4),
             ffn_config=dict(ffn_hidden_size=32, moe_num_experts=4, moe_top_k=2))
-PHIMOE = dict(num_local_experts=4, num_experts_per_tok=2, router_jitter_noise=0.2)
+PHIMOE = dict(rope_theta=1e4, num_local_experts=4, num_experts_per_tok=2, router_jitter_noise=0.2)
 LONGROPE = dict(type="longrope", short_factor=[1.0 + i / 8 for i in range(8)], long_factor=[2.0 + i for i in range(8)],
                 short_mscale=1.2, long_mscale=1.2, original_max_position_embeddings=16)
 STEP = dict(num_hidden_layers=3, head_dim=16, num_attention_groups=2, moe_num_experts=4, moe_top_k=2,
@@ -65,6 +65,13 @@ def cases():
                               attention_value_scale=0.7, **MIMO),
         "mimo_v2_flash_sinks": case("mimo_v2_flash", add_swa_attention_sink_bias=False,
                                     add_full_attention_sink_bias=True, **MIMO),
+        "exaone_moe": case("exaone_moe", num_shared_experts=1, n_group=2, topk_group=1, routed_scaling_factor=1.5,
+                           is_moe_layer=[False, True, True], sliding_window_pattern="GLL", rope_theta=1e4, **LAST_SLIDE,
+                           **EXPERTS),
+        "exaone_moe_full": case("exaone_moe", num_shared_experts=0, is_moe_layer=[True, False, True], sliding_window=8,
+                                layer_types=["full_attention"] * 3, norm_topk_prob=False, rope_theta=1e4, **EXPERTS),
+        "exaone_moe_published": (case("exaone_moe", num_shared_experts=1, mlp_layer_types=["dense", "sparse", "sparse"],
+                                      pad_token_id=0, rope_theta=1e6, **LAST_SLIDE, **EXPERTS), None, TRANSFORMERS_FILES),
         "solar_open": case("solar_open", **dict(GLM, n_group=1, topk_group=1, partial_rotary_factor=1.0)),
         "afmoe": case("afmoe", num_shared_experts=1, num_dense_layers=1, route_scale=1.5, n_group=2, topk_group=1,
                       **LAST_SLIDE, **EXPERTS),
@@ -83,6 +90,9 @@ def cases():
         "laguna_plain": case("laguna", gating=False, qkv_bias=True, attention_bias=True, shared_expert_intermediate_size=48,
                              mlp_layer_types=["sparse", "dense", "sparse"], **EXPERTS),
         "dbrx": case("dbrx", **DBRX),
+        "phimoe": case("phimoe", **PHIMOE),
+        "phimoe_published": (case("phimoe", attention_bias=True, lm_head_bias=True, **PHIMOE), None, TRANSFORMERS_FILES),
+        "rope_longrope_phimoe": case("phimoe", rope_scaling=LONGROPE, original_max_position_embeddings=16, **PHIMOE),
         "hunyuan": case("hunyuan", **HUNYUAN),
         "hunyuan_lists": case("hunyuan", **dict(HUNYUAN, moe_topk=[1, 2], num_shared_expert=[1, 2], use_qk_norm=False,
                                                 moe_intermediate_size=[32, 48], attention_bias=True)),

@@ -82,10 +82,15 @@ class ByParts(Case):
     def features(self, model, inputs):
         return torch.from_numpy(self.encode(model, inputs))
 
+    def merged(self, vectors, features):
+        """The vectors that replace those of the placeholders."""
+        return features
+
     def generate(self, model, ids, inputs):
         import numpy as np
         vectors = np.array(self.embed(model, ids))
-        vectors[[i for i, token in enumerate(ids) if token == self.placeholder]] = self.encode(model, inputs)
+        places = [i for i, token in enumerate(ids) if token == self.placeholder]
+        vectors[places] = self.merged(vectors[places], self.encode(model, inputs))
         logits, tokens = [], []
         while len(tokens) < 12:
             logits.append(np.asarray(self.decode(model, vectors), dtype=np.float32))

@@ -52,7 +52,8 @@ class VisionPrompt {
       return mx::put_along_axis(into, mx::broadcast_to(at, joined.shape()), joined, 1);
     };
     count_ = static_cast<int>(rows.size());
-    embeddings_ = scattered(embeddings_, features);
+    embeddings_ = encoder.adds_to_tokens() ? mx::add(embeddings_, scattered(mx::zeros_like(embeddings_), features))
+                                           : scattered(embeddings_, features);
     for (const auto& layer : deep) layer_features_.push_back(scattered(mx::zeros_like(embeddings_), layer));
     positions_ = encoder.positions(ids_, items);
   }

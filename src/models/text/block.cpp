@@ -143,9 +143,10 @@ Mlp make_mlp(const BlockConfig& c, int layer, const WeightPath& path, std::optio
                        std::move(post_norm), c.residual_multiplier};
   }
   std::vector<Linear> wide;
-  if (n.gate_up) {
-    wide = Linear(mlp / n.gate_up, c.hidden_size, 2 * c.intermediate_size, c.mlp_bias)
+  if (const char* both = n.gate_up ? n.gate_up : n.up_gate) {
+    wide = Linear(mlp / both, c.hidden_size, 2 * c.intermediate_size, c.mlp_bias)
                .split({c.intermediate_size, c.intermediate_size});
+    if (n.up_gate) std::swap(wide[0], wide[1]);
   } else {
     for (const char* name : {n.gate, n.up}) {
       wide.emplace_back(mlp / name, c.hidden_size, c.intermediate_size, c.mlp_bias);

@@ -58,6 +58,7 @@ struct BlockNames {
   const char* mlp = "mlp";
   const char *gate = "gate_proj", *up = "up_proj", *down = "down_proj";
   const char* gate_up = nullptr;  // one matrix in place of gate and up
+  const char* up_gate = nullptr;  // the same with up first
 };
 
 /// The defaults of a model_type before config.json is read. `…_key` names a flag of config.json; nullptr: there is

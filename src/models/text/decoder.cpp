@@ -14,6 +14,7 @@ namespace mlxk {
 namespace {
 
 constexpr int kWide = 1 << 20;
+constexpr float kNever = -1e9F;  // the logit of a token that is never generated
 using Names = std::initializer_list<const char*>;
 
 int integer(const Config& config, Names names, std::optional<int> fallback, int low, int high) {
@@ -125,9 +126,16 @@ ModelCache Decoder::make_cache(int rows) const {
 }
 
 mx::array Decoder::embed(const mx::array& ids) const {
-  const mx::array h = parts_.embedding(ids);
+  mx::array h = parts_.embedding(ids);
   const float multiplier = parts_.embedding_multiplier;
-  return multiplier == 1 ? h : mx::multiply(h, mx::array(multiplier, h.dtype()));
+  if (multiplier != 1) h = mx::multiply(h, mx::array(multiplier, h.dtype()));
+  const TokenTable* own = media_encoder() ? media_encoder()->tokens() : nullptr;
+  if (!own) return h;
+  const int count = own->vectors.shape(0);
+  const mx::array at = mx::subtract(ids, mx::array(own->first)), zero = mx::array(0);
+  const mx::array is_own = mx::logical_and(mx::greater_equal(at, zero), mx::less(at, mx::array(count)));
+  const mx::array vectors = mx::take(own->vectors, mx::where(is_own, at, zero), 0);
+  return mx::where(mx::expand_dims(is_own, -1), mx::astype(vectors, h.dtype()), h);
 }
 
 mx::array Decoder::hidden(const Inputs& inputs, ModelCache& cache) {
@@ -162,6 +170,11 @@ mx::array Decoder::logits(const mx::array& hidden) const {
   if (parts_.final_soft_cap > 0) {
     const mx::array cap(parts_.final_soft_cap);
     logits = mx::multiply(cap, mx::tanh(mx::divide(logits, cap)));
+  }
+  if (parts_.tokens_without_logit > 0) {
+    mx::Shape shape = logits.shape();
+    shape.back() = parts_.tokens_without_logit;
+    logits = mx::concatenate({logits, mx::full(shape, kNever)}, -1);
   }
   return logits;
 }

@@ -96,7 +96,8 @@ class Decoder : public Model {
     std::optional<Linear> head = {};  // absent: the embedding
     float logit_multiplier = 1;
     float logit_divisor = 1;
-    float final_soft_cap = 0;  // logits become cap · tanh(logit / cap); 0: unchanged
+    int tokens_without_logit = 0;  // ids after those of the head, which are never generated
+    float final_soft_cap = 0;      // logits become cap · tanh(logit / cap); 0: unchanged
     /// Called before the first layer: may set query_scale and extras, and returns the first layer's input.
     std::function<mx::array(const mx::array& h, const Inputs& inputs, LayerInputs& in)> prepare = {};
     /// Called after the last layer, before the norm.

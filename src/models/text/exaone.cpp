@@ -1,9 +1,11 @@
 // EXAONE 3 (https://arxiv.org/abs/2408.03541): a llama block with other tensor names. EXAONE 4
-// (https://arxiv.org/abs/2507.11407): norms only after the sublayers. If the model has a window, only the sliding
-// layers have rope.
+// (https://arxiv.org/abs/2507.11407): norms only after the sublayers. K-EXAONE (https://arxiv.org/abs/2601.01739),
+// transformers' exaone_moe: norms before them, and mixtures with DeepSeek-V3's router. If the last two have a window,
+// only the sliding layers have rope.
 #include "json/json.h"
 #include "models/registry.h"
 #include "models/text/block.h"
+#include "models/text/tensor_names.h"
 
 namespace mlxk {
 namespace {
@@ -28,6 +30,15 @@ constexpr BlockOptions kExaone4{.names = {.attention_norm = nullptr,
                                           .mlp_post_norm = "post_feedforward_layernorm"},
                                 .qk_norm = QkNorm::before_rope,
                                 .theta = 1e6};
+
+constexpr BlockOptions kExaoneMoe{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
+                                  .qk_norm = QkNorm::before_rope,
+                                  .mixture = true,
+                                  .experts = {.score = RoutingRule::Score::sigmoid,
+                                              .normalise = true,
+                                              .eps = 1e-20F,
+                                              .shared = "mlp.shared_experts",
+                                              .selection_bias = "mlp.gate.e_score_correction_bias"}};
 
 /// `sliding_window_pattern` may be letters, L for a layer with a window and G for one without: converted to
 /// layer_types.
@@ -66,6 +77,19 @@ std::unique_ptr<Model> make_exaone4(const Config& config, Weights& weights) {
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     if (config.has("sliding_window") && !c.slides(layer)) c.ropes[static_cast<size_t>(layer)].reset();
   }
+  sanitize_block(c, weights);
+  return make_block_decoder(c, WeightPath(weights));
+}
+
+std::unique_ptr<Model> make_exaone_moe(const Config& config, Weights& weights) {
+  BlockConfig c = read_block(with_layer_types(config), kExaoneMoe);
+  if (!config.has("routed_scaling_factor")) c.mixture->rule.scale = 2.5F;
+  const bool some_slide = c.sliding_window > 0;
+  for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
+    if (some_slide && !c.slides(layer)) c.ropes[static_cast<size_t>(layer)].reset();
+  }
+  weights.drop([](const std::string& name) { return name.starts_with("mtp."); });
+  rename_tensors(weights, {{".mlp.e_score_correction_bias", ".mlp.gate.e_score_correction_bias"}});
   sanitize_block(c, weights);
   return make_block_decoder(c, WeightPath(weights));
 }

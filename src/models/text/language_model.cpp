@@ -14,8 +14,24 @@ namespace mlxk {
 namespace {
 
 constexpr std::string_view kLanguage[] = {"language_model.", "model.language_model.", "model.text_model."};
-constexpr std::string_view kImages[] = {"visual.", "model.visual.", "vision_tower.", "vision_model.",
-                                        "model.vision_embed_tokens."};
+constexpr std::string_view kImages[] = {"visual.",
+                                        "model.visual.",
+                                        "vision_tower.",
+                                        "vision_model.",
+                                        "model.vision_embed_tokens.",
+                                        "model.vision_tower.",
+                                        "model.mm_projector.",
+                                        "mm_projector.",
+                                        "model.vision_backbone.",
+                                        "model.vision_model.",
+                                        "model.sam_model.",
+                                        "sam_model.",
+                                        "model.projector.",
+                                        "projector.",
+                                        "model.image_newline",
+                                        "image_newline",
+                                        "model.view_seperator",
+                                        "view_separator"};
 
 /// The prefix among `prefixes` that the name has; empty: none.
 template <size_t N>

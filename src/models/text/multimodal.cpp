@@ -15,6 +15,8 @@ namespace mlxk {
     return make_language_model(config, weights, type);                         \
   }
 MLXK_MULTIMODAL(aya_vision, text_type(config, "cohere2"))
+MLXK_MULTIMODAL(deepseekocr, "deepseek")  // plain attention, whatever text_config says
+MLXK_MULTIMODAL(fastvlm, "qwen2")
 MLXK_MULTIMODAL(idefics2, text_type(config, "mistral"))
 MLXK_MULTIMODAL(idefics3, text_type(config, "llama"))
 MLXK_MULTIMODAL(internvl, text_type(config, "qwen2"))
@@ -24,6 +26,7 @@ MLXK_MULTIMODAL(lfm2_vl, text_type(config, "lfm2"))
 MLXK_MULTIMODAL(llava, text_type(config, "llama"))
 MLXK_MULTIMODAL(llava_next, text_type(config, "llama"))
 MLXK_MULTIMODAL(llava_onevision, text_type(config, "qwen2"))
+MLXK_MULTIMODAL(llava_qwen2, "qwen2")
 MLXK_MULTIMODAL(minicpmv4_6, text_type(config, "qwen3_5_text"))
 MLXK_MULTIMODAL(mistral3, text_type(config, "mistral"))
 MLXK_MULTIMODAL(paligemma, text_type(config, "gemma"))

@@ -1,5 +1,6 @@
-// InternVL (https://arxiv.org/abs/2312.14238) in transformers' layout: a tower with a class vector and layer scales
-// over each tile, 2 × 2 patches concatenated, a norm and two matrices. Pixels are [tiles, size, size, 3].
+// InternVL (https://arxiv.org/abs/2312.14238) in transformers' layout and in its own (internvl_chat): a tower with a
+// class vector and layer scales over each tile, 2 × 2 patches concatenated, a norm and two matrices. Pixels are [tiles,
+// size, size, 3].
 #include <fmt/format.h>
 
 #include <cmath>
@@ -18,29 +19,31 @@ namespace {
 constexpr VisionDefaults kInternVit{1024, 4096, 24, 16, 448, 14, "gelu"};
 
 struct InternVlConfig : VisionConfig {
+  bool own_layout;  // names of OpenGVLab's files
   NormKind norm;
   bool qk_norm, qkv_bias;
   int scale;  // patches of a side that are concatenated to a token
 };
 
-InternVlConfig read(const Config& config) {
+InternVlConfig read(const Config& config, bool own_layout) {
   const Config vision = vision_config(config);
   InternVlConfig c{VisionConfig::read(vision, kInternVit)};
+  c.own_layout = own_layout;
   const std::string norm = vision.text_or("norm_type", "layer_norm");
   if (norm != "layer_norm" && norm != "rms_norm") {
     throw vision.bad("norm_type", fmt::format("must be layer_norm or rms_norm, got {}", norm));
   }
   c.norm = norm == "rms_norm" ? NormKind::rms : NormKind::layer;
-  c.qk_norm = vision.flag_or("use_qk_norm", false);
-  c.qkv_bias = vision.flag_or("attention_bias", false);
+  c.qk_norm = vision.flag_or(own_layout ? "qk_normalization" : "use_qk_norm", false);
+  c.qkv_bias = vision.flag_or(own_layout ? "qkv_bias" : "attention_bias", own_layout);
   const double ratio = config.number_or("downsample_ratio", 0.5, 1.0 / 64, 1);
   c.scale = static_cast<int>(std::lround(1 / ratio));
   if (c.grid() % c.scale != 0 || std::abs(c.scale * ratio - 1) > 1e-6) {
     throw config.bad("downsample_ratio",
                      fmt::format("must be 1 / n for a divisor n of {} patches, got {}", c.grid(), ratio));
   }
-  if (const Json* layer = config.find("vision_feature_layer"); layer && *layer != -1) {
-    throw config.bad("vision_feature_layer", "must be -1, got " + layer->dump());
+  if (const Json* layer = config.find(own_layout ? "select_layer" : "vision_feature_layer"); layer && *layer != -1) {
+    throw config.bad(own_layout ? "select_layer" : "vision_feature_layer", "must be -1, got " + layer->dump());
   }
   return c;
 }
@@ -52,24 +55,57 @@ VitOptions blocks_of(const InternVlConfig& c) {
   o.qk_norm_whole = true;
   VitNames& n = o.names;
   if (c.qk_norm) n.q_norm = "q_norm", n.k_norm = "k_norm";
-  n.norm1 = "layernorm_before", n.norm2 = "layernorm_after", n.attention = "attention", n.out = "projection_layer";
-  n.scale1 = "lambda_1", n.scale2 = "lambda_2";
+  if (c.own_layout) {
+    n.norm1 = "norm1", n.norm2 = "norm2", n.attention = "attn", n.qkv = "qkv", n.out = "proj";
+    n.scale1 = "ls1", n.scale2 = "ls2";
+  } else {
+    n.norm1 = "layernorm_before", n.norm2 = "layernorm_after", n.attention = "attention", n.out = "projection_layer";
+    n.scale1 = "lambda_1", n.scale2 = "lambda_2";
+  }
   return o;
+}
+
+/// The names of the parts in the tower and the projector.
+struct Places {
+  WeightPath tower, projector;
+  const char *class_vector, *patches, *positions, *blocks, *norm, *first, *second;
+};
+
+Places places(Weights& weights, bool own_layout) {
+  if (own_layout) {
+    return {find_path(weights, {"vision_model", "vision_tower", "model.vision_model"}, "embeddings.patch_embedding"),
+            find_path(weights, {"mlp1", "model.mlp1"}, "0"),
+            "embeddings.class_embedding",
+            "embeddings.patch_embedding",
+            "embeddings.position_embedding",
+            "encoder.layers",
+            "0",
+            "1",
+            "3"};
+  }
+  return {find_path(weights, {"vision_tower", "model.vision_tower"}, "embeddings.patch_embeddings.projection"),
+          find_projector(weights, "linear_1"),
+          "embeddings.cls_token",
+          "embeddings.patch_embeddings.projection",
+          "embeddings.position_embeddings",
+          "encoder.layer",
+          "layer_norm",
+          "linear_1",
+          "linear_2"};
 }
 
 class InternVlEncoder : public MediaEncoder {
  public:
-  InternVlEncoder(const Config& config, const InternVlConfig& c, const WeightPath& tower, const WeightPath& projector)
-      : type_(tower.weights().activation_type()),
+  InternVlEncoder(const Config& config, const InternVlConfig& c, const Places& at)
+      : type_(at.tower.weights().activation_type()),
         c_(c),
-        class_(tower.take("embeddings.cls_token", {1, 1, c.hidden_size})),
-        patches_(patch_conv(tower / "embeddings.patch_embeddings.projection", c.channels, c.hidden_size, c.patch_size,
-                            true)),
-        positions_(tower.take("embeddings.position_embeddings", {1, c.grid() * c.grid() + 1, c.hidden_size})),
-        blocks_(c, blocks_of(c), tower / "encoder.layer", c.num_hidden_layers),
-        norm_(projector / "layer_norm", c.hidden_size * c.scale * c.scale, 1e-5F),
-        projector_(projector, c.hidden_size * c.scale * c.scale, text_hidden_size(config), text_hidden_size(config),
-                   projector_activation(config), true, "linear_1", "linear_2") {}
+        class_(at.tower.take(at.class_vector, {1, 1, c.hidden_size})),
+        patches_(patch_conv(at.tower / at.patches, c.channels, c.hidden_size, c.patch_size, true)),
+        positions_(at.tower.take(at.positions, {1, c.grid() * c.grid() + 1, c.hidden_size})),
+        blocks_(c, blocks_of(c), at.tower / at.blocks, c.num_hidden_layers),
+        norm_(at.projector / at.norm, c.hidden_size * c.scale * c.scale, 1e-5F),
+        projector_(at.projector, c.hidden_size * c.scale * c.scale, text_hidden_size(config), text_hidden_size(config),
+                   projector_activation(config), true, at.first, at.second) {}
 
   EncodedMedia encode(const MediaData& data) const override {
     std::vector<mx::array> features, stages;
@@ -108,10 +144,11 @@ class InternVlEncoder : public MediaEncoder {
 }  // namespace
 
 std::unique_ptr<MediaEncoder> make_internvl_vision(const Config& config, Weights& weights) {
-  return std::make_unique<InternVlEncoder>(
-      config, read(config),
-      find_path(weights, {"vision_tower", "model.vision_tower"}, "embeddings.patch_embeddings.projection"),
-      find_projector(weights, "linear_1"));
+  return std::make_unique<InternVlEncoder>(config, read(config, false), places(weights, false));
+}
+
+std::unique_ptr<MediaEncoder> make_internvl_chat_vision(const Config& config, Weights& weights) {
+  return std::make_unique<InternVlEncoder>(config, read(config, true), places(weights, true));
 }
 
 }  // namespace mlxk

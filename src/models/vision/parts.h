@@ -12,6 +12,9 @@ namespace mlxk {
 
 /// The common first and last steps of image encoders.
 
+/// The work of an encoder between two checks for other requests: about ten milliseconds.
+constexpr double kFlopsOfAPiece = 4e9;
+
 /// The first of `prefixes` below which there is a tensor `probe` (a dot and more may follow), else the first: its
 /// tensors are then reported as missing. Tools that write checkpoints use different prefixes.
 WeightPath find_path(Weights& weights, std::initializer_list<const char*> prefixes, const std::string& probe);

@@ -42,6 +42,11 @@ std::vector<float> resize_factors(int in, int out, Resampling how) {
       const int low = static_cast<int>(at);
       add(low, 1 - (at - low));
       add(low + 1, at - low);
+    } else if (how == Resampling::bilinear) {
+      const double at = std::max(0.0, (i + 0.5) * scale - 0.5);
+      const int low = static_cast<int>(at);
+      add(low, 1 - (at - low));
+      add(low + 1, at - low);
     } else if (how == Resampling::bicubic) {
       const double at = (i + 0.5) * scale - 0.5, low = std::floor(at);
       for (int k = -1; k <= 2; ++k) add(static_cast<int>(low) + k, cubic(at - low - k, -0.75));

@@ -18,6 +18,7 @@ std::vector<int> bucket_positions(int rows, int columns, int side, bool steps);
 /// How a table of one size is resampled for another.
 enum class Resampling {
   bilinear_corners,    // linear, corners aligned
+  bilinear,            // linear, at the centres of the patches
   bicubic,             // a = -0.75, at the centres of the patches
   bilinear_antialias,  // a triangle as wide as the patches are in the table
   bicubic_antialias,   // the same with a = -0.5

@@ -4,12 +4,13 @@
 #include <cmath>
 
 #include "mlx/ops.h"
+#include "models/vision/parts.h"
 
 namespace mlxk {
 namespace {
 
-constexpr double kFlopsOfAPiece = 4e9;  // some ten milliseconds
-constexpr int kMinRows = 128;           // the least length of a piece: with less the weights are read too often
+// The minimum number of rows in a piece: with fewer rows, the weights are read too often.
+constexpr int kMinRows = 128;
 
 mx::array rows(const mx::array& x, int begin, int end) {
   if (begin == 0 && end == x.shape(1)) return x;
