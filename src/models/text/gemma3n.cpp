@@ -3,6 +3,7 @@
 // embeddings; MLPs that keep only the largest gates; last layers that read the keys and values of earlier ones.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "json/json.h"
 #include "mlx/ops.h"
@@ -118,12 +119,12 @@ class AltUp {
 /// The MLP with its norms and residual; gates below a cutoff become 0.
 struct SparseMlp {
   GatedMlpResidual mlp;
-  float cutoff;  // in standard deviations above the mean; 0: no cutoff
+  std::optional<float> cutoff;  // in standard deviations above the mean; nullopt: all gates are kept
 
   mx::array operator()(const mx::array& x) const {
-    if (cutoff == 0) return mlp(x);
+    if (!cutoff) return mlp(x);
     const mx::array h = (*mlp.norm)(x), gates = mlp.gate(h);
-    const mx::array deviation = mx::multiply(mx::std(gates, -1, true), mx::array(cutoff, gates.dtype()));
+    const mx::array deviation = mx::multiply(mx::std(gates, -1, true), mx::array(*cutoff, gates.dtype()));
     const mx::array least = mx::add(mx::mean(gates, -1, true), deviation);
     const mx::array kept = mx::maximum(mx::subtract(gates, least), mx::array(0.0F, gates.dtype()));
     const mx::array inner = mx::multiply(activate(mlp.activation, kept), mlp.up(h));
@@ -139,7 +140,7 @@ SparseMlp make_mlp(const Gemma3nConfig& c, int layer, const WeightPath& path) {
            Linear(mlp / "gate_proj", c.hidden_size, wide), Linear(mlp / "up_proj", c.hidden_size, wide),
            Linear(mlp / "down_proj", wide, c.hidden_size),
            RmsNorm(path / "post_feedforward_layernorm", c.hidden_size, c.norm_eps), c.activation},
-          sparsity > 0 ? quantile(sparsity) : 0};
+          sparsity > 0 ? std::optional(quantile(sparsity)) : std::nullopt};
 }
 
 class Gemma3nLayer : public DecoderLayer {
