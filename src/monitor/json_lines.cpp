@@ -4,7 +4,7 @@
 
 #include "base/counted.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "base/line_reader.h"
 
 namespace mlxk {
 
@@ -31,28 +31,24 @@ std::vector<std::string> LineWarnings::texts() const {
 
 void read_json_lines(const std::filesystem::path& path, LineWarnings& warnings,
                      const std::function<void(uint64_t line, std::string_view text)>& take) {
-  const MappedFile file(path);
-  const std::string_view all(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  uint64_t number = 0;
-  for (size_t start = 0; start < all.size();) {
-    const size_t newline = all.find('\n', start);
-    const std::string_view line = all.substr(start, newline == all.npos ? all.npos : newline - start);
-    start = newline == all.npos ? all.size() : newline + 1;
-    ++number;
+  LineReader lines(path, kMaxLine);
+  while (lines.next()) {
+    const std::string& line = lines.text();
+    const auto number = static_cast<uint64_t>(lines.number());
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    if (line.size() > kMaxLine) {
-      warnings.add(number, fmt::format("skipped a line of {} bytes", line.size()));
+    if (lines.is_too_long()) {
+      warnings.add(number, fmt::format("skipped a line of more than {} bytes", kMaxLine));
       continue;
     }
     try {
       take(number, line);
     } catch (const Error& error) {
-      warnings.add(number, newline == all.npos
-                               ? "the last line is cut off, as if the program was killed; the lines before it are used"
-                               : std::string(error.what()) + "; the line is skipped");
+      warnings.add(number,
+                   lines.is_complete()
+                       ? std::string(error.what()) + "; the line is skipped"
+                       : "the last line is cut off, as if the program was killed; the lines before it are used");
     }
   }
-  file.check();
 }
 
 }  // namespace mlxk

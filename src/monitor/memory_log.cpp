@@ -28,6 +28,8 @@ class SampleReader : public nlohmann::json_sax<Json> {
   MemorySample sample;
   bool is_summary = false;
 
+  SampleReader() { sample.gpu_device_util = sample.gpu_renderer_util = sample.gpu_tiler_util = kUnknown; }
+
   bool null() override { return true; }
   bool boolean(bool) override { return true; }
   bool number_integer(number_integer_t value) override { return number(static_cast<double>(value)); }
@@ -154,16 +156,16 @@ Json MemorySummary::json() const {
 double MemoryLog::elapsed_at(double ts) const {
   // The offset between the two clocks is that of the nearest sample.
   if (clock.empty()) return kUnknown;
-  auto nearest = std::lower_bound(clock.begin(), clock.end(), std::pair(ts, -HUGE_VAL));
+  auto nearest = std::lower_bound(clock.begin(), clock.end(), std::pair(ts, size_t{0}));
   if (nearest == clock.end() || (nearest != clock.begin() && ts - std::prev(nearest)->first < nearest->first - ts)) {
     --nearest;
   }
-  return nearest->second + ts - nearest->first;
+  return samples[nearest->second].elapsed_s + ts - nearest->first;
 }
 
 MemoryLog read_memory_log(const std::filesystem::path& path) {
   MemoryLog log;
-  LineWarnings warnings(path.filename().string());
+  LineWarnings warnings(path.string());
   Axis axis(warnings);
   read_json_lines(path, warnings, [&](uint64_t number, std::string_view line) {
     SampleReader reader;
@@ -178,7 +180,7 @@ MemoryLog read_memory_log(const std::filesystem::path& path) {
     if (!std::isfinite(sample.ram_free_gb)) throw Error(ErrorKind::bad_model, "not a sample of memmon: no ram_free_gb");
     axis.place(sample, log.samples.empty() ? nullptr : &log.samples.back(), number);
     log.ram_total_gb = std::fmax(log.ram_total_gb, sample.ram_total_gb);
-    if (std::isfinite(sample.ts)) log.clock.emplace_back(sample.ts, sample.elapsed_s);
+    if (std::isfinite(sample.ts)) log.clock.emplace_back(sample.ts, log.samples.size());
     log.samples.push_back(std::move(sample));
   });
   std::sort(log.clock.begin(), log.clock.end());  // unsorted if the clock was set back

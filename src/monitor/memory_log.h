@@ -34,7 +34,7 @@ class MemorySummary {
 /// The readable part of a file written by memmon, or by MLX Knife's memmon.
 struct MemoryLog {
   std::vector<MemorySample> samples;             // `elapsed_s` ascends over the whole file
-  std::vector<std::pair<double, double>> clock;  // ts and elapsed_s of the samples, by ts
+  std::vector<std::pair<double, size_t>> clock;  // ts and index of the samples that have a ts, by ts
   double ram_total_gb = kUnknown;                // the largest in any line
   std::string command;                           // from the summary
   std::vector<std::string> warnings;             // each with file and line

@@ -80,7 +80,7 @@ TEST_F(LogOnDisk, ManyWarningsAreCounted) {
   for (int i = 0; i < 1000; ++i) text += "x\n";
   const MemoryLog log = read(text);
   ASSERT_EQ(log.warnings.size(), 11u);
-  EXPECT_EQ(log.warnings.back(), "mem.jsonl: 990 warnings more, the last at line 1001");
+  EXPECT_THAT(log.warnings.back(), HasSubstr("mem.jsonl: 990 warnings more, the last at line 1001"));
 }
 
 TEST_F(LogOnDisk, NoSampleIsAnError) {
@@ -99,8 +99,9 @@ TEST_F(LogOnDisk, TheAxisFollowsTheClockThatDoesNotJump) {
   // The system's clock goes back by an hour after the second sample.
   const MemoryLog log = read(line(10000, 0) + line(10001, 1) + line(6402, 2) + line(6403, 3));
   EXPECT_DOUBLE_EQ(log.samples.back().elapsed_s, 3);
-  EXPECT_THAT(log.warnings,
-              ElementsAre("mem.jsonl:3: the system's clock jumped by -3600.0 s; the axis follows elapsed_s"));
+  EXPECT_THAT(
+      log.warnings,
+      ElementsAre(HasSubstr("mem.jsonl:3: the system's clock jumped by -3600.0 s; the axis follows elapsed_s")));
   // A test's times are converted with the samples nearest to them.
   EXPECT_DOUBLE_EQ(log.elapsed_at(10000.5), 0.5);
   EXPECT_DOUBLE_EQ(log.elapsed_at(6402.5), 2.5);

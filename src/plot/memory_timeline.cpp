@@ -24,7 +24,7 @@ std::string shortened(const std::string& text, size_t most) {
 }
 
 /// The part of `text` after the last `mark`; all of it if there is none.
-std::string behind(const std::string& text, const std::string& mark) {
+std::string after_last(const std::string& text, const std::string& mark) {
   const size_t at = text.rfind(mark);
   return at == text.npos ? text : text.substr(at + mark.size());
 }
@@ -176,8 +176,8 @@ void add_tests(const MemoryLog& log, const TestLog& tests, Timeline& timeline) {
     const bool passed = test.outcome == "passed";
     const double from = log.elapsed_at(test.start_ts) / 60, to = log.elapsed_at(test.end_ts) / 60;
     if (std::isnan(from) || to < timeline.time.front() || from > timeline.time.back()) continue;
-    const std::string model = behind(test.model, "/");
-    std::string label = shortened(behind(test.test, "::"), kTestLetters);
+    const std::string model = after_last(test.model, "/");
+    std::string label = shortened(after_last(test.test, "::"), kTestLetters);
     if (!model.empty()) label += " · " + shortened(model, kModelLetters);
     timeline.spans.push_back({.from = std::max(from, timeline.time.front()),
                               .to = std::min(to, timeline.time.back()),

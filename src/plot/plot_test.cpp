@@ -30,7 +30,7 @@ MemoryLog make_log(size_t count, double step = 0.2) {
     sample.ram_free_gb = 8 + 4 * std::sin(static_cast<double>(i) / 50);
     sample.swap_used_mb = 0;
     sample.cpu_user = 10;
-    log.clock.emplace_back(sample.ts, sample.elapsed_s);
+    log.clock.emplace_back(sample.ts, log.samples.size());
     log.samples.push_back(sample);
   }
   log.ram_total_gb = 16;

@@ -37,7 +37,7 @@ TestSpan read_test(const Json& record) {
 TestLog read_test_log(const std::filesystem::path& path) {
   static const std::set<std::string> kVersions = {"0.2.2", "0.2.1", "0.2.0", "0.1.0"};
   TestLog log;
-  LineWarnings warnings(path.filename().string());
+  LineWarnings warnings(path.string());
   std::set<std::string> strange;  // unknown versions, each reported once
   read_json_lines(path, warnings, [&](uint64_t number, std::string_view line) {
     const Json record = parse_json(line, "record");

@@ -57,11 +57,12 @@ void write_inputs(Page& page, const ReportInputs& inputs) {
   };
   add(inputs.current, "report");
   if (inputs.old) add(*inputs.old, "compared with");
-  const auto add_memory = [&](const MemorySamples* memory, const std::string& path, const char* what) {
+  const auto add_memory = [&](const MemoryLog* memory, const std::string& path, const char* what) {
     if (!memory) return;
-    const auto& all = memory->all();
-    rows.push_back({what, path, counted(all.size(), "sample"), "–", all.empty() ? "–" : iso_timestamp(all.front().ts),
-                    all.empty() ? "–" : seconds_text(all.back().ts - all.front().ts)});
+    const auto& samples = memory->samples;
+    rows.push_back({what, path, counted(samples.size(), "sample"), "–",
+                    memory->clock.empty() ? "–" : iso_timestamp(memory->clock.front().first),
+                    seconds_text(samples.back().elapsed_s - samples.front().elapsed_s)});
   };
   add_memory(inputs.memory, inputs.memory_path, "memory");
   add_memory(inputs.old_memory, inputs.old_memory_path, "memory of the old report");
@@ -158,7 +159,8 @@ void write_test_summary(Page& page, const ReportSummary& current) {
   page.list(items);
 }
 
-void write_health(Page& page, const ReportSummary& current) {
+void write_health(Page& page, const ReportInputs& inputs) {
+  const ReportSummary& current = inputs.current;
   page.heading(2, "System Health");
   if (current.quality.empty() && !current.ram_free_min_gb) {
     page.paragraph("The records do not include the system's health.");
@@ -175,6 +177,10 @@ void write_health(Page& page, const ReportSummary& current) {
   if (current.clock_problems > 0) {
     page.paragraph(fmt::format("⚠️ The clock was set during {}: their start and duration are used, not their end.",
                                counted(as_count(current.clock_problems), "test")));
+  }
+  if (inputs.memory) {
+    page.figure("Memory while the tests ran", "timeline",
+                timeline_svg(memory_timeline(*inputs.memory, current.timeline_tests, "")));
   }
 }
 
@@ -344,7 +350,7 @@ void write_report(Page& page, const ReportInputs& inputs) {
   write_inputs(page, inputs);
   write_executive_summary(page, inputs);
   write_test_summary(page, inputs.current);
-  write_health(page, inputs.current);
+  write_health(page, inputs);
   write_models(page, inputs.current);
   write_categories(page, inputs.current);
   write_tests(page, inputs);

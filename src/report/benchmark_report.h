@@ -11,9 +11,9 @@ namespace mlxk {
 struct ReportInputs {
   const ReportSummary& current;
   const ReportSummary* old = nullptr;        // to compare with; null: no comparison
-  const MemorySamples* memory = nullptr;     // null: none
+  const MemoryLog* memory = nullptr;         // null: none
   std::string memory_path, old_memory_path;  // empty: none
-  const MemorySamples* old_memory = nullptr;
+  const MemoryLog* old_memory = nullptr;
   std::string output;  // the file written; empty: stdout
 };
 

@@ -4,13 +4,15 @@
 #include <cmath>
 
 #include "json/member.h"
+#include "report/memory_window.h"
 
 namespace mlxk {
 
 namespace {
 
-constexpr size_t kMaxListed = 200;  // of failed tests, cold starts, busy tests
-constexpr double kBusy = 80;        // percent of the GPU
+constexpr size_t kMaxListed = 200;     // of failed tests, cold starts, busy tests
+constexpr size_t kMaxTimeline = 1000;  // tests in the memory timeline
+constexpr double kBusy = 80;           // percent of the GPU
 
 void count(OutcomeCounts& counts, Outcome outcome) {
   ++(outcome == Outcome::passed ? counts.passed : outcome == Outcome::failed ? counts.failed : counts.skipped);
@@ -101,9 +103,13 @@ void ReportSummary::add_memory(const ReportRecord& record, ModelSummary& model) 
   if (!record.model.id.empty()) last_model_ = record.model.id;
   const auto span = test_span(record);
   if (!span) return;
-  const MemoryWindow window = memory_->window(span->start, span->end);
+  const MemoryWindow window = memory_window(*memory_, span->start, span->end);
   if (window.samples == 0) return;
   ++tests_with_samples;
+  if (timeline_tests.tests.size() < kMaxTimeline) {
+    const char* outcome = record.outcome == Outcome::passed ? "passed" : "failed";
+    timeline_tests.tests.push_back({record.test, outcome, record.model.id, span->start, span->end});
+  }
   if (!std::isnan(window.ram_free_min_gb)) keep_smaller(model.ram_free_min_gb, window.ram_free_min_gb);
   if (std::isnan(window.gpu_mean)) return;
   gpu.add(window.gpu_mean);

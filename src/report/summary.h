@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "report/memory_samples.h"
+#include "plot/memory_timeline.h"
 #include "report/record.h"
 #include "report/report_reader.h"
 
@@ -77,7 +77,7 @@ struct InputSummary {
 class ReportSummary {
  public:
   /// `memory`, if not null, provides the samples of each test; it must outlive the summary.
-  explicit ReportSummary(const MemorySamples* memory = nullptr) : memory_(memory) {}
+  explicit ReportSummary(const MemoryLog* memory = nullptr) : memory_(memory) {}
 
   /// Reads a file; lines that are not records are reported to `on_problem`. Throws not_found or io.
   void read(const std::filesystem::path& path, const ReportReader::OnProblem& on_problem);
@@ -94,6 +94,7 @@ class ReportSummary {
   std::optional<double> ram_free_min_gb, swap_max_gb;
   int64_t zombies = 0, clock_problems = 0;
   // From the memory samples.
+  TestLog timeline_tests;  // only the first ones
   std::vector<ColdStart> cold_starts;
   std::vector<BusyTest> busy;
   int64_t tests_with_samples = 0;
@@ -103,7 +104,7 @@ class ReportSummary {
   void add_health(const ReportRecord& record);
   void add_memory(const ReportRecord& record, ModelSummary& model);
 
-  const MemorySamples* memory_;
+  const MemoryLog* memory_;
   std::optional<std::string> last_model_;
 };
 

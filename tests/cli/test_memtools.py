@@ -276,7 +276,7 @@ class Memplot(ProgramTest):
             done = self.run_program("memplot", self.write("empty.jsonl", content))
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(message, done.stderr.decode())
-        self.assertIn("cannot open", self.run_program("memplot", "nowhere.jsonl").stderr.decode())
+        self.assertIn("cannot read nowhere.jsonl", self.run_program("memplot", "nowhere.jsonl").stderr.decode())
         self.assertIn("must be html, svg or png, got 'pdf'", self.run_program("memplot", self.memory(), "--format", "pdf").stderr.decode())
         self.assertIn("must end in .html, .svg or .png, got '.gif'", self.run_program("memplot", self.memory(), "-o", "t.gif").stderr.decode())
 

@@ -158,6 +158,16 @@ class Report(ReportTest):
                               self.lines("mem.jsonl", *({**one, "gpu_device_util": None} for one in samples)))
         self.assertIn("none of which includes a GPU", text)
 
+    def test_a_page_shows_memory_over_time_with_the_tests(self):
+        memory = self.lines("mem.jsonl", *({"ts": START + t, "elapsed_s": t, "ram_free_gb": 8} for t in range(60)))
+        page = os.path.join(self.home, "page.html")
+        self.report(self.lines("a.jsonl", record(0), record(1, "org/two")), "--memory", memory, "-o", page)
+        with open(page, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("60 samples over 1.0 min", text)
+        for test, model in (("test_0", "one"), ("test_1", "two")):
+            self.assertIn(f"{test} · {model}", text)
+
     def test_the_memory_of_the_old_report_is_found(self):
         free = lambda gb: [{"ts": START + t, "ram_free_gb": gb} for t in range(10)]
         self.lines("old-memory.jsonl", *free(9))

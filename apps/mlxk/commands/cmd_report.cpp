@@ -157,13 +157,11 @@ void read_all(ReportSummary& summary, const std::vector<std::string>& files) {
   }
 }
 
-std::optional<MemorySamples> read_memory(const std::string& path) {
+std::optional<MemoryLog> read_memory(const std::string& path) {
   if (path.empty()) return std::nullopt;
-  Warnings warnings(path);
-  std::optional<MemorySamples> memory;
-  memory.emplace(path, [&](const LineProblem& problem) { warnings(problem); });
-  if (memory->all().empty()) fmt::print(stderr, "warning: {}: no samples\n", printable(path));
-  return memory;
+  MemoryLog log = read_memory_log(path);
+  for (const auto& warning : log.warnings) fmt::print(stderr, "warning: {}\n", printable(warning));
+  return log;
 }
 
 /// The memory file next to a report: X-memory.jsonl or X_memory.jsonl for X.jsonl; empty: none.
