@@ -1,9 +1,13 @@
-"""`mlxk bench`: refusals, and with a model (MLXK_TEST_MODEL) its figures."""
+"""`mlxk bench` and its kinds audio, vision and embed: refusals, and figures of the models in MLXK_TEST_MODELS."""
+import json
 import os
 import unittest
 import xml.etree.ElementTree
 
 from program import MODEL, ProgramTest
+
+MODELS = os.environ.get("MLXK_TEST_MODELS", "")
+CLIP = os.path.join(os.path.dirname(__file__), "..", "data", "audio", "tone.flac")
 
 
 class Refusals(ProgramTest):
@@ -47,3 +51,57 @@ class Figures(ProgramTest):
             done = self.run_program("bench", MODEL, *words)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(message, done.stderr.decode())
+
+
+@unittest.skipUnless(MODELS, "MLXK_TEST_MODELS is not set")
+class OtherKinds(ProgramTest):
+    def results(self, kind, model, *args):
+        """The results of `bench KIND` as JSON, and their records, which must be valid."""
+        report = os.path.join(self.home, "bench.jsonl")
+        data = self.run_json("bench", kind, os.path.join(MODELS, model), *args, "--runs", "2", "--report", report, "--json",
+                             timeout=600)["data"]
+        self.assertEqual(self.run_program("report", "--validate", report).returncode, 0)
+        with open(report, encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        self.assertEqual(len(records), len(data["results"]))
+        for result, record in zip(data["results"], records):
+            self.assertEqual({key: record["metadata"][key] for key in result}, result)
+            self.assertEqual(record["outcome"], "passed")
+        self.assertGreater(records[0]["performance"]["model_load_time_s"], 0)
+        return data["results"], records
+
+    def test_audio(self):
+        (result,), (record,) = self.results("audio", "whisper-base-mlx", CLIP, "--language", "en")
+        self.assertEqual(result["file"], "tone.flac")
+        self.assertGreater(result["audio_s"], 0.3)
+        self.assertAlmostEqual(result["realtime_factor"], result["audio_s"] / result["transcribe_s"], places=2)
+        self.assertLessEqual(result["first_segment_s"], result["transcribe_s"] * 1.5)
+        self.assertEqual(record["metadata"]["inference_modality"], "audio")
+
+    def test_vision(self):
+        results, records = self.results("vision", "shapes-smolvlm-4bit", "--size", "64,96", "--images", "1,2", "--generate", "4")
+        self.assertEqual([(r["image"], r["images"]) for r in results],
+                         [("64x64", 1), ("64x64", 2), ("96x96", 1), ("96x96", 2)])
+        for one, two in (results[:2], results[2:]):
+            self.assertEqual(two["image_tokens"], 2 * one["image_tokens"])
+            self.assertGreater(one["prompt_tokens"], one["image_tokens"])
+            self.assertGreater(one["decode"]["tokens_per_s"], 0)
+            self.assertGreaterEqual(one["first_token_s"], one["process_s"])
+        self.assertEqual({record["metadata"]["inference_modality"] for record in records}, {"vision"})
+
+    def test_embed(self):
+        results, _ = self.results("embed", "all-MiniLM-L6-v2", "--prompt", "8,32", "--batch", "1,4")
+        self.assertEqual([(r["prompt_words"], r["batch"]) for r in results], [(8, 1), (8, 4), (32, 1), (32, 4)])
+        for result in results:
+            self.assertGreaterEqual(result["tokens"], result["batch"] * result["prompt_words"])
+            self.assertGreater(result["texts_per_s"], 0)
+
+    def test_a_model_of_another_kind_is_refused(self):
+        for kind, model, args in (("audio", "all-MiniLM-L6-v2", [CLIP]), ("vision", "SmolLM2-135M-Instruct-4bit", []),
+                                  ("embed", "whisper-base-mlx", [])):
+            done = self.run_program("bench", kind, os.path.join(MODELS, model), *args)
+            self.assertEqual((done.returncode, done.stdout), (1, b""), kind)
+            self.assertIn(model, done.stderr.decode())
+        done = self.run_program("bench", "audio", os.path.join(MODELS, "whisper-base-mlx"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("the following argument is required: file", done.stderr.decode())
