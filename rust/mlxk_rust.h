@@ -1,7 +1,7 @@
 #pragma once
 
-// The C ABI of the Rust library; only src/tokenizer and src/media include it. Every call is safe against panics inside.
-// Text is UTF-8 with a length; what a call hands out is owned by the caller and freed with the matching *_free.
+// The C ABI of the Rust library; only src/tokenizer and src/media include it. A panic inside a call is caught. Text is
+// UTF-8 with a length. The caller owns every object that a call returns and frees it with the matching *_free.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,17 +12,17 @@ extern "C" {
 
 enum {
   MLXK_OK = 0,
-  MLXK_FAILED = 1,       // `error` says why
+  MLXK_FAILED = 1,       // `error` is the reason
   MLXK_RAISED = 2,       // the template called raise_exception; `error` is its text
   MLXK_PANIC = 3,        // a panic was caught; `error` is its text
-  MLXK_STOPPED = 4,      // an mlxk_stop said so
-  MLXK_TOO_LONG = 5,     // the text has more tokens than allowed, or more bytes than a tokenizer takes at once
-  MLXK_MEMORY = 6,       // the system gave no memory, or no thread
-  MLXK_TOO_COMPLEX = 7,  // a grammar goes beyond a limit, which `error` names
+  MLXK_STOPPED = 4,      // an mlxk_stop returned nonzero
+  MLXK_TOO_LONG = 5,     // the text has more tokens than allowed, or more bytes than a tokenizer accepts at once
+  MLXK_MEMORY = 6,       // the system is out of memory, or cannot start a thread
+  MLXK_TOO_COMPLEX = 7,  // a grammar exceeds a limit, which `error` names
 };
 
-/// Whether nobody waits any more for the work: `stop` (null: never) is asked now and then, on the thread of the call,
-/// and returns nonzero to end it. It may not throw.
+/// Cancels a call: `stop` (null: never) is polled on the thread of the call and returns nonzero to end the call. It
+/// must not throw.
 typedef struct {
   void* context;
   int (*stop)(void* context);
@@ -35,35 +35,37 @@ typedef struct {
 void mlxk_text_free(mlxk_text text);
 
 typedef struct mlxk_tokenizer mlxk_tokenizer;
-/// From the bytes of a tokenizer.json; truncation and padding stated there are switched off.
+/// Parses the bytes of a tokenizer.json. Its truncation and padding are ignored.
 int mlxk_tokenizer_from_json(const char* json, size_t size, mlxk_tokenizer** out, mlxk_text* error);
 void mlxk_tokenizer_free(mlxk_tokenizer* tokenizer);
-/// `tokens`: JSON array of AddedToken objects with "id"; one that would get another id is left out. Before sharing.
+/// `tokens`: a JSON array of AddedToken objects with "id". A token that would get another id is skipped. Must be called
+/// before the tokenizer is shared.
 int mlxk_tokenizer_add_tokens(mlxk_tokenizer* tokenizer, const char* tokens, size_t size, mlxk_text* error);
-/// `json`: a pre-tokenizer / post-processor as tokenizer.json spells it. Before sharing.
+/// `json`: a pre-tokenizer / post-processor as in tokenizer.json. Must be called before the tokenizer is shared.
 int mlxk_tokenizer_set_pre_tokenizer(mlxk_tokenizer* tokenizer, const char* json, size_t size, mlxk_text* error);
 int mlxk_tokenizer_set_post_processor(mlxk_tokenizer* tokenizer, const char* json, size_t size, mlxk_text* error);
-/// The JSON of the pre-tokenizer / post-processor, `null` when there is none.
+/// The JSON of the pre-tokenizer / post-processor; `null` if there is none.
 int mlxk_tokenizer_pre_tokenizer(const mlxk_tokenizer* tokenizer, mlxk_text* out, mlxk_text* error);
 int mlxk_tokenizer_post_processor(const mlxk_tokenizer* tokenizer, mlxk_text* out, mlxk_text* error);
 
-/// The ids of `text`: at most `most` before the special tokens that are added, else MLXK_TOO_LONG.
+/// The ids of `text`. MLXK_TOO_LONG if there are more than `max_tokens`, not counting the special tokens that are
+/// added.
 int mlxk_tokenizer_encode(const mlxk_tokenizer* tokenizer, const char* text, size_t size, int add_special_tokens,
-                          size_t most, mlxk_stop stop, int32_t** ids, size_t* count, mlxk_text* error);
-/// What the post-processor puts around a text (-1), with `pair` around two (-1, -2), and each token's type. Both lists
-/// are freed with mlxk_ids_free.
+                          size_t max_tokens, mlxk_stop stop, int32_t** ids, size_t* count, mlxk_text* error);
+/// The template of the post-processor: the ids that it adds around a text (-1), or around two texts (-1, -2) if `pair`,
+/// and the type of each token. Both lists are freed with mlxk_ids_free.
 int mlxk_tokenizer_frame(const mlxk_tokenizer* tokenizer, int pair, int32_t** ids, int32_t** types, size_t* count,
                          mlxk_text* error);
-/// `text` in lower case, by Unicode's rules.
+/// `text` in lower case, by the rules of Unicode.
 int mlxk_lower_case(const char* text, size_t size, mlxk_text* out, mlxk_text* error);
 void mlxk_ids_free(int32_t* ids, size_t count);
 int mlxk_tokenizer_decode(const mlxk_tokenizer* tokenizer, const int32_t* ids, size_t count, int skip_special_tokens,
                           mlxk_text* out, mlxk_text* error);
 /// -1: no such token.
 int64_t mlxk_tokenizer_token_to_id(const mlxk_tokenizer* tokenizer, const char* token, size_t size);
-/// 1 when `id` has a token (then `out` is it), else 0.
+/// 1 and the token in `out` if `id` has one, else 0.
 int mlxk_tokenizer_id_to_token(const mlxk_tokenizer* tokenizer, int32_t id, mlxk_text* out);
-/// The bytes that `id` stands for inside a text; empty past the table.
+/// The bytes of the token `id` inside a text; empty if `id` is outside the vocabulary.
 void mlxk_tokenizer_token_bytes(const mlxk_tokenizer* tokenizer, int32_t id, mlxk_text* out);
 int32_t mlxk_tokenizer_vocab_size(const mlxk_tokenizer* tokenizer);
 int mlxk_tokenizer_is_special(const mlxk_tokenizer* tokenizer, int32_t id);
@@ -77,9 +79,9 @@ int mlxk_stream_finish(mlxk_stream* stream, mlxk_text* out, mlxk_text* error);
 typedef struct mlxk_template mlxk_template;
 int mlxk_template_compile(const char* source, size_t size, mlxk_template** out, mlxk_text* error);
 void mlxk_template_free(mlxk_template* tmpl);
-/// `context`: a JSON object of variables. `now`: seconds since 1970 (UTC) that strftime_now shows; negative: the clock.
-/// A render that spends its budget of memory or time is refused; once one had to be stopped in the midst of an
-/// instruction, so is every later one of that template.
+/// `context`: a JSON object of variables. `now`: the time of strftime_now in seconds since 1970 (UTC); negative: the
+/// clock. A render that exceeds its memory or time limit fails. If it had to be stopped in the middle of an
+/// instruction, every later render of the template fails too.
 int mlxk_template_render(const mlxk_template* tmpl, const char* context, size_t size, int64_t now, mlxk_stop stop,
                          mlxk_text* out, mlxk_text* error);
 
@@ -88,7 +90,8 @@ typedef struct mlxk_grammar_env mlxk_grammar_env;  // a vocabulary prepared for 
 int mlxk_grammar_env_new(const mlxk_tokenizer* tokenizer, const int32_t* eos, size_t count, mlxk_grammar_env** out,
                          mlxk_text* error);
 void mlxk_grammar_env_free(mlxk_grammar_env* env);
-/// The ids (int32_t each) of the tokens that begin with `text` and go on, or have it anywhere inside and go on.
+/// The ids (int32_t each) of the tokens that start with `text` and continue after it; if `anywhere`, of the tokens that
+/// contain `text` and continue after it.
 int mlxk_grammar_env_beyond(const mlxk_grammar_env* env, const char* text, size_t size, int anywhere, mlxk_text* out,
                             mlxk_text* error);
 
@@ -96,16 +99,16 @@ typedef struct mlxk_grammar mlxk_grammar;
 /// `kind`: json_schema, regex, lark or grammars (several as JSON, see grammar.h).
 int mlxk_grammar_new(const mlxk_grammar_env* env, const char* kind, const char* source, size_t size, mlxk_grammar** out,
                      mlxk_text* error);
-/// A copy that runs by itself; not while another thread uses `grammar`.
+/// An independent copy. Must not be called while another thread uses `grammar`.
 int mlxk_grammar_clone(const mlxk_grammar* grammar, mlxk_grammar** out, mlxk_text* error);
 void mlxk_grammar_free(mlxk_grammar* grammar);
-/// Sets bit i of `words` for every id allowed next and clears the others, those past the vocabulary included.
+/// Sets bit i of `words` for every id i that is allowed next. Clears all other bits, also those past the vocabulary.
 int mlxk_grammar_mask(mlxk_grammar* grammar, uint32_t* words, size_t count, mlxk_text* error);
-/// MLXK_FAILED when `id` breaks the grammar; MLXK_TOO_COMPLEX.
+/// MLXK_FAILED if `id` breaks the grammar; MLXK_TOO_COMPLEX if a limit is exceeded.
 int mlxk_grammar_accept(mlxk_grammar* grammar, int32_t id, mlxk_text* error);
 
-/// The bytes of a recording. `read` returns how many it wrote, 0 at the end, less where it failed; `seek` (null: a
-/// pipe) returns 0 when it went to the offset. `size`: -1 where it is not known. Neither may throw.
+/// The bytes of a recording. `read` returns the number of bytes written, 0 at the end, negative on failure. `seek`
+/// (null: a pipe) returns 0 on success. `size`: -1 if not known. Neither function may throw.
 typedef struct {
   void* context;
   int64_t (*read)(void* context, uint8_t* into, size_t size);
@@ -113,7 +116,8 @@ typedef struct {
   int64_t size;
 } mlxk_bytes;
 
-/// libopus for Opus streams. `create` returns null where it cannot; `decode` frames (at 48 kHz), negative: it cannot.
+/// libopus, the decoder of Opus streams. `create` returns null on failure; `decode` returns the number of frames (at
+/// 48 kHz), negative on failure.
 typedef struct {
   void* context;
   void* (*create)(void* context, int channels, int streams, int coupled, const uint8_t* mapping);
@@ -122,24 +126,24 @@ typedef struct {
 } mlxk_opus;
 
 typedef struct mlxk_audio mlxk_audio;  // a recording as mono samples at 16 kHz
-/// Reads as far as the sound; `bytes` is copied, its context must outlive the recording.
+/// Reads the header up to the audio data. `bytes` is copied; its context must outlive the recording.
 int mlxk_audio_open(const mlxk_bytes* bytes, const mlxk_opus* opus, mlxk_audio** out, mlxk_text* error);
-/// The next samples, at most `size`; `got` is 0 only at the end. After a failure there is no more.
+/// Reads the next samples, at most `size`. `got` is 0 only at the end. No samples follow a failure.
 int mlxk_audio_read(mlxk_audio* audio, float* into, size_t size, size_t* got, mlxk_text* error);
-/// How long its header says that it is; 0: not known.
+/// The duration in the header, in seconds; 0: not known.
 double mlxk_audio_seconds(const mlxk_audio* audio);
 void mlxk_audio_free(mlxk_audio* audio);
 
-typedef struct mlxk_image mlxk_image;  // a still in PNG, WebP, GIF, BMP or TIFF; of an animation the first frame
+typedef struct mlxk_image mlxk_image;  // a PNG, WebP, GIF, BMP or TIFF image; of an animation the first frame
 /// Reads the header. `data` must live as long as the image.
 int mlxk_image_open(const uint8_t* data, size_t size, mlxk_image** out, uint64_t* width, uint64_t* height,
                     mlxk_text* error);
-/// Fills `rgb`, [height, width, 3]; `size` must be that. Once.
+/// Decodes into `rgb`, [height, width, 3]; `size` must be height * width * 3. Must be called once only.
 int mlxk_image_read(mlxk_image* image, uint8_t* rgb, size_t size, mlxk_stop stop, mlxk_text* error);
 void mlxk_image_free(mlxk_image* image);
 
-/// `svg` as a PNG, `scale` times its size. Text is set in Roboto, which lies in the library; characters that it lacks,
-/// in the system's fonts.
+/// Renders `svg` to a PNG, scaled by `scale`. Text is set in Roboto, which the library contains; characters that Roboto
+/// lacks are set in the fonts of the system.
 int mlxk_svg_to_png(const char* svg, size_t size, float scale, mlxk_text* png, mlxk_text* error);
 
 #ifdef __cplusplus

@@ -11,7 +11,7 @@
 
 namespace mlxk {
 
-/// Owns what the Rust library hands out.
+/// Deleter of objects that the Rust library allocates.
 template <auto Free>
 struct RustFree {
   template <typename T>
@@ -22,7 +22,7 @@ struct RustFree {
 template <typename T, auto Free>
 using RustPtr = std::unique_ptr<T, RustFree<Free>>;
 
-/// Text of the Rust library; frees it.
+/// Owns a text that the Rust library allocates.
 class RustText {
  public:
   RustText() = default;
@@ -36,14 +36,14 @@ class RustText {
   mlxk_text text_{};
 };
 
-/// Asks check_stop() for the Rust library and keeps what that throws.
+/// Calls check_stop() on behalf of the Rust library and keeps the exception that it throws.
 class RustStop {
  public:
   RustStop() = default;
   RustStop(const RustStop&) = delete;
   RustStop& operator=(const RustStop&) = delete;
   mlxk_stop get() { return {this, ask}; }
-  /// Throws what ended the work, if anything did.
+  /// Rethrows the exception that stopped the work, if any.
   void rethrow() const {
     if (failure_) std::rethrow_exception(failure_);
   }
@@ -61,7 +61,8 @@ class RustStop {
   std::exception_ptr failure_;
 };
 
-/// Throws `kind` with `[place] <text>` when a call failed; a caught panic says so.
+/// Throws an Error of `kind` with the message `[place] <text>` if `status` is not MLXK_OK. The text of a caught panic
+/// begins with "broken data".
 inline void check_rust(int status, const RustText& error, ErrorKind kind, std::string_view place) {
   if (status == MLXK_OK) return;
   if (status == MLXK_MEMORY) kind = ErrorKind::memory;

@@ -1,5 +1,5 @@
-//! Recordings (WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska) to one channel of 16 kHz, block by block. WAV is read by
-//! `wave`, the others by symphonia; Opus is decoded by libopus, which the caller hands in.
+//! Decodes recordings (WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska) to mono at 16 kHz, block by block. WAV is read by
+//! `wave`, the other containers by symphonia. Opus is decoded by libopus, which the caller passes.
 
 use std::ffi::c_void;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,7 +18,7 @@ use crate::resample::Resampler;
 use crate::wave::{is_wave, Wave};
 use crate::{guard, Failure, Text, OK};
 
-/// Bytes from the other side.
+/// `mlxk_bytes`: the input, read by functions of the caller.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Bytes {
@@ -28,7 +28,7 @@ pub struct Bytes {
     size: i64,
 }
 
-/// libopus, of the other side.
+/// `mlxk_opus`: functions of libopus, passed by the caller.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Opus {
@@ -44,7 +44,7 @@ struct Source {
     bytes: Bytes,
     position: u64,
 }
-// One thread at a time uses a recording, and the caller's functions with it.
+// A recording, and with it the functions of the caller, is used by one thread at a time.
 unsafe impl Send for Source {}
 unsafe impl Sync for Source {}
 
@@ -83,7 +83,7 @@ impl MediaSource for Source {
     }
 }
 
-/// What was read to know the format, before the rest.
+/// A stream that cannot seek: the bytes that were read to detect the format, followed by the rest.
 struct Pipe {
     start: io::Cursor<Vec<u8>>,
     rest: Source,
@@ -113,13 +113,12 @@ impl MediaSource for Pipe {
     }
 }
 
-/// Both are the recording from its beginning.
+/// The input by format; both variants start at the beginning of the recording.
 enum Kind {
     Wave(Box<dyn Read>),
     Other(Box<dyn MediaSource>),
 }
 
-/// An MP4's index may stand at its end, so one that cannot go back is kept in memory.
 fn stream(bytes: Bytes) -> io::Result<Kind> {
     let mut source = Source { bytes, position: 0 };
     let mut start = vec![];
@@ -130,6 +129,7 @@ fn stream(bytes: Bytes) -> io::Result<Kind> {
     source_of(source, start).map(Kind::Other)
 }
 
+/// Buffers an MP4 that cannot seek in memory, because its index may be at the end of the file.
 fn source_of(mut source: Source, mut start: Vec<u8>) -> io::Result<Box<dyn MediaSource>> {
     if source.is_seekable() {
         source.seek(SeekFrom::Start(0))?;
@@ -142,19 +142,19 @@ fn source_of(mut source: Source, mut start: Vec<u8>) -> io::Result<Box<dyn Media
     Ok(Box::new(Pipe { start: io::Cursor::new(start), rest: source }))
 }
 
-/// An Opus stream by libopus, at its own 48 kHz.
+/// Decodes an Opus stream with libopus, at 48 kHz.
 struct OpusDecoder {
     opus: Opus,
     state: *mut c_void,
     channels: usize,
     pcm: Vec<f32>,
-    skip: usize, // frames at the beginning that are no sound yet
+    skip: usize, // frames of pre-skip that are still to be dropped
     gain: f32,
 }
 unsafe impl Send for OpusDecoder {}
 
 const OPUS_RATE: u32 = 48_000;
-const OPUS_LONGEST: usize = 5_760; // frames of a packet
+const OPUS_MAX_FRAMES: usize = 5_760; // frames in a packet
 
 impl OpusDecoder {
     /// From the identification header (RFC 7845, 5.1).
@@ -170,7 +170,7 @@ impl OpusDecoder {
                 (head[19], head[20], head[21..21 + channels].to_vec())
             }
             0 | 1 | 255 => return Err(bad()),
-            family => return Err(format!("Opus of channel mapping {family} is not supported").into()),
+            family => return Err(format!("Opus channel mapping family {family} is not supported").into()),
         };
         let state =
             unsafe { (opus.create)(opus.context, channels as i32, streams.into(), coupled.into(), mapping.as_ptr()) };
@@ -181,19 +181,19 @@ impl OpusDecoder {
             opus,
             state,
             channels,
-            pcm: vec![0.0; OPUS_LONGEST * channels],
+            pcm: vec![0.0; OPUS_MAX_FRAMES * channels],
             skip: u16::from_le_bytes([head[10], head[11]]).into(),
             gain: 10f32.powf(f32::from(i16::from_le_bytes([head[16], head[17]])) / (20.0 * 256.0)),
         })
     }
 
-    /// The packet's frames that are sound; none when it cannot be decoded.
+    /// The decoded frames of `packet` without pre-skip and end trim; None if it cannot be decoded.
     fn decode(&mut self, packet: &Packet) -> Option<&[f32]> {
         let data = &packet.data;
         let made = unsafe {
-            (self.opus.decode)(self.state, data.as_ptr(), data.len(), self.pcm.as_mut_ptr(), OPUS_LONGEST as i32)
+            (self.opus.decode)(self.state, data.as_ptr(), data.len(), self.pcm.as_mut_ptr(), OPUS_MAX_FRAMES as i32)
         };
-        let made = usize::try_from(made).ok()?.min(OPUS_LONGEST);
+        let made = usize::try_from(made).ok()?.min(OPUS_MAX_FRAMES);
         let trimmed = usize::try_from(packet.trim_end.get()).unwrap_or(usize::MAX);
         let end = made.saturating_sub(trimmed);
         let begin = self.skip.min(end);
@@ -233,7 +233,8 @@ fn codec_name(codec: AudioCodecId) -> String {
     name.to_string()
 }
 
-/// What of AAC is beyond the decoder, by name: the object type of the AudioSpecificConfig (ISO 14496-3, 1.6.2.1).
+/// The name of an AAC profile that the decoder does not support, by the object type in the AudioSpecificConfig
+/// (ISO 14496-3, 1.6.2.1).
 fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
     let config = params.extra_data.as_deref()?;
     let bits = u32::from(*config.first()?) << 8 | u32::from(*config.get(1)?);
@@ -247,7 +248,7 @@ fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
         29 => Some("HE-AAC v2".into()),
         42 => Some("xHE-AAC".into()),
         23 | 39 => Some("low-delay AAC".into()),
-        other => Some(format!("AAC of object type {other}")),
+        other => Some(format!("AAC object type {other}")),
     }
 }
 
@@ -267,41 +268,42 @@ fn make_decoder(params: &AudioCodecParameters, opus: Opus) -> Result<Decoder, Fa
     let decoder = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
     Ok(Decoder::Symphonia(decoder.map_err(|e| match e {
         Error::Unsupported(what) => refused(what.to_string()),
-        e => plain(e),
+        e => to_failure(e),
     })?))
 }
 
-/// Symphonia's error in our words.
-fn plain(error: Error) -> Failure {
+/// Converts an error of symphonia.
+fn to_failure(error: Error) -> Failure {
     match error {
-        Error::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => "cut off before its sound".into(),
+        Error::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => "cut off before the audio data".into(),
         Error::DecodeError(what) => format!("broken: {what}").into(),
         e => e.to_string().into(),
     }
 }
 
 pub const MAX_CHANNELS: usize = 64;
-const BAD_PACKETS: usize = 16; // in a row
+const MAX_BAD_PACKETS: usize = 16; // in a row
 
-/// A track of sound on its way.
+/// The audio track that is being decoded.
 struct Playing {
     track: u32,
     decoder: Decoder,
-    stated: Option<u64>, // frames that there must be
-    open_ended: bool,    // an end in the midst is none of a file that was cut off
+    stated: Option<u64>, // expected number of frames
+    open_ended: bool,    // an unexpected end of the file is not an error
     seconds: f64,        // 0: not known
-    delay: f64,          // seconds at the beginning that are left out
+    delay: f64,          // seconds dropped at the beginning
 }
 
 impl Playing {
     fn begin(format: &dyn FormatReader, opus: Opus) -> Result<Playing, Failure> {
-        let track = format.default_track(TrackType::Audio).ok_or("there is no sound in it")?;
+        let track = format.default_track(TrackType::Audio).ok_or("it contains no audio")?;
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
-            return Err("there is no sound in it".into());
+            return Err("it contains no audio".into());
         };
         let container = format.format_info().short_name;
         let counted = matches!(container, "aiff" | "flac");
-        // Whether these end or are cut off, nothing says; a Matroska that states its size and lacks some is not opened.
+        // These formats cannot tell an end from a truncation. A Matroska file that is shorter than its stated size is
+        // refused when it is opened.
         let loose = matches!(container, "mp3" | "aac" | "matroska");
         let seconds = match (track.num_frames, params.sample_rate, track.time_base, track.duration) {
             (_, _, Some(base), Some(duration)) => {
@@ -335,7 +337,9 @@ enum Input {
 impl Container {
     fn open(mut source: Box<dyn MediaSource>, opus: Opus) -> Result<Container, Failure> {
         let delay = match source.byte_len() {
-            Some(size) if source.is_seekable() => encoder_delay(&mut *source, size).map_err(|e| plain(e.into()))?,
+            Some(size) if source.is_seekable() => {
+                encoder_delay(&mut *source, size).map_err(|e| to_failure(e.into()))?
+            }
             _ => 0.0,
         };
         let stream = MediaSourceStream::new(source, Default::default());
@@ -343,10 +347,10 @@ impl Container {
             symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default());
         let format = probed.map_err(|e| match e {
             Error::Unsupported(what) if what.starts_with("core") => {
-                "unknown audio format (known: WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska)".into()
+                "unknown audio format (supported: WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska)".into()
             }
             Error::Unsupported(what) if what.contains("missing") => format!("broken or cut off: {what}").into(),
-            e => plain(e),
+            e => to_failure(e),
         })?;
         let mut playing = Playing::begin(&*format, opus)?;
         playing.delay = if matches!(playing.decoder, Decoder::Symphonia(_)) { delay } else { 0.0 };
@@ -357,19 +361,19 @@ impl Container {
 pub struct Recording {
     input: Input,
     opus: Opus,
-    resampler: Option<Resampler>, // from the first sound on
+    resampler: Option<Resampler>, // created with the first samples
     interleaved: Vec<f32>,
     mono: Vec<f32>,
     ready: Vec<f32>,
-    taken: usize, // of ready
+    taken: usize, // samples of `ready` already returned
     frames: u64,
-    bad: usize, // packets in a row
+    bad: usize, // consecutive packets that could not be decoded
     ended: bool,
 }
 
 impl Recording {
     fn open(bytes: Bytes, opus: Opus) -> Result<Recording, Failure> {
-        let input = match stream(bytes).map_err(|e| plain(e.into()))? {
+        let input = match stream(bytes).map_err(|e| to_failure(e.into()))? {
             Kind::Wave(input) => Input::Wave(Wave::open(input, u64::try_from(bytes.size).ok())?),
             Kind::Other(source) => Input::Container(Container::open(source, opus)?),
         };
@@ -402,7 +406,7 @@ impl Recording {
         Ok(count)
     }
 
-    /// The next packet, or the end.
+    /// Decodes the next packet, or handles the end.
     fn advance(&mut self) -> Result<(), Failure> {
         let container = match &mut self.input {
             Input::Container(container) => container,
@@ -431,11 +435,11 @@ impl Recording {
                 container.playing = Playing::begin(&*container.format, self.opus)?;
                 Ok(())
             }
-            Err(e) => Err(plain(e)),
+            Err(e) => Err(to_failure(e)),
         }
     }
 
-    /// As the header has it; 0: not known.
+    /// The duration in the header, in seconds; 0: not known.
     fn seconds(&self) -> f64 {
         match &self.input {
             Input::Wave(wave) => wave.seconds(),
@@ -462,7 +466,7 @@ impl Recording {
         self.ended = true;
         match &mut self.resampler {
             Some(resampler) => resampler.finish(&mut self.ready)?,
-            None => return Err("there is no sound in it".into()),
+            None => return Err("it contains no audio".into()),
         }
         Ok(())
     }
@@ -492,13 +496,13 @@ impl Recording {
         };
         let Some((rate, channels)) = decoded else {
             self.bad += 1;
-            return if self.bad > BAD_PACKETS { Err("broken: the sound cannot be decoded".into()) } else { Ok(()) };
+            return if self.bad > MAX_BAD_PACKETS { Err("broken: the audio cannot be decoded".into()) } else { Ok(()) };
         };
         self.bad = 0;
         self.take(rate, channels, delay)
     }
 
-    /// What was decoded (`interleaved`), but for `delay` seconds at the recording's beginning.
+    /// Resamples the decoded frames in `interleaved`, without the first `delay` seconds of the recording.
     fn take(&mut self, rate: u32, channels: usize, delay: f64) -> Result<(), Failure> {
         if channels == 0 || channels > MAX_CHANNELS {
             return Err(format!("{channels} channels are not supported (1 to {MAX_CHANNELS})").into());
@@ -521,14 +525,14 @@ impl Recording {
         }
     }
 
-    /// The channels' mean; beyond full scale there is none.
+    /// Mixes down to mono: the mean of the channels, clamped to full scale.
     fn mix(&mut self, channels: usize) -> Result<(), Failure> {
         self.mono.clear();
         let scale = 1.0 / channels as f32;
         self.mono.extend(self.interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * scale));
         for (i, x) in self.mono.iter_mut().enumerate() {
             if !x.is_finite() {
-                return Err(format!("sample {} is {x}, which is no sound", self.frames + i as u64).into());
+                return Err(format!("sample {} is {x}, which is not finite", self.frames + i as u64).into());
             }
             *x = x.clamp(-1.0, 1.0);
         }

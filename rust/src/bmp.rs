@@ -1,4 +1,5 @@
-//! Windows bitmaps: 1, 4, 8 bits with a palette (plain or run-length encoded), 16, 24, 32 bits (plain or by masks).
+//! Decodes Windows bitmaps: 1, 4, 8 bits with a palette (plain or run-length encoded), 16, 24, 32 bits (plain or with
+//! masks).
 
 use crate::memory::room;
 use crate::{Failure, FAILED};
@@ -24,7 +25,7 @@ fn failed<T>(text: &str) -> Result<T, Failure> {
     Err(Failure(FAILED, text.into()))
 }
 
-/// The little-endian number of `size` bytes at `at`; none past the end.
+/// The little-endian number of `size` bytes at `at`; an error past the end.
 fn number(data: &[u8], at: usize, size: usize) -> Result<u32, Failure> {
     let bytes = data.get(at..at + size).ok_or("the header ends early")?;
     Ok(bytes.iter().rev().fold(0, |value, &byte| value << 8 | byte as u32))
@@ -34,9 +35,9 @@ impl<'a> Bitmap<'a> {
     pub fn new(data: &'a [u8]) -> Result<Bitmap<'a>, Failure> {
         let begin = number(data, 10, 4)? as usize;
         let header = number(data, 14, 4)? as usize;
-        let old = header == 12; // OS/2's first
+        let old = header == 12; // OS/2 1.x
         if !old && !(40..=1024).contains(&header) {
-            return failed(&format!("a BMP header of {header} bytes is not known"));
+            return failed(&format!("unknown BMP header of {header} bytes"));
         }
         let (width, height) = match old {
             true => (number(data, 18, 2)? as i32, number(data, 20, 2)? as i32),
@@ -46,7 +47,7 @@ impl<'a> Bitmap<'a> {
         let bits = number(data, at, 2)? as usize;
         let compression = if old { PLAIN } else { number(data, 30, 4)? };
         if width <= 0 || height == 0 || height == i32::MIN {
-            return failed(&format!("the header says {width} x {height} pixels"));
+            return failed(&format!("the header states a size of {width} x {height} pixels"));
         }
         let known = match compression {
             PLAIN => matches!(bits, 1 | 4 | 8 | 16 | 24 | 32),
@@ -56,7 +57,7 @@ impl<'a> Bitmap<'a> {
             _ => false,
         };
         if !known {
-            return failed(&format!("a BMP of {bits} bits with compression {compression} is not supported"));
+            return failed(&format!("a BMP of {bits} bits per pixel with compression {compression} is not supported"));
         }
         let mut masks = if bits == 16 { [0x7c00, 0x3e0, 0x1f] } else { [0xff0000, 0xff00, 0xff] };
         let mut table = 14 + header;
@@ -70,16 +71,16 @@ impl<'a> Bitmap<'a> {
         }
         let mut palette = vec![];
         if bits <= 8 {
-            let said = if old { 0 } else { number(data, 46, 4)? as usize };
+            let stated = if old { 0 } else { number(data, 46, 4)? as usize };
             let entry = if old { 3 } else { 4 };
             let room = begin.min(data.len()).saturating_sub(table) / entry;
-            let count = if (1..=1 << bits).contains(&said) { said } else { 1 << bits };
+            let count = if (1..=1 << bits).contains(&stated) { stated } else { 1 << bits };
             for i in 0..count.min(room) {
                 let color = &data[table + i * entry..];
                 palette.push([color[2], color[1], color[0]]);
             }
         }
-        let pixels = data.get(begin..).ok_or("the pixels lie behind the end of the file")?;
+        let pixels = data.get(begin..).ok_or("the pixels start past the end of the file")?;
         let (width, top_down, height) = (width as usize, height < 0, height.unsigned_abs() as usize);
         Ok(Bitmap { width, height, top_down, bits, compression, palette, masks, pixels })
     }
@@ -88,10 +89,11 @@ impl<'a> Bitmap<'a> {
         self.palette.get(index).copied().unwrap_or([0; 3])
     }
 
-    /// Into [height, width, 3].
+    /// Decodes into `into`, [height, width, 3].
     pub fn read(&self, into: &mut [u8]) -> Result<(), Failure> {
         let stride = 3 * self.width;
-        let indices = if self.compression == RLE8 || self.compression == RLE4 { Some(self.run_lengths()?) } else { None };
+        let indices =
+            if self.compression == RLE8 || self.compression == RLE4 { Some(self.run_lengths()?) } else { None };
         let row_bytes = (self.width * self.bits).div_ceil(32) * 4;
         for y in 0..self.height {
             let line = if self.top_down { y } else { self.height - 1 - y };
@@ -104,7 +106,8 @@ impl<'a> Bitmap<'a> {
             }
             let begin = y.checked_mul(row_bytes).unwrap_or(usize::MAX);
             let needed = (self.width * self.bits).div_ceil(8); // the last row may lack its padding
-            let row = begin.checked_add(needed).and_then(|end| self.pixels.get(begin..end)).ok_or("the image ends early")?;
+            let row =
+                begin.checked_add(needed).and_then(|end| self.pixels.get(begin..end)).ok_or("the image ends early")?;
             self.put_row(row, to);
         }
         Ok(())
@@ -113,14 +116,16 @@ impl<'a> Bitmap<'a> {
     fn put_row(&self, row: &[u8], into: &mut [u8]) {
         let pixels = into.chunks_exact_mut(3);
         match self.bits {
-            24 => pixels.zip(row.chunks_exact(3)).for_each(|(to, from)| to.copy_from_slice(&[from[2], from[1], from[0]])),
+            24 => {
+                pixels.zip(row.chunks_exact(3)).for_each(|(to, from)| to.copy_from_slice(&[from[2], from[1], from[0]]))
+            }
             16 | 32 => {
                 let parts = self.masks.map(|mask| (mask, mask.checked_shr(mask.trailing_zeros()).unwrap_or(0) as u64));
                 for (to, from) in pixels.zip(row.chunks_exact(self.bits / 8)) {
                     let pixel = from.iter().rev().fold(0u32, |value, &byte| value << 8 | byte as u32);
-                    for (to, (mask, most)) in to.iter_mut().zip(parts) {
+                    for (to, (mask, max)) in to.iter_mut().zip(parts) {
                         let value = (pixel & mask).checked_shr(mask.trailing_zeros()).unwrap_or(0) as u64;
-                        *to = if most == 0 { 0 } else { (value * 255 / most) as u8 };
+                        *to = if max == 0 { 0 } else { (value * 255 / max) as u8 };
                     }
                 }
             }
@@ -134,7 +139,7 @@ impl<'a> Bitmap<'a> {
         }
     }
 
-    /// The palette's indices in the file's order of rows; what the runs leave out is 0.
+    /// The palette indices, with rows in the order of the file. Pixels that the runs skip are 0.
     fn run_lengths(&self) -> Result<Vec<u8>, Failure> {
         room(self.width * self.height)?;
         let mut indices = vec![0u8; self.width * self.height];

@@ -1,8 +1,8 @@
-//! Runs code that hostile data drives on a thread of its own with a deep stack and budgets of memory and time.
+//! Runs code that depends on hostile data on its own thread, with a deep stack and limits of memory and time.
 //!
-//! Memory cannot be refused to Rust code: a failed allocation ends the process, and an allocator must not unwind. So a
-//! thread that exceeds a budget is stopped where it stands, in its next allocation, for good, with what it holds, and a
-//! Verdict says that the code must not run again. One that takes too long is asked to end first.
+//! Rust code cannot handle a failed allocation: it ends the process, and an allocator must not unwind. So a thread that
+//! exceeds a limit is parked forever in its next allocation, with everything it holds, and a Verdict records that the
+//! code must not run again. A thread that exceeds its time limit is first asked to end.
 
 use crate::watch::{thread_time, StopCheck};
 use crate::{catch, Failure, MEMORY, PANIC};
@@ -12,22 +12,22 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Values nest as deep as a template's fuel allows, and are dropped by recursion.
+/// Values nest as deeply as the fuel of a template allows, and are dropped recursively.
 const STACK: usize = 256 << 20;
-/// The part of the stack that no allocation may be asked for from.
+/// The end of the stack: a thread that allocates there is stopped.
 const STACK_END: usize = 4 << 20;
-/// Allocations between two looks at the clock.
+/// Allocations between two checks of the clock.
 const PERIOD: u32 = 1024;
-/// How many times its budget of time a thread gets to end by itself.
-const PATIENCE: u32 = 2;
-/// Looks of whoever waits for the thread, and how many of them for each second of its budget before one that allocates
-/// nothing is given up: it may have to share its core.
-const LOOK: Duration = Duration::from_millis(50);
-const LOOKS: u32 = 300;
+/// A thread that exceeds its time limit is stopped after this multiple of the limit.
+const STOP_FACTOR: u32 = 2;
+/// Period at which the waiter polls the thread, and polls per second of the time limit after which a thread that does
+/// not allocate is abandoned. They are generous, because the thread may share its core.
+const POLL_PERIOD: Duration = Duration::from_millis(50);
+const POLLS_PER_SECOND: u32 = 300;
 
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;
-const ABANDONED: u8 = 2; // nobody waits for it
+const ABANDONED: u8 = 2; // cancelled
 const OVERTIME: u8 = 3;
 const NO_MEMORY: u8 = 4;
 const NO_TIME: u8 = 5;
@@ -38,7 +38,7 @@ const NO_STACK: u8 = 6;
 pub struct Verdict(Arc<AtomicU8>);
 
 impl Verdict {
-    /// The budget that was spent.
+    /// The limit that was exceeded.
     pub fn spent(&self) -> Option<&'static str> {
         budget_of(self.0.load(Ordering::Acquire))
     }
@@ -65,7 +65,7 @@ struct Signal {
 }
 
 impl Signal {
-    /// Whether the thread was running, and has now that state.
+    /// Sets `state` if the thread is running; returns whether it was.
     fn change(&self, state: u8) -> bool {
         self.state.compare_exchange(RUNNING, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -76,12 +76,12 @@ impl Signal {
     }
 }
 
-/// What a confined thread may still take.
+/// The remaining budget of a confined thread.
 #[derive(Clone, Copy)]
 struct Budget {
     bytes: isize,
-    end: Duration,      // of the thread's time: then it is asked to end
-    last: Duration,     // then it is stopped
+    end: Duration,      // CPU time of the thread at which it is asked to end
+    last: Duration,     // CPU time at which it is stopped
     stack_floor: usize, // an address
     allocations: u32,   // so far
     signal: *const Signal,
@@ -92,10 +92,10 @@ thread_local! {
     static BUDGET: Cell<Option<Budget>> = const { Cell::new(None) };
 }
 
-/// Stops this thread for good.
+/// Parks this thread forever.
 fn stop(signal: *const Signal, why: u8) -> ! {
     BUDGET.set(None);
-    // Safety: the signal lives in an Arc that this thread holds and now keeps for ever.
+    // Safety: the signal is in an Arc that this thread holds and now keeps forever.
     let signal = unsafe { &*signal };
     signal.verdict.0.store(why, Ordering::Release);
     signal.set(why);
@@ -104,8 +104,8 @@ fn stop(signal: *const Signal, why: u8) -> ! {
     }
 }
 
-/// Books `bytes` of this thread (negative: given back); does not return when a budget is spent.
-pub fn book(bytes: isize) {
+/// Charges `bytes` to the budget of this thread (negative: freed). Does not return if a limit is exceeded.
+pub fn charge(bytes: isize) {
     let Some(mut budget) = BUDGET.get() else { return };
     budget.bytes -= bytes;
     if bytes > 0 {
@@ -117,13 +117,13 @@ pub fn book(bytes: isize) {
             stop(budget.signal, NO_STACK);
         }
         if budget.allocations % PERIOD == 0 {
-            look_at_the_clock(&budget);
+            check_clock(&budget);
         }
     }
     BUDGET.set(Some(budget));
 }
 
-fn look_at_the_clock(budget: &Budget) {
+fn check_clock(budget: &Budget) {
     let now = thread_time();
     if now > budget.last {
         stop(budget.signal, NO_TIME);
@@ -135,7 +135,7 @@ fn look_at_the_clock(budget: &Budget) {
     }
 }
 
-/// The system gave no memory: stops a confined thread.
+/// Stops a confined thread, because the system is out of memory.
 pub fn out_of_memory() {
     if let Some(budget) = BUDGET.get() {
         stop(budget.signal, NO_MEMORY);
@@ -144,20 +144,20 @@ pub fn out_of_memory() {
 
 pub enum Outcome<T> {
     Finished(Result<T, Failure>),
-    /// A budget, which the text names, was spent. The thread ends at its next look at unwanted(), or stands still.
+    /// A limit, which the text names, was exceeded. The thread ends at its next call of cancelled(), or is parked.
     Spent(&'static str),
-    /// Nobody waits any more; the thread ends at its next look at unwanted(), or by its budgets.
+    /// The call was cancelled; the thread ends at its next call of cancelled(), or by its limits.
     Abandoned,
 }
 
-/// Whether nobody waits any more for what this confined thread does.
-pub fn unwanted() -> bool {
+/// Whether the result of this confined thread is no longer needed.
+pub fn cancelled() -> bool {
     // Safety: as in stop().
     BUDGET.get().is_some_and(|budget| unsafe { (*budget.signal).state.load(Ordering::Relaxed) } != RUNNING)
 }
 
-/// Runs `body` with at most `memory` bytes and `time` of a processor, until `check` says that nobody waits for it.
-/// `verdict` is passed once it had to be stopped.
+/// Runs `body` with at most `memory` bytes and `time` of CPU time, until `check` cancels it. Sets `verdict` if `body`
+/// had to be stopped.
 pub fn run<T: Send + 'static>(
     memory: usize,
     time: Duration,
@@ -173,7 +173,7 @@ pub fn run<T: Send + 'static>(
         BUDGET.set(Some(Budget {
             bytes: memory as isize,
             end: thread_time() + time,
-            last: thread_time() + time * PATIENCE,
+            last: thread_time() + time * STOP_FACTOR,
             stack_floor: (&raw const top as usize).saturating_sub(STACK - STACK_END),
             allocations: 0,
             signal: &inner.signal,
@@ -184,9 +184,12 @@ pub fn run<T: Send + 'static>(
         inner.signal.set(DONE);
     });
     if let Err(e) = started {
-        return Outcome::Finished(Err(Failure(MEMORY, format!("no thread could be started with a stack of {} MB: {e}", STACK >> 20))));
+        return Outcome::Finished(Err(Failure(
+            MEMORY,
+            format!("cannot start a thread with a stack of {} MB: {e}", STACK >> 20),
+        )));
     }
-    let mut looks = 0;
+    let mut polls = 0;
     loop {
         let state = shared.signal.state.load(Ordering::Acquire);
         if state == DONE {
@@ -195,13 +198,13 @@ pub fn run<T: Send + 'static>(
         if let Some(budget) = budget_of(state) {
             return Outcome::Spent(budget);
         }
-        thread::park_timeout(LOOK);
-        looks += 1;
+        thread::park_timeout(POLL_PERIOD);
+        polls += 1;
         if check.stop() && shared.signal.change(ABANDONED) {
             return Outcome::Abandoned;
         }
-        // What allocates nothing cannot be stopped; it is not waited for either.
-        if looks > LOOKS * time.as_secs() as u32 && shared.signal.change(OVERTIME) {
+        // A thread that does not allocate cannot be stopped; it is abandoned.
+        if polls > POLLS_PER_SECOND * time.as_secs() as u32 && shared.signal.change(OVERTIME) {
             verdict.0.store(NO_TIME, Ordering::Release);
         }
     }

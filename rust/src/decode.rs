@@ -1,39 +1,39 @@
-//! Decoding token by token: every decoder of the crate as a stage that holds back no more than it must, so that the
-//! pieces put together equal the batch decode byte for byte, at constant cost per token.
+//! Streaming decode: every decoder of the crate as a stage that holds back as little text as possible. The concatenated
+//! pieces are equal to the batch decode byte for byte, at constant cost per token.
 
 use crate::Failure;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::Decoder;
 
-/// One decoder of the chain with what it holds back.
+/// A decoder of the chain and the tokens or bytes that it holds back.
 enum Step {
-    /// Each token on its own; the flag: the first is treated differently.
+    /// Each token independently; the flag: the first token is treated differently.
     PerToken(DecoderWrapper, bool),
     /// No decoder: tokens joined by spaces.
     Joined,
     ByteLevel(Vec<u8>),
     /// A run of byte tokens is text only as a whole: one wrong byte turns every byte of the run into U+FFFD.
     ByteFallback(Vec<u8>),
-    /// The last token differs: one is held.
+    /// One token is held, because the last one is treated differently.
     Bpe(DecoderWrapper, Option<String>),
     /// Repeated tokens are dropped.
     Ctc(DecoderWrapper, Option<String>),
 }
 
-/// What follows a Fuse, or a decoder that makes one text of all tokens: it sees text in pieces of any size.
+/// A decoder after a Fuse, or after a decoder that joins all tokens: its input is text in pieces of any size.
 enum Tail {
-    /// Up to `start` leading characters; one that strips the end waits for it.
+    /// Strips up to `start` leading characters. A Strip of trailing characters is a Whole.
     Strip { content: char, start: usize },
-    /// A literal pattern; what may be its beginning is held.
+    /// A literal pattern; text that may be its beginning is held.
     Replace { pattern: String, content: String, held: String },
     /// A character map (Metaspace).
     Map(DecoderWrapper),
-    /// Anything else waits for the end.
+    /// Any other decoder runs at the end.
     Whole(DecoderWrapper, String),
 }
 
 pub struct Stage {
-    steps: Vec<(Step, usize)>, // with the number of tokens seen
+    steps: Vec<(Step, usize)>, // with the number of tokens so far
     tails: Vec<Tail>,
 }
 
@@ -166,12 +166,12 @@ impl Step {
     }
 }
 
-/// The bytes that a byte-level token spells; a token with a character outside the alphabet stands for itself.
+/// The bytes of a byte-level token; a token with a character outside the alphabet is used as it is.
 pub fn byte_level(token: &str) -> Vec<u8> {
     token.chars().map(byte_of).collect::<Option<Vec<u8>>>().unwrap_or_else(|| token.as_bytes().to_vec())
 }
 
-/// GPT-2's byte alphabet: printable Latin-1 is itself, the 68 others follow U+0100 in order.
+/// GPT-2's byte alphabet: printable Latin-1 characters map to themselves, the 68 other bytes to U+0100 onwards.
 fn byte_of(c: char) -> Option<u8> {
     let printable = |b: u32| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let code = c as u32;
@@ -186,7 +186,7 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// The character that byte_of() reads back.
+/// The inverse of byte_of().
 pub fn byte_level_char(byte: u8) -> char {
     let code = u32::from(byte);
     let code = match byte {
@@ -219,7 +219,7 @@ fn end_run(run: &mut Vec<u8>, out: &mut Vec<String>) {
     });
 }
 
-/// Takes all whole characters off `held`; what can never become one turns into U+FFFD as from_utf8_lossy does.
+/// Removes all complete characters from `held`; invalid bytes become U+FFFD as in from_utf8_lossy.
 fn take_valid(held: &mut Vec<u8>) -> String {
     let mut out = String::new();
     loop {
@@ -311,10 +311,10 @@ impl Tail {
     }
 }
 
-/// The length of the longest end of `text` that begins `pattern` without being all of it.
+/// The length of the longest suffix of `text` that is a proper prefix of `pattern`.
 fn overlap(text: &str, pattern: &str) -> usize {
-    let most = text.len().min(pattern.len() - 1);
-    (1..=most)
+    let max = text.len().min(pattern.len() - 1);
+    (1..=max)
         .rev()
         .find(|n| {
             text.is_char_boundary(text.len() - n) && pattern.as_bytes().starts_with(&text.as_bytes()[text.len() - n..])

@@ -1,4 +1,4 @@
-//! Grammars (JSON schema, regex, lark) over a tokenizer's vocabulary: which tokens may come next.
+//! Constrained decoding: the tokens of a vocabulary that a grammar (JSON schema, regex, lark) allows next.
 
 use crate::tokenizer::{Handle, Tok};
 use crate::{bytes, catch, guard, memory, Failure, Text, FAILED, TOO_COMPLEX};
@@ -9,17 +9,17 @@ use serde_json::Value;
 use std::ffi::{c_char, CStr};
 use std::sync::Arc;
 
-/// What a large grammar takes; llguidance's own limits bound it.
+/// Memory of a large grammar, as bounded by llguidance's limits.
 const MEMORY: usize = 64 << 20;
 
-/// Rules that may go on at one place, which a schema's optional properties and a rule's alternatives are, and what may
-/// be tried for one token: some 50 ms.
-const MAX_ROW: usize = 20_000;
-const MAX_ITEMS: usize = 500_000;
-/// First tokens that a grammar is tried with when it is compiled.
-const TRIED: usize = 4;
+/// Maximum parser items at one position (optional properties of a schema, alternatives of a rule), and in the step of
+/// one token (about 50 ms).
+const MAX_ROW_ITEMS: usize = 20_000;
+const MAX_STEP_ITEMS: usize = 500_000;
+/// First tokens that are tried when a grammar is compiled.
+const MAX_TRIED: usize = 4;
 
-/// The vocabulary as a trie of bytes.
+/// The vocabulary as a trie over bytes.
 struct Vocabulary {
     trie: TokTrie,
 }
@@ -31,7 +31,7 @@ impl TokenizerEnv for Vocabulary {
     fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
         self.trie.greedy_tokenize(text)
     }
-    // Greedy pieces are not the model's own: never force tokens from them.
+    // Greedy tokenization is not the tokenization of the model: never force tokens from it.
     fn tokenize_is_canonical(&self) -> bool {
         false
     }
@@ -52,7 +52,7 @@ impl GrammarEnv {
         }
         let size = tok.vocab_size();
         if eos.is_empty() || eos.iter().any(|id| *id >= size) {
-            return Err(format!("eos ids {eos:?} do not fit a vocabulary of {size}").into());
+            return Err(format!("eos ids {eos:?} are not valid in a vocabulary of {size} tokens").into());
         }
         let added = tok.inner.get_added_vocabulary().get_added_tokens_decoder();
         let words: Vec<Vec<u8>> = (0..size)
@@ -68,8 +68,8 @@ impl GrammarEnv {
         factory.quiet();
         let limits = factory.limits_mut();
         limits.verbose_errors = false;
-        limits.max_items_in_row = MAX_ROW;
-        limits.step_max_items = MAX_ITEMS;
+        limits.max_items_in_row = MAX_ROW_ITEMS;
+        limits.step_max_items = MAX_STEP_ITEMS;
         Ok(GrammarEnv { factory })
     }
 }
@@ -97,16 +97,16 @@ fn compile(env: &GrammarEnv, kind: &str, source: &[u8]) -> Result<Matcher, Failu
         "json_schema" => TopLevelGrammar::from_json_schema(serde_json::from_str(text)?),
         "regex" => TopLevelGrammar::from_regex(text),
         "lark" => TopLevelGrammar::from_lark(text.to_string()),
-        // Several, where the first refers to others by name.
+        // Several grammars; the first one refers to the others by name.
         "grammars" => grammars(text)?,
-        _ => return Err(format!("unknown kind of grammar {kind:?}").into()),
+        _ => return Err(format!("unknown grammar kind {kind:?}").into()),
     };
     let mut matcher = Matcher::new(env.factory.create_parser(grammar));
-    // The first mask shows a grammar without any text, and what it takes is paid once for all answers.
+    // The first mask detects a grammar that no text matches. It is computed once and shared by all clones.
     let first = matcher.compute_mask_or_eos();
     match matcher.get_error().or(first.as_ref().err().map(|e| e.to_string())) {
-        Some(error) if error.contains("NoExtensionBias") => Err("no text fulfils it".into()),
-        Some(error) => Err(said(&error)),
+        Some(error) if error.contains("NoExtensionBias") => Err("no text matches it".into()),
+        Some(error) => Err(to_failure(&error)),
         None => {
             check_beginnings(&matcher, first.iter().flat_map(|mask| mask.iter()).collect())?;
             Ok(matcher)
@@ -114,20 +114,21 @@ fn compile(env: &GrammarEnv, kind: &str, source: &[u8]) -> Result<Matcher, Failu
     }
 }
 
-/// Limits show behind the first token, too: better here than in the answer.
+/// Tries some first tokens, so that limits exceeded after them are reported here and not during generation.
 fn check_beginnings(matcher: &Matcher, allowed: Vec<TokenId>) -> Result<(), Failure> {
-    for token in allowed.iter().step_by(allowed.len().div_ceil(TRIED).max(1)) {
+    for token in allowed.iter().step_by(allowed.len().div_ceil(MAX_TRIED).max(1)) {
         let mut tried = matcher.deep_clone();
         let done = tried.try_consume_tokens(&[*token]).and_then(|_| tried.compute_mask_or_eos());
-        if let Some(error) = done.err().map(|e| said(&e.to_string())).filter(|failure| failure.0 == TOO_COMPLEX) {
+        if let Some(error) = done.err().map(|e| to_failure(&e.to_string())).filter(|failure| failure.0 == TOO_COMPLEX) {
             return Err(error);
         }
     }
     Ok(())
 }
 
-/// llguidance's message without the note that it could say more; its limits are told apart by their words alone.
-fn said(error: &str) -> Failure {
+/// Converts an error of llguidance, without its "non-verbose" note. Exceeded limits are recognized by their wording
+/// only.
+fn to_failure(error: &str) -> Failure {
     let error = error.trim_end_matches("<non-verbose/>").trim_end();
     let limits = ["max is", "limit", "too big", "Too many", "too many", "too complex", "precomputation failed"];
     if limits.iter().any(|words| error.contains(words)) {
@@ -159,7 +160,8 @@ pub unsafe extern "C" fn mlxk_grammar_env_free(env: *mut GrammarEnv) {
     }
 }
 
-/// The tokens that begin with `text` and go on, or that have it anywhere inside and go on.
+/// The tokens that start with `text` and continue after it; if `anywhere`, the tokens that contain `text` and continue
+/// after it.
 fn tokens_beyond(trie: &TokTrie, text: &[u8], anywhere: bool) -> Vec<TokenId> {
     let mut found = vec![];
     if anywhere {
@@ -179,7 +181,7 @@ fn tokens_beyond(trie: &TokTrie, text: &[u8], anywhere: bool) -> Vec<TokenId> {
     found
 }
 
-/// The ids, four bytes each in the machine's order.
+/// `out`: the ids, four bytes each in native byte order.
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_grammar_env_beyond(
     env: *const GrammarEnv,
@@ -213,7 +215,7 @@ pub unsafe extern "C" fn mlxk_grammar_new(
     })
 }
 
-/// An answer of its own, as it was when compiled, with what the lexer has learnt since.
+/// An independent copy in its current state, including the cache of the lexer.
 #[no_mangle]
 pub unsafe extern "C" fn mlxk_grammar_clone(matcher: *const Matcher, out: *mut *mut Matcher, error: *mut Text) -> i32 {
     guard(error, || {
@@ -237,7 +239,7 @@ pub unsafe extern "C" fn mlxk_grammar_mask(
     error: *mut Text,
 ) -> i32 {
     guard(error, || {
-        let mask = (*matcher).compute_mask_or_eos().map_err(|e| said(&e.to_string()))?;
+        let mask = (*matcher).compute_mask_or_eos().map_err(|e| to_failure(&e.to_string()))?;
         let words = std::slice::from_raw_parts_mut(words, count);
         words.fill(0);
         let used = count.min(mask.as_slice().len());
@@ -251,6 +253,6 @@ pub unsafe extern "C" fn mlxk_grammar_accept(matcher: *mut Matcher, id: i32, err
     guard(error, || match (*matcher).try_consume_tokens(&[id as u32]) {
         Ok(1) => Ok(()),
         Ok(_) => Err(format!("token {id} breaks the grammar").into()),
-        Err(e) => Err(said(&e.to_string())),
+        Err(e) => Err(to_failure(&e.to_string())),
     })
 }

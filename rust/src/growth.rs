@@ -1,17 +1,17 @@
-//! How much longer the parts of a tokenizer.json may make a text: found out, and bounded, before any text comes.
+//! Bounds the factor by which the parts of a tokenizer.json may lengthen a text, when the file is loaded.
 
 use crate::Failure;
 use serde_json::Value;
 
-/// The elementary steps of a part; a tokenizer has a handful.
+/// Maximum number of elementary steps of a part; a usual tokenizer has a handful.
 const MAX_STEPS: usize = 64;
-/// Sequences within sequences.
+/// Maximum depth of nested JSON objects.
 const MAX_DEPTH: usize = 16;
-/// How many times longer all steps together may make a text.
+/// Maximum factor by which all steps together may lengthen a text.
 const MAX_GROWTH: usize = 256;
-/// Bytes or ids that a step may put around each text, or in the place of a character.
+/// Maximum bytes or ids that a step may add around each text, or put in place of a character.
 const MAX_ADDED: usize = 256;
-/// Characters of a word that WordPiece looks at; its work grows with their square.
+/// Maximum characters of a word in WordPiece, whose work is quadratic in them.
 const MAX_WORD: u64 = 2000;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -21,7 +21,7 @@ pub enum Part {
     Decoder,
 }
 
-/// The elementary steps of a part that may be null, a step, or a Sequence of such.
+/// The elementary steps of a part, which may be null, a step, or a Sequence of parts.
 pub fn flatten(part: &Value) -> Vec<&Value> {
     let children = ["normalizers", "pretokenizers", "processors", "decoders"];
     match part["type"].as_str() {
@@ -43,7 +43,7 @@ fn depth(part: &Value) -> usize {
 
 fn steps(part: &Value, name: &str) -> Result<Vec<Value>, Failure> {
     if depth(part) > MAX_DEPTH {
-        return Err(format!("{name} nests too deeply").into());
+        return Err(format!("{name} is too deeply nested").into());
     }
     let steps = flatten(part);
     if steps.len() > MAX_STEPS {
@@ -81,7 +81,7 @@ fn growth_of_step(step: &Value, part: Part) -> Result<usize, Failure> {
     })
 }
 
-/// The product of what the steps may do; an error where that is too much.
+/// The product of the growth of all steps; an error if it exceeds MAX_GROWTH.
 pub fn growth(part: &Value, kind: Part) -> Result<usize, Failure> {
     let name = match kind {
         Part::Normalizer => "normalizer",
@@ -91,18 +91,18 @@ pub fn growth(part: &Value, kind: Part) -> Result<usize, Failure> {
     steps(part, name)?.iter().try_fold(1, |growth, step| {
         Some(growth * growth_of_step(step, kind)?)
             .filter(|growth| *growth <= MAX_GROWTH)
-            .ok_or_else(|| format!("{name} may make a text more than {MAX_GROWTH} times as long").into())
+            .ok_or_else(|| format!("{name} can make a text more than {MAX_GROWTH} times as long").into())
     })
 }
 
-/// Checks that a post-processor says a text once, and little around it.
+/// Checks that a post-processor contains the text once and adds few tokens.
 pub fn check_processor(part: &Value) -> Result<(), Failure> {
     let mut added = 0;
     for step in steps(part, "post_processor")? {
         let Some(pieces) = step["single"].as_array() else { continue };
         let texts = pieces.iter().filter(|piece| piece.get("Sequence").is_some()).count();
         if texts != 1 {
-            return Err(format!("post_processor says the text {texts} times").into());
+            return Err(format!("post_processor contains the text {texts} times, not once").into());
         }
         for piece in pieces {
             let Some(id) = piece["SpecialToken"]["id"].as_str() else { continue };
@@ -115,7 +115,7 @@ pub fn check_processor(part: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks the fields of a model whose work, or memory, grows with them.
+/// Checks the fields of a model that determine its work or memory.
 pub fn check_model(model: &serde_json::Map<String, Value>) -> Result<(), Failure> {
     for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
         let length = model.get(field).and_then(Value::as_str).map_or(0, str::len);
@@ -124,23 +124,24 @@ pub fn check_model(model: &serde_json::Map<String, Value>) -> Result<(), Failure
         }
     }
     match model.get("max_input_chars_per_word").and_then(Value::as_u64) {
-        Some(most) if most > MAX_WORD => Err(format!("model: max_input_chars_per_word is above {MAX_WORD}").into()),
+        Some(max) if max > MAX_WORD => Err(format!("model: max_input_chars_per_word is above {MAX_WORD}").into()),
         _ => Ok(()),
     }
 }
 
-/// Of a character map: a trie, then the texts that it puts in a character's place, each ended by a zero.
+/// The length of the longest replacement of a character map: a trie, followed by zero-terminated replacements.
 fn longest_replacement(step: &Value) -> Result<usize, Failure> {
     let blob = base64(step["precompiled_charsmap"].as_str().unwrap_or_default());
     let Some((head, rest)) = blob.split_first_chunk::<4>() else { return Ok(1) };
-    // The crate reserves memory for the length that the map states before it looks.
+    // The crate allocates the stated length without a check.
     let trie = u32::from_le_bytes(*head) as usize;
     let texts = rest.get(trie..).ok_or("precompiled_charsmap is truncated")?;
     match texts.split(|byte| *byte == 0).map(<[u8]>::len).max() {
         Some(longest) if longest > MAX_ADDED => {
-            Err(format!("precompiled_charsmap has a text of {longest} bytes; at most {MAX_ADDED} are allowed").into())
+            Err(format!("precompiled_charsmap has a replacement of {longest} bytes; at most {MAX_ADDED} are allowed")
+                .into())
         }
-        // Unicode's own normal forms have 18 characters for one; that counts as no growth, as for NFKC.
+        // The normal forms of Unicode have up to 18 characters for one, which counts as no growth, as for NFKC.
         Some(longest) if longest > 64 => Ok(longest),
         _ => Ok(1),
     }

@@ -1,6 +1,6 @@
-//! Still images (PNG, WebP, GIF, BMP, TIFF; of an animation the first frame) as rows of RGB, as Pillow's convert("RGB")
-//! gives them: alpha and transparency are dropped, 16 bits are cut to 8. The caller has looked at the size before
-//! it lends a buffer.
+//! Decodes images (PNG, WebP, GIF, BMP, TIFF; of an animation the first frame) to rows of RGB like Pillow's
+//! convert("RGB"): alpha and transparency are dropped, 16 bits are reduced to 8. The caller checks the size of an image
+//! before it allocates the buffer.
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::memory::room;
 use crate::watch::{StopCheck, Watch};
 use crate::{bytes, guard, Failure, Text, FAILED};
 
-/// Of the processor, for one image.
+/// CPU time limit for an image.
 const TIME: Duration = Duration::from_secs(20);
-/// What a decoder may allocate beside its pixels.
+/// Maximum bytes that a decoder may allocate in addition to its pixels.
 const WORKING_MEMORY: usize = 64 << 20;
-/// The photometric interpretation that the decoder does not know.
+/// The photometric interpretation that the decoder does not support.
 const TIFF_PALETTE: u16 = 3;
 
-type Data = Cursor<&'static [u8]>; // lent by the caller for as long as the image lives
+type Data = Cursor<&'static [u8]>; // owned by the caller, outlives the image
 
 enum Decoder {
     Png(Box<png::Reader<Data>>),
@@ -59,7 +59,7 @@ fn open(data: &'static [u8]) -> Result<Image, Failure> {
         let (width, height) = decoder.dimensions()?;
         Ok(Image { decoder: Decoder::Tiff(Box::new(decoder)), width: width as usize, height: height as usize })
     } else {
-        failed("this is no image in PNG, WebP, GIF, BMP or TIFF")
+        failed("this is not a PNG, WebP, GIF, BMP or TIFF image")
     }
 }
 
@@ -73,20 +73,20 @@ fn open_png(data: &'static [u8]) -> Result<Image, Failure> {
     Ok(Image { decoder: Decoder::Png(Box::new(reader)), width: width as usize, height: height as usize })
 }
 
-/// The canvas is the logical screen, or larger where the first frame goes beyond it.
+/// The canvas is the logical screen, extended if the first frame exceeds it.
 fn open_gif(data: &'static [u8]) -> Result<Image, Failure> {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::Indexed);
-    options.set_memory_limit(gif::MemoryLimit::Unlimited); // nothing grows but the caller's buffers
+    options.set_memory_limit(gif::MemoryLimit::Unlimited); // only buffers of the caller grow
     let mut decoder = options.read_info(Cursor::new(data))?;
     let screen = (decoder.width() as usize, decoder.height() as usize);
-    let Some(frame) = decoder.next_frame_info()? else { return failed("a GIF without an image") };
+    let Some(frame) = decoder.next_frame_info()? else { return failed("the GIF contains no image") };
     let width = screen.0.max(frame.left as usize + frame.width as usize);
     let height = screen.1.max(frame.top as usize + frame.height as usize);
     Ok(Image { decoder: Decoder::Gif(Box::new(decoder)), width, height })
 }
 
-/// Pixels of `samples` bytes each to RGB: gray (1, 2) or colour (3, 4), what follows is alpha.
+/// Converts pixels of `samples` bytes to RGB: gray (1, 2) or colour (3, 4). The second or fourth sample is alpha.
 fn put_row(row: &[u8], samples: usize, into: &mut [u8]) {
     match samples {
         1 | 2 => into.chunks_exact_mut(3).zip(row.chunks_exact(samples)).for_each(|(to, from)| to.fill(from[0])),
@@ -95,17 +95,18 @@ fn put_row(row: &[u8], samples: usize, into: &mut [u8]) {
     }
 }
 
-/// 16 bits a sample, big-endian: Pillow keeps the high byte of colours, and cuts gray without alpha off at 255.
-fn narrow(row: &[u8], cut_off: bool, into: &mut Vec<u8>) {
+/// Reduces big-endian samples of 16 bits to 8 like Pillow: the high byte, or for gray without alpha (`clamp`) the value
+/// clamped to 255.
+fn narrow(row: &[u8], clamp: bool, into: &mut Vec<u8>) {
     into.clear();
-    into.extend(row.chunks_exact(2).map(|v| if !cut_off || v[0] == 0 { v[cut_off as usize] } else { 255 }));
+    into.extend(row.chunks_exact(2).map(|v| if !clamp || v[0] == 0 { v[clamp as usize] } else { 255 }));
 }
 
 fn read_png(reader: &mut png::Reader<Data>, width: usize, into: &mut [u8], watch: &Watch) -> Result<(), Failure> {
     let (colors, depth) = reader.output_color_type();
     let samples = colors.samples();
     let wide = depth == png::BitDepth::Sixteen;
-    let cut_off = reader.info().color_type == png::ColorType::Grayscale;
+    let clamp = reader.info().color_type == png::ColorType::Grayscale;
     let mut narrowed = vec![];
     if reader.info().interlaced {
         let size = reader.output_buffer_size().ok_or("the image is too large")?;
@@ -115,7 +116,7 @@ fn read_png(reader: &mut png::Reader<Data>, width: usize, into: &mut [u8], watch
         for (row, to) in pixels.chunks_exact(size / (into.len() / (3 * width))).zip(into.chunks_exact_mut(3 * width)) {
             watch.check()?;
             if wide {
-                narrow(row, cut_off, &mut narrowed);
+                narrow(row, clamp, &mut narrowed);
             }
             put_row(if wide { &narrowed } else { row }, samples, to);
         }
@@ -129,7 +130,7 @@ fn read_png(reader: &mut png::Reader<Data>, width: usize, into: &mut [u8], watch
         }
         let Some(row) = reader.next_row()? else { return failed("the image ends early") };
         if wide {
-            narrow(row.data(), cut_off, &mut narrowed);
+            narrow(row.data(), clamp, &mut narrowed);
         }
         put_row(if wide { &narrowed } else { row.data() }, samples, to);
     }
@@ -150,10 +151,10 @@ fn read_webp(decoder: &mut image_webp::WebPDecoder<Data>, into: &mut [u8]) -> Re
 }
 
 fn read_gif(decoder: &mut gif::Decoder<Data>, width: usize, into: &mut [u8]) -> Result<(), Failure> {
-    let Some(frame) = decoder.current_frame_info().cloned() else { return failed("a GIF without an image") };
+    let Some(frame) = decoder.current_frame_info().cloned() else { return failed("the GIF contains no image") };
     let palette = frame.palette.clone().or_else(|| decoder.global_palette().map(<[u8]>::to_vec)).unwrap_or_default();
     let color = |index: u8| palette.get(3 * index as usize..3 * index as usize + 3).unwrap_or(&[0, 0, 0]);
-    // Where the frame leaves the canvas free, it has the transparent colour, else the first.
+    // The canvas around the frame has the transparent colour, or the first one if there is none.
     let free = color(frame.transparent.unwrap_or(0));
     into.chunks_exact_mut(3).for_each(|to| to.copy_from_slice(free));
     let mut indices = vec![0; decoder.buffer_size()];
@@ -168,7 +169,7 @@ fn read_gif(decoder: &mut gif::Decoder<Data>, width: usize, into: &mut [u8]) -> 
     Ok(())
 }
 
-/// As Pillow does: each of R, G, B is the light that its ink and black leave.
+/// Converts CMYK to RGB like Pillow: each of R, G, B is the light that remains after its ink and black.
 fn put_cmyk(row: &[u8], samples: usize, into: &mut [u8]) {
     for (to, from) in into.chunks_exact_mut(3).zip(row.chunks_exact(samples)) {
         let rest = 255 - from[3] as u32;
@@ -187,19 +188,20 @@ fn read_tiff(image: &mut tiff::decoder::Decoder<Data>, width: usize, into: &mut 
     let samples = color.num_samples() as usize;
     let size = (width * samples * bits).div_ceil(8) * (into.len() / (3 * width));
     if !matches!(bits, 1 | 2 | 4 | 8 | 16) || samples > 8 {
-        return failed(&format!("a TIFF of {samples} samples with {bits} bits each is not supported"));
+        return failed(&format!("a TIFF with {samples} samples of {bits} bits per pixel is not supported"));
     }
     room(2 * size)?;
     let pixels = match image.read_image()? {
         DecodingResult::U8(values) => values,
         DecodingResult::U16(values) => values.iter().flat_map(|v| v.to_be_bytes()).collect(),
-        _ => return failed("a TIFF of samples that are no whole numbers is not supported"),
+        _ => return failed("a TIFF with samples that are not integers is not supported"),
     };
     if pixels.len() < size {
         return failed("the image ends early");
     }
     let mut narrowed = vec![];
-    for (mut row, to) in pixels.chunks_exact((width * samples * bits).div_ceil(8)).zip(into.chunks_exact_mut(3 * width)) {
+    for (mut row, to) in pixels.chunks_exact((width * samples * bits).div_ceil(8)).zip(into.chunks_exact_mut(3 * width))
+    {
         if bits == 16 {
             narrow(row, samples == 1, &mut narrowed);
             row = &narrowed;
@@ -207,14 +209,15 @@ fn read_tiff(image: &mut tiff::decoder::Decoder<Data>, width: usize, into: &mut 
             let scale = 255 / ((1 << bits) - 1);
             let mask = (1u8 << bits) - 1;
             narrowed.clear();
-            narrowed.extend((0..width * samples).map(|i| (row[i * bits / 8] >> (8 - bits - i * bits % 8) & mask) * scale));
+            narrowed
+                .extend((0..width * samples).map(|i| (row[i * bits / 8] >> (8 - bits - i * bits % 8) & mask) * scale));
             row = &narrowed;
         }
         match color {
             Gray(_) | GrayA(_) | RGB(_) | RGBA(_) => put_row(row, samples, to),
             CMYK(_) | CMYKA(_) => put_cmyk(row, samples, to),
             Multiband { num_samples: 1 | 2, .. } => put_row(row, samples, to),
-            _ => return failed("the colours of this TIFF are not supported"),
+            _ => return failed("the color type of this TIFF is not supported"),
         }
     }
     Ok(())
@@ -241,7 +244,13 @@ pub unsafe extern "C" fn mlxk_image_open(
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn mlxk_image_read(image: *mut Image, into: *mut u8, size: usize, stop: StopCheck, error: *mut Text) -> i32 {
+pub unsafe extern "C" fn mlxk_image_read(
+    image: *mut Image,
+    into: *mut u8,
+    size: usize,
+    stop: StopCheck,
+    error: *mut Text,
+) -> i32 {
     guard(error, || {
         let Image { decoder, width, height } = &mut *image;
         if *width == 0 || *height == 0 || size != 3 * *width * *height {

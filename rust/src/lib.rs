@@ -1,4 +1,5 @@
-//! tokenizers, minijinja, llguidance, symphonia, decoders of images and resvg behind one small C ABI (mlxk_rust.h). Here: what every entry shares.
+//! tokenizers, minijinja, llguidance, symphonia, image decoders and resvg behind a small C ABI (mlxk_rust.h). This file
+//! has the parts that all entry points share.
 
 mod audio;
 mod bmp;
@@ -74,7 +75,7 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics inside our calls are reported through `error`; they print nothing.
+/// Silences panics inside calls of the ABI, which are reported through `error`.
 fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -95,7 +96,7 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "panic".to_string())
 }
 
-/// Runs `body`; a panic becomes an error text.
+/// Runs `body`; a panic is returned as its text.
 pub fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     quiet_panics();
     let outer = GUARDED.with(|g| g.replace(true));
@@ -104,7 +105,7 @@ pub fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|p| panic_text(&*p))
 }
 
-/// Runs an entry of the ABI: its status is returned, its error text stored.
+/// Runs `body`, an entry point of the ABI: returns the status and stores the error text in `error`.
 pub unsafe fn guard(error: *mut Text, body: impl FnOnce() -> Result<(), Failure>) -> i32 {
     let failure = match catch(body) {
         Ok(Ok(())) => return OK,

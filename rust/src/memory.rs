@@ -1,11 +1,12 @@
-//! The allocator, and what is done so that Rust code, which cannot be refused memory, is not left without.
+//! The allocator. Rust code cannot handle a failed allocation, so a reserve is kept and large work asks for memory
+//! first.
 
 use crate::{confined, Failure, MEMORY};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Kept for what is under way when the system gives no more.
+/// The reserve for work in flight when the system is out of memory.
 const RESERVE: Layout = match Layout::from_size_align(8 << 20, 16) {
     Ok(layout) => layout,
     Err(_) => panic!(),
@@ -16,19 +17,19 @@ struct Allocator;
 
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        confined::book(layout.size() as isize);
-        insist(|| System.alloc(layout))
+        confined::charge(layout.size() as isize);
+        alloc_or_use_reserve(|| System.alloc(layout))
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        confined::book(layout.size() as isize);
-        insist(|| System.alloc_zeroed(layout))
+        confined::charge(layout.size() as isize);
+        alloc_or_use_reserve(|| System.alloc_zeroed(layout))
     }
     unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        confined::book(size as isize - layout.size() as isize);
-        insist(|| System.realloc(data, layout, size))
+        confined::charge(size as isize - layout.size() as isize);
+        alloc_or_use_reserve(|| System.realloc(data, layout, size))
     }
     unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
-        confined::book(-(layout.size() as isize));
+        confined::charge(-(layout.size() as isize));
         System.dealloc(data, layout)
     }
 }
@@ -36,8 +37,8 @@ unsafe impl GlobalAlloc for Allocator {
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// What `get` gives; where that is nothing a confined thread stops, and any other gets it from the reserve.
-fn insist(get: impl Fn() -> *mut u8) -> *mut u8 {
+/// Calls `get`. If it returns null, a confined thread stops, and any other thread retries after the reserve is freed.
+fn alloc_or_use_reserve(get: impl Fn() -> *mut u8) -> *mut u8 {
     let data = get();
     if !data.is_null() {
         return data;
@@ -47,16 +48,16 @@ fn insist(get: impl Fn() -> *mut u8) -> *mut u8 {
     if spare.is_null() {
         return data;
     }
-    // Safety: it was allocated with this layout, and nobody else has it any more.
+    // Safety: allocated with this layout, and owned by this thread alone after the swap.
     unsafe { System.dealloc(spare, RESERVE) };
     get()
 }
 
-/// Whether the system would now give `bytes`, and the reserve. Asked before work that needs so much.
+/// Checks that the system has `bytes` of memory in addition to the reserve. Called before work that needs so much.
 pub fn room(bytes: usize) -> Result<(), Failure> {
-    let no_memory = || Failure(MEMORY, format!("there is no memory for {} MiB of work", (bytes >> 20) + 1));
+    let no_memory = || Failure(MEMORY, format!("not enough memory: {} MiB are needed", (bytes >> 20) + 1));
     let layout = Layout::from_size_align(bytes.max(1), 16).map_err(|_| no_memory())?;
-    // Safety: layouts that are not empty; what is given is given back as it came.
+    // Safety: the layouts are not empty, and every block is freed with the layout of its allocation.
     unsafe {
         if SPARE.load(Ordering::Acquire).is_null() {
             let spare = System.alloc(RESERVE);

@@ -1,16 +1,17 @@
-//! What an encoder put before the sound of an MP4: the edit list of its sound track (ISO 14496-12, 8.6.6) begins behind it.
-//! Symphonia reads that list and tells nobody.
+//! The encoder delay of an MP4: the edit list of the audio track (ISO 14496-12, 8.6.6) starts after it. Symphonia does
+//! not expose the edit list.
+
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-const MOST_BOXES: usize = 256; // of one level
-const MOST_DELAY: f64 = 1.0; // seconds; what is longer was cut by somebody, and is sound all the same
+const MAX_BOXES: usize = 256; // per level
+const MAX_DELAY: f64 = 1.0; // seconds; a longer edit was made by a user and is not an encoder delay
 
-/// Boxes of one level: their kinds and where their contents lie.
+/// The boxes of one level: kind and range of the content.
 fn boxes(source: &mut (impl Read + Seek + ?Sized), within: Range<u64>) -> io::Result<Vec<([u8; 4], Range<u64>)>> {
     let mut found = vec![];
     let mut at = within.start;
-    while at + 8 <= within.end && found.len() < MOST_BOXES {
+    while at + 8 <= within.end && found.len() < MAX_BOXES {
         let mut head = [0; 16];
         source.seek(SeekFrom::Start(at))?;
         source.read_exact(&mut head[..8])?;
@@ -35,7 +36,7 @@ fn first(boxes: &[([u8; 4], Range<u64>)], kind: &[u8; 4]) -> io::Result<Range<u6
     found.map(|(_, range)| range.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// The first bytes of a box, as many as fit into `N`; zeros behind its end.
+/// The first `N` bytes of a box, padded with zeros.
 fn start<const N: usize>(source: &mut (impl Read + Seek + ?Sized), of: Range<u64>) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     let count = (of.end - of.start).min(N as u64) as usize;
@@ -70,12 +71,12 @@ fn delay_of(source: &mut (impl Read + Seek + ?Sized), size: u64) -> io::Result<f
             _ => i64::from(word(&edit, 12) as i32),
         };
         let seconds = begin as f64 / f64::from(timescale.max(1));
-        return Ok(if word(&edit, 4) > 0 && (0.0..=MOST_DELAY).contains(&seconds) { seconds } else { 0.0 });
+        return Ok(if word(&edit, 4) > 0 && (0.0..=MAX_DELAY).contains(&seconds) { seconds } else { 0.0 });
     }
     Ok(0.0)
 }
 
-/// Seconds at the beginning of an MP4's sound that are none; 0 where nothing says so. `source` is at its beginning again.
+/// The encoder delay of an MP4 in seconds; 0 if not stated. Rewinds `source`.
 pub fn encoder_delay(source: &mut (impl Read + Seek + ?Sized), size: u64) -> io::Result<f64> {
     let delay = match start::<8>(source, 0..size) {
         Ok(head) if &head[4..] == b"ftyp" => delay_of(source, size).unwrap_or(0.0),

@@ -1,4 +1,4 @@
-//! The regular expressions of a tokenizer.json, searched under a watch.
+//! The regular expressions of a tokenizer.json. A Watch bounds the time of a search.
 
 use crate::watch::Watch;
 use crate::Failure;
@@ -7,23 +7,23 @@ use serde_json::Value;
 use tokenizers::pattern::Pattern;
 use tokenizers::Offsets;
 
-pub struct Searched(Regex);
+pub struct SearchPattern(Regex);
 
-impl Searched {
+impl SearchPattern {
     /// From `{"String": …}` or `{"Regex": …}`.
-    pub fn from_json(pattern: &Value) -> Result<Searched, Failure> {
+    pub fn from_json(pattern: &Value) -> Result<SearchPattern, Failure> {
         match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
-            (Some(text), _) => Searched::new(&fancy_regex::escape(text)),
-            (_, Some(regex)) => Searched::new(regex),
+            (Some(text), _) => SearchPattern::new(&fancy_regex::escape(text)),
+            (_, Some(regex)) => SearchPattern::new(regex),
             _ => Err("a pattern must be a String or a Regex".into()),
         }
     }
 
-    pub fn new(regex: &str) -> Result<Searched, Failure> {
-        Ok(Searched(Regex::new(regex)?))
+    pub fn new(regex: &str) -> Result<SearchPattern, Failure> {
+        Ok(SearchPattern(Regex::new(regex)?))
     }
 
-    /// Calls `part` for each piece of `text` in order: the matches (true) and what lies between them.
+    /// Calls `part` for each piece of `text` in order: the matches (true) and the gaps between them (false).
     pub fn for_each<E: From<String>>(
         &self,
         text: &str,
@@ -46,14 +46,14 @@ impl Searched {
         Ok(())
     }
 
-    pub fn under<'a>(&'a self, watch: &'a Watch) -> Watched<'a> {
+    pub fn with_watch<'a>(&'a self, watch: &'a Watch) -> Watched<'a> {
         Watched { pattern: self, watch }
     }
 }
 
-/// A pattern with its watch, for the crate.
+/// A pattern and its watch, as a Pattern of the crate.
 pub struct Watched<'a> {
-    pattern: &'a Searched,
+    pattern: &'a SearchPattern,
     watch: &'a Watch,
 }
 

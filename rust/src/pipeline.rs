@@ -1,7 +1,8 @@
-//! The way of a text through a tokenizer.json: normalizer, pre-tokenizer, model, post-processor. All but the model are
-//! run by steps of our own: they come with models, so they are hostile, and what they may add is bounded.
+//! Runs a text through the parts of a tokenizer.json: normalizer, pre-tokenizer, model, post-processor. They are
+//! supplied by models and may be hostile. All but the model are therefore run by steps implemented here, with limits on
+//! what they may add.
 
-use crate::patterns::Searched;
+use crate::patterns::SearchPattern;
 use crate::watch::{StopCheck, Watch};
 use crate::{memory, Failure, TOO_LONG};
 use serde_json::Value;
@@ -13,28 +14,28 @@ use tokenizers::{
     OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper, SplitDelimiterBehavior,
 };
 
-/// Time for a text, beyond what its length asks for.
+/// Time limit for a text, in addition to the time for its length.
 const TIME: Duration = Duration::from_secs(2);
 const BYTES_PER_SECOND: usize = 256 << 10;
-/// Bytes of a text whose pieces are cut out one by one. A context of a million tokens is some 5 MB.
+/// Maximum bytes of a text that is split piece by piece. A context of a million tokens is about 5 MB.
 const MAX_TEXT: usize = 16 << 20;
-/// Bytes of a piece, and of a text that is cut all at once: see WHOLE_MEMORY.
+/// Maximum bytes of a piece, and of a text that is split as a whole: see WHOLE_MEMORY.
 const MAX_PIECE: usize = 4 << 20;
-/// Bytes of memory for each byte of a text, cut piece by piece and all at once.
+/// Bytes of memory for each byte of a text: split piece by piece, and as a whole.
 const PIECES_MEMORY: usize = 48;
 const WHOLE_MEMORY: usize = 320;
-/// Bytes of a normalized text.
+/// Maximum bytes of a normalized text.
 const MAX_NORMALIZED: usize = 32 << 20;
 
-/// GPT-2's, which stands behind ByteLevel's `use_regex`.
+/// GPT-2's pattern, which ByteLevel applies if `use_regex` is set.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 enum NormalizeStep {
     Plain(NormalizerWrapper),
-    Replace(Searched, String),
+    Replace(SearchPattern, String),
 }
 
-/// A normalizer, taken apart.
+/// The steps of a normalizer.
 #[derive(Default)]
 pub struct Normalize(Vec<NormalizeStep>);
 
@@ -43,7 +44,7 @@ impl Normalize {
         let steps = crate::growth::flatten(json).into_iter().map(|step| match step["type"].as_str() {
             Some("Replace") => {
                 let content = step["content"].as_str().ok_or("Replace without content")?;
-                Ok(NormalizeStep::Replace(Searched::from_json(&step["pattern"])?, content.into()))
+                Ok(NormalizeStep::Replace(SearchPattern::from_json(&step["pattern"])?, content.into()))
             }
             _ => Ok(NormalizeStep::Plain(serde_json::from_value(step.clone())?)),
         });
@@ -55,28 +56,28 @@ impl Normalize {
             watch.check()?;
             match step {
                 NormalizeStep::Plain(step) => step.normalize(text)?,
-                NormalizeStep::Replace(pattern, content) => text.replace(pattern.under(watch), content)?,
+                NormalizeStep::Replace(pattern, content) => text.replace(pattern.with_watch(watch), content)?,
             }
         }
         Ok(())
     }
 }
 
-/// Of an added token.
+/// Normalizes the content of an added token.
 impl Normalizer for Normalize {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
         self.run(text, &watch_over(text.len_original(), StopCheck::never()))
     }
 }
 
-/// Keeps the first failure: the crate goes on without one.
+/// A normalizer that keeps its first failure, because the crate ignores failures.
 struct WatchedNormalize<'a> {
     steps: &'a Normalize,
     watch: &'a Watch,
     failure: RefCell<Option<String>>,
 }
 
-// Safety: the trait asks for it; one text is normalized by one thread.
+// Safety: the trait requires Sync, but a text is normalized by a single thread.
 unsafe impl Sync for WatchedNormalize<'_> {}
 
 impl Normalizer for WatchedNormalize<'_> {
@@ -91,25 +92,25 @@ impl Normalizer for WatchedNormalize<'_> {
 
 enum SplitStep {
     Plain(PreTokenizerWrapper),
-    Split { pattern: Searched, behavior: SplitDelimiterBehavior, invert: bool },
+    Split { pattern: SearchPattern, behavior: SplitDelimiterBehavior, invert: bool },
 }
 
-/// Cuts a text into the pieces that matches, or the gaps between them, are.
+/// Splits a text at the matches of a pattern. Matches and the gaps between them are kept as pieces or dropped.
 struct Cut {
-    pattern: Searched,
-    matches: bool, // whether they are pieces
-    gaps: bool,
+    pattern: SearchPattern,
+    matches: bool, // whether matches are kept
+    gaps: bool,    // whether gaps are kept
 }
 
-/// How a text is cut for the model.
+/// How a text is split for the model.
 enum Cutting {
-    /// Piece by piece, each cut further by the next step; then bytes are spelled as characters, where asked.
+    /// Piece by piece; each piece is split further by the next step. The flag: bytes are then mapped to characters.
     Pieces(Vec<Cut>, bool),
-    /// All at once, by the crate.
+    /// As a whole, by the crate.
     Whole(Vec<SplitStep>),
 }
 
-/// A pre-tokenizer, taken apart.
+/// The steps of a pre-tokenizer.
 pub struct Pretokenize(Cutting);
 
 impl Pretokenize {
@@ -120,7 +121,7 @@ impl Pretokenize {
         }
         let steps = steps.into_iter().map(|step| match step["type"].as_str() {
             Some("Split") => Ok(SplitStep::Split {
-                pattern: Searched::from_json(&step["pattern"])?,
+                pattern: SearchPattern::from_json(&step["pattern"])?,
                 behavior: serde_json::from_value(step["behavior"].clone())?,
                 invert: step["invert"].as_bool().unwrap_or(false),
             }),
@@ -130,26 +131,26 @@ impl Pretokenize {
     }
 }
 
-/// The cuts of `steps`, where all of them cut each piece by itself, and whether ByteLevel ends them.
+/// The cuts of `steps` and whether the last step is ByteLevel; None if a step cannot process each piece independently.
 fn cuts_of(steps: &[&Value]) -> Result<Option<(Vec<Cut>, bool)>, Failure> {
     let mut cuts = vec![];
     for (i, step) in steps.iter().enumerate() {
         let flag = |name: &str, absent| step[name].as_bool().unwrap_or(absent);
         match (step["type"].as_str(), step["behavior"].as_str()) {
             (Some("Split"), Some("Isolated")) => {
-                cuts.push(Cut { pattern: Searched::from_json(&step["pattern"])?, matches: true, gaps: true })
+                cuts.push(Cut { pattern: SearchPattern::from_json(&step["pattern"])?, matches: true, gaps: true })
             }
             (Some("Split"), Some("Removed")) => {
-                let (pattern, invert) = (Searched::from_json(&step["pattern"])?, flag("invert", false));
+                let (pattern, invert) = (SearchPattern::from_json(&step["pattern"])?, flag("invert", false));
                 cuts.push(Cut { pattern, matches: invert, gaps: !invert })
             }
             (Some("Digits"), _) => {
                 let pattern = if flag("individual_digits", false) { r"\p{N}" } else { r"\p{N}+" };
-                cuts.push(Cut { pattern: Searched::new(pattern)?, matches: true, gaps: true })
+                cuts.push(Cut { pattern: SearchPattern::new(pattern)?, matches: true, gaps: true })
             }
             (Some("ByteLevel"), _) if i + 1 == steps.len() && !flag("add_prefix_space", true) => {
                 if flag("use_regex", true) {
-                    cuts.push(Cut { pattern: Searched::new(GPT2)?, matches: true, gaps: true });
+                    cuts.push(Cut { pattern: SearchPattern::new(GPT2)?, matches: true, gaps: true });
                 }
                 return Ok(Some((cuts, true)));
             }
@@ -163,15 +164,15 @@ fn watch_over(bytes: usize, stop: StopCheck) -> Watch {
     Watch::new(TIME + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64), stop)
 }
 
-fn too_long(bytes: usize, most: usize, what: &str) -> Failure {
-    Failure(TOO_LONG, format!("{what} has {bytes} bytes; this tokenizer takes at most {most} at once"))
+fn too_long(bytes: usize, max: usize, what: &str) -> Failure {
+    Failure(TOO_LONG, format!("{what} has {bytes} bytes; this tokenizer accepts at most {max} at once"))
 }
 
-/// What takes the pieces of one text.
+/// Collects the ids of the pieces of a text.
 struct Ids<'a> {
     model: &'a ModelWrapper,
     watch: &'a Watch,
-    most: usize,
+    max_tokens: usize,
     ids: Vec<u32>,
     spelled: String,
 }
@@ -179,8 +180,8 @@ struct Ids<'a> {
 impl Ids<'_> {
     fn push(&mut self, tokens: Vec<tokenizers::Token>) -> Result<(), Failure> {
         self.ids.extend(tokens.iter().map(|token| token.id));
-        if self.ids.len() > self.most {
-            return Err(Failure(TOO_LONG, format!("the text has more than {} tokens", self.most)));
+        if self.ids.len() > self.max_tokens {
+            return Err(Failure(TOO_LONG, format!("the text has more than {} tokens", self.max_tokens)));
         }
         Ok(())
     }
@@ -210,18 +211,18 @@ impl Ids<'_> {
     }
 }
 
-/// The parts that a text goes through.
+/// The parts of a tokenizer that encode a text.
 pub struct Pipeline<'a> {
     pub added: &'a AddedVocabulary,
     pub normalize: Option<&'a Normalize>,
     pub pretokenize: &'a Pretokenize,
     pub model: &'a ModelWrapper,
-    pub growth: usize, // how many times longer a text may become
+    pub growth: usize, // maximum factor by which a text may grow
 }
 
 impl Pipeline<'_> {
-    /// The ids of `text`, at most `most`; else the failure TOO_LONG.
-    pub fn encode(&self, text: &str, most: usize, stop: StopCheck) -> Result<Vec<u32>, Failure> {
+    /// The ids of `text`; TOO_LONG if there are more than `max_tokens`.
+    pub fn encode(&self, text: &str, max_tokens: usize, stop: StopCheck) -> Result<Vec<u32>, Failure> {
         let Pretokenize(cutting) = self.pretokenize;
         let pieces = matches!(cutting, Cutting::Pieces(cuts, _) if !cuts.is_empty());
         let limit = if pieces { MAX_TEXT } else { MAX_PIECE }.min(MAX_NORMALIZED / self.growth);
@@ -237,7 +238,7 @@ impl Pipeline<'_> {
         if let Some(error) = normalize.and_then(|normalize| normalize.failure.into_inner()) {
             return Err(error.into());
         }
-        let mut ids = Ids { model: self.model, watch: &watch, most, ids: vec![], spelled: String::new() };
+        let mut ids = Ids { model: self.model, watch: &watch, max_tokens, ids: vec![], spelled: String::new() };
         match cutting {
             Cutting::Pieces(cuts, byte_level) => {
                 for (piece, _, tokens) in text.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
@@ -266,10 +267,10 @@ fn split(text: &mut PreTokenizedString, step: &SplitStep, watch: &Watch) -> Resu
     let done = match step {
         SplitStep::Plain(step) => step.pre_tokenize(text),
         SplitStep::Split { pattern, behavior, invert: true } => {
-            text.split(|_, piece| piece.split(Invert(pattern.under(watch)), *behavior))
+            text.split(|_, piece| piece.split(Invert(pattern.with_watch(watch)), *behavior))
         }
         SplitStep::Split { pattern, behavior, .. } => {
-            text.split(|_, piece| piece.split(pattern.under(watch), *behavior))
+            text.split(|_, piece| piece.split(pattern.with_watch(watch), *behavior))
         }
     };
     watch.result()?;

@@ -1,4 +1,4 @@
-//! Values as Python prints them: str(), repr() and json.dumps().
+//! Formats values like Python: str(), repr() and json.dumps().
 
 use crate::confined;
 use minijinja::value::ValueKind;
@@ -17,11 +17,11 @@ pub struct JsonStyle {
 }
 
 fn check(depth: usize, out: &str) -> Result<(), Error> {
-    if confined::unwanted() {
-        return Err(Error::new(ErrorKind::InvalidOperation, "nobody waits for it"));
+    if confined::cancelled() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "the render was cancelled"));
     }
     if depth > MAX_DEPTH || out.len() > MAX_TEXT {
-        return Err(Error::new(ErrorKind::InvalidOperation, "a value is too deep or too large to print"));
+        return Err(Error::new(ErrorKind::InvalidOperation, "a value is too deeply nested or too large to print"));
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ fn write_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error
     Ok(())
 }
 
-/// repr of a str: single quotes unless it holds one and no double quote.
+/// repr of a str: in single quotes, unless the text contains a single quote and no double quote.
 fn quote(text: &str, out: &mut String) {
     let mark = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(mark);
@@ -100,7 +100,7 @@ fn quote(text: &str, out: &mut String) {
     out.push(mark);
 }
 
-/// A number as Python's repr writes it: integers plain, floats shortest, with `.0` or an exponent.
+/// repr of a number: a float has the shortest digits, with `.0` or an exponent.
 fn number(value: &Value) -> String {
     if value.is_integer() {
         return value.to_string();
@@ -207,7 +207,7 @@ fn json_key(key: &Value) -> Result<String, Error> {
         ValueKind::None => Ok("null".into()),
         ValueKind::Bool => Ok(if key.is_true() { "true" } else { "false" }.into()),
         ValueKind::Number => Ok(json_number(key)),
-        kind => Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} is no key of a JSON object"))),
+        kind => Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} cannot be a key of a JSON object"))),
     }
 }
 

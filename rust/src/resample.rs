@@ -1,4 +1,4 @@
-//! One channel of any rate to 16 kHz, block by block.
+//! Resamples mono audio of any rate to 16 kHz, block by block.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
@@ -6,8 +6,8 @@ use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
 use crate::Failure;
 
 pub const RATE: u32 = 16_000;
-const LOWEST: u32 = 1_000;
-const HIGHEST: u32 = 768_000;
+const MIN_RATE: u32 = 1_000;
+const MAX_RATE: u32 = 768_000;
 
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 {
@@ -17,26 +17,27 @@ fn gcd(a: usize, b: usize) -> usize {
     }
 }
 
-/// The filter is a windowed sinc, applied as a product of spectra.
+/// The filter is a windowed sinc, applied by FFT.
 pub struct Resampler {
     rate: u32,
-    filter: Option<Fft<f32>>, // none: nothing to do
+    filter: Option<Fft<f32>>, // None: the rate is 16 kHz already
     waiting: Vec<f32>,
     block: Vec<f32>,
-    late: usize, // of the filter's delay, what is still to be dropped
+    late: usize, // output frames of the filter's delay that are still to be dropped
     taken: u64,
     given: u64,
 }
 
 impl Resampler {
     pub fn new(rate: u32) -> Result<Resampler, Failure> {
-        if !(LOWEST..=HIGHEST).contains(&rate) {
-            return Err(format!("a sample rate of {rate} Hz is none of sound ({LOWEST} to {HIGHEST})").into());
+        if !(MIN_RATE..=MAX_RATE).contains(&rate) {
+            return Err(format!("a sample rate of {rate} Hz is not supported ({MIN_RATE} to {MAX_RATE})").into());
         }
         let mut resampler =
             Resampler { rate, filter: None, waiting: vec![], block: vec![], late: 0, taken: 0, given: 0 };
         if rate != RATE {
-            // Blocks, and a filter, of 50 ms or the next that both rates divide; even, so that its middle is a sample.
+            // Blocks and the filter have 50 ms, rounded up to a length that is whole at both rates, and even, so that
+            // the centre is a sample.
             let (rate, target) = (rate as usize, RATE as usize);
             let unit = 2 * rate / gcd(rate, target);
             let block = unit * (rate / 20).div_ceil(unit);
@@ -70,7 +71,7 @@ impl Resampler {
         Ok(())
     }
 
-    /// What is left, up to the sound's length.
+    /// Flushes the filter, up to the length of the audio.
     pub fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), Failure> {
         if self.filter.is_none() {
             return Ok(());
@@ -85,7 +86,7 @@ impl Resampler {
         Ok(())
     }
 
-    /// One block through the filter: `count` samples that wait, silence after them.
+    /// Filters one block: `count` waiting samples, padded with silence.
     fn step(&mut self, from: usize, count: usize, out: &mut Vec<f32>) -> Result<(), Failure> {
         let Some(filter) = &mut self.filter else { return Ok(()) };
         let frames = self.block.len();

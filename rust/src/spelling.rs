@@ -1,9 +1,9 @@
-//! The bytes that each token stands for, as its vocabulary spells them.
+//! The bytes of each token, by the notation of its vocabulary.
 
 use crate::decode::{byte_level, byte_token};
 use tokenizers::decoders::DecoderWrapper;
 
-/// How a vocabulary spells bytes.
+/// The notation of bytes in a vocabulary.
 #[derive(Default)]
 pub struct Spelling {
     pub byte_level: bool,

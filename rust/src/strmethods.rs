@@ -1,4 +1,4 @@
-//! Python's str methods that minijinja-contrib's pycompat lacks; everything else goes there.
+//! Python's str methods that minijinja-contrib's pycompat lacks; all others are passed to pycompat.
 
 use minijinja::value::{from_args, Tuple};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -40,7 +40,7 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Option<Result<Valu
                 None => tuple(["", "", text]),
             })
         }),
-        "rsplit" => from_args(args).and_then(|(at, most): (Option<&str>, Option<i64>)| rsplit(text, at, most)),
+        "rsplit" => from_args(args).and_then(|(at, maxsplit): (Option<&str>, Option<i64>)| rsplit(text, at, maxsplit)),
         "removeprefix" => {
             from_args(args).map(|(prefix,): (&str,)| Value::from(text.strip_prefix(prefix).unwrap_or(text)))
         }
@@ -66,17 +66,17 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Option<Result<Valu
     })
 }
 
-fn rsplit(text: &str, at: Option<&str>, most: Option<i64>) -> Result<Value, Error> {
-    let most = most.and_then(|n| usize::try_from(n).ok());
-    let mut parts: Vec<&str> = match (at, most) {
+fn rsplit(text: &str, at: Option<&str>, maxsplit: Option<i64>) -> Result<Value, Error> {
+    let maxsplit = maxsplit.and_then(|n| usize::try_from(n).ok());
+    let mut parts: Vec<&str> = match (at, maxsplit) {
         (Some(""), _) => return Err(invalid("empty separator")),
         (Some(at), Some(n)) => text.rsplitn(n.saturating_add(1), at).collect(),
         (Some(at), None) => text.rsplit(at).collect(),
-        (None, most) => {
+        (None, maxsplit) => {
             let mut parts = vec![];
             let mut rest = text.trim_end();
             while !rest.is_empty() {
-                let cut = rest.rfind(char::is_whitespace).filter(|_| most.map_or(true, |n| parts.len() < n));
+                let cut = rest.rfind(char::is_whitespace).filter(|_| maxsplit.map_or(true, |n| parts.len() < n));
                 match cut {
                     Some(i) => {
                         let start = i + rest[i..].chars().next().map_or(1, char::len_utf8);

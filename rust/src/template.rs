@@ -1,5 +1,5 @@
-//! Chat templates: minijinja set up to render what Jinja2 renders inside transformers. Templates come with models,
-//! so they are hostile: no files, bounded work, depth, output and memory.
+//! Chat templates: minijinja configured to render like Jinja2 in transformers. Templates are supplied by models and may
+//! be hostile: they cannot read files, and their work, depth, output and memory are limited.
 
 use crate::confined::{self, Outcome, Verdict};
 use crate::pyformat::{python_repr, python_str, to_json, JsonStyle};
@@ -13,17 +13,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Some ten thousand messages of a usual template.
+/// About ten thousand messages with a usual template.
 const FUEL: u64 = 10_000_000;
-/// Text for a render beyond what its context asks for.
+/// Maximum bytes of output, in addition to the bytes for the size of the context.
 const MAX_OUTPUT: usize = 16 << 20;
 const MAX_DEPTH: usize = 200;
-/// Memory for a render beyond what its context asks for.
+/// Memory limit of a render, in addition to the memory for the size of the context.
 const MAX_MEMORY: usize = 128 << 20;
-/// Time for a render beyond what its context asks for. Fuel does not count what one instruction takes: comparing two
-/// lists whose parts are shared sixty times over takes for ever.
+/// Time limit of a render, in addition to the time for the size of the context. Fuel does not bound the time of a
+/// single instruction: to compare two lists of sixty levels whose halves are shared takes forever.
 const MAX_TIME: Duration = Duration::from_secs(2);
-/// Bytes of a context that are worth another second.
+/// Bytes of context per additional second.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
 thread_local! {
@@ -33,17 +33,17 @@ thread_local! {
 
 pub struct Template {
     env: Environment<'static>,
-    verdict: Verdict, // a render that had to be stopped: there is no second try
+    verdict: Verdict, // set if a render had to be stopped: no later one is started
 }
 
-/// A handle as C sees it.
+/// The mlxk_template of the C ABI.
 pub struct Handle(Arc<Template>);
 
 fn invalid(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, text.into())
 }
 
-/// `{% generation %}` marks the assistant's words for training; for rendering it is a plain block.
+/// Replaces `{% generation %}`, which marks the text of the assistant for training, by a plain block.
 fn rewrite(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
@@ -74,8 +74,8 @@ fn environment() -> Environment<'static> {
     env.set_recursion_limit(MAX_DEPTH);
     env.set_unknown_method_callback(strmethods::call);
     env.set_formatter(|out, _, value| {
-        if confined::unwanted() {
-            return Err(invalid("nobody waits for it"));
+        if confined::cancelled() {
+            return Err(invalid("the render was cancelled"));
         }
         if value.is_undefined() {
             return Ok(());
@@ -136,7 +136,7 @@ fn tojson(value: &Value, indent: Option<Value>, options: Kwargs) -> Result<Strin
 
 fn strftime_now(format: &str, rest: Rest<Value>) -> Result<String, Error> {
     if !rest.is_empty() {
-        return Err(invalid("strftime_now takes one format"));
+        return Err(invalid("strftime_now accepts one argument, the format"));
     }
     let now = match NOW.with(|now| now.get()) {
         Some(seconds) => {
@@ -219,8 +219,8 @@ impl Template {
     }
 }
 
-fn overspent(budget: &str) -> Failure {
-    Failure(FAILED, format!("the template asks for too much {budget}"))
+fn limit_exceeded(budget: &str) -> Failure {
+    Failure(FAILED, format!("the template exceeds its {budget} limit"))
 }
 
 #[no_mangle]
@@ -235,7 +235,7 @@ pub unsafe extern "C" fn mlxk_template_compile(
         let compile = move || Template::compile(&source);
         match confined::run(MAX_MEMORY + 64 * size, MAX_TIME, StopCheck::never(), &Verdict::default(), compile) {
             Outcome::Finished(template) => *out = Box::into_raw(Box::new(Handle(Arc::new(template?)))),
-            Outcome::Spent(budget) => return Err(overspent(budget)),
+            Outcome::Spent(budget) => return Err(limit_exceeded(budget)),
             Outcome::Abandoned => return Err(Failure(STOPPED, "stopped".into())),
         }
         Ok(())
@@ -262,7 +262,7 @@ pub unsafe extern "C" fn mlxk_template_render(
     guard(error, || {
         let template = (&*template).0.clone();
         if let Some(budget) = template.verdict.spent() {
-            return Err(overspent(budget));
+            return Err(limit_exceeded(budget));
         }
         let context = bytes(context, size).to_vec();
         let job = template.clone();
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn mlxk_template_render(
         let time = MAX_TIME + Duration::from_secs((size / BYTES_PER_SECOND) as u64);
         match confined::run(MAX_MEMORY + 64 * size, time, check, &template.verdict, render) {
             Outcome::Finished(text) => *out = Text::from_string(text?),
-            Outcome::Spent(budget) => return Err(overspent(budget)),
+            Outcome::Spent(budget) => return Err(limit_exceeded(budget)),
             Outcome::Abandoned => return Err(Failure(STOPPED, "stopped".into())),
         }
         Ok(())

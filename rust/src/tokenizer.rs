@@ -1,4 +1,4 @@
-//! A tokenizer.json in use: encode, decode, vocabulary.
+//! The tokenizer of a tokenizer.json: encode, decode, vocabulary.
 
 use crate::decode::Stage;
 use crate::growth::{self, Part};
@@ -20,18 +20,18 @@ pub struct Tok {
     pub inner: Inner, // without a pre-tokenizer
     pretokenizer: Value,
     pretokenize: Pretokenize,
-    growth: (usize, usize),       // of normalizer and pre-tokenizer
-    around: (Vec<u32>, Vec<u32>), // what the post-processor puts before and behind a text
+    growth: (usize, usize),       // of the normalizer and the pre-tokenizer
+    around: (Vec<u32>, Vec<u32>), // ids that the post-processor adds before and after a text
     spelling: OnceLock<Spelling>,
-    model_vocab: u32,     // one more than the model's largest id
-    longest_token: usize, // bytes, as the vocabulary spells it
+    model_vocab: u32,     // the largest id of the model, plus one
+    longest_token: usize, // in bytes, as written in the vocabulary
 }
 
-// Stand-ins for texts where only what surrounds them counts: -1 and -2 as C sees them.
+// Placeholders for the texts in the template of the post-processor: -1 and -2 in the C ABI.
 const TEXT: u32 = u32::MAX;
 const SECOND: u32 = u32::MAX - 1;
 
-/// A handle as C sees it.
+/// The mlxk_tokenizer of the C ABI.
 pub struct Handle(pub Arc<Tok>);
 
 impl Tok {
@@ -81,20 +81,20 @@ impl Tok {
         Ok(())
     }
 
-    /// A post-processor puts the same around every text: found out here, once.
+    /// Sets the post-processor and finds the ids that it adds around every text.
     fn set_post_processor(&mut self, part: Option<PostProcessorWrapper>) -> Result<(), Failure> {
         growth::check_processor(&serde_json::to_value(&part)?)?;
         self.inner.with_post_processor(part);
         let ids = self.frame(false)?.0;
         let mut parts = ids.split(|id| *id == TEXT);
         match (parts.next(), parts.next(), parts.next()) {
-            (Some(before), Some(behind), None) => self.around = (before.to_vec(), behind.to_vec()),
-            _ => return Err("post_processor does not say the text once".into()),
+            (Some(before), Some(after), None) => self.around = (before.to_vec(), after.to_vec()),
+            _ => return Err("post_processor must contain the text once".into()),
         }
         Ok(())
     }
 
-    /// What stands around a text, or a pair of texts, and the type of each token; TEXT and SECOND are the texts.
+    /// The ids around a text, or around a pair of texts, and the type of each token. TEXT and SECOND are the texts.
     fn frame(&self, pair: bool) -> Result<(Vec<u32>, Vec<u32>), Failure> {
         let one = |id| Encoding::from_tokens(vec![Token::new(id, String::new(), (0, 0))], 0);
         let second = pair.then(|| one(SECOND));
@@ -102,10 +102,10 @@ impl Tok {
         Ok((all.get_ids().to_vec(), all.get_type_ids().to_vec()))
     }
 
-    /// The ids of `text`, at most `most`; else the failure TOO_LONG.
-    fn encode(&self, text: &str, special: bool, most: usize, stop: StopCheck) -> Result<Vec<u32>, Failure> {
-        if text.len() / self.longest_token.max(1) > most {
-            let text = format!("{} bytes do not fit into {most} tokens", text.len());
+    /// The ids of `text`; TOO_LONG if there are more than `max_tokens`.
+    fn encode(&self, text: &str, special: bool, max_tokens: usize, stop: StopCheck) -> Result<Vec<u32>, Failure> {
+        if text.len() / self.longest_token.max(1) > max_tokens {
+            let text = format!("{} bytes do not fit into {max_tokens} tokens", text.len());
             return Err(Failure(TOO_LONG, text));
         }
         let pipeline = Pipeline {
@@ -115,12 +115,12 @@ impl Tok {
             model: self.inner.get_model(),
             growth: self.growth.0 * self.growth.1,
         };
-        let ids = pipeline.encode(text, most, stop)?;
-        let (before, behind) = &self.around;
-        Ok(if special { [before.as_slice(), &ids, behind].concat() } else { ids })
+        let ids = pipeline.encode(text, max_tokens, stop)?;
+        let (before, after) = &self.around;
+        Ok(if special { [before.as_slice(), &ids, after].concat() } else { ids })
     }
 
-    /// Adds those of `tokens` that get, or have, the id they state.
+    /// Adds each of `tokens` that already has, or would get, the id it states.
     fn add(&mut self, tokens: Vec<Value>) -> Result<(), Failure> {
         for token in tokens {
             let id = token["id"].as_u64().unwrap_or(u64::MAX);
@@ -133,7 +133,7 @@ impl Tok {
         Ok(())
     }
 
-    /// The id that the crate gives to the next new token.
+    /// The id that the crate assigns to the next new token.
     fn next_id(&self) -> u32 {
         let size = self.inner.get_model().get_vocab_size() as u32;
         let largest = self.inner.get_added_vocabulary().get_added_tokens_decoder().keys().max().copied();
@@ -145,7 +145,7 @@ impl Tok {
         self.model_vocab.max(added.map_or(0, |id| id + 1))
     }
 
-    /// The token as decode() feeds it to the decoder.
+    /// The token as decode() passes it to the decoder.
     pub fn raw_token(&self, id: u32) -> Option<String> {
         self.inner.get_added_vocabulary().simple_id_to_token(id).or_else(|| self.inner.get_model().id_to_token(id))
     }
@@ -160,7 +160,7 @@ impl Tok {
         })
     }
 
-    /// What the token stands for, in any place but the first of a text; empty past the table.
+    /// The bytes of the token anywhere but at the beginning of a text; empty if `id` is outside the vocabulary.
     pub fn token_bytes(&self, id: u32) -> Vec<u8> {
         match self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id) {
             Some(token) => token.content.as_bytes().to_vec(),
@@ -266,7 +266,7 @@ pub unsafe extern "C" fn mlxk_tokenizer_encode(
     text: *const u8,
     size: usize,
     add_special_tokens: i32,
-    most: usize,
+    max_tokens: usize,
     check: StopCheck,
     ids: *mut *mut i32,
     count: *mut usize,
@@ -274,7 +274,7 @@ pub unsafe extern "C" fn mlxk_tokenizer_encode(
 ) -> i32 {
     guard(error, || {
         let text = String::from_utf8_lossy(bytes(text, size));
-        let found = tok(handle).encode(&text, add_special_tokens != 0, most, check)?;
+        let found = tok(handle).encode(&text, add_special_tokens != 0, max_tokens, check)?;
         let boxed: Box<[i32]> = found.into_iter().map(|id| id as i32).collect();
         *count = boxed.len();
         *ids = Box::into_raw(boxed) as *mut i32;
@@ -294,7 +294,7 @@ pub unsafe extern "C" fn mlxk_tokenizer_frame(
     guard(error, || {
         let (found, kinds) = tok(handle).frame(pair != 0)?;
         if found.len() != kinds.len() {
-            return Err("post_processor gives other numbers of tokens and types".into());
+            return Err("post_processor returns different numbers of tokens and types".into());
         }
         let boxed = |numbers: Vec<u32>| -> *mut i32 {
             let boxed: Box<[i32]> = numbers.into_iter().map(|id| id as i32).collect();
@@ -333,7 +333,7 @@ pub unsafe extern "C" fn mlxk_tokenizer_decode(
 ) -> i32 {
     guard(error, || {
         let ids = if count == 0 { &[] } else { std::slice::from_raw_parts(ids, count) };
-        // a negative id becomes one past any vocabulary: skipped like every unknown id
+        // a negative id becomes an id outside every vocabulary and is skipped like any unknown id
         let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
         let text = tok(handle).inner.decode(&ids, skip_special_tokens != 0).map_err(|e| e.to_string())?;
         *out = Text::from_string(text);
@@ -373,7 +373,7 @@ pub unsafe extern "C" fn mlxk_tokenizer_is_special(handle: *const Handle, id: i3
     catch(|| i32::from(tok(handle).is_special(id as u32))).unwrap_or(0)
 }
 
-/// A running decode.
+/// A streaming decode.
 pub struct Stream {
     tok: Arc<Tok>,
     skip_special_tokens: bool,

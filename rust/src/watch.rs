@@ -1,14 +1,14 @@
-//! Bounds on work that hostile data drives: its time, and whether anybody still waits for its result.
+//! Limits on work that depends on hostile data: CPU time and cancellation.
 
 use crate::{Failure, FAILED, STOPPED};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-/// Between two looks at the clocks.
+/// Minimum time between two checks of the CPU time.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// As C passes it: returns nonzero when nobody waits for the result any more. Called on the thread of the call alone.
+/// The mlxk_stop of the C ABI: returns nonzero if the call is cancelled. Called on the thread of the call only.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct StopCheck {
@@ -22,12 +22,12 @@ impl StopCheck {
     }
 
     pub fn stop(&self) -> bool {
-        // Safety: the caller of the ABI keeps `context` for the length of its call.
+        // Safety: the caller of the ABI keeps `context` alive during its call.
         self.stop.is_some_and(|stop| unsafe { stop(self.context) } != 0)
     }
 }
 
-/// The processor time that this thread has had.
+/// The CPU time of this thread.
 pub fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // Safety: writes one timespec.
@@ -35,9 +35,9 @@ pub fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Ends work on this thread that takes too much of the processor's time or that nobody waits for. The work asks.
+/// Ends work on this thread that exceeds its CPU time or is cancelled. The work must call check().
 pub struct Watch {
-    end: Duration, // of this thread's time
+    end: Duration, // CPU time of this thread
     stop: StopCheck,
     asked: Cell<u32>,
     looked: Cell<Instant>,
@@ -55,7 +55,7 @@ impl Watch {
         }
     }
 
-    /// An error once the work is to end. Cheap: looks at a clock every 16 calls.
+    /// An error if the work must end. Cheap: reads a clock every 16 calls.
     pub fn check(&self) -> Result<(), String> {
         self.asked.set(self.asked.get().wrapping_add(1));
         if self.ended.get().is_none() && self.asked.get() % 16 == 0 && self.looked.get().elapsed() >= PERIOD {
@@ -72,7 +72,7 @@ impl Watch {
         }
     }
 
-    /// What became of the work, whoever swallowed the error of check() on the way.
+    /// The result of the last check(), for work that swallows its error.
     pub fn result(&self) -> Result<(), Failure> {
         self.ended.get().map_or(Ok(()), |status| Err(Failure(status, self.text())))
     }

@@ -57,7 +57,7 @@ class TokenEncoder : public MediaEncoder {
   const bool adds_;  // the features are what is added to the placeholder's embedding
 };
 
-struct Seeing {
+struct VisionModel {
   std::unique_ptr<TextModel> text;
   const TokenEncoder* encoder;
 };
@@ -70,7 +70,7 @@ std::unique_ptr<Model> text_model() {
   return model;
 }
 
-Seeing seeing_model(const LoadOptions& options = {}, int shift = 0, bool adds = false) {
+VisionModel vision_model(const LoadOptions& options = {}, int shift = 0, bool adds = false) {
   auto model = text_model();
   auto encoder = std::make_unique<TokenEncoder>(*model, shift, adds);
   const TokenEncoder* raw = encoder.get();
@@ -101,20 +101,20 @@ Pair ask_about(int64_t length, int64_t begin, int64_t end, int salt) {
 }
 
 TEST(Media, FeaturesStandForTheirPlaceholders) {
-  const auto seeing = seeing_model();
+  const auto vision = vision_model();
   for (const auto& [length, begin, end] :
        {std::tuple{20, 3, 9}, std::tuple{40, 0, 39}, std::tuple{240, 20, 230}, std::tuple{9, 7, 8}}) {
     const Pair pair = ask_about(length, begin, end, 1);
-    const auto events = run(*seeing.text, {{pair.with_image}, {pair.with_tokens, 100}});
+    const auto events = run(*vision.text, {{pair.with_image}, {pair.with_tokens, 100}});
     ASSERT_FALSE(tokens_of(events[0]).empty());
     expect_same(tokens_of(events[0]), tokens_of(events[1]), static_cast<size_t>(length));
   }
 }
 
 TEST(Media, FeaturesAreAddedToTheirPlaceholdersIfTheEncoderSaysSo) {
-  const auto seeing = seeing_model({}, 0, true);
+  const auto vision = vision_model({}, 0, true);
   const Pair pair = ask_about(60, 5, 40, 9);
-  const auto events = run(*seeing.text, {{pair.with_image}, {pair.with_tokens, 100}});
+  const auto events = run(*vision.text, {{pair.with_image}, {pair.with_tokens, 100}});
   const auto tokens = tokens_of(events[0]), expected = tokens_of(events[1]);
   ASSERT_EQ(tokens.size(), expected.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -125,32 +125,32 @@ TEST(Media, FeaturesAreAddedToTheirPlaceholdersIfTheEncoderSaysSo) {
 
 TEST(Media, AnswersDoNotDependOnTheBatch) {
   if (!cpu_is_default()) GTEST_SKIP() << "libmlx's GPU kernels are chosen by the number of rows";
-  const auto seeing = seeing_model();
+  const auto vision = vision_model();
   std::vector<Arrival> together;
   std::vector<Pair> pairs;
   for (int i = 0; i < 5; ++i) pairs.push_back(ask_about(30 + 40 * i, 2 + i, 20 + 30 * i, i));
   for (int i = 0; i < 5; ++i) together.push_back({i % 2 ? pairs[i].with_image : pairs[i].with_tokens, i});
-  const auto events = run(*seeing.text, together);
+  const auto events = run(*vision.text, together);
   for (size_t i = 0; i < pairs.size(); ++i) {
-    const auto alone = run(*seeing.text, {{pairs[i].with_tokens}});
+    const auto alone = run(*vision.text, {{pairs[i].with_tokens}});
     expect_same(tokens_of(events[i]), tokens_of(alone[0]), i);
   }
 }
 
 TEST(Media, AnImageIsEncodedOnceWhileItIsKept) {
-  const auto seeing = seeing_model();
+  const auto vision = vision_model();
   const Pair pair = ask_about(60, 5, 40, 2);
-  run(*seeing.text, {{pair.with_image}});
-  run(*seeing.text, {{pair.with_image}});
-  EXPECT_EQ(seeing.encoder->encoded, 1);
-  const auto forgetful = seeing_model({.media_cache_bytes = 0});
+  run(*vision.text, {{pair.with_image}});
+  run(*vision.text, {{pair.with_image}});
+  EXPECT_EQ(vision.encoder->encoded, 1);
+  const auto forgetful = vision_model({.media_cache_bytes = 0});
   run(*forgetful.text, {{pair.with_image}});
   run(*forgetful.text, {{pair.with_image}});
   EXPECT_EQ(forgetful.encoder->encoded, 2);
 }
 
 TEST(Media, ThePrefixCacheTellsImagesApart) {
-  const auto seeing = seeing_model({.prefix_cache_bytes = uint64_t{1} << 26});
+  const auto vision = vision_model({.prefix_cache_bytes = uint64_t{1} << 26});
   const Pair one = ask_about(220, 10, 200, 3), other = ask_about(220, 10, 200, 4);
   GenerateRequest swapped = one.with_image;  // the same ids with another image
   swapped.media = other.with_image.media;
@@ -159,13 +159,13 @@ TEST(Media, ThePrefixCacheTellsImagesApart) {
     std::reverse(data.values.begin(), data.values.end());
     return data;
   }());
-  const auto first = run(*seeing.text, {{one.with_image}});
-  EXPECT_EQ(seeing.text->cached_tokens(one.with_image), 219);
-  EXPECT_LE(seeing.text->cached_tokens(swapped), 10);
-  EXPECT_LE(seeing.text->cached_tokens(one.with_tokens), 10);
-  const auto again = run(*seeing.text, {{one.with_image}, {swapped, 1}});
+  const auto first = run(*vision.text, {{one.with_image}});
+  EXPECT_EQ(vision.text->cached_tokens(one.with_image), 219);
+  EXPECT_LE(vision.text->cached_tokens(swapped), 10);
+  EXPECT_LE(vision.text->cached_tokens(one.with_tokens), 10);
+  const auto again = run(*vision.text, {{one.with_image}, {swapped, 1}});
   expect_same(tokens_of(again[0]), tokens_of(first[0]), 0);
-  const auto fresh = seeing_model();
+  const auto fresh = vision_model();
   expect_same(tokens_of(again[1]), tokens_of(run(*fresh.text, {{swapped}})[0]), 1);
 }
 
@@ -191,8 +191,8 @@ TEST(Media, AKeyNamesTheImageAndNotItsPlaceholders) {
 
 TEST(Media, AShiftOfAllPositionsChangesNothing) {
   const Pair pair = ask_about(80, 5, 60, 6);
-  const auto plain = run(*seeing_model().text, {{pair.with_image}});
-  const auto shifted_model = seeing_model({}, 9);
+  const auto plain = run(*vision_model().text, {{pair.with_image}});
+  const auto shifted_model = vision_model({}, 9);
   const auto events = run(*shifted_model.text, {{pair.with_image}, {pair.with_tokens, 2}});
   const auto tokens = tokens_of(plain[0]), shifted = tokens_of(events[0]);
   ASSERT_EQ(tokens.size(), shifted.size());
@@ -200,12 +200,12 @@ TEST(Media, AShiftOfAllPositionsChangesNothing) {
 }
 
 TEST(Media, TokensThatSeeEachOtherAreComputedInOnePiece) {
-  const auto seeing = seeing_model();
+  const auto vision = vision_model();
   Pair pair = ask_about(230, 100, 200, 7);  // with another request it is cut at 128 as well
   pair.with_image.attend_both_ways = {{100, 200}};
   GenerateRequest beside = ask_about(20, 1, 3, 1).with_tokens;
   beside.max_tokens = 100;
-  const auto events = run(*seeing.text, {{pair.with_image, 4}, {beside}});
+  const auto events = run(*vision.text, {{pair.with_image, 4}, {beside}});
   std::vector<int64_t> ends;
   for (const Event& event : events[0]) {
     if (const auto* prefill = std::get_if<PrefillEvent>(&event)) ends.push_back(prefill->done);
@@ -213,26 +213,26 @@ TEST(Media, TokensThatSeeEachOtherAreComputedInOnePiece) {
   for (const int64_t end : ends) EXPECT_TRUE(end <= 100 || end >= 200) << end;
   EXPECT_GE(ends.size(), 2U);
   const Pair causal = ask_about(230, 100, 200, 7);
-  const auto other = run(*seeing.text, {{causal.with_image}});
+  const auto other = run(*vision.text, {{causal.with_image}});
   EXPECT_NE(tokens_of(events[0]).front().logprob, tokens_of(other[0]).front().logprob);
 }
 
 TEST(Media, AWholePromptThatSeesItselfIncludesItsLastToken) {
-  const auto seeing = seeing_model();
+  const auto vision = vision_model();
   Pair pair = ask_about(30, 0, 20, 10);
   pair.with_image.attend_both_ways = {{0, 30}};
   GenerateRequest other_end = pair.with_image;
   other_end.attend_both_ways = {{0, 29}};
-  const auto events = run(*seeing.text, {{pair.with_image}, {other_end, 50}});
+  const auto events = run(*vision.text, {{pair.with_image}, {other_end, 50}});
   ASSERT_EQ(tokens_of(events[0]).size(), tokens_of(events[1]).size());
   EXPECT_NE(tokens_of(events[0]).front().logprob, tokens_of(events[1]).front().logprob);
 }
 
 TEST(Media, WhatDoesNotFitIsRefusedByItself) {
-  const auto seeing = seeing_model();
+  const auto vision = vision_model();
   const auto refusal = [&](GenerateRequest request) {
     try {
-      seeing.text->check(request);
+      vision.text->check(request);
     } catch (const Error& e) {
       return std::string(e.what());
     }
@@ -245,12 +245,12 @@ TEST(Media, WhatDoesNotFitIsRefusedByItself) {
   GenerateRequest twice = pair.with_image;
   twice.media.push_back(twice.media.front());
   EXPECT_EQ(refusal(twice), "[media 1] is at tokens [4, 20), which must be in order and within the prompt of 30");
-  const auto blind = make_text_model(text_model());
-  EXPECT_THROW(blind->check(pair.with_image), Error);
+  const auto text_only = make_text_model(text_model());
+  EXPECT_THROW(text_only->check(pair.with_image), Error);
 
   GenerateRequest fewer = pair.with_image;  // fewer placeholders than features
   fewer.prompt[4] = 7;
-  const auto events = run(*seeing.text, {{fewer}, {pair.with_image}});
+  const auto events = run(*vision.text, {{fewer}, {pair.with_image}});
   const auto* failed = std::get_if<FailedEvent>(&events[0].back());
   ASSERT_NE(failed, nullptr);
   EXPECT_EQ(failed->kind, ErrorKind::invalid);

@@ -63,8 +63,8 @@ std::string read_stream(std::istream& in, uint64_t limit) {
 
 void check_nesting(const fs::recursive_directory_iterator& it) {
   if (it.depth() < kMaxNesting) return;
-  throw Error(ErrorKind::bad_model, fmt::format("{} lies {} folders deep; at most {} are looked at",
-                                                it->path().string(), it.depth(), kMaxNesting));
+  throw Error(ErrorKind::bad_model, fmt::format("{} is {} folders deep; at most {} are searched", it->path().string(),
+                                                it.depth(), kMaxNesting));
 }
 
 void write_file_atomic(const fs::path& path, std::string_view content) {

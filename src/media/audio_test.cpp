@@ -169,7 +169,7 @@ TEST(Audio, RewindsAFileAndNotAPipe) {
   EXPECT_FALSE(pipe.rewind());
 }
 
-TEST(Audio, RefusesWhatIsNoSound) {
+TEST(Audio, RefusesFilesWithoutAudio) {
   EXPECT_THAT(refusal([] { decode({}); }), HasSubstr("[clip] the file is empty"));
   EXPECT_THAT(refusal([] { decode_pipe({}); }), HasSubstr("[clip] "));
   Bytes noise(100'000);
@@ -178,7 +178,7 @@ TEST(Audio, RefusesWhatIsNoSound) {
   EXPECT_THAT(refusal([&] { decode(noise); }), HasSubstr("[clip] "));
   Bytes text(5000, 'a');
   EXPECT_THAT(refusal([&] { decode(text); }), HasSubstr("unknown audio format"));
-  EXPECT_THAT(refusal([] { decode(Wave{}.file()); }), HasSubstr("there is no sound in it"));
+  EXPECT_THAT(refusal([] { decode(Wave{}.file()); }), HasSubstr("it contains no audio"));
 }
 
 TEST(Audio, RefusesAHeaderThatLies) {

@@ -252,14 +252,15 @@ TEST(Wave, WhatIsRefusedIsNamed) {
   const auto kind = ErrorKind::unsupported;
   EXPECT_THAT(refusal(Recording{.tag = 0x11, .bits = 4}.file(data), kind), HasSubstr("IMA ADPCM is not supported"));
   EXPECT_THAT(refusal(Recording{.tag = 0x55}.file(data), kind), HasSubstr("MP3 in WAV is not supported"));
-  EXPECT_THAT(refusal(Recording{.tag = 0x1234}.file(data), kind), HasSubstr("format 0x1234 is not supported"));
+  EXPECT_THAT(refusal(Recording{.tag = 0x1234}.file(data), kind), HasSubstr("format tag 0x1234 is not supported"));
   EXPECT_THAT(refusal(Recording{.channels = 0}.file(data)), HasSubstr("0 channels"));
   EXPECT_THAT(refusal(Recording{.channels = 65535, .bits = 8, .align = 65535}.file(data)), HasSubstr("65535 channels"));
   EXPECT_THAT(refusal(Recording{.tag = 3, .bits = 16}.file(data)), HasSubstr("broken WAV: 16 bits"));
   EXPECT_THAT(refusal(Recording{.bits = 0}.file(data)), HasSubstr("broken WAV: 0 bits"));
   EXPECT_THAT(refusal(Recording{.rate = 0}.file(data)), HasSubstr("sample rate of 0"));
-  EXPECT_THAT(refusal(Recording{}.file({})), HasSubstr("no sound"));
-  EXPECT_THAT(refusal(Writer{}.text("RIFF").number(4, 4).text("WAVE").bytes), HasSubstr("it ends before its format"));
+  EXPECT_THAT(refusal(Recording{}.file({})), HasSubstr("it contains no audio"));
+  EXPECT_THAT(refusal(Writer{}.text("RIFF").number(4, 4).text("WAVE").bytes),
+              HasSubstr("it ends before its format chunk"));
   Bytes many = Writer{}.text("RIFF").number(4, 4).text("WAVE").bytes;
   for (int i = 0; i < 2000; ++i) many = Writer{.bytes = std::move(many)}.chunk("JUNK", {}).bytes;
   EXPECT_THAT(refusal(many), HasSubstr("more than 1000 chunks"));

@@ -48,7 +48,7 @@ class ServedText : public ServedModel {
 
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   const ChatTemplate* chat_template() const { return template_.get(); }             // null: none
-  const ImageProcessor* image_processor() const { return image_processor_.get(); }  // null: the model sees no images
+  const ImageProcessor* image_processor() const { return image_processor_.get(); }  // null: images are not accepted
   const AudioProcessor* audio_processor() const { return audio_processor_.get(); }  // null: the model hears nothing
   /// How the model calls tools; tool_format() is null for ToolSupport::none.
   ToolSupport tool_support() const { return tool_support_; }

@@ -37,9 +37,9 @@ class Refusals(ProgramTest):
         self.assertEqual((done.returncode, done.stdout), (code, b""), done.stderr)
         return done.stderr.decode()
 
-    def test_models_that_hear_nothing_or_are_not_built_in(self):
+    def test_models_that_do_not_accept_audio_or_are_not_built_in(self):
         clip = self.write("a.wav", wave(b"\0" * 3200))
-        self.assertIn("does not support audio inputs", self.refused(self.fake_model("llama", "deaf"), "--audio", clip))
+        self.assertIn("does not support audio inputs", self.refused(self.fake_model("llama", "text"), "--audio", clip))
         self.assertIn("Speech model type 'vibevoice_asr' of",
                       self.refused(self.fake_model("vibevoice_asr", "vibe"), "--audio", clip))
         self.assertIn("tekken.json is published in mistralai/Voxtral",
@@ -73,8 +73,8 @@ class Refusals(ProgramTest):
         for name, content, words in (("empty.wav", b"", "the file is empty"),
                                      ("text.mp3", b"hello " * 1000, "unknown audio format"),
                                      ("silent.wav", wave(), "error"),
-                                     ("format.wav", wave(b"\0" * 3200)[:20], "it ends before its format"),
-                                     ("sound.wav", wave(b"\0" * 3200)[:40], "there is no sound in it")):
+                                     ("format.wav", wave(b"\0" * 3200)[:20], "it ends before its format chunk"),
+                                     ("sound.wav", wave(b"\0" * 3200)[:40], "it contains no audio")):
             message = self.refused(model, "--audio", self.write(name, content))
             self.assertTrue(message.startswith("Error: "), message)
             if words != "error":

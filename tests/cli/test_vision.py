@@ -1,5 +1,5 @@
-"""`mlxk run --image`: what is refused, and with a small trained model (shapes-smolvlm-4bit in MLXK_TEST_MODELS) what is
-seen."""
+"""`mlxk run --image`: refusals and, with a small trained model (shapes-smolvlm-4bit in
+MLXK_TEST_MODELS), answers about images."""
 import hashlib
 import json
 import os
@@ -7,11 +7,11 @@ import unittest
 
 from program import MODEL, ProgramTest, needs_engine
 
-SEER = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "shapes-smolvlm-4bit")
+VISION_MODEL = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "shapes-smolvlm-4bit")
 SHAPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "vision", "shapes")
 CIRCLE = os.path.join(SHAPES, "one-circle.png")
 RING = os.path.join(SHAPES, "one-ring.png")
-needs_model = unittest.skipUnless(os.path.isfile(os.path.join(SEER, "config.json")), "no trained model that sees")
+needs_model = unittest.skipUnless(os.path.isfile(os.path.join(VISION_MODEL, "config.json")), "no trained vision model")
 
 
 class Refusals(ProgramTest):
@@ -29,7 +29,7 @@ class Refusals(ProgramTest):
 @needs_model
 class Answers(ProgramTest):
     def ask(self, *args, **kwargs):
-        done = self.run_program("run", SEER, *args, "--temperature", "0", "--max-tokens", "24", **kwargs)
+        done = self.run_program("run", VISION_MODEL, *args, "--temperature", "0", "--max-tokens", "24", **kwargs)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.decode()
 
@@ -52,22 +52,23 @@ class Answers(ProgramTest):
         answer = self.ask("What color is the shape?", "--image", CIRCLE, RING, "--chunk", "1")
         self.assertIn("📸 Chunk 1/2: Images 1-1", answer)
         self.assertIn("📸 Chunk 2/2: Images 2-2", answer)
-        data = self.run_json("run", SEER, "What color is the circle?", "--image", CIRCLE, "--temperature", "0", "--json")["data"]
+        data = self.run_json("run", VISION_MODEL, "What color is the circle?", "--image", CIRCLE, "--temperature", "0",
+                             "--json")["data"]
         self.assertTrue(data["response"].strip().endswith("red"), data)
         self.assertGreater(data["usage"]["prompt_tokens"], 64)
 
     def test_text_alone_needs_no_image(self):
-        done = self.run_program("run", SEER, "Say yes.", "--max-tokens", "4")
+        done = self.run_program("run", VISION_MODEL, "Say yes.", "--max-tokens", "4")
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    def test_models_that_see_nothing_say_so(self):
+    def test_models_without_vision_say_so(self):
         done = self.run_program("run", MODEL, "a", "--image", CIRCLE)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"does not support vision inputs", done.stderr)
 
     def test_broken_images_name_the_file(self):
         self.write("broken.png", b"\x89PNG\r\n\x1a\n nothing")
-        done = self.run_program("run", SEER, "a", "--image", "broken.png")
+        done = self.run_program("run", VISION_MODEL, "a", "--image", "broken.png")
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"broken.png", done.stderr)
 

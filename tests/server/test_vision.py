@@ -1,5 +1,5 @@
-"""Images: OpenAI's own client against a small trained vision model (shapes-smolvlm-4bit in MLXK_TEST_MODELS), beside
-a text model."""
+"""Images: OpenAI's own client against a small trained vision model (shapes-smolvlm-4bit in MLXK_TEST_MODELS), next
+to a text model."""
 import base64
 import json
 import os
@@ -13,7 +13,7 @@ try:
 except ImportError:
     openai = None
 
-SEER = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "shapes-smolvlm-4bit")
+VISION_MODEL = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "shapes-smolvlm-4bit")
 SHAPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "vision", "shapes")
 CHAT = "/v1/chat/completions"
 
@@ -36,13 +36,13 @@ def question(name, text):
 
 
 @needs_engine
-@unittest.skipUnless(openai and os.path.isfile(os.path.join(SEER, "config.json")) and os.path.isdir(MODEL),
+@unittest.skipUnless(openai and os.path.isfile(os.path.join(VISION_MODEL, "config.json")) and os.path.isdir(MODEL),
                      "no trained models, or no openai package")
 class VisionTest(SharedServerTest):
     @classmethod
     def start(cls, holder):
-        link_model(SEER, os.path.join(holder.home, "workspaces", "seer"))
-        link_model(MODEL, os.path.join(holder.home, "workspaces", "blind"))
+        link_model(VISION_MODEL, os.path.join(holder.home, "workspaces", "vision"))
+        link_model(MODEL, os.path.join(holder.home, "workspaces", "text"))
         cls.media = os.path.join(holder.home, "media")
         os.makedirs(cls.media)
         with open(os.path.join(cls.media, "one circle.png"), "wb") as file:
@@ -55,10 +55,10 @@ class VisionTest(SharedServerTest):
         cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", max_retries=0)
 
     def ask(self, messages, **more):
-        return self.client.chat.completions.create(model="seer", messages=messages, temperature=0, max_tokens=24, **more)
+        return self.client.chat.completions.create(model="vision", messages=messages, temperature=0, max_tokens=24, **more)
 
     def refused(self, status, body):
-        answer = self.server.post(CHAT, {"model": "seer", "max_tokens": 4, **body})
+        answer = self.server.post(CHAT, {"model": "vision", "max_tokens": 4, **body})
         self.assertEqual(answer[0], status, answer[2])
         return answer[2]["error"]
 
@@ -75,7 +75,7 @@ class VisionTest(SharedServerTest):
         self.assertEqual("".join(c.choices[0].delta.content or "" for c in chunks if c.choices).strip(), "red")
         usage = chunks[-1].usage.model_dump()
         self.assertEqual(usage["prompt_tokens_details"]["image_tokens"], 64)
-        estimate = self.server.post("/v1/estimate", {"model": "seer", "messages": messages})[2]
+        estimate = self.server.post("/v1/estimate", {"model": "vision", "messages": messages})[2]
         self.assertEqual((estimate["prompt_tokens"], estimate["image_tokens"]), (usage["prompt_tokens"], 64))
 
     def test_an_image_is_encoded_once_and_a_conversation_goes_on_behind_it(self):
@@ -116,13 +116,13 @@ class VisionTest(SharedServerTest):
         schema = {"type": "object", "properties": {"color": {"type": "string", "enum": ["red", "blue"]}},
                   "required": ["color"], "additionalProperties": False}
         answer = self.client.chat.completions.create(
-            model="seer", messages=question("one-circle.png", "What color is the circle?"), temperature=0, max_tokens=40,
+            model="vision", messages=question("one-circle.png", "What color is the circle?"), temperature=0, max_tokens=40,
             response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema, "strict": True}})
         self.assertIn(json.loads(answer.choices[0].message.content)["color"], ("red", "blue"))
 
-    def test_models_that_see_nothing_say_so_before_anything_about_addresses(self):
+    def test_models_without_vision_say_so_before_anything_about_addresses(self):
         for url in (data_url(read("one-circle.png")), "https://example.org/a.png"):
-            error = self.refused(400, {"model": "blind", "messages": [{"role": "user", "content": [image(url)]}]})
+            error = self.refused(400, {"model": "text", "messages": [{"role": "user", "content": [image(url)]}]})
             self.assertEqual(error["code"], "capability_mismatch", error)
 
     def test_addresses(self):
