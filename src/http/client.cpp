@@ -308,16 +308,16 @@ struct HttpClient::Impl {
     if (response.cancelled) {
       response.failure = "interrupted";
     } else if (hop.forbidden && request.public_only) {
-      response.failure = fmt::format("{} is no public address", place);
+      response.failure = fmt::format("{} is not a public address", place);
     } else if (hop.forbidden) {
       response.failure = fmt::format("a redirect leads to {}, which is on this machine or link", place);
     } else if (hop.stalled) {
-      response.failure = fmt::format("{}: nothing came for {} s", place, request.stall_seconds);
+      response.failure = fmt::format("{}: no data for {} s", place, request.stall_seconds);
       response.transient = response.stalled = true;
     } else if (hop.too_large) {
       response.failure = fmt::format("the reply of {} is too large", place);
     } else {
-      response.failure = fmt::format("{}: {}", place.empty() ? "no http address" : place, curl.easy_strerror(code));
+      response.failure = fmt::format("{}: {}", place.empty() ? "not an http(s) URL" : place, curl.easy_strerror(code));
       response.transient = is_transient(code);
     }
   }
@@ -354,7 +354,7 @@ struct HttpClient::Impl {
       if (target.scheme.empty() || (origin.scheme == "https" && target.scheme == "http")) {
         response.failure =
             fmt::format("{} redirects to {}", response.host,
-                        target.scheme.empty() ? "what is no http address" : "an address without encryption");
+                        target.scheme.empty() ? "a URL that is not http(s)" : "an address without encryption");
         return response;
       }
       url = next;

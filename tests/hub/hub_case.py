@@ -97,7 +97,7 @@ class HubTest(ProgramTest):
         self.addCleanup(process.kill)
         return process
 
-    def wait_until(self, condition, seconds=20):
+    def wait_until(self, condition, seconds=120):
         end = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), end, "it did not happen")
@@ -105,7 +105,7 @@ class HubTest(ProgramTest):
 
     def interrupt(self, process, number=signal.SIGINT):
         process.send_signal(number)
-        process.wait(20)
+        process.wait(120)
 
     def received(self, path="model.safetensors"):
         """Bytes of `path`'s content that were requested from the hub, by ranges."""

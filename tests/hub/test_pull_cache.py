@@ -78,12 +78,10 @@ class Killed(HubTest):
 
     def test_interrupt_while_the_hub_is_silent(self):
         self.hub.fault(FAULT, stall=0, times=None)
-        process = self.start("pull", "org/model")
+        process = self.start("pull", "org/model", HF_HUB_DOWNLOAD_TIMEOUT="100000")
         self.wait_until(lambda: self.hub.requests("/blobs/"))
-        start = time.monotonic()
         self.interrupt(process)
         self.assertEqual(process.returncode, 130)
-        self.assertLess(time.monotonic() - start, 9)  # the hub's time-out is ten seconds
 
     def test_killed_at_many_points(self):
         chance = random.Random(5)

@@ -39,9 +39,7 @@ class Network(HubTest):
 
     def test_stall_is_noticed(self):
         self.hub.fault(FAULT, stall=50_000, times=1)
-        start = time.monotonic()
-        self.pulls(HF_HUB_DOWNLOAD_TIMEOUT="1")
-        self.assertLess(time.monotonic() - start, 10)
+        self.assertIn("no data for 1 s; retrying", self.pulls(HF_HUB_DOWNLOAD_TIMEOUT="1"))
 
     def test_stall_before_the_first_byte(self):
         self.hub.fault(FAULT, stall=0, times=2)
@@ -167,7 +165,7 @@ class Lies(HubTest):
         for target in ("file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x"):
             self.hub.faults.clear()
             self.hub.fault("/resolve/", redirect=target, times=None)
-            self.fails("redirects to what is no http address")
+            self.fails("redirects to a URL that is not http(s)")
 
     def test_redirect_to_where_cloud_machines_keep_their_credentials(self):
         for target in ("http://169.254.169.254/latest", "http://[fe80::1]/x", "http://2852039166/"):
