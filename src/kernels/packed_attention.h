@@ -15,9 +15,10 @@ struct PackedAttention {
   std::vector<int> lengths;  // one per sequence; their sum is the number of tokens
   int head_dim;
   float scale;
-  bool causal = false;                                  // a token sees no later tokens
-  int window = 0;                                       // a token sees those less than `window` positions away; 0: all
-  Rotation rotation = {};                               // by a token's position in its sequence
+  bool causal = false;             // a token sees no later tokens
+  std::vector<int> attended = {};  // per sequence: the number of its first tokens that are attended to; empty: all
+  int window = 0;                  // a token sees those less than `window` positions away; 0: all
+  Rotation rotation = {};          // by a token's position in its sequence
   std::optional<NormWeights> q_norm = {}, k_norm = {};  // of each head, before the rotation
   /// [heads, 2 * n + 1] float32: added to a score by the key's distance behind the query, from -n to n; beyond, the
   /// nearest entry applies.

@@ -23,8 +23,8 @@ mx::array attended_within(const Attention& attention, const Qkv& qkv, const Pack
   const bool knows = !scaled_queries && !attention.q_norm && !attention.k_norm && !attention.scores.sinks &&
                      attention.scores.soft_cap == 0 && attention.mask.chunk == 0 && !qkv.reads && qkv.value_dim == 0;
   if (!knows) throw Error(ErrorKind::internal, "[attention] packed texts need attention of the plain kind");
-  PackedAttention a{qkv.q,         qkv.k,        qkv.v, packed.lengths, qkv.head_dim, attention.scores.scale,
-                    packed.causal, packed.window};
+  PackedAttention a{qkv.q, qkv.k, qkv.v, packed.lengths, qkv.head_dim, attention.scores.scale, packed.causal};
+  a.window = packed.window;
   if (attention.rope) a.rotation = attention.rope->rotation(positions);
   const auto norm_before = [&](const std::optional<HeadNorm>& norm, std::optional<NormWeights>& own, mx::array& x) {
     if (norm) own = norm->weights();

@@ -1,5 +1,6 @@
 #include "nn/packed_attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "mlx/fast.h"
@@ -32,9 +33,9 @@ mx::array rotate(const mx::array& x, const Rotation& rotation, const mx::array& 
 }
 
 /// The bias added to the scores of a sequence, [1 or heads, length, length]; nullopt: none.
-std::optional<mx::array> score_bias(const PackedAttention& a, int length) {
+std::optional<mx::array> score_bias(const PackedAttention& a, int length, int attended) {
   const bool narrow = a.window > 0 && a.window < length;
-  if (!a.causal && !narrow && !a.distance_bias) return std::nullopt;
+  if (!a.causal && !narrow && !a.distance_bias && attended == length) return std::nullopt;
   const mx::array at = mx::arange(length);
   const mx::array ahead = mx::subtract(mx::reshape(at, {1, length}), mx::reshape(at, {length, 1}));  // key - query
   mx::array bias = mx::zeros({1, length, length}, mx::float32);
@@ -46,7 +47,17 @@ std::optional<mx::array> score_bias(const PackedAttention& a, int length) {
   mx::array hidden = mx::zeros({length, length}, mx::bool_);
   if (a.causal) hidden = mx::greater(ahead, mx::array(0));
   if (narrow) hidden = mx::logical_or(hidden, mx::greater_equal(mx::abs(ahead), mx::array(a.window)));
+  if (attended < length) {
+    hidden = mx::logical_or(hidden, mx::greater_equal(mx::reshape(at, {1, length}), mx::array(attended)));
+  }
   return mx::where(hidden, mx::array(-INFINITY), bias);
+}
+
+/// Whether unseen tokens are combined with other masks; no device's own operation supports that.
+bool is_mixed(const PackedAttention& a) {
+  if (a.attended.empty() || a.attended == a.lengths) return false;
+  const int longest = *std::max_element(a.lengths.begin(), a.lengths.end());
+  return a.causal || a.distance_bias || (a.window > 0 && a.window < longest);
 }
 
 }  // namespace
@@ -60,7 +71,9 @@ mx::array packed_positions(const std::vector<int>& lengths, int first) {
 }
 
 mx::array attend_within(const PackedAttention& a) {
-  if (auto own = packed_attention(a)) return *own;
+  if (!is_mixed(a)) {
+    if (auto own = packed_attention(a)) return *own;
+  }
   const mx::array positions = packed_positions(a.lengths);
   const mx::Shape shape = a.q.shape();
   // [tokens, heads, dim]
@@ -73,12 +86,13 @@ mx::array attend_within(const PackedAttention& a) {
   const mx::array v = mx::reshape(a.v, {-1, a.v.shape(-1) / a.head_dim, a.head_dim});
   std::vector<mx::array> out;
   int first = 0;
-  for (const int length : a.lengths) {
+  for (size_t i = 0; i < a.lengths.size(); ++i) {
+    const int length = a.lengths[i];
     const auto own = [&](const mx::array& x) {
       const mx::array part = mx::slice(x, {first, 0, 0}, {first + length, x.shape(1), x.shape(2)});
       return mx::expand_dims(mx::transpose(part, {1, 0, 2}), 0);  // [1, heads, length, dim]
     };
-    auto bias = score_bias(a, length);
+    auto bias = score_bias(a, length, a.attended.empty() ? length : a.attended[i]);
     if (bias) bias = mx::astype(mx::expand_dims(*bias, 0), q.dtype());
     const mx::array y =
         mx::fast::scaled_dot_product_attention(own(q), own(k), own(v), a.scale, bias ? "array" : "", bias);

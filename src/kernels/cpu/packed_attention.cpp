@@ -29,7 +29,7 @@ struct Job {
 };
 
 struct Sequence {
-  int64_t first, length;  // tokens
+  int64_t first, length, attended;  // tokens
 };
 
 /// Whether every token of a sequence sees all others, with no bias.
@@ -70,8 +70,8 @@ void attend_in_shorts(const std::vector<Sequence>& sequences, const float* q, co
       const Sequence& sequence = sequences[static_cast<size_t>(piece.sequence)];
       const int64_t h = item % heads, kv = sequence.first * kv_width + h / (heads / kv_heads) * dim;
       const int64_t at = (sequence.first + piece.first) * width + h * dim;
-      const HeadSpan keys{k + kv, kv_width, sequence.length, kFloat32};
-      const HeadSpan values{v + kv, kv_width, sequence.length, kFloat32};
+      const HeadSpan keys{k + kv, kv_width, sequence.attended, kFloat32};
+      const HeadSpan values{v + kv, kv_width, sequence.attended, kFloat32};
       kernels.i16_attention(&keys, &values, dim, q + at, width, piece.count, scale, y + at, width, scratch);
     }
   });
@@ -92,10 +92,10 @@ void attend_in_floats(const Job& job, const std::vector<Sequence>& sequences, co
   const int64_t dim = a.head_dim;
   AttentionProblem p{static_cast<int64_t>(sequences.size()), heads, kv_heads, 0, dim, dim, {}, a.scale, a.causal};
   for (const Sequence& s : sequences) {
-    p.tokens.push_back(s.length);
+    p.tokens.push_back(s.attended);
+    p.lengths.push_back(s.length);
     p.length = std::max(p.length, s.length);
   }
-  p.lengths = p.tokens;
   p.window = a.window;
   p.distance_bias = bias;
   p.distances = distances;
@@ -114,8 +114,9 @@ void run(const Job& job, const Arrays& in, Arrays& out) {
   std::vector<Sequence> plain, others;
   std::vector<int> positions;
   int64_t tokens = 0;
-  for (const int length : a.lengths) {
-    (job.phase == Phase::encode && sees_all(job, length) ? plain : others).push_back({tokens, length});
+  for (size_t s = 0; s < a.lengths.size(); ++s) {
+    const int length = a.lengths[s], attended = a.attended.empty() ? length : a.attended[s];
+    (job.phase == Phase::encode && sees_all(job, length) ? plain : others).push_back({tokens, length, attended});
     for (int i = 0; i < length; ++i) positions.push_back(i);
     tokens += length;
   }
@@ -146,7 +147,8 @@ mx::array cpu_packed_attention(PackedAttention attention) {
   const int64_t dim = attention.head_dim, tokens = static_cast<int64_t>(q.size()) / std::max(q.shape(-1), 1);
   const bool fits = dim > 0 && q.shape(-1) % dim == 0 && inputs[1].shape() == inputs[2].shape() &&
                     inputs[1].shape(-1) % dim == 0 && q.shape(-1) % std::max(inputs[1].shape(-1), 1) == 0 &&
-                    std::accumulate(attention.lengths.begin(), attention.lengths.end(), int64_t{0}) == tokens;
+                    std::accumulate(attention.lengths.begin(), attention.lengths.end(), int64_t{0}) == tokens &&
+                    (attention.attended.empty() || attention.attended.size() == attention.lengths.size());
   if (!fits) throw std::invalid_argument("[attention] heads and lengths must be those of q, k and v");
   const mx::array nothing(0.0F);  // the job must not keep the graph's arrays alive
   attention.q = attention.k = attention.v = nothing;

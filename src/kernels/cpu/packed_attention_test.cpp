@@ -25,6 +25,7 @@ struct Options {
   int window = 0;
   int distances = 0;  // > 0: with a bias
   bool rotated = false;
+  int unseen = 0;  // tokens at the end of a sequence that are not attended to
 };
 
 PackedAttention problem(const std::vector<int>& lengths, const Options& options) {
@@ -40,6 +41,9 @@ PackedAttention problem(const std::vector<int>& lengths, const Options& options)
                     0.25F};
   a.causal = options.causal;
   a.window = options.window;
+  if (options.unseen > 0) {
+    for (const int length : lengths) a.attended.push_back(std::max(1, length - options.unseen));
+  }
   if (options.distances > 0) a.distance_bias = normal({kHeads, 2 * options.distances + 1}, 4);
   if (options.rotated) {
     for (int i = 0; i < kDim / 2; ++i) a.rotation.steps.push_back(static_cast<float>(std::pow(0.5, i)));
@@ -73,7 +77,8 @@ std::vector<double> definition(const PackedAttention& a) {
   const int distances = a.distance_bias ? a.distance_bias->shape(1) / 2 : 0;
   std::vector<double> out;
   int first = 0;
-  for (const int length : a.lengths) {
+  for (size_t s = 0; s < a.lengths.size(); ++s) {
+    const int length = a.lengths[s], attended = a.attended.empty() ? length : a.attended[s];
     for (int i = 0; i < length; ++i) {
       for (int head = 0; head < kHeads; ++head) {
         const int kv = head / (kHeads / kKvHeads);
@@ -81,7 +86,7 @@ std::vector<double> definition(const PackedAttention& a) {
         std::vector<double> weights(static_cast<size_t>(length)), sum(kDim);
         double total = 0;
         for (int j = 0; j < length; ++j) {
-          if ((a.causal && j > i) || (a.window > 0 && std::abs(i - j) >= a.window)) continue;
+          if (j >= attended || (a.causal && j > i) || (a.window > 0 && std::abs(i - j) >= a.window)) continue;
           const auto key = head_of(k, first + j, kKvHeads, kv, j, a.rotation);
           double score = std::inner_product(query.begin(), query.end(), key.begin(), 0.0) * a.scale;
           const int distance = std::clamp(j - i, -distances, distances) + distances;
@@ -127,7 +132,8 @@ TEST(CpuPackedAttention, IsTheDefinition) {
                          {.causal = true, .window = 9},
                          {.window = 30, .rotated = true},
                          {.distances = 12},
-                         {.rotated = true}};
+                         {.rotated = true},
+                         {.rotated = true, .unseen = 5}};
   for (const Options& options : all) {
     const PackedAttention a = problem(kLengths, options);
     const auto wanted = definition(a);
