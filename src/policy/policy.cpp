@@ -81,9 +81,11 @@ const char* where_to(EncoderTask task, Context context) {
   }
 }
 
-/// A reranker's score is a classifier's with one label; no other kind can replace another.
+/// A reranker's score is a classifier's with one label, and a masked language model's labels are tokens; no other kind
+/// can replace another.
 bool can_give(const ModelInfo& model, EncoderTask asked) {
-  return model.encoder_task == asked || (model.encoder_task == EncoderTask::rerank && asked == EncoderTask::classify);
+  const bool classifies = model.encoder_task == EncoderTask::rerank || model.fills_masks;
+  return model.encoder_task == asked || (classifies && asked == EncoderTask::classify);
 }
 
 /// Vision, speech and embeddings: a model that does not fit well is refused.

@@ -176,6 +176,9 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
                    files};
   info.encoder_task = detect_encoder_task(e, info.architectures);
   info.is_embedding = info.encoder_task != EncoderTask::none;
+  info.fills_masks = info.encoder_task == EncoderTask::embed &&
+                     std::any_of(info.architectures.begin(), info.architectures.end(),
+                                 [](const std::string& one) { return contains(one, "ForMaskedLM"); });
   const bool is_speech = !info.is_embedding && !is_audio_llm(e) && holds_one_of(e.type, kSpeechTokens);
   info.is_video = detect_video(e);
   // Whisper's preprocessor_config.json describes audio, not images.
@@ -193,6 +196,7 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
     info.capabilities = {info.encoder_task == EncoderTask::embed    ? "embeddings"
                          : info.encoder_task == EncoderTask::rerank ? "rerank"
                                                                     : "classify"};
+    if (info.fills_masks) info.capabilities.push_back("fill-mask");
   } else if (is_speech) {
     info.capabilities = {"audio"};
     if (info.translates_to_english) info.capabilities.push_back("audio-translate-en");

@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxModules = 64, kMaxPrompts = 1024;
 constexpr size_t kMaxPromptBytes = 64 << 10;
 constexpr int64_t kMaxLabels = 100'000;
+constexpr int64_t kQueryTokens = 32;  // ColBERT's
 constexpr std::array kSimilarities = {"cosine", "dot", "euclidean", "manhattan"};
 
 /// The order in which several are concatenated, the older key of each, and the newer word.
@@ -106,9 +107,31 @@ std::vector<Pooling> read_pooling(const Json& config, const fs::path& path) {
   return found;
 }
 
-DenseModule read_dense(const Json& config, const std::string& folder) {
+DenseModule read_dense(const Json& config, const fs::path& path, const std::string& folder) {
+  if (value_at(config, "use_residual") == true) fail(path, "use_residual is not built in", ErrorKind::unsupported);
   std::string activation = last_component(string_at(config, "activation_function"));
   return {folder, activation.empty() ? "Tanh" : activation};
+}
+
+SpladePooling read_splade(const Json& config, const fs::path& path) {
+  const std::string strategy = string_at(config, "pooling_strategy"),
+                    function = string_at(config, "activation_function");
+  if (strategy != "max" && strategy != "sum") {
+    fail(path, fmt::format("pooling_strategy must be max or sum, got {}", shown(strategy)));
+  }
+  if (function != "relu" && function != "log1p_relu") {
+    fail(path, fmt::format("activation_function must be relu or log1p_relu, got {}", shown(function)));
+  }
+  return {strategy == "sum", function == "log1p_relu"};
+}
+
+std::vector<std::string> read_words(const Json& list) {
+  std::vector<std::string> words;
+  if (!list.is_array() || list.size() > kMaxPrompts) return words;
+  for (const Json& one : list) {
+    if (one.is_string()) words.push_back(one.get<std::string>());
+  }
+  return words;
 }
 
 /// Folders of modules must be inside the model's.
@@ -119,40 +142,127 @@ std::string checked_folder(const std::string& folder, const fs::path& modules) {
   return folder;
 }
 
-void read_modules(const fs::path& root, EmbeddingConfig& config) {
-  const fs::path path = root / "modules.json";
-  const Json modules = read_optional(path);
-  if (modules.is_null()) return;
-  if (!modules.is_array() || modules.empty() || modules.size() > kMaxModules) {
+/// modules.json, a list; null if it is absent.
+Json read_module_list(const fs::path& path) {
+  Json modules = read_optional(path);
+  if (!modules.is_null() && (!modules.is_array() || modules.empty() || modules.size() > kMaxModules)) {
     fail(path, fmt::format("must be a list of 1 to {} modules", kMaxModules));
   }
+  return modules;
+}
+
+void read_modules(const fs::path& root, EmbeddingConfig& config) {
+  const fs::path path = root / "modules.json";
+  const Json modules = read_module_list(path);
+  if (modules.is_null()) return;
   EmbeddingPipeline& pipeline = config.pipeline;
   pipeline = {};
+  const auto pooled = [&] { return !pipeline.poolings.empty() || pipeline.splade.has_value(); };
   for (size_t i = 0; i < modules.size(); ++i) {
     const std::string type = last_component(string_at(modules[i], "type"));
     const std::string folder = checked_folder(string_at(modules[i], "path"), path);
     const fs::path own = root / folder / "config.json";
-    if (type == "Transformer" && i == 0) {
+    if ((type == "Transformer" || type == "MLMTransformer") && i == 0) {
       if (!folder.empty()) fail(path, fmt::format("the transformer is in {}", shown(folder)), ErrorKind::unsupported);
     } else if (type == "Pooling" && i == 1) {
       const Json pooling = read_optional(own);
       pipeline.poolings = read_pooling(pooling, own);
       const Json& prompt = value_at(pooling, "include_prompt");
       if (prompt.is_boolean()) pipeline.include_prompt = prompt.get<bool>();
-    } else if (type == "Dense" && i > 1 && !pipeline.normalize) {
-      pipeline.dense.push_back(read_dense(read_optional(own), folder));
+    } else if (type == "SpladePooling" && i == 1) {
+      pipeline.splade = read_splade(read_optional(own), own);
+    } else if (type == "MultiVectorMask" && i > 0 && !pooled()) {
+      pipeline.token_vectors = true;
+      config.late_interaction.emplace().skipped = read_words(value_at(read_optional(own), "skiplist_words"));
+    } else if (type == "Dense" && i > 0 && !pipeline.splade && !pipeline.normalize) {
+      pipeline.token_vectors = !pooled();
+      pipeline.dense.push_back(read_dense(read_optional(own), own, folder));
     } else if (type == "Normalize" && i > 1) {
       pipeline.normalize = true;
     } else if (type != "Dropout") {
       fail(path, fmt::format("module {} at position {} is not built in", shown(type), i), ErrorKind::unsupported);
     }
   }
-  if (pipeline.poolings.empty())
-    fail(path, "there is no pooling: vectors of single tokens are not built in", ErrorKind::unsupported);
+  if (!pooled() && !pipeline.token_vectors) {
+    fail(path, "there is neither a pooling nor a matrix for token vectors", ErrorKind::unsupported);
+  }
 }
 
 void add_prompt(EmbeddingConfig& config, const std::string& name, const std::string& text) {
   if (!config.find_prompt(name)) config.prompts.push_back({name, text});
+}
+
+int64_t count_at(const Json& json, const char* key) {
+  const Json& value = value_at(json, key);
+  return value.is_number_integer() && value > 0 && value < std::numeric_limits<int32_t>::max() ? value.get<int64_t>()
+                                                                                               : 0;
+}
+
+/// Python's string.punctuation.
+std::vector<std::string> punctuation() {
+  std::vector<std::string> all;
+  for (const char c : std::string_view("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")) all.emplace_back(1, c);
+  return all;
+}
+
+/// Puts the prefix before the prompt of the same name.
+void add_prefix(EmbeddingConfig& config, const char* name, const std::string& prefix) {
+  if (prefix.empty()) return;
+  const auto found =
+      std::find_if(config.prompts.begin(), config.prompts.end(), [&](const auto& one) { return one.name == name; });
+  if (found == config.prompts.end()) {
+    config.prompts.push_back({name, prefix});
+  } else if (!found->text.starts_with(prefix)) {
+    found->text = prefix + found->text;
+  }
+}
+
+/// `own`: sentence_bert_config.json, with sentence-transformers' keys; `file`: config_sentence_transformers.json, with
+/// PyLate's.
+void read_late_interaction(const Json& file, const Json& own, EmbeddingConfig& config) {
+  const bool masked = config.late_interaction.has_value();
+  LateInteraction late = config.late_interaction.value_or(LateInteraction());
+  const auto length = [&](const char* key, int64_t& to) {
+    if (const int64_t said = std::max(count_at(own, key), count_at(file, key)); said > 0) to = said;
+  };
+  length("query_length", late.query_tokens);
+  length("document_length", late.document_tokens);
+  const Json& expansion = value_at(value_at(own, "query_expansion").is_null() ? file : own, "query_expansion");
+  const Json& expands = value_at(file, "do_query_expansion");
+  if (expansion.is_object()) {
+    late.expansion = count_at(expansion, "length");
+    late.attends_to_expansion = value_at(expansion, "attend") == true;
+  } else if (expands == true || (expands.is_null() && file.contains("query_prefix"))) {
+    late.expansion = late.query_tokens > 0 ? late.query_tokens : kQueryTokens;
+    late.attends_to_expansion = value_at(file, "attend_to_expansion_tokens") == true;
+  }
+  const Json& skipped = value_at(file, "skiplist_words");
+  if (skipped.is_array()) {
+    late.skipped = read_words(skipped);
+  } else if (!masked && string_at(file, "model_type") == "ColBERT") {
+    late.skipped = punctuation();
+  }
+  config.late_interaction = std::move(late);
+  add_prefix(config, "query", string_at(file, "query_prefix"));
+  add_prefix(config, "document", string_at(file, "document_prefix"));
+  if (config.find_prompt("document")) config.default_prompt = "document";
+}
+
+/// Checkpoints of ColBERT's own code (https://github.com/stanford-futuredata/ColBERT): the matrix is one of the
+/// weights, the settings are in artifact.metadata.
+void read_colbert(const fs::path& root, EmbeddingConfig& config) {
+  const Json file = read_optional(root / "artifact.metadata");
+  config.pipeline = {.token_vectors = true};
+  LateInteraction& late = config.late_interaction.emplace();
+  late.document_tokens = count_at(file, "doc_maxlen");
+  const int64_t query_tokens = count_at(file, "query_maxlen");
+  late.expansion = query_tokens > 0 ? query_tokens : kQueryTokens;
+  late.attends_to_expansion = value_at(file, "attend_to_mask_tokens") == true;
+  if (value_at(file, "mask_punctuation") != false) late.skipped = punctuation();
+  const std::string query = string_at(file, "query_token_id"), document = string_at(file, "doc_token_id");
+  add_prompt(config, "query", query.empty() ? "[unused0]" : query);
+  add_prompt(config, "document", document.empty() ? "[unused1]" : document);
+  config.default_prompt = "document";
 }
 
 void read_prompts(const fs::path& root, EmbeddingConfig& config) {
@@ -169,7 +279,10 @@ void read_prompts(const fs::path& root, EmbeddingConfig& config) {
       add_prompt(config, name, text.get<std::string>());
     }
   }
-  config.default_prompt = string_at(file, "default_prompt_name");
+  if (config.pipeline.token_vectors) {
+    read_late_interaction(file, read_optional(root / "sentence_bert_config.json"), config);
+  }
+  if (const std::string name = string_at(file, "default_prompt_name"); !name.empty()) config.default_prompt = name;
   if (!config.default_prompt.empty() && !config.find_prompt(config.default_prompt)) {
     fail(path, fmt::format("default_prompt_name {} is not one of the prompts", shown(config.default_prompt)));
   }
@@ -263,6 +376,11 @@ void read_dimensions(const fs::path& root, const Json& json, const std::string& 
   config.is_matryoshka = contains(text.substr(0, 8 << 10), "loss:MatryoshkaLoss");
 }
 
+bool has_architecture(const Json& config, const char* name) {
+  const Json& list = value_at(config, "architectures");
+  return list.is_array() && std::find(list.begin(), list.end(), name) != list.end();
+}
+
 /// The model's name in lower case: the folder's, or for a cached model the one in models--org--name/snapshots/REVISION.
 std::string model_name(const fs::path& folder) {
   const fs::path plain = folder.lexically_normal();
@@ -288,6 +406,7 @@ EmbeddingConfig read_embedding_config(const fs::path& folder) {
   config.pipeline.normalize = true;
   const bool by_cls = contains(name, "bge-") || contains(name, "mxbai") || contains(name, "arctic-embed");
   if (!is_decoder && by_cls) config.pipeline.poolings = {Pooling::cls};
+  if (has_architecture(json, "HF_ColBERT")) read_colbert(folder, config);
   read_modules(folder, config);
   read_prompts(folder, config);
   complete_prompts(config, name, is_decoder);

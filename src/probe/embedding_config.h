@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,14 @@ struct NamedPrompt {
   std::string name, text;
 };
 
+/// How late interaction (ColBERT) treats queries and documents.
+struct LateInteraction {
+  int64_t query_tokens = 0, document_tokens = 0;  // the most per text, special tokens included; 0: the model's limit
+  int64_t expansion = 0;                          // queries are padded with mask tokens to this length; 0: no padding
+  bool attends_to_expansion = false;              // other tokens see the padding
+  std::vector<std::string> skipped;               // tokens of documents that get no vector
+};
+
 /// The settings of a sentence-transformers folder beside its transformer. If files are missing, the family's defaults.
 struct EmbeddingConfig {
   EmbeddingPipeline pipeline;
@@ -28,6 +37,7 @@ struct EmbeddingConfig {
   bool lower_case = false;          // texts are put into lower case first
   bool is_matryoshka = false;       // trained so that the first numbers of a vector are a vector
   std::vector<int64_t> dimensions;  // those that it was trained for; empty: any
+  std::optional<LateInteraction> late_interaction;
 
   const NamedPrompt* find_prompt(std::string_view name) const;
 };

@@ -61,6 +61,54 @@ TEST_F(EmbeddingConfigTest, ReadsTheModulesInTheirOrder) {
   EXPECT_TRUE(config.lower_case);
 }
 
+TEST_F(EmbeddingConfigTest, ReadsSparsePooling) {
+  const std::string splade =
+      std::string(R"({"path":"","type":"sentence_transformers.sparse_encoder.models.MLMTransformer"})") +
+      R"(,{"path":"1_SpladePooling","type":"sentence_transformers.sparse_encoder.models.SpladePooling"})";
+  const auto with = [&](const char* pooling) { return modules(splade, {{"1_SpladePooling/config.json", pooling}}); };
+  const auto config =
+      read("m", R"({"model_type":"bert"})", with(R"({"pooling_strategy":"sum","activation_function":"log1p_relu"})"));
+  EXPECT_TRUE(config.pipeline.poolings.empty());
+  ASSERT_TRUE(config.pipeline.splade);
+  EXPECT_TRUE(config.pipeline.splade->sum && config.pipeline.splade->twice);
+  EXPECT_THAT(refusal(with(R"({"pooling_strategy":"mean","activation_function":"relu"})")),
+              HasSubstr("pooling_strategy must be max or sum, got \"mean\""));
+}
+
+TEST_F(EmbeddingConfigTest, ReadsLateInteraction) {
+  const Files dense =
+      modules(std::string(kTransformer) + R"(,{"path":"1_Dense","type":"pylate.models.Dense.Dense"})",
+              {{"1_Dense/config.json", R"({"activation_function":"torch.nn.modules.linear.Identity"})"}});
+  Files pylate = dense;
+  pylate.push_back({"config_sentence_transformers.json",
+                    R"({"model_type":"ColBERT","query_prefix":"[Q] ","document_prefix":"[D] ","query_length":48,
+                        "document_length":300,"attend_to_expansion_tokens":true})"});
+  const auto config = read("m", R"({"model_type":"bert"})", pylate);
+  EXPECT_TRUE(config.pipeline.token_vectors);
+  ASSERT_TRUE(config.late_interaction);
+  EXPECT_EQ(config.late_interaction->expansion, 48);
+  EXPECT_TRUE(config.late_interaction->attends_to_expansion);
+  EXPECT_EQ(config.late_interaction->document_tokens, 300);
+  EXPECT_EQ(config.late_interaction->skipped.size(), 32);  // string.punctuation
+  EXPECT_EQ(config.find_prompt("query")->text, "[Q] ");
+  EXPECT_EQ(config.default_prompt, "document");
+  EXPECT_EQ(read("m", R"({"model_type":"bert"})", dense).late_interaction->expansion, 0);
+
+  // ColBERT's own code has no modules.json.
+  const auto stanford = read("c", R"({"model_type":"bert","architectures":["HF_ColBERT"]})",
+                             {{"artifact.metadata", R"({"doc_maxlen":180,"mask_punctuation":false})"}});
+  EXPECT_TRUE(stanford.pipeline.token_vectors);
+  EXPECT_EQ(stanford.late_interaction->expansion, 32);
+  EXPECT_EQ(stanford.late_interaction->document_tokens, 180);
+  EXPECT_TRUE(stanford.late_interaction->skipped.empty());
+  EXPECT_EQ(stanford.find_prompt("query")->text, "[unused0]");
+
+  EXPECT_THAT(refusal(modules(std::string(kTransformer) + R"(,{"path":"1_Dense","type":"pylate.models.Dense.Dense"})",
+                              {{"1_Dense/config.json", R"({"use_residual":true})"}})),
+              HasSubstr("use_residual is not built in"));
+  EXPECT_THAT(refusal(modules(kTransformer)), HasSubstr("neither a pooling"));
+}
+
 TEST_F(EmbeddingConfigTest, ConcatenatesPoolingsInTheirFixedOrder) {
   const auto poolings = [&](const std::string& pooling) {
     return read("m", R"({"model_type":"bert"})",
@@ -137,7 +185,7 @@ TEST_F(EmbeddingConfigTest, KnowsWhoseVectorsMayBeShortened) {
 TEST_F(EmbeddingConfigTest, RefusesWhatIsBrokenNamingThePlace) {
   EXPECT_THAT(refusal(modules("")), HasSubstr("must be a list of 1 to 64 modules"));
   EXPECT_THAT(refusal({{"modules.json", "{}"}}), HasSubstr("modules.json: must be a list"));
-  EXPECT_THAT(refusal(modules(kTransformer)), HasSubstr("there is no pooling"));
+  EXPECT_THAT(refusal(modules(kTransformer)), HasSubstr("neither a pooling nor a matrix"));
   EXPECT_THAT(refusal(modules(std::string(kTransformer) + kPooling, {{"1_Pooling/config.json", "{}"}})),
               HasSubstr("1_Pooling/config.json: no pooling mode is set"));
   EXPECT_THAT(

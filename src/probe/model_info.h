@@ -31,10 +31,11 @@ struct ModelInfo {
   std::string kind;        // chat, base, embedding, audio
   std::vector<std::string> architectures;
   std::vector<std::string> capabilities;  // text-generation, chat, vision, audio, audio-translate-en, embeddings,
-                                          // rerank, classify
+                                          // rerank, classify, fill-mask
   bool is_vision = false, is_chat = false, is_embedding = false, is_audio = false, is_video = false;
   bool translates_to_english = false;
   EncoderTask encoder_task = EncoderTask::none;  // not none: is_embedding
+  bool fills_masks = false;                      // an embedding model that is also a masked language model
   AudioBackend audio_backend = AudioBackend::none;
   int64_t context_length = 0;  // 0: unknown
   uint64_t weight_bytes = 0;   // of the weight files that are loaded; 8-bit floats as multiplied out

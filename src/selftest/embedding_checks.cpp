@@ -29,15 +29,19 @@ struct Subject {
   const SelftestOptions& options;
 
   std::vector<std::vector<float>> numbers(std::vector<EncodedText> texts) const {
-    return submit_texts(worker, model.handle(),
-                        {.texts = std::move(texts), .score_tokens = model.encoder()->score_tokens()})
-        .wait(options.stop_wanted);
+    std::vector<std::vector<float>> vectors;
+    for (TextNumbers& one : submit_texts(worker, model.handle(),
+                                         {.texts = std::move(texts), .score_tokens = model.encoder()->score_tokens()})
+                                .wait(options.stop_wanted)) {
+      vectors.push_back(std::move(one.vector));
+    }
+    return vectors;
   }
   EncodedText text(const char* text, const char* type) const {
     const TextEncoder& encoder = *model.encoder();
     const NamedPrompt prompt =
         encoder.config().prompts.empty() ? NamedPrompt{} : choose_prompt(encoder.config(), {.input_type = type});
-    return encoder.encode(text, prompt.text, Truncate::end);
+    return encoder.encode(text, prompt, Truncate::end);
   }
   EncodedText pair(const char* document) const {
     return model.encoder()->encode_pair(kQuestion, document, Truncate::end);
@@ -48,7 +52,7 @@ struct Subject {
     if (task == EncoderTask::rerank) return {pair(kNear), pair(kFar)};
     if (task == EncoderTask::classify) {
       std::vector<EncodedText> all;
-      for (const char* one : {kNear, kFar}) all.push_back(model.encoder()->encode(one, "", Truncate::end));
+      for (const char* one : {kNear, kFar}) all.push_back(model.encoder()->encode(one, {}, Truncate::end));
       return all;
     }
     return {text(kQuestion, "query"), text(kNear, "document"), text(kFar, "document")};

@@ -49,7 +49,7 @@ class GivenVectors : public EmbeddingModel {
   void step(std::span<Sequence* const> running, const StepSink& sink) override {
     for (size_t i = 0; i < running.size(); ++i) {
       const auto& texts = static_cast<Texts&>(*running[i]).request.texts;
-      for (size_t k = 0; k < texts.size(); ++k) sink(i, VectorEvent{k, vectors_(texts[k], texts.size())});
+      for (size_t k = 0; k < texts.size(); ++k) sink(i, VectorEvent{k, {.vector = vectors_(texts[k], texts.size())}});
       sink(i, DoneEvent{});
     }
   }

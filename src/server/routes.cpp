@@ -40,6 +40,7 @@ constexpr ApiRoute kRoutes[] = {
     {"GET", "/openapi.json", Scope::inference, 0, Prepared{show_openapi}},
     {"POST", "/v1/embeddings", Scope::inference, kPromptBytes, Streamed{embeddings}},
     {"POST", "/embed", Scope::inference, kPromptBytes, Streamed{tei_embed}},
+    {"POST", "/embed_sparse", Scope::inference, kPromptBytes, Streamed{tei_embed_sparse}},
     {"POST", "/rerank", Scope::inference, kPromptBytes, Streamed{rerank}},
     {"POST", "/v1/rerank", Scope::inference, kPromptBytes, Streamed{rerank}},
     {"POST", "/v2/rerank", Scope::inference, kPromptBytes, Streamed{rerank}},

@@ -19,12 +19,12 @@ constexpr std::chrono::milliseconds kAskEvery{50};
 struct PendingVectors::State {
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<std::vector<float>> numbers;
+  std::vector<TextNumbers> numbers;
   std::optional<FailedEvent> failure;
   bool done = false;
 };
 
-std::vector<std::vector<float>> PendingVectors::wait(const std::function<bool()>& stop_wanted) {
+std::vector<TextNumbers> PendingVectors::wait(const std::function<bool()>& stop_wanted) {
   std::unique_lock lock(state_->mutex);
   while (!state_->changed.wait_for(lock, kAskEvery, [&] { return state_->done; })) {
     if (stop_wanted()) throw Error(ErrorKind::cancelled, "interrupted");
@@ -45,7 +45,7 @@ PendingVectors submit_texts(Worker& worker, const std::shared_ptr<const ModelHan
   pending.ticket_ = worker.submit(model, std::move(request), [state](const Event& event) {
     const std::lock_guard lock(state->mutex);
     if (const auto* vector = std::get_if<VectorEvent>(&event)) {
-      state->numbers[vector->index] = vector->values;
+      state->numbers[vector->index] = vector->numbers;
     } else if (const auto* failed = std::get_if<FailedEvent>(&event)) {
       state->failure = *failed;
       state->done = true;
@@ -66,8 +66,9 @@ Embedder::Embedder(const std::string& spec, EncoderTask task, const MakeBackend&
   handle_ = worker_->load(ModelKind::embedding, info_.ref.path);
 }
 
-PendingVectors Embedder::submit(std::vector<EncodedText> texts) {
-  return submit_texts(*worker_, handle_, {.texts = std::move(texts), .score_tokens = encoder_->score_tokens()});
+PendingVectors Embedder::submit(std::vector<EncodedText> texts, EmbedOutputs outputs) {
+  return submit_texts(*worker_, handle_,
+                      {.texts = std::move(texts), .outputs = outputs, .score_tokens = encoder_->score_tokens()});
 }
 
 }  // namespace mlxk

@@ -15,7 +15,7 @@ class PendingVectors {
  public:
   /// Waits for the model's output for each text, in their order; calls `stop_wanted` some twenty times a second and
   /// then throws cancelled. Throws the engine's Error. Once.
-  std::vector<std::vector<float>> wait(const std::function<bool()>& stop_wanted);
+  std::vector<TextNumbers> wait(const std::function<bool()>& stop_wanted);
   ~PendingVectors();
   PendingVectors(PendingVectors&&) = default;
   PendingVectors& operator=(PendingVectors&&) = default;
@@ -46,7 +46,7 @@ class Embedder {
   DeviceFacts device() { return worker_->device(); }
 
   /// Starts to compute `texts`; for a decoder that reranks, the logits of its encoder().score_tokens().
-  PendingVectors submit(std::vector<EncodedText> texts);
+  PendingVectors submit(std::vector<EncodedText> texts, EmbedOutputs outputs = {});
 
  private:
   ModelInfo info_;

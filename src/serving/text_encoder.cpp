@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <utility>
 
 namespace mlxk {
@@ -43,6 +44,21 @@ constexpr const char* kBeforePair =
 constexpr const char* kBehindPair = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
 constexpr const char* kTask = "Given a web search query, retrieve relevant passages that answer the query";
 
+std::optional<int32_t> find_mask(const Tokenizer& tokenizer) {
+  const auto mask = tokenizer.token_to_id("[MASK]");
+  return mask ? mask : tokenizer.token_to_id("<mask>");
+}
+
+/// The token at the start of a late interaction's prompt, and the text after it; nullopt: no token.
+std::optional<std::pair<int32_t, std::string>> split_marker(const Tokenizer& tokenizer, const std::string& prompt) {
+  if (prompt.empty()) return std::nullopt;
+  for (const size_t end : {prompt.size(), prompt.find(' ')}) {
+    const std::string word = prompt.substr(0, end);
+    if (const auto id = tokenizer.token_to_id(word)) return std::pair(*id, prompt.substr(word.size()));
+  }
+  return std::nullopt;
+}
+
 bool has_classifier(const ModelInfo& info) {
   return std::any_of(info.architectures.begin(), info.architectures.end(),
                      [](const std::string& one) { return one.find("ForSequenceClassification") != std::string::npos; });
@@ -61,6 +77,18 @@ std::shared_ptr<const TextEncoder> TextEncoder::load(const ModelInfo& info) {
     encoder->classifier_ = read_classifier_config(read_json(info.ref.path / "config.json"));
   }
   encoder->frame_ = text_frame(*encoder->tokenizer_, false);
+  encoder->mask_ = find_mask(*encoder->tokenizer_);
+  if (const auto& late = encoder->config_.late_interaction) {
+    const auto unknown = encoder->tokenizer_->token_to_id(encoder->tokenizer_->unk_token());
+    for (const std::string& word : late->skipped) {
+      const auto id = encoder->tokenizer_->token_to_id(word);
+      if (id && id != unknown) encoder->skipped_.push_back(*id);
+    }
+    std::sort(encoder->skipped_.begin(), encoder->skipped_.end());
+    if (late->expansion > 0 && !encoder->mask_) {
+      throw Error(ErrorKind::bad_model, "queries are padded with mask tokens, but the vocabulary has none");
+    }
+  }
   if (info.encoder_task == EncoderTask::rerank && !has_classifier(info)) {
     const Tokenizer& tokenizer = *encoder->tokenizer_;
     const auto no = tokenizer.token_to_id("no"), yes = tokenizer.token_to_id("yes");
@@ -80,20 +108,37 @@ std::vector<int32_t> TextEncoder::ids_of(std::string_view text) const {
   return tokenizer_->encode(lower_case_text(text), false);
 }
 
-EncodedText TextEncoder::encode(std::string_view text, std::string_view prompt, Truncate truncate) const {
+int64_t TextEncoder::limit_of(const NamedPrompt& prompt) const {
+  if (!config_.late_interaction) return limit();
+  const LateInteraction& late = *config_.late_interaction;
+  const int64_t queries = late.expansion > 0 ? late.expansion : late.query_tokens;
+  const int64_t own = prompt.name == "query" ? queries : late.document_tokens;
+  return own > 0 ? std::min(own, limit()) : limit();
+}
+
+EncodedText TextEncoder::encode(std::string_view text, const NamedPrompt& named, Truncate truncate) const {
   if (text.empty()) throw Error(ErrorKind::invalid, "is empty");
+  std::string prompt = named.text;
+  std::vector<int32_t> ids;
+  if (config_.late_interaction) {
+    if (auto marker = split_marker(*tokenizer_, prompt)) {
+      ids = {marker->first};
+      prompt = std::move(marker->second);
+    }
+  }
+  const auto marker_tokens = static_cast<int64_t>(ids.size());
   // Together, for the tokens at the seam depend on both.
-  std::vector<int32_t> ids = ids_of(std::string(prompt) + std::string(text));
+  append(ids, ids_of(prompt + std::string(text)));
   EncodedText encoded;
-  const int64_t prompt_tokens = prompt.empty() ? 0 : static_cast<int64_t>(ids_of(prompt).size());
+  const int64_t limit = limit_of(named);
+  const int64_t prompt_tokens = marker_tokens + (prompt.empty() ? 0 : static_cast<int64_t>(ids_of(prompt).size()));
   const auto whole = static_cast<int64_t>(ids.size() + frame_.size());
-  if (const int64_t excess = whole - limit(); excess > 0) {
-    if (truncate == Truncate::none) throw TextTooLongForModel(whole, limit());
+  if (const int64_t excess = whole - limit; excess > 0) {
+    if (truncate == Truncate::none) throw TextTooLongForModel(whole, limit);
     const auto split = std::min<std::ptrdiff_t>(prompt_tokens, static_cast<std::ptrdiff_t>(ids.size()));
     std::vector<int32_t> rest(ids.begin() + split, ids.end());
     if (excess >= static_cast<int64_t>(rest.size())) {
-      throw Error(ErrorKind::invalid,
-                  fmt::format("does not fit behind its prompt: the model takes {} tokens", limit()));
+      throw Error(ErrorKind::invalid, fmt::format("does not fit behind its prompt: the model takes {} tokens", limit));
     }
     cut(rest, excess, truncate);
     ids.resize(static_cast<size_t>(split));
@@ -104,9 +149,54 @@ EncodedText TextEncoder::encode(std::string_view text, std::string_view prompt, 
   append(encoded.ids, ids);
   append(encoded.ids, frame_.behind);
   if (encoded.ids.empty()) throw Error(ErrorKind::invalid, "has no tokens");
-  if (!prompt.empty())
+  if (prompt_tokens > 0)
     encoded.prompt_tokens = static_cast<int32_t>(frame_.before.size()) + static_cast<int32_t>(prompt_tokens);
+  if (config_.late_interaction) add_late_interaction(encoded, named.name == "query");
   return encoded;
+}
+
+void TextEncoder::add_late_interaction(EncodedText& text, bool is_query) const {
+  const LateInteraction& late = *config_.late_interaction;
+  const auto count = static_cast<int32_t>(text.ids.size());
+  if (is_query) {
+    if (late.expansion <= count) return;
+    text.ids.resize(static_cast<size_t>(std::min(late.expansion, limit())), *mask_);
+    if (!late.attends_to_expansion) text.attended = count;
+    return;
+  }
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t id = text.ids[static_cast<size_t>(i)];
+    if (std::binary_search(skipped_.begin(), skipped_.end(), id)) text.without_vector.push_back(i);
+  }
+}
+
+EncodedText TextEncoder::encode_masked(std::string_view text, Truncate truncate) const {
+  if (!mask_) throw Error(ErrorKind::invalid, "needs a mask token, but the model's vocabulary has none");
+  EncodedText encoded = encode(text, {}, truncate);
+  const auto& ids = encoded.ids;
+  const auto masks = std::count(ids.begin(), ids.end(), *mask_);
+  if (masks != 1) {
+    throw Error(ErrorKind::invalid, fmt::format("must have {} once, has it {} times",
+                                                tokenizer_->id_to_token(*mask_).value_or("a mask token"), masks));
+  }
+  encoded.masked = static_cast<int32_t>(std::find(ids.begin(), ids.end(), *mask_) - ids.begin());
+  return encoded;
+}
+
+TokenWeights TextEncoder::sparse_vector(TokenWeights found) const {
+  if (config_.pipeline.splade) return found;
+  std::map<int32_t, float> largest;
+  for (size_t i = 0; i < found.ids.size(); ++i) {
+    if (found.weights[i] <= 0 || tokenizer_->is_special(found.ids[i])) continue;
+    float& weight = largest[found.ids[i]];
+    weight = std::max(weight, found.weights[i]);
+  }
+  TokenWeights result;
+  for (const auto& [id, weight] : largest) {
+    result.ids.push_back(id);
+    result.weights.push_back(weight);
+  }
+  return result;
 }
 
 EncodedText TextEncoder::encode_pair(std::string_view query, std::string_view document, Truncate truncate, int64_t most,

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,9 +38,13 @@ class TextEncoder {
   /// The longest text, including special tokens; 0: unknown.
   int64_t max_tokens() const { return config_.max_tokens; }
 
-  /// The ids of `prompt` and `text`; if they are too long, the text's start or end is cut. Throws invalid for an empty
-  /// text, TextTooLongForModel. Calls check_stop().
-  EncodedText encode(std::string_view text, std::string_view prompt, Truncate truncate) const;
+  /// The ids of `prompt` and `text`; if they are too long, the text's start or end is cut. For late interaction, a
+  /// query (by the prompt's name) is padded with mask tokens and a document leaves tokens out. Throws invalid for an
+  /// empty text, TextTooLongForModel. Calls check_stop().
+  EncodedText encode(std::string_view text, const NamedPrompt& prompt, Truncate truncate) const;
+  /// As encode(), for a text with one mask token, whose position is EncodedText::masked. Throws invalid if there is
+  /// none or more than one.
+  EncodedText encode_masked(std::string_view text, Truncate truncate) const;
   /// The ids of a query and a document for a cross-encoder, or the yes-or-no question to a decoder (with `instruction`,
   /// the task in words; empty: the usual one). If they are too long, the start or end of the longer one is cut, down to
   /// the length of the other, then of both; a decoder's query is not cut. At most `most` tokens of the document count
@@ -49,7 +54,13 @@ class TextEncoder {
   /// As EmbedRequest has it: "no" and "yes" of a decoder that reranks; empty for every other model.
   const std::vector<int32_t>& score_tokens() const { return score_tokens_; }
 
+  /// A text's sparse vector from the model's weights: an id gets the largest weight of its tokens; special tokens and
+  /// ids without a positive weight are left out.
+  TokenWeights sparse_vector(TokenWeights found) const;
+
  private:
+  int64_t limit_of(const NamedPrompt& prompt) const;
+  void add_late_interaction(EncodedText& text, bool is_query) const;
   EncodedText encode_question(std::string_view query, std::string_view document, Truncate truncate, int64_t most,
                               std::string_view instruction) const;
   std::vector<int32_t> ids_of(std::string_view text) const;
@@ -60,6 +71,8 @@ class TextEncoder {
   ClassifierConfig classifier_;
   TextFrame frame_;
   std::vector<int32_t> score_tokens_;
+  std::optional<int32_t> mask_;
+  std::vector<int32_t> skipped_;                    // sorted; tokens of documents that get no vector
   std::vector<int32_t> before_pair_, behind_pair_;  // of a decoder that reranks
 };
 

@@ -26,21 +26,21 @@ class TextEncoderTest : public testing::FakeCache {
 
 TEST_F(TextEncoderTest, PutsThePromptAndTheSpecialTokensAroundAText) {
   const auto encoder = load();
-  const EncodedText text = encoder->encode("bc", "x:", Truncate::none);
+  const EncodedText text = encoder->encode("bc", {"query", "x:"}, Truncate::none);
   EXPECT_THAT(text.ids, ElementsAre(kBegin, 'x', ':', 'b', 'c', kEnd));
   EXPECT_EQ(text.prompt_tokens, 3);  // the special one before it too
   EXPECT_EQ(text.second_begin, -1);
   EXPECT_FALSE(text.is_cut);
-  EXPECT_EQ(encoder->encode("bc", "", Truncate::none).prompt_tokens, 0);
-  EXPECT_THROW(encoder->encode("", "x:", Truncate::none), Error);
+  EXPECT_EQ(encoder->encode("bc", {}, Truncate::none).prompt_tokens, 0);
+  EXPECT_THROW(encoder->encode("", {"", "x:"}, Truncate::none), Error);
 }
 
 TEST_F(TextEncoderTest, LeavesOutTheEndOrTheStartButNeverThePrompt) {
   const auto encoder = load();
   const std::string text = "b" + std::string(40, 'm') + "e";
-  EXPECT_THROW(encoder->encode(text, "", Truncate::none), TextTooLongForModel);
-  const EncodedText end = encoder->encode(text, "p", Truncate::end),
-                    start = encoder->encode(text, "p", Truncate::start);
+  EXPECT_THROW(encoder->encode(text, {}, Truncate::none), TextTooLongForModel);
+  const EncodedText end = encoder->encode(text, {"", "p"}, Truncate::end),
+                    start = encoder->encode(text, {"", "p"}, Truncate::start);
   for (const EncodedText* one : {&end, &start}) {
     EXPECT_EQ(one->ids.size(), 32);
     EXPECT_TRUE(one->is_cut);
@@ -49,7 +49,7 @@ TEST_F(TextEncoderTest, LeavesOutTheEndOrTheStartButNeverThePrompt) {
   }
   EXPECT_EQ(end.ids[2], 'b');
   EXPECT_EQ(start.ids[30], 'e');
-  EXPECT_THROW(encoder->encode("text", std::string(40, 'p'), Truncate::end), Error);
+  EXPECT_THROW(encoder->encode("text", {"", std::string(40, 'p')}, Truncate::end), Error);
 }
 
 TEST_F(TextEncoderTest, TakesAPairTheLongerOneCutFirst) {
@@ -69,6 +69,44 @@ TEST_F(TextEncoderTest, TakesAPairTheLongerOneCutFirst) {
   EXPECT_EQ(count(90, 90, 'q'), 14);  // as the tokenizers library shares an odd number
   EXPECT_EQ(count(90, 90, 'd'), 15);
   EXPECT_EQ(encoder->encode_pair("q", "dddd", Truncate::end, 2).ids.size(), 6);
+}
+
+TEST_F(TextEncoderTest, PadsQueriesAndSkipsTokensOfDocuments) {
+  const fs::path folder = workspaces_ / "late";
+  testing::write_tiny_embedder(folder);
+  Json tokenizer = read_json(folder / "tokenizer.json");
+  tokenizer["added_tokens"].push_back({{"id", 269},
+                                       {"content", "[MASK]"},
+                                       {"single_word", false},
+                                       {"lstrip", false},
+                                       {"rstrip", false},
+                                       {"normalized", false},
+                                       {"special", true}});
+  testing::write(folder / "tokenizer.json", dump_json(tokenizer));
+  testing::write(folder / "modules.json",
+                 R"([{"path":"","type":"sentence_transformers.models.Transformer"},
+                     {"path":"1_Dense","type":"pylate.models.Dense.Dense"}])");
+  testing::write(
+      folder / "config_sentence_transformers.json",
+      R"({"query_prefix":"q","document_prefix":"d","query_length":8,"document_length":6,"skiplist_words":["."]})");
+  const auto encoder = TextEncoder::load(probe_model(resolve_model(folder.string())));
+  const auto prompt = [&](const char* name) { return *encoder->config().find_prompt(name); };
+  const EncodedText query = encoder->encode("b", prompt("query"), Truncate::none);
+  EXPECT_THAT(query.ids, ElementsAre(kBegin, 'q', 'b', kEnd, 269, 269, 269, 269));
+  EXPECT_EQ(query.attended, 4);
+  const EncodedText document = encoder->encode("b.c", prompt("document"), Truncate::none);
+  EXPECT_THAT(document.ids, ElementsAre(kBegin, 'd', 'b', '.', 'c', kEnd));
+  EXPECT_THAT(document.without_vector, ElementsAre(3));
+  EXPECT_EQ(document.attended, 0);
+  EXPECT_THROW(encoder->encode("b.cc", prompt("document"), Truncate::none), TextTooLongForModel);
+  EXPECT_EQ(encoder->encode_masked("a[MASK]b", Truncate::none).masked, 2);
+  EXPECT_THROW(encoder->encode_masked("ab", Truncate::none), Error);
+}
+
+TEST_F(TextEncoderTest, ASparseVectorHasTheLargestWeightOfEachId) {
+  const TokenWeights found = load()->sparse_vector({{kBegin, 'b', 'a', 'b', 'c'}, {9, 1, 2, 3, 0}});
+  EXPECT_THAT(found.ids, ElementsAre('a', 'b'));
+  EXPECT_THAT(found.weights, ElementsAre(2, 3));
 }
 
 TEST(Vectors, AreShortenedBeforeTheyAreNormalized) {

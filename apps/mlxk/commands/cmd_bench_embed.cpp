@@ -37,7 +37,7 @@ EmbedPoint measure(Embedder& embedder, int64_t words, int64_t batch, int64_t run
   EmbedPoint point{.words = words, .batch = batch, .begin_s = start.elapsed()};
   std::vector<EncodedText> texts;
   for (const auto& prompt : make_prompts(static_cast<size_t>(batch), {false, words, 1}, 0)) {
-    texts.push_back(embedder.encoder().encode(prompt.text, "", Truncate::end));
+    texts.push_back(embedder.encoder().encode(prompt.text, {}, Truncate::end));
     point.tokens += static_cast<int64_t>(texts.back().ids.size());
   }
   std::vector<double> speeds, times;

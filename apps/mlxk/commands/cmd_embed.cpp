@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <deque>
 #include <iostream>
+#include <limits>
 
 #include "base/counted.h"
 #include "base/elapsed.h"
@@ -53,6 +54,14 @@ std::vector<Option> embed_options() {
        .min = 1,
        .max = 1 << 20},
       {.name = "--allow-truncate", .help = "let --dimensions shorten the vectors of any model"},
+      {.name = "--sparse", .help = "also give each text's sparse vector (SPLADE, BGE-M3)"},
+      {.name = "--multivector", .help = "also give a vector per token (ColBERT, BGE-M3)"},
+      {.name = "--fill-mask",
+       .kind = Kind::integer,
+       .metavar = "N",
+       .help = "predict the N likeliest tokens for each text's mask token, with a masked language model",
+       .min = 1,
+       .max = 1000},
       {.name = "--compare", .help = "print how similar two texts are"},
       {.name = "--npy",
        .kind = Kind::text,
@@ -68,7 +77,34 @@ struct Plan {
   NamedPrompt prompt;
   Truncate truncate = Truncate::end;
   int64_t dimensions = 0;
+  EmbedOutputs outputs;
 };
+
+/// The model's vector and the requested outputs; for a model without a vector its own kind of output.
+EmbedOutputs read_outputs(const Args& args, const Embedder& embedder) {
+  const EmbeddingFacts& own = embedder.facts();
+  if (args.has("--fill-mask")) {
+    for (const char* other : {"--sparse", "--multivector", "--compare", "--npy", "--dimensions"}) {
+      if (args.has(other)) throw Error(ErrorKind::invalid, fmt::format("--fill-mask and {} exclude each other", other));
+    }
+    if (!own.predicts_tokens || !embedder.info().fills_masks) {
+      throw Error(ErrorKind::invalid,
+                  fmt::format("--fill-mask: '{}' is not a masked language model", shown_name(embedder.info())));
+    }
+    return {.vector = false, .predictions = static_cast<int>(args.integer("--fill-mask"))};
+  }
+  EmbedOutputs outputs{own.dimensions > 0, args.has("--sparse"), args.has("--multivector")};
+  const auto refuse = [&](bool asked, bool has, const char* option, const char* what) {
+    if (!asked || has) return;
+    throw Error(ErrorKind::invalid, fmt::format("{}: '{}' has no {}", option, shown_name(embedder.info()), what));
+  };
+  refuse(outputs.sparse, own.sparse, "--sparse", "sparse vectors");
+  refuse(outputs.token_vectors, own.token_dimensions > 0, "--multivector", "token vectors");
+  refuse(args.has("--npy"), outputs.vector, "--npy", "text vectors");
+  if (outputs.vector || outputs.sparse || outputs.token_vectors) return outputs;
+  (own.token_dimensions > 0 ? outputs.token_vectors : outputs.sparse) = true;
+  return outputs;
+}
 
 NamedPrompt read_prompt(const Args& args, const EmbeddingConfig& config) {
   const bool instructs = args.has("--instruct");
@@ -127,6 +163,7 @@ Json content_hash(const ModelInfo& info) {
 /// A batch of records on its way through the engine.
 struct Batch {
   std::vector<Json> fields;
+  std::vector<EncodedText> masked;  // the texts, if tokens are predicted
   PendingVectors pending;
 };
 
@@ -154,10 +191,10 @@ class EmbedRun {
       texts.push_back(encode(*record));
       fields.push_back(std::move(record->fields));
       if (texts.size() < batch_size_) continue;
-      in_flight.push_back({std::exchange(fields, {}), embedder_.submit(std::exchange(texts, {}))});
+      in_flight.push_back(submit(fields, texts));
       flush(1);
     }
-    if (!texts.empty()) in_flight.push_back({std::move(fields), embedder_.submit(std::move(texts))});
+    if (!texts.empty()) in_flight.push_back(submit(fields, texts));
     flush(0);
     progress_.clear();
     output.finish();
@@ -168,12 +205,20 @@ class EmbedRun {
   int64_t cut() const { return cut_; }
 
  private:
+  Batch submit(std::vector<Json>& fields, std::vector<EncodedText>& texts) {
+    std::vector<EncodedText> masked;
+    if (plan_.outputs.predictions > 0) masked = texts;
+    return {std::exchange(fields, {}), std::move(masked), embedder_.submit(std::exchange(texts, {}), plan_.outputs)};
+  }
+
   EncodedText encode(const TextRecord& record) {
     ++count_;
     const std::string place =
         record.fields.contains("file") ? record.fields["file"].get<std::string>() : fmt::format("text {}", count_);
     return encode_as(place, [&] {
-      EncodedText text = embedder_.encoder().encode(record.text, plan_.prompt.text, plan_.truncate);
+      const TextEncoder& encoder = embedder_.encoder();
+      EncodedText text = plan_.outputs.predictions > 0 ? encoder.encode_masked(record.text, plan_.truncate)
+                                                       : encoder.encode(record.text, plan_.prompt, plan_.truncate);
       tokens_ += static_cast<int64_t>(text.ids.size());
       if (text.is_cut) ++cut_;
       return text;
@@ -181,12 +226,45 @@ class EmbedRun {
   }
 
   void write(Batch& batch, VectorOutput& output) {
-    auto vectors = batch.pending.wait(interrupted);
-    for (size_t i = 0; i < vectors.size(); ++i) {
-      finish_vector(vectors[i], plan_.dimensions, true);
-      output.add(batch.fields[i], vectors[i]);
+    auto numbers = batch.pending.wait(interrupted);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      TextVectors written = to_output(numbers[i]);
+      if (!batch.masked.empty()) written.predictions = predictions(numbers[i].predictions, batch.masked[i]);
+      output.add(batch.fields[i], written);
     }
     progress_.show_count("texts", count_);
+  }
+
+  TextVectors to_output(TextNumbers& numbers) const {
+    TextVectors written;
+    if (plan_.outputs.vector) {
+      finish_vector(numbers.vector, plan_.dimensions, true);
+      written.vector = std::move(numbers.vector);
+    }
+    if (plan_.outputs.sparse) written.sparse = embedder_.encoder().sparse_vector(std::move(numbers.sparse));
+    if (plan_.outputs.token_vectors) {
+      const auto width = static_cast<std::ptrdiff_t>(embedder_.facts().token_dimensions);
+      auto& rows = written.tokens.emplace();
+      for (auto at = numbers.token_vectors.begin(); at != numbers.token_vectors.end(); at += width) {
+        rows.emplace_back(at, at + width);
+      }
+    }
+    return written;
+  }
+
+  /// In the form of transformers' fill-mask pipeline.
+  Json predictions(const TokenWeights& found, const EncodedText& text) const {
+    const Tokenizer& tokenizer = *embedder_.encoder().tokenizer();
+    Json list = Json::array();
+    for (size_t i = 0; i < found.ids.size(); ++i) {
+      std::vector<int32_t> ids = text.ids;
+      ids[static_cast<size_t>(text.masked)] = found.ids[i];
+      list.push_back({{"score", as_written(found.weights[i])},
+                      {"token", found.ids[i]},
+                      {"token_str", tokenizer.decode(std::vector{found.ids[i]}, false)},
+                      {"sequence", tokenizer.decode(ids, true)}});
+    }
+    return list;
   }
 
   Embedder& embedder_;
@@ -213,28 +291,61 @@ double similarity(const std::string& function, const std::vector<float>& a, cons
   return aa > 0 && bb > 0 ? dot / std::sqrt(aa * bb) : 0;
 }
 
+/// The dot product of two sparse vectors whose ids ascend.
+double sparse_similarity(const TokenWeights& a, const TokenWeights& b) {
+  double dot = 0;
+  for (size_t i = 0, j = 0; i < a.ids.size() && j < b.ids.size();) {
+    if (a.ids[i] == b.ids[j]) dot += static_cast<double>(a.weights[i]) * static_cast<double>(b.weights[j]);
+    const bool first = a.ids[i] <= b.ids[j], second = b.ids[j] <= a.ids[i];
+    if (first) ++i;
+    if (second) ++j;
+  }
+  return dot;
+}
+
+/// ColBERT's MaxSim: the sum, over the query's tokens, of the largest dot product with a token of the document.
+double max_sim(const std::vector<std::vector<float>>& query, const std::vector<std::vector<float>>& document) {
+  double sum = 0;
+  for (const auto& token : query) {
+    double largest = document.empty() ? 0 : -std::numeric_limits<double>::infinity();
+    for (const auto& other : document) largest = std::max(largest, similarity("dot", token, other));
+    sum += largest;
+  }
+  return sum;
+}
+
+/// The measure's name and value.
+std::pair<std::string, double> compared(const std::string& function, const TextVectors& a, const TextVectors& b) {
+  if (a.vector) return {function, similarity(function, *a.vector, *b.vector)};
+  if (a.tokens) return {"maxsim", max_sim(*a.tokens, *b.tokens)};
+  return {"dot", sparse_similarity(*a.sparse, *b.sparse)};
+}
+
 /// Stores the vectors.
 class Kept : public VectorOutput {
  public:
-  void add(const Json&, const std::vector<float>& vector) override { vectors.push_back(vector); }
+  void add(const Json&, const TextVectors& vectors) override { texts.push_back(vectors); }
   void finish() override {}
-  std::vector<std::vector<float>> vectors;
+  std::vector<TextVectors> texts;
 };
 
 int compare(const Args& args, Embedder& embedder, const Plan& plan) {
   const auto words = args.words("text");
   if (words.size() != 2)
     throw Error(ErrorKind::invalid, fmt::format("--compare takes two texts, got {}", words.size()));
-  // The second one is a document, if the model distinguishes them.
+  // The second one is a document if the model distinguishes them; MaxSim compares a query with a document.
+  const EmbeddingConfig& config = embedder.encoder().config();
   Kept first, second;
-  EmbedRun one(args, embedder, plan);
+  Plan queries = plan, documents = plan;
+  if (config.late_interaction) queries.prompt = choose_prompt(config, {.input_type = "query"});
+  if (args.has("--query") || config.late_interaction) {
+    documents.prompt = choose_prompt(config, {.input_type = "document"});
+  }
+  EmbedRun one(args, embedder, queries);
   one.run(*text_words({words[0]}, std::cin), first);
-  Plan documents = plan;
-  if (args.has("--query")) documents.prompt = choose_prompt(embedder.encoder().config(), {.input_type = "document"});
   EmbedRun other(args, embedder, documents);
   other.run(*text_words({words[1]}, std::cin), second);
-  const std::string& function = embedder.encoder().config().similarity;
-  const double value = similarity(function, first.vectors.at(0), second.vectors.at(0));
+  const auto [function, value] = compared(config.similarity, first.texts.at(0), second.texts.at(0));
   if (args.has("--json")) {
     print_json(success_envelope("embed", {{"similarity", value}, {"function", function}}));
   } else {
@@ -255,10 +366,13 @@ int embed(const Args& args) {
   const auto start = Clock::now();
   Embedder embedder(runnable_argument(args.word("model")), EncoderTask::embed, open_engine);
   const double load_s = seconds(Clock::now() - start);
-  Plan plan{read_prompt(args, embedder.encoder().config()), truncate, read_dimensions(args, embedder)};
+  Plan plan{read_prompt(args, embedder.encoder().config()), truncate, read_dimensions(args, embedder),
+            read_outputs(args, embedder)};
   if (args.has("--compare")) return compare(args, embedder, plan);
 
-  const int64_t dimensions = plan.dimensions > 0 ? plan.dimensions : embedder.facts().dimensions;
+  const int64_t dimensions = plan.dimensions > 0               ? plan.dimensions
+                             : embedder.facts().dimensions > 0 ? embedder.facts().dimensions
+                                                               : embedder.facts().token_dimensions;
   Json metadata = {{"model", shown_name(embedder.info())},
                    {"dimensions", dimensions},
                    {"content_hash", content_hash(embedder.info())},

@@ -77,7 +77,8 @@ std::vector<Ranked> rank(const Args& args, Embedder& embedder, TextSource& sourc
   const auto compute = [&] {
     const size_t first = ranked.size() - texts.size();
     const auto numbers = embedder.submit(std::exchange(texts, {})).wait(interrupted);
-    for (size_t i = 0; i < numbers.size(); ++i) ranked[first + i].score = activate(numbers[i], activation).back();
+    for (size_t i = 0; i < numbers.size(); ++i)
+      ranked[first + i].score = activate(numbers[i].vector, activation).back();
   };
   while (auto record = source.next()) {
     if (ranked.size() == kMaxDocuments) {

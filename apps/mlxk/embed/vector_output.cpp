@@ -1,6 +1,7 @@
 #include "embed/vector_output.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <bit>
 #include <cstdio>
@@ -19,25 +20,57 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+Json list_of(const std::vector<float>& numbers) {
+  Json list = Json::array();
+  for (const float number : numbers) list.push_back(as_written(number));
+  return list;
+}
+
 class JsonLinesOutput : public VectorOutput {
  public:
   explicit JsonLinesOutput(const Json& metadata) : metadata_(dump(metadata)) {}
 
-  void add(const Json& fields, const std::vector<float>& vector) override {
+  void add(const Json& fields, const TextVectors& vectors) override {
     Json rest = fields;
-    rest.erase("embedding");
-    rest.erase("metadata");
+    for (const char* own : {"embedding", "sparse_embedding", "embeddings", "predictions", "metadata"}) rest.erase(own);
     std::string line = dump(rest);
     line.pop_back();
-    line += rest.empty() ? "\"embedding\":" : ",\"embedding\":";
-    append_floats(line, vector);
-    line += ",\"metadata\":" + metadata_ + "}\n";
+    const auto key = [&](const char* name) {
+      if (line.back() != '{') line += ',';
+      line += fmt::format("\"{}\":", name);
+    };
+    if (vectors.vector) {
+      key("embedding");
+      append_floats(line, *vectors.vector);
+    }
+    if (vectors.sparse) {
+      key("sparse_embedding");
+      line += fmt::format("{{\"indices\":[{}],\"values\":", fmt::join(vectors.sparse->ids, ","));
+      append_floats(line, vectors.sparse->weights);
+      line += '}';
+    }
+    if (vectors.tokens) {
+      key("embeddings");
+      line += '[';
+      for (const auto& vector : *vectors.tokens) {
+        if (line.back() != '[') line += ',';
+        append_floats(line, vector);
+      }
+      line += ']';
+    }
+    if (!vectors.predictions.is_null()) {
+      key("predictions");
+      line += dump(vectors.predictions);
+    }
+    key("metadata");
+    line += metadata_ + "}\n";
     std::fwrite(line.data(), 1, line.size(), stdout);
   }
   void finish() override { std::fflush(stdout); }
 
  private:
-  static std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
   std::string metadata_;
 };
 
@@ -45,10 +78,17 @@ class EnvelopeOutput : public VectorOutput {
  public:
   explicit EnvelopeOutput(Json metadata) : metadata_(std::move(metadata)) {}
 
-  void add(const Json& fields, const std::vector<float>& vector) override {
+  void add(const Json& fields, const TextVectors& vectors) override {
     Json record = fields;
-    Json& list = record["embedding"] = Json::array();
-    for (const float number : vector) list.push_back(as_written(number));
+    if (vectors.vector) record["embedding"] = list_of(*vectors.vector);
+    if (vectors.sparse) {
+      record["sparse_embedding"] = {{"indices", vectors.sparse->ids}, {"values", list_of(vectors.sparse->weights)}};
+    }
+    if (vectors.tokens) {
+      Json& list = record["embeddings"] = Json::array();
+      for (const auto& vector : *vectors.tokens) list.push_back(list_of(vector));
+    }
+    if (!vectors.predictions.is_null()) record["predictions"] = vectors.predictions;
     record["metadata"] = metadata_;
     records_.push_back(std::move(record));
   }
@@ -72,7 +112,8 @@ class NpyOutput : public VectorOutput {
     if (file_.is_open()) fs::remove(part_, ignored);
   }
 
-  void add(const Json&, const std::vector<float>& vector) override {
+  void add(const Json&, const TextVectors& vectors) override {
+    const std::vector<float>& vector = vectors.vector.value();
     width_ = vector.size();
     ++rows_;
     std::string bytes;

@@ -9,7 +9,9 @@
 
 #include "backend/embedding/batch_size.h"
 #include "backend/embedding/texts_at_work.h"
+#include "base/error.h"
 #include "models/load.h"
+#include "models/testing/golden_model.h"
 
 namespace mlxk {
 namespace {
@@ -81,7 +83,8 @@ std::vector<std::map<size_t, std::vector<float>>> vectors_of(EmbeddingModel& mod
     for (const size_t i : left) running.push_back(owned[i].get());
     std::vector<size_t> ended;
     model.step(running, [&](size_t index, const Event& event) {
-      if (const auto* vector = std::get_if<VectorEvent>(&event)) vectors[left[index]][vector->index] = vector->values;
+      if (const auto* vector = std::get_if<VectorEvent>(&event))
+        vectors[left[index]][vector->index] = vector->numbers.vector;
       if (std::holds_alternative<DoneEvent>(event)) ended.push_back(left[index]);
       EXPECT_FALSE(std::holds_alternative<FailedEvent>(event));
     });
@@ -99,6 +102,40 @@ EmbedRequest words(const std::vector<size_t>& lengths, int32_t seed) {
     request.texts.push_back(std::move(text));
   }
   return request;
+}
+
+/// BGE-M3's form: a vector of the text, weights of its tokens, vectors of all but the first one.
+TEST(Embedder, GivesWhatIsAskedForInOnePass) {
+  const auto folder = golden::write_model("embedding/xlm_roberta_m3", golden::temp_folder("embedder_m3"));
+  for (const char* head : {"sparse_linear.pt", "colbert_linear.pt"}) {
+    const auto file = golden::kCases / (std::string("embedding/xlm_roberta_m3.") + head);
+    fs::copy_file(file, folder / head, fs::copy_options::overwrite_existing);
+  }
+  const auto model = make_embedding_model(load_encoder(folder), folder);
+  const EmbeddingFacts& facts = *model->facts().embedding;
+  EXPECT_TRUE(facts.sparse);
+  EXPECT_EQ(facts.token_dimensions, 32);
+  EmbedRequest request;
+  request.texts.push_back({.ids = {5, 6, 7, 8}});
+  request.texts.push_back({.ids = {9, 10}});
+  request.outputs = {.vector = true, .sparse = true, .token_vectors = true};
+  ASSERT_NO_THROW(model->check(request));
+  const auto sequence = model->start(request);
+  std::map<size_t, TextNumbers> numbers;
+  Sequence* running[] = {sequence.get()};
+  model->step(running, [&](size_t, const Event& event) {
+    if (const auto* found = std::get_if<VectorEvent>(&event)) numbers[found->index] = found->numbers;
+  });
+  ASSERT_EQ(numbers.size(), 2);
+  EXPECT_EQ(numbers[0].vector.size(), 48);
+  EXPECT_EQ(numbers[0].sparse.ids, request.texts[0].ids);
+  EXPECT_EQ(numbers[0].sparse.weights.size(), 4);
+  EXPECT_EQ(numbers[0].token_vectors.size(), 3 * 32);
+  EXPECT_EQ(numbers[1].token_vectors.size(), 32);
+
+  request.outputs = {.vector = false, .predictions = 3};
+  EXPECT_THROW(model->check(request), Error);  // it predicts no tokens
+  fs::remove_all(folder);
 }
 
 TEST(TrainedEmbedder, AVectorsBitsDoNotDependOnTheOthers) {

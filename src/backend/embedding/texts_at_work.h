@@ -22,6 +22,7 @@ class TextsAtWork : public Sequence {
   size_t take() { return order_[taken_++]; }
   const EncodedText& text(size_t index) const { return request_.texts[index]; }
   const std::vector<int32_t>& score_tokens() const { return request_.score_tokens; }
+  const EmbedOutputs& outputs() const { return request_.outputs; }
   /// Counts a finished text; returns whether it was the last of its request.
   bool give(size_t index);
   PrefillEvent progress() const { return {computed_, total_}; }

@@ -82,6 +82,8 @@ std::unique_ptr<Encoder> make_bert(const Config& config, Weights& weights) {
   parts.masked_lm =
       masked_lm_at(c, {transform / "dense", transform / "LayerNorm", predictions / "decoder", predictions},
                    c.activation, config.flag_or("tie_word_embeddings", true));
+  // ColBERT (https://arxiv.org/abs/2112.01488)
+  if (const int size = rows_at(root / "linear")) parts.colbert = Linear(root / "linear", c.hidden_size, size, false);
   drop_below(weights, {"pooler.", "cls.", "classifier.", "qa_outputs."});
   return std::make_unique<EncoderStack>(c.shape(), std::move(parts));
 }

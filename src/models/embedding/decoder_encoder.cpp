@@ -47,6 +47,9 @@ class DecoderEncoder : public Encoder {
  protected:
   // Decoders were not trained in float16 alone, so floats are multiplied as floats.
   mx::array encode(const EncoderInputs& inputs) const override {
+    if (!inputs.attended.empty() && inputs.attended != inputs.lengths) {
+      throw Error(ErrorKind::unsupported, fmt::format("[{}] unseen tokens are not built in", model_->model_type()));
+    }
     const PhaseScope scope(Phase::prefill);
     if (packs_) return run(inputs.ids, packed_cache(inputs.lengths), inputs.lengths);
     std::vector<mx::array> texts;

@@ -30,6 +30,11 @@ void Encoder::check(const EncoderInputs& inputs) const {
   count("ids", inputs.ids, total);
   if (!inputs.token_types.empty()) count("token_types", inputs.token_types, total);
   if (!inputs.tasks.empty()) count("tasks", inputs.tasks, static_cast<int64_t>(inputs.lengths.size()));
+  if (!inputs.attended.empty()) count("attended", inputs.attended, static_cast<int64_t>(inputs.lengths.size()));
+  for (size_t i = 0; i < inputs.attended.size(); ++i) {
+    if (inputs.attended[i] >= 1 && inputs.attended[i] <= inputs.lengths[i]) continue;
+    throw invalid(fmt::format("attended must be in [1, {}], got {} at {}", inputs.lengths[i], inputs.attended[i], i));
+  }
   for (size_t i = 0; i < inputs.ids.size(); ++i) {
     if (inputs.ids[i] >= 0 && inputs.ids[i] < shape_.vocab_size) continue;
     throw invalid(fmt::format("ids must be in [0, {}), got {} at {}", shape_.vocab_size, inputs.ids[i], i));

@@ -15,10 +15,11 @@ namespace mx = mlx::core;
 
 /// The input of an encoder: several texts, or pairs of texts, packed without padding.
 struct EncoderInputs {
-  std::vector<int> ids;          // one text's tokens after the other's, including special ones
-  std::vector<int> lengths;      // tokens of each text; their sum is the number of ids
-  std::vector<int> token_types;  // one per id, from the tokenizer for pairs; empty: zeros
-  std::vector<int> tasks = {};   // one per text: an index into EncoderShape::tasks, or -1; empty: none
+  std::vector<int> ids;            // one text's tokens after the other's, including special ones
+  std::vector<int> lengths;        // tokens of each text; their sum is the number of ids
+  std::vector<int> token_types;    // one per id, from the tokenizer for pairs; empty: zeros
+  std::vector<int> tasks = {};     // one per text: an index into EncoderShape::tasks, or -1; empty: none
+  std::vector<int> attended = {};  // one per text: the number of its first tokens that are attended to; empty: all
 };
 
 /// The properties of an encoder.

@@ -53,6 +53,7 @@ mx::array EncoderAttention::operator()(const mx::array& x, const PackedTexts& te
   const std::vector<mx::array> parts = qkv(x);
   PackedAttention attention{parts[0],      parts[1], parts[2],
                             texts.lengths, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))};
+  attention.attended = texts.attended;
   attention.window = window;
   attention.rotation = rotation;
   attention.distance_bias = distance_bias;

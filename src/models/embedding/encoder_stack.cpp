@@ -35,7 +35,7 @@ mx::array EncoderStack::encode(const EncoderInputs& inputs) const {
   if (parts_.positions) x = mx::add(x, (*parts_.positions)(packed_positions(inputs.lengths, parts_.first_position)));
   if (parts_.adapt) x = parts_.adapt(x, inputs);
   if (parts_.embedding_norm) x = (*parts_.embedding_norm)(x);
-  const PackedTexts texts{inputs.lengths, inputs.tasks};
+  const PackedTexts texts{inputs.lengths, inputs.tasks, inputs.attended};
   for (size_t i = 0; i < parts_.layers.size(); ++i) {
     x = (*parts_.layers[i])(x, texts);
     if (i == 0) mx::async_eval(x);  // it is computed while the graph of the other layers is built

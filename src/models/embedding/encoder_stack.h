@@ -14,8 +14,9 @@ namespace mlxk {
 
 /// The inputs of all layers of an encoder besides x.
 struct PackedTexts {
-  std::vector<int> lengths;  // one per text, in tokens
-  std::vector<int> tasks;    // one per text; empty: none
+  std::vector<int> lengths;        // one per text, in tokens
+  std::vector<int> tasks;          // one per text; empty: none
+  std::vector<int> attended = {};  // as in EncoderInputs
 };
 
 /// A layer of an encoder: x [tokens, hidden] → the same, residuals added.

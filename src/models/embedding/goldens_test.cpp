@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 
 #include "json/json.h"
 #include "kernels/device.h"
@@ -89,6 +90,7 @@ class GoldenEncoder : public testing::TestWithParam<std::string> {
     inputs_ = texts(recorded["lengths"].get<std::vector<int>>());
     if (recorded["config"].value("type_vocab_size", 0) < 2) inputs_.token_types.clear();
     inputs_.tasks = recorded.value("tasks", std::vector<int>());
+    inputs_.attended = recorded.value("attended", std::vector<int>());
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -112,10 +114,26 @@ class GoldenEncoder : public testing::TestWithParam<std::string> {
     if (expected_.count("token_logits") != 0) {
       expect_recorded("token_logits", encoder_->token_logits(hidden, last_rows(inputs_.lengths)), cosine, difference);
     }
-    if (expected_.count("colbert") != 0) {
+    if (expected_.count("sparse") != 0) {
       expect_recorded("sparse", mx::expand_dims(encoder_->sparse_weights(hidden), 1), 0, difference);
+    }
+    if (expected_.count("splade") != 0) expect_recorded("splade", splade(hidden), cosine, difference);
+    if (expected_.count("colbert") != 0) {
       expect_recorded("colbert", encoder_->colbert_vectors(hidden), cosine, difference);
     }
+  }
+
+  /// Each text's weights [texts, vocab].
+  mx::array splade(const mx::array& hidden) const {
+    std::vector<mx::array> rows;
+    int first = 0;
+    for (const int length : inputs_.lengths) {
+      std::vector<int> own(static_cast<size_t>(length));
+      std::iota(own.begin(), own.end(), first);
+      rows.push_back(pool(SpladePooling(), encoder_->token_logits(hidden, own)));
+      first += length;
+    }
+    return mx::concatenate(rows, 0);
   }
 
   fs::path folder_;
@@ -144,6 +162,7 @@ TEST_P(GoldenEncoder, ATextGivesTheSameBitsAloneAndBesideOthers) {
     };
     EncoderInputs one{part(inputs_.ids), {length}, part(inputs_.token_types)};
     if (!inputs_.tasks.empty()) one.tasks = {inputs_.tasks[text]};
+    if (!inputs_.attended.empty()) one.attended = {inputs_.attended[text]};
     const auto own = floats(encoder_->hidden(one));
     alone.insert(alone.end(), own.begin(), own.end());
     at += static_cast<size_t>(length);
@@ -273,6 +292,8 @@ TEST(Encoder, RefusesInputsOutOfRange) {
   EXPECT_EQ(message({{1, 2}, {1}, {}}), "[encoder] ids must have 1 entries, got 2");
   EXPECT_EQ(message({{1, 2}, {2}, {0}}), "[encoder] token_types must have 2 entries, got 1");
   EXPECT_EQ(message({{1, 2}, {2}, {0, 2}}), "[encoder] token_types must be in [0, 2), got 2");
+  EXPECT_EQ(message({.ids = {1, 2}, .lengths = {2}, .attended = {3}}),
+            "[encoder] attended must be in [1, 2], got 3 at 0");
   EXPECT_EQ(message({{1, 2}, {2}, {}, {0}}), "[encoder] tasks must be in [-1, 0), got 0");
   EXPECT_THROW(encoder->class_logits(encoder->hidden({{1}, {1}, {}}), {1}), Error);
 }
@@ -290,7 +311,7 @@ TEST(TrainedEncoder, GivesTheReferenceVectors) {
     return std::vector<int>(x.data<int32_t>(), x.data<int32_t>() + x.size());
   };
   const EncoderInputs inputs{integers("ids"), integers("lengths"), {}};
-  const EmbeddingHead head({{Pooling::mean}, true, {}, true}, folder, encoder->shape().hidden_size);
+  const EmbeddingHead head({.poolings = {Pooling::mean}, .normalize = true}, folder, encoder->shape().hidden_size);
   const auto vectors = floats(head(encoder->hidden(inputs), inputs.lengths));
   const Likeness like = likeness(vectors, floats(recorded.at("vectors")), 384);
   EXPECT_GT(like.cosine, 0.99999);

@@ -61,13 +61,20 @@ mx::array pool(Pooling pooling, const mx::array& hidden, const std::vector<int>&
   return mx::concatenate(rows, 0);
 }
 
+mx::array pool(SpladePooling pooling, const mx::array& logits) {
+  mx::array x = mx::log1p(mx::maximum(mx::astype(logits, mx::float32), mx::array(0.0F)));
+  if (pooling.twice) x = mx::log1p(x);
+  return pooling.sum ? mx::sum(x, 0, true) : mx::max(x, 0, true);
+}
+
 mx::array normalized(const mx::array& x) {
   const mx::array length = mx::sqrt(mx::sum(mx::square(x), -1, true));
   return mx::divide(x, mx::maximum(length, mx::array(1e-12F)));
 }
 
 EmbeddingHead::EmbeddingHead(const EmbeddingPipeline& pipeline, const std::filesystem::path& dir, int hidden_size)
-    : pipeline_(pipeline), dimensions_(static_cast<int>(pipeline.poolings.size()) * hidden_size) {
+    : pipeline_(pipeline),
+      dimensions_(pipeline.token_vectors ? hidden_size : static_cast<int>(pipeline.poolings.size()) * hidden_size) {
   for (const DenseModule& module : pipeline_.dense) {
     const std::filesystem::path folder = dir / module.folder;
     if (!function_of(module.activation)) {
@@ -91,6 +98,16 @@ EmbeddingHead::EmbeddingHead(const EmbeddingPipeline& pipeline, const std::files
   }
 }
 
+mx::array EmbeddingHead::through_dense(mx::array x) const {
+  for (const Dense& dense : dense_) x = mx::astype(function_of(dense.activation)(dense.linear(x)), mx::float32);
+  return x;
+}
+
+mx::array EmbeddingHead::token_vectors(const mx::array& hidden) const {
+  const PhaseScope scope(Phase::encode);
+  return normalized(through_dense(mx::astype(hidden, mx::float32)));
+}
+
 mx::array EmbeddingHead::operator()(const mx::array& hidden, const std::vector<int>& lengths,
                                     const std::vector<int>& prompt_tokens, int dimensions) const {
   if (dimensions < 0 || dimensions > dimensions_) {
@@ -104,7 +121,7 @@ mx::array EmbeddingHead::operator()(const mx::array& hidden, const std::vector<i
     pooled.push_back(pool(pooling, states, lengths, pipeline_.include_prompt ? std::vector<int>{} : prompt_tokens));
   }
   mx::array x = pooled.size() == 1 ? pooled.front() : mx::concatenate(pooled, -1);
-  for (const Dense& dense : dense_) x = mx::astype(function_of(dense.activation)(dense.linear(x)), mx::float32);
+  x = through_dense(std::move(x));
   if (dimensions > 0 && dimensions < dimensions_) x = mx::slice(x, {0, 0}, {x.shape(0), dimensions});
   return pipeline_.normalize ? normalized(x) : x;
 }

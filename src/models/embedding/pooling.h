@@ -16,6 +16,9 @@ namespace mlxk {
 mx::array pool(Pooling pooling, const mx::array& hidden, const std::vector<int>& lengths,
                const std::vector<int>& skipped = {});
 
+/// The weight of each id of the vocabulary, [1, vocab] float32, from the logits of a text's tokens, [tokens, vocab].
+mx::array pool(SpladePooling pooling, const mx::array& logits);
+
 /// x [..., n] with each row divided by its norm; a row of zeros is unchanged.
 mx::array normalized(const mx::array& x);
 
@@ -32,6 +35,12 @@ class EmbeddingHead {
   mx::array operator()(const mx::array& hidden, const std::vector<int>& lengths,
                        const std::vector<int>& prompt_tokens = {}, int dimensions = 0) const;
 
+  /// hidden [tokens, hidden] → a lazy unit vector per token, [tokens, dimensions] float32, for a pipeline with
+  /// token_vectors.
+  mx::array token_vectors(const mx::array& hidden) const;
+
+  const EmbeddingPipeline& pipeline() const { return pipeline_; }
+  /// The size of a text's vector, or of a token's if the pipeline has token_vectors; 0 if there is neither.
   int dimensions() const { return dimensions_; }
   uint64_t weight_bytes() const { return weight_bytes_; }
 
@@ -40,6 +49,8 @@ class EmbeddingHead {
     Linear linear;
     std::string activation;
   };
+
+  mx::array through_dense(mx::array x) const;
 
   EmbeddingPipeline pipeline_;
   std::vector<Dense> dense_;

@@ -50,6 +50,19 @@ TEST(Pool, LeavesOutAPromptsTokensButNeverAll) {
   EXPECT_EQ(pooled(Pooling::max, {0, 1}), (std::vector<float>{1, 2, 5, 4}));
 }
 
+TEST(Pool, OfSpladeTakesTheLargestOrTheSum) {
+  const float logits[] = {0, std::exp(1.0F) - 1, -5, 0, 0, std::exp(2.0F) - 1};
+  const mx::array x(logits, {2, 3});
+  const auto near = [](const mx::array& y, std::vector<float> wanted) {
+    const auto got = floats(y);
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 1e-5);
+  };
+  near(pool(SpladePooling{}, x), {0, 1, 2});
+  near(pool(SpladePooling{.sum = true}, mx::concatenate({x, x}, 0)), {0, 2, 4});
+  near(pool(SpladePooling{.twice = true}, x), {0, std::log1p(1.0F), std::log1p(2.0F)});
+}
+
 class EmbeddingHeadTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -76,6 +89,18 @@ TEST_F(EmbeddingHeadTest, PoolsMultipliesCutsAndNormalises) {
   ASSERT_EQ(cut.size(), 4U);
   EXPECT_NEAR(cut[0], 1 / std::sqrt(17.0F), 1e-3);
   EXPECT_THROW(head(states(), kLengths, {}, 4), Error);
+}
+
+TEST_F(EmbeddingHeadTest, GivesEachTokenAUnitVector) {
+  const EmbeddingHead head({.dense = {{"2_Dense", "Identity"}}, .token_vectors = true}, dir_, 2);
+  EXPECT_EQ(head.dimensions(), 3);
+  const auto vectors = floats(head.token_vectors(states()));
+  ASSERT_EQ(vectors.size(), 12);
+  // The first token is (1, 2): (1, 4, 3 + 1) of length √33.
+  const float length = std::sqrt(33.0F);
+  EXPECT_NEAR(vectors[0], 1 / length, 1e-4);
+  EXPECT_NEAR(vectors[1], 4 / length, 1e-4);
+  EXPECT_NEAR(vectors[2], 4 / length, 1e-4);
 }
 
 TEST_F(EmbeddingHeadTest, ConcatenatesSeveralPoolings) {

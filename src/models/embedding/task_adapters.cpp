@@ -59,6 +59,7 @@ class AdaptedLayer : public EncoderLayer {
     const std::vector<mx::array> parts = mx::split(qkv_(x, texts), 3, -1);
     PackedAttention attention{parts[0],      parts[1],  parts[2],
                               texts.lengths, head_dim_, 1 / std::sqrt(static_cast<float>(head_dim_))};
+    attention.attended = texts.attended;
     attention.rotation = rotation_;
     const mx::array h = attention_norm_(mx::add(x, out_(attend_within(attention), texts)));
     return mlp_norm_(mx::add(h, down_(activate(activation_, up_(h, texts)), texts)));

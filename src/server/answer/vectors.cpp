@@ -34,7 +34,7 @@ class VectorSession : public std::enable_shared_from_this<VectorSession> {
  private:
   void take(const Event& event) {
     if (const auto* vector = std::get_if<VectorEvent>(&event)) {
-      numbers_[vector->index] = vector->values;
+      numbers_[vector->index] = vector->numbers;
     } else if (const auto* failed = std::get_if<FailedEvent>(&event)) {
       finish([failure = api_error(*failed)](VectorSession&) -> HttpResponse { throw failure; });
     } else if (const auto* done = std::get_if<DoneEvent>(&event)) {
@@ -70,7 +70,7 @@ class VectorSession : public std::enable_shared_from_this<VectorSession> {
   const ErrorStyle error_style_;
   const TaskTurn turn_;
   VectorPlan plan_;
-  std::vector<std::vector<float>> numbers_;  // the worker's until the end
+  std::vector<TextNumbers> numbers_;  // the worker's until the end
   int64_t tokens_ = 0;
 };
 

@@ -16,7 +16,7 @@ struct VectorPlan {
   EmbedRequest request;
   /// Makes the answer from the model's output for each text; `tokens` of all of them. On a preparation thread; an
   /// exception becomes the answer.
-  std::function<HttpResponse(std::vector<std::vector<float>> numbers, int64_t tokens)> write;
+  std::function<HttpResponse(std::vector<TextNumbers> numbers, int64_t tokens)> write;
 };
 
 /// Submits the texts and answers `call.exchange` once all are there; cancels when the client goes. Any thread.

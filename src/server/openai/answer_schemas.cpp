@@ -180,8 +180,13 @@ Json token_usage() { return exactly({{"prompt_tokens", count()}, {"total_tokens"
 
 Json embedding_list() {
   const Json base64 = with(string(), {{"description", "Of little-endian float32"}});
+  const Json numbers = any_of({list(real()), base64});
+  const Json sparse = exactly({{"indices", list(count())}, {"values", list(real())}});
   const Json one =
-      exactly({{"object", constant("embedding")}, {"index", count()}, {"embedding", any_of({list(real()), base64})}});
+      exactly({{"object", constant("embedding")},
+               {"index", count()},
+               {"embedding", with(numbers, {{"description", "Empty if not requested or the model has none"}})}},
+              {{"sparse_embedding", sparse}, {"embeddings", list(numbers)}});
   return exactly({{"object", constant("list")}, {"data", list(one)}, {"model", string()}, {"usage", token_usage()}});
 }
 
@@ -206,7 +211,8 @@ Json classification() {
                             {"label", string()},
                             {"probs", list(real())},
                             {"num_classes", count()},
-                            {"scores", list(exactly({{"label", string()}, {"score", real()}}))}});
+                            {"scores", list(exactly({{"label", string()}, {"score", real()}},
+                                                    {{"token", count()}, {"sequence", string()}}))}});
   return exactly({{"id", string()},
                   {"object", constant("list")},
                   {"created", count()},
@@ -259,6 +265,7 @@ Json answer_schemas() {
       {"TranscriptionEvent", transcription_event()},
       {"EmbeddingList", embedding_list()},
       {"Vectors", list(list(real()))},
+      {"SparseVectors", list(list(exactly({{"index", count()}, {"value", real()}})))},
       {"Ranking", ranking()},
       {"Classification", classification()},
       {"Error", error()},

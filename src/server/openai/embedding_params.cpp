@@ -80,28 +80,41 @@ std::vector<Field<EmbeddingParams>> make_embedding_fields() {
        [](const Json& v, EmbeddingParams& p) { p.truncate = read_truncate(v); }},
       {"normalize", Use::honoured, boolean(), "Vectors of length 1; absent: as the model says",
        [](const Json& v, EmbeddingParams& p) { p.normalize = v.get<bool>(); }},
+      {"return_dense", Use::honoured, boolean(), "Each text's vector as `embedding`; absent: if the model has one",
+       [](const Json& v, EmbeddingParams& p) { p.dense = v.get<bool>(); }},
+      {"return_sparse", Use::honoured, boolean(),
+       "Each text's sparse vector as `sparse_embedding` (SPLADE, BGE-M3); absent: if the model has nothing else",
+       [](const Json& v, EmbeddingParams& p) { p.sparse = v.get<bool>(); }},
+      {"return_multivector", Use::honoured, boolean(),
+       "A vector per token as `embeddings` (ColBERT, BGE-M3); absent: if the model has nothing else",
+       [](const Json& v, EmbeddingParams& p) { p.multivector = v.get<bool>(); }},
       deadline_field(),
       {"user", Use::without_effect, text(), "An end user of the client's"},
-      refused("late_chunking", "each text gets one vector", false),
-      refused("return_multivector", "vectors of single tokens are not built in", false),
+      refused("late_chunking", "each text gets its own vectors", false),
   };
 }
 
-std::vector<Field<EmbeddingParams>> make_tei_embed_fields() {
+/// The fields of both POST /embed and POST /embed_sparse.
+std::vector<Field<EmbeddingParams>> make_tei_fields() {
   return {
       {"inputs", Use::honoured, input_schema(), "A text, token ids as the model takes them, or several of either",
        read_input, true},
       {"model", Use::honoured, text(1), "An embedding model; absent: the one that --model pinned",
        [](const Json& v, EmbeddingParams& p) { p.model = v; }},
-      {"normalize", Use::honoured, with_default(boolean(), true), "Vectors of length 1",
-       [](const Json& v, EmbeddingParams& p) { p.normalize = v.get<bool>(); }},
       {"truncate", Use::honoured, with_default(boolean(), false), "Cuts what is too long; false: it is refused"},
       {"truncation_direction", Use::honoured, with_default(one_of({"Right", "Left", "right", "left"}), "Right"),
        "Where it is cut: at its end (Right) or its start (Left)"},
       prompt_name_field(),
-      dimensions_field(),
       deadline_field(),
   };
+}
+
+std::vector<Field<EmbeddingParams>> make_tei_embed_fields() {
+  std::vector<Field<EmbeddingParams>> fields = make_tei_fields();
+  fields.push_back({"normalize", Use::honoured, with_default(boolean(), true), "Vectors of length 1",
+                    [](const Json& v, EmbeddingParams& p) { p.normalize = v.get<bool>(); }});
+  fields.push_back(dimensions_field());
+  return fields;
 }
 
 /// Too many texts would be reported as a first one that is not a token id.
@@ -139,6 +152,11 @@ const std::vector<Field<EmbeddingParams>>& tei_embed_fields() {
   return fields;
 }
 
+const std::vector<Field<EmbeddingParams>>& tei_sparse_fields() {
+  static const auto fields = make_tei_fields();
+  return fields;
+}
+
 const Json& embedding_schema() {
   static const Json schema = schema_of(embedding_fields());
   return schema;
@@ -146,6 +164,11 @@ const Json& embedding_schema() {
 
 const Json& tei_embed_schema() {
   static const Json schema = schema_of(tei_embed_fields());
+  return schema;
+}
+
+const Json& tei_sparse_schema() {
+  static const Json schema = schema_of(tei_sparse_fields());
   return schema;
 }
 
@@ -166,6 +189,18 @@ EmbeddingParams parse_tei_embed(const Json& body) {
   EmbeddingParams params;
   read_fields(tei_embed_fields(), body, params);
   params.truncate = tei_truncate(body);
+  params.dense = true;
+  return params;
+}
+
+EmbeddingParams parse_tei_sparse(const Json& body) {
+  check_count(body, "inputs");
+  check_body(tei_sparse_schema(), body);
+  EmbeddingParams params;
+  read_fields(tei_sparse_fields(), body, params);
+  params.truncate = tei_truncate(body);
+  params.sparse = true;
+  params.dense = false;
   return params;
 }
 

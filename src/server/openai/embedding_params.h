@@ -23,19 +23,23 @@ struct EmbeddingParams {
   PromptChoice prompt;
   std::string task;  // of the weights' adapters
   Truncate truncate = Truncate::none;
-  std::optional<bool> normalize;  // absent: as the model says
+  std::optional<bool> normalize;                   // absent: as the model says
+  std::optional<bool> dense, sparse, multivector;  // the outputs; all absent: the model's own kind
   std::optional<int64_t> deadline_ms;
 };
 
-/// POST /v1/embeddings and POST /embed, the form of text-embeddings-inference.
+/// POST /v1/embeddings; POST /embed and POST /embed_sparse, the form of text-embeddings-inference.
 const std::vector<Field<EmbeddingParams>>& embedding_fields();
 const std::vector<Field<EmbeddingParams>>& tei_embed_fields();
+const std::vector<Field<EmbeddingParams>>& tei_sparse_fields();
 const Json& embedding_schema();
 const Json& tei_embed_schema();
+const Json& tei_sparse_schema();
 
 /// Throw ApiError 400 naming the field.
 EmbeddingParams parse_embedding(const Json& body);
 EmbeddingParams parse_tei_embed(const Json& body);
+EmbeddingParams parse_tei_sparse(const Json& body);
 
 inline constexpr size_t kMaxTexts = 2048;            // of a request, as in OpenAI's API
 inline constexpr size_t kMaxInstruction = 64 << 10;  // characters

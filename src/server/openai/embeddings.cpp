@@ -1,4 +1,4 @@
-// POST /v1/embeddings, and POST /embed as in text-embeddings-inference
+// POST /v1/embeddings, and POST /embed and /embed_sparse as in text-embeddings-inference
 #include "server/openai/embeddings.h"
 
 #include <fmt/format.h>
@@ -60,6 +60,10 @@ int64_t checked_dimensions(const ServerContext& context, const ServedEmbedding& 
   const int64_t own = model.handle()->facts().embedding->dimensions;
   const EmbeddingConfig& config = model.encoder()->config();
   if (asked == 0 || asked == own) return asked;
+  if (own == 0) {
+    refuse_field("dimensions", fmt::format("dimensions: model '{}' has no text vectors", model.info().ref.name),
+                 "unsupported_value");
+  }
   if (asked > own) refuse_field("dimensions", fmt::format("dimensions must be at most {}, got {}", own, asked));
   if (!config.is_matryoshka && !context.allow_truncate) {
     refuse_field(
@@ -101,16 +105,63 @@ std::string little_endian(const std::vector<float>& numbers) {
   return bytes;
 }
 
+/// The outputs to return. Throws ApiError 400 naming a field whose output the model does not have.
+EmbedOutputs chosen_outputs(const ServedEmbedding& model, const EmbeddingParams& params) {
+  const EmbeddingFacts& own = *model.handle()->facts().embedding;
+  const bool nothing_said = !params.sparse.value_or(false) && !params.multivector.value_or(false);
+  EmbedOutputs outputs;
+  outputs.vector = params.dense.value_or(own.dimensions > 0);
+  const bool instead = nothing_said && !outputs.vector;
+  outputs.token_vectors = params.multivector.value_or(instead && own.token_dimensions > 0);
+  outputs.sparse = params.sparse.value_or(instead && !outputs.token_vectors);
+  const auto refuse = [&](const char* field, bool asked, bool has, const char* what) {
+    if (!asked || has) return;
+    refuse_field(field, fmt::format("{}: model '{}' has no {}", field, model.info().ref.name, what),
+                 "unsupported_value");
+  };
+  refuse("return_dense", outputs.vector, own.dimensions > 0, "text vectors");
+  refuse("return_sparse", outputs.sparse, own.sparse, "sparse vectors");
+  refuse("return_multivector", outputs.token_vectors, own.token_dimensions > 0, "token vectors");
+  return outputs;
+}
+
+void append_numbers(std::string& out, const std::vector<float>& numbers, bool base64) {
+  if (base64) {
+    out += '"' + base64_encode(little_endian(numbers)) + '"';
+  } else {
+    append_floats(out, numbers);
+  }
+}
+
+/// A list of vectors; `numbers`: [n, width].
+void append_rows(std::string& out, const std::vector<float>& numbers, int64_t width, bool base64) {
+  out += '[';
+  for (size_t at = 0; at < numbers.size(); at += static_cast<size_t>(width)) {
+    if (at > 0) out += ',';
+    const auto first = numbers.begin() + static_cast<std::ptrdiff_t>(at);
+    append_numbers(out, {first, first + width}, base64);
+  }
+  out += ']';
+}
+
 /// OpenAI's document; the vectors are the most of it.
-HttpResponse list_of(const EmbeddingParams& params, const std::vector<std::vector<float>>& vectors, int64_t tokens) {
+HttpResponse list_of(const EmbeddingParams& params, const ServedEmbedding& model, const EmbedOutputs& outputs,
+                     const std::vector<TextNumbers>& texts, int64_t tokens) {
   std::string out = R"({"object":"list","data":[)";
-  for (size_t i = 0; i < vectors.size(); ++i) {
+  for (size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) out += ',';
     fmt::format_to(std::back_inserter(out), R"({{"object":"embedding","index":{},"embedding":)", i);
-    if (params.base64) {
-      out += '"' + base64_encode(little_endian(vectors[i])) + '"';
-    } else {
-      append_floats(out, vectors[i]);
+    append_numbers(out, texts[i].vector, params.base64 && outputs.vector);  // OpenAI's clients need the key
+    if (outputs.sparse) {
+      const TokenWeights sparse = model.encoder()->sparse_vector(texts[i].sparse);
+      fmt::format_to(std::back_inserter(out), R"(,"sparse_embedding":{{"indices":[{}],"values":)",
+                     fmt::join(sparse.ids, ","));
+      append_floats(out, sparse.weights);
+      out += '}';
+    }
+    if (outputs.token_vectors) {
+      out += R"(,"embeddings":)";
+      append_rows(out, texts[i].token_vectors, model.handle()->facts().embedding->token_dimensions, params.base64);
     }
     out += '}';
   }
@@ -121,14 +172,25 @@ HttpResponse list_of(const EmbeddingParams& params, const std::vector<std::vecto
   return response;
 }
 
-HttpResponse bare_list_of(const std::vector<std::vector<float>>& vectors) {
+/// The form of text-embeddings-inference: a list of vectors, or of sparse vectors, which are lists of ids and weights.
+HttpResponse bare_list_of(const ServedEmbedding& model, const EmbedOutputs& outputs,
+                          const std::vector<TextNumbers>& texts) {
   HttpResponse response;
-  response.body = "[";
-  for (const auto& vector : vectors) {
-    if (response.body.size() > 1) response.body += ',';
-    append_floats(response.body, vector);
+  std::string& out = response.body = "[";
+  for (const TextNumbers& text : texts) {
+    if (out.size() > 1) out += ',';
+    if (outputs.vector) {
+      append_floats(out, text.vector);
+      continue;
+    }
+    const TokenWeights sparse = model.encoder()->sparse_vector(text.sparse);
+    Json list = Json::array();
+    for (size_t i = 0; i < sparse.ids.size(); ++i) {
+      list.push_back({{"index", sparse.ids[i]}, {"value", as_written(sparse.weights[i])}});
+    }
+    out += list.dump();
   }
-  response.body += ']';
+  out += ']';
   return response;
 }
 
@@ -139,12 +201,14 @@ void embed(ServerContext& context, ApiCall call, std::shared_ptr<EmbeddingParams
       context, std::move(call), params->model, {.context = Context::server, .encodes = EncoderTask::embed},
       [&context, params, field, bare](const ApiCall& call, std::shared_ptr<const ServedEmbedding> model) {
         const TextEncoder& encoder = *model->encoder();
+        const EmbedOutputs outputs = chosen_outputs(*model, *params);
         const int64_t dimensions = checked_dimensions(context, *model, params->dimensions);
         const NamedPrompt prompt = blame_field(params->prompt.name.empty() ? "input_type" : "prompt_name",
                                                [&] { return choose_prompt(encoder.config(), params->prompt); });
         const int32_t task = find_task(*model, params->task, prompt);
         VectorPlan plan;
         plan.request = new_request(call, params->deadline_ms);
+        plan.request.outputs = outputs;
         for (size_t i = 0; i < params->inputs.size(); ++i) {
           const std::string place = place_of(field, i, params->is_list);
           plan.request.texts.push_back(encoded_at(place, [&] {
@@ -152,16 +216,17 @@ void embed(ServerContext& context, ApiCall call, std::shared_ptr<EmbeddingParams
             if (const auto* ids = std::get_if<std::vector<int32_t>>(&input)) {
               return encode_ids(*ids, encoder, params->truncate, place);
             }
-            return encoder.encode(std::get<std::string>(input), prompt.text, params->truncate);
+            return encoder.encode(std::get<std::string>(input), prompt, params->truncate);
           }));
           plan.request.texts.back().task = task;
           check_stop();
         }
         check_tokens(plan.request, field);
         const bool normalize = params->normalize.value_or(encoder.config().pipeline.normalize);
-        plan.write = [params, dimensions, normalize, bare](std::vector<std::vector<float>> vectors, int64_t tokens) {
-          for (auto& vector : vectors) finish_vector(vector, dimensions, normalize);
-          return bare ? bare_list_of(vectors) : list_of(*params, vectors, tokens);
+        plan.write = [params, model, outputs, dimensions, normalize, bare](std::vector<TextNumbers> texts,
+                                                                           int64_t tokens) {
+          for (TextNumbers& text : texts) finish_vector(text.vector, dimensions, normalize);
+          return bare ? bare_list_of(*model, outputs, texts) : list_of(*params, *model, outputs, texts, tokens);
         };
         plan.model = std::move(model);
         run_vectors(context, call, std::move(plan));
@@ -203,6 +268,12 @@ void embeddings(ServerContext& context, ApiCall call) {
 
 void tei_embed(ServerContext& context, ApiCall call) {
   auto params = std::make_shared<EmbeddingParams>(parse_tei_embed(parse_body(call.request.body)));
+  call.request.body.clear();
+  embed(context, std::move(call), std::move(params), "inputs", true);
+}
+
+void tei_embed_sparse(ServerContext& context, ApiCall call) {
+  auto params = std::make_shared<EmbeddingParams>(parse_tei_sparse(parse_body(call.request.body)));
   call.request.body.clear();
   embed(context, std::move(call), std::move(params), "inputs", true);
 }

@@ -13,9 +13,11 @@ namespace mlxk {
 void chat_completions(ServerContext& context, ApiCall call);
 void completions(ServerContext& context, ApiCall call);
 
-/// POST /v1/embeddings, /embed, /rerank (and its other names) and /v1/classify: answer `call.exchange` themselves.
+/// POST /v1/embeddings, /embed, /embed_sparse, /rerank (and its other names) and /v1/classify: answer `call.exchange`
+/// themselves.
 void embeddings(ServerContext& context, ApiCall call);
 void tei_embed(ServerContext& context, ApiCall call);
+void tei_embed_sparse(ServerContext& context, ApiCall call);
 void rerank(ServerContext& context, ApiCall call);
 void classify_texts(ServerContext& context, ApiCall call);
 

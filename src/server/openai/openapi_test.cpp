@@ -54,7 +54,8 @@ TEST(ServerApiPage, HasARowForEveryField) {
   for (const auto& field : completion_fields()) expect_row(field, "\nCompletion only:");
   for (const auto& field : audio_fields()) expect_row(field, "\nRecordings only");
   for (const auto& field : embedding_fields()) expect_row(field, "\nEmbeddings only:");
-  for (const auto& field : tei_embed_fields()) expect_row(field, "\n`POST /embed` only:");
+  for (const auto& field : tei_embed_fields()) expect_row(field, "\n`POST /embed` only");
+  for (const auto& field : tei_sparse_fields()) expect_row(field, "\n`POST /embed` only");
   for (const auto& field : rerank_fields()) expect_row(field, "\nReranking only:");
   for (const auto& field : classify_fields()) expect_row(field, "\nClassification only:");
 }

@@ -78,9 +78,9 @@ void answer_rerank(ServerContext& context, const ApiCall& call, const std::share
   }
   check_tokens(plan.request, params->field());
   const auto activation = params->raw_scores ? ClassifierConfig::Activation::identity : encoder.classifier().activation;
-  plan.write = [params, activation](const std::vector<std::vector<float>>& numbers, int64_t tokens) {
+  plan.write = [params, activation](const std::vector<TextNumbers>& texts, int64_t tokens) {
     std::vector<float> scores;
-    for (const auto& one : numbers) scores.push_back(activate(one, activation).back());
+    for (const TextNumbers& text : texts) scores.push_back(activate(text.vector, activation).back());
     const std::vector<Ranked> ranked = rank(*params, scores);
     return json_answer(params->is_bare ? bare_results(*params, ranked) : results_document(*params, ranked, tokens));
   };

@@ -68,7 +68,9 @@ std::vector<Field<ClassifyParams>> make_classify_fields() {
   return {
       {"model", Use::honoured, text(1), "A classifier; absent: the one that --model pinned",
        [](const Json& v, P& p) { p.model = v; }},
-      {"input", Use::honoured, any_of({text(1), array(text(1), 1, kMaxTexts)}), "A text, or several",
+      {"input", Use::honoured, any_of({text(1), array(text(1), 1, kMaxTexts)}),
+       "A text, or several; for a masked language model each has one mask token, and the labels are its likeliest "
+       "tokens",
        [](const Json& v, P& p) {
          p.is_list = v.is_array();
          p.inputs = p.is_list ? v.get<std::vector<std::string>>() : std::vector{v.get<std::string>()};
@@ -76,6 +78,9 @@ std::vector<Field<ClassifyParams>> make_classify_fields() {
        true},
       {"raw_scores", Use::honoured, with_default(boolean(), false), "Raw scores of the model, without activation",
        [](const Json& v, P& p) { p.raw_scores = v; }},
+      {"top_k", Use::honoured, integer(1, 1000),
+       "The number of labels to return, best first; for a masked language model 5 by default",
+       [](const Json& v, P& p) { p.top_k = v.get<int>(); }},
       {"truncate", Use::honoured, truncate_schema("none"),
        "The part of an overlong text to drop: none (the text is refused), its start or its end",
        [](const Json& v, P& p) { p.truncate = read_truncate(v); }},

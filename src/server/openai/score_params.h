@@ -31,10 +31,12 @@ struct RerankParams {
 
 /// The parameters of a classification.
 struct ClassifyParams {
+  static constexpr int kPredictions = 5;  // a masked language model's default top_k
   std::string model;
   std::vector<std::string> inputs;  // at least one
   bool is_list = true;
   bool raw_scores = false;
+  int top_k = 0;  // 0: absent
   Truncate truncate = Truncate::none;
   std::optional<int64_t> deadline_ms;
 };

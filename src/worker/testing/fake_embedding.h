@@ -43,7 +43,7 @@ class FakeEmbeddingModel : public EmbeddingModel {
         continue;
       }
       texts.tokens += static_cast<int64_t>(text.ids.size());
-      sink(i, VectorEvent{texts.next++, vector_of(text)});
+      sink(i, VectorEvent{texts.next++, {.vector = vector_of(text)}});
       if (texts.next == texts.request.texts.size()) sink(i, DoneEvent{FinishReason::stop, texts.usage(), {}});
     }
   }

@@ -42,7 +42,7 @@ class Recorder {
     const std::lock_guard lock(state_->mutex);
     std::map<size_t, std::vector<float>> vectors;
     for (const Event& event : state_->events) {
-      if (const auto* vector = std::get_if<VectorEvent>(&event)) vectors[vector->index] = vector->values;
+      if (const auto* vector = std::get_if<VectorEvent>(&event)) vectors[vector->index] = vector->numbers.vector;
     }
     return vectors;
   }
