@@ -65,6 +65,7 @@ CASES = {
     "bert_wide": ("BertModel", dict(BERT, hidden_size=64, num_attention_heads=4)),  # quantised by the test
     "bert_classifier": ("BertForSequenceClassification", dict(BERT, id2label=LABELS)),
     "bert_masked_lm": ("BertForMaskedLM", dict(BERT, hidden_act="gelu_new")),
+    "bert_colbert": ("BertModel", BERT),  # with ColBERT's matrix
     "xlm_roberta": ("XLMRobertaModel", XLM_ROBERTA),
     "xlm_roberta_reranker": ("XLMRobertaForSequenceClassification", dict(XLM_ROBERTA, id2label={"0": "LABEL_0"})),
     "xlm_roberta_m3": ("XLMRobertaModel", dict(XLM_ROBERTA, model_type="xlm-roberta")),  # with BGE-M3's heads
@@ -303,8 +304,17 @@ def published_model(name, config, tensors):
     return model.eval()
 
 
-def run(model, ids, types):
+UNSEEN = 3  # tokens at the end of a text that no token sees, like the padding of ColBERT's queries
+
+
+def attended(length):
+    return max(1, length - UNSEEN)
+
+
+def run(model, ids, types, seen=None):
     inputs = dict(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
+    if seen is not None:
+        inputs["attention_mask"][0, seen:] = 0
     if types:
         inputs["token_type_ids"] = torch.tensor([types])
     with torch.no_grad():
@@ -328,19 +338,29 @@ def record(out, name, class_name, config):
     else:
         model, shapes = build(class_name, config)
         models = {-1: model}
-    hidden, logits, tokens = [], [], []
+    colbert = name == "bert_colbert"
+    if colbert:
+        shapes["linear.weight"] = dict(shape=[16, 48], kind="float")
+    hidden, logits, tokens, splade = [], [], [], []
     for i in range(len(ids)):
         typed = config.get("type_vocab_size", 0) > 1
-        given = run(models[tasks[i] if tasks else -1], ids[i], types[i] if typed else None)
+        given = run(models[tasks[i] if tasks else -1], ids[i], types[i] if typed else None,
+                    attended(len(ids[i])) if colbert else None)
         hidden.append((given.last_hidden_state if "last_hidden_state" in given else given.hidden_states[-1])[0])
         if "SequenceClassification" in class_name:
             logits.append(given.logits[0])
         if "MaskedLM" in class_name or "CausalLM" in class_name:
             tokens.append(given.logits[0, -1])
+        if name == "bert_masked_lm":  # SpladePooling of sentence-transformers
+            splade.append(torch.log1p(torch.relu(given.logits[0])).max(0).values)
     expected = {"hidden": torch.cat(hidden)}
-    for key, rows in (("logits", logits), ("token_logits", tokens)):
+    for key, rows in (("logits", logits), ("token_logits", tokens), ("splade", splade)):
         if rows:
             expected[key] = torch.stack(rows)
+    if colbert:
+        weight = torch.from_numpy(fill("linear.weight", [16, 48], "float"))
+        vectors = torch.nn.functional.linear(expected["hidden"], weight)
+        expected["colbert"] = torch.nn.functional.normalize(vectors, dim=-1)
     if name.endswith("_m3"):
         weight, bias = linear_of("sparse_linear", 1)
         expected["sparse"] = torch.relu(torch.nn.functional.linear(expected["hidden"], weight, bias))
@@ -352,6 +372,8 @@ def record(out, name, class_name, config):
     case = dict(config=dict(config, architectures=[class_name]), tensors=shapes, lengths=LENGTHS)
     if tasks:
         case["tasks"] = tasks
+    if colbert:
+        case["attended"] = [attended(n) for n in LENGTHS]
     return case, {k: v.numpy() for k, v in expected.items()}
 
 

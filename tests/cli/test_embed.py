@@ -5,6 +5,7 @@ import struct
 import sys
 import unittest
 
+import embedding_kinds
 from program import MODEL, ProgramTest
 
 MINILM = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "all-MiniLM-L6-v2")
@@ -16,15 +17,18 @@ GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data",
 with open(GOLDENS, encoding="utf-8") as file:
     EXPECTED = json.load(file)
 
+with open(os.path.join(os.path.dirname(GOLDENS), "kinds.json"), encoding="utf-8") as file:
+    KINDS = json.load(file)
+
 
 def dot(a, b):
     return sum(x * y for x, y in zip(a, b))
 
 
 class Embed(ProgramTest):
-    def embed(self, *args, stdin=b"", code=0):
+    def embed(self, *args, stdin=b"", code=0, model=MINILM):
         """The records of the lines on stdout, and stderr."""
-        done = self.run_program("embed", MINILM, *args, stdin=stdin)
+        done = self.run_program("embed", model, *args, stdin=stdin)
         self.assertEqual(done.returncode, code, done.stderr.decode())
         return [json.loads(line) for line in done.stdout.decode().splitlines()], done.stderr.decode()
 
@@ -107,6 +111,41 @@ class Embed(ProgramTest):
         self.assertIn("--instruct has no effect", note)
         _, message = self.embed("a", "--prompt-name", "x", code=1)
         self.assertIn("the model has no such prompt", message)
+
+    def test_late_interaction(self):
+        folder = os.path.join(self.home, "colbert")
+        embedding_kinds.write_colbert(MINILM, folder)
+        wanted = KINDS["late_interaction"]
+        for kind, flags in (("query", ["--query"]), ("document", [])):
+            records, _ = self.embed(*[one["text"] for one in wanted[kind]], *flags, model=folder)
+            for record, one in zip(records, wanted[kind]):
+                self.assertNotIn("embedding", record)
+                self.assertEqual([len(row) for row in record["embeddings"]], [embedding_kinds.COLBERT_SIZE] * len(one["vectors"]))
+                for a, b in zip(record["embeddings"], one["vectors"]):
+                    self.assertGreater(dot(a, b), 0.9999)
+            self.assertEqual(records[0]["metadata"]["dimensions"], embedding_kinds.COLBERT_SIZE)
+        query, document = wanted["query"][1], wanted["document"][1]
+        compared = self.run_json("embed", folder, "--compare", query["text"], document["text"], "--json")["data"]
+        self.assertEqual(compared["function"], "maxsim")
+        self.assertAlmostEqual(compared["similarity"], sum(max(dot(q, d) for d in document["vectors"]) for q in query["vectors"]), 2)
+        self.assertIn("has no text vectors", self.embed("a", "--npy", "x.npy", model=folder, code=1)[1])
+
+    def test_sparse_vectors_and_masks(self):
+        folder = os.path.join(self.home, "splade")
+        embedding_kinds.write_splade(MINILM, folder)
+        wanted = KINDS["splade"][0]
+        record = self.embed(wanted["text"], "--sparse", model=folder)[0][0]
+        weights = dict(zip(record["sparse_embedding"]["indices"], record["sparse_embedding"]["values"]))
+        for number, value in zip(wanted["indices"], wanted["values"]):
+            self.assertAlmostEqual(weights.get(number, 0), value, delta=0.05)
+        wanted = KINDS["fill_mask"][0]
+        for records in (self.embed(wanted["text"], "--fill-mask", "2", model=folder)[0],
+                        self.run_json("embed", folder, wanted["text"], "--fill-mask", "2", "--json")["data"]["records"]):
+            self.assertEqual([one["token"] for one in records[0]["predictions"]], wanted["tokens"][:2])
+            self.assertEqual(records[0]["predictions"][0]["token_str"], wanted["words"][0])
+        self.assertIn("must have [MASK] once", self.embed("none", "--fill-mask", "2", model=folder, code=1)[1])
+        self.assertIn("--sparse: 'all-MiniLM-L6-v2' has no sparse vectors", self.embed("a", "--sparse", code=1)[1])
+        self.assertIn("is not a masked language model", self.embed("a", "--fill-mask", "2", code=1)[1])
 
     def test_refusals(self):
         for args, kind, message in ((("embed", "nowhere", "a"), "ModelNotFound", None), (("embed", MINILM, ""), "ValidationError", None),

@@ -5,6 +5,7 @@ import http.server
 import json
 import math
 import os
+import re
 import struct
 import sys
 import threading
@@ -21,9 +22,17 @@ if openai is None or not os.path.isfile(os.path.join(MINILM, "config.json")):
     print("no model, or no openai package")
     sys.exit(77)  # ctest's SKIP_RETURN_CODE
 
-GOLDENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "embedding", "minilm.json")
-with open(GOLDENS, encoding="utf-8") as file:
-    EXPECTED = json.load(file)
+import embedding_kinds  # noqa: E402: of tests/cli, where server_case looks too
+
+
+def golden(name):
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "embedding", name)
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+EXPECTED = golden("minilm.json")
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "embeddings.md")
 
 
 def cosine(a, b):
@@ -38,6 +47,10 @@ class EmbeddingsTest(SharedServerTest):
         pooling = os.path.join(home, "minilm", "1_Pooling")
         os.makedirs(pooling)
         os.link(os.path.join(MINILM, "1_Pooling", "config.json"), os.path.join(pooling, "config.json"))
+        embedding_kinds.write_colbert(MINILM, os.path.join(home, "colbert"))
+        embedding_kinds.write_splade(MINILM, os.path.join(home, "splade"))
+        embedding_kinds.write_classifier(MINILM, os.path.join(home, "ranks"), ["score"])
+        embedding_kinds.write_classifier(MINILM, os.path.join(home, "moods"), ["calm", "angry", "sad"])
         if os.path.isfile(os.path.join(MODEL, "config.json")):
             link_model(MODEL, os.path.join(home, "smollm2"))
         cls.server = holder.serve("--model", "minilm", env={"MLXK_WORKSPACE_HOME": home})
@@ -106,6 +119,129 @@ class Vectors(EmbeddingsTest):
         self.embed([one["text"] for one in EXPECTED[:-1]] * 20)
         thread.join()
         self.assertEqual(found, [alone])
+
+
+class Kinds(EmbeddingsTest):
+    """Token vectors, sparse vectors and predicted tokens against sentence-transformers and transformers."""
+
+    EXPECTED = golden("kinds.json")
+
+    def test_late_interaction(self):
+        for kind, wanted in self.EXPECTED["late_interaction"].items():
+            answer = self.client.embeddings.create(model="colbert", input=[one["text"] for one in wanted],
+                                                   encoding_format="float", extra_body={"input_type": kind})
+            for got, one in zip(answer.data, wanted):
+                self.assertEqual(got.embedding, [])
+                self.assertEqual(len(got.embeddings), len(one["vectors"]), one["text"])
+                for a, b in zip(got.embeddings, one["vectors"]):
+                    self.assertGreater(cosine(a, b), 0.9999)
+        texts = [one["text"] for one in self.EXPECTED["late_interaction"]["document"]]
+        plain = self.client.embeddings.create(model="colbert", input=texts).data  # documents by default; base64, as the client asks
+        self.assertEqual(len(base64.b64decode(plain[0].embeddings[0])), 4 * embedding_kinds.COLBERT_SIZE)
+
+    def test_splade(self):
+        texts = [one["text"] for one in self.EXPECTED["splade"]]
+        found = self.client.embeddings.create(model="splade", input=texts).data
+        bare = self.server.post("/embed_sparse", {"model": "splade", "inputs": texts})[2]
+        for got, listed, wanted in zip(found, bare, self.EXPECTED["splade"]):
+            weights = dict(zip(got.sparse_embedding["indices"], got.sparse_embedding["values"]))
+            self.assertEqual({one["index"]: one["value"] for one in listed}, weights)
+            expected = dict(zip(wanted["indices"], wanted["values"]))
+            for number in set(weights) | set(expected):
+                self.assertAlmostEqual(weights.get(number, 0), expected.get(number, 0), delta=0.05)
+
+    def test_fill_mask(self):
+        texts = [one["text"] for one in self.EXPECTED["fill_mask"]]
+        status, _, answer = self.server.post("/v1/classify", {"model": "splade", "input": texts, "top_k": 4})
+        self.assertEqual(status, 200)
+        for got, wanted in zip(answer["data"], self.EXPECTED["fill_mask"]):
+            scores = {one["token"]: one["score"] for one in got["scores"]}
+            self.assertEqual(got["scores"][0]["token"], wanted["tokens"][0])
+            self.assertEqual(got["label"], wanted["words"][0])
+            self.assertIn(wanted["words"][0], got["scores"][0]["sequence"])
+            for token, score in zip(wanted["tokens"][:3], wanted["scores"]):
+                self.assertAlmostEqual(scores[token], score, delta=0.05 * score)
+        for text, times in (("no mask", 0), ("[MASK] and [MASK]", 2)):
+            status, _, answer = self.server.post("/v1/classify", {"model": "splade", "input": text})
+            self.assertEqual(status, 400)
+            self.assertIn(f"must have [MASK] once, has it {times} times", answer["error"]["message"])
+
+    def test_rerank_and_classify(self):
+        wanted = self.EXPECTED["rerank"]
+        query = self.EXPECTED["late_interaction"]["query"][0]["text"]
+        answer = self.server.post("/v1/rerank", {"model": "ranks", "query": query, "documents": [one["text"] for one in wanted]})[2]
+        scores = {one["index"]: one["relevance_score"] for one in answer["results"]}
+        for i, one in enumerate(wanted):
+            self.assertAlmostEqual(scores[i], one["scores"][0], delta=0.01)
+        self.assertEqual([one["index"] for one in answer["results"]], sorted(scores, key=lambda i: -wanted[i]["scores"][0]))
+        wanted = self.EXPECTED["classify"]
+        answer = self.server.post("/v1/classify", {"model": "moods", "input": [one["text"] for one in wanted], "truncate": "end"})[2]
+        for got, one in zip(answer["data"], wanted):
+            for a, b in zip(got["probs"], one["scores"]):
+                self.assertAlmostEqual(a, b, delta=0.005)
+        best = self.server.post("/v1/classify", {"model": "moods", "input": wanted[0]["text"], "top_k": 1})[2]["data"][0]
+        self.assertEqual([one["label"] for one in best["scores"]], [best["label"]])
+
+    def test_outputs_that_a_model_does_not_have_are_refused(self):
+        for model, field in (("minilm", "return_sparse"), ("minilm", "return_multivector"), ("colbert", "return_dense"),
+                             ("splade", "return_dense"), ("colbert", "return_sparse")):
+            status, _, answer = self.server.post("/v1/embeddings", {"model": model, "input": "a", field: True})
+            self.assertEqual((status, answer["error"]["param"]), (400, field), answer)
+        self.assertEqual(self.server.post("/embed", {"model": "colbert", "inputs": "a"})[0], 400)
+        self.assertEqual(self.server.post("/v1/classify", {"model": "minilm", "input": "a [MASK]"})[0], 400)
+
+
+class Examples(EmbeddingsTest):
+    """docs/embeddings.md with LangChain, LlamaIndex and sqlite-vec, as far as those packages are installed."""
+
+    def test_run(self):
+        with open(PAGE, encoding="utf-8") as file:
+            blocks = re.findall(r"```python\n(.*?)```", file.read(), re.S)
+        self.assertEqual(len(blocks), 3)
+        for block in blocks:
+            names = {}
+            with self.subTest(block[:60]):
+                try:
+                    exec(block.replace("http://localhost:8000", self.server.url).replace("build/models/all-MiniLM-L6-v2", "minilm"), names)
+                except ImportError as missing:
+                    self.skipTest(missing)
+                except AttributeError as old:
+                    if "enable_load_extension" not in str(old):
+                        raise
+                    self.skipTest(old)
+                if "nearest" in names:
+                    self.assertEqual(names["texts"][names["nearest"][0]], "Rice needs water.")
+                else:
+                    self.assertAlmostEqual(cosine(names["vector"], self.embed("How do I cook rice?").data[0].embedding), 1, 6)
+
+
+class Sentences(EmbeddingsTest):
+    """Trained models: vectors, and the order of 200 pairs by similarity, against sentence-transformers."""
+
+    EXPECTED = golden("sentences.json")
+
+    def test_vectors_and_their_order(self):
+        texts = self.EXPECTED["texts"]
+        for name, wanted in self.EXPECTED["models"].items():
+            folder = os.path.join(os.environ["MLXK_TEST_MODELS"], name)
+            if not os.path.isfile(os.path.join(folder, "config.json")):
+                continue
+            with self.subTest(model=name):
+                data = base64.b64decode(wanted["vectors_f16"])
+                reference = [struct.unpack_from("<384e", data, 768 * i) for i in range(len(texts))]
+                server = self.serve("--model", folder)
+                body = {"model": folder, "input": texts}
+                if wanted["input_type"]:
+                    body["input_type"] = wanted["input_type"]
+                found = [one["embedding"] for one in server.post("/v1/embeddings", body)[2]["data"]]
+                for got, one in zip(found, reference):
+                    self.assertGreater(cosine(got, one), 0.99999)
+                pairs = [(i, k) for i in range(len(texts)) for k in range(i)][:200]
+                similarity = {pair: (cosine(reference[pair[0]], reference[pair[1]]), cosine(found[pair[0]], found[pair[1]])) for pair in pairs}
+                order = sorted(pairs, key=lambda pair: similarity[pair][0])
+                for a, b in zip(order, order[1:]):
+                    if similarity[b][0] - similarity[a][0] > 1e-3:  # rounding decides between nearer ones
+                        self.assertLess(similarity[a][1], similarity[b][1], (texts[a[0]], texts[a[1]], texts[b[0]], texts[b[1]]))
 
 
 class Refusals(EmbeddingsTest):
