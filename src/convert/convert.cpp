@@ -103,11 +103,13 @@ fs::path reference_model(const Source& source, const ConvertOptions& options, St
   return staged.scratch();
 }
 
+ModelKind source_kind(const Source& source) { return source.gguf.empty() ? kind_of(source.folder) : ModelKind::text; }
+
 /// Refuses a model that cannot be run before an hour of conversion. The architectures of GGUF files can be run.
 void require_runnable(const Source& source) {
   if (!source.gguf.empty()) return;
   const auto type = string_at(read_json(source.folder / "config.json"), "model_type");
-  if (built_in().has(ModelKind::text, type)) return;
+  if (built_in().has(source_kind(source), type)) return;
   throw Error(ErrorKind::unsupported,
               fmt::format("[check] model_type \"{}\" cannot be run here, so its drift is unknown", type),
               "convert without --check");
@@ -115,8 +117,17 @@ void require_runnable(const Source& source) {
 
 void check_drift(const Source& source, const ConvertOptions& options, StagedFolder& staged, ConvertReport& report,
                  const ProgressSink& progress) {
-  const auto tokens = options.drift_tokens(staged.path());
   const auto reference = reference_model(source, options, staged, progress);
+  if (source_kind(source) == ModelKind::embedding) {
+    const auto texts = options.drift_texts(staged.path());
+    report.vector_drift = measure_vector_drift(reference, staged.path(), source.folder, texts, progress);
+    if (report.vector_drift->min_cosine >= options.min_cosine) return;
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[check] the smallest cosine is {:.6f}, below the limit of {:.6f}",
+                            report.vector_drift->min_cosine, options.min_cosine),
+                "use more bits or a smaller group size");
+  }
+  const auto tokens = options.drift_tokens(staged.path());
   report.drift = measure_drift(reference, staged.path(), tokens, progress);
   if (report.drift->mean_kl > options.max_kl) {
     throw Error(ErrorKind::bad_model,
@@ -170,7 +181,9 @@ ConvertReport convert_model(const ConvertOptions& options, const ProgressSink& p
                     model_card(read_card(source.folder), {.title = target.filename().string(),
                                                           .base_model = options.source_repo,
                                                           .quantization = report.quantization,
-                                                          .drift = report.drift}));
+                                                          .drift = report.drift,
+                                                          .vector_drift = report.vector_drift,
+                                                          .is_encoder = source_kind(source) == ModelKind::embedding}));
   if (options.check_health) check_health(staged.path(), report);
   write_sentinel(staged.path(), sentinel(options, read_json(staged.path() / "config.json"), report.mode));
   recalculate_content_hash(staged.path());

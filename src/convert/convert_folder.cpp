@@ -14,6 +14,8 @@
 #include "json/json.h"
 #include "json/member.h"
 #include "mlx/ops.h"
+#include "probe/embedding_config.h"
+#include "probe/model_info.h"
 
 namespace mlxk {
 
@@ -91,7 +93,7 @@ class FolderWriter {
 };
 
 void copy_other_files(const fs::path& source, const fs::path& folder) {
-  constexpr std::array kKinds = {".json", ".jinja", ".jsonl", ".model", ".tiktoken", ".txt", ".py", ""};
+  constexpr std::array kKinds = {".json", ".jinja", ".jsonl", ".model", ".tiktoken", ".txt", ".py", ".metadata", ""};
   constexpr std::string_view kIndex = ".index.json";
   for (const auto& entry : fs::directory_iterator(source)) {
     const auto name = entry.path().filename().string();
@@ -104,6 +106,23 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
   }
 }
 
+/// Copies the folders that sentence-transformers' modules.json names besides the transformer's, and BGE-M3's heads.
+void copy_modules(const fs::path& source, const fs::path& folder) {
+  for (const char* head : {"sparse_linear.pt", "colbert_linear.pt"}) {
+    if (fs::is_regular_file(source / head)) fs::copy_file(source / head, folder / head);
+  }
+  for (const std::string& module : module_folders(source)) {
+    if (!fs::is_directory(source / module)) continue;
+    fs::create_directories(folder / module);
+    for (const auto& entry : fs::directory_iterator(source / module)) {
+      const bool is_file = entry.is_regular_file() && !is_side_file(entry.path().filename().string());
+      if (is_file) {
+        fs::copy_file(entry.path(), folder / module / entry.path().filename(), fs::copy_options::skip_existing);
+      }
+    }
+  }
+}
+
 std::string model_type_of(const Json& config, const fs::path& source) {
   if (!config.is_object())
     throw Error(ErrorKind::bad_model, fmt::format("{}/config.json is not an object", source.string()));
@@ -111,12 +130,17 @@ std::string model_type_of(const Json& config, const fs::path& source) {
 }
 }  // namespace
 
+ModelKind kind_of(const fs::path& folder) {
+  const ModelInfo info = probe_model({.name = folder.string(), .path = folder, .cached = false});
+  return info.is_embedding ? ModelKind::embedding : ModelKind::text;
+}
+
 ConvertReport convert_folder(const fs::path& source, const SourceTensors& tensors, const ConvertOptions& options,
                              const fs::path& folder, const ProgressSink& progress) {
   auto config = read_json(source / "config.json");
   ConvertReport report;
   report.model_type = model_type_of(config, source);
-  const auto layout = lay_out(config, tensors);
+  const auto layout = lay_out(config, tensors, kind_of(source));
   FolderPlan plan(options, config, layout, report.warnings);
   if (options.dequantize && !config.contains("quantization"))
     report.warnings.push_back("The source is not quantized; its values stay as they are.");
@@ -134,6 +158,7 @@ ConvertReport convert_folder(const fs::path& source, const SourceTensors& tensor
                                                         : "audio tower is"));
   }
   copy_other_files(source, folder);
+  copy_modules(source, folder);
   take_generation_eos(config, source);
   set_quantization(config, plan.quantization());
   if (!options.dtype.empty()) config["torch_dtype"] = options.dtype;

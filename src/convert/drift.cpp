@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "cpu/phase.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
+#include "models/embedding/encoder.h"
+#include "models/embedding/pooling.h"
 #include "models/load.h"
+#include "probe/embedding_config.h"
 
 namespace mlxk {
 
@@ -74,6 +78,65 @@ Drift measure_drift(const std::filesystem::path& reference, const std::filesyste
   if (!(drift.mean_kl < 1e9)) {
     throw Error(ErrorKind::bad_model, "[check] the logits are not finite");
   }
+  return drift;
+}
+
+namespace {
+
+/// A vector per text by the model in `folder`, with the pooling of the folder `source`.
+std::vector<std::vector<float>> text_vectors(const std::filesystem::path& folder, const std::filesystem::path& source,
+                                             const std::vector<std::vector<int32_t>>& texts,
+                                             const ProgressSink& progress) {
+  const auto encoder = load_encoder(folder, [&](int64_t done, int64_t total) {
+    if (progress) progress("loading", done, total);
+  });
+  EmbeddingPipeline pipeline{.poolings = {Pooling::mean}};
+  if (encoder->shape().num_labels == 0) {
+    EmbeddingPipeline own = read_embedding_config(source).pipeline;
+    if (!own.poolings.empty()) pipeline = std::move(own);
+  }
+  const EmbeddingHead head(pipeline, source, encoder->shape().hidden_size);
+  std::vector<std::vector<float>> rows;
+  for (const std::vector<int32_t>& text : texts) {
+    EncoderInputs inputs{{text.begin(), text.end()}, {}, {}};
+    const int64_t limit = encoder->shape().context_length;
+    if (limit > 0 && static_cast<int64_t>(inputs.ids.size()) > limit) inputs.ids.resize(static_cast<size_t>(limit));
+    inputs.lengths = {static_cast<int>(inputs.ids.size())};
+    mx::array row = mx::contiguous(head(encoder->hidden(inputs), inputs.lengths));
+    row.eval();
+    rows.emplace_back(row.data<float>(), row.data<float>() + row.size());
+    if (progress) progress("comparing", static_cast<int64_t>(rows.size()), static_cast<int64_t>(texts.size()));
+  }
+  return rows;
+}
+
+double cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    ab += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+}  // namespace
+
+VectorDrift measure_vector_drift(const std::filesystem::path& reference, const std::filesystem::path& result,
+                                 const std::filesystem::path& source, const std::vector<std::vector<int32_t>>& texts,
+                                 const ProgressSink& progress) {
+  const auto before = text_vectors(reference, source, texts, progress);
+  const auto after = text_vectors(result, source, texts, progress);
+  VectorDrift drift{.texts = static_cast<int64_t>(texts.size())};
+  double sum = 0;
+  for (size_t i = 0; i < before.size(); ++i) {
+    const double here = before[i].size() == after[i].size() ? cosine(before[i], after[i]) : std::nan("");
+    if (!std::isfinite(here)) throw Error(ErrorKind::bad_model, "[check] the vectors are not finite");
+    sum += here;
+    drift.min_cosine = std::min(drift.min_cosine, here);
+  }
+  drift.mean_cosine = before.empty() ? 1 : std::min(1.0, sum / static_cast<double>(before.size()));
   return drift;
 }
 

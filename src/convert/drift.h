@@ -13,4 +13,11 @@ namespace mlxk {
 Drift measure_drift(const std::filesystem::path& reference, const std::filesystem::path& result,
                     const std::vector<int32_t>& tokens, const ProgressSink& progress);
 
+/// The same for encoders: the cosine between both models' vectors for each of `texts`, with the pooling of the folder
+/// `source`. Without a pooling (rerankers, classifiers, SPLADE, ColBERT) the vector is the mean of the hidden states.
+/// On the worker thread.
+VectorDrift measure_vector_drift(const std::filesystem::path& reference, const std::filesystem::path& result,
+                                 const std::filesystem::path& source, const std::vector<std::vector<int32_t>>& texts,
+                                 const ProgressSink& progress);
+
 }  // namespace mlxk

@@ -174,7 +174,7 @@ std::vector<uint64_t> LayoutTensor::shape() const {
   return shape;
 }
 
-std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& source) {
+std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& source, ModelKind kind) {
   Weights::Tensors tensors;
   Sources sources;
   for (const auto& [name, tensor] : source.tensors()) {
@@ -183,7 +183,7 @@ std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& sourc
     tensors.emplace(name, array);
   }
   std::vector<LayoutTensor> layout;
-  for (const auto& taken : checkpoint_tensors(config, tensors)) {
+  for (const auto& taken : checkpoint_tensors(config, tensors, kind)) {
     LayoutTensor placed;
     placed.name = taken.name;
     placed.is_matrix = taken.is_matrix;

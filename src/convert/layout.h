@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/model_kind.h"
 #include "convert/source_tensors.h"
 #include "json/json.h"
 
@@ -29,9 +30,9 @@ struct LayoutTensor {
   std::string_view leaf() const { return std::string_view(name).substr(name.rfind('.') + 1); }
 };
 
-/// The model's tensors under the names of mlx-lm's modules and in their order, as the model_type's own maker takes them
-/// (models/checkpoint_tensors.h): tensors taken unchanged or stacked are read from the files row by row, others are
-/// computed whole when they are written. Throws like checkpoint_tensors.
-std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& source);
+/// The tensors of a text model or encoder under the names of mlx-lm's modules and in their order, as the model_type's
+/// maker of that kind takes them (models/checkpoint_tensors.h): tensors taken unchanged or stacked are read from the
+/// files row by row, others are computed whole when they are written. Throws like checkpoint_tensors.
+std::vector<LayoutTensor> lay_out(const Json& config, const SourceTensors& source, ModelKind kind);
 
 }  // namespace mlxk

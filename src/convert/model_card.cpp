@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace mlxk {
@@ -86,13 +87,24 @@ std::string drift_lines(const Drift& drift) {
       "| same likeliest token | {:.2f} % |\n",
       drift.tokens, drift.mean_kl, drift.max_kl, drift.top1_agreement * 100);
 }
+
+std::string drift_lines(const VectorDrift& drift) {
+  return fmt::format(
+      "\n## Drift from the source\n\nMeasured by `mlxk convert --check` on the vectors of {} texts that come with "
+      "mlxk.\n\n| | |\n|---|---|\n| cosine, mean | {:.6f} |\n| cosine, smallest | {:.6f} |\n",
+      drift.texts, drift.mean_cosine, drift.min_cosine);
+}
 }  // namespace
 
 std::string model_card(std::string_view source, const CardFacts& facts) {
   auto blocks = front_matter(source);
   if (blocks.empty()) set(blocks, "language", "en");
   set(blocks, "library_name", "mlx");
-  set(blocks, "pipeline_tag", "text-generation");
+  if (!facts.is_encoder) {
+    set(blocks, "pipeline_tag", "text-generation");
+  } else if (std::none_of(blocks.begin(), blocks.end(), [](const Block& one) { return one.key == "pipeline_tag"; })) {
+    set(blocks, "pipeline_tag", "feature-extraction");
+  }
   add_tag(blocks, "mlx");
   if (!facts.base_model.empty()) set(blocks, "base_model", facts.base_model);
   std::string card = "---\n";
@@ -103,6 +115,7 @@ std::string model_card(std::string_view source, const CardFacts& facts) {
   const auto as = facts.quantization.empty() ? std::string() : ", " + facts.quantization;
   card += fmt::format("---\n\n# {}\n\nConverted to MLX format{} by mlxk {}{}.\n", facts.title, from, MLXK_VERSION, as);
   if (facts.drift) card += drift_lines(*facts.drift);
+  if (facts.vector_drift) card += drift_lines(*facts.vector_drift);
   return card;
 }
 

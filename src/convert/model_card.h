@@ -14,6 +14,8 @@ struct CardFacts {
   std::string base_model;    // org/name; empty: unknown
   std::string quantization;  // "4-bit group 64"; empty: none
   std::optional<Drift> drift;
+  std::optional<VectorDrift> vector_drift;
+  bool is_encoder = false;  // an embedding model, reranker or classifier
 };
 
 /// A README.md for a converted model: the front matter of `source` (the text of the source's README; may be empty) with

@@ -108,7 +108,7 @@ LayerForm eight_bits() { return {{8, 64, "affine"}, {{"group_size", 64}, {"bits"
 }  // namespace
 
 bool is_never_packed(std::string_view model_type, std::string_view layer) {
-  return is_one_of(kUnpacked, model_type, layer);
+  return is_one_of(kUnpacked, model_type, layer) || contains(layer, ".lora_A.") || contains(layer, ".lora_B.");
 }
 
 bool is_kept_precise(std::string_view model_type, std::string_view name) {

@@ -418,6 +418,16 @@ EmbeddingConfig read_embedding_config(const fs::path& folder) {
   return config;
 }
 
+std::vector<std::string> module_folders(const fs::path& folder) {
+  const fs::path path = folder / "modules.json";
+  std::vector<std::string> folders;
+  for (const Json& module : read_module_list(path)) {
+    const std::string own = checked_folder(string_at(module, "path"), path);
+    if (!own.empty()) folders.push_back(own);
+  }
+  return folders;
+}
+
 int64_t count_labels(const Json& config) {
   const Json& names = value_at(config, "id2label");
   if (names.is_object() && !names.empty()) return static_cast<int64_t>(names.size());

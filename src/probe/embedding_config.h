@@ -50,6 +50,9 @@ bool is_decoder_type(std::string_view model_type);
 /// built in.
 EmbeddingConfig read_embedding_config(const std::filesystem::path& folder);
 
+/// The folders that modules.json in `folder` names besides the transformer's. Throws bad_model.
+std::vector<std::string> module_folders(const std::filesystem::path& folder);
+
 /// The properties of a classifier apart from its scores.
 struct ClassifierConfig {
   enum class Activation { identity, sigmoid, softmax } activation = Activation::softmax;

@@ -24,14 +24,22 @@ struct ConvertOptions {
   bool check_health = true;
   bool check_drift = false;
   double max_kl = std::numeric_limits<double>::infinity();  // a larger mean drift is refused
+  double min_cosine = -1;                                   // for encoders; a result with a smaller one is refused
   /// Returns the tokens of the text that the drift is measured on, by the tokenizer in `folder`. On the worker thread.
   std::function<std::vector<int32_t>(const std::filesystem::path& folder)> drift_tokens;
+  /// The same for encoders: the tokens of several texts.
+  std::function<std::vector<std::vector<int32_t>>(const std::filesystem::path& folder)> drift_texts;
 };
 /// The distance of a conversion's logits from those of its source, over the positions of a text.
 struct Drift {
   int64_t tokens = 0;
   double mean_kl = 0, max_kl = 0;  // nats, of the source's distribution relative to the result's
   double top1_agreement = 0;       // share of positions whose likeliest token is the same
+};
+/// The cosine between a conversion's vectors and its source's, over several texts.
+struct VectorDrift {
+  int64_t texts = 0;
+  double mean_cosine = 1, min_cosine = 1;
 };
 struct ConvertReport {
   std::string model_type;
@@ -40,6 +48,7 @@ struct ConvertReport {
   std::string mode;           // quantize, dequantize, gguf or convert
   std::string health_reason;  // if the health was checked
   std::optional<Drift> drift;
+  std::optional<VectorDrift> vector_drift;  // for an encoder
 };
 
 }  // namespace mlxk

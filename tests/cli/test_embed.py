@@ -147,6 +147,20 @@ class Embed(ProgramTest):
         self.assertIn("--sparse: 'all-MiniLM-L6-v2' has no sparse vectors", self.embed("a", "--sparse", code=1)[1])
         self.assertIn("is not a masked language model", self.embed("a", "--fill-mask", "2", code=1)[1])
 
+    def test_a_conversion_keeps_the_modules_and_reports_its_drift(self):
+        target = os.path.join(self.home, "eight")
+        data = self.run_json("convert", MINILM, target, "--quantize", "8", "--check", "--json")["data"]
+        for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+            self.assertTrue(os.path.isfile(os.path.join(target, name)), name)
+        self.assertEqual(data["drift"]["texts"], 7)
+        self.assertGreater(data["drift"]["min_cosine"], 0.9995)
+        self.assertGreaterEqual(data["drift"]["mean_cosine"], data["drift"]["min_cosine"])
+        with open(os.path.join(target, "README.md"), encoding="utf-8") as file:
+            self.assertIn(f"| cosine, smallest | {data['drift']['min_cosine']:.6f} |", file.read())
+        self.assertGreater(dot(self.embed(EXPECTED[0]["text"], model=target)[0][0]["embedding"], EXPECTED[0]["vector"]), 0.9995)
+        document = self.run_json("convert", MINILM, os.path.join(self.home, "two"), "--quantize", "2", "--min-cosine", "0.99", "--json", code=1)
+        self.assertIn("[check] the smallest cosine is", document["error"]["message"])
+
     def test_refusals(self):
         for args, kind, message in ((("embed", "nowhere", "a"), "ModelNotFound", None), (("embed", MINILM, ""), "ValidationError", None),
                                     (("rerank", MINILM, "--query", "q", "-"), "NotAReranker", "is an embedding model")):

@@ -45,6 +45,10 @@ Json drift_json(const Drift& drift) {
           {"top1_agreement", drift.top1_agreement}};
 }
 
+Json drift_json(const VectorDrift& drift) {
+  return {{"texts", drift.texts}, {"mean_cosine", drift.mean_cosine}, {"min_cosine", drift.min_cosine}};
+}
+
 int convert(const ConvertOptions& options, bool json) {
   ConvertReport report;
   {
@@ -70,6 +74,7 @@ int convert(const ConvertOptions& options, bool json) {
   const auto quantization = sentinel.find("quantization");
   if (quantization != sentinel.end()) data.update(*quantization);
   if (report.drift) data["drift"] = drift_json(*report.drift);
+  if (report.vector_drift) data["drift"] = drift_json(*report.vector_drift);
   data["content_hash"] = sentinel.value("content_hash", Json());
   if (json) {
     print_json(success_envelope("convert", data));
@@ -83,6 +88,11 @@ int convert(const ConvertOptions& options, bool json) {
     print_line(fmt::format("  Drift: KL {:.6f} nats mean, {:.6f} largest; same likeliest token {:.1f} % of {}",
                            report.drift->mean_kl, report.drift->max_kl, report.drift->top1_agreement * 100,
                            report.drift->tokens));
+  }
+  if (report.vector_drift) {
+    print_line(fmt::format("  Drift: cosine {:.6f} mean, {:.6f} smallest, of the vectors of {} texts",
+                           report.vector_drift->mean_cosine, report.vector_drift->min_cosine,
+                           report.vector_drift->texts));
   }
   if (options.check_health) print_line("  ✓ Health check: passed");
   return 0;
@@ -170,12 +180,20 @@ const Command kConvertCommand = {
                 {.name = "--repair",
                  .help = "copy the model and repair index, end-of-sequence tokens and preprocessor values"},
                 {.name = "--check",
-                 .help = "measure the drift of the logits from the source's, and record it in README.md"},
+                 .help =
+                     "measure the drift from the source, of the logits or of an embedding model's vectors, and record "
+                     "it in README.md"},
                 {.name = "--max-kl",
                  .kind = OptionKind::number,
                  .metavar = "X",
                  .help = "refuse a result whose mean KL divergence is larger (implies --check)",
                  .min = 0},
+                {.name = "--min-cosine",
+                 .kind = OptionKind::number,
+                 .metavar = "X",
+                 .help = "refuse an embedding model with a smaller cosine to a vector of the source (implies --check)",
+                 .min = -1,
+                 .max = 1},
                 {.name = "--max-shard-mb",
                  .kind = OptionKind::integer,
                  .metavar = "N",

@@ -78,7 +78,7 @@ void read_modes(const Args& args, ConvertRequest& request) {
   for (const char* flag : {"--q-group-size", "--q-mode"}) {
     if (args.has(flag) && !quantize) throw bad_flag(fmt::format("{} needs --quantize BITS", flag));
   }
-  for (const char* flag : {"--dtype", "--check", "--max-kl"}) {
+  for (const char* flag : {"--dtype", "--check", "--max-kl", "--min-cosine"}) {
     if (args.has(flag) && (index || repair))
       throw bad_flag(fmt::format("{} and {} are mutually exclusive", first, flag));
   }
@@ -125,6 +125,19 @@ std::string repository_of(const fs::path& source) {
 }
 
 std::vector<int32_t> drift_tokens(const fs::path& folder) { return Tokenizer::load(folder)->encode(kDriftText, true); }
+
+/// A text per paragraph.
+std::vector<std::vector<int32_t>> drift_texts(const fs::path& folder) {
+  const auto tokenizer = Tokenizer::load(folder);
+  std::vector<std::vector<int32_t>> texts;
+  std::string_view rest = kDriftText;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find("\n\n"), rest.size());
+    texts.push_back(tokenizer->encode(rest.substr(0, end), true));
+    rest.remove_prefix(std::min(rest.size(), end + 2));
+  }
+  return texts;
+}
 }  // namespace
 
 ConvertRequest read_convert_request(const Args& args) {
@@ -140,9 +153,11 @@ ConvertRequest read_convert_request(const Args& args) {
   options.dtype = args.text("--dtype");
   options.max_shard_bytes = static_cast<uint64_t>(args.integer("--max-shard-mb")) << 20;
   options.check_health = !args.has("--skip-health");
-  options.check_drift = args.has("--check") || args.has("--max-kl");
+  options.check_drift = args.has("--check") || args.has("--max-kl") || args.has("--min-cosine");
+  if (args.has("--min-cosine")) options.min_cosine = args.number("--min-cosine");
   if (args.has("--max-kl")) options.max_kl = args.number("--max-kl");
   options.drift_tokens = drift_tokens;
+  options.drift_texts = drift_texts;
   refuse_cache("source", options.source);
   refuse_cache("target", options.target);
   options.source_repo = repository_of(options.source);

@@ -107,8 +107,11 @@ std::unique_ptr<Encoder> make_electra(const Config& config, Weights& weights) {
 std::unique_ptr<Encoder> make_camembert(const Config& config, Weights& weights) { return roberta(config, weights); }
 std::unique_ptr<Encoder> make_roberta(const Config& config, Weights& weights) { return roberta(config, weights); }
 std::unique_ptr<Encoder> make_xlm_roberta(const Config& config, Weights& weights) {
-  // Jina's own code, which uses the same model_type, names its layers differently.
-  const auto is_jinas = [](const auto& entry) { return entry.first.find("encoder.layers.0.") != std::string::npos; };
+  // Jina's own code, which uses the same model_type, names its layers differently; the second name is that of a
+  // conversion.
+  const auto is_jinas = [](const auto& entry) {
+    return entry.first.find("encoder.layers.0.") != std::string::npos || entry.first.starts_with("layers.0.");
+  };
   const bool jinas = std::any_of(weights.tensors().begin(), weights.tensors().end(), is_jinas);
   return jinas ? make_jina_embeddings_v3(config, weights) : roberta(config, weights);
 }

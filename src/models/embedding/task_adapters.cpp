@@ -97,8 +97,11 @@ TaskAdapters TaskAdapters::read(const Config& config, Weights& weights) {
   const auto is_adapter = [](const std::string& name) {
     return name.ends_with(".lora_A") || name.ends_with(".lora_B");
   };
+  const auto is_split = [](const std::string& name) {  // in a conversion
+    return name.find(".lora_A.") != std::string::npos || name.find(".lora_B.") != std::string::npos;
+  };
   bool found = false;
-  for (const auto& [name, tensor] : weights.tensors()) found = found || is_adapter(name);
+  for (const auto& [name, tensor] : weights.tensors()) found = found || is_adapter(name) || is_split(name);
   if (!list || !found) return adapters;
   if (!list->is_array() || list->empty() || list->size() > 1024) {
     throw config.bad("lora_adaptations", "must be a list of names, got " + list->dump());
