@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "json/json.h"
+#include "mlx/device.h"
 #include "mlx/io.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -233,6 +234,7 @@ TEST_F(LoadModel, TakesTensorsAtAnyAddress) {
 }
 
 TEST_F(LoadModel, NoticesThatAFileWasShortenedInUse) {
+  if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "the weights are on the card, no longer in the file";
   auto model = load();
   EXPECT_NO_THROW(model->check_weights());
   fs::resize_file(folder_ / "model.safetensors", 0);
@@ -248,8 +250,9 @@ TEST_F(LoadModel, TellsHowFarItIs) {
   std::vector<std::pair<int64_t, int64_t>> told;
   load_model(folder_, [&](int64_t done, int64_t total) { told.emplace_back(done, total); });
   ASSERT_FALSE(told.empty());
-  const auto bytes = static_cast<int64_t>(fs::file_size(folder_ / "model.safetensors"));
-  EXPECT_EQ(told.back(), std::pair(bytes, bytes));
+  EXPECT_EQ(told.back().first, told.back().second);
+  if (mx::default_device() != mx::Device::cpu) return;  // on a GPU, the bytes of the weights are counted
+  EXPECT_EQ(told.back().second, static_cast<int64_t>(fs::file_size(folder_ / "model.safetensors")));
 }
 
 TEST_F(LoadModel, RefusesInputsThatDoNotFit) {

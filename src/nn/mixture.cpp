@@ -111,7 +111,8 @@ const Packed& MixtureResidual::as_one() const {
   static const Packed kNone;
   const LayerOps& ops = layer_ops();
   if (!ops.mixture || !ops.knows(activation) || !gate || post_norm || scales_input) return kNone;
-  if (packed || router.norm || router.input_scale) return packed;
+  if (tried || router.norm || router.input_scale) return packed;
+  tried = true;
   MixtureWeights weights{gate->weights(),         up.weights(), down.weights(),        activation,         std::nullopt,
                          router.scores.weights(), router.rule,  router.selection_bias, router.expert_scale};
   if (norm) weights.norm = norm->weights();

@@ -71,6 +71,7 @@ struct MixtureResidual {
   std::optional<Norm> post_norm = {};
   bool scales_input = false;        // the weight multiplies an expert's input instead of its output
   mutable Packed packed = nullptr;  // the whole block for the device, made on the first call
+  mutable bool tried = false;       // to make it
 
   /// x [B, L, hidden]; the residual is x unless given, for parallel blocks.
   mx::array operator()(const mx::array& x, const std::optional<mx::array>& residual = std::nullopt) const;

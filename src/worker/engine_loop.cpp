@@ -7,6 +7,7 @@
 
 #include "base/elapsed.h"
 #include "base/error.h"
+#include "base/lost_device.h"
 #include "base/out_of_memory.h"
 #include "worker/backend.h"
 #include "worker/worker.h"
@@ -22,6 +23,9 @@ constexpr double kShortestRetry = 1, kLongestRetry = 600;
 constexpr int64_t kMaxTokens = int64_t{1} << 31;
 
 FailedEvent failure_of(const std::exception& e) {
+  if (is_lost_device(e)) {
+    return {ErrorKind::internal, fmt::format("the GPU failed; restart the process: {}", e.what())};
+  }
   const auto* error = dynamic_cast<const Error*>(&e);
   if (error) return {error->kind(), e.what()};
   if (is_out_of_memory(e)) return {ErrorKind::memory, "out of memory"};

@@ -23,6 +23,8 @@ struct BlocksParams {
 };
 
 extern "C" __global__ void __launch_bounds__(256) copy_blocks(const __grid_constant__ BlocksParams p) {
+  let_next_begin();
+  wait_for_earlier();
   const Part& part = p.parts[blockIdx.y];
   const int head = blockIdx.z, block = blockIdx.x, slot = p.first + block * BLOCK;
   if (head >= part.heads || slot >= part.slots) return;

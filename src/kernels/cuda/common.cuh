@@ -101,6 +101,19 @@ DEVICE uint4 stream128(const void* p) {
   return x;
 }
 
+// Launches may overlap (cuda_launch in driver.h): each kernel lets the next one begin, which must wait before it reads
+// what earlier ones write, or writes what they read.
+DEVICE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+DEVICE void wait_for_earlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 DEVICE float warp_sum(float x) {
   for (int step = 16; step > 0; step >>= 1) x += __shfl_xor_sync(0xffffffffu, x, step);
   return x;

@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "kernels/cuda/driver.h"
 #include "kernels/cuda/memory.h"
 #include "mlx/device.h"
 #include "mlx/ops.h"
@@ -11,13 +12,20 @@
 namespace mlxk {
 namespace {
 
+constexpr size_t kMaxOverlappedRows = 2;
+
+size_t rows_of(const mx::array& a) {
+  return a.ndim() < 2 || a.size() == 0 ? a.size() : a.size() / static_cast<size_t>(a.shape(-1));
+}
+
 class CudaOp : public mx::Primitive {
  public:
-  CudaOp(const char* name, CudaCompute compute, bool on_host, Aliases aliases)
+  CudaOp(const char* name, CudaCompute compute, bool on_host, CudaOverlap overlap, Aliases aliases)
       : Primitive(mx::default_stream(mx::Device::gpu)),
         name_(name),
         compute_(std::move(compute)),
         on_host_(on_host),
+        overlap_(overlap),
         aliases_(std::move(aliases)) {}
 
   const char* name() const override { return name_; }
@@ -36,7 +44,7 @@ class CudaOp : public mx::Primitive {
         outputs[i].set_data(cuda_memory(outputs[i].nbytes(), on_host_));
       }
     }
-    CudaLaunches launches(stream());
+    CudaLaunches launches(stream(), rows_of(outputs[0]) <= kMaxOverlappedRows ? overlap_ : CudaOverlap::no);
     compute_(launches, inputs, outputs);
   }
 
@@ -44,6 +52,7 @@ class CudaOp : public mx::Primitive {
   const char* name_;
   CudaCompute compute_;
   bool on_host_;
+  CudaOverlap overlap_;
   Aliases aliases_;
 };
 
@@ -60,26 +69,41 @@ int cuda_type(mx::Dtype type) {
   return type == mx::bfloat16 ? 2 : -1;
 }
 
+CudaLaunches::CudaLaunches(mx::Stream stream, CudaOverlap overlap)
+    : encoder_(cuda_encoder().of(stream)),
+      overlapped_(overlap == CudaOverlap::no ? nullptr : cuda_stream(encoder_, overlap == CudaOverlap::yes)) {}
+
 void CudaLaunches::add(CUfunc_st* function, dim3 grid, unsigned threads, int shared_bytes, void** params,
                        const ArrayRefs& reads, const ArrayRefs& writes) {
+  if (overlapped_) {
+    const CudaLaunch launch{function, {grid.x, grid.y, grid.z}, threads, static_cast<unsigned>(shared_bytes)};
+    cuda_launch(launch, overlapped_, params);
+    return;
+  }
   for (const mx::array& a : reads) cuda_encoder().set_input(encoder_, a);
   for (const mx::array& a : writes) cuda_encoder().set_output(encoder_, a);
   cuda_encoder().add_kernel(encoder_, function, grid, {threads, 1, 1}, {}, static_cast<uint32_t>(shared_bytes), params);
 }
 
-mx::array CudaLaunches::scratch(size_t bytes) {
-  mx::array a({static_cast<int>(bytes)}, mx::uint8, nullptr, {});
-  a.set_data(cuda_memory(bytes));
+mx::array CudaLaunches::scratch(size_t bytes) { return scratch({static_cast<int>(bytes)}, mx::uint8); }
+
+mx::array CudaLaunches::scratch(mx::Shape shape, mx::Dtype type) {
+  mx::array a(std::move(shape), type, nullptr, {});
+  a.set_data(cuda_memory(a.nbytes()));
   cuda_encoder().when_completed(encoder_, [data = a.data_shared_ptr()] {});
   return a;
 }
 
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host) {
-  return std::make_shared<CudaOp>(name, std::move(compute), on_host, Aliases{});
+  return std::make_shared<CudaOp>(name, std::move(compute), on_host, CudaOverlap::follow, Aliases{});
+}
+
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, CudaOverlap overlap) {
+  return std::make_shared<CudaOp>(name, std::move(compute), false, overlap, Aliases{});
 }
 
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, Aliases aliases) {
-  return std::make_shared<CudaOp>(name, std::move(compute), false, std::move(aliases));
+  return std::make_shared<CudaOp>(name, std::move(compute), false, CudaOverlap::follow, std::move(aliases));
 }
 
 mx::array row_contiguous(const mx::array& a) {

@@ -20,10 +20,19 @@ void* cuda_data(const mx::array& a);
 /// The number of a float type in the kernels' sources (F32, F16, BF16), -1 for another type.
 int cuda_type(mx::Dtype type);
 
+/// Whether an operation's launches overlap (cuda_launch) or are nodes of libmlx's graph. Overlapping is faster for long
+/// launches of one or two rows; the graph for more rows, and for short launches, which the host cannot make fast
+/// enough.
+enum class CudaOverlap {
+  no,
+  follow,  // if the graph is empty
+  yes,     // the graph is launched first
+};
+
 /// The launches of one operation, on its stream.
 class CudaLaunches {
  public:
-  explicit CudaLaunches(mx::Stream stream) : encoder_(cuda_encoder().of(stream)) {}
+  CudaLaunches(mx::Stream stream, CudaOverlap overlap);
 
   /// Launches a kernel whose one parameter is `params`. It runs after the writers of `reads` and `writes`, and before
   /// later readers of those.
@@ -35,12 +44,14 @@ class CudaLaunches {
   }
   /// Memory that lives until the operation is done.
   mx::array scratch(size_t bytes);
+  mx::array scratch(mx::Shape shape, mx::Dtype type);
 
  private:
   void add(CUfunc_st* function, dim3 grid, unsigned threads, int shared_bytes, void** params, const ArrayRefs& reads,
            const ArrayRefs& writes);
 
   mx::cu::CommandEncoder& encoder_;
+  void* overlapped_;  // the stream; null: the graph
 };
 
 /// Launches the kernels that compute outputs (allocated) from inputs (row-contiguous).
@@ -49,6 +60,8 @@ using CudaCompute = std::function<void(CudaLaunches& launches, const Arrays& inp
 /// An operation of the graph that is a few launches on libmlx's stream. It must hold everything it refers to by value.
 /// `on_host`: the outputs are in memory that the host reads without a copy.
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, bool on_host = false);
+/// The same with a preference for operations of one or two rows.
+std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, CudaOverlap overlap);
 /// The same with outputs that are buffers of inputs.
 std::shared_ptr<mx::Primitive> cuda_op(const char* name, CudaCompute compute, Aliases aliases);
 

@@ -10,6 +10,7 @@
 #include "kernels/cuda/cuda_blocks.h"
 #include "kernels/cuda/cuda_sample.h"
 #include "kernels/cuda/table.h"
+#include "kernels/cuda/testing.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -18,14 +19,6 @@
 namespace mlxk {
 namespace {
 
-float relative_error(const mx::array& y, const mx::array& exact) {
-  const auto a = mx::astype(y, mx::float32), b = mx::astype(exact, mx::float32);
-  return mx::divide(mx::max(mx::abs(mx::subtract(a, b))), mx::max(mx::abs(b))).item<float>();
-}
-
-/// The largest error that rounding to the type explains.
-float tolerance(mx::Dtype type) { return type == mx::float32 ? 3e-5F : type == mx::float16 ? 1e-3F : 6e-3F; }
-
 class CudaOps : public testing::Test {
  protected:
   void SetUp() override {
@@ -33,43 +26,6 @@ class CudaOps : public testing::Test {
     mx::random::seed(3);
   }
 };
-
-mx::array normal(mx::Shape shape, mx::Dtype type) { return mx::astype(mx::random::normal(std::move(shape)), type); }
-
-MatrixWeights packed(int rows, int columns, int bits, int group, mx::Dtype scales) {
-  const auto parts = mx::quantize(normal({rows, columns}, scales), group, bits);
-  return {parts[0], parts[1], parts[2], std::nullopt, rows, columns, bits, group};
-}
-
-MatrixWeights mxfp4(int rows, int columns) {
-  const auto parts = mx::quantize(normal({rows, columns}, mx::bfloat16), 32, 4, "mxfp4");
-  return {parts[0], parts[1], std::nullopt, std::nullopt, rows, columns, 4, 32};
-}
-
-MatrixWeights plain(int rows, int columns) {
-  return {normal({rows, columns}, mx::bfloat16), std::nullopt, std::nullopt, std::nullopt, rows, columns};
-}
-
-mx::array unpacked(const MatrixWeights& m) {
-  if (m.bits == 0) return mx::astype(m.weight, mx::float32);
-  if (!m.biases)
-    return mx::dequantize(m.weight, *m.scales, std::nullopt, m.group, m.bits, "mxfp4", std::nullopt, mx::float32);
-  return mx::dequantize(m.weight, mx::astype(*m.scales, mx::float32), mx::astype(*m.biases, mx::float32), m.group,
-                        m.bits);
-}
-
-/// In float32, by sums of products: no matrix unit rounds.
-mx::array product(const mx::array& x, const MatrixWeights& m) {
-  const auto a = mx::expand_dims(mx::astype(x, mx::float32), -2);  // [..., 1, columns]
-  auto y = mx::sum(mx::multiply(a, unpacked(m)), -1);
-  return m.bias ? mx::add(y, mx::astype(*m.bias, mx::float32)) : y;
-}
-
-mx::array normed(const mx::array& x, const std::optional<NormWeights>& norm) {
-  if (!norm) return x;
-  const auto wide = mx::astype(x, mx::float32);
-  return mx::astype(mx::fast::rms_norm(wide, mx::astype(norm->weight, mx::float32), norm->eps), x.dtype());
-}
 
 // One row and a few rows take other code paths than many; so do columns that the warps cannot share evenly.
 constexpr int kRows[] = {1, 2, 3, 5, 8, 13, 33, 70};

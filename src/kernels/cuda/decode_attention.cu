@@ -315,6 +315,8 @@ DEVICE void attend(const DecodeAttentionParams& p, const Work& work, Shared& s) 
 #endif
 
 extern "C" __global__ void __launch_bounds__(THREADS) decode_attention(const __grid_constant__ DecodeAttentionParams p) {
+  let_next_begin();
+  wait_for_earlier();
   __shared__ __align__(16) Shared s;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group = p.heads / p.kv_heads, blocks = (group + HEADS - 1) / HEADS;  // of one key head

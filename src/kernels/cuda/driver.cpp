@@ -44,6 +44,8 @@ struct Driver {
   int (*module_get_function)(CUfunc_st**, void*,
                              const char*) = library.get<int(CUfunc_st**, void*, const char*)>("cuModuleGetFunction");
   int (*func_set_attribute)(CUfunc_st*, int, int) = library.get<int(CUfunc_st*, int, int)>("cuFuncSetAttribute");
+  int (*launch_kernel)(const void*, CUfunc_st*, void**,
+                       void**) = library.get<int(const void*, CUfunc_st*, void**, void**)>("cuLaunchKernelEx");
   int (*get_error_string)(int, const char**) = library.get<int(int, const char**)>("cuGetErrorString");
 };
 
@@ -119,6 +121,30 @@ void cuda_release(void* data, bool on_host) {
 
 void cuda_zero(void* data, size_t bytes) {
   check(driver().memset(reinterpret_cast<Address>(data), 0, bytes), "cuMemsetD8");
+}
+
+void cuda_launch(const CudaLaunch& launch, void* stream, void** params) {
+  // As CUlaunchAttribute and CUlaunchConfig of the driver's interface.
+  struct Attribute {
+    int id;
+    char pad[4];
+    union {
+      int allowed;
+      char value[64];
+    };
+  };
+  struct Config {
+    unsigned grid[3], block[3], shared_bytes;
+    void* stream;
+    Attribute* attributes;
+    unsigned count;
+  };
+  constexpr int kProgrammaticStreamSerialization = 6;
+  Attribute overlaps{kProgrammaticStreamSerialization, {}, {1}};
+  const auto [x, y, z] = launch.grid;
+  const Config config{
+      {x, y, z}, {launch.threads, 1, 1}, launch.shared_bytes, stream, &overlaps, cuda_device().major >= 9 ? 1U : 0U};
+  check(driver().launch_kernel(&config, launch.function, params, nullptr), "cuLaunchKernelEx");
 }
 
 void cuda_copy_to_host(void* to, const void* from, size_t bytes) {

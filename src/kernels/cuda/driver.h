@@ -26,6 +26,16 @@ void cuda_release(void* data, bool on_host);
 /// Sets device memory to zero, immediately.
 void cuda_zero(void* data, size_t bytes);
 
+/// How a kernel is launched.
+struct CudaLaunch {
+  CUfunc_st* function;
+  unsigned grid[3], threads;
+  unsigned shared_bytes;
+};
+/// Launches a kernel on a stream. On devices of capability 9 and later it may begin before the stream's earlier work
+/// has ended: the kernels wait where they must (common.cuh).
+void cuda_launch(const CudaLaunch& launch, void* stream, void** params);
+
 /// Copies data that is on the device and already computed.
 void cuda_copy_to_host(void* to, const void* from, size_t bytes);
 

@@ -3,7 +3,12 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
 #include "base/error.h"
+#include "mlx/version.h"
 
 namespace mlxk {
 namespace {
@@ -26,8 +31,32 @@ const CudaEncoder& cuda_encoder() {
       exported<decltype(CudaEncoder::add_kernel)>(
           "_ZN3mlx4core2cu14CommandEncoder19add_kernel_node_rawEP9CUfunc_st4dim3S5_S5_jPPv"),
       exported<decltype(CudaEncoder::when_completed)>(
-          "_ZN3mlx4core2cu14CommandEncoder21add_completed_handlerESt8functionIFvvEE")};
+          "_ZN3mlx4core2cu14CommandEncoder21add_completed_handlerESt8functionIFvvEE"),
+      exported<decltype(CudaEncoder::commit)>("_ZN3mlx4core2cu14CommandEncoder6commitEv")};
   return encoder;
+}
+
+void* cuda_stream(CudaEncoder::Encoder& encoder, bool commit) {
+  static const bool is_known = std::strcmp(mx::version(), "0.32.4") == 0;
+  if (!is_known) return nullptr;
+  static const bool has_graphs = [] {
+    const char* graphs = std::getenv("MLX_USE_CUDA_GRAPHS");
+    return !graphs || std::strcmp(graphs, "0") != 0;
+  }();
+  // The encoder's first members.
+  struct Members {
+    void* device;
+    void* stream;
+    void* graph;
+    std::shared_ptr<void> worker;
+    int nodes;  // of the graph
+  };
+  const auto& members = reinterpret_cast<const Members&>(encoder);
+  if (has_graphs && members.nodes > 0) {
+    if (!commit) return nullptr;
+    cuda_encoder().commit(encoder);
+  }
+  return members.stream;
 }
 
 }  // namespace mlxk

@@ -46,9 +46,15 @@ struct CudaEncoder {
                      void** params);
   /// `task` runs on another thread once everything added so far is done.
   void (*when_completed)(Encoder& encoder, std::function<void()> task);
+  /// Launches everything added so far.
+  void (*commit)(Encoder& encoder);
 };
 
 /// The functions of the loaded libmlx; throws Error(internal) if it has none.
 const CudaEncoder& cuda_encoder();
+
+/// The CUDA stream of an encoder, for launches that are not nodes of its graph. If the graph has nodes, null, or with
+/// `commit` the graph is launched first. Null if libmlx is a version whose memory layout is not known here.
+void* cuda_stream(CudaEncoder::Encoder& encoder, bool commit);
 
 }  // namespace mlxk

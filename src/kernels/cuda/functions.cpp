@@ -76,11 +76,9 @@ CUfunc_st* make(const std::string& source, const char* name, const std::vector<s
 
 CUfunc_st* cuda_function(const std::vector<const char*>& sources, const char* name,
                          const std::vector<CudaDefine>& defines, int shared_bytes) {
-  using Key = std::tuple<std::string_view, int, std::vector<int>>;
+  using Key = std::tuple<std::string_view, int, std::vector<std::pair<std::string_view, int>>>;
   static std::map<Key, CUfunc_st*> functions;
-  std::vector<int> values;
-  for (const auto& define : defines) values.push_back(define.second);
-  CUfunc_st*& function = functions[Key(name, shared_bytes, values)];
+  CUfunc_st*& function = functions[Key(name, shared_bytes, {defines.begin(), defines.end()})];
   if (function) return function;
   std::string source;
   for (const char* text : sources) source += text;

@@ -24,6 +24,8 @@ extern const char* const packed;
 extern const char* const qmv;
 extern const char* const qmm;
 extern const char* const rows;
+extern const char* const route;
+extern const char* const routing;
 extern const char* const decode_attention;
 extern const char* const sample;
 extern const char* const unpack;

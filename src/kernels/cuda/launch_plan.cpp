@@ -24,18 +24,26 @@ std::vector<CudaDefine> CudaPacking::defines() const {
   return {{"BITS", bits}, {"GROUP", group}, {"MX", mx}, {"SCALE_TYPE", scale_type}};
 }
 
-int CudaPacking::qmv_shared_bytes(int operands) const {
-  return operands * (columns * 2 + 16) + columns / step() * operands * 8;
-}
+int CudaPacking::qmv_shared_bytes(int operands) const { return operands * (columns * 2 + 16) + steps() * operands * 8; }
 
 bool CudaPacking::suits_qmv(int n, int operands) const {
   const int all = n * operands;
   return all <= 4 && (n <= 2 || columns <= 8192) && qmv_shared_bytes(all) + 12288 <= cuda_device().shared_bytes;
 }
 
-bool CudaPacking::even_in_qmv() const {
+int CudaPacking::qmv_warps(int slots) const {
   const int unroll = bits == 4 ? 4 : bits == 8 ? 2 : 1;  // as in qmv.cu
-  return columns / step() % (unroll * kWarps) == 0;
+  const int rounds = slots * steps() / unroll;
+  if (steps() % unroll != 0 || rounds == 0) return kWarps;
+  for (int warps = kWarps; warps > 2; --warps) {
+    if (rounds % warps == 0) return warps;
+  }
+  return kWarps;
+}
+
+bool CudaPacking::even_in_qmv(int slots) const {
+  const int unroll = bits == 4 ? 4 : bits == 8 ? 2 : 1;
+  return steps() % unroll == 0 && slots * steps() % (unroll * qmv_warps(slots)) == 0;
 }
 
 bool CudaPacking::wide_scales_of_qmm() const { return bits != 16 && columns / group % 4 == 0; }
@@ -45,16 +53,21 @@ int CudaPacking::qmm_bytes(const QmmPlan& plan, bool gated) const {
   const int span = 4 * (group / step()), quads = plan.depth <= span + 1 ? 2 : 4;
   const int stage = plan.tiles * 8 * step() * 2 + plan.bands * 16 * step() * bits / 8;
   const int stride = plan.tiles % 2 == 0 ? plan.tiles * 8 + 8 : plan.tiles * 8;
-  const int sums = (gated ? 2 : 1) * kWarps * 16 * stride * 4;
-  return kWarps * (plan.depth * stage + quads * plan.bands * 16 * scale_bytes) + sums;
+  const int sums = (gated ? 2 : 1) * plan.warps * 16 * stride * 4;
+  return plan.warps * (plan.depth * stage + quads * plan.bands * 16 * scale_bytes) + sums;
 }
 
-QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands) const {
+QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands, int groups) const {
   const CudaDevice& device = cuda_device();
   QmmPlan best{};
+  // A warp takes the columns of four scales at least. Experts have few columns: more warps would spend their time on
+  // sums.
+  const int warps = std::clamp(ceil_div(steps(), 4 * (group / step())), 1, groups > 0 ? 2 : kWarps);
   // As many tiles as shared memory allows, and the number of bands that finishes all blocks soonest.
   for (int tiles = std::min(ceil_div(n * operands, 8), kMaxTiles); best.bands == 0 && tiles > 0; --tiles) {
-    QmmPlan plan{tiles, std::min(n, tiles * 8 / operands), 0, 2, tiles == 1 ? 2 : 1, 0};
+    const int resident = (tiles == 1 ? 2 : 1) * (kWarps / warps);
+    QmmPlan plan{tiles, groups > 0 ? tiles * 8 / operands : std::min(n, tiles * 8 / operands), 0, 2, warps, resident,
+                 0};
     const int budget = device.shared_bytes / plan.resident - 1024;  // the system's share of each block
     const int blocks = plan.resident * device.multiprocessors;
     int64_t least = -1;
@@ -63,7 +76,8 @@ QmmPlan CudaPacking::qmm_plan(const std::vector<int>& rows, bool gated, int n, i
       int items = 0;
       for (const int r : rows) items += ceil_div(r, gated ? bands * 8 : bands * 16);
       // A tile of activations costs about a quarter of a band of weights.
-      const int64_t cost = int64_t{ceil_div(items * ceil_div(n, plan.at_once), blocks)} * (4 * bands + tiles);
+      const int in_turn = groups > 0 ? groups : ceil_div(n, plan.at_once);
+      const int64_t cost = int64_t{ceil_div(items * in_turn, blocks)} * (4 * bands + tiles);
       if (qmm_bytes(plan, gated) > budget || (least >= 0 && cost >= least)) continue;
       least = cost;
       best = plan;

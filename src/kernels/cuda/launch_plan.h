@@ -16,6 +16,7 @@ struct QmmPlan {
   int at_once;       // rows of activations that fit into them
   int bands;         // of sixteen rows of weights, in a block
   int depth;         // stages in flight
+  int warps;         // that share the columns
   int resident;      // blocks of a multiprocessor
   int shared_bytes;  // of a block
 };
@@ -31,11 +32,18 @@ struct CudaPacking {
 
   bool suits_qmv(int n, int operands) const;
   int qmv_shared_bytes(int operands) const;
-  bool even_in_qmv() const;
+  /// The number of warps that share the columns, and whether each has whole rounds; `slots`: the experts of a token
+  /// whose columns make up one product.
+  int qmv_warps(int slots = 1) const;
+  bool even_in_qmv(int slots = 1) const;
 
-  /// The plan for matrices of `rows` (gated: of each of the two) and n > 0 rows of activations.
-  QmmPlan qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands) const;
+  /// The plan for matrices of `rows` (gated: of each of the two) and n > 0 rows of activations; if these come in
+  /// groups, n is the number expected of each expert.
+  QmmPlan qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands, int groups = 0) const;
   bool wide_scales_of_qmm() const;
+
+  /// The number of steps in a row of weights: parts with one scale each, or halves of such parts.
+  int steps() const { return columns / step(); }
 
  private:
   int qmm_bytes(const QmmPlan& plan, bool gated) const;

@@ -3,11 +3,16 @@
 //
 // Defines besides packed.cuh's: OUT_TYPE, PARTS (operands of an activation row: bf16 1, float16 2, float32 3, see
 // split.cu), TILES (of eight operands), BANDS (of sixteen rows of weights, even where gated), DEPTH (stages in flight),
-// RESIDENT (blocks of a multiprocessor), WIDE_SCALES (four scales of a row are in aligned memory).
+// WARPS, RESIDENT (blocks of a multiprocessor), WIDE_SCALES (four scales of a row are in aligned memory), EXPERTS.
 //
-// The eight warps of a block share BANDS · 16 rows of weights; each processes an eighth of the columns and copies its
-// weights and activations through its own ring, so that no warp waits for another until the sums are added up.
-#define WARPS 8
+// The warps of a block share BANDS · 16 rows of weights; each processes a part of the columns and copies its weights and
+// activations through its own ring, so that no warp waits for another until the sums are added up.
+//
+// EXPERTS (1): the matrices are stacks, and the rows of activations multiplied with one of them at once are a group of
+// route.cu: pair `a` reads row a / pairs_of_row of x and writes row a of y.
+#ifndef EXPERTS
+#define EXPERTS 0
+#endif
 #define THREADS (WARPS * 32)
 #define VECTORS (TILES * 8)
 #define X_BYTES (STEP * 2)                // of a vector, in a step
@@ -43,6 +48,9 @@ struct QmmParams {
   float multiplier;
   const u16* x;  // [n · PARTS, columns] bf16
   const void* residual;
+  const int* groups;  // EXPERTS: their number, then {expert, first, count} of each
+  const int* order;   // pairs
+  int pairs_of_row;
 };
 
 DEVICE void copy16(u32 to, const void* from, bool there) {
@@ -61,6 +69,8 @@ DEVICE int place(int row, int chunk, int chunks) { return (row * chunks + (chunk
 #define SCALE_TURNS ((BANDS * 16 + 31) / 32)
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid_constant__ QmmParams p) {
+  let_next_begin();
+  wait_for_earlier();
   extern __shared__ __align__(128) u8 shared[];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   u8* const ring = shared + warp * RING_BYTES;
@@ -70,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
   const int steps = p.columns / STEP, each = ((steps + WARPS - 1) / WARPS + SPAN - 1) / SPAN * SPAN;
   const int begin = min(warp * each, steps), count = min(begin + each, steps) - begin;
   const long long row_bytes = (long long)p.columns * BITS / 8, groups = p.columns / GROUP;
-  const int chunks = (p.n + p.at_once - 1) / p.at_once, items = p.tiles * chunks;
+  const int chunks = EXPERTS ? p.groups[0] : (p.n + p.at_once - 1) / p.at_once, items = p.tiles * chunks;
   const int own_items = blockIdx.x < items ? (items - blockIdx.x + gridDim.x - 1) / gridDim.x : 0;
 
   const auto matrix_of = [&](int tile, int band) -> const Matrix& {
@@ -86,25 +96,37 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
   // The next copy: step `fetch_step` of the block's item `fetch_item`, and the addresses of this lane's parts.
   int fetch_item = 0, fetch_step = 0, fetch_slot = 0, fetch_quad = 0, fetch_vectors = 0;
   const u16* fetch_x = nullptr;
+  const u16* fetch_pairs[X_TURNS];  // EXPERTS
   const u8* fetch_w[W_TURNS];
   const u8* fetch_scales[SCALE_TURNS];
   const u8* fetch_biases[SCALE_TURNS];
   const int x_vector = lane / X_CHUNKS, x_chunk = lane % X_CHUNKS;
   const auto begin_item = [&] {
     const int item = blockIdx.x + fetch_item * gridDim.x, tile = item / chunks, chunk = item % chunks;
-    fetch_vectors = min(p.at_once, p.n - chunk * p.at_once) * PARTS;
-    fetch_x = p.x + ((long long)chunk * p.at_once * PARTS + x_vector) * p.columns + begin * STEP + x_chunk * 8;
+    const int* const group = p.groups + 1 + 3 * chunk;
+    const long long expert = EXPERTS ? group[0] : 0;
+    if (EXPERTS) {
+      fetch_vectors = group[2] * PARTS;
+      for (int i = 0; i < X_TURNS; ++i) {
+        const int v = min(x_vector + 32 / X_CHUNKS * i, fetch_vectors - 1);
+        const long long row = p.order[group[1] + v / PARTS] / p.pairs_of_row;
+        fetch_pairs[i] = p.x + (row * PARTS + v % PARTS) * p.columns + begin * STEP + x_chunk * 8;
+      }
+    } else {
+      fetch_vectors = min(p.at_once, p.n - chunk * p.at_once) * PARTS;
+      fetch_x = p.x + ((long long)chunk * p.at_once * PARTS + x_vector) * p.columns + begin * STEP + x_chunk * 8;
+    }
     for (int i = 0; i < W_TURNS; ++i) {
       const int r = (lane + 32 * i) / W_CHUNKS;
       const Matrix& m = matrix_of(tile, r / 16);
-      const long long row = min(first_row(m, tile, r / 16) + r % 16, m.rows - 1);
+      const long long row = expert * m.rows + min(first_row(m, tile, r / 16) + r % 16, m.rows - 1);
       fetch_w[i] = (const u8*)m.weight + row * row_bytes + begin * W_BYTES + (lane + 32 * i) % W_CHUNKS * 16;
     }
     if (BITS == 16 || !WIDE_SCALES) return;
     for (int i = 0; i < SCALE_TURNS; ++i) {
       const int r = min(lane + 32 * i, BANDS * 16 - 1);
       const Matrix& m = matrix_of(tile, r / 16);
-      const long long row = min(first_row(m, tile, r / 16) + r % 16, m.rows - 1);
+      const long long row = expert * m.rows + min(first_row(m, tile, r / 16) + r % 16, m.rows - 1);
       const long long at = (row * groups + begin / (GROUP / STEP)) * (SCALE_BYTES / 4);
       fetch_scales[i] = (const u8*)m.scales + at;
       fetch_biases[i] = (const u8*)m.biases + at;
@@ -117,10 +139,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
       for (int i = 0; i < X_TURNS; ++i) {
         const int v = x_vector + 32 / X_CHUNKS * i;
         const bool there = v < fetch_vectors;
-        copy16(stage + place(v, x_chunk, X_CHUNKS),
-               fetch_x + (there ? (long long)(32 / X_CHUNKS * i) * p.columns : -(long long)x_vector * p.columns) +
-                   fetch_step * STEP,
-               there);
+        const u16* const row = EXPERTS ? fetch_pairs[i]
+                               : there ? fetch_x + (long long)(32 / X_CHUNKS * i) * p.columns
+                                       : fetch_x - (long long)x_vector * p.columns;
+        copy16(stage + place(v, x_chunk, X_CHUNKS), row + fetch_step * STEP, there);
       }
       const u32 weights = stage + VECTORS * X_BYTES;
       for (int i = 0; i < W_TURNS; ++i) {
@@ -150,6 +172,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
   int slot = 0, quad = -1;
   for (int k = 0; k < own_items; ++k) {
     const int item = blockIdx.x + k * gridDim.x, tile = item / chunks, chunk = item % chunks;
+    const int* const group = p.groups + 1 + 3 * chunk;
+    const long long expert = EXPERTS ? group[0] : 0;
     float y[BANDS][TILES][4];
     for (int b = 0; b < BANDS; ++b)
       for (int n = 0; n < TILES; ++n)
@@ -189,7 +213,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
             scale[b][half] = scale_of(raw_scale(at, which), MX ? 0 : raw_scale(at + BANDS * 16 * SCALE_BYTES, which));
           } else {
             const Matrix& m = matrix_of(tile, b);
-            const long long row = min(first_row(m, tile, b) + half * 8 + g, m.rows - 1);
+            const long long row = expert * m.rows + min(first_row(m, tile, b) + half * 8 + g, m.rows - 1);
             const long long at = row * groups + (begin + i) / (GROUP / STEP);
             scale[b][half] = scale_of(raw_scale(m.scales, at), raw_scale(m.biases, at));
           }
@@ -225,7 +249,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
     }
 
     const int last = p.gated ? HALF : BANDS;
-    const int first = chunk * p.at_once, rows = min(p.at_once, p.n - first);
+    const int first = EXPERTS ? group[1] : chunk * p.at_once;
+    const int rows = EXPERTS ? group[2] : min(p.at_once, p.n - first);
 #pragma unroll
     for (int band = 0; band < BANDS; ++band) {
       if (band >= last) break;
@@ -256,9 +281,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) qmm(const __grid
               value[part] += sums[((part * WARPS + w) * 16 + r) * SUM_STRIDE + n * PARTS + i];
           }
           const float* bias = p.gated ? p.matrices[part].bias : m.bias;
-          if (bias) value[part] += bias[row];
+          if (bias) value[part] += bias[expert * m.rows + row];
         }
-        const long long at = (long long)(first + n) * m.rows + row;
+        const long long at = (long long)(EXPERTS ? p.order[first + n] : first + n) * m.rows + row;
         float out = p.gated ? activate(p.activation, value[0]) * value[1] : value[0];
         if (p.residual)
           out = to_float<OUT_TYPE>(((const Element<OUT_TYPE>::type*)p.residual)[at]) + p.multiplier * out;

@@ -2,18 +2,32 @@
 // every weight is read once, and the operations before and after the product are fused.
 //
 // Defines besides packed.cuh's: TYPE of activations, OUT_TYPE, NORM_TYPE of the norm's weight, ROWS (activations), and
-// EVEN (every warp has whole rounds of UNROLL steps).
+// WARPS (of a block), EVEN (every warp has whole rounds of UNROLL steps, none with two experts). Optional: EXPERTS with
+// SLOT_STEPS, and ROUTE.
 //
-// The eight warps of a block share sixteen rows of weights and each processes an eighth of the columns. All activations
-// are in shared memory in bf16; float16 and float32 as a sum of two and three bf16 numbers, each a column of its own,
-// so that nothing is lost. The integers of weights are multiplied exactly; scale and bias are applied after each step.
+// EXPERTS: the matrices are stacks, of which each token has chosen `slots` experts. 1: gate and up of each of them, the
+// slots of token blockIdx.y one after the other. 2: down, of the slots' activations, which are adjacent and make up the
+// columns of one product (SLOT_STEPS steps each); the slots' weights are multiplied into the scales. 3: group blockIdx.y
+// of route.cu, up to ROWS pairs of one expert.
+//
+// ROUTE: the product is a router's, and the block that ends last chooses each row's experts.
+//
+// The warps of a block share sixteen rows of weights and each processes a part of the columns. All activations are in
+// shared memory in bf16; float16 and float32 as a sum of two and three bf16 numbers, each a column of its own, so that
+// nothing is lost. The integers of weights are multiplied exactly; scale and bias are applied after each step.
 //
 // Loads of less than 16 bytes a thread would need more bandwidth than the L2 cache has. A thread's 16 bytes are two
 // steps' weights of four bits (PAIRED): the first two threads of a row have the first step, the others the second. In
 // the product each step has its own column, which is zero for the other's threads.
+#ifndef EXPERTS
+#define EXPERTS 0
+#define SLOT_STEPS 1
+#endif
+#ifndef ROUTE
+#define ROUTE 0
+#endif
 #define PARTS (TYPE == BF16 ? 1 : TYPE == F16 ? 2 : 3)
 #define COLUMNS (ROWS * PARTS)
-#define WARPS 8
 #define THREADS (WARPS * 32)
 #define UNROLL (BITS == 4 ? 4 : BITS == 8 ? 2 : 1)
 #define PAIRED (EVEN && BITS == 4 && GROUP >= 64)
@@ -42,6 +56,15 @@ struct QmvParams {
   const void* x;         // [ROWS, columns]
   const void* norm;      // [columns], or null
   const void* residual;  // [ROWS, rows]: y = residual + multiplier * product; or null
+  const int* ids;        // EXPERTS 1 and 2: [gridDim.y, slots], and x, residual and y [gridDim.y, …]
+  const float* weights;  // EXPERTS 2: [gridDim.y, slots]
+  int slots;             // EXPERTS 3: pairs that share a row of x
+  const int* groups;     // EXPERTS 3: as in route.cu
+  const int* order;      // EXPERTS 3: pairs; y is [pairs, rows]
+  int* arrived;          // ROUTE: zero before and after
+#if ROUTE
+  RouteParams route;
+#endif
 };
 
 struct Stage {
@@ -82,7 +105,9 @@ DEVICE void load_words(const void* p, u32* words) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_constant__ QmvParams p) {
+extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __grid_constant__ QmvParams p) {
+  let_next_begin();
+  if (EXPERTS) wait_for_earlier();  // the chosen experts decide which weights are read
   extern __shared__ __align__(16) u8 shared[];
   __shared__ float partial[2][WARPS][16][8];
   __shared__ float squares[WARPS][ROWS];
@@ -94,7 +119,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
   float2* const sums = (float2*)(shared + COLUMNS * stride);
   const int each = (steps + WARPS - 1) / WARPS, begin = warp * each, end = min(begin + each, steps);
   const int rounds = (each + UNROLL - 1) / UNROLL, tile_rows = p.gated ? 8 : 16;
-  const long long row_bytes = (long long)p.columns * BITS / 8, groups = p.columns / GROUP;
+  // The size of a matrix.
+  const int matrix_columns = EXPERTS == 2 ? SLOT_STEPS * STEP : p.columns;
+  const long long row_bytes = (long long)matrix_columns * BITS / 8, groups = matrix_columns / GROUP;
+  // The token's experts, or the group's.
+  if (EXPERTS == 3 && blockIdx.y >= p.groups[0]) return;
+  const int* const group = p.groups + 1 + 3 * blockIdx.y;
+  const int* const ids = EXPERTS == 3 ? group : p.ids + blockIdx.y * p.slots;
+  const int* const pairs = p.order + (EXPERTS == 3 ? group[1] : 0);
+  const int count = EXPERTS == 3 ? group[2] : ROWS;
+  const int slot_tiles = EXPERTS == 1 ? p.tiles / p.slots : p.tiles;
+  const auto x_row = [&](int m) -> long long {
+    return EXPERTS == 3 ? pairs[min(m, count - 1)] / p.slots : EXPERTS ? blockIdx.y : m;
+  };
 
   const auto matrix_of = [&](int tile, int half) -> const Matrix& {
     if (p.gated) return p.matrices[half];
@@ -108,33 +145,41 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const Matrix& m = matrix_of(tile, half);
-      const long long row = min((tile - m.first_tile) * tile_rows + (p.gated ? 0 : half * 8) + g, m.rows - 1);
+      const int local = EXPERTS == 1 ? tile % slot_tiles : tile - m.first_tile;
+      long long row = min(local * tile_rows + (p.gated ? 0 : half * 8) + g, m.rows - 1);
+      if (EXPERTS == 1 || EXPERTS == 3) row += (long long)ids[tile / slot_tiles] * m.rows;
       weights_at[half] = (const u8*)m.weight + row * row_bytes + t * LANE_WORDS * 4 * (PAIRED ? 2 : 1);
       scales_at[half] = (const u8*)m.scales + row * groups * SCALE_BYTES;
       biases_at[half] = m.biases ? (const u8*)m.biases + row * groups * SCALE_BYTES : nullptr;
     }
   };
+  // The expert whose matrix has a step of the product (0 if the tile decides), and the matrix's own step.
+  const auto expert_of = [&](int step) { return EXPERTS == 2 ? (long long)ids[step / SLOT_STEPS] : 0LL; };
+  const auto step_of = [&](int step) { return EXPERTS == 2 ? step % SLOT_STEPS : step; };
   const auto load = [&](Stage& stage, int round) {
     const int first = begin + round * UNROLL;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const u8* const at = weights_at[half] + first * (STEP * BITS / 8);
 #pragma unroll
       for (int u = 0; u < UNROLL; ++u) {
         if (!EVEN && first + u >= end) break;
+        const long long expert_rows = expert_of(first + u) * p.matrices[0].rows;
+        const int step = step_of(first + u);
+        const u8* const at = weights_at[half] + expert_rows * row_bytes + step * (STEP * BITS / 8);
         if (!PAIRED) {
-          load_words(at + u * (STEP * BITS / 8), stage.words[half][u]);
+          load_words(at, stage.words[half][u]);
         } else if (u % 2 == 0) {
-          const uint4 w = stream128(at + u * (STEP * BITS / 8));
+          const uint4 w = stream128(at);
           stage.words[half][u][0] = w.x, stage.words[half][u][LANE_WORDS - 1] = w.y;
           stage.words[half][(u + 1) % UNROLL][0] = w.z, stage.words[half][(u + 1) % UNROLL][LANE_WORDS - 1] = w.w;
         }
         if (WIDE_SCALES) continue;
-        stage.scales[half][u] = raw_scale(scales_at[half], (first + u) / (GROUP / STEP));
-        stage.biases[half][u] = raw_scale(biases_at[half], (first + u) / (GROUP / STEP));
+        stage.scales[half][u] = raw_scale(scales_at[half], expert_rows * groups + step / (GROUP / STEP));
+        stage.biases[half][u] = raw_scale(biases_at[half], expert_rows * groups + step / (GROUP / STEP));
       }
       if (WIDE_SCALES) {
-        const uint2 s = stream64(scales_at[half] + first * 2), b = stream64(biases_at[half] + first * 2);
+        const long long at = (expert_of(first) * p.matrices[0].rows * groups + step_of(first)) * 2;
+        const uint2 s = stream64(scales_at[half] + at), b = stream64(biases_at[half] + at);
         stage.scales[half][0] = s.x, stage.scales[half][1] = s.y;
         stage.biases[half][0] = b.x, stage.biases[half][1] = b.y;
       }
@@ -158,6 +203,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
   if (ahead.tile < p.tiles) load(odd, ahead.round);
 
   if (PAIRED && threadIdx.x < sizeof(zeros) / 16) ((uint4*)zeros)[threadIdx.x] = uint4{0, 0, 0, 0};
+  if (!EXPERTS) wait_for_earlier();
 
   // The activations, normalised while the first weights are loading: each thread processes BATCH vectors of eight at a
   // time, so that it waits only once for their loads.
@@ -167,7 +213,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
     for (int b = 0; b < BATCH; ++b) {
       const int c = base + b * THREADS + (int)threadIdx.x;
       if (c >= p.columns / 8) continue;
-      for (int m = 0; m < ROWS; ++m) held[m][b].load<TYPE>(p.x, (long long)m * p.columns + c * 8);
+      for (int m = 0; m < ROWS; ++m) held[m][b].load<TYPE>(p.x, x_row(m) * p.columns + c * 8);
       if (p.norm) factors[b].load<NORM_TYPE>(p.norm, c * 8);
     }
   };
@@ -281,13 +327,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
           scale = MX ? scale_of(stage.scales[half][u], 0).scale : number_at(stage.scales[half], u);
           second = !PAIRED ? scale : number_at(stage.scales[half], v);
         }
+        const float weight = EXPERTS == 2 ? p.weights[blockIdx.y * p.slots + (first + u) / SLOT_STEPS] : 1;
+        scale *= weight, second *= weight;
         const float one = scale * (c[2 * half] + d[2 * half]), two = second * (c[2 * half + 1] + d[2 * half + 1]);
         y[2 * half] += one;
         y[PAIRED ? 2 * half : 2 * half + 1] += two;
         if (BITS == 16 || MX) continue;
-        const float bias = number_at(stage.biases[half], u);
+        const float bias = weight * number_at(stage.biases[half], u);
         y[2 * half] += bias * a.x;
-        y[PAIRED ? 2 * half : 2 * half + 1] += (PAIRED ? number_at(stage.biases[half], v) : bias) * b.x;
+        y[PAIRED ? 2 * half : 2 * half + 1] += (PAIRED ? weight * number_at(stage.biases[half], v) : bias) * b.x;
       }
     }
   };
@@ -305,9 +353,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
     __syncthreads();  // the other buffer is free once all threads are here again
     const Matrix& m = matrix_of(at.tile, 0);
     for (int item = threadIdx.x; item < tile_rows * ROWS; item += THREADS) {
-      const int r = item % tile_rows, n = item / tile_rows, row = (at.tile - m.first_tile) * tile_rows + r;
-      if (row >= m.rows) continue;
-      const long long place = (long long)n * m.rows + row;
+      const int local = EXPERTS == 1 ? at.tile % slot_tiles : at.tile - m.first_tile;
+      const int r = item % tile_rows, n = item / tile_rows, row = local * tile_rows + r;
+      if (row >= m.rows || n >= count) continue;
+      const int slot = EXPERTS == 1 ? at.tile / slot_tiles : 0;
+      const long long y_row = EXPERTS == 1   ? blockIdx.y * p.slots + slot
+                              : EXPERTS == 2 ? blockIdx.y
+                              : EXPERTS == 3 ? pairs[n]
+                                             : n;
+      const long long place = y_row * m.rows + row;
       float value = 0;
       if (p.residual) value = to_float<OUT_TYPE>(((const Element<OUT_TYPE>::type*)p.residual)[place]);
       float sum[2] = {0, 0};
@@ -318,7 +372,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
           for (int part = 0; part < PARTS; ++part) sum[i] += partial[buffer][w][r + 8 * i][n * PARTS + part];
         }
         const float* bias = p.gated ? p.matrices[i].bias : m.bias;
-        if (bias) sum[i] += bias[row];
+        if (bias && EXPERTS != 2) sum[i] += bias[(EXPERTS ? (long long)ids[slot] * m.rows : 0) + row];
+        if (bias && EXPERTS == 2) {
+          for (int j = 0; j < p.slots; ++j)
+            sum[i] += p.weights[blockIdx.y * p.slots + j] * bias[(long long)ids[j] * m.rows + row];
+        }
       }
       const float gate = p.gated ? activate(p.activation, sum[0]) * sum[1] : sum[0];
       value = p.residual ? value + p.multiplier * gate : gate;
@@ -341,4 +399,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) qmv(const __grid_consta
   };
   while (turn(even) && turn(odd)) {
   }
+#if ROUTE
+  __shared__ int is_last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) is_last = atomicAdd(p.arrived, 1) == (int)gridDim.x - 1;
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  for (int row = warp; row < ROWS; row += WARPS) route_row(p.route, row, nullptr, lane);
+  if (threadIdx.x == 0) *p.arrived = 0;
+#endif
 }

@@ -11,6 +11,8 @@ struct NormParams {
 // Rows of TYPE, normed, as a sum of bf16 numbers: one of bf16, two of float16, three of float32. A block for each row.
 #define PARTS (TYPE == BF16 ? 1 : TYPE == F16 ? 2 : 3)
 extern "C" __global__ void __launch_bounds__(256) operands(const __grid_constant__ NormParams p) {
+  let_next_begin();
+  wait_for_earlier();
   __shared__ float squares[8];
   const long long row = blockIdx.x;
   float scale = 1;
@@ -57,6 +59,8 @@ struct ActivatedParams {
 
 // y = act(gate) * up, element by element. Eight for each thread; size is a multiple of eight.
 extern "C" __global__ void __launch_bounds__(256) activated(const __grid_constant__ ActivatedParams p) {
+  let_next_begin();
+  wait_for_earlier();
   const long long at = ((long long)blockIdx.x * 256 + threadIdx.x) * 8;
   if (at >= p.size) return;
   float gate[8], up[8];

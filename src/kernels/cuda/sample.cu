@@ -90,6 +90,8 @@ DEVICE float distance_within(const Logits& x, float largest, float most, float n
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) sample(const __grid_constant__ SampleParams p) {
+  let_next_begin();
+  wait_for_earlier();
   __shared__ float masses[WARPS];
   const SampleRow& wanted = p.rows[blockIdx.x];
   const Logits x{(const Element<TYPE>::type*)p.logits + (long long)wanted.row * p.columns, p.columns};

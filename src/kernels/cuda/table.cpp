@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/cuda_attention.h"
+#include "kernels/cuda/cuda_mixture.h"
 #include "kernels/cuda/cuda_op.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "mlx/fast.h"
@@ -77,6 +78,24 @@ mx::array gated_mlp(const mx::array& x, Packed layer, const Activation& activati
   return add_residual(product(y, block.down->matrices[0]), multiplier, x);
 }
 
+struct MixtureBlock : PackedLayer {
+  std::shared_ptr<const CudaMixture> mixture;
+};
+
+Packed pack_mixture(MixtureWeights weights) {
+  const auto activation = gated_number(weights.activation);
+  auto block = std::make_shared<MixtureBlock>();
+  if (activation) block->mixture = cuda_mixture_layer(std::move(weights), *activation);
+  return block->mixture ? block : nullptr;
+}
+
+mx::array mixture(const mx::array& x, Packed packed, float multiplier, const std::optional<mx::array>& residual) {
+  const auto& m = static_cast<const MixtureBlock&>(*packed).mixture;
+  if (few_rows(x) && m->packed_router) return cuda_mixture(x, m, multiplier, residual);
+  const mx::array logits = mx::astype(product(normed(x, *m->gate_up), m->router), mx::float32);
+  return cuda_mixture(x, m, multiplier, residual, logits);
+}
+
 std::optional<mx::array> lookup(const mx::array& ids, const MatrixWeights& table) {
   const bool known = table.biases && (table.bits == 4 || table.bits == 8) &&
                      (table.group == 32 || table.group == 64 || table.group == 128) &&
@@ -92,6 +111,8 @@ constexpr LayerOps kOps{
     .matmul_residual = matmul_residual,
     .knows = [](const Activation& activation) { return gated_number(activation).has_value(); },
     .gated_mlp = gated_mlp,
+    .pack_mixture = pack_mixture,
+    .mixture = mixture,
     .attends = cuda_attends,
     .attention_step = cuda_attention_step,
     .lookup = lookup,

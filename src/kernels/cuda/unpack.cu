@@ -12,6 +12,8 @@ struct UnpackParams {
 };
 
 extern "C" __global__ void __launch_bounds__(256) unpack_rows(const __grid_constant__ UnpackParams p) {
+  let_next_begin();
+  wait_for_earlier();
   const long long row = p.ids ? p.ids[blockIdx.x] : blockIdx.x;
   const int words = p.columns / PER_WORD, groups = p.columns / GROUP;
   Element<TYPE>::type* const y = (Element<TYPE>::type*)p.y + (long long)blockIdx.x * p.columns;
