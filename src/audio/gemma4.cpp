@@ -10,6 +10,7 @@
 
 #include "audio/families.h"
 #include "base/error.h"
+#include "media/radix2.h"
 
 namespace mlxk {
 
@@ -17,30 +18,6 @@ namespace {
 
 constexpr int kFrame = 320, kFft = 512, kBins = kFft / 2 + 1;  // samples, 20 ms at 16 kHz
 constexpr double kFloor = 1e-3;
-
-/// Radix 2, in place: `x` has kFft numbers.
-void transform(std::array<std::complex<double>, kFft>& x) {
-  static const auto roots = [] {
-    std::array<std::complex<double>, kFft / 2> all;
-    for (int i = 0; i < kFft / 2; ++i) all[static_cast<size_t>(i)] = std::polar(1.0, -2 * M_PI * i / kFft);
-    return all;
-  }();
-  for (size_t i = 1, j = 0; i < kFft; ++i) {
-    size_t bit = kFft / 2;
-    for (; j & bit; bit /= 2) j ^= bit;
-    j ^= bit;
-    if (i < j) std::swap(x[i], x[j]);
-  }
-  for (size_t half = 1; half < kFft; half *= 2) {
-    for (size_t begin = 0; begin < kFft; begin += 2 * half) {
-      for (size_t k = 0; k < half; ++k) {
-        const std::complex<double> odd = x[begin + half + k] * roots[k * (kFft / 2 / half)];
-        x[begin + half + k] = x[begin + k] - odd;
-        x[begin + k] += odd;
-      }
-    }
-  }
-}
 
 struct Band {
   int first = 0;
@@ -109,6 +86,7 @@ class Gemma4AudioProcessor : public AudioProcessor {
       const bool there = at >= 0 && at < static_cast<int64_t>(samples.size());
       if (there) x[static_cast<size_t>(i)] = samples[static_cast<size_t>(at)] * window[static_cast<size_t>(i)];
     }
+    static const Radix2 transform(kFft);
     transform(x);
     for (const Band& band : bands_) {
       double sum = 0;

@@ -21,36 +21,9 @@ const std::array<float, kFftSize>& window() {
   return values;
 }
 
-// Slaney's scale: linear below 1 kHz, 15 mel, then a factor of 6.4 for 27 mel.
-constexpr double kBreakHertz = 1000, kHertzPerMel = 200.0 / 3, kBreakMel = kBreakHertz / kHertzPerMel;
-const double kLogStep = std::log(6.4) / 27;
-
-double mel_of(double hertz) {
-  return hertz < kBreakHertz ? hertz / kHertzPerMel : kBreakMel + std::log(hertz / kBreakHertz) / kLogStep;
-}
-
-double hertz_of(double mel) {
-  return mel < kBreakMel ? mel * kHertzPerMel : kBreakHertz * std::exp(kLogStep * (mel - kBreakMel));
-}
-
 }  // namespace
 
-LogMel::LogMel(int mels) : mels_(mels) {
-  const double top = mel_of(kSpeechRate / 2.0);
-  const auto edge = [&](int i) { return hertz_of(top * i / (mels + 1)); };
-  for (int m = 0; m < mels; ++m) {
-    const double low = edge(m), middle = edge(m + 1), high = edge(m + 2);
-    Band band{-1, {}};
-    for (int bin = 0; bin < kFftBins; ++bin) {
-      const double hertz = bin * static_cast<double>(kSpeechRate) / kFftSize;
-      const double weight = std::min((hertz - low) / (middle - low), (high - hertz) / (high - middle));
-      if (weight <= 0) continue;
-      if (band.first < 0) band.first = bin;
-      band.weights.push_back(static_cast<float>(weight * 2 / (high - low)));
-    }
-    bands_.push_back(std::move(band));
-  }
-}
+LogMel::LogMel(int mels) : mels_(mels), bands_(slaney_bands(mels, kFftSize, kSpeechRate, 0, kSpeechRate / 2.0)) {}
 
 void LogMel::power(std::span<const float> samples, int64_t begin, int64_t first, int64_t count,
                    std::span<float> out) const {
@@ -71,7 +44,7 @@ void LogMel::power(std::span<const float> samples, int64_t begin, int64_t first,
     power_spectra(frames, spectra);
     for (int m = 0; m < mels_; ++m) {
       float sums[kFftLanes] = {};
-      const Band& band = bands_[static_cast<size_t>(m)];
+      const MelBand& band = bands_[static_cast<size_t>(m)];
       for (size_t k = 0; k < band.weights.size(); ++k) {
         const float* bin = spectra + (static_cast<size_t>(band.first) + k) * kFftLanes;
         for (int lane = 0; lane < kFftLanes; ++lane) sums[lane] += bin[lane] * band.weights[k];

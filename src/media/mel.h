@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "media/mel_bands.h"
+
 namespace mlxk {
 
 constexpr int kSpeechRate = 16000;  // samples a second
@@ -23,11 +25,7 @@ class LogMel {
 
  private:
   int mels_;
-  struct Band {
-    int first;                   // bin
-    std::vector<float> weights;  // of the window and of later ones
-  };
-  std::vector<Band> bands_;
+  std::vector<MelBand> bands_;
 };
 
 /// The features in the form that the model reads: clamped to at most 8 below the sound's `peak` (its largest log10), (x

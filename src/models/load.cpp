@@ -11,6 +11,7 @@
 #include "models/registry.h"
 #include "models/weight_files.h"
 #include "probe/built_in.h"
+#include "probe/config_reader.h"
 #include "probe/limits.h"
 
 namespace mlxk {
@@ -64,7 +65,8 @@ struct Opened {
     json = read_json(dir / "config.json");
     if (!json.is_object()) throw Error(ErrorKind::bad_model, "[config] config.json must be an object");
     check_config(json);
-    type = Config(json, "config").text_or("model_type", "");
+    Config(json, "config").text_or("model_type", "");  // throws for another type of value
+    type = model_type_of(json);
     make = find(type);
     if (make) return;
     throw Error(ErrorKind::unsupported,

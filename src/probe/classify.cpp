@@ -89,15 +89,18 @@ bool is_audio_llm(const Evidence& e) {
          (has_object(e.config, "audio_config") || !built_in().has(ModelKind::vision, e.type));
 }
 
+/// Whether it is built in as a speech model.
+bool is_recogniser(const Evidence& e) { return built_in().has(ModelKind::speech, e.type); }
+
 bool detect_audio(const Evidence& e) {
-  return is_audio_llm(e) || has_object(e.config, "audio_config") || holds_one_of(e.type, kAudioTokens) ||
-         hears_with_whisper(e);
+  return is_audio_llm(e) || is_recogniser(e) || has_object(e.config, "audio_config") ||
+         holds_one_of(e.type, kAudioTokens) || hears_with_whisper(e);
 }
 
 AudioBackend detect_audio_backend(const Evidence& e) {
   const bool audio = has_object(e.config, "audio_config"), vision = has_object(e.config, "vision_config");
   if (is_audio_llm(e)) return AudioBackend::multimodal;
-  if (contains(e.type, "voxtral")) return AudioBackend::stt;
+  if (is_recogniser(e) || contains(e.type, "voxtral")) return AudioBackend::stt;
   if (audio && vision) return AudioBackend::multimodal;
   if (contains(e.type, "whisper") || contains(e.type, "vibevoice") || hears_with_whisper(e)) return AudioBackend::stt;
   if (holds_one_of(e.base_name, kSpeechTokens)) return AudioBackend::stt;
@@ -179,7 +182,8 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
   info.fills_masks = info.encoder_task == EncoderTask::embed &&
                      std::any_of(info.architectures.begin(), info.architectures.end(),
                                  [](const std::string& one) { return contains(one, "ForMaskedLM"); });
-  const bool is_speech = !info.is_embedding && !is_audio_llm(e) && holds_one_of(e.type, kSpeechTokens);
+  const bool is_speech =
+      !info.is_embedding && !is_audio_llm(e) && (is_recogniser(e) || holds_one_of(e.type, kSpeechTokens));
   info.is_video = detect_video(e);
   // Whisper's preprocessor_config.json describes audio, not images.
   info.is_vision = !info.is_embedding && !is_speech && !hears_with_whisper(e) && detect_vision(e, info.is_video) &&

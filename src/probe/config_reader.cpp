@@ -26,6 +26,12 @@ bool has_object(const Json& object, std::string_view key) {
   return value.is_object() && !value.empty();
 }
 
+std::string model_type_of(const Json& config) {
+  const std::string type = string_at(config, "model_type"), target = string_at(config, "target");
+  const bool nemo = type.empty() && target.starts_with("nemo.collections.asr.models.");
+  return nemo && has_object(config, "encoder") && !contains(target, "MultiTask") ? "parakeet" : type;
+}
+
 std::string lower_case(std::string_view text) {
   std::string result(text);
   for (char& c : result) {

@@ -95,7 +95,7 @@ ModelInfo probe_model(const ModelRef& ref) {
   const ModelFiles files(ref.path);
   const ConfigFile file = read_config(files, !ref.cached);
   info.config_valid = file.problem.empty();
-  info.model_type = string_at(file.config, "model_type");
+  info.model_type = model_type_of(file.config);
   info.architectures = strings_of(value_at(file.config, "architectures"));
   info.framework = detect_framework(ref.name, file.config, files);
   info.context_length = context_length(file.config);

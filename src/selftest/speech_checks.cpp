@@ -11,7 +11,7 @@
 #include "media/audio.h"
 #include "selftest/run_checks.h"
 #include "selftest/speech_clip.h"
-#include "speech/transcribe.h"
+#include "serving/recognizer.h"
 
 namespace mlxk {
 
@@ -40,7 +40,7 @@ CheckFinding check_speech(Worker& worker, const ServedSpeech& model, const Selft
   TranscribeEvents events;
   events.cancelled = options.stop_wanted;
   const auto start = std::chrono::steady_clock::now();
-  const Transcript heard = transcribe({worker, model.handle(), model.vocabulary()}, source, how, events);
+  const Transcript heard = recognizer_of(worker, model)->transcribe(source, how, events);
   const double took = seconds_since(start);
   const double wrong = word_error_rate(kSpeechClipText, heard.text);
   if (wrong <= kMaxWrong) {

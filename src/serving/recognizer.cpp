@@ -45,6 +45,40 @@ class SpeechRecognizer : public Recognizer {
   SpeechEngine engine_;
 };
 
+/// The greedy text of a model that decodes frame by frame.
+class FrameRecognizer : public Recognizer {
+ public:
+  explicit FrameRecognizer(FrameEngine engine) : engine_(std::move(engine)) {}
+
+  std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
+    constexpr const char* kGreedy = "the model takes the likeliest token of each frame";
+    constexpr const char* kNoContext = "the model accepts no context for a transcript";
+    if (!options.language.empty())
+      return RefusedOption{"language", "--language", "the model cannot be told a language"};
+    if (options.translate) return RefusedOption{"task", "--translate", "the model does not translate"};
+    if (!options.initial_prompt.empty()) return RefusedOption{"prompt", "--prompt", kNoContext};
+    if (!options.hotwords.empty()) return RefusedOption{"hotwords", "--hotwords", kNoContext};
+    if (options.carry_initial_prompt) return RefusedOption{"prompt", "--carry-initial-prompt", kNoContext};
+    if (!options.temperatures.empty() && options.temperatures.front() > 0) {
+      return RefusedOption{"temperature", "--temperature", kGreedy};
+    }
+    if (options.beam_size > 0) return RefusedOption{"beam_size", "--beam-size", kGreedy};
+    if (options.best_of > 1) return RefusedOption{"best_of", "--best-of", kGreedy};
+    if (options.hallucination_silence_threshold) {
+      return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kGreedy};
+    }
+    return std::nullopt;
+  }
+  Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
+                        const TranscribeEvents& events) const override {
+    return transcribe_frames(engine_, source, options, events);
+  }
+  int64_t count_tokens(const std::string& /*text*/) const override { return 0; }
+
+ private:
+  FrameEngine engine_;
+};
+
 /// Prompts a language model for the transcript of the whole recording.
 class AudioModelRecognizer : public Recognizer {
  public:
@@ -157,12 +191,28 @@ std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine) {
   return std::make_unique<SpeechRecognizer>(std::move(engine));
 }
 
+std::unique_ptr<Recognizer> frame_recognizer(FrameEngine engine) {
+  return std::make_unique<FrameRecognizer>(std::move(engine));
+}
+
+std::unique_ptr<Recognizer> speech_recognizer_in(Worker& worker, std::shared_ptr<const ModelHandle> handle,
+                                                 const std::filesystem::path& model_dir) {
+  const int64_t tokens = handle->facts().vocab_size;
+  if (handle->facts().speech->frames == 0) {
+    auto vocabulary = FrameVocabulary::load(model_dir, tokens);
+    return frame_recognizer({worker, std::move(handle), std::move(vocabulary)});
+  }
+  auto vocabulary = SpeechVocabulary::load(model_dir, tokens);
+  return speech_recognizer({worker, std::move(handle), std::move(vocabulary)});
+}
+
 std::unique_ptr<Recognizer> audio_model_recognizer(AudioModel model) {
   return std::make_unique<AudioModelRecognizer>(std::move(model));
 }
 
 std::unique_ptr<Recognizer> recognizer_of(Worker& worker, const ServedModel& model) {
   if (const auto* speech = dynamic_cast<const ServedSpeech*>(&model)) {
+    if (speech->frame_vocabulary()) return frame_recognizer({worker, speech->handle(), speech->frame_vocabulary()});
     return speech_recognizer({worker, speech->handle(), speech->vocabulary()});
   }
   const auto* text = dynamic_cast<const ServedText*>(&model);

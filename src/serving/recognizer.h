@@ -1,11 +1,13 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "audio/processor.h"
 #include "speech/formats.h"
+#include "speech/frame_transcribe.h"
 #include "speech/transcribe.h"
 #include "tokenizer/tokenizer.h"
 
@@ -47,6 +49,10 @@ struct AudioModel {
 };
 
 std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine);
+std::unique_ptr<Recognizer> frame_recognizer(FrameEngine engine);
+/// The recognizer of a speech model in `model_dir`, loaded as `handle`. Throws bad_model for its vocabulary.
+std::unique_ptr<Recognizer> speech_recognizer_in(Worker& worker, std::shared_ptr<const ModelHandle> handle,
+                                                 const std::filesystem::path& model_dir);
 std::unique_ptr<Recognizer> audio_model_recognizer(AudioModel model);
 /// The recognizer of a served speech or audio model; throws internal for another kind.
 std::unique_ptr<Recognizer> recognizer_of(Worker& worker, const ServedModel& model);

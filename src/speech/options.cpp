@@ -1,8 +1,14 @@
 #include "speech/options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
+
+#include "base/error.h"
+#include "media/mel.h"
 
 namespace mlxk {
 
@@ -38,6 +44,24 @@ std::optional<std::vector<std::pair<double, std::optional<double>>>> parse_clips
   for (size_t i = 0; i < times.size(); i += 2) {
     clips.emplace_back(times[i], i + 1 < times.size() ? std::optional(times[i + 1]) : std::nullopt);
   }
+  return clips;
+}
+
+std::vector<FrameClip> frame_clips(const TranscribeOptions& options) {
+  constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max() / 2;
+  std::vector<FrameClip> clips;
+  int64_t last = 0;
+  for (const auto& [begin, end] : options.clips) {
+    const auto first = static_cast<int64_t>(std::llround(begin * kFramesPerSecond));
+    const auto until = end ? static_cast<int64_t>(std::llround(*end * kFramesPerSecond)) : kToTheEnd;
+    if (begin < 0 || begin > 1e9 || (end && *end > 1e9) || first < last || until < first) {
+      throw Error(ErrorKind::invalid, fmt::format("clip_timestamps must rise, got {} after {} s", begin,
+                                                  static_cast<double>(last) / kFramesPerSecond));
+    }
+    clips.push_back({first, until});
+    last = until;
+  }
+  if (clips.empty()) clips.push_back({0, kToTheEnd});
   return clips;
 }
 

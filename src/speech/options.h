@@ -45,6 +45,13 @@ void translate_to_english(TranscribeOptions& options);
 /// The requested temperature, then the higher ones to try if a text is not good enough.
 std::vector<float> temperatures_from(float first);
 
+/// The requested parts as frames [begin, end) of 10 ms; without any the whole recording. Throws invalid unless they
+/// rise.
+struct FrameClip {
+  int64_t begin, end;
+};
+std::vector<FrameClip> frame_clips(const TranscribeOptions& options);
+
 /// Clips from "START,END,…" in seconds; without a last END that clip ends with the recording. nullopt: not such a list.
 std::optional<std::vector<std::pair<double, std::optional<double>>>> parse_clips(const std::string& text);
 

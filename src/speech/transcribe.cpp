@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <future>
-#include <limits>
 
 #include "base/error.h"
 #include "media/mel.h"
@@ -25,29 +24,6 @@ namespace mlxk {
 namespace {
 
 bool is_blank(const std::string& text) { return text.find_first_not_of(" \t\n\r\f\v") == std::string::npos; }
-
-/// The requested frames [begin, end).
-struct Clip {
-  int64_t begin, end;
-};
-
-std::vector<Clip> clips_of(const TranscribeOptions& options) {
-  constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max() / 2;
-  std::vector<Clip> clips;
-  int64_t last = 0;
-  for (const auto& [begin, end] : options.clips) {
-    const auto first = static_cast<int64_t>(std::llround(begin * kFramesPerSecond));
-    const auto until = end ? static_cast<int64_t>(std::llround(*end * kFramesPerSecond)) : kToTheEnd;
-    if (begin < 0 || begin > 1e9 || (end && *end > 1e9) || first < last || until < first) {
-      throw Error(ErrorKind::invalid, fmt::format("clip_timestamps must rise, got {} after {} s", begin,
-                                                  static_cast<double>(last) / kFramesPerSecond));
-    }
-    clips.push_back({first, until});
-    last = until;
-  }
-  if (clips.empty()) clips.push_back({0, kToTheEnd});
-  return clips;
-}
 
 void check(const TranscribeOptions& options) {
   const auto refuse = [](const std::string& what) { throw Error(ErrorKind::invalid, what); };
@@ -97,7 +73,7 @@ class Transcription {
   }
 
   Transcript run() {
-    for (const Clip& clip : clips_of(options_)) {
+    for (const FrameClip& clip : frame_clips(options_)) {
       seek_ = std::max(seek_, clip.begin);
       while (seek_ < clip.end) {
         const int64_t frames = std::min(mel_.available(seek_), clip.end - seek_);

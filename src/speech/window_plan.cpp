@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "speech/compression.h"
 #include "speech/stripped.h"
 #include "speech/unheard.h"
@@ -111,6 +112,10 @@ SpeechTask WindowPlan::take(const SpeechText& answer) {
 SpeechTask WindowPlan::take(const SpeechAlignment& answer) {
   outcome_.alignment = answer;
   return SpeechFinish{};
+}
+
+SpeechTask WindowPlan::take(const SpeechEmitted& /*answer*/) {
+  throw Error(ErrorKind::internal, "[speech] an answer to another task");
 }
 
 }  // namespace mlxk

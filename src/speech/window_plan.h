@@ -46,6 +46,7 @@ class WindowPlan {
   SpeechTask take(const SpeechLanguages& answer);
   SpeechTask take(const SpeechText& answer);
   SpeechTask take(const SpeechAlignment& answer);
+  SpeechTask take(const SpeechEmitted& answer);
   SpeechTask search() const;
   SpeechDoubt doubt_of(const SpeechText& text) const;
   bool is_silent() const;

@@ -62,10 +62,35 @@ struct SpeechAlignment {
   std::vector<float> probabilities;  // of token i + 1 after token i
 };
 
-struct SpeechEncoded {};  // the window was encoded
+/// Where a model that decodes frame by frame is between two windows.
+struct SpeechEmitState {
+  int32_t last = -1;             // CTC: the token of the last frame; a transducer: the last token; -1: none
+  int skip = 0;                  // frames of the next window that were jumped over already
+  std::vector<float> predictor;  // the state of a transducer's prediction network; empty: at the beginning
+};
+
+/// Asks a model that decodes frame by frame for the tokens at the encoder's frames [first, last).
+struct SpeechEmit {
+  int first = 0, last = 0;
+  SpeechEmitState state;
+};
+struct EmittedToken {
+  int32_t id;
+  int frame;     // at which it begins, of the window
+  int duration;  // frames; 0: unknown
+  float probability;
+};
+struct SpeechEmitted {
+  std::vector<EmittedToken> tokens;
+  SpeechEmitState state;
+};
+
+struct SpeechEncoded {  // the window was encoded
+  int frames = 0;       // of a model that decodes frame by frame
+};
 struct SpeechFinish {};
-using SpeechAnswer = std::variant<SpeechEncoded, SpeechLanguages, SpeechText, SpeechAlignment>;
-using SpeechTask = std::variant<SpeechFinish, SpeechDetect, SpeechSearch, SpeechAlign>;
+using SpeechAnswer = std::variant<SpeechEncoded, SpeechLanguages, SpeechText, SpeechAlignment, SpeechEmitted>;
+using SpeechTask = std::variant<SpeechFinish, SpeechDetect, SpeechSearch, SpeechAlign, SpeechEmit>;
 
 /// One window of audio and the tasks on it, one after the other.
 struct SpeechRequest {

@@ -12,7 +12,6 @@
 #include "hub/resolve.h"
 #include "policy/machine.h"
 #include "serving/admission.h"
-#include "speech/vocabulary.h"
 #include "worker/model_handle.h"
 
 namespace mlxk {
@@ -33,8 +32,7 @@ LoadedSpeech load_speech(const std::string& word, const ModelInfo& info) {
   if (info.audio_backend == AudioBackend::stt) {
     loaded.speech_worker = std::make_unique<Worker>(open_engine);
     auto handle = loaded.speech_worker->load(ModelKind::speech, info.ref.path);
-    auto vocabulary = SpeechVocabulary::load(info.ref.path, handle->facts().vocab_size);
-    loaded.recognizer = speech_recognizer({*loaded.speech_worker, std::move(handle), std::move(vocabulary)});
+    loaded.recognizer = speech_recognizer_in(*loaded.speech_worker, std::move(handle), info.ref.path);
   } else {
     loaded.opened =
         std::make_unique<OpenedModel>(runnable_argument(word), RequestFacts{.has_audio = true}, open_engine);

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <optional>
 
+#include "backend/speech/frame_model.h"
 #include "backend/speech/search.h"
 #include "base/error.h"
 #include "cpu/phase.h"
@@ -94,6 +95,7 @@ class Window : public Sequence {
   }
 
   bool begin(const SpeechFinish&) { return true; }
+  bool begin(const SpeechEmit&) { throw Error(ErrorKind::internal, "[speech] the model does not decode by frames"); }
 
   bool begin(const SpeechDetect& task) {
     check(std::span(&task.start, 1));
@@ -281,6 +283,10 @@ class MlxSpeechModel : public SpeechModel {
 }  // namespace
 
 std::unique_ptr<SpeechModel> make_speech_model(std::unique_ptr<SpeechNet> net) {
+  if (auto* frames = dynamic_cast<FrameNet*>(net.get())) {
+    net.release();
+    return make_frame_model(std::unique_ptr<FrameNet>(frames));
+  }
   return std::make_unique<MlxSpeechModel>(std::move(net));
 }
 

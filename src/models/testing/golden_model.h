@@ -38,7 +38,7 @@ inline std::vector<uint32_t> mixed_bits(const std::string& name, size_t count) {
   return bits;
 }
 
-/// A tensor by its description ("shape", "kind" and optionally "divide").
+/// A tensor by its description ("shape", "kind" and optionally "divide", "times" or all "values").
 inline mx::array tensor(const std::string& name, const Json& description) {
   std::string kind = description["kind"];
   mx::Shape shape;
@@ -46,6 +46,10 @@ inline mx::array tensor(const std::string& name, const Json& description) {
   for (int size : description["shape"]) {
     shape.push_back(size);
     count *= size;
+  }
+  if (description.contains("values")) {
+    const auto given = description["values"].get<std::vector<float>>();
+    return mx::array(given.begin(), shape, mx::float32);
   }
   std::vector<uint32_t> bits = mixed_bits(name, count);
   if (kind == "packed8") {
@@ -57,12 +61,12 @@ inline mx::array tensor(const std::string& name, const Json& description) {
     for (uint32_t x : bits) bytes.push_back(kind == "e8m0" ? 122 + x % 3 : 0x20 + x % 8);
     return mx::array(bytes.begin(), shape, mx::uint8);
   }
-  float divide = description.value("divide", 1.0F);
+  const float divide = description.value("divide", 1.0F), times = description.value("times", 1.0F);
   std::vector<float> values;
   for (uint32_t x : bits) {
     float unit = static_cast<float>(x >> 16) / 65536.0F - 0.5F;
     if (kind == "norm") values.push_back(1.0F + unit * 0.5F);
-    if (kind == "float") values.push_back(unit * 0.5F);
+    if (kind == "float") values.push_back(unit * 0.5F * times);
     if (kind == "bias") values.push_back(unit * 0.05F - 0.2F);
     if (kind == "scale") values.push_back((unit + 1.0F) * 0.4F / divide);
   }

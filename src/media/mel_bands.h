@@ -1,0 +1,17 @@
+#pragma once
+
+#include <vector>
+
+namespace mlxk {
+
+/// A triangle over the bins of a spectrum.
+struct MelBand {
+  int first;                   // bin
+  std::vector<float> weights;  // of it and of later ones
+};
+
+/// Triangles whose edges are evenly spaced on Slaney's mel scale from `low` to `high` Hz, each of area 1, over the bins
+/// of a transform of `size` samples at `rate` a second.
+std::vector<MelBand> slaney_bands(int mels, int size, double rate, double low, double high);
+
+}  // namespace mlxk

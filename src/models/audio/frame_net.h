@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "models/audio/speech_net.h"
+
+namespace mlxk {
+
+/// How a FrameNet's scores of a frame are read. The blank is the token after the vocabulary.
+struct FrameRule {
+  bool transducer = false;     // scores depend on the text so far; else CTC
+  std::vector<int> durations;  // TDT: a step also chooses among these numbers of frames to advance; empty: none
+  int max_symbols = 10;        // tokens at one frame; then the next frame follows
+};
+
+/// The encoder's output for one window, [1, frames, …]: what join() takes, or CTC's logits [1, frames, vocab + 1].
+/// `stages` are as in EncodedAudio.
+struct EncodedFrames {
+  mx::array frames;
+  std::vector<mx::array> stages;
+};
+
+/// The prediction network's output after a text, [1, …], and its state [1, hidden], h and c of each layer.
+struct Prediction {
+  mx::array out;
+  std::vector<mx::array> state;
+};
+
+/// A speech encoder whose frames are scored one after the other: CTC (Graves et al. 2006), a transducer
+/// (https://arxiv.org/abs/1211.3711) or a token-and-duration transducer (https://arxiv.org/abs/2304.06795). It has none
+/// of the functions of a decoder that attends to the sound: those throw internal.
+class FrameNet : public SpeechNet {
+ public:
+  const FrameRule& rule() const { return rule_; }
+  int blank() const { return static_cast<int>(shape_.vocab_size); }
+
+  /// Encodes features [1, n, mels], lazily; throws invalid for another shape.
+  virtual EncodedFrames encode_frames(const mx::array& features) const = 0;
+  /// The number of frames of n features.
+  virtual int frames_of(int features) const = 0;
+
+  /// Transducers only: the predictions after last[r] follows the text of state[r] (empty: none), row by row.
+  virtual std::vector<Prediction> predict(const std::vector<int32_t>& last,
+                                          const std::vector<std::vector<mx::array>>& states) const = 0;
+  /// Transducers only: logits [R, vocab + 1 + durations] float32 of frames [R, …] after predictions [R, …].
+  virtual mx::array join(const mx::array& frames, const mx::array& predictions) const = 0;
+  /// Transducers only: the number of state arrays, and their width.
+  virtual std::pair<int, int> state_shape() const = 0;
+
+  EncodedAudio encode(const mx::array& /*features*/) const final { throw no_decoder(); }
+  ModelCache make_cache(int /*rows*/) const final { throw no_decoder(); }
+  mx::array forward(const mx::array& /*ids*/, ModelCache& /*cache*/,
+                    const std::vector<const EncodedAudio*>& /*encoded*/, bool /*last_only*/) const final {
+    throw no_decoder();
+  }
+  Aligned align(const mx::array& /*ids*/, const EncodedAudio& /*encoded*/) const final { throw no_decoder(); }
+
+ protected:
+  FrameNet(SpeechShape shape, FrameRule rule) : SpeechNet(std::move(shape)), rule_(std::move(rule)) {}
+
+ private:
+  static Error no_decoder() { return Error(ErrorKind::internal, "[speech] the model decodes frame by frame"); }
+
+  FrameRule rule_;
+};
+
+}  // namespace mlxk

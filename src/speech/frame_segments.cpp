@@ -1,0 +1,59 @@
+#include "speech/frame_segments.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "speech/compression.h"
+#include "speech/stripped.h"
+
+namespace mlxk {
+namespace {
+
+constexpr double kPause = 1, kLongest = 20;  // seconds
+
+bool ends_with_any(std::string_view text, std::initializer_list<std::string_view> ends) {
+  return std::any_of(ends.begin(), ends.end(), [&](std::string_view end) { return text.ends_with(end); });
+}
+
+}  // namespace
+
+std::optional<SpeechSegment> FrameSegments::add(const TimedToken& token) {
+  std::optional<SpeechSegment> ended;
+  const bool new_word = token.text.starts_with(' ');
+  const std::string_view said = stripped(segment_.text);
+  if (!said.empty()) {
+    const bool sentence = (new_word && ends_with_any(said, {".", "?", "!"})) || ends_with_any(said, {"。", "？", "！"});
+    const bool pause = new_word && token.start - segment_.end >= kPause;
+    const bool full = new_word && token.start - segment_.start >= kLongest;
+    if (sentence || pause || full) ended = finish();
+  }
+  if (segment_.tokens.empty()) segment_.start = token.start;
+  segment_.end = std::max(segment_.end, token.end);
+  segment_.text += token.text;
+  segment_.tokens.push_back(token.id);
+  logprobs_ += std::log(std::max(static_cast<double>(token.probability), 1e-30));
+  auto& words = segment_.words;
+  if (token.text.empty()) return ended;
+  if (new_word || words.empty()) {
+    words.push_back({token.text, token.start, token.end, token.probability});
+  } else {
+    words.back().word += token.text;
+    words.back().end = std::max(words.back().end, token.end);
+    words.back().probability = std::min(words.back().probability, token.probability);
+  }
+  return ended;
+}
+
+std::optional<SpeechSegment> FrameSegments::finish() {
+  if (segment_.tokens.empty()) return std::nullopt;
+  SpeechSegment ended = std::move(segment_);
+  segment_ = {};
+  ended.id = count_++;
+  ended.avg_logprob = static_cast<float>(logprobs_ / static_cast<double>(ended.tokens.size()));
+  ended.compression_ratio = static_cast<float>(compression_ratio(ended.text));
+  logprobs_ = 0;
+  return ended;
+}
+
+}  // namespace mlxk

@@ -1,0 +1,240 @@
+// Tiny recognisers that decode frame by frame against tools/make_frame_goldens.py: features, the encoder's frames,
+// tokens and times.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "backend/mlx_backend.h"
+#include "base/error.h"
+#include "base/testing/test_paths.h"
+#include "mlx/ops.h"
+#include "models/audio/frame_net.h"
+#include "models/load.h"
+#include "models/testing/golden_model.h"
+#include "probe/model_info.h"
+#include "speech/frame_segments.h"
+#include "speech/frame_transcribe.h"
+#include "worker/model_handle.h"
+#include "worker/worker.h"
+
+namespace mlxk {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kData = fs::path(test_tree::kTestData) / "frame_models";
+constexpr double kFrame = 0.08;
+
+/// The sound of the golden script.
+std::vector<float> sound(int64_t count) {
+  std::vector<float> x;
+  for (int64_t i = 0; i < count; ++i) {
+    float value = static_cast<float>((i * i * 7 + i * 13) % 2003 - 1001) / 4096.0F;
+    value *= static_cast<float>(i % 9001) / 9001.0F;
+    value += static_cast<float>(i * (i / 1600 % 23 + 3) % 97 - 48) / 200.0F;
+    x.push_back(i >= count / 3 && i < count / 2 ? 0 : value);
+  }
+  return x;
+}
+
+class Samples : public SampleSource {
+ public:
+  explicit Samples(std::vector<float> samples) : samples_(std::move(samples)) {}
+  size_t read(std::span<float> into) override {
+    const size_t count = std::min({into.size(), samples_.size() - at_, size_t{7000}});
+    std::copy_n(samples_.begin() + static_cast<int64_t>(at_), count, into.begin());
+    at_ += count;
+    return count;
+  }
+
+ private:
+  std::vector<float> samples_;
+  size_t at_ = 0;
+};
+
+void expect_near(std::span<const float> got, const Json& wanted) {
+  size_t count = 1;
+  for (const size_t side : wanted["shape"]) count *= side;
+  ASSERT_EQ(got.size(), count);
+  const size_t step = wanted["step"];
+  for (size_t i = 0; i < wanted["values"].size(); ++i) {
+    const float value = wanted["values"][i];
+    ASSERT_NEAR(got[i * step], value, 1e-3F * std::max(1.0F, std::abs(value))) << "at " << i * step;
+  }
+}
+
+fs::path write_model(const Json& golden, const std::string& name) {
+  const fs::path folder = golden::write_case(golden, golden::temp_folder("frames_" + name));
+  for (const auto& [file, content] : golden["files"].items()) std::ofstream(folder / file) << content.dump();
+  return folder;
+}
+
+class FrameGolden : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    golden_ = read_json(kData / (std::string(GetParam()) + ".json"));
+    folder_ = write_model(golden_, GetParam());
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Json golden_;
+  fs::path folder_;
+};
+
+TEST_P(FrameGolden, FeaturesAndFramesAreTheReferences) {
+  const auto net = load_speech_net(folder_);
+  const auto& frames = dynamic_cast<const FrameNet&>(*net);
+  const auto vocabulary = FrameVocabulary::load(folder_, net->shape().vocab_size);
+  for (const Json& clip : golden_["clips"]) {
+    const auto features = vocabulary->mel()(sound(clip["samples"]));
+    expect_near(features, clip["features"]);
+    const int n = static_cast<int>(features.size()) / net->shape().mels;
+    mx::array encoded =
+        mx::contiguous(frames.encode_frames(mx::array(features.data(), {1, n, net->shape().mels}, mx::float32)).frames);
+    encoded.eval();
+    EXPECT_EQ(encoded.shape(1), frames.frames_of(n));
+    expect_near({encoded.data<float>(), encoded.size()}, clip["frames"]);
+  }
+}
+
+TEST_P(FrameGolden, TokensAndTimesAreTheReferences) {
+  Worker worker([] { return std::make_unique<MlxBackend>(); });
+  const auto model = worker.load(ModelKind::speech, folder_);
+  const auto vocabulary = FrameVocabulary::load(folder_, model->facts().vocab_size);
+  for (const Json& clip : golden_["clips"]) {
+    SCOPED_TRACE(clip["samples"].dump());
+    Samples source(sound(clip["samples"]));
+    TranscribeOptions options;
+    options.word_timestamps = true;
+    const Transcript got = transcribe_frames({worker, model, vocabulary}, source, options);
+    EXPECT_DOUBLE_EQ(got.duration, clip["samples"].get<double>() / 16000);
+    std::vector<int32_t> ids, wanted;
+    std::string text;
+    std::vector<double> starts, word_starts;
+    for (const auto& segment : got.segments) {
+      ids.insert(ids.end(), segment.tokens.begin(), segment.tokens.end());
+      for (const auto& word : segment.words) starts.push_back(word.start);
+      EXPECT_LE(segment.start, segment.end);
+    }
+    for (const Json& token : clip["tokens"]) {
+      wanted.push_back(token[0]);
+      const std::string& piece = vocabulary->text_of(wanted.back());
+      text += piece;
+      if (piece.starts_with(' ')) word_starts.push_back(token[1].get<int>() * kFrame);
+    }
+    EXPECT_EQ(ids, wanted);
+    EXPECT_EQ(got.text, text);
+    // A word begins with a space, or with a segment.
+    for (const double start : word_starts) {
+      EXPECT_TRUE(std::any_of(starts.begin(), starts.end(), [&](double x) { return std::abs(x - start) < 1e-9; }))
+          << start;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FrameGolden,
+                         testing::Values("tdt", "tdt_ctc", "rnnt", "ctc", "tdt_local", "ctc_striding",
+                                         "tdt_transformers", "ctc_transformers"));
+
+TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
+  const Json golden = read_json(kData / "tdt.json");
+  const fs::path folder = write_model(golden, "long");
+  Worker worker([] { return std::make_unique<MlxBackend>(); });
+  const auto model = worker.load(ModelKind::speech, folder);
+  const auto vocabulary = FrameVocabulary::load(folder, model->facts().vocab_size);
+  const auto run = [&](TranscribeOptions options) {
+    Samples source(sound(16000 * 130 + 77));
+    return transcribe_frames({worker, model, vocabulary}, source, options);
+  };
+  const Transcript whole = run({});
+  EXPECT_NEAR(whole.duration, 130, 0.01);
+  ASSERT_FALSE(whole.segments.empty());
+  EXPECT_GT(whole.segments.back().start, 100);
+  double last = 0;
+  for (const auto& segment : whole.segments) {
+    EXPECT_GE(segment.start, last);
+    last = segment.start;
+  }
+  TranscribeOptions options;
+  options.clips = {{10, 20}, {100, std::nullopt}};
+  const Transcript clips = run(options);
+  ASSERT_FALSE(clips.segments.empty());
+  for (const auto& segment : clips.segments) {
+    EXPECT_TRUE((segment.start >= 10 && segment.end <= 20) || segment.start >= 100) << segment.start;
+  }
+  TranscribeEvents events;
+  int windows = 0;
+  events.cancelled = [&] { return ++windows > 1; };
+  Samples source(sound(16000 * 130));
+  EXPECT_THROW(transcribe_frames({worker, model, vocabulary}, source, {}, events), Error);
+  fs::remove_all(folder);
+}
+
+TEST(FrameModels, BadConfigurationsNameTheKey) {
+  const auto refused = [](const char* pointer, const Json& value) {
+    Json golden = read_json(kData / "tdt.json");
+    golden["config"][Json::json_pointer(pointer)] = value;
+    const fs::path folder = write_model(golden, "bad");
+    std::string message;
+    try {
+      const auto net = load_speech_net(folder);
+      FrameVocabulary::load(folder, net->shape().vocab_size);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    fs::remove_all(folder);
+    return message;
+  };
+  const auto expect = [&](const char* pointer, const Json& value, const char* words) {
+    EXPECT_NE(refused(pointer, value).find(words), std::string::npos) << pointer << ": " << refused(pointer, value);
+  };
+  expect("/encoder/d_model", 30, "d_model");
+  expect("/encoder/subsampling", "vggnet", "subsampling 'vggnet'");
+  expect("/encoder/self_attention_model", "abs_pos", "self_attention_model 'abs_pos'");
+  expect("/encoder/att_context_size", "wide", "att_context_size");
+  expect("/encoder/causal_downsampling", true, "causal_downsampling");
+  expect("/joint/vocabulary", Json::array(), "vocabulary");
+  expect("/joint/num_extra_outputs", 3, "num_extra_outputs");
+  expect("/decoding/durations", Json::array({-1}), "durations");
+  expect("/preprocessor/sample_rate", 8000, "sample_rate");
+  expect("/preprocessor/n_fft", 500, "n_fft");
+  expect("/preprocessor/normalize", "all_features", "normalize");
+}
+
+TEST(FrameModels, ANemoConfigurationWithoutModelTypeIsAParakeet) {
+  const fs::path folder = write_model(read_json(kData / "tdt.json"), "probe");
+  ModelRef ref;
+  ref.name = "parakeet-tiny";
+  ref.cached = false;
+  ref.path = folder;
+  const ModelInfo info = probe_model(ref);
+  EXPECT_EQ(info.model_type, "parakeet");
+  EXPECT_EQ(info.kind, "audio");
+  EXPECT_TRUE(info.audio.ok) << info.reason;
+  EXPECT_EQ(info.load_kind(), ModelKind::speech);
+  EXPECT_FALSE(info.translates_to_english);
+  fs::remove_all(folder);
+}
+
+TEST(FrameSegments, EndWithSentencesAndAtPauses) {
+  FrameSegments segments;
+  std::vector<SpeechSegment> all;
+  const auto add = [&](const char* text, double start) {
+    if (auto ended = segments.add({1, text, start, start + 0.1, 1})) all.push_back(*ended);
+  };
+  add(" It", 0), add(" costs", 0.2), add(" 3", 0.4), add(".", 0.5), add("5", 0.6), add(".", 0.7);
+  add(" Yes", 0.8), add(" we", 1), add(" do", 4);
+  all.push_back(*segments.finish());
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0].text, " It costs 3.5.");
+  EXPECT_EQ(all[0].words.size(), 3U);
+  EXPECT_EQ(all[0].words[2].word, " 3.5.");
+  EXPECT_DOUBLE_EQ(all[0].words[2].end, 0.8);
+  EXPECT_EQ(all[1].text, " Yes we");
+  EXPECT_EQ(all[2].text, " do");
+  EXPECT_DOUBLE_EQ(all[2].start, 4);
+  EXPECT_FALSE(segments.finish());
+}
+
+}  // namespace
+}  // namespace mlxk
