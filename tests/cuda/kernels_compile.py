@@ -18,16 +18,18 @@ QMV = dict(TYPE=2, OUT_TYPE=2, NORM_TYPE=2, ROWS=1, WARPS=8)
 QMM = dict(OUT_TYPE=2, PARTS=1, DEPTH=3, WIDE_SCALES=1, WARPS=8)
 # (file, headers, macros): what the engine asks for, and the corners of each kernel.
 VARIANTS = [
-    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1)),
+    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, DIGITS=1)),
+    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=8, GROUP=128, EVEN=1, DIGITS=1)),
+    ("qmv", ["packed"], dict(AFFINE, **dict(QMV, ROWS=2), BITS=4, GROUP=64, EVEN=1)),
     ("qmv", ["packed"], dict(AFFINE, BITS=8, GROUP=32, EVEN=0, TYPE=0, OUT_TYPE=0, NORM_TYPE=0, ROWS=1, WARPS=8)),
     ("qmv", ["packed"], dict(QMV, MX=1, SCALE_TYPE=2, BITS=4, GROUP=32, EVEN=1)),
     ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=16, GROUP=64, EVEN=1)),
-    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, EXPERTS=1, SLOT_STEPS=1)),
-    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, EXPERTS=2, SLOT_STEPS=12)),
+    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, EXPERTS=1, SLOT_STEPS=1, DIGITS=1)),
+    ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, EXPERTS=2, SLOT_STEPS=12, DIGITS=1)),
     ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=8, GROUP=64, EVEN=0, EXPERTS=2, SLOT_STEPS=22)),
     ("qmv", ["packed"], dict(AFFINE, **dict(QMV, ROWS=4), BITS=4, GROUP=64, EVEN=1, EXPERTS=3, SLOT_STEPS=1)),
     ("qmv", ["packed"], dict(AFFINE, **dict(QMV, ROWS=4, WARPS=3), BITS=4, GROUP=64, EVEN=1, EXPERTS=3, SLOT_STEPS=1)),
-    ("qmv", ["packed", "routing"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, ROUTE=1, LANE_EXPERTS=4)),
+    ("qmv", ["packed", "routing"], dict(AFFINE, **QMV, BITS=8, GROUP=64, EVEN=1, ROUTE=1, LANE_EXPERTS=4, DIGITS=1)),
     ("qmm", ["packed"], dict(AFFINE, **QMM, BITS=4, GROUP=64, TILES=1, BANDS=2, RESIDENT=2)),
     ("qmm", ["packed"], dict(AFFINE, **dict(QMM, WARPS=3), BITS=4, GROUP=64, TILES=1, BANDS=4, RESIDENT=4, EXPERTS=1)),
     ("qmm", ["packed"], dict(AFFINE, **QMM, BITS=4, GROUP=64, TILES=4, BANDS=4, RESIDENT=1, EXPERTS=1)),

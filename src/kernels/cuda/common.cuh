@@ -125,6 +125,14 @@ DEVICE float activate(int activation, float x) {
   return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
 }
 
+// c += a · b of [16, 32] unsigned and [32, 8] signed bytes: a's registers hold rows g, g + 8, g, g + 8 and columns 4t to
+// 4t + 3, 4t to 4t + 3, and the same of the second half.
+DEVICE void mma_bytes(int* c, const u32* a, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 // c += a · b of [16, 16] and [16, 8]: a's registers hold rows g, g + 8, g, g + 8 and columns 2t, 2t, 2t + 8, 2t + 8.
 DEVICE void mma(float* c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -81,6 +81,30 @@ TEST_F(CudaOps, NormAndSeveralMatricesAreOneOperation) {
   }
 }
 
+// One row is multiplied in fixed point, with a scale for each step of 64 columns.
+TEST_F(CudaOps, OneRowMayHaveAnyRange) {
+  for (const MatrixWeights& m : {packed(40, 1024, 4, 64, mx::bfloat16), packed(40, 1024, 8, 128, mx::bfloat16)}) {
+    const auto layer = cuda_layer({m});
+    for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
+      const auto x = normal({1, 1024}, type), ids = mx::arange(1024);
+      for (const float factor : {1e-25F, 1.0F, 1e25F}) {
+        const auto scaled = mx::multiply(x, mx::array(factor, type));
+        EXPECT_LT(relative_error(cuda_matmuls(scaled, layer)[0], product(scaled, m)), tolerance(type)) << factor;
+      }
+      // A step with one large number, a step of small numbers, and nothing else.
+      const auto mixed = mx::where(mx::equal(ids, mx::array(70)), mx::array(1000.0F, type),
+                                   mx::where(mx::less(ids, mx::array(128)), x, mx::array(0.0F, type)));
+      EXPECT_LT(relative_error(cuda_matmuls(mixed, layer)[0], product(mixed, m)), tolerance(type));
+      const auto zeros = mx::zeros_like(x);
+      EXPECT_TRUE(mx::all(mx::equal(cuda_matmuls(zeros, layer)[0], mx::array(0.0F, type))).item<bool>());
+      for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+        const auto spoilt = mx::where(mx::equal(ids, mx::array(70)), mx::array(bad, type), x);
+        EXPECT_FALSE(mx::any(mx::isfinite(cuda_matmuls(spoilt, layer)[0])).item<bool>()) << bad;
+      }
+    }
+  }
+}
+
 TEST_F(CudaOps, LogitsAreFloat32OfOtherActivations) {
   const auto m = packed(300, 256, 4, 64, mx::bfloat16);
   const auto x = normal({2, 256}, mx::bfloat16);

@@ -316,7 +316,6 @@ DEVICE void attend(const DecodeAttentionParams& p, const Work& work, Shared& s) 
 
 extern "C" __global__ void __launch_bounds__(THREADS) decode_attention(const __grid_constant__ DecodeAttentionParams p) {
   let_next_begin();
-  wait_for_earlier();
   __shared__ __align__(16) Shared s;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int group = p.heads / p.kv_heads, blocks = (group + HEADS - 1) / HEADS;  // of one key head
@@ -336,6 +335,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) decode_attention(const __g
   work.newest = work.begin < work.end && work.end == seen;
   work.keys = row.keys + work.kv_head * row.head_step;
   work.values = row.values + work.kv_head * row.head_step;
+#if __CUDA_ARCH__ >= 900  // the cache is brought into L2 while the launch before ends
+  if (threadIdx.x < 2 && p.ring == 0 && work.gap == 0 && work.begin < work.end) {
+    const T* const from = (threadIdx.x == 0 ? work.keys : work.values) + (long long)work.begin * HEAD_DIM;
+    const u32 bytes = (work.end - work.begin) * HEAD_DIM * (u32)sizeof(T);
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+  }
+#endif
+  wait_for_earlier();
   attend(p, work, s);
   __syncthreads();
 

@@ -76,9 +76,10 @@ CUfunc_st* make(const std::string& source, const char* name, const std::vector<s
 
 CUfunc_st* cuda_function(const std::vector<const char*>& sources, const char* name,
                          const std::vector<CudaDefine>& defines, int shared_bytes) {
-  using Key = std::tuple<std::string_view, int, std::vector<std::pair<std::string_view, int>>>;
+  // Names are literals: each launch looks its function up, and addresses are compared faster than texts.
+  using Key = std::tuple<const char*, int, std::vector<CudaDefine>>;
   static std::map<Key, CUfunc_st*> functions;
-  CUfunc_st*& function = functions[Key(name, shared_bytes, {defines.begin(), defines.end()})];
+  CUfunc_st*& function = functions[Key(name, shared_bytes, defines)];
   if (function) return function;
   std::string source;
   for (const char* text : sources) source += text;

@@ -24,7 +24,10 @@ std::vector<CudaDefine> CudaPacking::defines() const {
   return {{"BITS", bits}, {"GROUP", group}, {"MX", mx}, {"SCALE_TYPE", scale_type}};
 }
 
-int CudaPacking::qmv_shared_bytes(int operands) const { return operands * (columns * 2 + 16) + steps() * operands * 8; }
+int CudaPacking::qmv_shared_bytes(int operands) const {
+  const int in_bf16 = operands * (columns * 2 + 16 + steps() * 8), in_digits = 3 * (columns + 16) + steps() * 8;
+  return std::max(in_bf16, in_digits);
+}
 
 bool CudaPacking::suits_qmv(int n, int operands) const {
   const int all = n * operands;
@@ -44,6 +47,10 @@ int CudaPacking::qmv_warps(int slots) const {
 bool CudaPacking::even_in_qmv(int slots) const {
   const int unroll = bits == 4 ? 4 : bits == 8 ? 2 : 1;
   return steps() % unroll == 0 && slots * steps() % (unroll * qmv_warps(slots)) == 0;
+}
+
+bool CudaPacking::digits_in_qmv(int slots) const {
+  return (bits == 4 || bits == 8) && !mx && group >= 64 && even_in_qmv(slots);
 }
 
 bool CudaPacking::wide_scales_of_qmm() const { return bits != 16 && columns / group % 4 == 0; }

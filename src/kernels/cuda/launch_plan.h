@@ -36,6 +36,8 @@ struct CudaPacking {
   /// whose columns make up one product.
   int qmv_warps(int slots = 1) const;
   bool even_in_qmv(int slots = 1) const;
+  /// Whether qmv.cu multiplies one row of activations in bytes (DIGITS).
+  bool digits_in_qmv(int slots = 1) const;
 
   /// The plan for matrices of `rows` (gated: of each of the two) and n > 0 rows of activations; if these come in
   /// groups, n is the number expected of each expert.

@@ -113,7 +113,8 @@ void launch_qmv(CudaLaunches& launches, const CudaLayer& layer, const QmvLaunch&
                                  {"NORM_TYPE", layer.norm ? cuda_type(layer.norm->weight.dtype()) : 0},
                                  {"ROWS", launch.rows},
                                  {"WARPS", warps},
-                                 {"EVEN", packing.even_in_qmv(launch.slots)}});
+                                 {"EVEN", packing.even_in_qmv(launch.slots)},
+                                 {"DIGITS", launch.rows == 1 && packing.digits_in_qmv(launch.slots)}});
   defines.insert(defines.end(), launch.more.begin(), launch.more.end());
   packing.columns = p.columns;
   const int shared = packing.qmv_shared_bytes(launch.rows * operands_of(x.dtype()));

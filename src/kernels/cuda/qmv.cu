@@ -3,7 +3,7 @@
 //
 // Defines besides packed.cuh's: TYPE of activations, OUT_TYPE, NORM_TYPE of the norm's weight, ROWS (activations), and
 // WARPS (of a block), EVEN (every warp has whole rounds of UNROLL steps, none with two experts). Optional: EXPERTS with
-// SLOT_STEPS, and ROUTE.
+// SLOT_STEPS, ROUTE, and DIGITS.
 //
 // EXPERTS: the matrices are stacks, of which each token has chosen `slots` experts. 1: gate and up of each of them, the
 // slots of token blockIdx.y one after the other. 2: down, of the slots' activations, which are adjacent and make up the
@@ -15,6 +15,10 @@
 // The warps of a block share sixteen rows of weights and each processes a part of the columns. All activations are in
 // shared memory in bf16; float16 and float32 as a sum of two and three bf16 numbers, each a column of its own, so that
 // nothing is lost. The integers of weights are multiplied exactly; scale and bias are applied after each step.
+//
+// DIGITS (one row; affine weights, groups of 64 or more, EVEN): half the instructions. Activations are fixed-point numbers
+// of three signed bytes with a scale for each step, 22 bits of its largest number, and the products are of bytes. The
+// three digits are columns of one product, and two steps share it.
 //
 // Loads of less than 16 bytes a thread would need more bandwidth than the L2 cache has. A thread's 16 bytes are two
 // steps' weights of four bits (PAIRED): the first two threads of a row have the first step, the others the second. In
@@ -32,6 +36,9 @@
 #define UNROLL (BITS == 4 ? 4 : BITS == 8 ? 2 : 1)
 #define PAIRED (EVEN && BITS == 4 && GROUP >= 64)
 #define BATCH (COLUMNS > 2 ? 1 : 2)
+#ifndef DIGITS
+#define DIGITS 0
+#endif
 #define SCALE_BYTES (MX ? 1 : SCALE_TYPE == F32 ? 4 : 2)
 #define WIDE_SCALES (EVEN && BITS == 4 && GROUP == 64 && SCALE_TYPE != F32)  // of a round, loaded at once
 
@@ -113,10 +120,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
   __shared__ float squares[WARPS][ROWS];
   __shared__ __align__(16) u8 zeros[UNROLL * STEP * 2];  // the operands of threads without any
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const int steps = p.columns / STEP, stride = p.columns * 2 + 16;  // a column's bytes; the pad spreads the banks
+  const int steps = p.columns / STEP;
+  const int stride = p.columns * (DIGITS ? 1 : 2) + 16;  // a column's bytes; the pad spreads the banks
   // For the activations of a step, [steps, COLUMNS]: their sum, and the correction that removes ZERO from their
-  // products.
-  float2* const sums = (float2*)(shared + COLUMNS * stride);
+  // products. DIGITS: the sum, and the scale of the digits.
+  float2* const sums = (float2*)(shared + (DIGITS ? 3 : COLUMNS) * stride);
   const int each = (steps + WARPS - 1) / WARPS, begin = warp * each, end = min(begin + each, steps);
   const int rounds = (each + UNROLL - 1) / UNROLL, tile_rows = p.gated ? 8 : 16;
   // The size of a matrix.
@@ -202,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
   if (ahead.tile != at.tile && ahead.tile < p.tiles) aim(ahead.tile);
   if (ahead.tile < p.tiles) load(odd, ahead.round);
 
-  if (PAIRED && threadIdx.x < sizeof(zeros) / 16) ((uint4*)zeros)[threadIdx.x] = uint4{0, 0, 0, 0};
+  if ((PAIRED || DIGITS) && threadIdx.x < sizeof(zeros) / 16) ((uint4*)zeros)[threadIdx.x] = uint4{0, 0, 0, 0};
   if (!EXPERTS) wait_for_earlier();
 
   // The activations, normalised while the first weights are loading: each thread processes BATCH vectors of eight at a
@@ -264,6 +272,41 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
           if (!inside) x[i] = 0;
           if (p.norm && inside) x[i] = to_float<TYPE>(from_float<TYPE>(x[i] * scale_of_row[m] * factor[i]));
         }
+#if DIGITS
+        float sum = 0;
+        u32 largest = 0;
+        for (int i = 0; i < 8; ++i) {
+          sum += x[i];
+          largest = max(largest, __float_as_uint(x[i]) & 0x7fffffffu);
+        }
+        for (int step = 1; step < STEP / 8; step *= 2) {
+          sum += __shfl_xor_sync(0xffffffffu, sum, step);
+          largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, step));
+        }
+        // 22 bits for the largest, by the same trick; the scale is NaN if it is not finite.
+        const u32 exponent = max(largest >> 23, 40u);
+        const float inverse = __uint_as_float((275 - exponent) << 23);
+        const float scale = exponent == 255 ? __uint_as_float(0x7fc00000u) : __uint_as_float((exponent - 21) << 23);
+        u32 digits[8];
+        for (int i = 0; i < 8; ++i) {
+          const u32 fixed = __float_as_uint(fmaf(x[i], inverse, 12582912.0f)) - 0x4b400000u;
+          digits[i] = (fixed + 0x808080u) ^ 0x808080u;
+        }
+        if (inside) {
+          u32 words[3][2];
+          for (int w = 0; w < 2; ++w) {  // 4 bits: the even elements, then the odd ones, as unpacked weights
+            const u32* const d = digits + (BITS == 4 ? w : 4 * w);
+            const int next = BITS == 4 ? 2 : 1;
+            const u32 one = __byte_perm(d[0], d[next], 0x5140), two = __byte_perm(d[2 * next], d[3 * next], 0x5140);
+            words[2][w] = __byte_perm(one, two, 0x5410);
+            words[1][w] = __byte_perm(one, two, 0x7632);
+            const u32 first = __byte_perm(d[0], d[next], 0x0062), last = __byte_perm(d[2 * next], d[3 * next], 0x0062);
+            words[0][w] = __byte_perm(first, last, 0x5410);
+          }
+          for (int d = 0; d < 3; ++d) *(uint2*)(shared + d * stride + c * 8) = uint2{words[d][0], words[d][1]};
+          if (c % (STEP / 8) == 0) sums[c / (STEP / 8)] = float2{sum, scale};
+        }
+#else
         for (int part = 0; part < PARTS; ++part) {
           uint4 packed{pack_bf16(x[0], x[1]), pack_bf16(x[2], x[3]), pack_bf16(x[4], x[5]), pack_bf16(x[6], x[7])};
           const u32 words[4] = {packed.x, packed.y, packed.z, packed.w};
@@ -283,18 +326,69 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
             if (c % (STEP / 8) == 0) sums[c / (STEP / 8) * COLUMNS + column] = float2{sum, -ZERO * sum};
           }
         }
+#endif
       }
     }
   }
   __syncthreads();
 
+  float y[4] = {0, 0, 0, 0};
+  int buffer = 0;
+#if DIGITS
+  // Digit d of the first of two steps is column d of their product, of the second column 4 + d.
+  float by_bias[2] = {0, 0};
+  const u8* const plane = shared + min(g % 4, 2) * stride + t * LANE_WEIGHTS * (PAIRED ? 2 : 1);
+  const bool is_digit = g % 4 < 3;
+  const auto multiply = [&](const Stage& stage) {
+    const int first = begin + at.round * UNROLL;
+    const auto number_at = [&](const u32* raw, int u) {
+      return WIDE_SCALES ? scale_number(raw[u / 2] >> (u % 2 * 16)) : scale_number(raw[u]);
+    };
+#pragma unroll
+    for (int u = 0; u < UNROLL; u += 2) {
+      // Sums begin with the bits of the float 12582912: up to 2^22 more or less, they are those of 12582912 + sum.
+      int c[4] = {0x4b400000, 0x4b400000, 0x4b400000, 0x4b400000};
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        // 4 bits: half of both steps' weights; 8 bits: one step's.
+        const bool has_own = is_digit && g / 4 == (BITS == 4 ? t / 2 : i);
+        const u8* const from = plane + (first + u) * STEP + (BITS == 4 ? 16 : STEP) * i;
+        const uint4 x = *(const uint4*)(has_own ? from : zeros);
+        const u32 b[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          u32 a[4];
+          for (int half = 0; half < 2; ++half) {
+            if (BITS == 4) {
+              const u32 w = stage.words[half][u + i][j];
+              a[half] = w & 0x0f0f0f0fu, a[2 + half] = w >> 4 & 0x0f0f0f0fu;
+            } else {
+              a[half] = stage.words[half][u + i][2 * j % LANE_WORDS];
+              a[2 + half] = stage.words[half][u + i][(2 * j + 1) % LANE_WORDS];
+            }
+          }
+          mma_bytes(c, a, b[2 * j], b[2 * j + 1]);
+        }
+      }
+      const float2 of_step = sums[first + u + t / 2];
+      const float weight = EXPERTS == 2 ? p.weights[blockIdx.y * p.slots + (first + u) / SLOT_STEPS] : 1;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float own = t < 2 ? number_at(stage.scales[half], u) : number_at(stage.scales[half], u + 1);
+        const float bias = t < 2 ? number_at(stage.biases[half], u) : number_at(stage.biases[half], u + 1);
+        const float scale = own * (EXPERTS == 2 ? weight * of_step.y : of_step.y);
+        y[2 * half] += scale * (__int_as_float(c[2 * half]) - 12582912.0f);
+        y[2 * half + 1] += scale * (__int_as_float(c[2 * half + 1]) - 12582912.0f);
+        by_bias[half] += bias * (EXPERTS == 2 ? weight * of_step.x : of_step.x);
+      }
+    }
+  };
+#else
   // The addresses of this thread's operands, and of the sums for columns of products 2t and 2t + 1.
   const bool has_own = !PAIRED || (g / 2 < COLUMNS && g % 2 == t / 2);
   const u8* const own = shared + (PAIRED ? min(g / 2, COLUMNS - 1) : min(g, COLUMNS - 1)) * stride +
                         t * LANE_WEIGHTS * 2 * (PAIRED ? 2 : 1);
   const int left = min(PAIRED ? t : 2 * t, COLUMNS - 1), right = PAIRED ? left + COLUMNS : min(2 * t + 1, COLUMNS - 1);
-  float y[4] = {0, 0, 0, 0};
-  int buffer = 0;
   const auto multiply = [&](const Stage& stage) {
     const int first = begin + at.round * UNROLL;
     const u8* const operands = has_own ? own + first * STEP * 2 : zeros;
@@ -339,10 +433,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
       }
     }
   };
+#endif
   const auto finish = [&](const Place& next) {
     if (next.tile == at.tile) return;
     for (int half = 0; half < 2; ++half) {
       float* const to = partial[buffer][warp][g + 8 * half];
+#if DIGITS
+      to[t] = t % 2 == 0 ? y[2 * half] * 65536.0f + (y[2 * half + 1] * 256.0f + by_bias[half]) : y[2 * half];
+      by_bias[half] = 0;
+      continue;
+#endif
       if (PAIRED) {
         to[t] = y[2 * half];
       } else {
@@ -369,7 +469,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
       for (int i = 0; i < 2; ++i) {
         if (i == 1 && !p.gated) break;
         for (int w = 0; w < WARPS; ++w) {
-          for (int part = 0; part < PARTS; ++part) sum[i] += partial[buffer][w][r + 8 * i][n * PARTS + part];
+          for (int part = 0; part < (DIGITS ? 4 : PARTS); ++part)
+            sum[i] += partial[buffer][w][r + 8 * i][n * PARTS + part];
         }
         const float* bias = p.gated ? p.matrices[i].bias : m.bias;
         if (bias && EXPERTS != 2) sum[i] += bias[(EXPERTS ? (long long)ids[slot] * m.rows : 0) + row];
