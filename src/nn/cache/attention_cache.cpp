@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/cuda/table.h"
 #include "kernels/device.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
@@ -24,6 +25,13 @@ mx::array hide(const mx::array& scores, const AttentionMask& mask) {
   const mx::array wide = mx::expand_dims(*mask.array, 2);  // [B or 1, 1, 1, L, T]
   if (wide.dtype() == mx::bool_) return mx::where(wide, scores, mx::astype(hidden, scores.dtype()));
   return mx::add(scores, mx::astype(wide, scores.dtype()));
+}
+
+KvView unpacked(const KvView& seen) {
+  const auto whole = [&](const std::vector<mx::array>& parts) {
+    return mx::dequantize(parts[0], parts[1], parts[2], seen.group, seen.bits);
+  };
+  return {{whole(seen.keys)}, {whole(seen.values)}};
 }
 
 /// Attention by libmlx's plain operations, for options that its fused one does not support.
@@ -58,7 +66,11 @@ mx::array unfused(const mx::array& queries, const KvView& seen, const AttentionS
 }  // namespace
 
 mx::array attend(const mx::array& queries, const KvView& seen, const AttentionScores& how, const AttentionMask& mask) {
-  if (seen.bits > 0) return unfused(queries, seen, how, mask);
+  if (seen.bits > 0) {
+    // libmlx's quantised product on CUDA lacks small shapes.
+    const bool is_cuda = &layer_ops() == &cuda_layer_ops();
+    return is_cuda ? attend(queries, unpacked(seen), how, mask) : unfused(queries, seen, how, mask);
+  }
   const mx::array &keys = seen.keys[0], &values = seen.values[0];
   const LayerOps& ops = layer_ops();
   const bool plain = how.soft_cap == 0 && !how.sinks;

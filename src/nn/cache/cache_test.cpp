@@ -4,6 +4,9 @@
 #include <functional>
 
 #include "base/error.h"
+#include "kernels/cuda/table.h"
+#include "kernels/device.h"
+#include "mlx/device.h"
 #include "mlx/memory.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -214,6 +217,7 @@ void fill(AttentionCache& cache, int length) {
 }
 
 TEST(KvAppend, NeverCopiesTheBuffer) {
+  if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "a promise for the CPU";
   for (bool pipelined : {false, true}) {
     KVCache cache(1);
     fill(cache, 4000);
@@ -224,6 +228,7 @@ TEST(KvAppend, NeverCopiesTheBuffer) {
 }
 
 TEST(KvAppend, ASnapshotCostsOneCopy) {
+  if (mx::default_device() != mx::Device::cpu) GTEST_SKIP() << "a promise for the CPU";
   KVCache cache(1);
   fill(cache, 4000);
   size_t buffer = cache.nbytes() / 2;
@@ -242,6 +247,15 @@ TEST(RotatingCache, HoldsNoMoreThanItsWindow) {
 }
 
 TEST(RotatingCache, RefusesAWindowWithoutRoom) { EXPECT_THROW(RotatingKVCache(1, 4, 4), Error); }
+
+TEST(QuantizedCache, UnpackedForAttentionOnCudaGivesTheSame) {
+  QuantizedKVCache packed(1), unpacked(1);
+  const Tokens prompt = random_tokens(1, 20, 21), next = random_tokens(1, 1, 22);
+  const mx::array first = attend(packed, prompt), second = attend(packed, next);
+  const LayerOpsScope scope(cuda_layer_ops());
+  EXPECT_LT(difference(attend(unpacked, prompt), first), 1e-4F);
+  EXPECT_LT(difference(attend(unpacked, next), second), 1e-4F);
+}
 
 TEST(QuantizedCache, NamesAHeadThatCannotBePacked) {
   QuantizedKVCache cache(1, 4, 64);
