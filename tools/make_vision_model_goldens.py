@@ -47,7 +47,7 @@ def prompt_of(case, images, start):
         begin_ids, tokens, end_ids = case.tokens(image)
         ids += begin_ids
         items.append(dict(image=image, begin=len(ids), end=len(ids) + len(tokens)))
-        ids += tokens + end_ids + text(len(ids), 3)
+        ids += tokens + end_ids + text(len(ids), case.text_after)
     return ids, items
 
 

@@ -66,10 +66,15 @@ bool MediaPrompt::encode_next(int64_t begin, int64_t end, MediaCache& cache) {
         continue;
       }
       own.encoding = model_.media_encoder()->encode(*item.data);
-      const int64_t wanted = placeholders_of(request_, item, item.begin, item.end);
-      if (own.encoding->features.ndim() != 2 || own.encoding->features.shape(0) != wanted) {
+      const int64_t given = placeholders_of(request_, item, item.begin, item.end);
+      if (model_.media_encoder()->is_attended_to()) {
+        if (given != 1 || item.end - item.begin != 1) {
+          throw invalid(i, fmt::format("must be one placeholder token in the prompt, but is at tokens [{}, {})",
+                                       item.begin, item.end));
+        }
+      } else if (own.encoding->features.ndim() != 2 || own.encoding->features.shape(0) != given) {
         throw invalid(i, fmt::format("has {} placeholder tokens in the prompt, but its encoder produces {} features",
-                                     wanted, own.encoding->features.shape(0)));
+                                     given, own.encoding->features.shape(0)));
       }
     }
     const PhaseScope phase(Phase::prefill);
@@ -121,7 +126,11 @@ void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
       if (request_.prompt[static_cast<size_t>(at)] == item.placeholder) index[static_cast<size_t>(at - begin)] = row++;
     }
     next += own.encoded->features.shape(0);
-    used.push_back(own.encoded);
+    if (model_.media_encoder()->is_attended_to()) {
+      inputs.cross_media.push_back({0, static_cast<int>(item.begin - begin), own.encoded->features});
+    } else {
+      used.push_back(own.encoded);
+    }
     if (item.end <= end) {
       own.done = true;
       own.encoded = nullptr;

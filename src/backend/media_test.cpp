@@ -15,6 +15,7 @@
 #include "kernels/cpu_op.h"
 #include "models/load.h"
 #include "models/testing/golden_model.h"
+#include "models/testing/vision_prompt.h"
 
 namespace mlxk {
 namespace {
@@ -255,6 +256,84 @@ TEST(Media, WhatDoesNotFitIsRefusedByItself) {
   ASSERT_NE(failed, nullptr);
   EXPECT_EQ(failed->kind, ErrorKind::invalid);
   EXPECT_TRUE(std::holds_alternative<DoneEvent>(events[1].back()));
+}
+
+/// Llama 3.2 Vision, whose layers attend to images.
+class CrossMediaTest : public testing::Test {
+ protected:
+  std::unique_ptr<TextModel> model(const LoadOptions& options = {}) const {
+    const fs::path folder = golden::write_case(json_, golden::temp_folder("backend_cross_media"));
+    auto loaded = load_multimodal_model(folder);
+    fs::remove_all(folder);
+    return make_text_model(std::move(loaded), options);
+  }
+  /// A prompt in which those tokens are images, the first and second of the case in turn.
+  GenerateRequest look(int64_t length, const std::vector<int64_t>& at, int salt) const {
+    GenerateRequest request = ask(length, 100, 12, salt);
+    for (size_t i = 0; i < at.size(); ++i) {
+      const int32_t placeholder = json_["placeholder"];
+      request.prompt[static_cast<size_t>(at[i])] = placeholder;
+      const auto image = with_digest(golden::pixels(json_["images"][i % 2]));
+      request.media.push_back({at[i], at[i] + 1, placeholder, image});
+    }
+    return request;
+  }
+
+  const Json json_ = read_json(fs::path(test_tree::kTestData) / "vision_models" / "mllama.json");
+};
+
+TEST_F(CrossMediaTest, AnswersDoNotDependOnTheBatchNorOnWhereThePromptIsCut) {
+  const std::vector<Arrival> all{{look(20, {3}, 1)},
+                                 {look(30, {}, 2)},
+                                 {look(300, {2, 127, 128, 260}, 3), 2},  // beside others it is cut at 128
+                                 {look(40, {0, 38}, 4), 5},
+                                 {look(9, {}, 5), 7}};
+  const auto events = run(*model(), all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const auto alone = run(*model(), {{all[i].request}});
+    ASSERT_EQ(tokens_of(events[i]).size(), 12U) << i;
+    expect_same(tokens_of(events[i]), tokens_of(alone[0]), i);
+  }
+}
+
+TEST_F(CrossMediaTest, DraftedTokensChangeNothing) {
+  const std::vector<Arrival> all{{look(260, {2, 127, 128, 210}, 1)}, {look(230, {}, 2)}};
+  const auto drafted = run(*model({.prompt_lookup = PromptLookup::on}), all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const auto alone = run(*model({.prompt_lookup = PromptLookup::off}), {{all[i].request}});
+    expect_same(tokens_of(drafted[i]), tokens_of(alone[0]), i);
+    EXPECT_GT(std::get<DoneEvent>(drafted[i].back()).usage.drafted_tokens, 0) << i;
+  }
+}
+
+TEST_F(CrossMediaTest, AnImageIsSeenAndNotOnlyItsToken) {
+  GenerateRequest one = look(20, {3}, 1), other = one;
+  other.media.front().data = with_digest(golden::pixels(json_["images"][1]));
+  const auto text = model();
+  const auto seen = tokens_of(run(*text, {{one}})[0]), other_seen = tokens_of(run(*text, {{other}})[0]);
+  EXPECT_NE(seen.front().logprob, other_seen.front().logprob);
+}
+
+TEST_F(CrossMediaTest, OnlyPromptsWithoutImagesShareTheirBeginning) {
+  const auto text = model({.prefix_cache_bytes = uint64_t{1} << 26});
+  const GenerateRequest plain = look(220, {}, 3), seeing = look(220, {200}, 3);
+  const auto plain_alone = run(*text, {{plain}});
+  const auto seen = run(*text, {{seeing}});
+  EXPECT_EQ(text->cached_tokens(plain), 219);
+  EXPECT_EQ(text->cached_tokens(seeing), 0);
+  const auto again = run(*text, {{plain}, {seeing, 1}});
+  expect_same(tokens_of(again[0]), tokens_of(plain_alone[0]), 0);
+  expect_same(tokens_of(again[1]), tokens_of(seen[0]), 1);
+}
+
+TEST_F(CrossMediaTest, AnImageHasOneToken) {
+  GenerateRequest wide = look(20, {3}, 1);
+  wide.media.front().end = 5;
+  const auto events = run(*model(), {{wide}});
+  const auto* failed = std::get_if<FailedEvent>(&events[0].back());
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->kind, ErrorKind::invalid);
+  EXPECT_EQ(failed->message, "[media 0] must be one placeholder token in the prompt, but is at tokens [3, 5)");
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace mx = mlx::core;
 
 /// The encoder's output for one image or recording. All arrays are lazy.
 struct EncodedMedia {
-  mx::array features;                          // [tokens, hidden], a row for each placeholder token
+  mx::array features;                          // [tokens, hidden], a row for each placeholder token unless attended to
   std::vector<mx::array> layer_features = {};  // [tokens, hidden], entry i is added to the decoder's layer i
   // Intermediate arrays. The engine evaluates them one after the other, between steps of other requests, so no stretch
   // between two of them may be long.
@@ -50,6 +50,9 @@ class MediaEncoder {
   }
   /// Whether the features are added to the vectors of their tokens instead of replacing them.
   virtual bool adds_to_tokens() const { return false; }
+  /// Whether layers of the model attend to the features from the item's only placeholder token on (cross-attention)
+  /// instead of reading them as tokens.
+  virtual bool is_attended_to() const { return false; }
   /// The tokens for which the encoder has vectors; null: none. Valid for the lifetime of the encoder.
   virtual const TokenTable* tokens() const { return nullptr; }
 };

@@ -12,6 +12,7 @@
 #include "models/media_encoder.h"
 #include "nn/cache/cache.h"
 #include "nn/cache/mask.h"
+#include "nn/layer_inputs.h"
 
 namespace mlxk {
 
@@ -28,6 +29,7 @@ struct Inputs {
   bool last_only = false;               // logits of each row's last token only
   std::vector<MaskRequest::Range> ranges = {};  // tokens that see each other in addition to causal attention (images)
   std::vector<mx::array> layer_features = {};   // [B, L, hidden], entry i is added to the output of layer i
+  std::vector<CrossMedia> cross_media = {};     // images whose tokens are in the call, in order, for cross-attention
 };
 
 /// The properties of a model.

@@ -42,6 +42,12 @@ Positions positions_of(const Inputs& inputs, const ModelCache& cache, const Mode
     if (!fits(features)) throw invalid(fmt::format("layer features must be [B, L, {}]", shape.hidden_size));
   }
   int rows = given.shape(0), length = given.shape(1);
+  for (const CrossMedia& media : inputs.cross_media) {
+    if (media.row < 0 || media.row >= rows || media.token < 0 || media.token >= length || media.features.ndim() != 2 ||
+        media.features.shape(1) != shape.hidden_size) {
+      throw invalid(fmt::format("images must be [T, {}] at tokens of the call", shape.hidden_size));
+    }
+  }
   if (rows < 1 || length < 1)
     throw invalid(fmt::format("need at least one row and one token, got [{}, {}]", rows, length));
   const int64_t caches = shape.num_caches < 0 ? shape.num_layers : shape.num_caches;

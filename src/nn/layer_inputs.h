@@ -31,12 +31,19 @@ class LayerMasks {
   mutable std::vector<Made> made_;
 };
 
+/// An image that cross-attention layers attend to from its token on.
+struct CrossMedia {
+  int row, token;      // of the call
+  mx::array features;  // [T, hidden]
+};
+
 /// The inputs of a decoder's layers other than x, the same for all layers of a call.
 struct LayerInputs {
   Positions positions;
   LayerMasks masks;
   std::optional<mx::array> query_scale;  // [B or 1, 1, L, 1], multiplied onto the queries of layers that use it
   std::vector<mx::array> extras;  // data that the model passes to its own layers (per-layer inputs, a first stream, …)
+  std::vector<CrossMedia> cross_media = {};  // the images whose tokens are in the call, in order
 };
 
 }  // namespace mlxk

@@ -23,6 +23,7 @@ class Case:
     placeholder = PLACEHOLDER
     attention = "causal"
     begin = (1,)
+    text_after = 3  # tokens of text after each image
     prompts = ([0], [1, 0])  # the images of each
 
     def __init__(self, config, images, counts):

@@ -38,6 +38,11 @@ class VisionPrompt {
     for (const MediaItem& item : items) {
       EncodedMedia encoded = encoder.encode(*item.data);
       for (const mx::array& stage : encoded.stages) mx::eval(stage);
+      if (encoder.is_attended_to()) {
+        cross_media_.push_back({0, static_cast<int>(item.begin), encoded.features});
+        count_ += encoded.features.shape(0);
+        continue;
+      }
       features.push_back(encoded.features);
       deep.resize(std::max(deep.size(), encoded.layer_features.size()));
       for (size_t i = 0; i < encoded.layer_features.size(); ++i) deep[i].push_back(encoded.layer_features[i]);
@@ -45,7 +50,7 @@ class VisionPrompt {
         if (ids_[static_cast<size_t>(i)] == item.placeholder) rows.push_back(static_cast<int>(i));
       }
     }
-    if (items.empty()) return;
+    if (rows.empty()) return;
     const mx::array at(rows.begin(), {1, static_cast<int>(rows.size()), 1}, mx::int32);
     const auto scattered = [&](const mx::array& into, const std::vector<mx::array>& all) {
       const mx::array joined = mx::expand_dims(mx::concatenate(all, 0), 0);
@@ -69,6 +74,10 @@ class VisionPrompt {
       const mx::array all(positions_->axes.begin(), {3, 1, length_}, mx::int32);
       inputs.positions = mx::slice(all, {0, 0, begin}, {3, 1, end});
     }
+    for (const CrossMedia& media : cross_media_) {
+      if (media.token >= begin && media.token < end)
+        inputs.cross_media.push_back({0, media.token - begin, media.features});
+    }
     for (const auto& range : ranges) inputs.ranges.push_back({0, range.first, range.second});
     inputs.last_only = true;
     return inputs;
@@ -86,6 +95,7 @@ class VisionPrompt {
   int length_, count_ = 0;
   mx::array embeddings_;
   std::vector<mx::array> layer_features_;
+  std::vector<CrossMedia> cross_media_;
   std::optional<MediaPositions> positions_;
 };
 

@@ -85,6 +85,12 @@ RecurrentCache& LayerCaches::recurrent(size_t i) const {
   return *cache;
 }
 
+CrossCache& LayerCaches::cross(size_t i) const {
+  auto* cache = dynamic_cast<CrossCache*>(&at(i));
+  if (!cache) throw Error(ErrorKind::internal, fmt::format("[cache] cache {} must hold images", first_ + i));
+  return *cache;
+}
+
 std::vector<std::unique_ptr<Cache>> attention_cache(int rows, int window) {
   std::vector<std::unique_ptr<Cache>> one;
   if (window > 0) {
@@ -140,7 +146,7 @@ mx::array Decoder::embed(const mx::array& ids) const {
 
 mx::array Decoder::hidden(const Inputs& inputs, ModelCache& cache) {
   const Positions positions = positions_of(inputs, cache, shape_);
-  LayerInputs in{positions, LayerMasks(inputs.mask, positions, inputs.ranges), std::nullopt, {}};
+  LayerInputs in{positions, LayerMasks(inputs.mask, positions, inputs.ranges), std::nullopt, {}, inputs.cross_media};
   mx::array h = inputs.embeddings ? mx::astype(*inputs.embeddings, type_) : embed(*inputs.ids);
   if (parts_.learned_positions) {
     const mx::array at = mx::add(in.positions.order(), mx::array(parts_.learned_offset));

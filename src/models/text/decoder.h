@@ -8,6 +8,7 @@
 
 #include "models/model.h"
 #include "nn/activation.h"
+#include "nn/cache/cross_cache.h"
 #include "nn/cache/recurrent_cache.h"
 #include "nn/config.h"
 #include "nn/layer_inputs.h"
@@ -57,6 +58,7 @@ class LayerCaches {
   /// Its i-th cache; throws internal if there is none or it is of another kind.
   AttentionCache& attention(size_t i = 0) const;
   RecurrentCache& recurrent(size_t i = 0) const;
+  CrossCache& cross(size_t i = 0) const;
 
  private:
   Cache& at(size_t i) const;

@@ -1,8 +1,12 @@
-// Llama 3.2 Vision (https://arxiv.org/abs/2407.21783) for prompts without images: a llama block without the layers that
-// attend to images, which transformers skips in this case.
+// Llama 3.2 Vision (https://arxiv.org/abs/2407.21783): llama blocks, and between them layers whose tokens attend to the
+// images before them. Followed is transformers' mllama, except that tokens before the first image skip these layers
+// altogether, as in Meta's own code (llama-models); transformers lets them attend to later images. Loaded without the
+// encoder, the model has no such layers.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "json/json.h"
 #include "mlx/ops.h"
@@ -40,7 +44,24 @@ std::vector<bool> cross_attention_layers(const Config& config, int layers) {
   return crosses;
 }
 
-/// The rows after the vocabulary belong to image tokens.
+/// Whether no encoder was made, which would have taken the tower's tensors. A checkpoint for text alone, as converted,
+/// has neither these nor layers that attend to images.
+bool is_text_only(Weights& weights) {
+  const auto has = [&](std::string_view part) {
+    const auto& tensors = weights.tensors();
+    return std::any_of(tensors.begin(), tensors.end(),
+                       [&](const auto& entry) { return entry.first.find(part) != std::string::npos; });
+  };
+  return has(".patch_embedding.") || !has(".cross_attn.");
+}
+
+/// The rows of the embedding: those after the vocabulary belong to image tokens.
+int embedding_rows(int vocab, Weights& weights) {
+  const auto found = weights.tensors().find("model.embed_tokens.weight");
+  const bool has_more = found != weights.tensors().end() && found->second.ndim() == 2;
+  return has_more ? std::max(vocab, found->second.shape(0)) : vocab;
+}
+
 void cut_embedding(int vocab, Weights& weights) {
   for (const char* leaf : {"weight", "scales", "biases"}) {
     const auto found = weights.tensors().find(fmt::format("model.embed_tokens.{}", leaf));
@@ -50,26 +71,140 @@ void cut_embedding(int vocab, Weights& weights) {
   }
 }
 
+/// A layer that attends to images. Attention and MLP are multiplied by a gate each before they are added.
+class CrossLayer : public DecoderLayer {
+ public:
+  CrossLayer(const BlockConfig& c, const WeightPath& path)
+      : scores_(c.attention_scale),
+        query_{make_norm(NormKind::rms, path / "input_layernorm", c.hidden_size, c.norm_eps),
+               Linear(path / "cross_attn" / "q_proj", c.hidden_size, c.num_attention_heads * c.head_dim),
+               std::nullopt,
+               std::nullopt,
+               HeadNorm(RmsNorm(path / "cross_attn" / "q_norm", c.head_dim, c.norm_eps)),
+               std::nullopt,
+               c.head_dim},
+        key_(path / "cross_attn" / "k_proj", c.hidden_size, c.num_key_value_heads * c.head_dim),
+        value_(path / "cross_attn" / "v_proj", c.hidden_size, c.num_key_value_heads * c.head_dim),
+        key_norm_(RmsNorm(path / "cross_attn" / "k_norm", c.head_dim, c.norm_eps)),
+        out_(path / "cross_attn" / "o_proj", c.num_attention_heads * c.head_dim, c.hidden_size),
+        attention_gate_(mx::tanh(path.take("cross_attn_attn_gate", {1}))),
+        mlp_norm_(path / "post_attention_layernorm", c.hidden_size, c.norm_eps),
+        mlp_{std::nullopt, Linear(path / "mlp" / "gate_proj", c.hidden_size, c.intermediate_size),
+             Linear(path / "mlp" / "up_proj", c.hidden_size, c.intermediate_size),
+             Linear(path / "mlp" / "down_proj", c.intermediate_size, c.hidden_size)},
+        mlp_gate_(mx::tanh(path.take("cross_attn_mlp_gate", {1}))) {
+    mlp_.activation = c.activation;
+  }
+
+  mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
+    CrossCache& cache = caches.cross();
+    for (const CrossMedia& media : in.cross_media) {
+      const mx::array features = mx::astype(mx::expand_dims(media.features, 0), x.dtype());
+      cache.add(media.row, in.positions.offsets[static_cast<size_t>(media.row)] + media.token,
+                by_heads(key_norm_(key_(features), query_.head_dim)), by_heads(value_(features)));
+    }
+    const std::vector<CrossCache::Seen> seen = cache.seen(in.positions);
+    cache.advance(in.positions);
+    if (seen.empty()) return x;
+    const auto gated = [&](const mx::array& y, const mx::array& gate) {
+      return mx::multiply(y, mx::astype(gate, y.dtype()));
+    };
+    mx::array y = mx::add(x, gated(out_(attend(x, seen)), attention_gate_));
+    y = mx::add(y, gated(mlp_.inner(mlp_norm_(y)), mlp_gate_));
+    const std::optional<mx::array> sees = tokens_of(seen, x.shape(0), x.shape(1));
+    return sees ? mx::where(*sees, y, x) : y;
+  }
+
+  std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override {
+    std::vector<std::unique_ptr<Cache>> one;
+    one.push_back(std::make_unique<CrossCache>(rows));
+    return one;
+  }
+
+ private:
+  // [B, L, heads * dim] → [B, heads, L, dim]
+  mx::array by_heads(const mx::array& x) const {
+    return mx::contiguous(mx::transpose(mx::unflatten(x, -1, {-1, query_.head_dim}), {0, 2, 1, 3}));
+  }
+
+  /// Attention of the tokens that see images, run by run, so that a row's bits do not depend on the others; zeros for
+  /// the rest.
+  mx::array attend(const mx::array& x, const std::vector<CrossCache::Seen>& seen) const {
+    const int rows = x.shape(0), length = x.shape(1);
+    const Qkv qkv = query_(x);
+    const mx::array q = (*qkv.q_norm)(qkv.q, qkv.head_dim);
+    std::vector<mx::array> all;
+    auto next = seen.begin();
+    for (int row = 0; row < rows; ++row) {
+      std::vector<mx::array> parts;
+      int done = 0;
+      const auto skip_to = [&](int token) {
+        if (token > done) parts.push_back(mx::zeros({1, token - done, q.shape(2)}, q.dtype()));
+        done = token;
+      };
+      for (; next != seen.end() && next->row == row; ++next) {
+        skip_to(next->begin);
+        const mx::array own = mx::slice(q, {row, next->begin, 0}, {row + 1, next->end, q.shape(2)});
+        const mx::array heads = mlxk::attend(by_heads(own), next->view, scores_, {});
+        parts.push_back(mx::flatten(mx::transpose(heads, {0, 2, 1, 3}), 2, 3));
+        done = next->end;
+      }
+      skip_to(length);
+      all.push_back(parts.size() == 1 ? parts.front() : mx::concatenate(parts, 1));
+    }
+    return all.size() == 1 ? all.front() : mx::concatenate(all, 0);
+  }
+
+  /// Which tokens see images, [B, L, 1]; nullopt: all do.
+  static std::optional<mx::array> tokens_of(const std::vector<CrossCache::Seen>& seen, int rows, int length) {
+    std::vector<uint8_t> sees(static_cast<size_t>(rows) * static_cast<size_t>(length), 0);
+    for (const auto& one : seen) {
+      std::fill(sees.begin() + one.row * length + one.begin, sees.begin() + one.row * length + one.end, uint8_t{1});
+    }
+    if (std::count(sees.begin(), sees.end(), 0) == 0) return std::nullopt;
+    return mx::astype(mx::array(sees.begin(), {rows, length, 1}, mx::uint8), mx::bool_);
+  }
+
+  AttentionScores scores_;
+  NormQkv query_;
+  Linear key_, value_;
+  HeadNorm key_norm_;
+  Linear out_;
+  mx::array attention_gate_;
+  RmsNorm mlp_norm_;
+  GatedMlpResidual mlp_;
+  mx::array mlp_gate_;
+};
+
 }  // namespace
 
 std::unique_ptr<Model> make_mllama(const Config& config, Weights& weights) {
+  const bool text_only = is_text_only(weights);
   const Config text = keep_language_model(config, weights);
   BlockConfig c = read_block(text, kMllama);
   const std::vector<bool> crosses = cross_attention_layers(text, c.num_hidden_layers);
   if (std::count(crosses.begin(), crosses.end(), false) == 0) {
     throw text.bad("cross_attention_layers", "must leave a layer that attends to text");
   }
-  cut_embedding(c.vocab_size, weights);
+  if (text_only) cut_embedding(c.vocab_size, weights);
   sanitize_block(c, weights);
 
   const WeightPath root(weights);
-  Decoder::Parts parts = block_parts(c, root);
+  const int vocab = std::exchange(c.vocab_size, embedding_rows(c.vocab_size, weights));
+  Decoder::Parts parts{Embedding(root / c.options.names.embedding, c.vocab_size, c.hidden_size)};
+  parts.norm = make_norm(c.options.norm, root / c.options.names.norm, c.hidden_size, c.norm_eps);
+  if (!c.tie_word_embeddings) {
+    parts.head.emplace(root / c.options.names.head, c.hidden_size, vocab);
+    parts.tokens_without_logit = c.vocab_size - vocab;
+  }
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const WeightPath path = root / c.options.names.layers / layer;
-    if (crosses[static_cast<size_t>(layer)]) {
+    if (!crosses[static_cast<size_t>(layer)]) {
+      parts.layers.push_back(make_block(c, layer, path));
+    } else if (text_only) {
       weights.drop([start = path.path() + "."](const std::string& name) { return name.starts_with(start); });
     } else {
-      parts.layers.push_back(make_block(c, layer, path));
+      parts.layers.push_back(std::make_unique<CrossLayer>(c, path));
     }
   }
   return std::make_unique<Decoder>(shape_of(c), std::move(parts), weights.activation_type());

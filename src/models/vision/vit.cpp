@@ -71,8 +71,10 @@ OutResidual make_output(const VisionConfig& c, const VitOptions& o, const Weight
           norm_at(c, o, path, o.names.post_norm1)};
 }
 
-std::optional<mx::array> scale_at(const VisionConfig& c, const WeightPath& path, const char* name) {
-  return name ? std::optional(path.take(name, {c.hidden_size})) : std::nullopt;
+std::optional<mx::array> scale_at(const VisionConfig& c, const VitOptions& o, const WeightPath& path,
+                                  const char* name) {
+  if (!name) return std::nullopt;
+  return o.gates ? mx::tanh(path.take(name, {1})) : path.take(name, {c.hidden_size});
 }
 
 }  // namespace
@@ -82,8 +84,8 @@ VitBlock::VitBlock(const VisionConfig& c, const VitOptions& o, const WeightPath&
       scale_(o.attention_scale > 0 ? o.attention_scale : 1 / std::sqrt(static_cast<float>(c.head_dim))),
       project_(make_projection(c, o, path)),
       out_(make_output(c, o, path)),
-      scale1_(scale_at(c, path, o.names.scale1)),
-      scale2_(scale_at(c, path, o.names.scale2)) {
+      scale1_(scale_at(c, o, path, o.names.scale1)),
+      scale2_(scale_at(c, o, path, o.names.scale2)) {
   const VitNames& n = o.names;
   const WeightPath mlp = *n.mlp ? path / n.mlp : path;
   const int hidden = c.hidden_size, wide = c.intermediate_size;
@@ -184,10 +186,12 @@ mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std:
     stages.push_back(done.back());
   };
   if (order.segments.empty()) {
-    const int piece = piece_of(flops_ + 4.0 * count * width);
-    for (int begin = 0; begin < count; begin += piece) {
-      const int end = std::min(count, begin + piece);
-      add(attend_to_all(rows(q, begin, end), k, v, heads_, scale_), begin, end);
+    const int piece = piece_of(flops_ + 4.0 * count * width), real = count - order.padding;
+    for (int begin = 0; begin < count;) {
+      const bool pads = begin >= real;
+      const int end = std::min(pads ? count : real, begin + piece), seen = pads ? real : count;
+      add(attend_to_all(rows(q, begin, end), rows(k, 0, seen), rows(v, 0, seen), heads_, scale_), begin, end);
+      begin = end;
     }
   }
   int begin = 0;

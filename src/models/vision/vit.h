@@ -26,7 +26,8 @@ struct VitNames {
   const char* mlp = "mlp";
   const char *fc1 = "fc1", *fc2 = "fc2";
   const char *gate = nullptr, *up = "up_proj", *down = "down_proj";  // a gated MLP, in place of fc1 and fc2
-  const char *scale1 = nullptr, *scale2 = nullptr;  // [hidden], multiplied onto the output of attention and MLP
+  // [hidden], or with VitOptions::gates one number, multiplied onto the output of attention and MLP
+  const char *scale1 = nullptr, *scale2 = nullptr;
 };
 
 struct VitOptions {
@@ -37,6 +38,7 @@ struct VitOptions {
   bool v_norm = false;           // per head of the values, without weights
   const char* linear = nullptr;  // the matrix itself, below each matrix's path
   bool clamps = false;           // each matrix may have input_min, input_max, output_min and output_max beside it
+  bool gates = false;            // scale1 and scale2 are numbers whose tanh is multiplied
   bool qkv_bias = true, out_bias = true, mlp_bias = true;
   bool k_bias = true;         // where queries and values have one
   float attention_scale = 0;  // 0: 1 / sqrt(head_dim)
@@ -51,6 +53,7 @@ struct Segments {
 struct PatchOrder {
   std::optional<PatchRotation> rotation = std::nullopt;
   std::vector<Segments> segments = {};  // together they are all patches; empty: all see all
+  int padding = 0;  // without segments: the last patches, which all others see, but which do not see each other
 };
 
 /// A matrix whose inputs and outputs are clamped.

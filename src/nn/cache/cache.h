@@ -19,7 +19,7 @@ class Cache {
   explicit Cache(int rows) : positions_(rows, 0) {}
   virtual ~Cache() = default;
 
-  /// "full", "rotating", "quantized" or "recurrent".
+  /// "full", "rotating", "quantized", "recurrent" or "cross".
   virtual std::string_view kind() const = 0;
   int rows() const { return static_cast<int>(positions_.size()); }
   /// The number of tokens that each row has seen: the position of its next one.

@@ -11,6 +11,7 @@
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
+#include "nn/cache/cross_cache.h"
 #include "nn/cache/kv_cache.h"
 #include "nn/cache/quantized_kv_cache.h"
 #include "nn/cache/recurrent_cache.h"
@@ -262,6 +263,69 @@ TEST(QuantizedCache, NamesAHeadThatCannotBePacked) {
   mx::array x = mx::zeros({1, 2, 1, 48});
   Positions at(cache.positions(), 1);
   EXPECT_THROW(cache.attend(x, x, x, 1, cache.mask(at), at), Error);
+}
+
+/// What each of `length` tokens of the only row sees: the first key of the images, or nothing.
+std::vector<std::vector<float>> seen_by(const CrossCache& cache, int length) {
+  std::vector<std::vector<float>> all(static_cast<size_t>(length));
+  for (const auto& one : cache.seen(Positions(cache.positions(), length))) {
+    for (int i = one.begin; i < one.end; ++i) all[static_cast<size_t>(i)] = numbers(one.view.keys.front());
+  }
+  return all;
+}
+
+mx::array image_of(float value) { return mx::full({1, 1, 1, 1}, value); }
+
+TEST(CrossCache, ATokenSeesTheLastAdjacentImagesBeforeIt) {
+  CrossCache cache(1);
+  for (const int token : {1, 3, 4, 6}) {
+    cache.add(0, token, image_of(static_cast<float>(token)), image_of(0));
+  }
+  using Keys = std::vector<std::vector<float>>;
+  EXPECT_EQ(seen_by(cache, 8), (Keys{{}, {1}, {1}, {3}, {3, 4}, {3, 4}, {6}, {6}}));
+  cache.advance(Positions({0}, 5, {5}));  // as if the last image were in the next call
+  EXPECT_THROW(cache.add(0, 6, image_of(6), image_of(0)), Error) << "not after the last one";
+  EXPECT_FALSE(cache.can_trim(1)) << "the image is not dropped";
+
+  CrossCache cut(1);  // adjacent images in two calls
+  cut.add(0, 3, image_of(3), image_of(0));
+  cut.advance(Positions({0}, 4));
+  cut.add(0, 4, image_of(4), image_of(0));
+  EXPECT_EQ(seen_by(cut, 2), (Keys{{3, 4}, {3, 4}}));
+  cut.advance(Positions({4}, 2));
+  EXPECT_TRUE(cut.can_trim(1));
+  EXPECT_FALSE(cut.can_trim(2));
+  EXPECT_THROW(cut.trim(2), Error);
+  cut.trim(1);
+  EXPECT_EQ(cut.positions(), std::vector<int>{5});
+}
+
+TEST(CrossCache, KeepsOnlyWhatLaterTokensSee) {
+  CrossCache cache(1);
+  EXPECT_TRUE(cache.arrays().empty());
+  for (const int token : {0, 2}) cache.add(0, token, image_of(static_cast<float>(token)), image_of(0));
+  EXPECT_EQ(cache.nbytes(), 16U);
+  cache.advance(Positions({0}, 4));
+  EXPECT_EQ(cache.nbytes(), 8U);
+  EXPECT_EQ(seen_by(cache, 1), (std::vector<std::vector<float>>{{2}}));
+}
+
+TEST(CrossCache, JoinsAndGivesBackItsRows) {
+  CrossCache text(1), seeing(1);
+  seeing.add(0, 0, image_of(7), image_of(0));
+  seeing.advance(Positions({0}, 3));
+  const std::vector<Cache*> parts{&text, &seeing};
+  auto batched = text.batch(parts);
+  auto& both = dynamic_cast<CrossCache&>(*batched);
+  const Positions at(both.positions(), 1);
+  const auto seen = both.seen(at);
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen.front().row, 1);
+  both.advance(at);
+  batched->unbatch();
+  EXPECT_EQ(text.positions(), std::vector<int>{1});
+  EXPECT_EQ(seeing.positions(), std::vector<int>{4});
+  EXPECT_EQ(seen_by(seeing, 1), (std::vector<std::vector<float>>{{7}}));
 }
 
 TEST(RecurrentCacheState, JoinsAndGivesBackItsRows) {
