@@ -82,6 +82,45 @@ class Refusals(ProgramTest):
                 self.assertIn(name, message)
 
 
+@needs_engine
+class Parakeet(ProgramTest):
+    """A tiny model that decodes frame by frame: what it says means nothing, so only form and times are checked."""
+
+    def model(self):
+        tiny_models.write_frame_model(os.path.join(self.home, "parakeet"), "tdt")
+        return "./parakeet"
+
+    def run_on(self, *args, code=0):
+        model = self.model()
+        done = self.run_program("run", model, "--audio", UNIVERSE, *args)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return (done.stderr if code else done.stdout).decode()
+
+    def test_formats_and_word_times(self):
+        verbose = json.loads(self.run_on("--format", "verbose_json", "--word-timestamps"))
+        self.assertAlmostEqual(verbose["duration"], 4.65, delta=0.1)
+        times = [word["start"] for word in verbose["words"]]
+        self.assertEqual(times, sorted(times))
+        self.assertTrue(all(abs(t / 0.08 - round(t / 0.08)) < 0.02 for t in times), times)
+        self.assertEqual("".join(s["text"] for s in verbose["segments"]).strip(), verbose["text"])
+        self.assertEqual(self.run_on(), verbose["text"] + "\n")
+        self.assertRegex(self.run_on("--format", "srt"), r"^1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\n")
+        self.run_on("--vad")
+        self.run_on("--clip-timestamps", "1,2")
+
+    def test_what_it_cannot_do_is_refused_by_name(self):
+        for args in (("--language", "en"), ("--hotwords", "a"), ("--temperature", "0.5"), ("--beam-size", "2"),
+                     ("--best-of", "2"), ("--hallucination-silence-threshold", "2")):
+            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
+        self.assertIn("does not support speech translation", self.run_on("--translate", code=1))
+
+    def test_it_is_known_without_a_model_type(self):
+        model = self.model()
+        shown = json.loads(self.run_program("show", model, "--json").stdout)["data"]
+        self.assertIn("audio", json.dumps(shown))
+        self.assertIn(b"parakeet", self.run_program("list", "--architectures").stdout)
+
+
 @needs_model
 @needs_engine
 class Transcripts(ProgramTest):

@@ -1,6 +1,7 @@
 """Tiny random models in Hugging Face's form, the same bytes on every machine: a tensor's values come from its name."""
 import hashlib
 import json
+import math
 import os
 import struct
 
@@ -244,6 +245,39 @@ def write_voxtral(folder):
     with open(os.path.join(folder, "tekken.json"), "w") as file:
         file.write(tekken)
     write_safetensors(os.path.join(folder, "model.safetensors"), shapes)
+
+
+def mixed(name, count):
+    """The formula of src/models/testing/golden_model.h: numbers in [-0.5, 0.5)."""
+    seed, mask = 2166136261, 0xFFFFFFFF
+    for byte in name.encode():
+        seed = (seed ^ byte) * 16777619 & mask
+    for i in range(count):
+        x = (i * 2654435761 + seed) & mask
+        x = (x ^ x >> 16) * 0x7FEB352D & mask
+        x = (x ^ x >> 15) * 0x846CA68B & mask
+        yield ((x ^ x >> 16) >> 16) / 65536 - 0.5
+
+
+def write_frame_model(folder, case):
+    """A recogniser of tests/data/frame_models, as NeMo's conversions are."""
+    with open(os.path.join(os.path.dirname(__file__), "..", "data", "frame_models", case + ".json"), encoding="utf-8") as file:
+        golden = json.load(file)
+    header, data = {}, b""
+    for name, entry in golden["tensors"].items():
+        values = entry.get("values")
+        if values is None:
+            raw = mixed(name, math.prod(entry["shape"]))
+            values = [1 + 0.5 * x if entry["kind"] == "norm" else 0.5 * x * entry.get("times", 1) for x in raw]
+        packed = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": entry["shape"], "data_offsets": [len(data), len(data) + len(packed)]}
+        data += packed
+    text = json.dumps(header).encode()
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(golden["config"], file)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + data)
 
 
 def write_model(folder, model_type, tied=True, shards=1):
