@@ -28,7 +28,8 @@ std::optional<SpeechSegment> FrameSegments::add(const TimedToken& token) {
     const bool full = new_word && token.start - segment_.start >= kLongest;
     if (sentence || pause || full) ended = finish();
   }
-  if (segment_.tokens.empty()) segment_.start = token.start;
+  // A special token has no text: the segment begins with what is said.
+  if (stripped(segment_.text).empty()) segment_.start = token.start;
   segment_.end = std::max(segment_.end, token.end);
   segment_.text += token.text;
   segment_.tokens.push_back(token.id);

@@ -222,11 +222,12 @@ TEST(FrameSegments, EndWithSentencesAndAtPauses) {
   const auto add = [&](const char* text, double start) {
     if (auto ended = segments.add({1, text, start, start + 0.1, 1})) all.push_back(*ended);
   };
-  add(" It", 0), add(" costs", 0.2), add(" 3", 0.4), add(".", 0.5), add("5", 0.6), add(".", 0.7);
+  add("", 0), add(" It", 0.1), add(" costs", 0.2), add(" 3", 0.4), add(".", 0.5), add("5", 0.6), add(".", 0.7);
   add(" Yes", 0.8), add(" we", 1), add(" do", 4);
   all.push_back(*segments.finish());
   ASSERT_EQ(all.size(), 3U);
   EXPECT_EQ(all[0].text, " It costs 3.5.");
+  EXPECT_DOUBLE_EQ(all[0].start, 0.1);
   EXPECT_EQ(all[0].words.size(), 3U);
   EXPECT_EQ(all[0].words[2].word, " 3.5.");
   EXPECT_DOUBLE_EQ(all[0].words[2].end, 0.8);
