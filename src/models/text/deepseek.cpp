@@ -19,13 +19,8 @@ constexpr BlockOptions kDeepseek{.defaults = {.tie_word_embeddings = false},
 constexpr BlockOptions kDeepseekV2{.defaults = {.tie_word_embeddings = false},
                                    .mixture = true,
                                    .experts = {.group_best = 1, .shared = "mlp.shared_experts"}};
-constexpr BlockOptions kDeepseekV3{.defaults = {.tie_word_embeddings = false},
-                                   .mixture = true,
-                                   .experts = {.score = RoutingRule::Score::sigmoid,
-                                               .normalise = true,
-                                               .eps = 1e-20F,
-                                               .shared = "mlp.shared_experts",
-                                               .selection_bias = "mlp.gate.e_score_correction_bias"}};
+constexpr BlockOptions kDeepseekV3{
+    .defaults = {.tie_word_embeddings = false}, .mixture = true, .experts = kDeepseekV3Mixture};
 constexpr BlockOptions kMistral4{.defaults = {.tie_word_embeddings = false},
                                  .query_scale = true,
                                  .mixture = true,

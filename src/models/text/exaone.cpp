@@ -34,11 +34,7 @@ constexpr BlockOptions kExaone4{.names = {.attention_norm = nullptr,
 constexpr BlockOptions kExaoneMoe{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
                                   .qk_norm = QkNorm::before_rope,
                                   .mixture = true,
-                                  .experts = {.score = RoutingRule::Score::sigmoid,
-                                              .normalise = true,
-                                              .eps = 1e-20F,
-                                              .shared = "mlp.shared_experts",
-                                              .selection_bias = "mlp.gate.e_score_correction_bias"}};
+                                  .experts = kDeepseekV3Mixture};
 
 /// `sliding_window_pattern` may be letters, L for a layer with a window and G for one without: converted to
 /// layer_types.

@@ -9,24 +9,22 @@
 namespace mlxk {
 namespace {
 
-constexpr MixtureDefaults kRouter{.score = RoutingRule::Score::sigmoid,
-                                  .normalise = true,
-                                  .shared = "mlp.shared_experts",
-                                  .selection_bias = "mlp.gate.e_score_correction_bias"};
 constexpr BlockOptions kGlm4Moe{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
                                 .qkv_bias_key = "attention_bias",
                                 .qk_norm = QkNorm::before_rope,
                                 .partial_rotary = 0.5,
                                 .mixture = true,
-                                .experts = kRouter};
+                                .experts = kDeepseekV3Mixture};
 constexpr BlockOptions kSolarOpen{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
                                   .qkv_bias_key = "attention_bias",
                                   .qk_norm = QkNorm::before_rope,
                                   .theta = 1e6,
                                   .mixture = true,
-                                  .experts = kRouter};
-constexpr BlockOptions kDots1{
-    .defaults = {.tie_word_embeddings = false}, .qk_norm = QkNorm::before_rope, .mixture = true, .experts = kRouter};
+                                  .experts = kDeepseekV3Mixture};
+constexpr BlockOptions kDots1{.defaults = {.tie_word_embeddings = false},
+                              .qk_norm = QkNorm::before_rope,
+                              .mixture = true,
+                              .experts = kDeepseekV3Mixture};
 
 std::unique_ptr<Model> make_glm(const BlockOptions& options, const Config& config, Weights& weights) {
   BlockConfig c = read_block(config, options);

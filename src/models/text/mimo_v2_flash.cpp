@@ -10,13 +10,8 @@
 namespace mlxk {
 namespace {
 
-constexpr BlockOptions kMimoV2{.defaults = {.tie_word_embeddings = false},
-                               .mixture = true,
-                               .experts = {.score = RoutingRule::Score::sigmoid,
-                                           .normalise = true,
-                                           .eps = 1e-20F,
-                                           .shared = "mlp.shared_experts",
-                                           .selection_bias = "mlp.gate.e_score_correction_bias"}};
+constexpr BlockOptions kMimoV2{
+    .defaults = {.tie_word_embeddings = false}, .mixture = true, .experts = kDeepseekV3Mixture};
 
 /// The attention of layers of one kind.
 struct Heads {

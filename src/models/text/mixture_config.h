@@ -28,6 +28,13 @@ struct MixtureDefaults {
   const char* selection_bias = nullptr;
 };
 
+/// The mixtures of DeepSeek-V3 (https://arxiv.org/abs/2412.19437), which later types took over.
+inline constexpr MixtureDefaults kDeepseekV3Mixture{.score = RoutingRule::Score::sigmoid,
+                                                    .normalise = true,
+                                                    .eps = 1e-20F,
+                                                    .shared = "mlp.shared_experts",
+                                                    .selection_bias = "mlp.gate.e_score_correction_bias"};
+
 /// The layers of a decoder whose MLP is a mixture of experts.
 struct MixtureConfig {
   /// Reads num_experts (or num_local_experts, n_routed_experts, …), num_experts_per_tok, moe_intermediate_size,
