@@ -145,8 +145,9 @@ void FolderPlan::add(const LayoutTensor& tensor) {
     plan.dtype = cast_.value_or(own == mx::float64 ? mx::float32 : own);
     if (is_kept_precise(model_type_, tensor.name)) plan.dtype = own;
   }
-  const bool matrix = tensor.is_matrix && plan.shape.size() >= 2 && tensor.leaf() == "weight" &&
-                      product(plan.shape) > 0 && !is_never_packed(model_type_, layer);
+  // The kernel of a depthwise convolution, [channels, width, 1], is not a matrix.
+  const bool matrix = tensor.is_matrix && plan.shape.size() >= 2 && plan.shape.back() > 1 &&
+                      tensor.leaf() == "weight" && product(plan.shape) > 0 && !is_never_packed(model_type_, layer);
   if (!recipe_ || !matrix) return add_float(std::move(plan));
   const auto base_group = static_cast<uint64_t>(recipe_->base().group_size);
   if (plan.shape.back() % base_group == 0) return add_packed(std::move(plan), recipe_->of(layer));

@@ -82,6 +82,13 @@ class Goldens(ConvertTest):
         self.assertEqual(sentinel["quantization"], {"bits": 4, "group_size": 64})
         self.assertEqual(sentinel["content_hash"], data["content_hash"])
 
+    def test_warns_of_matrices_that_stay_floats_but_not_of_convolutions(self):
+        done = self.run_program("convert", self.model(model_type="case lfm2"), "out", "--quantize", "4", "--skip-health")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        said = (done.stdout + done.stderr).decode()
+        self.assertIn("w2.weight is not quantised: 96 columns are not whole groups of 64", said)
+        self.assertNotIn("conv.conv", said)
+
     def test_same_input_same_bytes(self):
         source = self.model(shards=3)
         for target in ("one", "two"):
