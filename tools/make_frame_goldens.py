@@ -38,7 +38,14 @@ def mix(name, count):
 def fill(name, entry):
     if "values" in entry:
         return np.array(entry["values"], np.float32).reshape(entry["shape"])
-    unit = (mix(name, int(np.prod(entry["shape"]))) >> np.uint32(16)).astype(np.float32) / np.float32(65536) - np.float32(0.5)
+    bits = mix(name, int(np.prod(entry["shape"])))
+    if entry["kind"] == "packed8":
+        return (bits & np.uint32(0xBFBFBFBF)).reshape(entry["shape"])
+    unit = (bits >> np.uint32(16)).astype(np.float32) / np.float32(65536) - np.float32(0.5)
+    if entry["kind"] == "scale":
+        return ((unit + np.float32(1)) * np.float32(0.4) / np.float32(entry["divide"])).reshape(entry["shape"])
+    if entry["kind"] == "bias":
+        return (unit * np.float32(0.05) - np.float32(0.2)).reshape(entry["shape"])
     value = np.float32(1) + unit * np.float32(0.5) if entry["kind"] == "norm" else unit * np.float32(0.5)
     return (value * np.float32(entry.get("times", 1))).reshape(entry["shape"])
 
@@ -124,6 +131,11 @@ def described(shapes, bias_name, bias=None):
     """The descriptions of tensors; `bias` is the head's, zeros at first."""
     entries = {}
     for name, shape in shapes.items():
+        base = name.rpartition(".")[0]
+        if f"{base}.scales" in shapes and not name.endswith(".bias"):
+            kind = {"weight": "packed8", "scales": "scale", "biases": "bias"}[name.rpartition(".")[2]]
+            entries[name] = {"shape": list(shape), "kind": kind, **({"divide": 200} if kind == "scale" else {})}
+            continue
         kind = "norm" if ("norm" in name and name.endswith("weight")) or name.endswith("running_var") else "float"
         entries[name] = {"shape": list(shape), "kind": kind}
         if name.endswith(LOUD) and len(shape) > 1:  # or frames and texts would hardly differ
@@ -200,13 +212,15 @@ def balanced(make, blank, repeats=False):
     raise SystemExit("no preference gives a plausible text")
 
 
-def mlx_case(name, kind, **encoder):
+def mlx_case(name, kind, packed=False, **encoder):
     import mlx.core as mx
     import mlx.nn as nn
     from mlx.utils import tree_flatten
     from mlx_audio.stt.models.parakeet import attention, parakeet
 
     config = nemo_config(kind, **encoder)
+    if packed:
+        config["quantization"] = dict(group_size=32, bits=8)
     readable = json.loads(json.dumps(config))
     readable["encoder"]["self_attention_model"] = "rel_pos"
     readable["encoder"]["subsampling"] = "dw_striding"
@@ -216,6 +230,9 @@ def mlx_case(name, kind, **encoder):
         if config["encoder"]["subsampling"] == "striding":
             conv = lambda i: nn.Conv2d(i, 8, kernel_size=3, stride=2, padding=1)
             model.encoder.pre_encode.conv = [conv(1), nn.ReLU(), conv(8), nn.ReLU(), conv(8), nn.ReLU()]
+        if packed:
+            fits = lambda path, part: isinstance(part, nn.Linear) and path.startswith("encoder.layers")
+            nn.quantize(model, **config["quantization"], class_predicate=fits)
         return model
 
     left, right = config["encoder"]["att_context_size"]
@@ -342,6 +359,7 @@ if __name__ == "__main__":
         mlx_case("rnnt", "rnnt", xscaling=True, use_bias=True)
         mlx_case("ctc", "ctc", xscaling=True, use_bias=True)
         mlx_case("tdt_local", "tdt", self_attention_model="rel_pos_local_attn", att_context_size=[3, 2])
+        mlx_case("tdt_8bit", "tdt", packed=True)
         mlx_case("ctc_striding", "ctc", subsampling="striding", use_bias=True)
     else:
         transformers_case("tdt_transformers", "tdt")

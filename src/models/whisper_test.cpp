@@ -8,6 +8,7 @@
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
+#include "models/audio/seq2seq_net.h"
 #include "models/registry.h"
 
 namespace mlxk {
@@ -100,12 +101,12 @@ Weights::Tensors transformers_tensors() {
   return renamed;
 }
 
-std::unique_ptr<SpeechNet> make(const Json& json, Weights::Tensors tensors) {
+std::unique_ptr<Seq2SeqNet> make(const Json& json, Weights::Tensors tensors) {
   const Config config(json, "whisper");
   Weights weights(std::move(tensors), QuantizationConfig(config));
   auto net = make_whisper(config, weights);
   weights.check();
-  return net;
+  return std::unique_ptr<Seq2SeqNet>(dynamic_cast<Seq2SeqNet*>(net.release()));
 }
 
 mx::array sound() { return mx::random::normal({1, 2 * kPositions, kMels}, mx::random::key(99)); }
@@ -114,10 +115,12 @@ mx::array tokens(std::initializer_list<int> ids) {
   return mx::array(ids.begin(), {1, static_cast<int>(ids.size())}, mx::int32);
 }
 
-mx::array logits(const SpeechNet& net) {
-  const EncodedAudio encoded = net.encode(sound());
+WindowKeys keys_of(const Seq2SeqNet& net, const mx::array& sound) { return net.window_keys(net.encode(sound).frames); }
+
+mx::array logits(const Seq2SeqNet& net) {
+  const WindowKeys window = keys_of(net, sound());
   ModelCache cache = net.make_cache(1);
-  return net.forward(tokens({1, 2, 3}), cache, {&encoded}, false);
+  return net.forward(tokens({1, 2, 3}), cache, {&window}, false);
 }
 
 float difference(const mx::array& a, const mx::array& b) { return mx::max(mx::abs(mx::subtract(a, b))).item<float>(); }
@@ -131,19 +134,19 @@ TEST(Whisper, HuggingFacesFilesAreTheSameModel) {
 
 TEST(Whisper, OneTokenAfterTheOtherGivesWhatAllAtOnceGive) {
   const auto net = make(kOwn, own_tensors());
-  const EncodedAudio encoded = net->encode(sound());
+  const WindowKeys window = keys_of(*net, sound());
   ModelCache cache = net->make_cache(1);
   const mx::array all = logits(*net);
   const int ids[] = {1, 2, 3};
   for (int i = 0; i < 3; ++i) {
-    const mx::array one = net->forward(tokens({ids[i]}), cache, {&encoded}, true);
+    const mx::array one = net->forward(tokens({ids[i]}), cache, {&window}, true);
     EXPECT_LT(difference(one, mx::slice(all, {0, i, 0}, {1, i + 1, kVocab})), 1e-4F) << i;
   }
 }
 
 TEST(Whisper, RowsListenToTheirOwnSound) {
   const auto net = make(kOwn, own_tensors());
-  const EncodedAudio first = net->encode(sound()), second = net->encode(mx::negative(sound()));
+  const WindowKeys first = keys_of(*net, sound()), second = keys_of(*net, mx::negative(sound()));
   ModelCache one = net->make_cache(1), two = net->make_cache(2);
   const mx::array alone = net->forward(tokens({5}), one, {&second}, true);
   const int same[] = {5, 5};
@@ -156,7 +159,7 @@ TEST(Whisper, EncodingInShortIntegersIsNearTheExactSum) {
   const auto net = make(kOwn, own_tensors());
   const auto keys = [&](Phase phase) {
     const PhaseScope scope(phase);
-    mx::array keys = net->encode(sound()).layers.back().keys;
+    mx::array keys = keys_of(*net, sound()).back().keys;
     keys.eval();
     return mx::astype(keys, mx::float32);
   };
@@ -175,9 +178,9 @@ TEST(Whisper, RefusesWhatDoesNotFit) {
   EXPECT_THROW(make(kOwn, std::move(missing)), Error);
   const auto net = make(kOwn, own_tensors());
   EXPECT_THROW(net->encode(mx::zeros({1, 3, kMels})), Error);
-  const EncodedAudio encoded = net->encode(sound());
+  const WindowKeys window = keys_of(*net, sound());
   ModelCache cache = net->make_cache(1);
-  EXPECT_THROW(net->forward(mx::zeros({1, 17}, mx::int32), cache, {&encoded}, true), Error);
+  EXPECT_THROW(net->forward(mx::zeros({1, 17}, mx::int32), cache, {&window}, true), Error);
 }
 
 }  // namespace

@@ -31,72 +31,64 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-/// "[a, mlx]", "mlx" or "a, mlx".
-bool inline_list_has_mlx(std::string_view list) {
-  while (!list.empty()) {
-    const size_t end = list.find_first_of("[],");
-    if (plain(list.substr(0, end)) == "mlx") return true;
-    list.remove_prefix(end == list.npos ? list.size() : end + 1);
+/// The README of a model; empty: it has none that can be read.
+std::string readme_of(const ModelFiles& files) {
+  if (!files.has("README.md")) return {};
+  try {
+    return read_file(files.folder() / "README.md", kMaxReadmeBytes);
+  } catch (const Error&) {
+    return {};
   }
-  return false;
 }
 
 }  // namespace
 
-bool front_matter_says_mlx(std::string_view readme) {
-  if (plain(take_line(readme)) != "---") return false;
-  bool in_tags = false;
+std::vector<std::string> front_matter_values(std::string_view readme, std::string_view key) {
+  std::vector<std::string> values;
+  const auto add = [&](std::string_view text) {
+    if (std::string value = trimmed(text); !value.empty()) values.push_back(std::move(value));
+  };
+  if (trimmed(take_line(readme)) != "---") return values;
+  bool wanted = false;  // the key before is `key`
   while (!readme.empty()) {
     const std::string_view line = take_line(readme);
-    const std::string text = plain(line);
-    if (text == "---") return false;
-    if (text.substr(0, 1) == "-") {  // an item of a block list
-      if (in_tags && plain(std::string_view(text).substr(1)) == "mlx") return true;
+    const std::string text = trimmed(line);
+    if (text == "---") break;
+    if (text.starts_with("-")) {  // an item of a block list
+      if (wanted) add(std::string_view(text).substr(1));
       continue;
     }
     const size_t colon = line.find(':');
     if (colon == line.npos) continue;
-    const std::string key = plain(line.substr(0, colon));
-    in_tags = key == "tags";
-    if (in_tags && inline_list_has_mlx(line.substr(colon + 1))) return true;
-    if (key == "library_name" && plain(line.substr(colon + 1)) == "mlx") return true;
+    wanted = plain(line.substr(0, colon)) == key;
+    if (!wanted) continue;
+    std::string_view list = line.substr(colon + 1);  // "[a, b]", "a" or "a, b"
+    while (!list.empty()) {
+      const size_t end = list.find_first_of("[],");
+      add(list.substr(0, end));
+      list.remove_prefix(end == list.npos ? list.size() : end + 1);
+    }
   }
-  return false;
+  return values;
 }
 
-bool front_matter_says_mlx(const ModelFiles& files) {
-  if (!files.has("README.md")) return false;
-  try {
-    return front_matter_says_mlx(read_file(files.folder() / "README.md", kMaxReadmeBytes));
-  } catch (const Error&) {
-    return false;
-  }
+std::vector<std::string> front_matter_values(const ModelFiles& files, std::string_view key) {
+  return front_matter_values(readme_of(files), key);
 }
+
+bool front_matter_says_mlx(std::string_view readme) {
+  const auto says = [&](std::string_view key) {
+    const auto values = front_matter_values(readme, key);
+    return std::any_of(values.begin(), values.end(), [](const std::string& one) { return lower_case(one) == "mlx"; });
+  };
+  return says("tags") || says("library_name");
+}
+
+bool front_matter_says_mlx(const ModelFiles& files) { return front_matter_says_mlx(readme_of(files)); }
 
 std::string base_model_of(const ModelFiles& files) {
-  if (!files.has("README.md")) return {};
-  std::string text;
-  try {
-    text = read_file(files.folder() / "README.md", kMaxReadmeBytes);
-  } catch (const Error&) {
-    return {};
-  }
-  std::string_view readme = text;
-  if (plain(take_line(readme)) != "---") return {};
-  bool in_list = false;
-  while (!readme.empty()) {
-    const std::string_view line = take_line(readme);
-    const std::string whole = trimmed(line);
-    if (whole == "---") break;
-    if (in_list) return whole.starts_with("-") ? trimmed(std::string_view(whole).substr(1)) : "";
-    const size_t colon = line.find(':');
-    if (colon == line.npos || plain(line.substr(0, colon)) != "base_model") continue;
-    const std::string value = trimmed(line.substr(colon + 1));
-    if (!value.empty())
-      return value.starts_with("[") ? trimmed(std::string_view(value).substr(1, value.find_first_of(",]") - 1)) : value;
-    in_list = true;
-  }
-  return {};
+  const auto values = front_matter_values(files, "base_model");
+  return values.empty() ? "" : values.front();
 }
 
 }  // namespace mlxk

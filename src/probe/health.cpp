@@ -209,6 +209,7 @@ std::string missing_tokenizer(const ModelInfo& info, const ModelFiles& files) {
     source = mistral                            ? "mistralai/Voxtral-Mini-3B-2507"
              : info.model_type == "qwen2_audio" ? "Qwen/Qwen2-Audio-7B-Instruct"
              : info.model_type == "qwen3_asr"   ? "Qwen/Qwen3-ASR-1.7B"
+             : info.model_type == "moonshine"   ? "UsefulSensors/moonshine-base"
                                                 : "the model that this one was converted from";
   }
   return fmt::format("Tokenizer missing: {} is published in {}", mistral ? "tekken.json" : "tokenizer.json", source);
@@ -235,7 +236,8 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
                           std::any_of(files.all().begin(), files.all().end(),
                                       [](const ModelFile& file) { return has_extension(file, ".tiktoken"); }) ||
                           files.has("tiktoken.model");
-  if (!vocabulary && built_in().has(ModelKind::audio, info.model_type)) return missing_tokenizer(info, files);
+  const bool needed = built_in().has(ModelKind::audio, info.model_type) || info.model_type == "moonshine";
+  if (!vocabulary && needed) return missing_tokenizer(info, files);
   if (!files.has("tokenizer_config.json")) return std::nullopt;
   if (!vocabulary) return "tokenizer_config.json present but tokenizer.json missing";
   return std::nullopt;

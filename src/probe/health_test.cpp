@@ -65,6 +65,10 @@ TEST_F(HealthOf, AudioModelsWithoutATokenizer) {
   fs::remove(folder_ / "tekken.json");
   put("tokenizer.json", "{}");
   EXPECT_EQ(reason(), "Model is healthy");
+  fs::remove(folder_ / "tokenizer.json");
+  fs::remove(folder_ / "README.md");
+  put("config.json", R"({"model_type":"moonshine"})");
+  EXPECT_EQ(reason(), "Tokenizer missing: tokenizer.json is published in UsefulSensors/moonshine-base");
 }
 
 TEST_F(HealthOf, RepositoriesWithoutASnapshot) {

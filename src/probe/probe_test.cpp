@@ -181,6 +181,11 @@ TEST(FrontMatter, TakesTagsInlineAndAsABlockAndTheLibrary) {
   EXPECT_FALSE(front_matter_says_mlx("---\ntags: [a]\n---\nlibrary_name: mlx\n"));
   EXPECT_FALSE(front_matter_says_mlx("library_name: mlx\n"));
   EXPECT_FALSE(front_matter_says_mlx(""));
+  const std::string_view readme = "---\nlanguage:\n- en\n- 'de'\n-\ntags: [ a, b ]\nlicense: mit\n---\nlanguage: fr\n";
+  EXPECT_EQ(front_matter_values(readme, "language"), (Names{"en", "de"}));
+  EXPECT_EQ(front_matter_values(readme, "tags"), (Names{"a", "b"}));
+  EXPECT_EQ(front_matter_values(readme, "license"), Names{"mit"});
+  EXPECT_TRUE(front_matter_values(readme, "base_model").empty());
 }
 
 TEST_F(Probe, FindsTheContextLengthAlsoInTheTextPart) {

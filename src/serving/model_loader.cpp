@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "serving/draft_model.h"
-#include "speech/frame_vocabulary.h"
 #include "speech/vocabulary.h"
 #include "tokenizer/chat_template.h"
 #include "worker/worker.h"
@@ -45,12 +44,7 @@ class SpeechLoader : public ModelLoader {
   std::shared_ptr<const ServedModel> read(Worker& worker, const LoadOptions& options,
                                           const ProgressSink& progress) override {
     auto handle = worker.load(ModelKind::speech, info_.ref.path, progress, options);
-    const int64_t tokens = handle->facts().vocab_size;
-    if (handle->facts().speech->frames == 0) {
-      auto vocabulary = FrameVocabulary::load(info_.ref.path, tokens);
-      return std::make_shared<const ServedSpeech>(info_, std::move(vocabulary), std::move(handle));
-    }
-    auto vocabulary = SpeechVocabulary::load(info_.ref.path, tokens);
+    auto vocabulary = load_speech_vocabulary(info_.ref.path, handle->facts());
     return std::make_shared<const ServedSpeech>(info_, std::move(vocabulary), std::move(handle));
   }
 

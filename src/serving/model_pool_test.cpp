@@ -389,7 +389,7 @@ TEST_F(ModelPoolTest, ASpeechModelIsServedBesideATextModel) {
   add_speech("whisper-tiny");
   const RequestFacts recording{.has_audio = true};
   const auto speech = as_speech(pool().acquire("whisper-tiny", recording));
-  EXPECT_TRUE(speech->vocabulary()->multilingual());
+  EXPECT_TRUE(std::get<std::shared_ptr<const SpeechVocabulary>>(speech->vocabulary())->multilingual());
   const auto text = as_text(pool().acquire("A", RequestFacts{}));
   EXPECT_EQ(loaded(), (Names{"mlx-community/A", "mlx-community/whisper-tiny"}));
   EXPECT_EQ(pool().acquire("whisper-tiny", {}).get(), speech.get()) << "for what it is for";

@@ -45,6 +45,17 @@ class SpeechRecognizer : public Recognizer {
   SpeechEngine engine_;
 };
 
+/// The options that tell a model what to expect, for a model that only hears.
+std::optional<RefusedOption> refused_condition(const TranscribeOptions& options) {
+  constexpr const char* kNoContext = "the model accepts no context for a transcript";
+  if (!options.language.empty()) return RefusedOption{"language", "--language", "the model cannot be told a language"};
+  if (options.translate) return RefusedOption{"task", "--translate", "the model does not translate"};
+  if (!options.initial_prompt.empty()) return RefusedOption{"prompt", "--prompt", kNoContext};
+  if (!options.hotwords.empty()) return RefusedOption{"hotwords", "--hotwords", kNoContext};
+  if (options.carry_initial_prompt) return RefusedOption{"prompt", "--carry-initial-prompt", kNoContext};
+  return std::nullopt;
+}
+
 /// The greedy text of a model that decodes frame by frame.
 class FrameRecognizer : public Recognizer {
  public:
@@ -52,13 +63,7 @@ class FrameRecognizer : public Recognizer {
 
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
     constexpr const char* kGreedy = "the model takes the likeliest token of each frame";
-    constexpr const char* kNoContext = "the model accepts no context for a transcript";
-    if (!options.language.empty())
-      return RefusedOption{"language", "--language", "the model cannot be told a language"};
-    if (options.translate) return RefusedOption{"task", "--translate", "the model does not translate"};
-    if (!options.initial_prompt.empty()) return RefusedOption{"prompt", "--prompt", kNoContext};
-    if (!options.hotwords.empty()) return RefusedOption{"hotwords", "--hotwords", kNoContext};
-    if (options.carry_initial_prompt) return RefusedOption{"prompt", "--carry-initial-prompt", kNoContext};
+    if (auto conditioned = refused_condition(options)) return conditioned;
     if (!options.temperatures.empty() && options.temperatures.front() > 0) {
       return RefusedOption{"temperature", "--temperature", kGreedy};
     }
@@ -77,6 +82,30 @@ class FrameRecognizer : public Recognizer {
 
  private:
   FrameEngine engine_;
+};
+
+/// Moonshine's text, whose segments have times.
+class MoonshineRecognizer : public Recognizer {
+ public:
+  explicit MoonshineRecognizer(MoonshineEngine engine) : engine_(std::move(engine)) {}
+
+  std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
+    constexpr const char* kTimes = "the model gives no times of words";
+    if (auto conditioned = refused_condition(options)) return conditioned;
+    if (options.hallucination_silence_threshold) {  // which asks for times of words too
+      return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kTimes};
+    }
+    if (options.word_timestamps) return RefusedOption{"timestamp_granularities", "--word-timestamps", kTimes};
+    return std::nullopt;
+  }
+  Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
+                        const TranscribeEvents& events) const override {
+    return transcribe_moonshine(engine_, source, options, events);
+  }
+  int64_t count_tokens(const std::string& /*text*/) const override { return 0; }
+
+ private:
+  MoonshineEngine engine_;
 };
 
 /// Prompts a language model for the transcript of the whole recording.
@@ -185,6 +214,24 @@ class AudioModelRecognizer : public Recognizer {
   AudioModel model_;
 };
 
+std::unique_ptr<Recognizer> recognizer_with(Worker& worker, std::shared_ptr<const ModelHandle> handle,
+                                            const AnySpeechVocabulary& vocabulary) {
+  struct {
+    std::unique_ptr<Recognizer> operator()(const std::shared_ptr<const SpeechVocabulary>& own) const {
+      return speech_recognizer({worker, handle, own});
+    }
+    std::unique_ptr<Recognizer> operator()(const std::shared_ptr<const FrameVocabulary>& own) const {
+      return frame_recognizer({worker, handle, own});
+    }
+    std::unique_ptr<Recognizer> operator()(const std::shared_ptr<const MoonshineVocabulary>& own) const {
+      return moonshine_recognizer({worker, handle, own});
+    }
+    Worker& worker;
+    std::shared_ptr<const ModelHandle> handle;
+  } const make{worker, std::move(handle)};
+  return std::visit(make, vocabulary);
+}
+
 }  // namespace
 
 std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine) {
@@ -195,15 +242,14 @@ std::unique_ptr<Recognizer> frame_recognizer(FrameEngine engine) {
   return std::make_unique<FrameRecognizer>(std::move(engine));
 }
 
+std::unique_ptr<Recognizer> moonshine_recognizer(MoonshineEngine engine) {
+  return std::make_unique<MoonshineRecognizer>(std::move(engine));
+}
+
 std::unique_ptr<Recognizer> speech_recognizer_in(Worker& worker, std::shared_ptr<const ModelHandle> handle,
                                                  const std::filesystem::path& model_dir) {
-  const int64_t tokens = handle->facts().vocab_size;
-  if (handle->facts().speech->frames == 0) {
-    auto vocabulary = FrameVocabulary::load(model_dir, tokens);
-    return frame_recognizer({worker, std::move(handle), std::move(vocabulary)});
-  }
-  auto vocabulary = SpeechVocabulary::load(model_dir, tokens);
-  return speech_recognizer({worker, std::move(handle), std::move(vocabulary)});
+  const auto vocabulary = load_speech_vocabulary(model_dir, handle->facts());
+  return recognizer_with(worker, std::move(handle), vocabulary);
 }
 
 std::unique_ptr<Recognizer> audio_model_recognizer(AudioModel model) {
@@ -212,8 +258,7 @@ std::unique_ptr<Recognizer> audio_model_recognizer(AudioModel model) {
 
 std::unique_ptr<Recognizer> recognizer_of(Worker& worker, const ServedModel& model) {
   if (const auto* speech = dynamic_cast<const ServedSpeech*>(&model)) {
-    if (speech->frame_vocabulary()) return frame_recognizer({worker, speech->handle(), speech->frame_vocabulary()});
-    return speech_recognizer({worker, speech->handle(), speech->vocabulary()});
+    return recognizer_with(worker, speech->handle(), speech->vocabulary());
   }
   const auto* text = dynamic_cast<const ServedText*>(&model);
   if (!text || !text->audio_processor()) {

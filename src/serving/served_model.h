@@ -10,6 +10,7 @@
 #include "probe/model_info.h"
 #include "serving/text_encoder.h"
 #include "serving/tool_support.h"
+#include "speech/any_vocabulary.h"
 #include "tokenizer/grammar.h"
 #include "tokenizer/tokenizer.h"
 #include "vision/processor.h"
@@ -18,8 +19,6 @@
 namespace mlxk {
 
 class ChatTemplate;
-class FrameVocabulary;
-class SpeechVocabulary;
 class ToolFormat;
 struct RenderOptions;
 
@@ -72,24 +71,16 @@ class ServedText : public ServedModel {
   mutable std::unique_ptr<const GrammarCompiler> grammars_;
 };
 
-/// A speech model and its vocabulary, of one of two kinds.
+/// A speech model and its vocabulary.
 class ServedSpeech : public ServedModel {
  public:
-  ServedSpeech(ModelInfo info, std::shared_ptr<const SpeechVocabulary> vocabulary,
-               std::shared_ptr<const ModelHandle> handle)
+  ServedSpeech(ModelInfo info, AnySpeechVocabulary vocabulary, std::shared_ptr<const ModelHandle> handle)
       : ServedModel(std::move(info), std::move(handle)), vocabulary_(std::move(vocabulary)) {}
-  ServedSpeech(ModelInfo info, std::shared_ptr<const FrameVocabulary> vocabulary,
-               std::shared_ptr<const ModelHandle> handle)
-      : ServedModel(std::move(info), std::move(handle)), frame_vocabulary_(std::move(vocabulary)) {}
 
-  /// Whisper's; null for a model that decodes frame by frame.
-  const std::shared_ptr<const SpeechVocabulary>& vocabulary() const { return vocabulary_; }
-  /// That of a model that decodes frame by frame; null for another.
-  const std::shared_ptr<const FrameVocabulary>& frame_vocabulary() const { return frame_vocabulary_; }
+  const AnySpeechVocabulary& vocabulary() const { return vocabulary_; }
 
  private:
-  std::shared_ptr<const SpeechVocabulary> vocabulary_;
-  std::shared_ptr<const FrameVocabulary> frame_vocabulary_;
+  AnySpeechVocabulary vocabulary_;
 };
 
 /// An embedding model, a reranker or a classifier: its conversion of texts to ids, and the meaning of its output.

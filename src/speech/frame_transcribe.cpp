@@ -1,54 +1,20 @@
 #include "speech/frame_transcribe.h"
 
 #include <algorithm>
-#include <chrono>
-#include <future>
+#include <memory>
 
-#include "base/error.h"
 #include "media/mel.h"
+#include "speech/clip_source.h"
 #include "speech/frame_segments.h"
+#include "speech/run_window.h"
 #include "speech/voice_source.h"
-#include "worker/event.h"
 #include "worker/speech.h"
-#include "worker/worker.h"
 
 namespace mlxk {
 namespace {
 
-constexpr int kWindowSeconds = 60;                 // what is encoded at once
-constexpr int kEdgeSeconds = 4;                    // of it on either side are heard in another window too
-constexpr int64_t kMostFrames = int64_t{1} << 50;  // of a recording
-
-Error cancelled() { return Error(ErrorKind::cancelled, "the transcription was cancelled"); }
-
-/// Counts what is read of a source, and gives the part of one clip.
-class ClipSource : public SampleSource {
- public:
-  explicit ClipSource(SampleSource& source) : source_(source) {}
-  /// Goes on to the samples [begin, end), which must not go back.
-  void begin(int64_t begin, int64_t end) {
-    std::vector<float> skipped(kSpeechRate);
-    while (at_ < begin) {
-      const auto most = static_cast<size_t>(std::min<int64_t>(kSpeechRate, begin - at_));
-      const size_t got = source_.read(std::span(skipped).first(most));
-      if (got == 0) break;
-      at_ += static_cast<int64_t>(got);
-    }
-    end_ = end;
-  }
-  size_t read(std::span<float> into) override {
-    if (at_ >= end_) return 0;
-    const size_t most = std::min(into.size(), static_cast<size_t>(end_ - at_));
-    const size_t got = source_.read(into.first(most));
-    at_ += static_cast<int64_t>(got);
-    return got;
-  }
-  double seconds() const { return static_cast<double>(at_) / kSpeechRate; }
-
- private:
-  SampleSource& source_;
-  int64_t at_ = 0, end_ = 0;
-};
+constexpr int kWindowSeconds = 60;  // what is encoded at once
+constexpr int kEdgeSeconds = 4;     // of it on either side are heard in another window too
 
 class FrameTranscription {
  public:
@@ -63,7 +29,7 @@ class FrameTranscription {
 
   Transcript run() {
     for (const FrameClip& clip : frame_clips(options_)) {
-      source_.begin(clip.begin * kMelHop, std::min(clip.end, kMostFrames) * kMelHop);
+      source_.begin(clip);
       begin_ = source_.seconds();
       if (options_.only_voice) voice_.emplace(source_);
       state_ = {};
@@ -82,7 +48,7 @@ class FrameTranscription {
     std::vector<float> samples;  // from frame `first` on
     int64_t first = 0, next = 0;
     for (bool ended = false; !ended;) {
-      ended = !fill(sound, samples, static_cast<size_t>(window * hop_));
+      ended = !read_beyond(sound, samples, static_cast<size_t>(window * hop_));
       const int64_t rest = static_cast<int64_t>(samples.size()) / hop_ + 1;
       const int64_t until = first + (ended ? rest : window - edge);
       decode(samples, first, next, until);
@@ -95,53 +61,23 @@ class FrameTranscription {
     }
   }
 
-  /// Reads until there are `count` samples and one more; returns false if the sound ends before.
-  static bool fill(SampleSource& sound, std::vector<float>& samples, size_t count) {
-    while (samples.size() <= count) {
-      const size_t before = samples.size();
-      samples.resize(before + kSpeechRate);
-      const size_t got = sound.read(std::span(samples).subspan(before));
-      samples.resize(before + got);
-      if (got == 0) return false;
-    }
-    return true;
-  }
-
   /// The tokens of the encoder's frames [next, until), given the samples from frame `first` on.
   void decode(const std::vector<float>& samples, int64_t first, int64_t next, int64_t until) {
-    if (events_.cancelled && events_.cancelled()) throw cancelled();
     SpeechRequest request;
     request.features = mel_(samples);
     if (request.features.empty()) return;
-    struct Answered {
-      SpeechEmitted found;
-      std::promise<Event> ended;
-    };
-    auto answered = std::make_shared<Answered>();
-    request.next = [answered, state = state_, from = next - first,
-                    to = until - first](const SpeechAnswer& answer) -> SpeechTask {
+    auto found = std::make_shared<SpeechEmitted>();
+    request.next = [found, state = state_, from = next - first, to = until - first](const SpeechAnswer& answer) {
       if (const auto* encoded = std::get_if<SpeechEncoded>(&answer)) {
-        return SpeechEmit{static_cast<int>(std::min<int64_t>(from, encoded->frames)),
-                          static_cast<int>(std::min<int64_t>(to, encoded->frames)), state};
+        return SpeechTask(SpeechEmit{static_cast<int>(std::min<int64_t>(from, encoded->frames)),
+                                     static_cast<int>(std::min<int64_t>(to, encoded->frames)), state});
       }
-      answered->found = std::get<SpeechEmitted>(answer);
-      return SpeechFinish{};
+      *found = std::get<SpeechEmitted>(answer);
+      return SpeechTask(SpeechFinish{});
     };
-    request.cache_scope = events_.cache_scope;
-    auto end = answered->ended.get_future();
-    Ticket ticket = engine_.worker.submit(engine_.model, std::move(request), [answered](const Event& event) {
-      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event)) {
-        answered->ended.set_value(event);
-      }
-    });
-    while (end.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
-      if (events_.cancelled && events_.cancelled()) ticket.cancel();
-    }
-    const Event event = end.get();
-    if (const auto* failed = std::get_if<FailedEvent>(&event)) throw Error(failed->kind, failed->message);
-    if (std::get<DoneEvent>(event).reason == FinishReason::cancelled) throw cancelled();
-    for (const EmittedToken& token : answered->found.tokens) add(token, first);
-    state_ = std::move(answered->found.state);
+    run_window(engine_.worker, engine_.model, std::move(request), events_);
+    for (const EmittedToken& token : found->tokens) add(token, first);
+    state_ = std::move(found->state);
   }
 
   void add(const EmittedToken& token, int64_t first) {

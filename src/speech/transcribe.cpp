@@ -4,20 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <future>
 
 #include "base/error.h"
 #include "media/mel.h"
 #include "speech/alignment.h"
 #include "speech/languages.h"
 #include "speech/mel_stream.h"
+#include "speech/run_window.h"
 #include "speech/stripped.h"
 #include "speech/unheard.h"
 #include "speech/window_plan.h"
 #include "speech/word_times.h"
-#include "worker/event.h"
 #include "worker/facts.h"
-#include "worker/worker.h"
 
 namespace mlxk {
 
@@ -115,18 +113,7 @@ class Transcription {
     SpeechRequest request;
     request.features = mel_.features(seek_, frames);
     request.next = [plan](const SpeechAnswer& answer) { return plan->next(answer); };
-    request.cache_scope = events_.cache_scope;
-    auto ended = std::make_shared<std::promise<Event>>();
-    auto end = ended->get_future();
-    engine_.worker.submit(engine_.model, std::move(request), [ended](const Event& event) {
-      if (std::holds_alternative<DoneEvent>(event) || std::holds_alternative<FailedEvent>(event))
-        ended->set_value(event);
-    });
-    const Event event = end.get();
-    if (const auto* failed = std::get_if<FailedEvent>(&event)) throw Error(failed->kind, failed->message);
-    if (std::get<DoneEvent>(event).reason == FinishReason::cancelled) {
-      throw Error(ErrorKind::cancelled, "the transcription was cancelled");
-    }
+    run_window(engine_.worker, engine_.model, std::move(request), events_);
     return std::move(plan->outcome());
   }
 

@@ -56,6 +56,11 @@ std::shared_ptr<const SpeechVocabulary> SpeechVocabulary::load(const std::filesy
   return std::make_shared<const SpeechVocabulary>(std::move(tokenizer), vocab_size);
 }
 
+int SpeechVocabulary::languages_of(int64_t vocab_size) {
+  if (vocab_size <= kEnglishVocabulary) return 1;
+  return static_cast<int>(std::min<int64_t>(vocab_size - kEnglishVocabulary + 98, kSpeechLanguages));
+}
+
 SpeechVocabulary::SpeechVocabulary(std::shared_ptr<const Tokenizer> tokenizer, int64_t vocab_size)
     : tokenizer_(std::move(tokenizer)), multilingual_(vocab_size > kEnglishVocabulary) {
   const int64_t languages = vocab_size - 51765 - (multilingual_ ? 1 : 0);

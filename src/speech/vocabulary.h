@@ -27,6 +27,8 @@ class SpeechVocabulary {
   /// vocabulary that is not Whisper's.
   static std::shared_ptr<const SpeechVocabulary> load(const std::filesystem::path& model_dir, int64_t vocab_size);
   SpeechVocabulary(std::shared_ptr<const Tokenizer> tokenizer, int64_t vocab_size);
+  /// The number of languages that a model with that vocabulary transcribes; 1: English.
+  static int languages_of(int64_t vocab_size);
 
   bool multilingual() const { return multilingual_; }
   int languages() const { return languages_; }

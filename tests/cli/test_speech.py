@@ -120,6 +120,51 @@ class Parakeet(ProgramTest):
         self.assertIn("audio", json.dumps(shown))
         self.assertIn(b"parakeet", self.run_program("list", "--architectures").stdout)
 
+    def test_show_tells_what_it_can_do(self):
+        model = self.model()
+        show = lambda: json.loads(self.run_program("show", model, "--json").stdout)["data"]["speech"]
+        self.assertEqual(show(), {"languages": None, "segment_times": True, "word_times": True, "translation": False,
+                                  "diarization": False})
+        with open(os.path.join(self.home, model, "README.md"), "w") as file:
+            file.write("---\nlanguage:\n- en\n- German\n- multilingual\n---\n")
+        self.assertEqual(show()["languages"], ["en", "de"])
+        text = self.run_program("show", model).stdout.decode()
+        self.assertIn("\nSpeech: en de, segment and word times, no translation, no speakers\n", text)
+
+
+@needs_engine
+class Moonshine(ProgramTest):
+    """A tiny encoder and decoder over raw samples."""
+
+    def run_on(self, *args, code=0):
+        tiny_models.write_frame_model(os.path.join(self.home, "moonshine"), "moonshine", "moonshine_models")
+        done = self.run_program("run", "./moonshine", "--audio", UNIVERSE, *args)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return (done.stderr if code else done.stdout).decode()
+
+    def test_formats(self):
+        verbose = json.loads(self.run_on("--format", "verbose_json"))
+        self.assertEqual([(s["start"], s["end"]) for s in verbose["segments"]], [(0, verbose["duration"])])
+        self.assertEqual(self.run_on(), verbose["text"] + "\n")
+        self.assertRegex(self.run_on("--format", "srt"), r"^1\n00:00:00,000 --> 00:00:04,\d{3}\n")
+        self.run_on("--vad")
+        self.run_on("--clip-timestamps", "1,2")
+        self.run_on("--beam-size", "2")
+        self.assertEqual(self.run_on("--temperature", "0.8", "--seed", "1"), self.run_on("--temperature", "0.8", "--seed", "1"))
+
+    def test_what_it_cannot_do_is_refused_by_name(self):
+        for args in (("--language", "en"), ("--prompt", "a"), ("--hotwords", "a"), ("--word-timestamps",),
+                     ("--hallucination-silence-threshold", "2")):
+            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
+        self.assertIn("does not support speech translation", self.run_on("--translate", code=1))
+
+    def test_show_tells_what_it_can_do(self):
+        self.run_on()
+        shown = json.loads(self.run_program("show", "./moonshine", "--json").stdout)["data"]
+        self.assertEqual(shown["speech"], {"languages": None, "segment_times": True, "word_times": False, "translation": False,
+                                           "diarization": False})
+        self.assertIn(b"moonshine", self.run_program("list", "--architectures").stdout)
+
 
 @needs_model
 @needs_engine

@@ -259,9 +259,9 @@ def mixed(name, count):
         yield ((x ^ x >> 16) >> 16) / 65536 - 0.5
 
 
-def write_frame_model(folder, case):
-    """A recogniser of tests/data/frame_models, as NeMo's conversions are."""
-    with open(os.path.join(os.path.dirname(__file__), "..", "data", "frame_models", case + ".json"), encoding="utf-8") as file:
+def write_frame_model(folder, case, family="frame_models"):
+    """A recogniser of tests/data/frame_models, as NeMo's conversions are, or of another folder there."""
+    with open(os.path.join(os.path.dirname(__file__), "..", "data", family, case + ".json"), encoding="utf-8") as file:
         golden = json.load(file)
     header, data = {}, b""
     for name, entry in golden["tensors"].items():
@@ -276,6 +276,9 @@ def write_frame_model(folder, case):
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(golden["config"], file)
+    for name, content in golden["files"].items():
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            json.dump(content, file)
     with open(os.path.join(folder, "model.safetensors"), "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text + data)
 

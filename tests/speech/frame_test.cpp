@@ -2,18 +2,17 @@
 // tokens and times.
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "backend/mlx_backend.h"
 #include "base/error.h"
 #include "base/testing/test_paths.h"
 #include "mlx/ops.h"
 #include "models/audio/frame_net.h"
 #include "models/load.h"
-#include "models/testing/golden_model.h"
 #include "probe/model_info.h"
 #include "speech/frame_segments.h"
 #include "speech/frame_transcribe.h"
+#include "speech/run_window.h"
+#include "tiny_recordings.h"
 #include "worker/model_handle.h"
 #include "worker/worker.h"
 
@@ -25,51 +24,15 @@ namespace fs = std::filesystem;
 const fs::path kData = fs::path(test_tree::kTestData) / "frame_models";
 constexpr double kFrame = 0.08;
 
-/// The sound of the golden script.
-std::vector<float> sound(int64_t count) {
-  std::vector<float> x;
-  for (int64_t i = 0; i < count; ++i) {
-    float value = static_cast<float>((i * i * 7 + i * 13) % 2003 - 1001) / 4096.0F;
-    value *= static_cast<float>(i % 9001) / 9001.0F;
-    value += static_cast<float>(i * (i / 1600 % 23 + 3) % 97 - 48) / 200.0F;
-    x.push_back(i >= count / 3 && i < count / 2 ? 0 : value);
-  }
-  return x;
-}
-
-class Samples : public SampleSource {
- public:
-  explicit Samples(std::vector<float> samples) : samples_(std::move(samples)) {}
-  size_t read(std::span<float> into) override {
-    const size_t count = std::min({into.size(), samples_.size() - at_, size_t{7000}});
-    std::copy_n(samples_.begin() + static_cast<int64_t>(at_), count, into.begin());
-    at_ += count;
-    return count;
-  }
-
- private:
-  std::vector<float> samples_;
-  size_t at_ = 0;
-};
-
-void expect_near(std::span<const float> got, const Json& wanted) {
-  size_t count = 1;
-  for (const size_t side : wanted["shape"]) count *= side;
-  ASSERT_EQ(got.size(), count);
-  const size_t step = wanted["step"];
-  for (size_t i = 0; i < wanted["values"].size(); ++i) {
-    const float value = wanted["values"][i];
-    ASSERT_NEAR(got[i * step], value, 1e-3F * std::max(1.0F, std::abs(value))) << "at " << i * step;
-  }
-}
+using testing::expect_near;
+using testing::golden_sound;
+using testing::Samples;
 
 fs::path write_model(const Json& golden, const std::string& name) {
-  const fs::path folder = golden::write_case(golden, golden::temp_folder("frames_" + name));
-  for (const auto& [file, content] : golden["files"].items()) std::ofstream(folder / file) << content.dump();
-  return folder;
+  return testing::write_recogniser(golden, "frames_" + name);
 }
 
-class FrameGolden : public testing::TestWithParam<const char*> {
+class FrameGolden : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     golden_ = read_json(kData / (std::string(GetParam()) + ".json"));
@@ -86,11 +49,11 @@ TEST_P(FrameGolden, FeaturesAndFramesAreTheReferences) {
   const auto& frames = dynamic_cast<const FrameNet&>(*net);
   const auto vocabulary = FrameVocabulary::load(folder_, net->shape().vocab_size);
   for (const Json& clip : golden_["clips"]) {
-    const auto features = vocabulary->mel()(sound(clip["samples"]));
+    const auto features = vocabulary->mel()(golden_sound(clip["samples"]));
     expect_near(features, clip["features"]);
     const int n = static_cast<int>(features.size()) / net->shape().mels;
     mx::array encoded =
-        mx::contiguous(frames.encode_frames(mx::array(features.data(), {1, n, net->shape().mels}, mx::float32)).frames);
+        mx::contiguous(frames.encode(mx::array(features.data(), {1, n, net->shape().mels}, mx::float32)).frames);
     encoded.eval();
     EXPECT_EQ(encoded.shape(1), frames.frames_of(n));
     expect_near({encoded.data<float>(), encoded.size()}, clip["frames"]);
@@ -103,7 +66,7 @@ TEST_P(FrameGolden, TokensAndTimesAreTheReferences) {
   const auto vocabulary = FrameVocabulary::load(folder_, model->facts().vocab_size);
   for (const Json& clip : golden_["clips"]) {
     SCOPED_TRACE(clip["samples"].dump());
-    Samples source(sound(clip["samples"]));
+    Samples source(golden_sound(clip["samples"]));
     TranscribeOptions options;
     options.word_timestamps = true;
     const Transcript got = transcribe_frames({worker, model, vocabulary}, source, options);
@@ -133,8 +96,8 @@ TEST_P(FrameGolden, TokensAndTimesAreTheReferences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, FrameGolden,
-                         testing::Values("tdt", "tdt_ctc", "rnnt", "ctc", "tdt_local", "ctc_striding",
-                                         "tdt_transformers", "ctc_transformers"));
+                         ::testing::Values("tdt", "tdt_ctc", "rnnt", "ctc", "tdt_local", "ctc_striding", "tdt_8bit",
+                                           "tdt_transformers", "ctc_transformers"));
 
 TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
   const Json golden = read_json(kData / "tdt.json");
@@ -143,7 +106,7 @@ TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
   const auto model = worker.load(ModelKind::speech, folder);
   const auto vocabulary = FrameVocabulary::load(folder, model->facts().vocab_size);
   const auto run = [&](TranscribeOptions options) {
-    Samples source(sound(16000 * 130 + 77));
+    Samples source(golden_sound(16000 * 130 + 77));
     return transcribe_frames({worker, model, vocabulary}, source, options);
   };
   const Transcript whole = run({});
@@ -165,10 +128,70 @@ TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
   TranscribeEvents events;
   int windows = 0;
   events.cancelled = [&] { return ++windows > 1; };
-  Samples source(sound(16000 * 130));
+  Samples source(golden_sound(16000 * 130));
   EXPECT_THROW(transcribe_frames({worker, model, vocabulary}, source, {}, events), Error);
   fs::remove_all(folder);
 }
+
+/// The tokens of a whole recording, encoded at once.
+std::vector<EmittedToken> at_once(const FrameEngine& engine, const std::vector<float>& samples) {
+  auto found = std::make_shared<SpeechEmitted>();
+  SpeechRequest request;
+  request.features = engine.vocabulary->mel()(samples);
+  request.next = [found](const SpeechAnswer& answer) {
+    if (const auto* encoded = std::get_if<SpeechEncoded>(&answer))
+      return SpeechTask(SpeechEmit{0, encoded->frames, {}});
+    *found = std::get<SpeechEmitted>(answer);
+    return SpeechTask(SpeechFinish{});
+  };
+  run_window(engine.worker, engine.model, std::move(request), {});
+  return found->tokens;
+}
+
+class FrameSeams : public ::testing::TestWithParam<const char*> {};
+
+// The encoder attends to neighbours only and features are not normalised over the window, so that a frame far from the
+// edges has the same scores in every window.
+TEST_P(FrameSeams, WindowsGiveTheTextOfTheWhole) {
+  Json golden = read_json(kData / (std::string(GetParam()) + ".json"));
+  golden["config"]["preprocessor"]["normalize"] = "NA";
+  golden["config"]["encoder"]["self_attention_model"] = "rel_pos_local_attn";
+  golden["config"]["encoder"]["att_context_size"] = {3, 2};
+  const fs::path folder = write_model(golden, std::string("seams_") + GetParam());
+  Worker worker([] { return std::make_unique<MlxBackend>(); });
+  const auto model = worker.load(ModelKind::speech, folder);
+  const auto vocabulary = FrameVocabulary::load(folder, model->facts().vocab_size);
+  fs::remove_all(folder);
+  std::vector<float> samples = golden_sound(3 * 16000 * 120);
+  samples.resize(16000 * 116 + 77);  // three windows, without the pause
+  std::vector<int32_t> ids, wanted;
+  std::vector<int> starts, wanted_starts;  // of words, in frames
+  for (const EmittedToken& token : at_once({worker, model, vocabulary}, samples)) {
+    wanted.push_back(token.id);
+    if (vocabulary->text_of(token.id).starts_with(' ')) wanted_starts.push_back(token.frame);
+  }
+  Samples source(samples);
+  TranscribeOptions options;
+  options.word_timestamps = true;
+  for (const auto& segment : transcribe_frames({worker, model, vocabulary}, source, options).segments) {
+    ids.insert(ids.end(), segment.tokens.begin(), segment.tokens.end());
+    for (const auto& word : segment.words) {
+      if (word.word.starts_with(' ')) starts.push_back(static_cast<int>(std::lround(word.start / kFrame)));
+    }
+  }
+  EXPECT_EQ(ids, wanted);
+  EXPECT_EQ(starts, wanted_starts);
+  // Enough text on either side of both seams to lose or double.
+  for (const int seam : {700, 1350}) {
+    const auto near = [&](int low, int high) {
+      return std::any_of(starts.begin(), starts.end(), [&](int x) { return x >= low && x < high; });
+    };
+    EXPECT_TRUE(near(seam - 50, seam)) << seam;
+    EXPECT_TRUE(near(seam, seam + 50)) << seam;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FrameSeams, ::testing::Values("tdt", "ctc"));
 
 TEST(FrameModels, BadConfigurationsNameTheKey) {
   const auto refused = [](const char* pointer, const Json& value) {

@@ -9,6 +9,7 @@
 #include "commands/command.h"
 #include "json/api.h"
 #include "selftest/verdicts.h"
+#include "serving/speech_abilities.h"
 #include "serving/tool_support.h"
 #include "terminal/output.h"
 
@@ -29,6 +30,19 @@ std::string plain(const Json& value) {
 }
 
 std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
+
+std::string speech_text(const SpeechAbilities& abilities) {
+  const auto& languages = abilities.languages;
+  return fmt::format("{}, {}, {}, {}",
+                     languages.empty()       ? "languages unknown"
+                     : languages.size() > 10 ? fmt::format("{} languages", languages.size())
+                                             : printable(fmt::format("{}", fmt::join(languages, " "))),
+                     abilities.word_times      ? "segment and word times"
+                     : abilities.segment_times ? "segment times"
+                                               : "no times",
+                     abilities.translation ? "translation into English" : "no translation",
+                     abilities.diarization ? "speakers" : "no speakers");
+}
 
 std::string quantization_text(const Json& quantization) {
   if (!quantization.is_object() || !quantization.contains("bits")) return "-";
@@ -62,6 +76,7 @@ void print_text(const Shown& shown) {
   print_line(fmt::format("Type: {}", type_text(info)));
   print_line(fmt::format("Capabilities: {}", or_dash(fmt::format("{}", fmt::join(info.capabilities, ", ")))));
   print_line(fmt::format("Tools: {}", plain(shown.data["tools"])));
+  if (const auto abilities = speech_abilities(info)) print_line(fmt::format("Speech: {}", speech_text(*abilities)));
   print_line(fmt::format("Quantization: {}", quantization_text(shown.data["model"]["quantization"])));
   print_line(fmt::format("Size: {}", human_size(info.size_bytes)));
   if (info.weight_bytes > 0) print_line(fmt::format("Weights: {}", human_size(info.weight_bytes)));
@@ -100,6 +115,7 @@ int run(const Args& args) {
   const bool files = args.has("--files"), config = args.has("--config") && !files;
   shown.data["model"] = show_object(shown.entry, shown.config);
   shown.data["tools"] = tool_support_name(tool_support_of(shown.entry.info));
+  shown.data["speech"] = speech_json(shown.entry.info);
   shown.data["selftest"] = verdict_json(shown.verdict);
   shown.data["runtime"] = runtime_data(shown.entry.info);
   shown.data["workspace_metadata"] = shown.entry.sentinel.value_or(Json(nullptr));

@@ -1,60 +1,34 @@
 #include "backend/speech/frame_model.h"
 
 #include <fmt/format.h>
-#include <mlx/memory.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include <optional>
 
 #include "backend/speech/frame_search.h"
+#include "backend/speech/windowed_model.h"
 #include "base/error.h"
 #include "cpu/phase.h"
 
 namespace mlxk {
 namespace {
 
-/// A window being transcribed: encoded layer by layer, then decoded.
-class FrameWindow : public Sequence {
+/// A window being transcribed frame by frame.
+class FrameWindow : public SpeechWindow {
  public:
-  FrameWindow(const FrameNet& net, SpeechRequest request) : net_(net), request_(std::move(request)) {}
-  DoneEvent cancelled() const override { return done(FinishReason::cancelled); }
-  DoneEvent done(FinishReason reason) const { return {reason, {.completion_tokens = tokens_}, {}}; }
+  FrameWindow(const FrameNet& net, SpeechRequest request) : SpeechWindow(net, std::move(request)), net_(net) {}
 
-  bool decodes() const { return search_.has_value(); }
-
-  /// Runs one layer of the encoder; after the last it requests the task. Returns true at the end.
-  bool encode() {
-    const PhaseScope phase(Phase::encode);
-    if (!encoded_) {
-      const int mels = net_.shape().mels, n = static_cast<int>(request_.features.size()) / mels;
-      encoded_ = net_.encode_frames(mx::array(request_.features.data(), {1, n, mels}, mx::float32));
-      request_.features = {};
-    }
-    auto& stages = encoded_->stages;
-    if (stage_ < stages.size()) {
-      mx::eval(stages[stage_]);
-      if (stage_ > 0) stages[stage_ - 1] = mx::array(0);
-      ++stage_;
-      return false;
-    }
-    stages.clear();
-    mx::array frames = mx::contiguous(mx::squeeze(encoded_->frames, 0));
-    frames.eval();
-    encoded_->frames = frames;
-    mx::clear_cache();
-    return ask(SpeechEncoded{frames.shape(0)});
-  }
-
+  bool decodes() const override { return search_.has_value(); }
   FrameSearch& search() { return *search_; }
   /// A row [1, …] of the frame that is decoded next.
   mx::array frame() const {
     const int at = search_->frame();
-    return mx::slice(encoded_->frames, {at, 0}, {at + 1, encoded_->frames.shape(1)});
+    return mx::slice(*frames_, {at, 0}, {at + 1, frames_->shape(1)});
   }
   std::span<const float> scores_of_frame() const {
-    const auto width = static_cast<size_t>(encoded_->frames.shape(1));
-    return {encoded_->frames.data<float>() + static_cast<size_t>(search_->frame()) * width, width};
+    const auto width = static_cast<size_t>(frames_->shape(1));
+    return {frames_->data<float>() + static_cast<size_t>(search_->frame()) * width, width};
   }
 
   /// The prediction after the last token; absent: it is to be computed from state().
@@ -81,15 +55,19 @@ class FrameWindow : public Sequence {
   }
 
  private:
-  bool ask(const SpeechAnswer& answer) {
-    const SpeechTask task = request_.next(answer);
-    if (std::holds_alternative<SpeechFinish>(task)) return true;
+  SpeechEncoded take(const mx::array& frames) override {
+    frames_ = mx::contiguous(mx::squeeze(frames, 0));
+    frames_->eval();
+    return {frames_->shape(0)};
+  }
+
+  bool begin(const SpeechTask& task) override {
     const auto* emit = std::get_if<SpeechEmit>(&task);
     if (!emit) throw Error(ErrorKind::internal, "[speech] the model decodes by frames only");
     const auto [arrays, width] = net_.state_shape();
     const auto& predictor = emit->state.predictor;
     const bool fits =
-        emit->first >= 0 && emit->last <= encoded_->frames.shape(0) && emit->state.skip >= 0 &&
+        emit->first >= 0 && emit->last <= frames_->shape(0) && emit->state.skip >= 0 &&
         emit->state.last <= net_.blank() &&
         (predictor.empty() || predictor.size() == static_cast<size_t>(arrays) * static_cast<size_t>(width));
     if (!fits) throw Error(ErrorKind::invalid, "[speech] the frames are outside the window");
@@ -103,77 +81,28 @@ class FrameWindow : public Sequence {
   }
 
   const FrameNet& net_;
-  SpeechRequest request_;
-  std::optional<EncodedFrames> encoded_;
-  size_t stage_ = 0;  // the next of its stages
+  std::optional<mx::array> frames_;  // [frames, …]
   std::optional<FrameSearch> search_;
   std::optional<Prediction> prediction_;
   std::vector<mx::array> state_;  // before the last token; empty: none
-  int64_t tokens_ = 0;
 };
 
-class FrameModel : public SpeechModel {
+class FrameModel : public WindowedModel<FrameNet, FrameWindow> {
  public:
-  explicit FrameModel(std::unique_ptr<FrameNet> net) : net_(std::move(net)) {
-    const auto& shape = net_->shape();
-    facts_ = {.model_type = shape.model_type,
-              .vocab_size = shape.vocab_size,
-              .weight_bytes = shape.weight_bytes,
-              .speech = SpeechFacts{.mels = shape.mels}};
-  }
-
-  const ModelFacts& facts() const override { return facts_; }
+  explicit FrameModel(std::unique_ptr<FrameNet> net) : WindowedModel(std::move(net)) {}
 
   void check(const SpeechRequest& request) const override {
     const size_t mels = static_cast<size_t>(net_->shape().mels), count = request.features.size();
-    if (count > 0 && count % mels == 0 && count / mels <= kMostFeatures && request.next) return;
+    if (count > 0 && count % mels == 0 && count / mels <= kMaxFeatures && request.next) return;
     throw Error(ErrorKind::invalid,
-                fmt::format("a window must have 1 to {} times {} features, got {}", kMostFeatures, mels, count));
-  }
-
-  std::unique_ptr<Sequence> start(SpeechRequest request) override {
-    check(request);
-    return std::make_unique<FrameWindow>(*net_, std::move(request));
-  }
-
-  void step(std::span<Sequence* const> running, const StepSink& sink) override {
-    std::vector<size_t> decoding;
-    for (size_t i = 0; i < running.size(); ++i) {
-      if (window(running, i).decodes()) decoding.push_back(i);
-    }
-    if (!decoding.empty()) decode(running, decoding, sink);
-    // Between two tokens of the other windows, the encoder runs one layer for one window.
-    for (size_t k = 0; k < running.size(); ++k) {
-      const size_t i = (turn_ + k) % running.size();
-      if (std::find(decoding.begin(), decoding.end(), i) != decoding.end()) continue;
-      turn_ = i;
-      guarded(running, i, sink, [&] { return window(running, i).encode(); });
-      break;
-    }
+                fmt::format("a window must have 1 to {} times {} features, got {}", kMaxFeatures, mels, count));
   }
 
  private:
-  static constexpr size_t kMostFeatures = 100 * 60 * 5;
-
-  static FrameWindow& window(std::span<Sequence* const> running, size_t i) {
-    return static_cast<FrameWindow&>(*running[i]);
-  }
-
-  /// Runs a step of one window; an error fails only that window.
-  template <class Body>
-  void guarded(std::span<Sequence* const> running, size_t i, const StepSink& sink, const Body& body) {
-    try {
-      if (!body()) return;
-    } catch (const Error& e) {
-      sink(i, FailedEvent{e.kind(), e.what()});
-      return;
-    }
-    net_->check_weights();
-    sink(i, window(running, i).done(FinishReason::stop));
-  }
+  static constexpr size_t kMaxFeatures = 100 * 60 * 5;
 
   /// One step of every window at `decoding`; CTC reads all frames at once.
-  void decode(std::span<Sequence* const> running, const std::vector<size_t>& decoding, const StepSink& sink) {
+  void decode(std::span<Sequence* const> running, const std::vector<size_t>& decoding, const StepSink& sink) override {
     if (!net_->rule().transducer) {
       for (const size_t i : decoding) {
         guarded(running, i, sink, [&, &one = window(running, i)] {
@@ -226,10 +155,6 @@ class FrameModel : public SpeechModel {
     mx::eval(all);
     return {scores.data<float>(), scores.data<float>() + scores.size()};
   }
-
-  std::unique_ptr<FrameNet> net_;
-  ModelFacts facts_;
-  size_t turn_ = 0;  // the window whose encoder runs
 };
 
 }  // namespace

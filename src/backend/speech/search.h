@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "models/audio/speech_net.h"
+#include "nn/cache/cache.h"
 #include "sample/selection.h"
 #include "worker/speech.h"
 

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "models/audio/speech_net.h"
 
 namespace mlxk {
@@ -16,13 +15,6 @@ struct FrameRule {
   int max_symbols = 10;        // tokens at one frame; then the next frame follows
 };
 
-/// The encoder's output for one window, [1, frames, …]: what join() takes, or CTC's logits [1, frames, vocab + 1].
-/// `stages` are as in EncodedAudio.
-struct EncodedFrames {
-  mx::array frames;
-  std::vector<mx::array> stages;
-};
-
 /// The prediction network's output after a text, [1, …], and its state [1, hidden], h and c of each layer.
 struct Prediction {
   mx::array out;
@@ -30,15 +22,13 @@ struct Prediction {
 };
 
 /// A speech encoder whose frames are scored one after the other: CTC (Graves et al. 2006), a transducer
-/// (https://arxiv.org/abs/1211.3711) or a token-and-duration transducer (https://arxiv.org/abs/2304.06795). It has none
-/// of the functions of a decoder that attends to the sound: those throw internal.
+/// (https://arxiv.org/abs/1211.3711) or a token-and-duration transducer (https://arxiv.org/abs/2304.06795). Its frames
+/// are what join() takes, or CTC's logits [1, frames, vocab + 1], in float32.
 class FrameNet : public SpeechNet {
  public:
   const FrameRule& rule() const { return rule_; }
   int blank() const { return static_cast<int>(shape_.vocab_size); }
 
-  /// Encodes features [1, n, mels], lazily; throws invalid for another shape.
-  virtual EncodedFrames encode_frames(const mx::array& features) const = 0;
   /// The number of frames of n features.
   virtual int frames_of(int features) const = 0;
 
@@ -50,20 +40,10 @@ class FrameNet : public SpeechNet {
   /// Transducers only: the number of state arrays, and their width.
   virtual std::pair<int, int> state_shape() const = 0;
 
-  EncodedAudio encode(const mx::array& /*features*/) const final { throw no_decoder(); }
-  ModelCache make_cache(int /*rows*/) const final { throw no_decoder(); }
-  mx::array forward(const mx::array& /*ids*/, ModelCache& /*cache*/,
-                    const std::vector<const EncodedAudio*>& /*encoded*/, bool /*last_only*/) const final {
-    throw no_decoder();
-  }
-  Aligned align(const mx::array& /*ids*/, const EncodedAudio& /*encoded*/) const final { throw no_decoder(); }
-
  protected:
   FrameNet(SpeechShape shape, FrameRule rule) : SpeechNet(std::move(shape)), rule_(std::move(rule)) {}
 
  private:
-  static Error no_decoder() { return Error(ErrorKind::internal, "[speech] the model decodes frame by frame"); }
-
   FrameRule rule_;
 };
 

@@ -247,7 +247,7 @@ class Parakeet : public FrameNet {
     }
   }
 
-  EncodedFrames encode_frames(const mx::array& features) const override {
+  EncodedAudio encode(const mx::array& features) const override {
     std::vector<mx::array> stages;
     const mx::array x = encoder_(features, stages);
     const mx::array frames = mx::astype(transducer_ ? transducer_->encoded(x) : (*ctc_)(x), mx::float32);

@@ -10,6 +10,7 @@
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "models/audio/parts.h"
+#include "models/audio/seq2seq_net.h"
 #include "models/registry.h"
 #include "models/step.h"
 #include "nn/cache/kv_cache.h"
@@ -213,11 +214,11 @@ struct DecoderBlock {
   MlpResidual feed_forward;
 };
 
-class Whisper : public SpeechNet {
+class Whisper : public Seq2SeqNet {
  public:
   Whisper(const Config& config, const WhisperConfig& c, const WeightPath& root)
-      : SpeechNet({c.model_type, c.vocab, c.mels, c.audio.positions, c.text.positions,
-                   alignment_heads(config, c, root.weights())}),
+      : Seq2SeqNet({c.model_type, c.vocab, c.mels, c.audio.positions, c.text.positions,
+                    alignment_heads(config, c, root.weights())}),
         text_shape_{c.model_type, c.vocab, c.text.state, c.text.layers, c.text.positions},
         type_(root.weights().activation_type()),
         conv1_(root / "encoder" / "conv1", c.mels, c.audio.state, 3, {1, 1}, true),
@@ -239,14 +240,18 @@ class Whisper : public SpeechNet {
     }
     mx::array x = activate(Activation::gelu, conv1_(mx::astype(features, type_)));
     x = mx::add(activate(Activation::gelu, conv2_(x)), sinusoids_);
-    EncodedAudio encoded;
+    std::vector<mx::array> stages;
     for (const auto& block : encoder_) {
       x = block(x);
-      encoded.stages.push_back(x);
+      stages.push_back(x);
     }
-    x = encoder_norm_(x);
-    for (const auto& block : decoder_) encoded.layers.push_back(block.encoded(x));
-    return encoded;
+    return {encoder_norm_(x), std::move(stages)};
+  }
+
+  WindowKeys window_keys(const mx::array& frames) const override {
+    WindowKeys keys;
+    for (const auto& block : decoder_) keys.push_back(block.encoded(frames));
+    return keys;
   }
 
   ModelCache make_cache(int rows) const override {
@@ -255,31 +260,31 @@ class Whisper : public SpeechNet {
     return ModelCache(std::move(layers));
   }
 
-  mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const EncodedAudio*>& encoded,
+  mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
                     bool last_only) const override {
-    return decode(ids, cache, encoded, last_only, [](size_t, const mx::array&) {});
+    return decode(ids, cache, windows, last_only, [](size_t, const mx::array&) {});
   }
 
-  Aligned align(const mx::array& ids, const EncodedAudio& encoded) const override {
+  Aligned align(const mx::array& ids, const WindowKeys& window) const override {
     ModelCache cache = make_cache(1);
     std::vector<mx::array> queries;
-    Aligned aligned{decode(ids, cache, {&encoded}, false, [&](size_t, const mx::array& q) { queries.push_back(q); }),
+    Aligned aligned{decode(ids, cache, {&window}, false, [&](size_t, const mx::array& q) { queries.push_back(q); }),
                     {}};
     for (const auto& [layer, head] : shape_.alignment_heads) {
       const auto at = static_cast<size_t>(layer);
-      aligned.scores.push_back(cross_scores(queries[at], encoded.layers[at], head, decoder_[at].scale));
+      aligned.scores.push_back(cross_scores(queries[at], window[at], head, decoder_[at].scale));
     }
     return aligned;
   }
 
  private:
   template <class Looks>
-  mx::array decode(const mx::array& ids, ModelCache& cache, const std::vector<const EncodedAudio*>& encoded,
+  mx::array decode(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
                    bool last_only, const Looks& looks) const {
     const Inputs inputs{.ids = ids, .last_only = last_only};
     const Positions positions = positions_of(inputs, cache, text_shape_);
     for (int row = 0; row < positions.rows(); ++row) {
-      if (positions.end(row) <= shape_.text_positions && encoded.size() == static_cast<size_t>(positions.rows()))
+      if (positions.end(row) <= shape_.text_positions && windows.size() == static_cast<size_t>(positions.rows()))
         continue;
       throw Error(ErrorKind::invalid, fmt::format("[whisper] {} tokens are more than the {} of the model",
                                                   positions.end(row), shape_.text_positions));
@@ -289,7 +294,7 @@ class Whisper : public SpeechNet {
     for (size_t i = 0; i < decoder_.size(); ++i) {
       AttentionCache& layer = attention_cache(cache, i);
       std::vector<const CrossKeys*> sound;
-      for (const EncodedAudio* one : encoded) sound.push_back(&one->layers[i]);
+      for (const WindowKeys* one : windows) sound.push_back(&(*one)[i]);
       x = decoder_[i](x, layer, masks.of(layer), positions, sound, [&](const mx::array& q) { looks(i, q); });
       if (i == 0) mx::async_eval(x);  // it is computed while the graph of the other layers is built
     }
@@ -310,15 +315,6 @@ class Whisper : public SpeechNet {
 };
 
 }  // namespace
-
-std::vector<mx::array> EncodedAudio::arrays() const {
-  std::vector<mx::array> all;
-  for (const auto& layer : layers) {
-    all.push_back(layer.keys);
-    all.push_back(layer.values);
-  }
-  return all;
-}
 
 std::unique_ptr<SpeechNet> make_whisper(const Config& config, Weights& weights) {
   const WhisperConfig c = WhisperConfig::from_json(config);

@@ -12,6 +12,7 @@
 #include "models/vision/conv_layer.h"
 #include "models/vision/parts.h"
 #include "models/vision/vision_config.h"
+#include "nn/activation.h"
 #include "nn/encoder_attention.h"
 #include "nn/norm.h"
 

@@ -115,6 +115,12 @@ Json model() {
                                      {"tested_at", string()},
                                      {"tokens_per_s", real()}}),
                             {{"description", "What `mlxk selftest` found on this machine"}});
+  const Json speech = with(exactly({{"languages", nullable(list(string()))},
+                                    {"segment_times", boolean()},
+                                    {"word_times", boolean()},
+                                    {"translation", boolean()},
+                                    {"diarization", boolean()}}),
+                           {{"description", "What it can do with speech; null: it transcribes nothing"}});
   return exactly({{"id", string()},
                   {"object", constant("model")},
                   {"created", with(count(), {{"description", "When it came to this disk; 0: unknown"}})},
@@ -124,6 +130,7 @@ Json model() {
                   {"model_type", string()},
                   {"capabilities", list(string())},
                   {"tools", one_of({"native", "generic", "none"})},
+                  {"speech", nullable(speech)},
                   {"quantization", nullable(object())},
                   {"size_bytes", with(count(), {{"description", "Of all its files"}})},
                   {"weight_bytes", count()},

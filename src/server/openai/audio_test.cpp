@@ -120,6 +120,20 @@ TEST_F(AudioTest, TranslatesOnlyWhereTheModelCan) {
   EXPECT_EQ(refused(form({{"model", "whisper-large-v3-turbo"}}), "/v1/audio/translations"), "422 \"model\"");
 }
 
+TEST_F(AudioTest, TheListTellsWhatAModelCanDo) {
+  const auto speech = [&](const std::string& model) {
+    return Json::parse(server.ask("GET", "/v1/models/" + model)->body())["speech"];
+  };
+  const Json ears = speech("ears");
+  ASSERT_EQ(ears["languages"].size(), 99U);
+  EXPECT_EQ(ears["languages"][1], "zh");
+  EXPECT_EQ(ears["segment_times"], true);
+  EXPECT_EQ(ears["word_times"], true);
+  EXPECT_EQ(ears["translation"], true);
+  EXPECT_EQ(ears["diarization"], false);
+  EXPECT_EQ(speech("whisper-large-v3-turbo")["translation"], false);
+}
+
 TEST_F(AudioTest, StreamsWhatItHears) {
   const auto exchange = ask(form({{"model", "ears"}, {"stream", "true"}}));
   EXPECT_EQ(exchange->head().content_type, "text/event-stream; charset=utf-8");

@@ -37,6 +37,7 @@ TEST_F(EndpointsTest, ListsWhatCanBeAskedFor) {
   EXPECT_EQ(tiny["permission"], Json::array());
   EXPECT_EQ(tiny["context_length"], 1024);
   EXPECT_EQ(tiny["tools"], "native");
+  EXPECT_TRUE(tiny["speech"].is_null());
   EXPECT_EQ(tiny["loaded"], false);
   EXPECT_GT(tiny["created"], 1'600'000'000);
   EXPECT_GT(tiny["size_bytes"], 0);

@@ -6,6 +6,7 @@
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
 #include "serving/model_pool.h"
+#include "serving/speech_abilities.h"
 
 namespace mlxk {
 namespace {
@@ -39,6 +40,7 @@ Json document_of(const ServerContext& context, const SelftestVerdicts& verdicts,
       {"model_type", info.model_type},
       {"capabilities", info.capabilities},
       {"tools", tool_support_name(context.tool_support(tool_support_of(info)))},
+      {"speech", speech_json(info)},
       {"quantization", quantization_of(info)},
       {"size_bytes", info.size_bytes},
       {"weight_bytes", info.weight_bytes},

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "models/audio/speech_net.h"
+#include "nn/attention.h"
+#include "nn/encoder_attention.h"
+
+namespace mlxk {
+
+/// What the decoder reads of one window: the keys and values of each of its layers.
+using WindowKeys = std::vector<CrossKeys>;
+
+/// A speech encoder and a text decoder that attends to its output.
+class Seq2SeqNet : public SpeechNet {
+ public:
+  /// The decoder's keys and values of the encoder's output [1, frames, hidden], lazily.
+  virtual WindowKeys window_keys(const mx::array& frames) const = 0;
+  /// Empty caches for `rows` texts.
+  virtual ModelCache make_cache(int rows) const = 0;
+  /// Appends ids [B, L] int32 to `cache`, with row r attending to windows[r]; lazy logits [B, L, vocab], or of each
+  /// row's last token only [B, 1, vocab].
+  virtual mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
+                            bool last_only) const = 0;
+
+  struct Aligned {
+    mx::array logits;               // [1, L, vocab]
+    std::vector<mx::array> scores;  // per alignment head, [L, audio_positions], before the softmax
+  };
+  /// Computes one text from its beginning, with its tokens' attention to the audio.
+  virtual Aligned align(const mx::array& ids, const WindowKeys& window) const = 0;
+
+ protected:
+  explicit Seq2SeqNet(SpeechShape shape) : SpeechNet(std::move(shape)) {}
+};
+
+}  // namespace mlxk

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+#include "media/sample_source.h"
+#include "speech/options.h"
+#include "speech/transcribe.h"
+#include "speech/transcript.h"
+#include "tokenizer/tokenizer.h"
+
+namespace mlxk {
+
+/// The tokens of a Moonshine model. Immutable; any thread.
+struct MoonshineVocabulary {
+  /// Reads the tokenizer and config.json of the model in `model_dir`; throws bad_model naming the key.
+  static std::shared_ptr<const MoonshineVocabulary> load(const std::filesystem::path& model_dir, int64_t vocab_size);
+
+  std::shared_ptr<const Tokenizer> tokenizer;
+  int32_t start, end;
+};
+
+/// A loaded Moonshine model and its vocabulary.
+struct MoonshineEngine {
+  Worker& worker;
+  std::shared_ptr<const ModelHandle> model;
+  std::shared_ptr<const MoonshineVocabulary> vocabulary;
+};
+
+/// Transcribes `source` in windows of at most 30 seconds that end at the quietest moment of their last 10, in bounded
+/// memory; each is a segment. Of `options` the language, the context and word_timestamps do not count. Waits for the
+/// worker, so never call it on the worker's thread. Throws the source's errors, the engine's error, cancelled.
+Transcript transcribe_moonshine(const MoonshineEngine& engine, SampleSource& source, const TranscribeOptions& options,
+                                const TranscribeEvents& events = {});
+
+/// The sample in the middle of the quietest tenth of a second of `samples` from `from` on.
+size_t quietest_moment(std::span<const float> samples, size_t from);
+
+}  // namespace mlxk
