@@ -63,7 +63,7 @@ def record(name, case, target):
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch) / name
         shapes, config = case.make(folder)
-        tensors = {k: dict(shape=list(s), kind=kind(k)) for k, s in sorted(shapes.items())}
+        tensors = {k: dict(shape=list(s), kind=case.kind(k) or kind(k)) for k, s in sorted(shapes.items())}
         model = case.load(folder, {k: fill(k, t["shape"], t["kind"]) for k, t in tensors.items()})
     images = [dict(name=f"{name}.{i}", shape=list(shape), grid=list(grid)) for i, (shape, grid) in enumerate(case.images)]
     arrays = [pixels(i["name"], i["shape"]) for i in images]

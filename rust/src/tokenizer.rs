@@ -174,11 +174,19 @@ impl Tok {
     }
 }
 
+/// Whether a token is text of prompts and answers, although its file calls it special: places in an image, `<loc_17>`,
+/// and the marks of a polygon of them (Florence-2).
+fn is_place(content: &str) -> bool {
+    let number = content.strip_prefix("<loc_").and_then(|rest| rest.strip_suffix('>'));
+    let numbered = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    numbered || content == "<poly>" || content == "</poly>"
+}
+
 fn added_token(value: Value) -> Result<AddedToken, Failure> {
     let content = value["content"].as_str().ok_or_else(|| "added token without content".to_string())?;
     let flag = |name: &str| value[name].as_bool();
     let special = flag("special").unwrap_or(false);
-    Ok(AddedToken::from(content.to_string(), special)
+    Ok(AddedToken::from(content.to_string(), special && !is_place(content))
         .single_word(flag("single_word").unwrap_or(false))
         .lstrip(flag("lstrip").unwrap_or(false))
         .rstrip(flag("rstrip").unwrap_or(false))

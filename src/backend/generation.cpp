@@ -10,6 +10,7 @@
 #include "backend/cache_layout.h"
 #include "backend/decode_group.h"
 #include "backend/media_cache.h"
+#include "backend/media_memory.h"
 #include "backend/prefix_cache.h"
 #include "base/error.h"
 #include "kernels/cpu_op.h"
@@ -97,6 +98,7 @@ class MlxTextModel : public TextModel {
                .context_length = model_->context_length(),
                .weight_bytes = model_->weight_bytes()},
         layout_(*model_),
+        media_memory_(*model_),
         kept_(layout_, options, identity),
         media_(options.media_cache_bytes) {
     facts_.speculative_tokens = std::min<int64_t>(layout_.stateless_tokens(), model_->position_stable_tokens());
@@ -128,6 +130,10 @@ class MlxTextModel : public TextModel {
     if (!kept_.on()) return 0;
     const PrefixKey key = prefix_key(request);
     return key.shareable ? kept_.peek(key).usable : 0;
+  }
+
+  uint64_t media_bytes(const GenerateRequest& request) const override {
+    return request.media.empty() ? 0 : media_memory_.bytes(request);
   }
 
   std::unique_ptr<Sequence> start(GenerateRequest request) override {
@@ -227,7 +233,8 @@ class MlxTextModel : public TextModel {
   std::unique_ptr<Model> model_;
   ModelFacts facts_;
   CacheLayout layout_;
-  mutable PrefixCache kept_;  // a lookup moves the entries it finds to the front
+  mutable MediaMemory media_memory_;  // remembers what it computed
+  mutable PrefixCache kept_;          // a lookup moves the entries it finds to the front
   MediaCache media_;
   std::optional<DecodeGroup> group_;
   std::set<const MlxSequence*> sequences_;

@@ -37,7 +37,12 @@ MediaPrompt::MediaPrompt(const Model& model, const GenerateRequest& request)
     : model_(model), request_(request), items_(request.media.size()) {
   if (model.media_encoder() && !items_.empty()) {
     positions_ = model.media_encoder()->positions(request.prompt, request.media);
+    prompt_encoder_ = prompt_encoder(model);
   }
+}
+
+std::vector<int32_t> MediaPrompt::decoder_tokens() const {
+  return prompt_encoder_ ? std::vector{prompt_encoder_->decoder_start_token()} : request_.prompt;
 }
 
 int64_t MediaPrompt::placeholders(MediaKind kind) const {
@@ -54,49 +59,71 @@ int64_t MediaPrompt::piece_end(int64_t begin, int64_t end) const {
   return end;
 }
 
+void MediaPrompt::Item::advance() {
+  const PhaseScope phase(Phase::prefill);
+  auto& stages = encoding->stages;
+  if (stage < stages.size()) {
+    mx::eval(stages[stage]);
+    if (stage > 0) stages[stage - 1] = mx::array(0);  // no longer needed
+    ++stage;
+    return;
+  }
+  std::vector<mx::array> last = encoding->layer_features;
+  last.push_back(encoding->features);
+  mx::eval(last);
+  stages.clear();
+  encoded = std::make_shared<const EncodedMedia>(*std::exchange(encoding, std::nullopt));
+}
+
 bool MediaPrompt::encode_next(int64_t begin, int64_t end, MediaCache& cache) {
   for (size_t i = 0; i < items_.size(); ++i) {
-    Item& own = items_[i];
-    const MediaItem& item = request_.media[i];
-    if (own.encoded || own.done || item.end <= begin || item.begin >= end) continue;
-    if (!own.encoding) {
-      own.encoded = cache.find(item.data->digest);
-      if (own.encoded) {
-        ++cached_items_;
-        continue;
-      }
-      own.encoding = model_.media_encoder()->encode(*item.data);
-      const int64_t given = placeholders_of(request_, item, item.begin, item.end);
-      if (model_.media_encoder()->is_attended_to()) {
-        if (given != 1 || item.end - item.begin != 1) {
-          throw invalid(i, fmt::format("must be one placeholder token in the prompt, but is at tokens [{}, {})",
-                                       item.begin, item.end));
-        }
-      } else if (own.encoding->features.ndim() != 2 || own.encoding->features.shape(0) != given) {
-        throw invalid(i, fmt::format("has {} placeholder tokens in the prompt, but its encoder produces {} features",
-                                     given, own.encoding->features.shape(0)));
-      }
-    }
-    const PhaseScope phase(Phase::prefill);
-    auto& stages = own.encoding->stages;
-    if (own.stage < stages.size()) {
-      mx::eval(stages[own.stage]);
-      if (own.stage > 0) stages[own.stage - 1] = mx::array(0);  // no longer needed
-      ++own.stage;
-      return true;
-    }
-    std::vector<mx::array> last = own.encoding->layer_features;
-    last.push_back(own.encoding->features);
-    mx::eval(last);
-    stages.clear();
-    own.encoded = std::make_shared<const EncodedMedia>(*std::exchange(own.encoding, std::nullopt));
-    cache.add(item.data->digest, own.encoded);
-    return true;
+    const bool needed = prompt_encoder_ || (request_.media[i].end > begin && request_.media[i].begin < end);
+    if (needed && !items_[i].encoded && !items_[i].done && encode_item(i, cache)) return true;
   }
-  return false;
+  if (!owes_prompt()) return false;
+  if (!prompt_.encoding) {
+    const auto tokens = static_cast<int64_t>(request_.prompt.size());
+    Inputs inputs{.ids = mx::array(request_.prompt.data(), {1, static_cast<int>(tokens)}, mx::int32)};
+    add_items(inputs, 0, tokens);
+    prompt_.encoding = prompt_encoder_->encode_prompt(*inputs.embeddings);
+  }
+  prompt_.advance();
+  return true;
+}
+
+/// One step of item `i`; false if the cache had it.
+bool MediaPrompt::encode_item(size_t i, MediaCache& cache) {
+  Item& own = items_[i];
+  const MediaItem& item = request_.media[i];
+  if (!own.encoding) {
+    own.encoded = cache.find(item.data->digest);
+    if (own.encoded) {
+      ++cached_items_;
+      return false;
+    }
+    own.encoding = model_.media_encoder()->encode(*item.data);
+    const int64_t given = placeholders_of(request_, item, item.begin, item.end);
+    if (model_.media_encoder()->is_attended_to()) {
+      if (given != 1 || item.end - item.begin != 1) {
+        throw invalid(i, fmt::format("must be one placeholder token in the prompt, but is at tokens [{}, {})",
+                                     item.begin, item.end));
+      }
+    } else if (own.encoding->features.ndim() != 2 || own.encoding->features.shape(0) != given) {
+      throw invalid(i, fmt::format("has {} placeholder tokens in the prompt, but its encoder produces {} features",
+                                   given, own.encoding->features.shape(0)));
+    }
+  }
+  own.advance();
+  if (own.encoded) cache.add(item.data->digest, own.encoded);
+  return true;
 }
 
 void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
+  if (!prompt_encoder_) return add_items(inputs, begin, end);
+  if (begin == 0) inputs.cross_media.push_back({0, -1, prompt_.encoded->features});
+}
+
+void MediaPrompt::add_items(Inputs& inputs, int64_t begin, int64_t end) {
   const int length = static_cast<int>(end - begin);
   for (const TokenRange& range : request_.attend_both_ways) {
     if (range.begin < end && begin < range.end) {
@@ -158,6 +185,10 @@ void MediaPrompt::add_to(Inputs& inputs, int64_t begin, int64_t end) {
 }
 
 void check_media(const GenerateRequest& request, const Model& model) {
+  if (prompt_encoder(model)) {
+    if (request.media.empty()) throw Error(ErrorKind::invalid, "the model needs an image");
+    if (request.prompt_logprobs) throw Error(ErrorKind::invalid, "the model gives no logprobs of the prompt");
+  }
   if (request.media.empty() && request.attend_both_ways.empty()) return;
   const auto tokens = static_cast<int64_t>(request.prompt.size());
   if (!model.media_encoder()) throw invalid(0, "cannot be used: the model was loaded for text only");

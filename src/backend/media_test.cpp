@@ -336,5 +336,66 @@ TEST_F(CrossMediaTest, AnImageHasOneToken) {
   EXPECT_EQ(failed->message, "[media 0] must be one placeholder token in the prompt, but is at tokens [3, 5)");
 }
 
+/// Florence-2, whose decoder attends to the encoded prompt.
+class PromptEncoderTest : public testing::Test {
+ protected:
+  std::unique_ptr<TextModel> model(const LoadOptions& options = {}) const {
+    const fs::path folder = golden::write_case(json_, golden::temp_folder("backend_prompt_encoder"));
+    auto loaded = load_multimodal_model(folder);
+    fs::remove_all(folder);
+    return make_text_model(std::move(loaded), options);
+  }
+  /// Prompt `i` of the case.
+  GenerateRequest recorded(size_t i) const {
+    GenerateRequest request = ask(1, 100, 12, 1);
+    const Json& prompt = json_["prompts"][i];
+    request.prompt = prompt["ids"].get<std::vector<int32_t>>();
+    for (const Json& item : prompt["items"]) {
+      request.media.push_back({item["begin"], item["end"], json_["placeholder"],
+                               with_digest(golden::pixels(json_["images"][item["image"].get<size_t>()]))});
+    }
+    return request;
+  }
+  std::vector<int32_t> greedy(size_t i) const { return json_["prompts"][i]["greedy"].get<std::vector<int32_t>>(); }
+  static std::vector<int32_t> ids_of(const std::vector<Event>& events) {
+    std::vector<int32_t> ids;
+    for (const TokenEvent& token : tokens_of(events)) ids.push_back(token.token);
+    return ids;
+  }
+
+  const Json json_ = read_json(fs::path(test_tree::kTestData) / "vision_models" / "florence2.json");
+};
+
+TEST_F(PromptEncoderTest, AnswersAreTheRecordedOnesAloneAndBesideOthers) {
+  for (const LoadOptions& options : {LoadOptions{}, LoadOptions{.prefix_cache_bytes = uint64_t{1} << 26}}) {
+    const auto text = model(options);
+    const auto events = run(*text, {{recorded(0)}, {recorded(1), 3}, {recorded(0), 60}});
+    for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(ids_of(events[i]), greedy(i % 2)) << i;
+    const auto& usage = std::get<DoneEvent>(events[2].back()).usage;
+    EXPECT_EQ(usage.prompt_tokens, 22);
+    EXPECT_EQ(usage.image_tokens, 10);
+    EXPECT_EQ(usage.cached_images, 1) << "another prompt about the same image encodes it once";
+    EXPECT_EQ(usage.cached_tokens, 0) << "a prompt's encoding depends on all of it";
+  }
+}
+
+TEST_F(PromptEncoderTest, TheDecoderSeesTheTextToo) {
+  GenerateRequest other = recorded(0);
+  other.prompt.back() = 3;
+  const auto text = model();
+  const auto one = tokens_of(run(*text, {{recorded(0)}})[0]), two = tokens_of(run(*text, {{other}})[0]);
+  EXPECT_NE(one.front().logprob, two.front().logprob);
+}
+
+TEST_F(PromptEncoderTest, TextAloneIsRefused) {
+  try {
+    model()->check(ask(20, 100, 12, 1));
+    FAIL() << "taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::invalid);
+    EXPECT_STREQ(e.what(), "the model needs an image");
+  }
+}
+
 }  // namespace
 }  // namespace mlxk

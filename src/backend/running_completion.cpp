@@ -19,25 +19,26 @@ RunningCompletion::RunningCompletion(Model& model, GenerateRequest request)
     : request_(std::move(request)),
       key_(prefix_key(request_)),
       media_(model, request_),
-      text_(request_.prompt),
+      text_(media_.decoder_tokens()),
+      input_tokens_(static_cast<int64_t>(text_.size())),
       cache_(model.make_cache(1)),
-      sampler_(request_.sampling, request_.prompt),
+      sampler_(request_.sampling, text_),
       limit_(request_.max_tokens),
       owes_scores_(request_.prompt_logprobs) {
   usage_.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   usage_.image_tokens = media_.placeholders(MediaKind::image);
   usage_.audio_tokens = media_.placeholders(MediaKind::audio);
-  if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - usage_.prompt_tokens);
+  if (model.context_length() > 0) limit_ = std::min(limit_, model.context_length() - input_tokens_);
   // Reserves room for the prompt and the first tokens at once: every growth holds a layer's cache twice and leaves
   // holes.
   constexpr int64_t kExpectedAnswer = 256, kMaxExpected = 1 << 17;
-  const int64_t expected = usage_.prompt_tokens + std::min(limit_, kExpectedAnswer);
+  const int64_t expected = input_tokens_ + std::min(limit_, kExpectedAnswer);
   cache_.expect(static_cast<int>(std::min(expected, kMaxExpected)));
 }
 
-/// Takes tokens [begin, end) of the prompt.
+/// Takes tokens [begin, end) of what the decoder reads.
 Inputs RunningCompletion::inputs_of(int64_t begin, int64_t end) {
-  Inputs inputs{.ids = mx::array(request_.prompt.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32),
+  Inputs inputs{.ids = mx::array(text_.data() + begin, {1, static_cast<int>(end - begin)}, mx::int32),
                 .last_only = !request_.prompt_logprobs};
   media_.add_to(inputs, begin, end);
   return inputs;
@@ -64,7 +65,7 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, MediaCache& med
     constexpr int64_t kMaxLogits = int64_t{16} << 20;  // 64 MiB of them at a time
     most = std::clamp<int64_t>(kMaxLogits / model.vocab_size(), 1, most);
   }
-  int64_t end = std::min(prefilled_ + most, usage_.prompt_tokens - 1);
+  int64_t end = std::min(prefilled_ + most, input_tokens_ - 1);
   bool wanted = false;  // the state at the end
   if (kept.on()) {
     end = std::min<int64_t>(end, kept.next_stop(static_cast<int>(prefilled_)));
@@ -73,6 +74,7 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, MediaCache& med
     if (wanted) end = *stop;
   }
   end = media_.piece_end(prefilled_, end);
+  if (owes_prompt_) end = input_tokens_;  // the call that brings the encoded prompt to the caches
   try {
     if (media_.encode_next(prefilled_, end, media)) return;
   } catch (const Error& e) {  // of this image or recording alone
@@ -93,18 +95,19 @@ void RunningCompletion::prefill(Model& model, PrefixCache& kept, MediaCache& med
       finite = score_tokens(logits, next, request_.top_logprobs, scores_);
     }
   }
+  owes_prompt_ = false;
   mx::clear_cache();
   if (!finite)
     return fail(fmt::format("the model's logits are not finite at the prompt's token {}", scores_.size() + 2), sink);
   const bool moved = end > prefilled_;
-  if (end == usage_.prompt_tokens) cache_.trim(1);  // others waited for the last token, which is decoded
-  end = std::min(end, usage_.prompt_tokens - 1);
+  if (end == input_tokens_) cache_.trim(1);  // others waited for the last token, which is decoded
+  end = std::min(end, input_tokens_ - 1);
   prefilled_ = end;
   if (moved) {
-    if (shares(kept)) kept.save(key_, cache_, wanted || end == usage_.prompt_tokens - 1);
+    if (shares(kept)) kept.save(key_, cache_, wanted || end == input_tokens_ - 1);
     sink(progress());
   }
-  if (!owes_scores_ || end < usage_.prompt_tokens - 1) return;
+  if (!owes_scores_ || end < input_tokens_ - 1) return;
   owes_scores_ = false;
   sink(PromptEvent{std::exchange(scores_, {})});
 }

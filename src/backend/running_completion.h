@@ -23,7 +23,7 @@ class RunningCompletion {
 
   /// Whether the prompt is done: the caches hold all of it but the last token, which is the first decode step's input,
   /// and all requested prompt scores are delivered.
-  bool prefilled() const { return prefilled_ == usage_.prompt_tokens - 1 && !owes_scores_; }
+  bool prefilled() const { return prefilled_ == input_tokens_ - 1 && !owes_scores_ && !owes_prompt_; }
   const GenerateRequest& request() const { return request_; }
   /// The prompt's key in the prefix cache.
   const PrefixKey& key() const { return key_; }
@@ -31,9 +31,9 @@ class RunningCompletion {
   int position_shift() const { return media_.position_shift(); }
   /// The number of prompt tokens in the caches.
   int64_t prefilled_tokens() const { return prefilled_; }
-  PrefillEvent progress() const { return {prefilled_, usage_.prompt_tokens}; }
+  PrefillEvent progress() const { return {prefilled_, input_tokens_}; }
   /// Whether `kept` can hold a prefix of this prompt.
-  bool shares(const PrefixCache& kept) const { return kept.on() && key_.shareable; }
+  bool shares(const PrefixCache& kept) const { return kept.on() && key_.shareable && !encodes_prompt_; }
   /// Restores the prefix that `kept` holds if it is longer than the tokens already in the caches; returns whether it
   /// did.
   bool restore(PrefixCache& kept);
@@ -44,7 +44,7 @@ class RunningCompletion {
   /// yet, it computes one stage of the encoder instead.
   void prefill(Model& model, PrefixCache& kept, MediaCache& media, int64_t most,
                const std::function<void(const Event&)>& sink);
-  /// The prompt and the answer so far.
+  /// What the decoder reads: the prompt, or the first token of an encoder-decoder, and the answer so far.
   const std::vector<int32_t>& text() const { return text_; }
   ModelCache& cache() { return cache_; }
 
@@ -76,6 +76,9 @@ class RunningCompletion {
   const PrefixKey key_;
   MediaPrompt media_;
   std::vector<int32_t> text_;
+  const int64_t input_tokens_;  // of `text_`: what the decoder reads before its answer
+  const bool encodes_prompt_ = media_.owes_prompt();
+  bool owes_prompt_ = encodes_prompt_;
   ModelCache cache_;
   Sampler sampler_;
   int64_t limit_;

@@ -43,7 +43,7 @@ Positions positions_of(const Inputs& inputs, const ModelCache& cache, const Mode
   }
   int rows = given.shape(0), length = given.shape(1);
   for (const CrossMedia& media : inputs.cross_media) {
-    if (media.row < 0 || media.row >= rows || media.token < 0 || media.token >= length || media.features.ndim() != 2 ||
+    if (media.row < 0 || media.row >= rows || media.token < -1 || media.token >= length || media.features.ndim() != 2 ||
         media.features.shape(1) != shape.hidden_size) {
       throw invalid(fmt::format("images must be [T, {}] at tokens of the call", shape.hidden_size));
     }

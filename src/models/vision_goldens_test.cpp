@@ -289,6 +289,71 @@ TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
   }
 }
 
+TEST(VisionLayouts, MicrosoftsNamesOfFlorence2GiveTheSame) {
+  Json json = read_json(kVisionCases / "florence2.json");
+  const fs::path folder = golden::write_case(json, golden::temp_folder("vision_florence2"));
+  const auto answer = [&] {
+    const auto model = load_multimodal_model(folder);
+    const Json& said = json["prompts"][0];
+    const Json& item = said["items"][0];
+    const VisionPrompt prompt(
+        *model, said["ids"].get<std::vector<int>>(),
+        {{item["begin"], item["end"], json["placeholder"], with_digest(golden::pixels(json["images"][0]))}});
+    ModelCache cache = model->make_cache(1);
+    return floats(model->forward(prompt.part(0, 1), cache));
+  };
+  const std::vector<float> expected = answer();
+
+  const std::pair<const char*, const char*> names[] = {
+      {"model.vision_tower.", "vision_tower."},
+      {"model.language_model.", "language_model.model."},
+      {"model.multi_modal_projector.", ""},
+      {"image_position_embed.", "image_pos_embed."},
+      {".conv.", ".proj."},
+      {".conv1.", ".conv1.fn.dw."},
+      {".conv2.", ".conv2.fn.dw."},
+      {"spatial_block.norm1.", "spatial_block.window_attn.norm."},
+      {"channel_block.norm1.", "channel_block.channel_attn.norm."},
+      {".window_attn.qkv.", ".window_attn.fn.qkv."},
+      {".window_attn.proj.", ".window_attn.fn.proj."},
+      {".channel_attn.qkv.", ".channel_attn.fn.qkv."},
+      {".channel_attn.proj.", ".channel_attn.fn.proj."},
+      {"_block.norm2.", "_block.ffn.norm."},
+      {".ffn.fc", ".ffn.fn.net.fc"},
+      {"image_projection.weight", "image_projection"},
+  };
+  const std::string file = (folder / "model.safetensors").string();
+  for (const bool mlx_kernels : {false, true}) {
+    golden::write_case(json, folder);
+    std::unordered_map<std::string, mx::array> renamed;
+    for (auto [name, tensor] : mx::load_safetensors(file).first) {
+      for (const auto& [from, to] : names) {
+        if (const size_t at = name.find(from); at != name.npos) name.replace(at, std::string(from).size(), to);
+      }
+      if (name == "image_projection") tensor = mx::contiguous(mx::transpose(tensor));
+      if (mlx_kernels && tensor.ndim() == 4) tensor = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 1}));
+      if (name == "language_model.model.shared.weight") {
+        renamed.emplace("language_model.lm_head.weight", tensor);
+        renamed.emplace("language_model.model.encoder.embed_tokens.weight", tensor);
+      }
+      renamed.emplace(name, tensor);
+    }
+    renamed.emplace("language_model.final_logits_bias", mx::zeros({1, 128}));
+    for (auto& [name, array] : renamed) array.eval();
+    mx::save_safetensors(file, renamed);
+    Json config = json["config"];
+    Json& vision = config["vision_config"];
+    vision["dim_embed"] = vision["embed_dim"];
+    vision["image_pos_embed"] = {{"type", "learned_abs_2d"}, {"max_pos_embeddings", 6}};
+    vision["visual_temporal_embedding"] = {{"type", "COSINE"}, {"max_temporal_embeddings", 4}};
+    vision["image_feature_source"] = {"spatial_avg_pool", "temporal_avg_pool"};
+    for (const char* key : {"embed_dim", "max_position_embeddings", "max_temporal_embeddings"}) vision.erase(key);
+    std::ofstream(folder / "config.json") << config.dump();
+    EXPECT_EQ(answer(), expected) << mlx_kernels;
+  }
+  fs::remove_all(folder);
+}
+
 TEST(VisionConfig, BadValuesAreNamed) {
   struct Bad {
     const char *name, *object, *key;
@@ -322,6 +387,22 @@ TEST(VisionConfig, BadValuesAreNamed) {
        "supported_aspect_ratios",
        {{2, 3}},
        "must hold rows and columns of at most 4 tiles, got [2,3]"},
+      {"florence2",
+       "vision_config",
+       "embed_dim",
+       {8, 16, 30},
+       "embed_dim must be multiples of num_heads and num_groups"},
+      {"florence2", "vision_config", "embed_dim", {8, 16}, "depths must have an entry for each of 2 stages, got 3"},
+      {"florence2", "vision_config", "patch_padding", {2, 1, 1}, "patch_padding must be half of an odd patch_size"},
+      {"florence2", "vision_config", "patch_prenorm", {1, 2, 3}, "patch_prenorm must be a list of 3 true or false"},
+      {"florence2", "vision_config", "projection_dim", 48, "projection_dim must be the text's d_model, 64, got 48"},
+      {"florence2",
+       "vision_config",
+       "image_feature_source",
+       {"last_frame"},
+       "image_feature_source [\"last_frame\"] is not"},
+      {"florence2", "text_config", "decoder_start_token_id", 128,
+       "decoder_start_token_id must be in [0, 127], got 128"},
       {"kimi_vl", "vision_config", "num_attention_heads", 16,
        "num_attention_heads must give a head size that is a multiple of 4, got 2"},
       {"gemma3", nullptr, "mm_tokens_per_image", 9,
@@ -346,6 +427,19 @@ TEST(VisionConfig, BadValuesAreNamed) {
     EXPECT_NE(message.find(bad.message), message.npos) << bad.name << " " << bad.key << ": " << message;
     fs::remove_all(folder);
   }
+}
+
+TEST(Florence2, IsNotLoadedForTextAlone) {
+  const fs::path folder =
+      golden::write_case(read_json(kVisionCases / "florence2.json"), golden::temp_folder("florence2"));
+  try {
+    load_model(folder);
+    FAIL() << "loaded";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+    EXPECT_STREQ(error.what(), "[florence2] its language model cannot be used alone: it needs an image");
+  }
+  fs::remove_all(folder);
 }
 
 std::vector<std::string> case_names() {

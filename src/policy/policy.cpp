@@ -127,6 +127,10 @@ Decision decide_text(const ModelInfo& model, const Machine& machine, Context con
                                : "is audio-only (STT). Use /v1/audio/transcriptions for transcription.");
   }
   if (auto refused = not_runnable(model, engine)) return *refused;
+  if (model.needs_image) {
+    return mismatch(model, context == Context::cli ? "needs an image. Use `--image FILE`."
+                                                   : "needs an image. Add an `image_url` part to a message.");
+  }
   Decision decision = allow(model, machine, engine.route);
   if (const std::string over = over_memory(model, machine); !over.empty()) {
     decision.kind = Decision::Kind::warn;

@@ -188,6 +188,7 @@ void classify(ModelInfo& info, const Json& config, const ModelFiles& files) {
   // Whisper's preprocessor_config.json describes audio, not images.
   info.is_vision = !info.is_embedding && !is_speech && !hears_with_whisper(e) && detect_vision(e, info.is_video) &&
                    (!is_audio_llm(e) || has_object(e.config, "vision_config"));
+  info.needs_image = e.type == "florence2";
   info.is_audio = !info.is_embedding && detect_audio(e);
   if (info.is_audio) info.audio_backend = detect_audio_backend(e);
   info.translates_to_english = is_speech && translates(e);

@@ -44,8 +44,10 @@ Decision admit_served(const ModelInfo& model, const Machine& machine, const std:
 }
 
 RequestFacts usual_request(const ModelInfo& model) {
-  return {
-      .context = Context::server, .has_audio = model.audio_backend == AudioBackend::stt, .encodes = model.encoder_task};
+  return {.context = Context::server,
+          .has_images = model.needs_image,
+          .has_audio = model.audio_backend == AudioBackend::stt,
+          .encodes = model.encoder_task};
 }
 
 }  // namespace mlxk

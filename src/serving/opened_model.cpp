@@ -14,7 +14,9 @@ namespace mlxk {
 OpenedModel::OpenedModel(const std::string& spec, const RequestFacts& request, MakeBackend make_backend,
                          LoadOptions options, const std::string& draft, bool images_may_come)
     : info_(probe_model(resolve_model(spec))), options_(std::move(options)) {
-  const Decision decision = admit_text(info_, this_machine(), request);
+  RequestFacts facts = request;
+  facts.has_images |= images_may_come && info_.needs_image;
+  const Decision decision = admit_text(info_, this_machine(), facts);
   if (decision.kind == Decision::Kind::warn) log::warn(decision.message);
   if (!draft.empty()) options_.draft_dir = find_draft(draft, info_, this_machine(), request.context).ref.path;
   // Prompts of text alone need only the language model.

@@ -1,9 +1,12 @@
 // FastVLM and Florence-2: one square.
 //   shape [1, S, S, 3], no grid
 // Source: Apple's FastVLM and transformers' Florence2Processor.
+#include <fmt/format.h>
+
 #include <array>
 #include <utility>
 
+#include "base/error.h"
 #include "vision/families.h"
 
 namespace mlxk {
@@ -41,20 +44,22 @@ class Florence2Processor : public ImageProcessor {
       : size_(files.image.size("size", {768, 768})),
         filter_(files.image.filter(Filter::bicubic)),
         scale_(files.image, kImageNetMean, kImageNetStd),
-        length_(files.image.whole("image_seq_length", 577, 1, 1 << 16)) {}
+        length_(files.image.whole("image_seq_length", 577, 1, 1 << 16)),
+        // Microsoft's vocabulary has no token of images; there any token stands for it.
+        image_token_(files.vision.has("dim_embed") ? "<pad>" : "<image>") {}
 
   ProcessedImage process(const Image& image) const override {
     const Image square = resize(image, size_.width, size_.height, filter_);
     return processed(tiles_media({&square, 1}, scale_), repeated(image_token(), length_), image_token());
   }
   std::string placeholder(int /*index*/) const override { return image_token(); }
-  std::string image_token() const override { return "<image>"; }
+  std::string image_token() const override { return image_token_; }
   std::string plain_prompt(const std::string& text, int images) const override {
     return repeated(image_token(), images) + "<s>" + sentence(text) + "</s>";
   }
 
  private:
-  /// The prompt for a task as in the model's training.
+  /// The prompt for a task as in the model's training. Throws invalid for a task that takes no text beside text.
   static std::string sentence(const std::string& text) {
     constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kTasks{{
         {"<OCR>", "What is the text in the image?"},
@@ -75,8 +80,11 @@ class Florence2Processor : public ImageProcessor {
         {"<REGION_TO_DESCRIPTION>", "What does the region ", " describe?"},
         {"<REGION_TO_OCR>", "What text is in the region ", "?"},
     }};
-    for (const auto& [task, words] : kTasks)
+    for (const auto& [task, words] : kTasks) {
       if (text == task) return std::string(words);
+      if (text.find(task) == text.npos) continue;
+      throw Error(ErrorKind::invalid, fmt::format("the task {} must be the whole prompt", task));
+    }
     for (const auto& [task, before, after] : kTasksWithInput) {
       const size_t at = text.find(task);
       if (at == std::string::npos) continue;
@@ -92,6 +100,7 @@ class Florence2Processor : public ImageProcessor {
   Filter filter_;
   PixelScale scale_;
   int length_;
+  std::string image_token_;
 };
 
 }  // namespace

@@ -52,6 +52,9 @@ class TextModel : public EngineModel {
   virtual void check(const GenerateRequest& /*request*/) const {}
   /// The number of prompt tokens that a cache would supply if the request began now.
   virtual int64_t cached_tokens(const GenerateRequest& /*request*/) const { return 0; }
+  /// The most bytes that the request's images and recordings need in addition to kv_bytes. Throws invalid for one that
+  /// the model does not accept.
+  virtual uint64_t media_bytes(const GenerateRequest& /*request*/) const { return 0; }
   /// Checks `request` and makes its caches; throws invalid naming the field.
   virtual std::unique_ptr<Sequence> start(GenerateRequest request) = 0;
 };
@@ -62,6 +65,7 @@ class SpeechModel : public EngineModel {
   /// Throws invalid naming the field.
   virtual void check(const SpeechRequest& request) const = 0;
   int64_t cached_tokens(const SpeechRequest& /*request*/) const { return 0; }
+  uint64_t media_bytes(const SpeechRequest& /*request*/) const { return 0; }
   virtual std::unique_ptr<Sequence> start(SpeechRequest request) = 0;
 };
 
@@ -71,6 +75,7 @@ class EmbeddingModel : public EngineModel {
   /// Throws invalid naming the text.
   virtual void check(const EmbedRequest& request) const = 0;
   int64_t cached_tokens(const EmbedRequest& /*request*/) const { return 0; }
+  uint64_t media_bytes(const EmbedRequest& /*request*/) const { return 0; }
   virtual std::unique_ptr<Sequence> start(EmbedRequest request) = 0;
 };
 

@@ -118,13 +118,15 @@ void EngineLoop::arrive(Job job) {
     const int64_t context = model.loaded->facts().context_length;
     const int64_t longest = context > 0 ? std::min(context, kMaxTokens) : kMaxTokens;
     job.max_tokens = std::min(job.max_tokens, std::max<int64_t>(longest - job.prompt_tokens, 1));
-    job.kv_bytes = model.loaded->kv_bytes(job.prompt_tokens + job.max_tokens);
+    const uint64_t media = job.work->media_bytes(*model.loaded);
+    const uint64_t keys_and_values = model.loaded->kv_bytes(job.prompt_tokens + job.max_tokens);
+    job.kv_bytes = keys_and_values + media;
     if (job.kv_bytes > limits_.kv_bytes) {
-      throw Error(
-          ErrorKind::invalid,
-          fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values; {} are set "
-                      "aside for all requests",
-                      job.prompt_tokens, job.max_tokens, job.kv_bytes, limits_.kv_bytes));
+      const std::string beside = media > 0 ? fmt::format(", their images and recordings {} more", media) : "";
+      throw Error(ErrorKind::invalid,
+                  fmt::format("{} prompt tokens and up to {} of the answer need {} bytes of keys and values{}; {} are "
+                              "set aside for all requests",
+                              job.prompt_tokens, job.max_tokens, keys_and_values, beside, limits_.kv_bytes));
     }
     check_deadline(job, wait_s(model, waiting_.ahead_of_new(job.scope, job.model->id())));
   } catch (const std::exception& e) {

@@ -23,6 +23,8 @@ class Work {
   virtual void check(const EngineModel& model) const = 0;
   /// The number of prompt tokens that a cache would supply if the request began now.
   virtual int64_t cached_tokens(const EngineModel& model) const = 0;
+  /// The most bytes that its images and recordings need; throws invalid for one that the model does not accept.
+  virtual uint64_t media_bytes(const EngineModel& model) const = 0;
   /// Starts the request; called at most once.
   virtual std::unique_ptr<Sequence> start(EngineModel& model) = 0;
 };
@@ -40,7 +42,7 @@ struct Job {
   EventSink sink;
   std::shared_ptr<const std::atomic<bool>> cancelled;
   Clock::time_point submitted = Clock::now();
-  uint64_t kv_bytes = 0;  // the most that it needs; set by the loop
+  uint64_t kv_bytes = 0;  // the most that it needs, with those of its media; set by the loop
 };
 
 }  // namespace mlxk

@@ -28,6 +28,9 @@ class ModelWork : public Work {
   int64_t cached_tokens(const EngineModel& model) const override {
     return dynamic_cast<const Model&>(model).cached_tokens(request_);
   }
+  uint64_t media_bytes(const EngineModel& model) const override {
+    return dynamic_cast<const Model&>(model).media_bytes(request_);
+  }
   std::unique_ptr<Sequence> start(EngineModel& model) override {
     return dynamic_cast<Model&>(model).start(std::move(request_));
   }

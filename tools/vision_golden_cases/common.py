@@ -66,6 +66,10 @@ class Case:
         """The tokens before an image's features, their own, and those after them."""
         return [101], [self.placeholder] * self.counts[image], [102]
 
+    def kind(self, tensor):
+        """The kind of a tensor's numbers; None: by its name."""
+        return None
+
     def inputs(self, images):
         return dict(pixel_values=channels_first(images))
 

@@ -129,7 +129,8 @@ GeneratedAnswer run_images(OpenedModel& model, const RunOptions& options, const 
         {files.begin() + static_cast<std::ptrdiff_t>(first), files.begin() + static_cast<std::ptrdiff_t>(end)},
         &metadata);
     RunOptions own = options;
-    if (with_exif) own.prompt = image_lines(metadata) + *options.prompt;
+    // Models without a template were trained on prompts of a fixed form.
+    if (with_exif && model.chat_template()) own.prompt = image_lines(metadata) + *options.prompt;
     PreparedRun prepared = prepare_run(model, own, first_messages(own, end - first), {}, &images);
     load_for_run(model, options);
     if (first > 0) write("\n\n");

@@ -6,6 +6,7 @@
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "models/model.h"
+#include "models/prompt_encoder.h"
 #include "models/testing/golden_model.h"
 
 /// Runs prompts with images through a model and its encoder, as the engine does.
@@ -61,6 +62,7 @@ class VisionPrompt {
                                            : scattered(embeddings_, features);
     for (const auto& layer : deep) layer_features_.push_back(scattered(mx::zeros_like(embeddings_), layer));
     positions_ = encoder.positions(ids_, items);
+    if (prompt_encoder(model)) encode_prompt(model, *prompt_encoder(model));
   }
 
   /// The inputs for tokens [begin, end).
@@ -75,8 +77,9 @@ class VisionPrompt {
       inputs.positions = mx::slice(all, {0, 0, begin}, {3, 1, end});
     }
     for (const CrossMedia& media : cross_media_) {
-      if (media.token >= begin && media.token < end)
+      if ((media.token >= begin && media.token < end) || (media.token < 0 && begin == 0)) {
         inputs.cross_media.push_back({0, media.token - begin, media.features});
+      }
     }
     for (const auto& range : ranges) inputs.ranges.push_back({0, range.first, range.second});
     inputs.last_only = true;
@@ -91,6 +94,16 @@ class VisionPrompt {
   std::vector<std::pair<int, int>> ranges;  // tokens that see each other
 
  private:
+  /// What is left for the decoder is its first token.
+  void encode_prompt(const Model& model, const PromptEncoder& encoder) {
+    const EncodedMedia encoded = encoder.encode_prompt(embeddings_);
+    for (const mx::array& stage : encoded.stages) mx::eval(stage);
+    cross_media_ = {{0, -1, encoded.features}};
+    ids_ = {encoder.decoder_start_token()};
+    length_ = 1;
+    embeddings_ = model.embed(mx::array(ids_.begin(), {1, length_}, mx::int32));
+  }
+
   std::vector<int> ids_;
   int length_, count_ = 0;
   mx::array embeddings_;

@@ -12,6 +12,7 @@
 #include "mlx/ops.h"
 #include "models/registry.h"
 #include "models/text/block.h"
+#include "models/text/cross_attention.h"
 #include "models/text/language_model.h"
 
 namespace mlxk {
@@ -75,17 +76,15 @@ void cut_embedding(int vocab, Weights& weights) {
 class CrossLayer : public DecoderLayer {
  public:
   CrossLayer(const BlockConfig& c, const WeightPath& path)
-      : scores_(c.attention_scale),
-        query_{make_norm(NormKind::rms, path / "input_layernorm", c.hidden_size, c.norm_eps),
-               Linear(path / "cross_attn" / "q_proj", c.hidden_size, c.num_attention_heads * c.head_dim),
-               std::nullopt,
-               std::nullopt,
-               HeadNorm(RmsNorm(path / "cross_attn" / "q_norm", c.head_dim, c.norm_eps)),
-               std::nullopt,
-               c.head_dim},
-        key_(path / "cross_attn" / "k_proj", c.hidden_size, c.num_key_value_heads * c.head_dim),
-        value_(path / "cross_attn" / "v_proj", c.hidden_size, c.num_key_value_heads * c.head_dim),
-        key_norm_(RmsNorm(path / "cross_attn" / "k_norm", c.head_dim, c.norm_eps)),
+      : attention_{{make_norm(NormKind::rms, path / "input_layernorm", c.hidden_size, c.norm_eps),
+                    Linear(path / "cross_attn" / "q_proj", c.hidden_size, c.num_attention_heads * c.head_dim),
+                    std::nullopt, std::nullopt,
+                    HeadNorm(RmsNorm(path / "cross_attn" / "q_norm", c.head_dim, c.norm_eps)), std::nullopt,
+                    c.head_dim},
+                   Linear(path / "cross_attn" / "k_proj", c.hidden_size, c.num_key_value_heads * c.head_dim),
+                   Linear(path / "cross_attn" / "v_proj", c.hidden_size, c.num_key_value_heads * c.head_dim),
+                   HeadNorm(RmsNorm(path / "cross_attn" / "k_norm", c.head_dim, c.norm_eps)),
+                   {c.attention_scale}},
         out_(path / "cross_attn" / "o_proj", c.num_attention_heads * c.head_dim, c.hidden_size),
         attention_gate_(mx::tanh(path.take("cross_attn_attn_gate", {1}))),
         mlp_norm_(path / "post_attention_layernorm", c.hidden_size, c.norm_eps),
@@ -97,22 +96,14 @@ class CrossLayer : public DecoderLayer {
   }
 
   mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
-    CrossCache& cache = caches.cross();
-    for (const CrossMedia& media : in.cross_media) {
-      const mx::array features = mx::astype(mx::expand_dims(media.features, 0), x.dtype());
-      cache.add(media.row, in.positions.offsets[static_cast<size_t>(media.row)] + media.token,
-                by_heads(key_norm_(key_(features), query_.head_dim)), by_heads(value_(features)));
-    }
-    const std::vector<CrossCache::Seen> seen = cache.seen(in.positions);
-    cache.advance(in.positions);
+    const std::vector<CrossCache::Seen> seen = attention_.update(caches.cross(), in, x.dtype());
     if (seen.empty()) return x;
     const auto gated = [&](const mx::array& y, const mx::array& gate) {
       return mx::multiply(y, mx::astype(gate, y.dtype()));
     };
-    mx::array y = mx::add(x, gated(out_(attend(x, seen)), attention_gate_));
+    mx::array y = mx::add(x, gated(out_(attention_(x, seen)), attention_gate_));
     y = mx::add(y, gated(mlp_.inner(mlp_norm_(y)), mlp_gate_));
-    const std::optional<mx::array> sees = tokens_of(seen, x.shape(0), x.shape(1));
-    return sees ? mx::where(*sees, y, x) : y;
+    return where_seen(seen, y, x);
   }
 
   std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override {
@@ -122,53 +113,7 @@ class CrossLayer : public DecoderLayer {
   }
 
  private:
-  // [B, L, heads * dim] → [B, heads, L, dim]
-  mx::array by_heads(const mx::array& x) const {
-    return mx::contiguous(mx::transpose(mx::unflatten(x, -1, {-1, query_.head_dim}), {0, 2, 1, 3}));
-  }
-
-  /// Attention of the tokens that see images, run by run, so that a row's bits do not depend on the others; zeros for
-  /// the rest.
-  mx::array attend(const mx::array& x, const std::vector<CrossCache::Seen>& seen) const {
-    const int rows = x.shape(0), length = x.shape(1);
-    const Qkv qkv = query_(x);
-    const mx::array q = (*qkv.q_norm)(qkv.q, qkv.head_dim);
-    std::vector<mx::array> all;
-    auto next = seen.begin();
-    for (int row = 0; row < rows; ++row) {
-      std::vector<mx::array> parts;
-      int done = 0;
-      const auto skip_to = [&](int token) {
-        if (token > done) parts.push_back(mx::zeros({1, token - done, q.shape(2)}, q.dtype()));
-        done = token;
-      };
-      for (; next != seen.end() && next->row == row; ++next) {
-        skip_to(next->begin);
-        const mx::array own = mx::slice(q, {row, next->begin, 0}, {row + 1, next->end, q.shape(2)});
-        const mx::array heads = mlxk::attend(by_heads(own), next->view, scores_, {});
-        parts.push_back(mx::flatten(mx::transpose(heads, {0, 2, 1, 3}), 2, 3));
-        done = next->end;
-      }
-      skip_to(length);
-      all.push_back(parts.size() == 1 ? parts.front() : mx::concatenate(parts, 1));
-    }
-    return all.size() == 1 ? all.front() : mx::concatenate(all, 0);
-  }
-
-  /// Which tokens see images, [B, L, 1]; nullopt: all do.
-  static std::optional<mx::array> tokens_of(const std::vector<CrossCache::Seen>& seen, int rows, int length) {
-    std::vector<uint8_t> sees(static_cast<size_t>(rows) * static_cast<size_t>(length), 0);
-    for (const auto& one : seen) {
-      std::fill(sees.begin() + one.row * length + one.begin, sees.begin() + one.row * length + one.end, uint8_t{1});
-    }
-    if (std::count(sees.begin(), sees.end(), 0) == 0) return std::nullopt;
-    return mx::astype(mx::array(sees.begin(), {rows, length, 1}, mx::uint8), mx::bool_);
-  }
-
-  AttentionScores scores_;
-  NormQkv query_;
-  Linear key_, value_;
-  HeadNorm key_norm_;
+  CrossAttention attention_;
   Linear out_;
   mx::array attention_gate_;
   RmsNorm mlp_norm_;

@@ -183,15 +183,7 @@ class MllamaEncoder : public MediaEncoder {
 
   /// x [1, L, width] → [L, hidden of the language model].
   mx::array project(const mx::array& x, std::vector<mx::array>& stages) const {
-    const int count = x.shape(1);
-    const int piece = std::max(128, static_cast<int>(kFlopsOfAPiece / (2.0 * projection_.in() * projection_.out())));
-    std::vector<mx::array> all;
-    for (int begin = 0; begin < count; begin += piece) {
-      const mx::array rows = mx::slice(x, {0, begin, 0}, {1, std::min(count, begin + piece), x.shape(2)});
-      all.push_back(without_batch(projection_(rows)));
-      stages.push_back(all.back());
-    }
-    return below_each_other(all);
+    return without_batch(by_rows(x, 2.0 * projection_.in() * projection_.out(), stages, projection_));
   }
 
   mx::Dtype type_;

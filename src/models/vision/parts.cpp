@@ -8,6 +8,22 @@
 
 namespace mlxk {
 
+mx::array in_pieces(int count, double flops, int axis, std::vector<mx::array>& stages,
+                    const std::function<mx::array(int begin, int end)>& f) {
+  const int piece = static_cast<int>(std::clamp<double>(kFlopsOfAPiece / flops, 1, count));
+  std::vector<mx::array> all;
+  for (int begin = 0; begin < count; begin += piece) {
+    all.push_back(f(begin, std::min(count, begin + piece)));
+    stages.push_back(all.back());
+  }
+  return all.size() == 1 ? all.front() : mx::concatenate(all, axis);
+}
+
+mx::array row_range(const mx::array& x, int begin, int end) {
+  if (begin == 0 && end == x.shape(1)) return x;
+  return mx::slice(x, {0, begin, 0}, {1, end, x.shape(2)});
+}
+
 WeightPath find_path(Weights& weights, std::initializer_list<const char*> prefixes, const std::string& probe) {
   const auto& tensors = weights.tensors();
   for (const char* prefix : prefixes) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -14,6 +16,23 @@ namespace mlxk {
 
 /// The work of an encoder between two checks for other requests: about ten milliseconds.
 constexpr double kFlopsOfAPiece = 4e9;
+// The minimum number of rows in a piece: with fewer rows, the weights are read too often.
+constexpr int kMinRowsOfAPiece = 128;
+
+/// f(begin, end) of [0, count), joined on `axis`, in pieces of about kFlopsOfAPiece if one of `count` costs `flops`.
+/// Appends each piece to `stages`.
+mx::array in_pieces(int count, double flops, int axis, std::vector<mx::array>& stages,
+                    const std::function<mx::array(int begin, int end)>& f);
+
+/// Rows [begin, end) of `x` [1, L, width].
+mx::array row_range(const mx::array& x, int begin, int end);
+
+/// The same of f(rows) for the rows of `x` [1, L, width], if a row costs `flops`; f returns as many rows.
+template <class F>
+mx::array by_rows(const mx::array& x, double flops, std::vector<mx::array>& stages, const F& f) {
+  return in_pieces(x.shape(1), std::min(flops, kFlopsOfAPiece / kMinRowsOfAPiece), 1, stages,
+                   [&](int begin, int end) { return f(row_range(x, begin, end)); });
+}
 
 /// The first of `prefixes` below which there is a tensor `probe` (a dot and more may follow), else the first: its
 /// tensors are then reported as missing. Tools that write checkpoints use different prefixes.

@@ -9,14 +9,6 @@
 namespace mlxk {
 namespace {
 
-// The minimum number of rows in a piece: with fewer rows, the weights are read too often.
-constexpr int kMinRows = 128;
-
-mx::array rows(const mx::array& x, int begin, int end) {
-  if (begin == 0 && end == x.shape(1)) return x;
-  return mx::slice(x, {0, begin, 0}, {1, end, x.shape(2)});
-}
-
 mx::array joined(const std::vector<mx::array>& parts) {
   return parts.size() == 1 ? parts.front() : mx::concatenate(parts, 1);
 }
@@ -162,12 +154,12 @@ mx::array VitBlock::finish(const mx::array& attended, const mx::array& x) const 
 mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std::vector<mx::array>& stages) const {
   const int count = x.shape(1), width = project_.q.out();
   const auto piece_of = [&](double flops) {
-    return even_piece(count, std::max<double>(kMinRows, kFlopsOfAPiece / flops));
+    return even_piece(count, std::max<double>(kMinRowsOfAPiece, kFlopsOfAPiece / flops));
   };
   std::vector<mx::array> qs, ks, vs;
   const int projected = piece_of(flops_);
   for (int begin = 0; begin < count; begin += projected) {
-    const Qkv one = project(rows(x, begin, std::min(count, begin + projected)));
+    const Qkv one = project(row_range(x, begin, std::min(count, begin + projected)));
     qs.push_back(one.q_norm ? (*one.q_norm)(one.q, one.head_dim) : one.q);
     ks.push_back(one.k_norm ? (*one.k_norm)(one.k, one.head_dim) : one.k);
     vs.push_back(one.v);
@@ -182,7 +174,7 @@ mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std:
 
   std::vector<mx::array> done;
   const auto add = [&](const mx::array& attended, int begin, int end) {
-    done.push_back(finish(attended, rows(x, begin, end)));
+    done.push_back(finish(attended, row_range(x, begin, end)));
     stages.push_back(done.back());
   };
   if (order.segments.empty()) {
@@ -190,17 +182,20 @@ mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std:
     for (int begin = 0; begin < count;) {
       const bool pads = begin >= real;
       const int end = std::min(pads ? count : real, begin + piece), seen = pads ? real : count;
-      add(attend_to_all(rows(q, begin, end), rows(k, 0, seen), rows(v, 0, seen), heads_, scale_), begin, end);
+      add(attend_to_all(row_range(q, begin, end), row_range(k, 0, seen), row_range(v, 0, seen), heads_, scale_), begin,
+          end);
       begin = end;
     }
   }
   int begin = 0;
   for (const Segments& all : order.segments) {
     const double most = kFlopsOfAPiece / (all.length * (flops_ + 4.0 * all.length * width));
-    const int together = even_piece(all.count, std::max(most, double(kMinRows) / all.length));
+    const int together = even_piece(all.count, std::max(most, double(kMinRowsOfAPiece) / all.length));
     for (int first = 0; first < all.count; first += together) {
       const int segments = std::min(together, all.count - first), end = begin + segments * all.length;
-      const auto own = [&](const mx::array& y) { return mx::reshape(rows(y, begin, end), {segments, all.length, -1}); };
+      const auto own = [&](const mx::array& y) {
+        return mx::reshape(row_range(y, begin, end), {segments, all.length, -1});
+      };
       const mx::array attended = attend_to_all(own(q), own(k), own(v), heads_, scale_);
       add(mx::reshape(attended, {1, end - begin, width}), begin, end);
       begin = end;
