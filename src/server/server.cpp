@@ -48,6 +48,10 @@ class GuardedExchange : public Exchange {
   void begin(HttpResponse head) override { inner_->begin(decorated(std::move(head))); }
   void send(std::string bytes) override { inner_->send(std::move(bytes)); }
   void finish() override { inner_->finish(); }
+  void upgrade(WebSocketPlan plan) override {
+    for (const auto& [name, value] : decoration_.headers.fields()) plan.headers.add(name, value);
+    inner_->upgrade(std::move(plan));
+  }
   size_t unsent_bytes() const override { return inner_->unsent_bytes(); }
   bool closed() const override { return inner_->closed(); }
   void on_close(std::function<void()> gone) override { inner_->on_close(std::move(gone)); }

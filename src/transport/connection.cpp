@@ -278,6 +278,7 @@ asio::awaitable<bool> Connection::write_answer(const HttpRequest& head) {
   progress_ = Clock::now();
   for (;;) {
     const PendingResponse::State state = answer_->take(out_);
+    if (state.upgraded) co_return co_await serve_socket(head);
     if (broken_ || state.overflowed || (ended_ && !state.complete)) break;
     if (state.abandoned && !state.complete) {
       if (state.begun) break;  // truncated, so that it does not look complete
@@ -377,6 +378,7 @@ void Connection::read() {
     if (!discarding_) in_.append(piece_, 0, count);
     if (ec) ended_ = true;
     if (ec && ec != asio::error::eof && ec != asio::ssl::error::stream_truncated) broken_ = true;
+    if (feed_ && (!in_.empty() || ended_)) std::exchange(feed_, {})();
     if (!discarding_ || ended_) notify();
     read();
   });
@@ -412,6 +414,7 @@ void Connection::write() {
 }
 
 void Connection::close() {
+  feed_ = {};
   ended_ = broken_ = true;
   wire_.close();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -52,6 +53,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void abort();
 
  private:
+  class Stream;
+  class WebSocket;
+
   asio::awaitable<void> run();
   asio::awaitable<void> run_refusal();
   asio::awaitable<bool> handshake();
@@ -59,6 +63,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<size_t> read_head(Refusal& refusal);
   asio::awaitable<bool> read_body(RequestParser& parser, BodyTarget& target, Refusal& refusal);
   asio::awaitable<bool> write_answer(const HttpRequest& head);
+  asio::awaitable<bool> serve_socket(const HttpRequest& head);
   asio::awaitable<void> linger(std::chrono::milliseconds patience);
   asio::awaitable<void> wait(Clock::time_point deadline);
 
@@ -79,12 +84,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string in_;     // arrived and unused
   std::string piece_;  // data is read into this first
   size_t received_ = 0;
-  bool reading_ = false;     // a read is pending
-  bool in_body_ = false;     // larger reads
-  bool discarding_ = false;  // arriving data is discarded
-  bool ended_ = false;       // nothing more will arrive
-  bool broken_ = false;      // nothing can be sent
-  bool goodbye_ = false;     // the last answer is written
+  bool reading_ = false;        // a read is pending
+  bool in_body_ = false;        // larger reads
+  bool discarding_ = false;     // arriving data is discarded
+  bool ended_ = false;          // nothing more will arrive
+  bool broken_ = false;         // nothing can be sent
+  bool goodbye_ = false;        // the last answer is written
+  std::function<void()> feed_;  // a WebSocket's read, which waits for bytes in `in_` or their end
 
   std::list<std::string> out_;  // being written
   size_t out_offset_ = 0;       // of its first byte

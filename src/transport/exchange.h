@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -52,6 +53,25 @@ struct HttpResponse {
   HeaderList headers;
 };
 
+/// Takes the messages of a WebSocket. On the I/O thread; must not block or throw.
+class MessageSink {
+ public:
+  virtual ~MessageSink() = default;
+  virtual void take(std::string message) = 0;
+  /// The server drains and waits for this socket: finish it soon.
+  virtual void drain() = 0;
+};
+
+/// A WebSocket that a handler opens.
+struct WebSocketPlan {
+  std::shared_ptr<MessageSink> sink;
+  std::string protocol = {};                        // the subprotocol that the server chose; empty: none
+  HeaderList headers = {};                          // of the answer to the handshake
+  size_t max_message_bytes = 16 << 20;              // a longer message ends the socket
+  std::chrono::milliseconds idle_timeout{300'000};  // without a whole message from the client
+  std::chrono::milliseconds total_timeout{3'600'000};
+};
+
 /// One request being answered. Every member may be called from any thread; calls after the client has gone have no
 /// effect.
 class Exchange {
@@ -66,6 +86,9 @@ class Exchange {
   virtual void send(std::string bytes) = 0;
   /// Ends a streamed answer.
   virtual void finish() = 0;
+  /// Opens a WebSocket as the answer to a request for which websocket_problem() found none. From then on send() sends a
+  /// message of text and finish() closes the socket after the messages before it.
+  virtual void upgrade(WebSocketPlan plan) = 0;
   /// Bytes that were sent but not yet written to the client.
   virtual size_t unsent_bytes() const = 0;
   /// Whether the client has gone.

@@ -137,6 +137,9 @@ size_t HttpServer::active() const {
 bool HttpServer::drain(std::chrono::milliseconds patience) {
   auto& state = impl_->state;
   state.loop->draining = true;
+  state.loop->post([this] {  // WebSockets end by themselves once they know
+    for (const auto& connection : impl_->all()) connection->notify();
+  });
   std::unique_lock lock(state.mutex);
   const bool complete = state.changed.wait_for(lock, patience, [&] { return state.active == 0; });
   bool told = false;

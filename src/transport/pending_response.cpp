@@ -6,6 +6,8 @@
 namespace mlxk {
 namespace {
 
+constexpr int kSwitchingProtocols = 101;
+
 class Handle final : public Exchange {
  public:
   explicit Handle(std::shared_ptr<PendingResponse> answer) : answer_(std::move(answer)) {}
@@ -15,6 +17,7 @@ class Handle final : public Exchange {
   void begin(HttpResponse head) override { answer_->begin(std::move(head)); }
   void send(std::string bytes) override { answer_->send(std::move(bytes)); }
   void finish() override { answer_->finish(); }
+  void upgrade(WebSocketPlan plan) override { answer_->upgrade(std::move(plan)); }
   size_t unsent_bytes() const override { return answer_->unsent_bytes(); }
   bool closed() const override { return answer_->closed(); }
   void on_close(std::function<void()> gone) override { answer_->on_close(std::move(gone)); }
@@ -63,18 +66,33 @@ void PendingResponse::begin(HttpResponse head) {
 
 void PendingResponse::send(std::string bytes) {
   const std::lock_guard lock(mutex_);
-  if (closed_ || stage_ != Stage::streaming || overflowed_) return;
-  if (bytes.empty() || format_.head_only || framing_ == Framing::none) return;
-  push(framing_ == Framing::chunked ? chunk(bytes) : std::move(bytes));
+  if (closed_ || overflowed_ || bytes.empty()) return;
+  if (stage_ == Stage::socket) {
+    push(std::move(bytes));
+  } else {
+    if (stage_ != Stage::streaming || format_.head_only || framing_ == Framing::none) return;
+    push(framing_ == Framing::chunked ? chunk(bytes) : std::move(bytes));
+  }
   overflowed_ = unsent_ > max_unsent_;
   wake();
 }
 
 void PendingResponse::finish() {
   const std::lock_guard lock(mutex_);
-  if (closed_ || stage_ != Stage::streaming) return;
+  if (closed_ || (stage_ != Stage::streaming && stage_ != Stage::socket)) return;
   stage_ = Stage::complete;
-  if (framing_ == Framing::chunked && !format_.head_only) push("0\r\n\r\n");
+  if (!upgraded_ && framing_ == Framing::chunked && !format_.head_only) push("0\r\n\r\n");
+  wake();
+}
+
+void PendingResponse::upgrade(WebSocketPlan plan) {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || stage_ != Stage::waiting) return;
+  stage_ = Stage::socket;
+  upgraded_ = true;
+  status_ = kSwitchingProtocols;
+  format_.keep_alive = false;
+  socket_ = std::move(plan);
   wake();
 }
 
@@ -111,7 +129,18 @@ PendingResponse::State PendingResponse::take(std::list<std::string>& out) {
   const std::lock_guard lock(mutex_);
   waking_ = false;
   out.splice(out.end(), queue_);
-  return {stage_ != Stage::waiting, stage_ == Stage::complete, abandoned_, overflowed_, format_.keep_alive, status_};
+  return {stage_ != Stage::waiting,
+          stage_ == Stage::complete,
+          abandoned_,
+          overflowed_,
+          format_.keep_alive,
+          upgraded_,
+          status_};
+}
+
+WebSocketPlan PendingResponse::take_socket() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(socket_, {});
 }
 
 void PendingResponse::written(size_t count) {
@@ -127,12 +156,14 @@ size_t PendingResponse::total_written() const {
 
 void PendingResponse::close() {
   std::vector<std::function<void()>> gone;
+  WebSocketPlan forgotten;  // destroyed without the mutex
   {
     const std::lock_guard lock(mutex_);
     if (closed_ || delivered_) return;
     closed_ = true;
     queue_.clear();
     unsent_ = 0;
+    std::swap(forgotten, socket_);
     gone.swap(gone_);
   }
   for (const auto& call : gone) call();

@@ -29,6 +29,7 @@ class PendingResponse {
   void begin(HttpResponse head);
   void send(std::string bytes);
   void finish();
+  void upgrade(WebSocketPlan plan);
   void abandon();
   size_t unsent_bytes() const;
   bool closed() const;
@@ -42,10 +43,13 @@ class PendingResponse {
     bool abandoned = false;   // nobody will complete it
     bool overflowed = false;  // the client did not read a streamed answer
     bool keep_alive = true;   // what the head says
+    bool upgraded = false;    // a WebSocket: `out` has its messages
     int status = 0;
   };
   /// Moves the waiting bytes to the end of `out`, and returns the state of the answer.
   State take(std::list<std::string>& out);
+  /// The WebSocket that was asked for, once upgraded. Once: afterwards the caller owns its sink.
+  WebSocketPlan take_socket();
   /// `count` of the taken bytes have been written.
   void written(size_t count);
   /// All bytes written so far.
@@ -56,7 +60,7 @@ class PendingResponse {
   void deliver();
 
  private:
-  enum class Stage { waiting, streaming, complete };
+  enum class Stage { waiting, streaming, socket, complete };
   void push(std::string bytes);
   void wake();
 
@@ -68,6 +72,8 @@ class PendingResponse {
   mutable std::mutex mutex_;
   Stage stage_ = Stage::waiting;
   Framing framing_ = Framing::length;
+  WebSocketPlan socket_;
+  bool upgraded_ = false;
   int status_ = 0;
   bool closed_ = false, delivered_ = false, abandoned_ = false, overflowed_ = false, waking_ = false;
   size_t unsent_ = 0, written_ = 0;

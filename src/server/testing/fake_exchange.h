@@ -92,6 +92,14 @@ class FakeExchange : public Exchange {
     gone_.clear();
     changed_.notify_all();
   }
+  void upgrade(WebSocketPlan plan) override {
+    HttpResponse head;
+    head.status = 101;
+    head.headers = std::move(plan.headers);
+    begin(std::move(head));
+    const std::lock_guard lock(mutex_);
+    sink_ = std::move(plan.sink);
+  }
   size_t unsent_bytes() const override { return 0; }
   bool closed() const override {
     const std::lock_guard lock(mutex_);
@@ -144,6 +152,10 @@ class FakeExchange : public Exchange {
   int heads() const {
     return locked([this] { return heads_; });
   }
+  /// The sink of the WebSocket, once opened.
+  std::shared_ptr<MessageSink> sink() const {
+    return locked([this] { return sink_; });
+  }
 
  private:
   template <class Condition>
@@ -161,6 +173,7 @@ class FakeExchange : public Exchange {
   int heads_ = 0, sends_ = 0;
   bool done_ = false, closed_ = false;
   std::vector<std::function<void()>> gone_;
+  std::shared_ptr<MessageSink> sink_;
 };
 
 }  // namespace mlxk::testing
