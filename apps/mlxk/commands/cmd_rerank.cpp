@@ -66,8 +66,8 @@ struct Ranked {
 
 std::vector<Ranked> rank(const Args& args, Embedder& embedder, TextSource& source) {
   const InterruptGuard guard;
-  const std::string query = args.text("--query");
-  const std::string instruction = args.text("--instruct");
+  const RankingQuery query = encode_as(
+      "--query", [&] { return embedder.encoder().ranking_query(args.text("--query"), args.text("--instruct")); });
   const Truncate truncate = read_truncate(args);
   const auto batch_size = static_cast<size_t>(args.integer("--batch-size"));
   const auto activation =
@@ -84,9 +84,8 @@ std::vector<Ranked> rank(const Args& args, Embedder& embedder, TextSource& sourc
     if (ranked.size() == kMaxDocuments) {
       throw Error(ErrorKind::invalid, fmt::format("more than {} documents", kMaxDocuments));
     }
-    texts.push_back(encode_as(fmt::format("document {}", ranked.size() + 1), [&] {
-      return embedder.encoder().encode_pair(query, record->text, truncate, 0, instruction);
-    }));
+    texts.push_back(encode_as(fmt::format("document {}", ranked.size() + 1),
+                              [&] { return embedder.encoder().encode_pair(query, record->text, truncate); }));
     ranked.push_back({std::move(record->fields), ranked.size(), 0});
     if (texts.size() == batch_size) compute();
   }

@@ -27,7 +27,7 @@ std::string shown_name(const ModelInfo& info);
 
 /// Adds the text's name to an error: "text 3: has 300 tokens; …". Throws invalid for texts that `encode` refuses.
 template <class Encode>
-EncodedText encode_as(const std::string& place, Encode encode) {
+auto encode_as(const std::string& place, Encode encode) {
   try {
     return encode();
   } catch (const Error& error) {

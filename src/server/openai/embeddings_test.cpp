@@ -112,7 +112,8 @@ TEST_F(EmbeddingsTest, RefusesWhatIsNoText) {
   EXPECT_EQ(embed(std::vector<std::string>(2049, "a"), {}, 400)["error"]["param"], "input");
   EXPECT_EQ(refusal(embed({{1}, {5, 300}}, {}, 400)),
             (Refusal{"input[1][1] must be below the vocabulary's size of 269, got 300", "input[1]"}));
-  EXPECT_EQ(embed("text!bad", {}, 500)["error"]["message"], "the model's output for text 0 is not finite");
+  EXPECT_EQ(embed({"a", "text!bad"}, {}, 500)["error"]["message"],
+            "the model's output for text 1 is not finite: number 0 is nan");
 }
 
 TEST_F(EmbeddingsTest, ShortensOnlyVectorsThatWereTrainedForIt) {
@@ -204,6 +205,14 @@ TEST_F(EmbeddingsTest, CutsLongDocumentsUnlessToldNotTo) {
   body["truncate"] = "end";
   body["max_tokens_per_doc"] = 10;
   EXPECT_EQ(server.post("/rerank", body)["results"][0]["relevance_score"], 18.0);
+}
+
+TEST_F(EmbeddingsTest, TokenisesALongQueryOnce) {
+  // 2048 times would take minutes, longer than the server prepares a request.
+  const Json answer = server.post(
+      "/rerank",
+      {{"model", "ranks"}, {"query", std::string(1'000'000, 'q')}, {"documents", std::vector<std::string>(2048, "d")}});
+  EXPECT_EQ(answer["results"].size(), 2048);
 }
 
 TEST_F(EmbeddingsTest, NamesTheLabelsOfTexts) {
