@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ void check_cpu(const Args& args);
 /// Runs the command `work`; its failures get the JSON types of MLX Knife's embed: ModelNotFound, …, and `mismatch` for
 /// a model of another kind.
 int with_encoder_errors(const char* mismatch, const std::function<int()>& work);
+
+/// --verbose: prints the times in seconds, the counts and the speed on stderr.
+void print_speed(double load_s, int64_t texts, int64_t tokens, double compute_s);
 
 /// "gpu" or "cpu".
 std::string device_word(Embedder& embedder);

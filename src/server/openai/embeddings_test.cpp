@@ -1,7 +1,13 @@
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
+#include "server/api_error.h"
+#include "server/openai/embed_backend.h"
 #include "server/testing/test_server.h"
 #include "tokenizer/base64.h"
 
@@ -223,6 +229,39 @@ TEST_F(EmbeddingsTest, NamesTheLabelsOfTexts) {
   EXPECT_EQ(answer["data"][0]["scores"][0], (Json{{"label", "calm"}, {"score", 3.0}}));
   const Json shares = server.post("/v1/classify", {{"model", "moods"}, {"input", "a"}})["data"][0]["probs"];
   EXPECT_NEAR(shares[0].get<double>() + shares[1].get<double>(), 1, 1e-6);
+}
+
+/// A port of this machine that accepts connections and never answers, or with `closed` none.
+struct SilentPort {
+  explicit SilentPort(bool closed = false) : listener(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(closed ? 0 : listen(listener, 8), 0);
+    EXPECT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/v1/embeddings";
+  }
+  ~SilentPort() { close(listener); }
+  int listener;
+  std::string url;
+};
+
+TEST(EmbedBackend, ThatIsNotThereIs502AndASilentOne504) {
+  HttpClient client;
+  const auto refused = [&](const SilentPort& port) {
+    HttpCall call{.url = port.url, .method = "POST", .body = "{}"};
+    call.stall_seconds = 1;
+    try {
+      backend_answer(client, call);
+    } catch (const ApiError& error) {
+      return std::pair(error.status, error.code);
+    }
+    return std::pair(200, std::string());
+  };
+  EXPECT_EQ(refused(SilentPort(true)), std::pair(502, std::string("backend_unreachable")));
+  EXPECT_EQ(refused(SilentPort()), std::pair(504, std::string("backend_timeout")));
 }
 
 TEST_F(EmbeddingsTest, TheModelMayBeThePinnedOne) {
