@@ -7,6 +7,7 @@ import sys
 import unittest
 
 import embedding_kinds
+import tiny_models
 from program import MODEL, ProgramTest
 
 MINILM = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "all-MiniLM-L6-v2")
@@ -234,6 +235,53 @@ class Embed(ProgramTest):
             self.assertEqual(document["error"]["type"], "NotAnEmbedder")
         run = self.run_program("run", MINILM, "hello")
         self.assertIn(b"Use `mlxk embed`", run.stderr)
+
+
+class Families(ProgramTest):
+    """Random models of tests/data/models/embedding as their folders come; goldens_test.cpp has transformers' numbers for them."""
+
+    def embed(self, folder, *args):
+        done = self.run_program("embed", folder, *args)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return [json.loads(line)["embedding"] for line in done.stdout.decode().splitlines()]
+
+    def write(self, case, pooling=None):
+        folder = os.path.join(self.home, case)
+        tiny_models.write_model(folder, "case embedding/" + case)
+        if pooling:
+            embedding_kinds.modules(folder, ("", "sentence_transformers.models.Transformer"),
+                                    ("1_Pooling", "sentence_transformers.models.Pooling"))
+            embedding_kinds.write_json(folder, "1_Pooling/config.json", {"word_embedding_dimension": 48, pooling: True})
+        return folder
+
+    def test_encoders(self):
+        for case in ("gte", "new_published", "jina_v3", "jina_v3_published", "nomic_bert", "nomic_bert_mixture", "modernbert", "mpnet",
+                     "distilbert", "camembert", "xlm_roberta"):
+            with self.subTest(case):
+                folder = self.write(case)
+                alone, together = self.embed(folder, "hello"), self.embed(folder, "good morning", "hello")
+                self.assertEqual(alone[0], together[1])
+                self.assertNotEqual(together[0], together[1])
+                self.assertAlmostEqual(dot(alone[0], alone[0]), 1, 5)
+
+    def test_decoders_by_their_last_token(self):
+        found = {}
+        for case in ("llama", "qwen2", "qwen2_both_ways", "qwen3", "gemma3_text", "mistral_window", "llama_bidirec", "lfm2"):
+            with self.subTest(case):
+                folder = self.write(case, "pooling_mode_lasttoken")
+                alone, together = self.embed(folder, "hello"), self.embed(folder, "good morning", "hello")
+                self.assertEqual(alone[0], together[1])
+                self.assertAlmostEqual(dot(alone[0], alone[0]), 1, 5)
+                found[case] = alone[0]
+        self.assertNotEqual(found["qwen2"], found["qwen2_both_ways"])
+
+    def test_rerankers(self):
+        for case in ("xlm_roberta_reranker", "electra_reranker", "modernbert_reranker", "jina_reranker_published", "jina_v3_reranker",
+                     "qwen3_classifier"):
+            with self.subTest(case):
+                results = self.run_json("rerank", self.write(case), "--query", "hi", "--json", stdin=b"hello\nhi\n")["data"]["results"]
+                self.assertEqual({one["index"] for one in results}, {0, 1})
+                self.assertGreaterEqual(results[0]["score"], results[1]["score"])
 
 
 class Rerank(ProgramTest):

@@ -23,6 +23,7 @@ if openai is None or not os.path.isfile(os.path.join(MINILM, "config.json")):
     sys.exit(77)  # ctest's SKIP_RETURN_CODE
 
 import embedding_kinds  # noqa: E402: of tests/cli, where server_case looks too
+import tiny_models  # noqa: E402
 
 
 def golden(name):
@@ -51,11 +52,13 @@ class EmbeddingsTest(SharedServerTest):
         embedding_kinds.write_splade(MINILM, os.path.join(home, "splade"))
         embedding_kinds.write_classifier(MINILM, os.path.join(home, "ranks"), ["score"])
         embedding_kinds.write_classifier(MINILM, os.path.join(home, "moods"), ["calm", "angry", "sad"])
+        tiny_models.write_model(os.path.join(home, "jina"), "case embedding/jina_v3_published")
         embedding_kinds.write_nan(MINILM, os.path.join(home, "nan"), "zebra")
         embedding_kinds.write_classifier(MINILM, os.path.join(home, "nan-ranks"), ["score"], [math.inf])
         embedding_kinds.write_classifier(MINILM, os.path.join(home, "nan-moods"), ["calm", "angry", "sad"], [0, math.nan, 0])
         if os.path.isfile(os.path.join(MODEL, "config.json")):
             link_model(MODEL, os.path.join(home, "smollm2"))
+        cls.models = home
         cls.server = holder.serve("--model", "minilm", env={"MLXK_WORKSPACE_HOME": home})
         cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="any", max_retries=0, timeout=120)
 
@@ -184,6 +187,17 @@ class Kinds(EmbeddingsTest):
                 self.assertAlmostEqual(a, b, delta=0.005)
         best = self.server.post("/v1/classify", {"model": "moods", "input": wanted[0]["text"], "top_k": 1})[2]["data"][0]
         self.assertEqual([one["label"] for one in best["scores"]], [best["label"]])
+
+    def test_adapters_of_tasks(self):
+        vector = {task: self.server.post("/v1/embeddings", {"model": "jina", "input": "hello", **({"task": task} if task else {})})[2]["data"]
+                  for task in (None, "retrieval.query", "retrieval.passage", "text-matching")}
+        found = [one[0]["embedding"] for one in vector.values()]
+        self.assertEqual(len({tuple(one) for one in found}), 4)
+        for model, task, message in (("jina", "gone", "task must be one of retrieval.query, retrieval.passage, text-matching"),
+                                     ("minilm", "text-matching", "the weights of 'minilm' have no adapters")):
+            status, _, answer = self.server.post("/v1/embeddings", {"model": model, "input": "a", "task": task})
+            self.assertEqual((status, answer["error"]["param"]), (400, "task"))
+            self.assertIn(message, answer["error"]["message"])
 
     def test_outputs_that_a_model_does_not_have_are_refused(self):
         for model, field in (("minilm", "return_sparse"), ("minilm", "return_multivector"), ("colbert", "return_dense"),
@@ -354,12 +368,40 @@ class Limits(EmbeddingsTest):
         def storm():
             list(self.refusals(["a"] * 100_000))
             self.embed(["x " * 50_000] * 2, extra_body={"truncate": "end"})
-            self.server.post("/v1/rerank", {"model": "ranks", "query": "x " * 50_000, "documents": ["a"] * 16})
+            self.server.post("/v1/rerank", {"model": "ranks", "query": "x " * 50_000, "documents": ["a"]})
         storm()
         before = self.server.memory()
-        for _ in range(3):
+        for _ in range(2):
             storm()
         self.assertLess(self.server.memory() - before, 128 << 20)
+
+
+class Memory(EmbeddingsTest):
+    """Encoders are loaded, pinned and evicted as other models are."""
+
+    def loaded(self, server):
+        return server.get("/ready")[2]["models"]
+
+    def test_the_least_recently_used_leaves(self):
+        server = self.serve("--max-models", "1", env={"MLXK_WORKSPACE_HOME": self.models})
+        for _ in range(2):
+            for path, model, body in (("/v1/embeddings", "minilm", {"input": "a"}), ("/v1/classify", "moods", {"input": "a"}),
+                                      ("/rerank", "ranks", {"query": "q", "texts": ["a"]})):
+                self.assertEqual(server.post(path, {"model": model, **body})[0], 200)
+                self.assertEqual(self.loaded(server), [model])
+
+    def test_a_pinned_one_stays_and_what_does_not_fit_is_507(self):
+        size = os.path.getsize(os.path.join(MINILM, "model.safetensors"))
+        env = {"MLXK_WORKSPACE_HOME": self.models, "MLXK_MEMORY_LIMIT": str(2 * size)}
+        server = self.serve("--model", "minilm", env=env)
+        first = server.post("/v1/embeddings", {"model": "minilm", "input": "a"})[2]["data"]
+        status, _, answer = server.post("/v1/classify", {"model": "moods", "input": "a"})
+        self.assertEqual((status, answer["error"]["type"]), (507, "insufficient_memory"), answer)
+        self.assertEqual(self.loaded(server), ["minilm"])
+        self.assertEqual(server.post("/v1/embeddings", {"model": "minilm", "input": "a"})[2]["data"], first)
+        small = self.serve(env={**env, "MLXK_MEMORY_LIMIT": str(size)})
+        status, _, answer = small.post("/v1/embeddings", {"model": "minilm", "input": "a"})
+        self.assertEqual((status, answer["error"]["type"]), (507, "insufficient_memory"), answer)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
