@@ -97,6 +97,8 @@ CASES = {
     "qwen3_classifier": ("Qwen3ForSequenceClassification", dict(QWEN3, id2label={"0": "LABEL_0"}, pad_token_id=0)),
     "gemma3_text": ("Gemma3TextModel", GEMMA3),
     "mistral_window": ("MistralModel", dict(DECODER, model_type="mistral", sliding_window=8)),
+    "llama": ("LlamaModel", dict(DECODER, model_type="llama")),
+    "qwen2": ("Qwen2Model", dict(DECODER, model_type="qwen2")),
     "qwen2_both_ways": ("Qwen2Model", dict(DECODER, model_type="qwen2", is_causal=False)),
     "llama_bidirec": ("LlamaModel", dict(DECODER, model_type="llama_bidirec")),
     "lfm2": ("Lfm2Model", LFM2),

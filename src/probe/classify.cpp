@@ -22,9 +22,10 @@ constexpr std::array kVisionTypes = {"llava",  "llava_next", "pixtral", "qwen2_v
 // Parts of the model_types of speech-to-text models, and of all models with audio input.
 constexpr std::array kSpeechTokens = {"whisper", "vibevoice", "voxtral"};
 constexpr std::array kAudioTokens = {"gemma3n", "gemma3n_audio", "voxtral", "whisper", "vibevoice", "audio"};
-constexpr std::array kEncoderTypes = {"bert",       "distilbert", "roberta",    "xlm_roberta", "xlm_roberta_xl",
-                                      "camembert",  "mpnet",      "electra",    "albert",      "deberta",
-                                      "deberta_v2", "modernbert", "nomic_bert", "new",         "jina_bert"};
+constexpr std::array kEncoderTypes = {
+    "bert",       "distilbert", "roberta",   "xlm_roberta", "xlm_roberta_xl",     "camembert",
+    "mpnet",      "electra",    "albert",    "deberta",     "deberta_v2",         "modernbert",
+    "nomic_bert", "new",        "jina_bert", "gte",         "jina_embeddings_v3", "llama_bidirec"};
 constexpr std::array kVisionFiles = {"preprocessor_config.json", "processor_config.json",
                                      "image_processor_config.json"};
 constexpr std::array kEnglishOnlyWhispers = {"whisper-tiny.en", "whisper-base.en", "whisper-small.en",

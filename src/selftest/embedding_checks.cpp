@@ -44,7 +44,8 @@ struct Subject {
     return encoder.encode(text, prompt, Truncate::end);
   }
   EncodedText pair(const char* document) const {
-    return model.encoder()->encode_pair(kQuestion, document, Truncate::end);
+    const TextEncoder& encoder = *model.encoder();
+    return encoder.encode_pair(encoder.ranking_query(kQuestion), document, Truncate::end);
   }
   /// The texts that the checks encode: pairs for a reranker.
   std::vector<EncodedText> texts() const {

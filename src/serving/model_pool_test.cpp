@@ -10,6 +10,7 @@
 #include "hub/testing/fake_cache.h"
 #include "serving/memory_room.h"
 #include "serving/model_names.h"
+#include "serving/testing/tiny_model.h"
 #include "speech/vocabulary.h"
 #include "worker/testing/fake_backend.h"
 #include "worker/testing/fake_speech.h"
@@ -46,6 +47,9 @@ class ModelPoolTest : public testing::FakeCache {
   void add_speech(const std::string& name) {
     const fs::path folder = add_model("mlx-community/" + name, testing::kHashA);
     testing::write(folder / "config.json", R"({"model_type":"whisper","n_mels":80,"n_vocab":51865})");
+  }
+  void add_embedder(const std::string& name) {
+    testing::write_tiny_embedder(add_model("mlx-community/" + name, testing::kHashA));
   }
   void make_runnable(const fs::path& folder) {
     testing::write(folder / "config.json", R"({"model_type":"llama","quantization":{"bits":4,"group_size":64}})");
@@ -419,6 +423,33 @@ TEST_F(ModelPoolTest, ASpeechModelCanBePinned) {
   EXPECT_TRUE(pool().ready());
   EXPECT_TRUE(pool().list().front().pinned);
   EXPECT_THROW(pool().unload("whisper-tiny"), Error);
+}
+
+TEST_F(ModelPoolTest, AnEmbedderIsServedBesideATextModelAndLeavesForIt) {
+  add("A");
+  add_embedder("vectors");
+  const RequestFacts embeds{.context = Context::server, .encodes = EncoderTask::embed};
+  pool().acquire("vectors", embeds);
+  pool().acquire("A", RequestFacts{});
+  EXPECT_EQ(loaded(), (Names{"mlx-community/A", "mlx-community/vectors"}));
+  EXPECT_EQ(refusal("A", embeds), ErrorKind::invalid);
+  EXPECT_EQ(refusal("vectors", RequestFacts{}), ErrorKind::invalid);
+  pool_.reset();
+  pool(one_model()).acquire("vectors", embeds);
+  EXPECT_EQ(loaded(), Names{"mlx-community/vectors"});
+  pool().acquire("A", RequestFacts{});
+  EXPECT_EQ(loaded(), Names{"mlx-community/A"});
+}
+
+TEST_F(ModelPoolTest, AnEmbedderCanBePinned) {
+  add("A");
+  add_embedder("vectors");
+  PoolOptions options = one_model();
+  options.pinned = "vectors";
+  pool(options).acquire("vectors", {});
+  EXPECT_EQ(refusal("A"), ErrorKind::memory) << "there is no room beside it";
+  EXPECT_EQ(loaded(), Names{"mlx-community/vectors"});
+  EXPECT_THROW(pool().unload("vectors"), Error);
 }
 
 TEST_F(ModelPoolTest, AModelMayOutliveThePool) {

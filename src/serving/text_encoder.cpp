@@ -6,35 +6,32 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <span>
 #include <utility>
 
 namespace mlxk {
 
 namespace {
 
-/// Leaves `count` of the ids out, at the end that `truncate` says.
-void cut(std::vector<int32_t>& ids, int64_t count, Truncate truncate) {
-  const auto gone = static_cast<std::ptrdiff_t>(std::clamp(count, int64_t{0}, static_cast<int64_t>(ids.size())));
-  if (truncate == Truncate::start) {
-    ids.erase(ids.begin(), ids.begin() + gone);
-  } else {
-    ids.erase(ids.end() - gone, ids.end());
-  }
+using Ids = std::span<const int32_t>;
+
+/// The first `count` of the ids, or with Truncate::start the last.
+Ids kept(Ids ids, int64_t count, Truncate truncate) {
+  const auto size = static_cast<size_t>(std::clamp(count, int64_t{0}, static_cast<int64_t>(ids.size())));
+  return truncate == Truncate::start ? ids.last(size) : ids.first(size);
 }
 
-/// Leaves `room` tokens of both, off the longer one first (tokenizers: LongestFirst).
-void cut_pair(std::vector<int32_t>& first, std::vector<int32_t>& second, int64_t room, Truncate truncate) {
+/// Makes both fit into `room` tokens, the longer one cut first (tokenizers: LongestFirst).
+void cut_pair(Ids& first, Ids& second, int64_t room, Truncate truncate) {
   if (room < 2) throw Error(ErrorKind::invalid, "does not fit behind the special tokens");
-  auto shorter = static_cast<int64_t>(first.size()), longer = static_cast<int64_t>(second.size());
-  const bool swapped = shorter > longer;
-  if (swapped) std::swap(shorter, longer);
-  const int64_t kept_longer = std::max(room - shorter, room - room / 2);
-  const int64_t kept_shorter = std::min(shorter, room / 2);
-  cut(first, static_cast<int64_t>(first.size()) - (swapped ? kept_longer : kept_shorter), truncate);
-  cut(second, static_cast<int64_t>(second.size()) - (swapped ? kept_shorter : kept_longer), truncate);
+  const bool swapped = first.size() > second.size();
+  Ids &shorter = swapped ? second : first, &longer = swapped ? first : second;
+  const int64_t kept_longer = std::max(room - static_cast<int64_t>(shorter.size()), room - room / 2);
+  shorter = kept(shorter, room / 2, truncate);
+  longer = kept(longer, kept_longer, truncate);
 }
 
-void append(std::vector<int32_t>& to, const std::vector<int32_t>& ids) { to.insert(to.end(), ids.begin(), ids.end()); }
+void append(std::vector<int32_t>& to, Ids ids) { to.insert(to.end(), ids.begin(), ids.end()); }
 
 // The prompt of Qwen3-Reranker's training, from its model card (https://arxiv.org/abs/2506.05176).
 constexpr const char* kBeforePair =
@@ -136,13 +133,12 @@ EncodedText TextEncoder::encode(std::string_view text, const NamedPrompt& named,
   if (const int64_t excess = whole - limit; excess > 0) {
     if (truncate == Truncate::none) throw TextTooLongForModel(whole, limit);
     const auto split = std::min<std::ptrdiff_t>(prompt_tokens, static_cast<std::ptrdiff_t>(ids.size()));
-    std::vector<int32_t> rest(ids.begin() + split, ids.end());
-    if (excess >= static_cast<int64_t>(rest.size())) {
+    const auto rest = static_cast<int64_t>(ids.size()) - split;
+    if (excess >= rest) {
       throw Error(ErrorKind::invalid, fmt::format("does not fit behind its prompt: the model takes {} tokens", limit));
     }
-    cut(rest, excess, truncate);
-    ids.resize(static_cast<size_t>(split));
-    append(ids, rest);
+    const auto gone = truncate == Truncate::start ? ids.begin() + split : ids.end() - excess;
+    ids.erase(gone, gone + excess);
     encoded.is_cut = true;
   }
   encoded.ids = frame_.before;
@@ -199,23 +195,31 @@ TokenWeights TextEncoder::sparse_vector(TokenWeights found) const {
   return result;
 }
 
-EncodedText TextEncoder::encode_pair(std::string_view query, std::string_view document, Truncate truncate, int64_t most,
-                                     std::string_view instruction) const {
-  if (query.empty() || document.empty()) throw Error(ErrorKind::invalid, "is empty");
-  if (!score_tokens_.empty()) return encode_question(query, document, truncate, most, instruction);
-  const TextFrame frame = text_frame(*tokenizer_, true);
-  std::vector<int32_t> first = ids_of(query), second = ids_of(document);
-  EncodedText encoded;
-  if (most > 0 && static_cast<int64_t>(second.size()) > most) {
-    cut(second, static_cast<int64_t>(second.size()) - most, truncate);
-    encoded.is_cut = true;
+RankingQuery TextEncoder::ranking_query(std::string_view query, std::string_view instruction) const {
+  if (query.empty()) throw Error(ErrorKind::invalid, "is empty");
+  RankingQuery ranking{std::string(query), {}};
+  if (!score_tokens_.empty()) {
+    ranking.text =
+        fmt::format("<Instruct>: {}\n<Query>: {}\n<Document>: ", instruction.empty() ? kTask : instruction, query);
   }
+  ranking.ids = ids_of(ranking.text);
+  return ranking;
+}
+
+EncodedText TextEncoder::encode_pair(const RankingQuery& query, std::string_view document, Truncate truncate,
+                                     int64_t most) const {
+  if (document.empty()) throw Error(ErrorKind::invalid, "is empty");
+  if (!score_tokens_.empty()) return encode_question(query, document, truncate, most);
+  const TextFrame frame = text_frame(*tokenizer_, true);
+  const std::vector<int32_t> document_ids = ids_of(document);
+  Ids first = query.ids, second = document_ids;
+  if (most > 0) second = kept(second, most, truncate);
   const auto whole = static_cast<int64_t>(first.size() + second.size() + frame.size());
   if (whole > limit()) {
     if (truncate == Truncate::none) throw TextTooLongForModel(whole, limit());
     cut_pair(first, second, limit() - static_cast<int64_t>(frame.size()), truncate);
-    encoded.is_cut = true;
   }
+  EncodedText encoded{.is_cut = first.size() + second.size() < query.ids.size() + document_ids.size()};
   encoded.ids = frame.before;
   append(encoded.ids, first);
   append(encoded.ids, frame.between);
@@ -226,29 +230,25 @@ EncodedText TextEncoder::encode_pair(std::string_view query, std::string_view do
 }
 
 /// The question to a decoder; if it is too long, the document's end (or start) is cut.
-EncodedText TextEncoder::encode_question(std::string_view query, std::string_view document, Truncate truncate,
-                                         int64_t most, std::string_view instruction) const {
-  const std::string head =
-      fmt::format("<Instruct>: {}\n<Query>: {}\n<Document>: ", instruction.empty() ? kTask : instruction, query);
-  std::vector<int32_t> ids = ids_of(head + std::string(document));
-  const auto head_tokens = std::min(ids.size(), ids_of(head).size());
-  std::vector<int32_t> text(ids.begin() + static_cast<std::ptrdiff_t>(head_tokens), ids.end());
-  ids.resize(head_tokens);
-  const auto fixed = static_cast<int64_t>(before_pair_.size() + head_tokens + behind_pair_.size());
+EncodedText TextEncoder::encode_question(const RankingQuery& query, std::string_view document, Truncate truncate,
+                                         int64_t most) const {
+  // Together, for the tokens at the seam depend on both.
+  const std::vector<int32_t> all = ids_of(query.text + std::string(document));
+  const Ids head = Ids(all).first(std::min(all.size(), query.ids.size())), text = Ids(all).subspan(head.size());
+  const auto fixed = static_cast<int64_t>(before_pair_.size() + head.size() + behind_pair_.size());
   const auto count = static_cast<int64_t>(text.size());
-  int64_t kept = most > 0 ? std::min(count, most) : count;
-  if (fixed + kept > limit()) {
-    if (truncate == Truncate::none) throw TextTooLongForModel(fixed + kept, limit());
-    kept = limit() - fixed;
-    if (kept < 1) {
+  int64_t left = most > 0 ? std::min(count, most) : count;
+  if (fixed + left > limit()) {
+    if (truncate == Truncate::none) throw TextTooLongForModel(fixed + left, limit());
+    left = limit() - fixed;
+    if (left < 1) {
       throw Error(ErrorKind::invalid, fmt::format("does not fit behind its query: the model takes {} tokens", limit()));
     }
   }
-  cut(text, count - kept, truncate);
-  EncodedText encoded{.is_cut = kept < count};
+  EncodedText encoded{.is_cut = left < count};
   encoded.ids = before_pair_;
-  append(encoded.ids, ids);
-  append(encoded.ids, text);
+  append(encoded.ids, head);
+  append(encoded.ids, kept(text, left, truncate));
   append(encoded.ids, behind_pair_);
   return encoded;
 }

@@ -26,6 +26,12 @@ class TextTooLongForModel : public Error {
   TextTooLongForModel(int64_t tokens, int64_t most);
 };
 
+/// A query for TextEncoder::encode_pair.
+struct RankingQuery {
+  std::string text;  // for a decoder, with all that precedes the document
+  std::vector<int32_t> ids;
+};
+
 /// Converts texts to an embedding model's ids, and knows the meaning of its output. Immutable, any thread.
 class TextEncoder {
  public:
@@ -45,12 +51,14 @@ class TextEncoder {
   /// As encode(), for a text with one mask token, whose position is EncodedText::masked. Throws invalid if there is
   /// none or more than one.
   EncodedText encode_masked(std::string_view text, Truncate truncate) const;
-  /// The ids of a query and a document for a cross-encoder, or the yes-or-no question to a decoder (with `instruction`,
-  /// the task in words; empty: the usual one). If they are too long, the start or end of the longer one is cut, down to
-  /// the length of the other, then of both; a decoder's query is not cut. At most `most` tokens of the document count
-  /// (0: all).
-  EncodedText encode_pair(std::string_view query, std::string_view document, Truncate truncate, int64_t most = 0,
-                          std::string_view instruction = {}) const;
+  /// A query, tokenised once for all of its documents; a decoder gets `instruction`, the task in words (empty: the
+  /// usual one). Throws invalid for an empty query. Calls check_stop().
+  RankingQuery ranking_query(std::string_view query, std::string_view instruction = {}) const;
+  /// The ids of a query and a document for a cross-encoder, or the yes-or-no question to a decoder. If they are too
+  /// long, the start or end of the longer one is cut, down to the length of the other, then of both; a decoder's query
+  /// is not cut. At most `most` tokens of the document count (0: all). Throws as encode() does.
+  EncodedText encode_pair(const RankingQuery& query, std::string_view document, Truncate truncate,
+                          int64_t most = 0) const;
   /// As EmbedRequest has it: "no" and "yes" of a decoder that reranks; empty for every other model.
   const std::vector<int32_t>& score_tokens() const { return score_tokens_; }
 
@@ -61,8 +69,8 @@ class TextEncoder {
  private:
   int64_t limit_of(const NamedPrompt& prompt) const;
   void add_late_interaction(EncodedText& text, bool is_query) const;
-  EncodedText encode_question(std::string_view query, std::string_view document, Truncate truncate, int64_t most,
-                              std::string_view instruction) const;
+  EncodedText encode_question(const RankingQuery& query, std::string_view document, Truncate truncate,
+                              int64_t most) const;
   std::vector<int32_t> ids_of(std::string_view text) const;
   int64_t limit() const;
 

@@ -54,11 +54,13 @@ TEST_F(TextEncoderTest, LeavesOutTheEndOrTheStartButNeverThePrompt) {
 
 TEST_F(TextEncoderTest, TakesAPairTheLongerOneCutFirst) {
   const auto encoder = load({"score"});
-  const EncodedText pair = encoder->encode_pair("q", "dd", Truncate::none);
+  const EncodedText pair = encoder->encode_pair(encoder->ranking_query("q"), "dd", Truncate::none);
   EXPECT_THAT(pair.ids, ElementsAre(kBegin, 'q', kEnd, 'd', 'd', kEnd));
   EXPECT_EQ(pair.second_begin, 3);
   const auto count = [&](size_t query, size_t document, char letter) {
-    const auto ids = encoder->encode_pair(std::string(query, 'q'), std::string(document, 'd'), Truncate::end).ids;
+    const auto ids =
+        encoder->encode_pair(encoder->ranking_query(std::string(query, 'q')), std::string(document, 'd'), Truncate::end)
+            .ids;
     EXPECT_LE(ids.size(), 32);
     return std::count(ids.begin(), ids.end(), letter);
   };
@@ -68,7 +70,7 @@ TEST_F(TextEncoderTest, TakesAPairTheLongerOneCutFirst) {
   EXPECT_EQ(count(90, 5, 'd'), 5);
   EXPECT_EQ(count(90, 90, 'q'), 14);  // as the tokenizers library shares an odd number
   EXPECT_EQ(count(90, 90, 'd'), 15);
-  EXPECT_EQ(encoder->encode_pair("q", "dddd", Truncate::end, 2).ids.size(), 6);
+  EXPECT_EQ(encoder->encode_pair(encoder->ranking_query("q"), "dddd", Truncate::end, 2).ids.size(), 6);
 }
 
 TEST_F(TextEncoderTest, PadsQueriesAndSkipsTokensOfDocuments) {

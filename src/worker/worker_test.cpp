@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "worker/testing/fake_backend.h"
 #include "worker/testing/recorder.h"
 
@@ -72,6 +74,35 @@ TEST_F(WorkerTest, RefusesTextsForAModelThatGeneratesAndTheOtherWayRound) {
   expect_refused(embed, "the model gives no vectors");
   worker_->submit(worker_->load(ModelKind::embedding, "m"), ask(7), generate.sink());
   expect_refused(generate, "this model does not generate text");
+}
+
+TEST_F(WorkerTest, AChatGoesOnBesideManyTexts) {
+  const auto chats = worker_->load(ModelKind::text, "chats"), vectors = worker_->load(ModelKind::embedding, "vectors");
+  constexpr size_t kTexts = 200, kTokens = 20;
+  EmbedRequest request;
+  request.texts.assign(kTexts, {.ids = std::vector<int32_t>(3, 'b')});
+  std::string order;  // written by the worker alone: a vector, a token, the end of either
+  Recorder texts, chat;
+  const auto noted = [&order](const EventSink& sink, char step, char end) {
+    return [&order, sink, step, end](const Event& event) {
+      const bool is_step = std::holds_alternative<VectorEvent>(event) || std::holds_alternative<TokenEvent>(event);
+      if (is_step) order += step;
+      if (std::holds_alternative<DoneEvent>(event)) order += end;
+      sink(event);
+    };
+  };
+  while_held(*worker_, [&] {
+    worker_->submit(vectors, request, noted(texts.sink(), 'v', 'V'));
+    worker_->submit(chats, ask(7, kTokens), noted(chat.sink(), 't', 'T'));
+  });
+  chat.last();
+  texts.last();
+  worker_->device();  // the last event's sink has returned
+  EXPECT_EQ(std::count(order.begin(), order.end(), 't'), kTokens);
+  EXPECT_EQ(std::count(order.begin(), order.end(), 'v'), kTexts);
+  EXPECT_LT(order.find('T'), order.find('V')) << order;
+  EXPECT_EQ(order.substr(order.find('t'), order.find('T')).find("vv"), std::string::npos)
+      << "more than one step of texts between two tokens: " << order;
 }
 
 TEST_F(WorkerTest, EndsTextsThatNobodyWaitsFor) {

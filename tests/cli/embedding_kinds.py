@@ -12,13 +12,16 @@ VOCABULARY = 30522
 THRESHOLD = -6.0  # the bias of the vocabulary's logits, so that few are above zero
 
 
-def link(source, folder, name, new_name=None):
-    """One file; a symbolic link out of the home is not served."""
-    source, target = os.path.realpath(os.path.join(source, name)), os.path.join(folder, new_name or name)
+def link_or_copy(source, target):
+    """A symbolic link out of the home is not served."""
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)
     except OSError:
         shutil.copy(source, target)
+
+
+def link(source, folder, name, new_name=None):
+    link_or_copy(os.path.join(source, name), os.path.join(folder, new_name or name))
 
 
 def write_json(folder, name, content):
@@ -93,13 +96,25 @@ def write_splade(minilm, folder):
     write_json(folder, "sentence_bert_config.json", {"max_seq_length": 64, "do_lower_case": False})
 
 
-def write_classifier(minilm, folder, labels):
-    """With one label a reranker, whose score is the raw logit."""
+def write_nan(minilm, folder, word):
+    """The embedder with NaN for the embedding of `word`."""
+    shutil.copytree(minilm, folder)
+    with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as file:
+        row = json.load(file)["model"]["vocab"][word]
+    with open(os.path.join(folder, "model.safetensors"), "r+b") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        (start, _) = json.loads(file.read(size))["embeddings.word_embeddings.weight"]["data_offsets"]
+        file.seek(8 + size + start + 4 * HIDDEN * row)
+        file.write(struct.pack("<f", float("nan")) * HIDDEN)
+
+
+def write_classifier(minilm, folder, labels, bias=None):
+    """With one label a reranker, whose score is the raw logit; `bias`: a number for each label."""
     start(minilm, folder, ["BertForSequenceClassification"])
     link(minilm, folder, "model.safetensors", "model-00001-of-00002.safetensors")
     size = len(labels) * HIDDEN
     head = {"classifier.weight": ([len(labels), HIDDEN], [(i * 2654435761 % 2**32 / 2**32 - 0.5) / 2 for i in range(size)]),
-            "classifier.bias": ([len(labels)], [i / 8 for i in range(len(labels))])}
+            "classifier.bias": ([len(labels)], bias or [i / 8 for i in range(len(labels))])}
     write_safetensors(os.path.join(folder, "model-00002-of-00002.safetensors"), head)
     files = {name: "model-00001-of-00002.safetensors" for name in read_names(os.path.join(minilm, "model.safetensors"))}
     files.update({name: "model-00002-of-00002.safetensors" for name in head})

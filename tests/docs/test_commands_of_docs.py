@@ -23,12 +23,14 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests", "hub"), os.path.join(ROOT, "tests", "cli")]
+import embedding_kinds  # noqa: E402
 import tiny_gguf  # noqa: E402
 import tiny_models  # noqa: E402
 from hub import Hub  # noqa: E402
 from hub_case import model as small_model  # noqa: E402
 from program import MODEL, PROGRAM  # noqa: E402
 
+MINILM = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "all-MiniLM-L6-v2")
 WHISPER = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "whisper-base-mlx")
 if not os.path.isfile(os.path.join(MODEL, "config.json")):
     print("no model: MLXK_TEST_MODEL is not set")
@@ -134,6 +136,9 @@ class Commands(unittest.TestCase):
             os.makedirs(snapshot)
             for file in os.listdir(folder) if os.path.isdir(folder) else []:
                 os.symlink(os.path.join(folder, file), os.path.join(snapshot, file))
+        if os.path.isdir(MINILM):
+            embedding_kinds.write_classifier(MINILM, os.path.join(cls.home, "hf", "hub", "models--mlx-community--bge-reranker-v2-m3",
+                                                                  "snapshots", "a" * 40), ["score"])
         tiny_models.write_voxtral(os.path.join(cls.home, "hf", "hub", "models--mlx-community--Voxtral-Mini-3B-2507-bf16", "snapshots", "a" * 40))
         tiny_models.write_frame_model(os.path.join(cls.home, "hf", "hub", "models--mlx-community--parakeet-tdt-0.6b-v3", "snapshots", "a" * 40), "tdt")
         tiny_models.write_frame_model(os.path.join(cls.home, "hf", "hub", "models--UsefulSensors--moonshine-base", "snapshots", "a" * 40),

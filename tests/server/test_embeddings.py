@@ -23,6 +23,7 @@ if openai is None or not os.path.isfile(os.path.join(MINILM, "config.json")):
     sys.exit(77)  # ctest's SKIP_RETURN_CODE
 
 import embedding_kinds  # noqa: E402: of tests/cli, where server_case looks too
+import tiny_models  # noqa: E402
 
 
 def golden(name):
@@ -51,8 +52,13 @@ class EmbeddingsTest(SharedServerTest):
         embedding_kinds.write_splade(MINILM, os.path.join(home, "splade"))
         embedding_kinds.write_classifier(MINILM, os.path.join(home, "ranks"), ["score"])
         embedding_kinds.write_classifier(MINILM, os.path.join(home, "moods"), ["calm", "angry", "sad"])
+        tiny_models.write_model(os.path.join(home, "jina"), "case embedding/jina_v3_published")
+        embedding_kinds.write_nan(MINILM, os.path.join(home, "nan"), "zebra")
+        embedding_kinds.write_classifier(MINILM, os.path.join(home, "nan-ranks"), ["score"], [math.inf])
+        embedding_kinds.write_classifier(MINILM, os.path.join(home, "nan-moods"), ["calm", "angry", "sad"], [0, math.nan, 0])
         if os.path.isfile(os.path.join(MODEL, "config.json")):
             link_model(MODEL, os.path.join(home, "smollm2"))
+        cls.models = home
         cls.server = holder.serve("--model", "minilm", env={"MLXK_WORKSPACE_HOME": home})
         cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="any", max_retries=0, timeout=120)
 
@@ -182,6 +188,17 @@ class Kinds(EmbeddingsTest):
         best = self.server.post("/v1/classify", {"model": "moods", "input": wanted[0]["text"], "top_k": 1})[2]["data"][0]
         self.assertEqual([one["label"] for one in best["scores"]], [best["label"]])
 
+    def test_adapters_of_tasks(self):
+        vector = {task: self.server.post("/v1/embeddings", {"model": "jina", "input": "hello", **({"task": task} if task else {})})[2]["data"]
+                  for task in (None, "retrieval.query", "retrieval.passage", "text-matching")}
+        found = [one[0]["embedding"] for one in vector.values()]
+        self.assertEqual(len({tuple(one) for one in found}), 4)
+        for model, task, message in (("jina", "gone", "task must be one of retrieval.query, retrieval.passage, text-matching"),
+                                     ("minilm", "text-matching", "the weights of 'minilm' have no adapters")):
+            status, _, answer = self.server.post("/v1/embeddings", {"model": model, "input": "a", "task": task})
+            self.assertEqual((status, answer["error"]["param"]), (400, "task"))
+            self.assertIn(message, answer["error"]["message"])
+
     def test_outputs_that_a_model_does_not_have_are_refused(self):
         for model, field in (("minilm", "return_sparse"), ("minilm", "return_multivector"), ("colbert", "return_dense"),
                              ("splade", "return_dense"), ("colbert", "return_sparse")):
@@ -261,13 +278,6 @@ class Refusals(EmbeddingsTest):
         self.assertIn("was not trained for vectors shorter", self.refused("a", dimensions=64).message)
         self.assertEqual(len(self.embed("a", dimensions=384).data[0].embedding), 384)
 
-    def test_limits(self):
-        self.assertEqual(self.refused(["a"] * 2049).body["message"], "input has 2049 texts, at most 2048 fit into a request")
-        status, _, answer = self.server.post("/v1/embeddings", {"model": "minilm", "input": ["a"] * 100_000})
-        self.assertEqual((status, answer["error"]["param"]), (400, "input"))
-        self.refused("x " * 500_000)  # a megabyte of text
-        self.embed("x " * 500_000, extra_body={"truncate": "end"})
-
     def test_a_chat_model_and_a_chat(self):
         if os.path.isfile(os.path.join(MODEL, "config.json")):
             with self.assertRaises(openai.BadRequestError) as caught:
@@ -280,6 +290,118 @@ class Refusals(EmbeddingsTest):
     def test_the_list_of_models_says_what_it_is(self):
         models = {one["id"]: one for one in self.server.get("/v1/models")[2]["data"]}
         self.assertEqual(models["minilm"]["capabilities"], ["embeddings"])
+
+
+class Limits(EmbeddingsTest):
+    """Every endpoint of encoders: too much, nothing, and results that are no numbers."""
+
+    ENDPOINTS = [  # path, fields, the field of the texts
+        ("/v1/embeddings", {"model": "minilm"}, "input"),
+        ("/embed", {"model": "minilm"}, "inputs"),
+        ("/embed_sparse", {"model": "splade"}, "inputs"),
+        ("/v1/rerank", {"model": "ranks", "query": "q", "truncate": "none"}, "documents"),
+        ("/rerank", {"model": "ranks", "query": "q"}, "texts"),
+        ("/v1/classify", {"model": "moods"}, "input"),
+    ]
+
+    def refusals(self, texts, status=400, **fields):
+        """(path, field, error) of each endpoint's answer to `texts`."""
+        for path, body, field in self.ENDPOINTS:
+            got, _, answer = self.server.post(path, {**body, field: texts, **fields})
+            self.assertEqual(got, status, (path, answer))
+            yield path, field, answer["error"]
+
+    def test_too_many_texts(self):
+        self.assertEqual(len(self.embed(["a"] * 2048).data), 2048)
+        for count in (2049, 100_000):
+            for path, field, error in self.refusals(["a"] * count):
+                self.assertEqual(error["param"], field, path)
+                self.assertIn("2048", error["message"], path)
+                self.assertIn(str(count), error["message"], path)
+
+    def test_a_megabyte_of_text(self):
+        long = "understanding " * 72_000
+        for path, field, error in self.refusals(["a", long]):
+            self.assertEqual((error["param"], error["code"]), (f"{field}[1]", "context_length_exceeded"), path)
+            self.assertRegex(error["message"], r"has 7200\d tokens; the model takes (64|256|512)", path)
+        self.assertEqual(self.embed(["a", long], extra_body={"truncate": "end"}).usage.prompt_tokens, 3 + 256)
+        answer = self.server.post("/v1/rerank", {"model": "ranks", "query": long, "documents": ["a", long]})[2]
+        self.assertEqual(answer["usage"]["prompt_tokens"], 512 + 512)
+
+    def test_no_text(self):
+        for path, field, error in self.refusals([]):
+            self.assertEqual(error["param"], field, path)
+        for texts in (["a", ""], ["a", None], ["a", 7]):
+            for path, field, error in self.refusals(texts):
+                self.assertEqual(error["param"], f"{field}[1]", path)
+                self.assertIn(f"got {json.dumps(texts[1])}", error["message"], path)
+        for path in ("/v1/rerank", "/rerank"):
+            field = "documents" if path == "/v1/rerank" else "texts"
+            answer = self.server.post(path, {"model": "ranks", "query": "", field: ["a"]})
+            self.assertEqual((answer[0], answer[2]["error"]["param"]), (400, "query"))
+        answer = self.server.post("/v1/rerank", {"model": "ranks", "query": "q", "documents": ["a", {"text": ""}]})
+        self.assertEqual((answer[0], answer[2]["error"]["param"]), (400, "documents[1].text"))
+
+    def test_token_ids_out_of_range(self):
+        for path, field in (("/v1/embeddings", "input"), ("/embed", "inputs")):
+            for ids, place, value in (([101, 30522, 102], "[1]", 30522), ([[101], [101, 102, 30522]], "[1][2]", 30522),
+                                      ([[101], [-1]], "[1][0]", -1), ([[2**31]], "[0][0]", 2**31), ([[101], []], "[1]", "an array of 0"),
+                                      ([[1.5]], "[0][0]", 1.5), ([101, "a"], "[1]", '"a"')):
+                status, _, answer = self.server.post(path, {"model": "minilm", field: ids})
+                self.assertEqual(status, 400, answer)
+                self.assertTrue(answer["error"]["message"].startswith(f"{field}{place} "), answer)
+                self.assertTrue(answer["error"]["message"].endswith(f"got {value}"), answer)
+
+    def test_results_that_are_not_finite(self):
+        for path, body, message in (
+                ("/v1/embeddings", {"model": "nan", "input": ["a", "b", "zebra"]}, "text 2 is not finite: number 0 is nan"),
+                ("/embed", {"model": "nan", "inputs": ["a", "zebra"]}, "text 1 is not finite: number 0 is nan"),
+                ("/rerank", {"model": "nan-ranks", "query": "q", "documents": ["a", "b"]}, "is not finite: number 0 is inf"),
+                ("/rerank", {"model": "nan-ranks", "query": "q", "texts": ["a"], "raw_scores": True}, "text 0 is not finite: number 0 is inf"),
+                ("/v1/classify", {"model": "nan-moods", "input": "a"}, "text 0 is not finite: number 1 is nan")):
+            status, _, answer = self.server.post(path, body)
+            self.assertEqual(status, 500, answer)
+            self.assertIn(message, answer["error"]["message"])
+        self.assertEqual(len(self.client.embeddings.create(model="nan", input=["a", "b"]).data), 2)  # the others are well
+
+    def test_refusals_take_no_memory(self):
+        def storm():
+            list(self.refusals(["a"] * 100_000))
+            self.embed(["x " * 50_000] * 2, extra_body={"truncate": "end"})
+            self.server.post("/v1/rerank", {"model": "ranks", "query": "x " * 50_000, "documents": ["a"]})
+        storm()
+        before = self.server.memory()
+        for _ in range(2):
+            storm()
+        self.assertLess(self.server.memory() - before, 128 << 20)
+
+
+class Memory(EmbeddingsTest):
+    """Encoders are loaded, pinned and evicted as other models are."""
+
+    def loaded(self, server):
+        return server.get("/ready")[2]["models"]
+
+    def test_the_least_recently_used_leaves(self):
+        server = self.serve("--max-models", "1", env={"MLXK_WORKSPACE_HOME": self.models})
+        for _ in range(2):
+            for path, model, body in (("/v1/embeddings", "minilm", {"input": "a"}), ("/v1/classify", "moods", {"input": "a"}),
+                                      ("/rerank", "ranks", {"query": "q", "texts": ["a"]})):
+                self.assertEqual(server.post(path, {"model": model, **body})[0], 200)
+                self.assertEqual(self.loaded(server), [model])
+
+    def test_a_pinned_one_stays_and_what_does_not_fit_is_507(self):
+        size = os.path.getsize(os.path.join(MINILM, "model.safetensors"))
+        env = {"MLXK_WORKSPACE_HOME": self.models, "MLXK_MEMORY_LIMIT": str(2 * size)}
+        server = self.serve("--model", "minilm", env=env)
+        first = server.post("/v1/embeddings", {"model": "minilm", "input": "a"})[2]["data"]
+        status, _, answer = server.post("/v1/classify", {"model": "moods", "input": "a"})
+        self.assertEqual((status, answer["error"]["type"]), (507, "insufficient_memory"), answer)
+        self.assertEqual(self.loaded(server), ["minilm"])
+        self.assertEqual(server.post("/v1/embeddings", {"model": "minilm", "input": "a"})[2]["data"], first)
+        small = self.serve(env={**env, "MLXK_MEMORY_LIMIT": str(size)})
+        status, _, answer = small.post("/v1/embeddings", {"model": "minilm", "input": "a"})
+        self.assertEqual((status, answer["error"]["type"]), (507, "insufficient_memory"), answer)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -314,6 +436,15 @@ class Backend(EmbeddingsTest):
         status, headers, _ = server.request("POST", "/v1/embeddings", body, {"X-Request-ID": "abc-1"})
         self.assertEqual(status, 418)
         self.assertEqual(backend.asked, [("/v1/embeddings", body, "abc-1", "application/json")])
+
+    def test_only_of_openais_endpoint(self):
+        server = self.forwarding("http://127.0.0.1:9")
+        self.assertEqual(server.post("/embed", {"model": "x", "inputs": "a"})[0], 404)  # its own models answer
+
+    def test_is_not_needed(self):
+        """MLX Knife answers 501 without a backend; here the server's own models answer."""
+        self.assertEqual(self.server.post("/v1/embeddings", {"model": "minilm", "input": "a"})[0], 200)
+        self.assertEqual(self.server.post("/v1/embeddings", {"model": "nowhere", "input": "a"})[0], 404)
 
     def test_that_is_not_there_is_502(self):
         status, _, answer = self.forwarding("http://127.0.0.1:9").post("/v1/embeddings", {"model": "x", "input": "a"})

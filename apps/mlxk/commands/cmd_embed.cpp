@@ -8,7 +8,6 @@
 #include <iostream>
 #include <limits>
 
-#include "base/counted.h"
 #include "base/elapsed.h"
 #include "base/error.h"
 #include "cli/model_argument.h"
@@ -389,9 +388,7 @@ int embed(const Args& args) {
                run.cut() == 1 ? "1 text is" : fmt::format("{} texts are", run.cut()), embedder.encoder().max_tokens());
   }
   if (args.has("--verbose")) {
-    fmt::print(stderr, "Loaded in {:.2f}s\n{}, {} tokens in {:.2f}s ({:.0f} tokens/s)\n", load_s,
-               counted(static_cast<uint64_t>(run.texts()), "text"), run.tokens(), took,
-               static_cast<double>(run.tokens()) / std::max(took, 1e-9));
+    print_speed(load_s, run.texts(), run.tokens(), took);
   }
   return 0;
 }

@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 
+#include "base/elapsed.h"
 #include "base/error.h"
 #include "cli/model_argument.h"
 #include "cli/model_places.h"
@@ -24,6 +26,8 @@
 namespace mlxk {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxDocuments = 1'000'000;
 constexpr size_t kShownBytes = 120;
@@ -64,10 +68,15 @@ struct Ranked {
   float score;
 };
 
-std::vector<Ranked> rank(const Args& args, Embedder& embedder, TextSource& source) {
+struct Ranking {
+  std::vector<Ranked> documents;  // the best first
+  int64_t count = 0, tokens = 0;  // of all
+};
+
+Ranking rank(const Args& args, Embedder& embedder, TextSource& source) {
   const InterruptGuard guard;
-  const std::string query = args.text("--query");
-  const std::string instruction = args.text("--instruct");
+  const RankingQuery query = encode_as(
+      "--query", [&] { return embedder.encoder().ranking_query(args.text("--query"), args.text("--instruct")); });
   const Truncate truncate = read_truncate(args);
   const auto batch_size = static_cast<size_t>(args.integer("--batch-size"));
   const auto activation =
@@ -80,21 +89,25 @@ std::vector<Ranked> rank(const Args& args, Embedder& embedder, TextSource& sourc
     for (size_t i = 0; i < numbers.size(); ++i)
       ranked[first + i].score = activate(numbers[i].vector, activation).back();
   };
+  int64_t tokens = 0;
   while (auto record = source.next()) {
     if (ranked.size() == kMaxDocuments) {
       throw Error(ErrorKind::invalid, fmt::format("more than {} documents", kMaxDocuments));
     }
-    texts.push_back(encode_as(fmt::format("document {}", ranked.size() + 1), [&] {
-      return embedder.encoder().encode_pair(query, record->text, truncate, 0, instruction);
-    }));
+    texts.push_back(encode_as(fmt::format("document {}", ranked.size() + 1),
+                              [&] { return embedder.encoder().encode_pair(query, record->text, truncate); }));
+    tokens += static_cast<int64_t>(texts.back().ids.size());
     ranked.push_back({std::move(record->fields), ranked.size(), 0});
     if (texts.size() == batch_size) compute();
   }
   if (!texts.empty()) compute();
+  if (ranked.empty())
+    throw Error(ErrorKind::invalid, "there are no documents on stdin: give a line for each, or files");
+  const auto count = static_cast<int64_t>(ranked.size());
   std::stable_sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) { return a.score > b.score; });
   const auto most = args.has("--top-n") ? static_cast<size_t>(args.integer("--top-n")) : ranked.size();
   ranked.resize(std::min(ranked.size(), most));
-  return ranked;
+  return {std::move(ranked), count, tokens};
 }
 
 /// The file's name, or the beginning of the text on one line.
@@ -116,11 +129,16 @@ int rerank(const Args& args) {
   read_truncate(args);
   auto source = open_documents(args);
   apply_threads(args);
+  const auto start = Clock::now();
   Embedder embedder(runnable_argument(args.word("model")), EncoderTask::rerank, open_engine);
-  const std::vector<Ranked> ranked = rank(args, embedder, *source);
+  const auto begin = Clock::now();
+  const Ranking ranking = rank(args, embedder, *source);
+  if (args.has("--verbose")) {
+    print_speed(seconds(begin - start), ranking.count, ranking.tokens, seconds(Clock::now() - begin));
+  }
   if (args.has("--json")) {
     Json results = Json::array();
-    for (const Ranked& one : ranked) {
+    for (const Ranked& one : ranking.documents) {
       Json result = {{"index", one.index}, {"score", as_written(one.score)}};
       for (const auto& [name, value] : one.fields.items()) {
         if (!result.contains(name)) result[name] = value;
@@ -130,7 +148,7 @@ int rerank(const Args& args) {
     print_json(success_envelope("rerank", {{"model", shown_name(embedder.info())}, {"results", std::move(results)}}));
     return 0;
   }
-  for (const Ranked& one : ranked)
+  for (const Ranked& one : ranking.documents)
     print_line(fmt::format("{:.6f}\t{}\t{}", one.score, one.index, shown_text(one.fields)));
   return 0;
 }

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "cli/threads_option.h"
 #include "serving/admission.h"
@@ -75,6 +78,12 @@ int with_encoder_errors(const char* mismatch, const std::function<int()>& work) 
     throw CommandFailure(error.kind(), mismatched ? mismatch : type_of(error.kind()), error.what(), nullptr,
                          error.hint());
   }
+}
+
+void print_speed(double load_s, int64_t texts, int64_t tokens, double compute_s) {
+  fmt::print(stderr, "Loaded in {:.2f}s\n{}, {} tokens in {:.2f}s ({:.0f} tokens/s)\n", load_s,
+             counted(static_cast<uint64_t>(texts), "text"), tokens, compute_s,
+             static_cast<double>(tokens) / std::max(compute_s, 1e-9));
 }
 
 std::string device_word(Embedder& embedder) { return embedder.device().name == "cpu" ? "cpu" : "gpu"; }

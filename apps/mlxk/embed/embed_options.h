@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ void check_cpu(const Args& args);
 /// a model of another kind.
 int with_encoder_errors(const char* mismatch, const std::function<int()>& work);
 
+/// --verbose: prints the times in seconds, the counts and the speed on stderr.
+void print_speed(double load_s, int64_t texts, int64_t tokens, double compute_s);
+
 /// "gpu" or "cpu".
 std::string device_word(Embedder& embedder);
 /// "org/name", or a folder's name.
@@ -27,7 +31,7 @@ std::string shown_name(const ModelInfo& info);
 
 /// Adds the text's name to an error: "text 3: has 300 tokens; …". Throws invalid for texts that `encode` refuses.
 template <class Encode>
-EncodedText encode_as(const std::string& place, Encode encode) {
+auto encode_as(const std::string& place, Encode encode) {
   try {
     return encode();
   } catch (const Error& error) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 
@@ -51,6 +52,9 @@ std::vector<float> numbers_of(const mx::array& lazy) {
 
 /// The `count` largest probabilities of softmax(logits).
 TokenWeights likeliest(const std::vector<float>& logits, int count) {
+  if (std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); })) {
+    return {{0}, {std::numeric_limits<float>::quiet_NaN()}};  // they have no order
+  }
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   const auto logit = [&](int32_t id) { return logits[static_cast<size_t>(id)]; };
@@ -68,13 +72,14 @@ TokenWeights likeliest(const std::vector<float>& logits, int count) {
   return found;
 }
 
-bool is_finite(const std::vector<float>& numbers) {
-  return std::all_of(numbers.begin(), numbers.end(), [](float x) { return std::isfinite(x); });
-}
-
-bool is_finite(const TextNumbers& numbers) {
-  return is_finite(numbers.vector) && is_finite(numbers.sparse.weights) && is_finite(numbers.token_vectors) &&
-         is_finite(numbers.predictions.weights);
+/// The first number that is NaN or infinite: "number 17 is nan"; empty: there is none.
+std::string not_finite(const TextNumbers& numbers) {
+  for (const auto* some :
+       {&numbers.vector, &numbers.sparse.weights, &numbers.token_vectors, &numbers.predictions.weights}) {
+    const auto found = std::find_if_not(some->begin(), some->end(), [](float x) { return std::isfinite(x); });
+    if (found != some->end()) return fmt::format("number {} is {}", found - some->begin(), std::abs(*found));
+  }
+  return "";
 }
 
 class MlxEmbeddingModel : public EmbeddingModel {
@@ -277,9 +282,10 @@ class MlxEmbeddingModel : public EmbeddingModel {
       const auto [i, index] = chosen[k];
       if (ended[i]) continue;
       touched[i] = true;
-      if (!is_finite(numbers[k])) {
+      if (const std::string bad = not_finite(numbers[k]); !bad.empty()) {
         ended[i] = true;
-        sink(i, FailedEvent{ErrorKind::bad_model, fmt::format("the model's output for text {} is not finite", index)});
+        sink(i, FailedEvent{ErrorKind::bad_model,
+                            fmt::format("the model's output for text {} is not finite: {}", index, bad)});
         continue;
       }
       const bool last = at(running, i).give(index);

@@ -10,6 +10,7 @@
 #include "backend/embedding/batch_size.h"
 #include "backend/embedding/texts_at_work.h"
 #include "base/error.h"
+#include "mlx/ops.h"
 #include "models/load.h"
 #include "models/testing/golden_model.h"
 
@@ -91,6 +92,43 @@ std::vector<std::map<size_t, std::vector<float>>> vectors_of(EmbeddingModel& mod
     for (const size_t i : ended) std::erase(left, i);
   }
   return vectors;
+}
+
+/// Counts the rows that it computes.
+class CountingEncoder : public Encoder {
+ public:
+  explicit CountingEncoder(int64_t& rows)
+      : Encoder({.model_type = "bert", .vocab_size = 100, .hidden_size = 48, .context_length = 64}), rows_(rows) {}
+
+ protected:
+  mx::array encode(const EncoderInputs& inputs) const override {
+    const auto rows = static_cast<int>(inputs.ids.size());
+    rows_ += rows;
+    return mx::ones({rows, 48});
+  }
+  mx::array classify(const mx::array& hidden, const std::vector<int>&) const override { return hidden; }
+  mx::array predict_tokens(const mx::array& hidden) const override { return hidden; }
+  mx::array weigh_tokens(const mx::array& hidden) const override { return hidden; }
+  mx::array project_tokens(const mx::array& hidden) const override { return hidden; }
+
+ private:
+  int64_t& rows_;
+};
+
+TEST(Embedder, ComputesNoPadding) {
+  const auto folder = golden::write_model("embedding/bert", golden::temp_folder("embedder_padding"));
+  int64_t rows = 0;
+  const auto model = make_embedding_model(std::make_unique<CountingEncoder>(rows), folder);
+  std::vector<size_t> mixed;
+  for (size_t i = 0; i < 200; ++i) mixed.push_back(1 + 31 * i % 64);
+  const std::vector<EmbedRequest> requests = {request_of(mixed), request_of({64, 1, 1}), request_of({2})};
+  int64_t tokens = 0;
+  for (const EmbedRequest& request : requests) {
+    for (const EncodedText& text : request.texts) tokens += static_cast<int64_t>(text.ids.size());
+  }
+  vectors_of(*model, requests);
+  EXPECT_EQ(rows, tokens);
+  fs::remove_all(folder);
 }
 
 EmbedRequest words(const std::vector<size_t>& lengths, int32_t seed) {

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "http/client.h"
 #include "server/api_error.h"
 #include "server/task_pool.h"
 
@@ -26,7 +25,10 @@ HttpCall forwarded(const ServerContext& context, const ApiCall& call) {
   return sent;
 }
 
-HttpResponse answer_of(const HttpReply& reply) {
+}  // namespace
+
+HttpResponse backend_answer(HttpClient& client, const HttpCall& call) {
+  const HttpReply reply = client.send(call);
   if (!reply.failure.empty()) {
     const int status = reply.stalled ? 504 : 502;
     throw ApiError(ErrorKind::network, fmt::format("the embedding backend does not answer: {}", reply.failure), "",
@@ -42,8 +44,6 @@ HttpResponse answer_of(const HttpReply& reply) {
   return response;
 }
 
-}  // namespace
-
 void forward_embeddings(ServerContext& context, ApiCall call) {
   const TaskTurn turn = call.turn;
   context.forwarding.run(
@@ -53,7 +53,7 @@ void forward_embeddings(ServerContext& context, ApiCall call) {
             *call->exchange,
             [&] {
               thread_local HttpClient client;  // keeps its connection
-              call->exchange->respond(answer_of(client.send(forwarded(context, *call))));
+              call->exchange->respond(backend_answer(client, forwarded(context, *call)));
             },
             call->error_style);
       },

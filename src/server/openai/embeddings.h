@@ -24,7 +24,7 @@ void check_tokens(const EmbedRequest& request, const char* field);
 
 /// Calls `encode()`; an invalid error becomes a refusal of the text at `place`: "input[2] has 300 tokens; …".
 template <class Encode>
-EncodedText encoded_at(const std::string& place, Encode encode) {
+auto encoded_at(const std::string& place, Encode encode) {
   try {
     return encode();
   } catch (const ApiError&) {

@@ -1,7 +1,13 @@
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
+#include "server/api_error.h"
+#include "server/openai/embed_backend.h"
 #include "server/testing/test_server.h"
 #include "tokenizer/base64.h"
 
@@ -112,7 +118,8 @@ TEST_F(EmbeddingsTest, RefusesWhatIsNoText) {
   EXPECT_EQ(embed(std::vector<std::string>(2049, "a"), {}, 400)["error"]["param"], "input");
   EXPECT_EQ(refusal(embed({{1}, {5, 300}}, {}, 400)),
             (Refusal{"input[1][1] must be below the vocabulary's size of 269, got 300", "input[1]"}));
-  EXPECT_EQ(embed("text!bad", {}, 500)["error"]["message"], "the model's output for text 0 is not finite");
+  EXPECT_EQ(embed({"a", "text!bad"}, {}, 500)["error"]["message"],
+            "the model's output for text 1 is not finite: number 0 is nan");
 }
 
 TEST_F(EmbeddingsTest, ShortensOnlyVectorsThatWereTrainedForIt) {
@@ -206,6 +213,14 @@ TEST_F(EmbeddingsTest, CutsLongDocumentsUnlessToldNotTo) {
   EXPECT_EQ(server.post("/rerank", body)["results"][0]["relevance_score"], 18.0);
 }
 
+TEST_F(EmbeddingsTest, TokenisesALongQueryOnce) {
+  // 2048 times would take minutes, longer than the server prepares a request.
+  const Json answer = server.post(
+      "/rerank",
+      {{"model", "ranks"}, {"query", std::string(1'000'000, 'q')}, {"documents", std::vector<std::string>(2048, "d")}});
+  EXPECT_EQ(answer["results"].size(), 2048);
+}
+
 TEST_F(EmbeddingsTest, NamesTheLabelsOfTexts) {
   const Json answer = server.post("/v1/classify", {{"model", "moods"}, {"input", {"a", "b"}}, {"raw_scores", true}});
   ASSERT_EQ(answer["data"].size(), 2);
@@ -214,6 +229,39 @@ TEST_F(EmbeddingsTest, NamesTheLabelsOfTexts) {
   EXPECT_EQ(answer["data"][0]["scores"][0], (Json{{"label", "calm"}, {"score", 3.0}}));
   const Json shares = server.post("/v1/classify", {{"model", "moods"}, {"input", "a"}})["data"][0]["probs"];
   EXPECT_NEAR(shares[0].get<double>() + shares[1].get<double>(), 1, 1e-6);
+}
+
+/// A port of this machine that accepts connections and never answers, or with `closed` none.
+struct SilentPort {
+  explicit SilentPort(bool closed = false) : listener(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(closed ? 0 : listen(listener, 8), 0);
+    EXPECT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/v1/embeddings";
+  }
+  ~SilentPort() { close(listener); }
+  int listener;
+  std::string url;
+};
+
+TEST(EmbedBackend, ThatIsNotThereIs502AndASilentOne504) {
+  HttpClient client;
+  const auto refused = [&](const SilentPort& port) {
+    HttpCall call{.url = port.url, .method = "POST", .body = "{}"};
+    call.stall_seconds = 1;
+    try {
+      backend_answer(client, call);
+    } catch (const ApiError& error) {
+      return std::pair(error.status, error.code);
+    }
+    return std::pair(200, std::string());
+  };
+  EXPECT_EQ(refused(SilentPort(true)), std::pair(502, std::string("backend_unreachable")));
+  EXPECT_EQ(refused(SilentPort()), std::pair(504, std::string("backend_timeout")));
 }
 
 TEST_F(EmbeddingsTest, TheModelMayBeThePinnedOne) {

@@ -69,10 +69,11 @@ void answer_rerank(ServerContext& context, const ApiCall& call, const std::share
   VectorPlan plan;
   plan.request = new_request(call, params->deadline_ms);
   plan.request.score_tokens = encoder.score_tokens();
+  const RankingQuery query =
+      encoded_at("query", [&] { return encoder.ranking_query(params->query, params->instruction); });
   for (size_t i = 0; i < params->documents.size(); ++i) {
     plan.request.texts.push_back(encoded_at(fmt::format("{}[{}]", params->field(), i), [&] {
-      return encoder.encode_pair(params->query, params->documents[i], params->truncate, params->max_tokens_per_document,
-                                 params->instruction);
+      return encoder.encode_pair(query, params->documents[i], params->truncate, params->max_tokens_per_document);
     }));
     check_stop();
   }

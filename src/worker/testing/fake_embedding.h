@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -39,7 +41,8 @@ class FakeEmbeddingModel : public EmbeddingModel {
       const EncodedText& text = texts.request.texts[texts.next];
       if (ends_with(text, "!endless")) continue;
       if (ends_with(text, "!bad")) {
-        sink(i, FailedEvent{ErrorKind::bad_model, "the model's output for text 0 is not finite"});
+        sink(i, FailedEvent{ErrorKind::bad_model,
+                            fmt::format("the model's output for text {} is not finite: number 0 is nan", texts.next)});
         continue;
       }
       texts.tokens += static_cast<int64_t>(text.ids.size());
