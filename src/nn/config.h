@@ -10,6 +10,9 @@
 
 namespace mlxk {
 
+/// The largest width of a layer that a config.json may ask for.
+inline constexpr int kMaxWidth = 1 << 20;
+
 /// Reads config.json's values and checks their limits; every error names `place` and the key. A null value counts as
 /// absent.
 class Config {

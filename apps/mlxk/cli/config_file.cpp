@@ -47,7 +47,7 @@ std::string option_name(std::string key) {
   return "--" + key;
 }
 
-const Option* find_option(const Command& command, const std::string& name) {
+const Option* find_file_option(const Command& command, const std::string& name) {
   for (const Option& option : command.options) {
     if (option.name == name && option.in_file) return &option;
   }
@@ -126,7 +126,7 @@ void read_config_file(const std::string& path, Args& args) {
   const toml::value file = parse(path);
   for (const auto& [key, value] : file.as_table()) {
     const size_t line = line_of(value.location());
-    const Option* option = find_option(*args.command, option_name(key));
+    const Option* option = find_file_option(*args.command, option_name(key));
     if (!option) refuse(path, line, fmt::format("unknown key '{}'", key));
     if (args.file.contains(option->name)) refuse(path, line, fmt::format("'{}' occurs twice", key));
     auto values = read_values(value, *option, fmt::format("{}:{}: '{}'", path, line, key));

@@ -127,9 +127,9 @@ std::string plot(const std::string& model, const std::vector<BenchResult>& resul
 }
 
 /// One line on a terminal's stderr that is overwritten, and removed at the end, whatever the end is.
-class ProgressLine {
+class BenchProgress {
  public:
-  ~ProgressLine() { show(""); }
+  ~BenchProgress() { show(""); }
   void show(const std::string& text) {
     if (!isatty(STDERR_FILENO)) return;
     fmt::print(stderr, "\r\033[K{}", text);
@@ -171,7 +171,7 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
                     std::vector<double>& bandwidths, const BenchStart& start) {
   std::vector<double> prefill, decode, first;
   BenchResult out{.point = point, .begin_s = start.elapsed()};
-  ProgressLine line;
+  BenchProgress line;
   for (int64_t run = -1; run < runs; ++run) {  // the first run is the warm-up
     line.show(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
                           run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
@@ -206,7 +206,7 @@ std::string bench_model(const Args& args) {
   return runnable_argument(model);
 }
 
-int run(const Args& args) {
+int run_bench(const Args& args) {
   const int threads = apply_threads(args);
   const BenchStart start;
   OpenedModel model(bench_model(args), {}, open_engine);
@@ -290,7 +290,7 @@ const Command kBenchCommand = {
                 {.name = "--plot", .kind = OptionKind::text, .metavar = "FILE", .help = "write a chart as SVG"},
                 report_option(),
                 json_option()},
-    .run = run,
+    .run = run_bench,
     .environment = model_places({{"MLXK_DEFAULT_MODEL", "the default model; if not set, the one that quickstart made"},
                                  {"MLXK_CPU_ISA", "instruction set of the CPU kernels; default: the best"}}),
 };

@@ -100,7 +100,7 @@ ReportRecord make_record(const ModelInfo& info, const LoadedSpeech& model, const
   return record;
 }
 
-int run(const Args& args) {
+int run_bench_audio(const Args& args) {
   const auto files = args.words("file");
   if (files.empty()) throw Error(ErrorKind::usage, "the following argument is required: file");
   apply_threads(args);
@@ -151,7 +151,7 @@ const Command kBenchAudioCommand = {
                 threads_option(),
                 report_option(),
                 json_option()},
-    .run = run,
+    .run = run_bench_audio,
     .environment = model_places(),
 };
 

@@ -113,7 +113,7 @@ int bench(const Args& args) {
   return 0;
 }
 
-int run(const Args& args) {
+int run_bench_embed(const Args& args) {
   return with_encoder_errors("NotAnEmbedder", [&] { return bench(args); });
 }
 
@@ -138,7 +138,7 @@ const Command kBenchEmbedCommand = {
                 threads_option(),
                 report_option(),
                 json_option()},
-    .run = run,
+    .run = run_bench_embed,
     .environment = model_places(),
 };
 

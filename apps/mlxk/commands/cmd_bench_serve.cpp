@@ -207,7 +207,7 @@ void warm_up(const Bench& bench, const std::vector<LoadPrompt>& prompts, Progres
                                               url_origin(bench.target.url), result.failures.begin()->first));
 }
 
-int run(const Args& args) {
+int run_bench_serve(const Args& args) {
   const auto points = read_points(args);
   const Goodput goodput = read_goodput(args.text("--goodput"));
   const auto seed = static_cast<uint64_t>(args.integer("--seed"));
@@ -373,7 +373,7 @@ const Command kBenchServeCommand = {
     .positionals = {{"server", PositionalKind::required,
                      "URL of a server (http://… or https://…), or a model, for which a server is started and stopped"}},
     .options = options(),
-    .run = run,
+    .run = run_bench_serve,
     .environment = model_places(),
 };
 

@@ -123,7 +123,7 @@ std::vector<BenchImages> read_bench_images(const Args& args) {
   return points;
 }
 
-int run(const Args& args) {
+int run_bench_vision(const Args& args) {
   const auto images = read_bench_images(args);
   apply_threads(args);
   const InterruptGuard guard;
@@ -187,7 +187,7 @@ const Command kBenchVisionCommand = {
          threads_option(),
          report_option(),
          json_option()},
-    .run = run,
+    .run = run_bench_vision,
     .environment = model_places(),
 };
 

@@ -28,7 +28,7 @@ struct Source {
   bool own_download = false;  // it is in the clone's own cache
 };
 
-struct Report {
+struct CloneReport {
   std::string model;
   fs::path target;
   bool health_check = true;
@@ -69,7 +69,7 @@ Source find_source(const Args& args, const RepoSpec& spec, const CloneCache& tem
   return {plan.repo.name, plan.repo.commit, run_pull(hub, plan, options).snapshot, true};
 }
 
-void clone(const Args& args, const RepoSpec& spec, Report& report) {
+void clone(const Args& args, const RepoSpec& spec, CloneReport& report) {
   CloneCache temporary(spec.revision.empty() ? spec.name : spec.name + "@" + spec.revision, report.target);
   Source source;
   try {
@@ -94,7 +94,7 @@ void clone(const Args& args, const RepoSpec& spec, Report& report) {
   temporary.discard();
 }
 
-CommandFailure failure(const Error& error, const Report& report) {
+CommandFailure failure(const Error& error, const CloneReport& report) {
   const std::string message = error.what();
   switch (error.kind()) {
     case ErrorKind::cancelled:
@@ -114,11 +114,12 @@ CommandFailure failure(const Error& error, const Report& report) {
   }
 }
 
-int run(const Args& args) {
+int run_clone(const Args& args) {
   const InterruptGuard guard;
   RepoSpec spec = parse_repo_spec(args.word("model"));
   if (args.has("--branch")) spec = parse_repo_spec(spec.name + "@" + args.text("--branch"));
-  Report report{spec.name, clone_target(args.word("target_dir"), spec.name), !args.has("--no-health-check"), {}, {}};
+  CloneReport report{
+      spec.name, clone_target(args.word("target_dir"), spec.name), !args.has("--no-health-check"), {}, {}};
   try {
     check_clone_target(report.target, hub_cache_dir());
     clone(args, spec, report);
@@ -156,7 +157,7 @@ const Command kCloneCommand = {
                 {.name = "--quiet", .help = "no progress, one short line"},
                 {.name = "--force-resume", .help = "accepted; an interrupted clone always continues"},
                 json_option()},
-    .run = run,
+    .run = run_clone,
     .environment = model_places({{"HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE", "as for pull"}}),
 };
 

@@ -13,7 +13,7 @@ namespace mlxk {
 
 namespace {
 
-int run(const Args& args) {
+int run_completions(const Args& args) {
   const std::string script = completion_script(args.word("shell"));
   print_line(std::string_view(script).substr(0, script.size() - 1));
   return 0;
@@ -47,7 +47,7 @@ const Command kCompletionsCommand = {
     .name = "completions",
     .help = "print a completion script",
     .positionals = {{"shell", PositionalKind::required, "bash, zsh or fish", {"bash", "zsh", "fish"}}},
-    .run = run,
+    .run = run_completions,
     .hidden = true,
 };
 

@@ -135,7 +135,7 @@ int repair(const ConvertRequest& request, bool json) {
   return 0;
 }
 
-int run(const Args& args) {
+int run_convert(const Args& args) {
   const auto request = read_convert_request(args);
   const bool json = args.has("--json");
   try {
@@ -203,7 +203,7 @@ const Command kConvertCommand = {
                  .max = 1 << 20},
                 {.name = "--skip-health", .help = "skip the check of the result"},
                 json_option()},
-    .run = run,
+    .run = run_convert,
     .environment = model_places(),
 };
 

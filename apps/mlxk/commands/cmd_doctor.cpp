@@ -29,7 +29,7 @@ namespace {
 
 constexpr uint64_t kLittleSpace = uint64_t{5} << 30;
 
-class Report {
+class DoctorReport {
  public:
   void ok(const char* name, const std::string& message) { add(name, "ok", message, ""); }
   void warn(const char* name, const std::string& message, const std::string& hint) {
@@ -51,11 +51,11 @@ class Report {
   bool failed_ = false;
 };
 
-void check_versions(Report& report) {
+void check_versions(DoctorReport& report) {
   report.ok("version", fmt::format("mlxk {}, JSON API {}", MLXK_VERSION, kJsonApiVersion));
 }
 
-void check_machine(Report& report) {
+void check_machine(DoctorReport& report) {
   const MachineFacts facts = machine_facts();
   report.ok("cpu", fmt::format("{}, {} cores usable", facts.cpu.empty() ? "unknown" : facts.cpu, facts.cores));
   try {
@@ -67,7 +67,7 @@ void check_machine(Report& report) {
   }
 }
 
-void check_engine(Report& report) {
+void check_engine(DoctorReport& report) {
   try {
     Worker worker(open_engine);
     const DeviceFacts device = worker.device();
@@ -77,7 +77,7 @@ void check_engine(Report& report) {
   }
 }
 
-void check_cache(Report& report) {
+void check_cache(DoctorReport& report) {
   const fs::path cache = hub_cache_dir();
   std::error_code error;
   if (!fs::exists(cache, error)) {
@@ -123,7 +123,7 @@ void check_cache(Report& report) {
                 "`mlxk prune` frees them");
 }
 
-void check_models(Report& report) {
+void check_models(DoctorReport& report) {
   size_t all = 0, unhealthy = 0;
   for (const auto& ref : list_models()) {
     ++all;
@@ -137,7 +137,7 @@ void check_models(Report& report) {
   }
 }
 
-void check_workspaces(Report& report) {
+void check_workspaces(DoctorReport& report) {
   const char* set = std::getenv("MLXK_WORKSPACE_HOME");
   if (!set || !*set) return;
   if (const auto home = workspace_home()) {
@@ -147,7 +147,7 @@ void check_workspaces(Report& report) {
   }
 }
 
-void check_hub(Report& report) {
+void check_hub(DoctorReport& report) {
   try {
     const HubSettings settings = hub_settings();
     report.ok("hub",
@@ -158,8 +158,8 @@ void check_hub(Report& report) {
   }
 }
 
-int run(const Args& args) {
-  Report report;
+int run_doctor(const Args& args) {
+  DoctorReport report;
   check_versions(report);
   check_machine(report);
   check_engine(report);
@@ -189,7 +189,7 @@ const Command kDoctorCommand = {
     .name = "doctor",
     .help = "check the cache, its permissions, the device, the memory and the versions",
     .options = {json_option()},
-    .run = run,
+    .run = run_doctor,
     .environment = model_places(),
 };
 

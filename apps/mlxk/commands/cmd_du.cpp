@@ -23,7 +23,7 @@ struct Row {
   RepoUsage usage;
 };
 
-int run(const Args& args) {
+int run_du(const Args& args) {
   std::vector<Row> rows;
   Row total{"total", 0, {}};
   for (const auto& repo : cached_repos(hub_cache_dir())) {
@@ -83,7 +83,7 @@ const Command kDuCommand = {
     .help = "show the disk usage of the cached models",
     .positionals = {{"pattern", PositionalKind::optional, "part of a name"}},
     .options = {json_option()},
-    .run = run,
+    .run = run_du,
     .environment = model_places(),
 };
 

@@ -105,7 +105,7 @@ EmbedOutputs read_outputs(const Args& args, const Embedder& embedder) {
   return outputs;
 }
 
-NamedPrompt read_prompt(const Args& args, const EmbeddingConfig& config) {
+NamedPrompt read_named_prompt(const Args& args, const EmbeddingConfig& config) {
   const bool instructs = args.has("--instruct");
   if (args.has("--prompt-name") && (args.has("--query") || instructs)) {
     throw Error(ErrorKind::usage, "--prompt-name and --query exclude each other");
@@ -365,7 +365,7 @@ int embed(const Args& args) {
   const auto start = Clock::now();
   Embedder embedder(runnable_argument(args.word("model")), EncoderTask::embed, open_engine);
   const double load_s = seconds(Clock::now() - start);
-  Plan plan{read_prompt(args, embedder.encoder().config()), truncate, read_dimensions(args, embedder),
+  Plan plan{read_named_prompt(args, embedder.encoder().config()), truncate, read_dimensions(args, embedder),
             read_outputs(args, embedder)};
   if (args.has("--compare")) return compare(args, embedder, plan);
 
@@ -393,7 +393,7 @@ int embed(const Args& args) {
   return 0;
 }
 
-int run(const Args& args) {
+int run_embed(const Args& args) {
   return with_encoder_errors("NotAnEmbedder", [&] { return embed(args); });
 }
 
@@ -406,7 +406,7 @@ const Command kEmbedCommand = {
     .positionals = {{"model", PositionalKind::required, kModelHelp},
                     {"text", PositionalKind::rest, "texts, each embedded separately; `-` is all of stdin"}},
     .options = embed_options(),
-    .run = run,
+    .run = run_embed,
     .environment = model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"},
                                  {"MLXK2_ENABLE_ALPHA_FEATURES", "accepted; embeddings need no gate"}}),
 };

@@ -17,7 +17,7 @@ namespace mlxk {
 
 namespace {
 
-void print_start(const ServeOptions& options, const std::string& address, int port) {
+void print_embed_serve_start(const ServeOptions& options, const std::string& address, int port) {
   print_json({{"status", "starting"},
               {"command", "embed-serve"},
               {"data",
@@ -30,7 +30,7 @@ void print_start(const ServeOptions& options, const std::string& address, int po
   std::fflush(stdout);
 }
 
-int run(const Args& given) {
+int run_embed_serve(const Args& given) {
   return with_encoder_errors("NotAnEmbedder", [&] {
     Args args = given;
     check_cpu(args);
@@ -40,7 +40,7 @@ int run(const Args& given) {
     admit(info, this_machine(), {.encodes = info.is_embedding ? info.encoder_task : EncoderTask::embed});
     apply_threads(args);
     return serve(options, [&](const std::string& address, int port) {
-      if (args.has("--json")) print_start(options, address, port);
+      if (args.has("--json")) print_embed_serve_start(options, address, port);
     });
   });
 }
@@ -53,7 +53,7 @@ const Command kEmbedServeCommand = {
     .help = "serve one embedding model over HTTP",
     .positionals = {{"model", PositionalKind::required, kModelHelp}},
     .options = embed_serve_options(),
-    .run = run,
+    .run = run_embed_serve,
     .environment = model_places({{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
                                  {"MLXK_API_KEYS", "several API keys, separated by spaces"},
                                  {"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),

@@ -50,7 +50,7 @@ ModelInfo probe_gguf(const std::string& file) {
   return info;
 }
 
-int run(const Args& args) {
+int run_health(const Args& args) {
   std::vector<ModelInfo> models;
   const std::string word = args.word("model");
   if (is_gguf_argument(word)) {
@@ -85,7 +85,7 @@ const Command kHealthCommand = {
     .help = "check the files of one model or of all",
     .positionals = {{"model", PositionalKind::optional, "a model or a .gguf file; default: all models"}},
     .options = {json_option()},
-    .run = run,
+    .run = run_health,
     .environment = model_places(),
 };
 

@@ -10,7 +10,7 @@ namespace mlxk {
 
 namespace {
 
-int run(const Args& args) {
+int run_help(const Args& args) {
   const std::string word = fmt::format("{}", fmt::join(args.words("command"), " "));
   const std::string text = help_text(word.empty() ? nullptr : &known_command(word));
   print_line(std::string_view(text).substr(0, text.size() - 1));
@@ -24,7 +24,7 @@ const Command kHelpCommand = {
     .name = "help",
     .help = "show the commands, or the options of one",
     .positionals = {{"command", PositionalKind::rest, "a command; default: all of them"}},
-    .run = run,
+    .run = run_help,
 };
 
 }  // namespace mlxk

@@ -127,7 +127,7 @@ void print_architectures(bool json) {
   print_line(std::string_view(text).substr(0, text.size() - 1));
 }
 
-int run(const Args& args) {
+int run_list(const Args& args) {
   if (args.has("--architectures")) {
     print_architectures(args.has("--json"));
     return 0;
@@ -164,7 +164,7 @@ const Command kListCommand = {
                 {.name = "--architectures", .help = "list the model types that this build can run, by kind"},
                 {.name = "--verbose", .help = "full names and more columns"},
                 json_option()},
-    .run = run,
+    .run = run_list,
     .environment = model_places(),
 };
 

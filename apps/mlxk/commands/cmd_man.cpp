@@ -119,7 +119,7 @@ void show(const std::string& page) {
   if (!shown) print_line(plain_page());
 }
 
-int run(const Args&) {
+int run_man(const Args&) {
   const std::string page = man_page();
   if (isatty(STDOUT_FILENO)) {
     show(page);
@@ -163,7 +163,7 @@ extern const Command kManCommand;
 const Command kManCommand = {
     .name = "man",
     .help = "show the manual page; print it in roff if stdout is not a terminal",
-    .run = run,
+    .run = run_man,
     .hidden = true,
 };
 

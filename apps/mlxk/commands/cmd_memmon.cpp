@@ -8,7 +8,7 @@
 namespace mlxk {
 
 namespace {
-int run(const Args& args) {
+int run_memmon(const Args& args) {
   MemmonOptions options;
   options.interval = std::chrono::milliseconds(args.integer("--interval"));
   options.output = args.text("--output");
@@ -52,7 +52,7 @@ const Command kMemmonCommand = {
                 {.name = "--verbose",
                  .help = "show the current values once a second, also while a command runs",
                  .short_name = 'v'}},
-    .run = run,
+    .run = run_memmon,
 };
 
 }  // namespace mlxk

@@ -37,7 +37,7 @@ std::string plot_format(const Args& args) {
               "or name the format with --format");
 }
 
-int run(const Args& args) {
+int run_memplot(const Args& args) {
   const std::string format = plot_format(args);
   const MemoryLog log = read_memory_log(args.word("memory"));
   const std::string bench = args.word("bench");
@@ -74,7 +74,7 @@ const Command kMemplotCommand = {
                  .help = "html (one page that works offline), svg or png; default: the extension of FILE, else html",
                  .choices = kFormats},
                 {.name = "--title", .kind = OptionKind::text, .metavar = "T", .help = "heading; default: the command"}},
-    .run = run,
+    .run = run_memplot,
 };
 
 }  // namespace mlxk

@@ -57,7 +57,7 @@ class Prune {
   uint64_t bytes_ = 0;
 };
 
-int run(const Args& args) {
+int run_prune(const Args& args) {
   const std::string pattern = args.word("pattern");
   Prune prune(args.has("--dry-run"));
   if (pattern.empty()) {
@@ -100,7 +100,7 @@ const Command kPruneCommand = {
     .help = "free space that no model uses: unused blobs, unfinished downloads, imports of deleted GGUF files",
     .positionals = {{"pattern", PositionalKind::optional, "part of a name; default: all models"}},
     .options = {{.name = "--dry-run", .help = "only show what would be removed"}, json_option()},
-    .run = run,
+    .run = run_prune,
     .environment = model_places(),
 };
 

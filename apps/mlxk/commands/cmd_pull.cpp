@@ -20,7 +20,7 @@ namespace mlxk {
 namespace {
 
 /// The facts that the command reports, whatever the outcome.
-struct Report {
+struct PullReport {
   std::string typed, model;  // as typed and without the revision; under the hub's name
   Json extra = Json::object();
 
@@ -75,7 +75,7 @@ std::string as_glob(const std::string& path) {
 }
 
 /// Every model of the lock file, or the one named: exactly the files that it lists.
-int pull_locked(const Args& args, Report& report) {
+int pull_locked(const Args& args, PullReport& report) {
   const std::string wanted = args.word("model");
   Json pulled = Json::array();
   HubClient hub(hub_settings(), interrupted);
@@ -105,7 +105,7 @@ int pull_locked(const Args& args, Report& report) {
   return 0;
 }
 
-int pull(const Args& args, Report& report) {
+int pull(const Args& args, PullReport& report) {
   const bool json = args.has("--json"), dry = args.has("--dry-run");
   if (args.has("--locked")) return pull_locked(args, report);
   const std::string word = args.word("model");
@@ -138,9 +138,9 @@ int pull(const Args& args, Report& report) {
   return report.done("success", fmt::format("Downloaded to {}", result.snapshot.string()), json);
 }
 
-int run(const Args& args) {
+int run_pull_command(const Args& args) {
   const InterruptGuard guard;
-  Report report;
+  PullReport report;
   try {
     return pull(args, report);
   } catch (const CommandFailure&) {
@@ -185,7 +185,7 @@ const Command kPullCommand = {
                  .min = 1,
                  .max = 64},
                 json_option()},
-    .run = run,
+    .run = run_pull_command,
     .environment =
         model_places({{"HF_TOKEN", "token for private and gated models; else the token file of the Hugging Face tools"},
                       {"HF_ENDPOINT", "address of the hub or of a mirror"},

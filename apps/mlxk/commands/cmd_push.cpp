@@ -182,7 +182,7 @@ int push(const Args& args, Json& data) {
   return answer(args, data, fmt::format("commit {} ({})", result.commit.substr(0, 7), counts(summary)));
 }
 
-int run(const Args& args) {
+int run_push(const Args& args) {
   const InterruptGuard guard;
   Json data;
   try {
@@ -218,7 +218,7 @@ const Command kPushCommand = {
          {.name = "--dry-run", .help = "only show what would change"},
          {.name = "--verbose", .help = "also print the commit's address"},
          json_option()},
-    .run = run,
+    .run = run_push,
     .environment = {{"HF_TOKEN", "a token with write access"}, {"HF_ENDPOINT", "address of the hub"}},
 };
 

@@ -127,7 +127,7 @@ void choose_device(const Args& args) {
   setenv("MLXK_DEVICE", device.c_str(), 1);  // read by the engine
 }
 
-int run(const Args& args) {
+int run_replay(const Args& args) {
   apply_threads(args);
   choose_device(args);
   const std::string file = args.word("file");
@@ -171,7 +171,7 @@ const Command kReplayCommand = {
                  .choices = {"cpu", "gpu"}},
                 threads_option(),
                 json_option()},
-    .run = run,
+    .run = run_replay,
     .environment = model_places(
         {{"MLXK_DEVICE", "cpu or gpu, like --device"}, {"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };

@@ -175,7 +175,7 @@ std::string memory_beside(const std::string& report) {
   return {};
 }
 
-int run(const Args& args) {
+int run_report(const Args& args) {
   if (args.has("--validate")) return validate(args);
   if (args.has("--json")) throw Error(ErrorKind::usage, "--json needs --validate; a report is Markdown or HTML");
   const std::string output = args.text("--output"), memory_path = args.text("--memory");
@@ -232,7 +232,7 @@ const Command kReportCommand = {
           .help = "write Markdown (.md, with charts next to it) or one HTML page (.html); default: Markdown to stdout",
           .short_name = 'o'},
          json_option()},
-    .run = run,
+    .run = run_report,
 };
 
 }  // namespace mlxk

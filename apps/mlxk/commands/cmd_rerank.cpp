@@ -153,7 +153,7 @@ int rerank(const Args& args) {
   return 0;
 }
 
-int run(const Args& args) {
+int run_rerank(const Args& args) {
   return with_encoder_errors("NotAReranker", [&] { return rerank(args); });
 }
 
@@ -166,7 +166,7 @@ const Command kRerankCommand = {
     .positionals = {{"model", PositionalKind::required, kModelHelp},
                     {"file", PositionalKind::rest, "each file is a document; `-`: each line of stdin is one"}},
     .options = rerank_options(),
-    .run = run,
+    .run = run_rerank,
     .environment = model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };
 

@@ -75,7 +75,7 @@ ModelRef resolve(const std::string& spec) {
   }
 }
 
-int run(const Args& args) {
+int run_rm(const Args& args) {
   const std::string spec = args.word("model");
   const bool force = args.has("--force"), json = args.has("--json"), dry = args.has("--dry-run");
   const ModelRef ref = resolve(spec);
@@ -137,7 +137,7 @@ const Command kRmCommand = {
     .options = {{.name = "--force", .help = "even during a download, and by a short name", .short_name = 'f'},
                 {.name = "--dry-run", .help = "only show what would be removed"},
                 json_option()},
-    .run = run,
+    .run = run_rm,
     .environment = model_places(),
 };
 

@@ -198,7 +198,7 @@ GeneratedAnswer run_text(OpenedModel& model, const RunOptions& options,
                       [&](const std::vector<Part>& parts) { write(formatter.format(parts)); });
 }
 
-int run(const Args& args) {
+int run_run(const Args& args) {
   check_translation(args);
   if (args.has("--audio")) {
     if (!asks_about_recordings(args)) return run_audio(args);
@@ -254,7 +254,7 @@ const Command kRunCommand = {
     .positionals = {{"model", PositionalKind::required, kModelHelp},
                     {"prompt", PositionalKind::rest, "words of the prompt; `-` is all of stdin, `@FILE` a file"}},
     .options = run_options(),
-    .run = run,
+    .run = run_run,
     .environment =
         model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"},
                       {"MLXK2_AUDIO_SEGMENTS", "1: append a table of segments to a transcript"},

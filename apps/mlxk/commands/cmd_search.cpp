@@ -38,7 +38,7 @@ Json model_of(const Json& entry, const std::vector<CachedRepo>& cached) {
           {"cached", here}};
 }
 
-int run(const Args& args) {
+int run_search(const Args& args) {
   const InterruptGuard guard;
   HubClient hub(hub_settings(), interrupted);
   const std::string query = fmt::format("{}", fmt::join(args.words("query"), " "));
@@ -86,7 +86,7 @@ const Command kSearchCommand = {
                  .min = 1,
                  .max = 1000},
                 json_option()},
-    .run = run,
+    .run = run_search,
     .environment = {{"HF_ENDPOINT", "address of the hub"},
                     {"HF_TOKEN", "token, to find private models too"},
                     {"HF_HUB_OFFLINE", "1: make no connection"}},

@@ -129,7 +129,7 @@ std::vector<ModelRef> chosen_models(const Args& args) {
   return refs;
 }
 
-int run(const Args& args) {
+int run_selftest(const Args& args) {
   const std::vector<ModelRef> refs = chosen_models(args);
   apply_threads(args);
   const InterruptGuard guard;
@@ -178,7 +178,7 @@ const Command kSelftestCommand = {
                  .help = "append a record of each check to FILE (JSON Lines, schema 0.2.2)"},
                 threads_option(),
                 json_option()},
-    .run = run,
+    .run = run_selftest,
     .environment = model_places({{"MLXK_MEMORY_LIMIT", "memory that models may use, in bytes"}}),
 };
 

@@ -21,7 +21,7 @@ namespace mlxk {
 
 namespace {
 
-void print_start(const ServeOptions& options, const std::string& address, int port) {
+void print_serve_start(const ServeOptions& options, const std::string& address, int port) {
   const auto& unix_socket = options.transport.unix_socket;
   print_json({{"status", "starting"},
               {"command", "serve"},
@@ -89,7 +89,7 @@ Service make_service(const Args& args, const ServeOptions& options) {
   return service;
 }
 
-int run(const Args& given) {
+int run_serve(const Args& given) {
   Args args = given;
   if (args.has("--user") && args.has("--system"))
     throw Error(ErrorKind::usage, "--user and --system exclude each other");
@@ -104,7 +104,7 @@ int run(const Args& given) {
   }
   apply_threads(args);
   return serve(options, [&](const std::string& address, int port) {
-    if (args.has("--json")) print_start(options, address, port);
+    if (args.has("--json")) print_serve_start(options, address, port);
   });
 }
 
@@ -115,7 +115,7 @@ const Command kServeCommand = {
     .name = "serve",
     .help = "serve models over HTTP with OpenAI's API",
     .options = serve_options(),
-    .run = run,
+    .run = run_serve,
     .aliases = {"server"},
     .environment = model_places({{"MLXK_API_KEY", "an API key: key, name:key or name:key:scopes"},
                                  {"MLXK_API_KEYS", "several API keys, separated by spaces"},

@@ -106,7 +106,7 @@ void print_text(const Shown& shown) {
   if (shown.entry.sentinel) print_workspace(shown.entry);
 }
 
-int run(const Args& args) {
+int run_show(const Args& args) {
   const ModelRef ref = resolve_model(runnable_argument(args.word("model")));
   if (args.has("--recalc-hash")) recalculate_content_hash(ref.path);
   Shown shown{describe_model(ref), read_config_of(ref), Json::object(), {}};
@@ -142,7 +142,7 @@ const Command kShowCommand = {
                 {.name = "--config", .help = "print its configuration"},
                 {.name = "--recalc-hash", .help = "recompute and store a managed workspace's hash"},
                 json_option()},
-    .run = run,
+    .run = run_show,
     .environment = model_places(),
 };
 

@@ -142,7 +142,7 @@ void write_lock(const std::string& path, const Verdict& verdict) {
   write_lock_file(path, locked);
 }
 
-int run(const Args& args) {
+int run_verify(const Args& args) {
   const InterruptGuard guard;
   const bool json = args.has("--json"), by_lock = args.has("--lock");
   const std::string word = args.word("model"), write_to = args.text("--write-lock");
@@ -186,7 +186,7 @@ const Command kVerifyCommand = {
                  .metavar = "FILE",
                  .help = "record name, revision and hashes in FILE, for pull --locked"},
                 json_option()},
-    .run = run,
+    .run = run_verify,
     .environment = model_places(),
 };
 

@@ -50,9 +50,9 @@ std::string lower(std::string text) {
   return text;
 }
 
-class Check {
+class PushCheck {
  public:
-  explicit Check(const fs::path& folder) : folder_(folder), files_(files_of(folder)) {}
+  explicit PushCheck(const fs::path& folder) : folder_(folder), files_(files_of(folder)) {}
 
   Json result() {
     const Json config = check_config();
@@ -163,6 +163,6 @@ class Check {
 
 }  // namespace
 
-Json workspace_health(const fs::path& folder) { return Check(folder).result(); }
+Json workspace_health(const fs::path& folder) { return PushCheck(folder).result(); }
 
 }  // namespace mlxk

@@ -14,7 +14,7 @@ namespace mlxk {
 
 namespace {
 constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-std::array<struct sigaction, kSignals.size()> previous;
+std::array<struct sigaction, kSignals.size()> previous_actions;
 int ends[2] = {-1, -1};  // read, write
 
 void write_note(int note) {
@@ -36,12 +36,12 @@ SignalPipe::SignalPipe() {
   sigfillset(&action.sa_mask);
   for (size_t i = 0; i < kSignals.size(); ++i) {
     action.sa_handler = kSignals[i] == SIGPIPE ? SIG_IGN : write_note;
-    sigaction(kSignals[i], &action, &previous[i]);
+    sigaction(kSignals[i], &action, &previous_actions[i]);
   }
 }
 
 SignalPipe::~SignalPipe() {
-  for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &previous[i], nullptr);
+  for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &previous_actions[i], nullptr);
   for (int& end : ends) {
     close(end);
     end = -1;

@@ -16,7 +16,7 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-6F;
+constexpr float kGemma4Eps = 1e-6F;
 
 struct Gemma4AudioConfig {
   int hidden, layers, heads, kernel, channels[2], left, right, chunk, out;
@@ -89,8 +89,8 @@ mx::array times(const mx::array& x, float factor) { return mx::multiply(x, mx::a
 
 struct FeedForward {
   FeedForward(const Gemma4AudioConfig& c, const WeightPath& path)
-      : before(path / "pre_layer_norm", c.hidden, kEps),
-        after(path / "post_layer_norm", c.hidden, kEps),
+      : before(path / "pre_layer_norm", c.hidden, kGemma4Eps),
+        after(path / "post_layer_norm", c.hidden, kGemma4Eps),
         up(clamped(path / "ffw_layer_1", c.hidden, 4 * c.hidden)),
         down(clamped(path / "ffw_layer_2", 4 * c.hidden, c.hidden)) {}
 
@@ -188,9 +188,9 @@ struct ConformerBlock {
         second(c, path / "feed_forward2"),
         attention(c, path / "self_attn"),
         convolution(c, path / "lconv1d"),
-        before(path / "norm_pre_attn", c.hidden, kEps),
-        after(path / "norm_post_attn", c.hidden, kEps),
-        out(path / "norm_out", c.hidden, kEps) {}
+        before(path / "norm_pre_attn", c.hidden, kGemma4Eps),
+        after(path / "norm_post_attn", c.hidden, kGemma4Eps),
+        out(path / "norm_out", c.hidden, kGemma4Eps) {}
 
   mx::array operator()(const Gemma4AudioConfig& c, mx::array x, const mx::array& positions,
                        const Neighbours& near) const {

@@ -17,7 +17,7 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-5F;
+constexpr float kMoonshineEps = 1e-5F;
 constexpr int kMinSamples = 895;  // for one frame
 constexpr double kPartialRotary = 0.9;
 
@@ -70,7 +70,7 @@ MoonshineConfig MoonshineConfig::from_json(const Config& config) {
   return c;
 }
 
-LayerNorm norm(const WeightPath& path, int hidden) { return {path, hidden, kEps, false}; }
+LayerNorm norm(const WeightPath& path, int hidden) { return {path, hidden, kMoonshineEps, false}; }
 
 Conv1d conv(const WeightPath& path, int in, int out, int kernel, int stride, bool bias) {
   return Conv1d(with_channels_last(path, in, kernel), in, out, kernel, {.stride = stride}, bias);
@@ -92,8 +92,8 @@ float scale_of(const MoonshineConfig& c, const Stack& stack) {
   return 1 / std::sqrt(static_cast<float>(c.hidden / stack.heads));
 }
 
-struct EncoderBlock {
-  EncoderBlock(const MoonshineConfig& c, const WeightPath& path)
+struct MoonshineEncoderBlock {
+  MoonshineEncoderBlock(const MoonshineConfig& c, const WeightPath& path)
       : heads(c.encoder.heads),
         scale(scale_of(c, c.encoder)),
         project(self_projection(c, c.encoder, path)),
@@ -131,8 +131,8 @@ GatedMlpResidual gated(const MoonshineConfig& c, const WeightPath& path) {
           c.decoder.activation};
 }
 
-struct DecoderBlock {
-  DecoderBlock(const MoonshineConfig& c, const WeightPath& path)
+struct MoonshineDecoderBlock {
+  MoonshineDecoderBlock(const MoonshineConfig& c, const WeightPath& path)
       : scale(scale_of(c, c.decoder)),
         project(self_projection(c, c.decoder, path)),
         attention{Rope(c.decoder_rope), std::nullopt, std::nullopt, {scale}},
@@ -166,7 +166,8 @@ struct WindowNorm {
       : weight(path.take("weight", {channels})), bias(path.take("bias", {channels})) {}
   mx::array operator()(const mx::array& x) const {
     const mx::array flat = mx::reshape(mx::astype(x, mx::float32), {1, -1});
-    const mx::array even = mx::reshape(mx::fast::layer_norm(flat, std::nullopt, std::nullopt, kEps), x.shape());
+    const mx::array even =
+        mx::reshape(mx::fast::layer_norm(flat, std::nullopt, std::nullopt, kMoonshineEps), x.shape());
     return mx::add(mx::multiply(mx::astype(even, x.dtype()), weight), bias);
   }
 
@@ -248,10 +249,10 @@ class Moonshine : public Seq2SeqNet {
   mx::Dtype type_;
   Conv1d conv1_, conv2_, conv3_;
   WindowNorm window_norm_;
-  std::vector<EncoderBlock> encoder_;
+  std::vector<MoonshineEncoderBlock> encoder_;
   LayerNorm encoder_norm_;
   Embedding embedding_;
-  std::vector<DecoderBlock> decoder_;
+  std::vector<MoonshineDecoderBlock> decoder_;
   LayerNorm decoder_norm_;
   std::optional<Linear> head_;  // absent: the embedding
 };

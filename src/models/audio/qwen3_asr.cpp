@@ -23,7 +23,7 @@ struct Qwen3AsrConfig : AudioConfig {
 int half(int n) { return (n - 1) / 2 + 1; }
 int eighth(int n) { return half(half(half(n))); }
 
-Qwen3AsrConfig read(const Config& config) {
+Qwen3AsrConfig read_qwen3_asr(const Config& config) {
   const Config audio = config.object("audio_config");
   Qwen3AsrConfig c{AudioConfig::read(config), 0, 0, 0, 0};
   c.chunk = 2 * static_cast<int>(audio.integer_or("n_window", 50, 1, 1 << 12));
@@ -40,7 +40,7 @@ Qwen3AsrConfig read(const Config& config) {
   return c;
 }
 
-Conv2d conv(const WeightPath& path, int in, int out) {
+Conv2d stem_conv(const WeightPath& path, int in, int out) {
   put_channels_last(path, in, 3, 3);
   return Conv2d(path, in, out, {3, 3}, {.stride = {2, 2}, .padding = {1, 1}}, true);
 }
@@ -57,9 +57,9 @@ class Qwen3AsrEncoder : public MediaEncoder {
   Qwen3AsrEncoder(const Qwen3AsrConfig& c, Weights& weights, const WeightPath& path)
       : type_(weights.activation_type()),
         c_(c),
-        conv1_(conv(path / "conv2d1", 1, c.channels)),
-        conv2_(conv(path / "conv2d2", c.channels, c.channels)),
-        conv3_(conv(path / "conv2d3", c.channels, c.channels)),
+        conv1_(stem_conv(path / "conv2d1", 1, c.channels)),
+        conv2_(stem_conv(path / "conv2d2", c.channels, c.channels)),
+        conv3_(stem_conv(path / "conv2d3", c.channels, c.channels)),
         out_(path / "conv_out", c.channels * eighth(c.mels), c.hidden_size, false),
         positions_(sinusoids(eighth(c.chunk), c.hidden_size, type_)),
         blocks_(c, whisper_blocks(true), path / "layers", c.num_hidden_layers),
@@ -116,7 +116,7 @@ std::unique_ptr<MediaEncoder> make_qwen3_asr_audio(const Config& config, Weights
   strip_prefix(weights, "thinker.");
   const Config own = config.has("thinker_config") ? config.object("thinker_config") : config;
   const WeightPath path = find_path(weights, {"audio_tower", "model.audio_tower"}, "conv2d1.weight");
-  return std::make_unique<Qwen3AsrEncoder>(read(own), weights, path);
+  return std::make_unique<Qwen3AsrEncoder>(read_qwen3_asr(own), weights, path);
 }
 
 }  // namespace mlxk

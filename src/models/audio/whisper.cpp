@@ -20,7 +20,7 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-5F;
+constexpr float kWhisperEps = 1e-5F;
 
 struct Side {
   int positions, state, heads, layers;
@@ -144,7 +144,7 @@ std::vector<std::pair<int, int>> alignment_heads(const Config& config, const Whi
 
 NormQkv self_projection(const WeightPath& path, const Side& side) {
   const WeightPath attn = path / "attn";
-  return {LayerNorm(path / "attn_ln", side.state, kEps),
+  return {LayerNorm(path / "attn_ln", side.state, kWhisperEps),
           Linear(attn / "query", side.state, side.state, true),
           Linear(attn / "key", side.state, side.state, false),
           Linear(attn / "value", side.state, side.state, true),
@@ -154,7 +154,7 @@ NormQkv self_projection(const WeightPath& path, const Side& side) {
 }
 
 MlpResidual mlp(const WeightPath& path, int state) {
-  return {LayerNorm(path / "mlp_ln", state, kEps), Linear(path / "mlp1", state, 4 * state, true),
+  return {LayerNorm(path / "mlp_ln", state, kWhisperEps), Linear(path / "mlp1", state, 4 * state, true),
           Linear(path / "mlp2", 4 * state, state, true), Activation::gelu};
 }
 
@@ -162,8 +162,8 @@ OutResidual output(const WeightPath& path, int state) {
   return {Linear(path / "out", state, state, true), std::nullopt};
 }
 
-struct EncoderBlock {
-  EncoderBlock(const WeightPath& path, const Side& side)
+struct WhisperEncoderBlock {
+  WhisperEncoderBlock(const WeightPath& path, const Side& side)
       : heads(side.heads),
         project(self_projection(path, side)),
         out(output(path / "attn", side.state)),
@@ -181,13 +181,13 @@ struct EncoderBlock {
   MlpResidual feed_forward;
 };
 
-struct DecoderBlock {
-  DecoderBlock(const WeightPath& path, const Side& side)
+struct WhisperDecoderBlock {
+  WhisperDecoderBlock(const WeightPath& path, const Side& side)
       : scale(1 / std::sqrt(static_cast<float>(side.state / side.heads))),
         project(self_projection(path, side)),
         attention{std::nullopt, std::nullopt, std::nullopt, scale},
         out(output(path / "attn", side.state)),
-        query{LayerNorm(path / "cross_attn_ln", side.state, kEps),
+        query{LayerNorm(path / "cross_attn_ln", side.state, kWhisperEps),
               Linear(path / "cross_attn" / "query", side.state, side.state, true)},
         encoded{Linear(path / "cross_attn" / "key", side.state, side.state, false),
                 Linear(path / "cross_attn" / "value", side.state, side.state, true), side.heads},
@@ -224,10 +224,10 @@ class Whisper : public Seq2SeqNet {
         conv1_(root / "encoder" / "conv1", c.mels, c.audio.state, 3, {1, 1}, true),
         conv2_(root / "encoder" / "conv2", c.audio.state, c.audio.state, 3, {2, 1}, true),
         sinusoids_(sinusoids(c.audio.positions, c.audio.state, type_)),
-        encoder_norm_(root / "encoder" / "ln_post", c.audio.state, kEps),
+        encoder_norm_(root / "encoder" / "ln_post", c.audio.state, kWhisperEps),
         embedding_(root / "decoder" / "token_embedding", c.vocab, c.text.state),
         positions_((root / "decoder").take("positional_embedding", {c.text.positions, c.text.state})),
-        decoder_norm_(root / "decoder" / "ln", c.text.state, kEps) {
+        decoder_norm_(root / "decoder" / "ln", c.text.state, kWhisperEps) {
     for (int i = 0; i < c.audio.layers; ++i) encoder_.emplace_back(root / "encoder" / "blocks" / i, c.audio);
     for (int i = 0; i < c.text.layers; ++i) decoder_.emplace_back(root / "decoder" / "blocks" / i, c.text);
   }
@@ -307,11 +307,11 @@ class Whisper : public Seq2SeqNet {
   Conv1d conv1_, conv2_;
   mx::array sinusoids_;
   LayerNorm encoder_norm_;
-  std::vector<EncoderBlock> encoder_;
+  std::vector<WhisperEncoderBlock> encoder_;
   Embedding embedding_;
   mx::array positions_;
   LayerNorm decoder_norm_;
-  std::vector<DecoderBlock> decoder_;
+  std::vector<WhisperDecoderBlock> decoder_;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ std::unique_ptr<Encoder> make_jina_embeddings_v3(const Config& config, Weights& 
 
 namespace {
 
-std::unique_ptr<EncoderLayer> layer(const EncoderConfig& c, const WeightPath& path) {
+std::unique_ptr<EncoderLayer> bert_layer(const EncoderConfig& c, const WeightPath& path) {
   const int hidden = c.hidden_size;
   const WeightPath self = path / "attention" / "self", attended = path / "attention" / "output", out = path / "output";
   EncoderAttention attention{{std::nullopt,
@@ -38,7 +38,7 @@ EncoderStack::Parts parts_of(const EncoderConfig& c, const WeightPath& root, int
   parts.token_types = Embedding(embeddings / "token_type_embeddings", c.type_vocab_size, c.hidden_size);
   parts.type_vocab_size = c.type_vocab_size;
   parts.embedding_norm = LayerNorm(embeddings / "LayerNorm", c.hidden_size, c.norm_eps);
-  for (int i = 0; i < c.num_hidden_layers; ++i) parts.layers.push_back(layer(c, root / "encoder" / "layer" / i));
+  for (int i = 0; i < c.num_hidden_layers; ++i) parts.layers.push_back(bert_layer(c, root / "encoder" / "layer" / i));
   return parts;
 }
 

@@ -5,7 +5,7 @@
 namespace mlxk {
 namespace {
 
-std::unique_ptr<EncoderLayer> layer(const EncoderConfig& c, const WeightPath& path) {
+std::unique_ptr<EncoderLayer> distilbert_layer(const EncoderConfig& c, const WeightPath& path) {
   const int hidden = c.hidden_size;
   const WeightPath attn = path / "attention", ffn = path / "ffn";
   EncoderAttention attention{
@@ -30,7 +30,8 @@ std::unique_ptr<Encoder> make_distilbert(const Config& config, Weights& weights)
   EncoderStack::Parts parts{Embedding(embeddings / "word_embeddings", c.vocab_size, c.hidden_size)};
   parts.positions = Embedding(embeddings / "position_embeddings", c.max_position_embeddings, c.hidden_size);
   parts.embedding_norm = LayerNorm(embeddings / "LayerNorm", c.hidden_size, c.norm_eps);
-  for (int i = 0; i < c.num_hidden_layers; ++i) parts.layers.push_back(layer(c, root / "transformer" / "layer" / i));
+  for (int i = 0; i < c.num_hidden_layers; ++i)
+    parts.layers.push_back(distilbert_layer(c, root / "transformer" / "layer" / i));
   parts.classifier = class_head_at(root / "pre_classifier", root / "classifier", c.hidden_size, Activation::relu);
   parts.masked_lm = masked_lm_at(c, {root / "vocab_transform", root / "vocab_layer_norm", projector, projector},
                                  c.activation, config.flag_or("tie_word_embeddings", true));

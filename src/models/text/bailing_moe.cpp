@@ -35,7 +35,7 @@ void norm_head(Weights& weights) {
                             mx::astype(mx::divide(wide, mx::add(norm, mx::array(1e-7F))), head.dtype()));
 }
 
-void rename(Weights& weights, const std::string& from, const std::string& to) {
+void rename_bailing(Weights& weights, const std::string& from, const std::string& to) {
   if (weights.has(from)) weights.tensors().emplace(to, weights.take_raw(from));
 }
 
@@ -65,7 +65,7 @@ std::unique_ptr<Model> make_bailing_moe(const Config& config, Weights& weights) 
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const std::string gate = fmt::format("model.layers.{}.mlp.gate", layer);
     if (c.mixes(layer) && weights.has(gate + ".weight")) converted = false;
-    rename(weights, gate + ".weight", gate + ".gate_proj.weight");
+    rename_bailing(weights, gate + ".weight", gate + ".gate_proj.weight");
   }
   if (!converted && config.flag_or("norm_head", false)) norm_head(weights);
   sanitize_block(c, weights);

@@ -7,7 +7,7 @@
 namespace mlxk {
 namespace {
 
-constexpr BlockNames kNames{.mlp_norm = "input_layernorm"};
+constexpr BlockNames kCohereNames{.mlp_norm = "input_layernorm"};
 constexpr BlockOptions kCohere{.defaults = {.hidden_size = 8192,
                                             .num_hidden_layers = 40,
                                             .num_attention_heads = 64,
@@ -15,7 +15,7 @@ constexpr BlockOptions kCohere{.defaults = {.hidden_size = 8192,
                                             .vocab_size = 256000,
                                             .intermediate_size = 22528,
                                             .norm_eps = 1e-5},
-                               .names = kNames,
+                               .names = kCohereNames,
                                .norm = NormKind::layer_no_bias,
                                .qkv_bias_key = "attention_bias",
                                .out_bias_key = "attention_bias",
@@ -33,7 +33,7 @@ constexpr BlockOptions kCohere2{.defaults = {.hidden_size = 4096,
                                              .norm_eps = 1e-5,
                                              .sliding_window = 4096,
                                              .sliding_window_pattern = 4},
-                                .names = kNames,
+                                .names = kCohereNames,
                                 .norm = NormKind::layer_no_bias,
                                 .qkv_bias_key = "attention_bias",
                                 .out_bias_key = "attention_bias",

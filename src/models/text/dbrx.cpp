@@ -24,7 +24,7 @@ constexpr BlockOptions kDbrx{.defaults = {.intermediate_size = 0, .norm_eps = 1e
                              .experts = {.normalise = true, .router = "ffn.router.layer", .experts = "ffn.switch_mlp"}};
 
 /// attn_config and ffn_config with the usual keys, beside the others.
-Config usual_keys(const Config& config, const Config& attention, const Config& ffn) {
+Config dbrx_keys(const Config& config, const Config& attention, const Config& ffn) {
   if (ffn.has("ffn_act_fn") && ffn.object("ffn_act_fn").text_or("name", "silu") != "silu") {
     throw ffn.bad("ffn_act_fn", "other than silu is not built in");
   }
@@ -73,7 +73,7 @@ void stack(const BlockConfig& c, Weights& weights) {
 
 std::unique_ptr<Model> make_dbrx(const Config& config, Weights& weights) {
   const Config attention = config.object("attn_config"), ffn = config.object("ffn_config");
-  BlockConfig c = read_block(usual_keys(config, attention, ffn), kDbrx);
+  BlockConfig c = read_block(dbrx_keys(config, attention, ffn), kDbrx);
   const float clip = static_cast<float>(attention.number_or("clip_qkv", 0, 0, 1e9));
   stack(c, weights);
   sanitize_block(c, weights);

@@ -13,7 +13,6 @@
 namespace mlxk {
 namespace {
 
-constexpr int kWide = 1 << 20;
 constexpr float kNever = -1e9F;  // the logit of a token that is never generated
 using Names = std::initializer_list<const char*>;
 
@@ -28,13 +27,13 @@ int integer(const Config& config, Names names, std::optional<int> fallback, int 
 DecoderConfig DecoderConfig::read(const Config& config, const DecoderDefaults& d) {
   DecoderConfig c;
   c.model_type = config.text_or("model_type", "");
-  c.hidden_size = integer(config, {"hidden_size", "n_embd", "d_model", "model_dim"}, d.hidden_size, 1, kWide);
+  c.hidden_size = integer(config, {"hidden_size", "n_embd", "d_model", "model_dim"}, d.hidden_size, 1, kMaxWidth);
   c.num_hidden_layers =
       integer(config, {"num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers"},
               d.num_hidden_layers, 1, 1024);
   c.intermediate_size =
       integer(config, {"intermediate_size", "n_inner", "ffn_hidden_size", "mlp_hidden_size", "ffn_dim"},
-              d.intermediate_size, 1, kWide);
+              d.intermediate_size, 1, kMaxWidth);
   c.num_attention_heads =
       integer(config, {"num_attention_heads", "n_head", "n_heads", "num_heads"}, d.num_attention_heads, 1, 4096);
   c.num_key_value_heads = integer(config, {"num_key_value_heads", "n_kv_heads", "num_kv_heads"},

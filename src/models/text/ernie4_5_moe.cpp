@@ -10,14 +10,14 @@
 namespace mlxk {
 namespace {
 
-constexpr BlockOptions kErnie{.defaults = {.norm_eps = 1e-5},
-                              .qkv_bias_key = "use_bias",
-                              .out_bias_key = "use_bias",
-                              .mlp_bias_key = "use_bias",
-                              .theta = 5e5,
-                              .traditional = true,
-                              .mixture = true,
-                              .experts = {.normalise = true, .eps = 1e-12F, .shared = "mlp.shared_experts"}};
+constexpr BlockOptions kErnieMoe{.defaults = {.norm_eps = 1e-5},
+                                 .qkv_bias_key = "use_bias",
+                                 .out_bias_key = "use_bias",
+                                 .mlp_bias_key = "use_bias",
+                                 .theta = 5e5,
+                                 .traditional = true,
+                                 .mixture = true,
+                                 .experts = {.normalise = true, .eps = 1e-12F, .shared = "mlp.shared_experts"}};
 constexpr const char* kSelectionBias = "mlp.moe_statics.e_score_correction_bias";
 
 /// A property of a layer: the smallest or the largest of the values for text and images.
@@ -33,11 +33,11 @@ int layer_number(const Config& config, const char* key, int fallback, bool large
   return largest ? *std::max_element(all.begin(), all.end()) : *std::min_element(all.begin(), all.end());
 }
 
-BlockConfig read(const Config& config) {
+BlockConfig read_ernie(const Config& config) {
   Json json = config.json();
   if (json.value("moe_intermediate_size", Json()) == 0) json.erase("moe_intermediate_size");
   if (json.contains("moe_gate_act")) json["scoring_func"] = json["moe_gate_act"];
-  BlockConfig c = read_block(Config(std::move(json), config.place()), kErnie);
+  BlockConfig c = read_block(Config(std::move(json), config.place()), kErnieMoe);
   c.mixture->defaults.expert_bias = c.mixture->defaults.shared_bias = c.mlp_bias;
   const int first = layer_number(config, "moe_layer_start_index", 0, false);
   const int end = layer_number(config, "moe_layer_end_index", -1, true);
@@ -52,7 +52,7 @@ BlockConfig read(const Config& config) {
 }  // namespace
 
 std::unique_ptr<Model> make_ernie4_5_moe(const Config& config, Weights& weights) {
-  BlockConfig c = read(config);
+  BlockConfig c = read_ernie(config);
   weights.drop([](const std::string& name) { return name.find(".mtp_") != std::string::npos; });
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const WeightPath path = WeightPath(weights) / "model" / "layers" / layer;

@@ -40,8 +40,8 @@ class ParallelMixers : public DecoderLayer {
   Mamba2Residual mamba_;
 };
 
-constexpr Mamba2Keys kKeys{"mamba_n_heads", "mamba_d_head",    "mamba_n_groups",  "mamba_d_state",
-                           "mamba_d_conv",  "mamba_conv_bias", "mamba_proj_bias", "projectors_bias"};
+constexpr Mamba2Keys kFalconMamba2{"mamba_n_heads", "mamba_d_head",    "mamba_n_groups",  "mamba_d_state",
+                                   "mamba_d_conv",  "mamba_conv_bias", "mamba_proj_bias", "projectors_bias"};
 
 float multiplier(const Config& config, const char* key, double fallback = 1) {
   return static_cast<float>(config.number_or(key, fallback, -1e9, 1e9));
@@ -99,7 +99,7 @@ void fold_multipliers(const Config& config, const BlockConfig& c, const Mamba2Co
 
 std::unique_ptr<Model> make_falcon_h1(const Config& config, Weights& weights) {
   BlockConfig c = read_block(config, kFalconH1);
-  Mamba2Config mamba = read_mamba2(config, c, kKeys);
+  Mamba2Config mamba = read_mamba2(config, c, kFalconMamba2);
   mamba.norm_groups = config.flag_or("mamba_rms_norm", false) ? mamba.groups : 0;
   mamba.norm_before_gate = config.flag_or("mamba_norm_before_gate", true);
   const auto conv = weights.tensors().find("model.layers.0.mamba.conv1d.weight");

@@ -16,8 +16,6 @@
 namespace mlxk {
 namespace {
 
-constexpr int kWide = 1 << 20;
-
 // Defaults of transformers' class: text_config of multimodal checkpoints leaves out values equal to them.
 constexpr BlockOptions kGemma3n{.defaults = {.hidden_size = 2048,
                                              .num_hidden_layers = 35,
@@ -237,7 +235,7 @@ std::vector<double> numbers(const Config& config, const char* key, int layers, d
   return all;
 }
 
-Gemma3nConfig read_config(const Config& config) {
+Gemma3nConfig read_gemma3n(const Config& config) {
   Json plain = config.json();
   plain.erase("intermediate_size");  // may be a list
   Gemma3nConfig c{read_block(Config(std::move(plain), config.place()), kGemma3n)};
@@ -251,7 +249,7 @@ Gemma3nConfig read_config(const Config& config) {
   };
   c.intermediate_sizes.assign(static_cast<size_t>(layers), c.intermediate_size);
   if (config.has("intermediate_size")) {
-    const auto sizes = numbers(config, "intermediate_size", layers, 1, kWide);
+    const auto sizes = numbers(config, "intermediate_size", layers, 1, kMaxWidth);
     c.intermediate_sizes.assign(sizes.begin(), sizes.end());
   }
   c.sparsity.assign(static_cast<size_t>(layers), 0);
@@ -263,8 +261,8 @@ Gemma3nConfig read_config(const Config& config) {
   c.streams = integer_or("altup_num_inputs", 4, 1, 64);
   c.active = integer_or("altup_active_idx", 0, 0, c.streams - 1);
   c.scales_active = config.flag_or("altup_correct_scale", true);
-  c.laurel_rank = integer_or("laurel_rank", 64, 1, kWide);
-  c.per_layer_dims = integer_or("hidden_size_per_layer_input", 256, 1, kWide);
+  c.laurel_rank = integer_or("laurel_rank", 64, 1, kMaxWidth);
+  c.per_layer_dims = integer_or("hidden_size_per_layer_input", 256, 1, kMaxWidth);
   c.per_layer_vocab = integer_or("vocab_size_per_layer_input", 262144, 1, 1 << 24);
   const RopeSettings local = RopeSettings::read_local(config, c.head_dim, 1e4, "sliding_attention");
   const RopeSettings global = RopeSettings::read(config, c.head_dim, 1e6, "full_attention");
@@ -274,7 +272,7 @@ Gemma3nConfig read_config(const Config& config) {
 
 /// The language model's tensors are below `root`; a tied model's head is beside them.
 std::unique_ptr<Model> make(const Config& config, Weights& weights, const WeightPath& root) {
-  Gemma3nConfig c = read_config(config);
+  Gemma3nConfig c = read_gemma3n(config);
   c.embedding_multiplier = embedding_factor(std::sqrt(double(c.hidden_size)), root / "embed_tokens");
   Decoder::Parts parts = block_parts(c, root);
   ModelShape shape = shape_of(c);

@@ -14,8 +14,6 @@
 namespace mlxk {
 namespace {
 
-constexpr int kWide = 1 << 20;
-
 // Defaults as in mlx-lm; checkpoints give nearly all of these keys.
 constexpr BlockOptions kGemma4{.defaults = {.hidden_size = 1536,
                                             .num_hidden_layers = 35,
@@ -170,7 +168,7 @@ Config with_rope(const Config& config) {
   return Config(std::move(json), config.place());
 }
 
-Gemma4Config read_config(const Config& config) {
+Gemma4Config read_gemma4(const Config& config) {
   Gemma4Config c{read_block(config, kGemma4)};
   c.shared = SharedKv::read(config, c);
   c.attention_scale = 1;
@@ -179,12 +177,12 @@ Gemma4Config read_config(const Config& config) {
   };
   // A null means no cap; without the key there is a default cap.
   if (!config.json().contains("final_logit_softcapping")) c.final_soft_cap = 30;
-  c.per_layer_dims = integer_or("hidden_size_per_layer_input", 256, 0, kWide);
+  c.per_layer_dims = integer_or("hidden_size_per_layer_input", 256, 0, kMaxWidth);
   c.per_layer_vocab = integer_or("vocab_size_per_layer_input", c.vocab_size, 1, 1 << 24);
   if (!config.flag_or("enable_moe_block", false)) return c;
   c.experts = static_cast<int>(config.integer("num_experts", 1, 65536));
   c.top_k = static_cast<int>(config.integer("top_k_experts", 1, c.experts));
-  c.moe_intermediate_size = static_cast<int>(config.integer("moe_intermediate_size", 1, kWide));
+  c.moe_intermediate_size = static_cast<int>(config.integer("moe_intermediate_size", 1, kMaxWidth));
   return c;
 }
 
@@ -210,7 +208,7 @@ void sanitize(Gemma4Config& c, Weights& weights, const std::string& root) {
 std::unique_ptr<Model> make(const Config& given, Weights& weights, const std::string& root,
                             const std::vector<int>& media = {}) {
   const Config config = with_rope(given);
-  Gemma4Config c = read_config(config);
+  Gemma4Config c = read_gemma4(config);
   sanitize(c, weights, root);
   const WeightPath path = root.empty() ? WeightPath(weights) : WeightPath(weights) / root;
   c.embedding_multiplier = embedding_factor(std::sqrt(double(c.hidden_size)), path / "model" / "embed_tokens");

@@ -46,7 +46,7 @@ BlockConfig read(const Config& config, const BlockOptions& options) {
   return c;
 }
 
-std::unique_ptr<Model> make(BlockConfig c, Weights& weights) {
+std::unique_ptr<Model> make_gpt2_model(BlockConfig c, Weights& weights) {
   weights.drop([](const std::string& name) {  // the causal mask of old files
     return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
   });
@@ -80,7 +80,7 @@ std::unique_ptr<Model> make_gpt2(const Config& config, Weights& weights) {
   names.layers = "model.h";
   names.norm = "model.ln_f";
   turn_published(weights);
-  return make(std::move(c), weights);
+  return make_gpt2_model(std::move(c), weights);
 }
 
 std::unique_ptr<Model> make_gpt_bigcode(const Config& config, Weights& weights) {
@@ -88,7 +88,7 @@ std::unique_ptr<Model> make_gpt_bigcode(const Config& config, Weights& weights) 
   const bool shared = config.flag_or("multi_query", true);
   c.num_key_value_heads = shared ? 1 : c.num_attention_heads;
   c.options.qkv_by_groups = !shared;
-  return make(std::move(c), weights);
+  return make_gpt2_model(std::move(c), weights);
 }
 
 }  // namespace mlxk

@@ -50,7 +50,7 @@ constexpr BlockOptions kGptJ{
     .parallel = true,
     .traditional = true};
 
-std::unique_ptr<Model> make(BlockConfig c, Weights& weights) {
+std::unique_ptr<Model> make_gpt_neox_model(BlockConfig c, Weights& weights) {
   if (c.intermediate_size == 0) c.intermediate_size = 4 * c.hidden_size;
   const auto causal_mask = [](const std::string& name) {  // a buffer of old files
     return name.ends_with(".attention.bias") || name.ends_with(".attn.bias") || name.ends_with(".masked_bias");
@@ -65,7 +65,7 @@ std::unique_ptr<Model> make(BlockConfig c, Weights& weights) {
 std::unique_ptr<Model> make_gpt_neox(const Config& config, Weights& weights) {
   rename_tensors(weights, {{"gpt_neox.layers.", "model.h."}, {"gpt_neox.", "model."}});
   if (weights.has("embed_out.weight")) rename_tensors(weights, {{"embed_out.", "model.embed_out."}});
-  return make(read_block(config, kGptNeoX), weights);
+  return make_gpt_neox_model(read_block(config, kGptNeoX), weights);
 }
 
 std::unique_ptr<Model> make_gptj(const Config& config, Weights& weights) {
@@ -74,7 +74,7 @@ std::unique_ptr<Model> make_gptj(const Config& config, Weights& weights) {
   if (rotary % 2 != 0) throw config.bad("rotary_dim", "must be even");
   for (auto& rope : c.ropes) rope->dims = rotary;
   rename_tensors(weights, {{"transformer.", "model."}});
-  return make(std::move(c), weights);
+  return make_gpt_neox_model(std::move(c), weights);
 }
 
 }  // namespace mlxk

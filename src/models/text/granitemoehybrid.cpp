@@ -23,7 +23,7 @@ constexpr BlockOptions kGraniteHybrid{.qkv_bias_key = "attention_bias",
                                                   .shared = "shared_mlp"}};
 
 /// transformers 5 writes linear_attention in place of mamba; a model without experts may say 0 of them.
-Config usual_keys(const Config& config, const Weights& weights) {
+Config granite_keys(const Config& config, const Weights& weights) {
   Json json = config.json();
   if (const Json* types = config.find("layer_types"); types && types->is_array()) {
     for (Json& type : json["layer_types"]) {
@@ -40,8 +40,8 @@ Config usual_keys(const Config& config, const Weights& weights) {
   return Config(std::move(json), config.place());
 }
 
-constexpr Mamba2Keys kKeys{"mamba_n_heads", "mamba_d_head",    "mamba_n_groups",  "mamba_d_state",
-                           "mamba_d_conv",  "mamba_conv_bias", "mamba_proj_bias", "mamba_proj_bias"};
+constexpr Mamba2Keys kGraniteMamba2{"mamba_n_heads", "mamba_d_head",    "mamba_n_groups",  "mamba_d_state",
+                                    "mamba_d_conv",  "mamba_conv_bias", "mamba_proj_bias", "mamba_proj_bias"};
 
 /// Halves of `from`, rows or, of stacks, rows of each expert, as `gate` and `up`; `down` keeps its shape. `whole`:
 /// mlx-lm's checkpoints have these tensors as well.
@@ -68,7 +68,7 @@ void split_input_linear(Weights& weights, const std::string& from, const std::st
 }  // namespace
 
 std::unique_ptr<Model> make_granitemoehybrid(const Config& published, Weights& weights) {
-  const Config config = usual_keys(published, weights);
+  const Config config = granite_keys(published, weights);
   const bool mixes = config.integer_or("num_local_experts", 0, 0, 65536) > 0;
   BlockOptions options = kGraniteHybrid;
   options.mixture = mixes;
@@ -78,7 +78,8 @@ std::unique_ptr<Model> make_granitemoehybrid(const Config& published, Weights& w
   std::optional<Mamba2Config> mamba;
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const std::string path = fmt::format("model.layers.{}.", layer);
-    if (c.layer_types[static_cast<size_t>(layer)] == LayerType::mamba && !mamba) mamba = read_mamba2(config, c, kKeys);
+    if (c.layer_types[static_cast<size_t>(layer)] == LayerType::mamba && !mamba)
+      mamba = read_mamba2(config, c, kGraniteMamba2);
     split_input_linear(weights, path + "block_sparse_moe", path + "block_sparse_moe.switch_mlp", false);
     const std::string router = path + "block_sparse_moe.router.";
     if (weights.has(router + "weight")) {

@@ -11,14 +11,14 @@
 namespace mlxk {
 namespace {
 
-constexpr BlockOptions kHunyuan{.defaults = {.tie_word_embeddings = false},
-                                .names = {.q_norm = "query_layernorm", .k_norm = "key_layernorm"},
-                                .qkv_bias_key = "attention_bias",
-                                .out_bias_key = "attention_bias",
-                                .qk_norm = QkNorm::after_rope,
-                                .qk_norm_key = "use_qk_norm",
-                                .mixture = true,
-                                .experts = {.router = "mlp.gate.wg", .shared = "mlp.shared_mlp"}};
+constexpr BlockOptions kHunyuanMoe{.defaults = {.tie_word_embeddings = false},
+                                   .names = {.q_norm = "query_layernorm", .k_norm = "key_layernorm"},
+                                   .qkv_bias_key = "attention_bias",
+                                   .out_bias_key = "attention_bias",
+                                   .qk_norm = QkNorm::after_rope,
+                                   .qk_norm_key = "use_qk_norm",
+                                   .mixture = true,
+                                   .experts = {.router = "mlp.gate.wg", .shared = "mlp.shared_mlp"}};
 
 /// config.json's value of `key` for a layer; it may be a list with an entry for each.
 int64_t of_layer(const Config& config, const char* key, int layer, int64_t fallback, int64_t high) {
@@ -31,7 +31,7 @@ int64_t of_layer(const Config& config, const char* key, int layer, int64_t fallb
   return value.get<int64_t>();
 }
 
-BlockConfig read(const Config& config) {
+BlockConfig read_hunyuan(const Config& config) {
   Json json = config.json();
   for (const char* key : {"n_group", "topk_group", "routed_scaling_factor"}) {
     if (json.contains(key) && json[key].is_boolean()) json.erase(key);  // false: not used
@@ -40,7 +40,7 @@ BlockConfig read(const Config& config) {
   for (const char* key : {"moe_topk", "num_shared_expert", "moe_intermediate_size"}) {
     if (json.contains(key) && json[key].is_array()) json[key] = 1;
   }
-  BlockOptions options = kHunyuan;
+  BlockOptions options = kHunyuanMoe;
   options.mixture = config.integer_or("num_experts", 1, 1, 65536) > 1;
   return read_block(Config(std::move(json), config.place()), options);
 }
@@ -92,7 +92,7 @@ class CrossLayerBlock : public DecoderLayer {
 }  // namespace
 
 std::unique_ptr<Model> make_hunyuan(const Config& config, Weights& weights) {
-  BlockConfig c = read(config);
+  BlockConfig c = read_hunyuan(config);
   const bool crosses = config.flag_or("use_cla", false);
   const auto share = crosses ? config.integer_or("cla_share_factor", 2, 1, 1024) : 1;
   sanitize_block(c, weights);

@@ -18,7 +18,7 @@ constexpr BlockOptions kJamba{
     .experts = {.router = "feed_forward.router", .experts = "feed_forward.switch_mlp"}};
 
 /// Spells out the layers' types and their numbers of experts.
-Config usual_keys(const Config& config) {
+Config jamba_keys(const Config& config) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   const Json* types = config.find("layers_block_type");
@@ -50,7 +50,7 @@ void read_mixture(const Config& config, BlockConfig& c) {
 }  // namespace
 
 std::unique_ptr<Model> make_jamba(const Config& published, Weights& weights) {
-  const Config config = usual_keys(published);
+  const Config config = jamba_keys(published);
   BlockConfig c = read_block(config, kJamba);
   read_mixture(config, c);
   const auto integer_or = [&](const char* key, int fallback, int low, int high) {

@@ -26,10 +26,10 @@ constexpr BlockOptions kKimiLinear{.defaults = {.norm_eps = 1e-5, .tie_word_embe
                                                .shared = "mlp.shared_experts",
                                                .selection_bias = "mlp.e_score_correction_bias"}};
 
-struct DeltaConfig {
+struct KdaConfig {
   int heads, head_dim, kernel;
 
-  explicit DeltaConfig(const Config& config)
+  explicit KdaConfig(const Config& config)
       : heads(static_cast<int>(config.integer("num_heads", 1, 4096))),
         head_dim(static_cast<int>(config.integer("head_dim", 1, 4096))),
         kernel(static_cast<int>(config.integer_or("short_conv_kernel_size", 4, 2, 64))) {}
@@ -40,7 +40,7 @@ struct DeltaConfig {
 /// Kimi Delta Attention: q, k and v each pass a convolution; decay and output gate are low-rank.
 class DeltaAttention : public DecoderLayer {
  public:
-  DeltaAttention(const BlockConfig& block, const DeltaConfig& c, const WeightPath& layer)
+  DeltaAttention(const BlockConfig& block, const KdaConfig& c, const WeightPath& layer)
       : DeltaAttention(block, c, layer, layer / block.options.names.attention) {}
 
   mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
@@ -57,7 +57,7 @@ class DeltaAttention : public DecoderLayer {
   std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override { return recurrent_cache(rows, 4); }
 
  private:
-  DeltaAttention(const BlockConfig& block, const DeltaConfig& c, const WeightPath& layer, const WeightPath& path)
+  DeltaAttention(const BlockConfig& block, const KdaConfig& c, const WeightPath& layer, const WeightPath& path)
       : head_dim_(c.head_dim),
         in_{make_norm(block.options.norm, layer / block.options.names.attention_norm, block.hidden_size,
                       block.norm_eps),
@@ -86,7 +86,7 @@ class DeltaAttention : public DecoderLayer {
 };
 
 /// Converts the keys that Kimi Linear spells differently to the usual ones.
-Config usual_keys(const Config& config) {
+Config kimi_keys(const Config& config) {
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   Json json = config.json();
   for (const auto& [own, usual] : {std::pair("num_experts_per_token", "num_experts_per_tok"),
@@ -114,7 +114,7 @@ Config usual_keys(const Config& config) {
 }
 
 /// Published files call a mixture `block_sparse_moe`, its parts w1, w2 and w3, and the convolutions `q_conv1d`.
-void rename(Weights& weights) {
+void rename_kimi(Weights& weights) {
   Weights::Tensors renamed;
   for (auto& [name, tensor] : weights.tensors()) {
     std::string usual = name;
@@ -140,16 +140,16 @@ void flatten_rate(const std::string& name, Weights& weights) {
 }  // namespace
 
 std::unique_ptr<Model> make_kimi_linear(const Config& given, Weights& weights) {
-  const Config config = usual_keys(given);
+  const Config config = kimi_keys(given);
   LatentConfig latent = LatentConfig::read(config);
   BlockOptions options = kKimiLinear;
   options.mixture = config.integer_or("num_experts", 0, 0, 65536) > 0;
   BlockConfig c = read_latent_block(config, latent, options);
   latent.norm_eps = c.norm_eps;
   if (c.mixture && c.mixture->rule.top_k == 1) c.mixture->rule.normalise = false;
-  const DeltaConfig delta(config.object("linear_attn_config"));
+  const KdaConfig delta(config.object("linear_attn_config"));
   weights.drop([](const std::string& name) { return name.starts_with("model.mtp"); });
-  rename(weights);
+  rename_kimi(weights);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
     const std::string attention = fmt::format("model.layers.{}.self_attn", layer);
     latent.split_kv_b(c, weights, attention, true);

@@ -12,20 +12,20 @@
 namespace mlxk {
 namespace {
 
-constexpr BlockNames kNames{.norm = "model.embedding_norm",
-                            .attention_norm = "operator_norm",
-                            .mlp_norm = "ffn_norm",
-                            .o = "out_proj",
-                            .q_norm = "q_layernorm",
-                            .k_norm = "k_layernorm",
-                            .mlp = "feed_forward"};
+constexpr BlockNames kLfm2Names{.norm = "model.embedding_norm",
+                                .attention_norm = "operator_norm",
+                                .mlp_norm = "ffn_norm",
+                                .o = "out_proj",
+                                .q_norm = "q_layernorm",
+                                .k_norm = "k_layernorm",
+                                .mlp = "feed_forward"};
 constexpr BlockOptions kLfm2{.defaults = {.norm_eps = 1e-5},
-                             .names = kNames,
+                             .names = kLfm2Names,
                              .qk_norm = QkNorm::before_rope,
                              .theta = 1e6,
                              .mixer = LayerType::conv};
 constexpr BlockOptions kLfm2Moe{.defaults = {.norm_eps = 1e-5},
-                                .names = kNames,
+                                .names = kLfm2Names,
                                 .qk_norm = QkNorm::before_rope,
                                 .theta = 1e6,
                                 .mixer = LayerType::conv,
@@ -62,7 +62,7 @@ class GatedConv : public DecoderLayer {
 };
 
 /// Converts the keys that LFM2 spells differently to the usual ones.
-Config usual_keys(const Config& config, bool experts) {
+Config lfm2_keys(const Config& config, bool experts) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   if (!config.has("layer_types") && config.has("full_attn_idxs")) {
@@ -114,7 +114,7 @@ void rename_mlps(Weights& weights, bool mixture) {
 }
 
 std::unique_ptr<Model> make(const BlockOptions& options, const Config& config, Weights& weights) {
-  BlockConfig c = read_block(usual_keys(config, options.mixture), options);
+  BlockConfig c = read_block(lfm2_keys(config, options.mixture), options);
   const int kernel = static_cast<int>(config.integer_or("conv_L_cache", 3, 2, 64));
   const bool bias = config.flag_or("conv_bias", false);
   if (c.mixture && config.flag_or("use_expert_bias", true)) {

@@ -50,7 +50,7 @@ mx::array temperatures(const Positions& at, float floor_scale, float attn_scale)
   return mx::add(mx::array(1.0F), mx::multiply(mx::array(attn_scale), mx::log1p(stretches)));
 }
 
-BlockConfig read(const Config& config) {
+BlockConfig read_llama4(const Config& config) {
   Json json = config.json();
   if (json.contains("no_rope_layers") && json["no_rope_layers"] == Json::array()) json.erase("no_rope_layers");
   json.erase("layer_types");  // they follow from no_rope_layers
@@ -66,8 +66,8 @@ BlockConfig read(const Config& config) {
   return c;
 }
 
-std::unique_ptr<Model> make(const Config& config, Weights& weights) {
-  BlockConfig c = read(config);
+std::unique_ptr<Model> make_llama4_decoder(const Config& config, Weights& weights) {
+  BlockConfig c = read_llama4(config);
   const WeightPath path(weights);
   const WeightPath layers = path / c.options.names.layers;
   if (path.has("output.weight")) c.options.names.head = "output";  // mlx-lm's name for it in llama4_text
@@ -102,7 +102,9 @@ std::unique_ptr<Model> make(const Config& config, Weights& weights) {
 
 }  // namespace
 
-std::unique_ptr<Model> make_llama4_text(const Config& config, Weights& weights) { return make(config, weights); }
+std::unique_ptr<Model> make_llama4_text(const Config& config, Weights& weights) {
+  return make_llama4_decoder(config, weights);
+}
 
 // The multimodal checkpoint's language model: image tensors are left out.
 std::unique_ptr<Model> make_llama4(const Config& config, Weights& weights) {
@@ -110,7 +112,7 @@ std::unique_ptr<Model> make_llama4(const Config& config, Weights& weights) {
   const Config kept = keep_language_model(config, weights);
   Json text = kept.json();
   text["model_type"] = "llama4";
-  return make(Config(std::move(text), kept.place()), weights);
+  return make_llama4_decoder(Config(std::move(text), kept.place()), weights);
 }
 
 }  // namespace mlxk

@@ -86,7 +86,7 @@ class Attends : public DecoderLayer {
 };
 
 /// `hybrid_layer_pattern` has 1 for a sliding layer; converted to layer_types.
-Config with_layer_types(const Config& config) {
+Config with_hybrid_layer_types(const Config& config) {
   const auto layers = static_cast<size_t>(config.integer("num_hidden_layers", 1, 1024));
   const Json* pattern = config.find("hybrid_layer_pattern");
   if (!pattern || !pattern->is_array() || pattern->size() != layers) {
@@ -105,7 +105,7 @@ Config with_layer_types(const Config& config) {
 }  // namespace
 
 std::unique_ptr<Model> make_mimo_v2_flash(const Config& config, Weights& weights) {
-  BlockConfig c = read_block(with_layer_types(config), kMimoV2);
+  BlockConfig c = read_block(with_hybrid_layer_types(config), kMimoV2);
   const Heads global = Heads::read(config, false), local = Heads::read(config, true);
   const auto value_scale = static_cast<float>(config.number_or("attention_value_scale", 1, 1e-6, 1e6));
   weights.drop([](const std::string& name) { return name.starts_with("model.mtp"); });

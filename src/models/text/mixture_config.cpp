@@ -8,8 +8,6 @@
 namespace mlxk {
 namespace {
 
-constexpr int kWide = 1 << 20;
-
 int integer_or(const Config& config, const char* key, int fallback, int low, int high) {
   return static_cast<int>(config.integer_or(key, fallback, low, high));
 }
@@ -68,7 +66,7 @@ MixtureConfig MixtureConfig::read(const Config& config, int layers, const Mixtur
   const char* experts = config.present({"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"});
   m.experts = static_cast<int>(config.integer(experts, 1, 65536));
   const char* wide = config.present({"moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"});
-  m.wide = static_cast<int>(config.integer(wide, 1, kWide));
+  m.wide = static_cast<int>(config.integer(wide, 1, kMaxWidth));
   const char* top_k = config.present({"num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k"});
   m.rule.top_k = static_cast<int>(config.integer(top_k, 1, m.experts));
   m.rule.normalise =
@@ -90,7 +88,7 @@ MixtureConfig MixtureConfig::read(const Config& config, int layers, const Mixtur
   const char* shared =
       config.present({"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
   const char* shared_wide = config.present({"shared_expert_intermediate_size", "share_expert_dim"});
-  m.shared_wide = config.has(shared_wide) ? integer_or(config, shared_wide, 0, 0, kWide)
+  m.shared_wide = config.has(shared_wide) ? integer_or(config, shared_wide, 0, 0, kMaxWidth)
                                           : m.wide * integer_or(config, shared, 0, 0, 1024);
   return m;
 }

@@ -21,9 +21,9 @@ constexpr BlockOptions kMuseGlimmer{
     .qk_norm_kind = NormKind::rms_plain,
     .theta = 5e5};
 
-class Layer : public DecoderLayer {
+class MuseLayer : public DecoderLayer {
  public:
-  Layer(const BlockConfig& c, int layer, float post_eps, const WeightPath& path)
+  MuseLayer(const BlockConfig& c, int layer, float post_eps, const WeightPath& path)
       : attention_(make_block_attention(c, layer, path)),
         mlp_{make_norm(c.options.norm, path / c.options.names.mlp_norm, c.hidden_size, c.norm_eps),
              Linear(path / "mlp.gate_proj", c.hidden_size, c.intermediate_size),
@@ -87,7 +87,7 @@ std::unique_ptr<Model> make_muse_glimmer(const Config& given, Weights& weights) 
   parts.embedding_norm = RmsNorm(c.hidden_size, c.norm_eps);
   parts.norm = RmsNorm(root / "model.norm", c.hidden_size, c.norm_eps);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
-    parts.layers.push_back(std::make_unique<Layer>(c, layer, post_eps, root / c.options.names.layers / layer));
+    parts.layers.push_back(std::make_unique<MuseLayer>(c, layer, post_eps, root / c.options.names.layers / layer));
   }
   return std::make_unique<Decoder>(shape_of(c), std::move(parts), weights.activation_type());
 }

@@ -109,7 +109,7 @@ std::string read_pattern(const Config& config) {
   throw config.bad("hybrid_override_pattern", "is missing");
 }
 
-Config usual_keys(const Config& config, const std::string& pattern) {
+Config nemotron_keys(const Config& config, const std::string& pattern) {
   Json json = config.json();
   json["num_hidden_layers"] = pattern.size();
   json["hidden_act"] = config.text_or("mlp_hidden_act", "relu2");
@@ -120,7 +120,7 @@ Config usual_keys(const Config& config, const std::string& pattern) {
 }
 
 /// transformers 5 names its modules differently: model instead of backbone, and experts in one tensor for each part.
-void rename(Weights& weights) {
+void rename_nemotron(Weights& weights) {
   std::vector<std::pair<std::string, std::string>> renamed;
   for (const auto& [name, tensor] : weights.tensors()) {
     std::string to = name.rfind("model.", 0) == 0 ? "backbone." + name.substr(6) : name;
@@ -170,7 +170,7 @@ std::unique_ptr<DecoderLayer> make_experts(const Config& config, const BlockConf
 
 std::unique_ptr<Model> make_nemotron_h(const Config& config, Weights& weights) {
   const std::string pattern = read_pattern(config);
-  BlockConfig c = read_block(usual_keys(config, pattern), kNemotronH);
+  BlockConfig c = read_block(nemotron_keys(config, pattern), kNemotronH);
   const char* bias = config.has("mamba_proj_bias") ? "mamba_proj_bias" : "use_bias";
   const Mamba2Config mamba = read_mamba2(
       config, c,
@@ -179,7 +179,7 @@ std::unique_ptr<Model> make_nemotron_h(const Config& config, Weights& weights) {
   if (pattern.find('E') != pattern.npos) {
     mixture = MixtureConfig::read(config, c.num_hidden_layers, c.options.experts);
   }
-  rename(weights);
+  rename_nemotron(weights);
   sanitize_block(c, weights);
   weights.drop([](const std::string& name) { return name.rfind("mtp.", 0) == 0; });
   const WeightPath root(weights);

@@ -8,22 +8,22 @@
 namespace mlxk {
 namespace {
 
-constexpr BlockNames kNames{.attention_norm = nullptr,
-                            .attention_post_norm = "post_attention_layernorm",
-                            .mlp_norm = nullptr,
-                            .mlp_post_norm = "post_feedforward_layernorm"};
+constexpr BlockNames kOlmoNames{.attention_norm = nullptr,
+                                .attention_post_norm = "post_attention_layernorm",
+                                .mlp_norm = nullptr,
+                                .mlp_post_norm = "post_feedforward_layernorm"};
 constexpr BlockOptions kOlmo{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings = false},
                              .norm = NormKind::layer_plain,
                              .qkv_bias_key = "attention_bias",
                              .out_bias_key = "attention_bias"};
-constexpr BlockOptions kOlmo2{.names = kNames,
+constexpr BlockOptions kOlmo2{.names = kOlmoNames,
                               .qkv_bias_key = "attention_bias",
                               .out_bias_key = "attention_bias",
                               .mlp_bias_key = "mlp_bias",
                               .qk_norm = QkNorm::before_rope,
                               .qk_norm_whole = true};
 constexpr BlockOptions kOlmo3{.defaults = {.tie_word_embeddings = false, .sliding_window_pattern = 4},
-                              .names = kNames,
+                              .names = kOlmoNames,
                               .qkv_bias_key = "attention_bias",
                               .out_bias_key = "attention_bias",
                               .qk_norm = QkNorm::before_rope,

@@ -87,7 +87,7 @@ class DeltaMixer : public DecoderLayer {
 };
 
 /// Without `layer_types` every fourth layer is attention. A rope_theta of null means no rope.
-Config usual_keys(const Config& config) {
+Config olmo_hybrid_keys(const Config& config) {
   Json json = config.json();
   if (!config.has("layer_types")) {
     json["layer_types"] = Json::array();
@@ -107,7 +107,7 @@ bool rotates(const Config& config) {
 }  // namespace
 
 std::unique_ptr<Model> make_olmo_hybrid(const Config& given, Weights& weights) {
-  const Config config = usual_keys(given);
+  const Config config = olmo_hybrid_keys(given);
   BlockConfig deltas = read_block(config, kDeltaLayers);
   if (!rotates(config)) deltas.ropes.assign(deltas.ropes.size(), std::nullopt);
   BlockConfig attends = deltas;

@@ -49,7 +49,7 @@ int divisible(double x, int divisor) {
 }
 
 /// Converts the keys that OpenELM spells differently to the usual ones.
-Config usual_keys(const Config& config) {
+Config openelm_keys(const Config& config) {
   Json json = config.json();
   json["num_attention_heads"] = json["num_key_value_heads"] = 1;  // separate for each layer
   json["rope_theta"] = config.number_or("rope_freq_constant", 10000, 1, 1e12);
@@ -61,7 +61,7 @@ Config usual_keys(const Config& config) {
 }  // namespace
 
 std::unique_ptr<Model> make_openelm(const Config& config, Weights& weights) {
-  BlockConfig c = read_block(usual_keys(config), kOpenElm);
+  BlockConfig c = read_block(openelm_keys(config), kOpenElm);
   if (!config.flag_or("ffn_with_glu", true)) throw config.bad("ffn_with_glu", "false is not built in");
   const int layers = c.num_hidden_layers;
   const int divisor = static_cast<int>(config.integer("ffn_dim_divisor", 1, 1 << 20));

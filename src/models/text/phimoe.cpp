@@ -24,9 +24,9 @@ constexpr BlockOptions kPhiMoe{
     .mixture = true,
     .experts = {.router = "block_sparse_moe.gate", .experts = "block_sparse_moe.switch_mlp"}};
 
-class Layer : public DecoderLayer {
+class PhimoeLayer : public DecoderLayer {
  public:
-  Layer(const BlockConfig& c, int layer, float jitter, const WeightPath& path)
+  PhimoeLayer(const BlockConfig& c, int layer, float jitter, const WeightPath& path)
       : attention_(make_block_attention(c, layer, path)),
         window_(c.windows[static_cast<size_t>(layer)]),
         jitter_(jitter),
@@ -77,7 +77,7 @@ class Layer : public DecoderLayer {
 };
 
 /// `config` with LongRoPE's factor as attention_factor. phimoe has one key for short rows and one for long rows.
-Config usual_keys(const Config& config) {
+Config phimoe_keys(const Config& config) {
   const char* key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
   if (!config.has(key) || !config.object(key).has("long_mscale")) return config;
   const Config scaling = config.object(key);
@@ -93,7 +93,7 @@ Config usual_keys(const Config& config) {
 }  // namespace
 
 std::unique_ptr<Model> make_phimoe(const Config& config, Weights& weights) {
-  BlockConfig c = read_block(usual_keys(config), kPhiMoe);
+  BlockConfig c = read_block(phimoe_keys(config), kPhiMoe);
   c.options.head_bias = config.flag_or("lm_head_bias", true);
   const auto jitter = static_cast<float>(config.number_or("router_jitter_noise", 0.01, 0, 1));
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
@@ -105,7 +105,7 @@ std::unique_ptr<Model> make_phimoe(const Config& config, Weights& weights) {
   const WeightPath root(weights);
   Decoder::Parts parts = block_parts(c, root);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
-    parts.layers.push_back(std::make_unique<Layer>(c, layer, jitter, root / c.options.names.layers / layer));
+    parts.layers.push_back(std::make_unique<PhimoeLayer>(c, layer, jitter, root / c.options.names.layers / layer));
   }
   ModelShape shape = shape_of(c);
   shape.position_stable_tokens = c.ropes[0]->position_stable_tokens();

@@ -10,9 +10,9 @@ namespace {
 constexpr BlockOptions kPlamo{.defaults = {.tie_word_embeddings = false},
                               .names = {.layers = "model.layers.layers", .attention_norm = "norm", .mlp_norm = "norm"}};
 
-class Layer : public DecoderLayer {
+class PlamoLayer : public DecoderLayer {
  public:
-  Layer(const BlockConfig& c, int layer, const WeightPath& path)
+  PlamoLayer(const BlockConfig& c, int layer, const WeightPath& path)
       : attention_(make_block_attention(c, layer, path)),
         mlp_{attention_.qkv.norm,
              Linear(path / "mlp.gate_proj", c.hidden_size, c.intermediate_size),
@@ -54,7 +54,7 @@ std::unique_ptr<Model> make_plamo(const Config& config, Weights& weights) {
   const WeightPath root(weights);
   Decoder::Parts parts = block_parts(c, root);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
-    parts.layers.push_back(std::make_unique<Layer>(c, layer, root / c.options.names.layers / layer));
+    parts.layers.push_back(std::make_unique<PlamoLayer>(c, layer, root / c.options.names.layers / layer));
   }
   return std::make_unique<Decoder>(shape_of(c), std::move(parts), weights.activation_type());
 }

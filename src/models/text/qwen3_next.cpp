@@ -29,11 +29,11 @@ constexpr BlockOptions kQwen3Next{
     .mixture = true,
     .experts = {.normalise = true, .shared = "mlp.shared_expert", .shared_gate = "mlp.shared_expert_gate"}};
 
-struct DeltaConfig {
+struct GatedDeltaConfig {
   GatedDelta::Dims dims;
   int kernel;
 
-  explicit DeltaConfig(const Config& config)
+  explicit GatedDeltaConfig(const Config& config)
       : dims{size(config, "linear_num_key_heads"), size(config, "linear_num_value_heads"),
              size(config, "linear_key_head_dim"), size(config, "linear_value_head_dim")},
         kernel(static_cast<int>(config.integer_or("linear_conv_kernel_dim", 4, 2, 64))) {
@@ -52,7 +52,7 @@ struct DeltaConfig {
 };
 
 /// The input projections: q, k and v in one, z (the gate), b (beta) and a (decay).
-std::vector<Linear> projections(const DeltaConfig& c, int hidden, const WeightPath& path) {
+std::vector<Linear> projections(const GatedDeltaConfig& c, int hidden, const WeightPath& path) {
   const int qkv = 2 * c.keys() + c.values(), heads = c.dims.value_heads;
   if (!path.has("in_proj_qkvz.weight")) {
     return {{path / "in_proj_qkv", hidden, qkv},
@@ -69,7 +69,7 @@ std::vector<Linear> projections(const DeltaConfig& c, int hidden, const WeightPa
 
 class GatedDeltaNet : public DecoderLayer {
  public:
-  GatedDeltaNet(const BlockConfig& block, const DeltaConfig& c, const WeightPath& layer)
+  GatedDeltaNet(const BlockConfig& block, const GatedDeltaConfig& c, const WeightPath& layer)
       : GatedDeltaNet(block, c, layer, layer / "linear_attn") {}
 
   mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
@@ -88,7 +88,7 @@ class GatedDeltaNet : public DecoderLayer {
   std::vector<std::unique_ptr<Cache>> make_caches(int rows) const override { return recurrent_cache(rows, 2); }
 
  private:
-  GatedDeltaNet(const BlockConfig& block, const DeltaConfig& c, const WeightPath& layer, const WeightPath& path)
+  GatedDeltaNet(const BlockConfig& block, const GatedDeltaConfig& c, const WeightPath& layer, const WeightPath& path)
       : c_(c),
         in_{make_norm(block.options.norm, layer / block.options.names.attention_norm, block.hidden_size,
                       block.norm_eps),
@@ -98,7 +98,7 @@ class GatedDeltaNet : public DecoderLayer {
         norm_(path / "norm", c.dims.value_dim, block.norm_eps),
         out_{Linear(path / "out_proj", c.values(), block.hidden_size)} {}
 
-  DeltaConfig c_;
+  GatedDeltaConfig c_;
   NormLinears in_;
   CausalConv1d conv_;
   GatedDelta delta_;
@@ -152,7 +152,7 @@ void add_one_to_norms(Weights& weights) {
 }
 
 /// config.json with the `layer_types` that full_attention_interval implies.
-Config with_layer_types(const Config& config) {
+Config with_full_attention_layers(const Config& config) {
   if (config.has("layer_types")) return config;
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   const int64_t interval = config.integer_or("full_attention_interval", 4, 1, 1024);
@@ -164,14 +164,14 @@ Config with_layer_types(const Config& config) {
   return Config(std::move(json), config.place());
 }
 
-std::unique_ptr<Model> make(const Config& given, Weights& weights) {
-  const Config config = with_layer_types(given);
+std::unique_ptr<Model> make_qwen3_next_decoder(const Config& given, Weights& weights) {
+  const Config config = with_full_attention_layers(given);
   BlockOptions options = kQwen3Next;
   options.mixture = config.integer_or("num_experts", 0, 0, 65536) > 0;
   if (!options.mixture) options.defaults.intermediate_size.reset();
   options.gate_in_q = config.flag_or("attn_output_gate", true);
   BlockConfig c = read_block(config, options);
-  const DeltaConfig delta(config);
+  const GatedDeltaConfig delta(config);
   weights.drop([](const std::string& name) { return name.starts_with("mtp."); });
   add_one_to_norms(weights);
   for (int layer = 0; layer < c.num_hidden_layers; ++layer) {
@@ -196,10 +196,12 @@ std::unique_ptr<Model> make(const Config& given, Weights& weights) {
 
 }  // namespace
 
-std::unique_ptr<Model> make_qwen3_next(const Config& config, Weights& weights) { return make(config, weights); }
+std::unique_ptr<Model> make_qwen3_next(const Config& config, Weights& weights) {
+  return make_qwen3_next_decoder(config, weights);
+}
 
 std::unique_ptr<Model> make_qwen3_5(const Config& config, Weights& weights) {
-  return make(keep_language_model(config, weights), weights);
+  return make_qwen3_next_decoder(keep_language_model(config, weights), weights);
 }
 std::unique_ptr<Model> make_qwen3_5_text(const Config& config, Weights& weights) {
   return make_qwen3_5(config, weights);

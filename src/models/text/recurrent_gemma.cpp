@@ -124,7 +124,7 @@ class RecurrentMixer : public DecoderLayer {
 };
 
 /// Spells out the layers' types, and converts the keys that it spells differently.
-Config usual_keys(const Config& config) {
+Config griffin_keys(const Config& config) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   const char* key = config.has("block_types") ? "block_types" : "_block_types";
@@ -151,7 +151,7 @@ Config usual_keys(const Config& config) {
 }  // namespace
 
 std::unique_ptr<Model> make_recurrent_gemma(const Config& config, Weights& weights) {
-  BlockConfig c = read_block(usual_keys(config), kRecurrentGemma);
+  BlockConfig c = read_block(griffin_keys(config), kRecurrentGemma);
   const int width = static_cast<int>(config.integer_or("lru_width", c.hidden_size, 1, 1 << 20));
   const int kernel = static_cast<int>(config.integer_or("conv1d_width", 4, 2, 64));
   if (width % c.num_attention_heads != 0) {

@@ -27,10 +27,10 @@ constexpr BlockOptions kStep{.defaults = {.norm_eps = 1e-5, .tie_word_embeddings
                                          .shared = "mlp.share_expert",
                                          .selection_bias = "mlp.gate.router_bias"}};
 
-class Layer : public DecoderLayer {
+class StepLayer : public DecoderLayer {
  public:
   using Mlp = std::variant<GatedMlpResidual, MixtureResidual>;
-  Layer(SelfAttention attention, Mlp mlp, int window)
+  StepLayer(SelfAttention attention, Mlp mlp, int window)
       : attention_(std::move(attention)), mlp_(std::move(mlp)), window_(window) {}
 
   mx::array operator()(const mx::array& x, const LayerCaches& caches, const LayerInputs& in) const override {
@@ -81,7 +81,7 @@ std::vector<bool> read_mixtures(const Config& config, int layers) {
 }
 
 /// The keys for read_block: the types of all layers, and no rope, which differs from layer to layer.
-Config usual_keys(const Config& config) {
+Config step_keys(const Config& config) {
   Json json = config.json();
   const int64_t layers = config.integer("num_hidden_layers", 1, 1024);
   json["num_key_value_heads"] = config.integer("num_attention_groups", 1, 4096);
@@ -143,7 +143,7 @@ Activation clamped(double limit) { return Activation(Activation::silu, static_ca
 }  // namespace
 
 std::unique_ptr<Model> make_step3p5(const Config& config, Weights& weights) {
-  BlockConfig c = read_block(usual_keys(config), kStep);
+  BlockConfig c = read_block(step_keys(config), kStep);
   c.mixture->layers = read_mixtures(config, c.num_hidden_layers);
   if (!config.has("moe_router_scaling_factor")) c.mixture->rule.scale = 3;
   if (!config.flag_or("use_head_wise_attn_gate", true)) c.options.names.attention_gate = nullptr;
@@ -171,7 +171,7 @@ std::unique_ptr<Model> make_step3p5(const Config& config, Weights& weights) {
     const Norm norm = make_norm(c.options.norm, path / c.options.names.mlp_norm, c.hidden_size, c.norm_eps);
     const double limit = entry(config, "swiglu_limits", layer, 1e6);
     const double shared_limit = entry(config, "swiglu_limits_shared", layer, 1e6);
-    const auto make_mlp = [&]() -> Layer::Mlp {
+    const auto make_mlp = [&]() -> StepLayer::Mlp {
       if (c.mixes(layer)) {
         MixtureResidual mixture = c.mixture->make(path, norm, c.hidden_size, clamped(limit));
         if (mixture.shared) mixture.shared->mlp.activation = clamped(shared_limit);
@@ -184,7 +184,8 @@ std::unique_ptr<Model> make_step3p5(const Config& config, Weights& weights) {
                               std::nullopt,
                               clamped(shared_limit)};
     };
-    parts.layers.push_back(std::make_unique<Layer>(make_block_attention(own, layer, path), make_mlp(), c.windows[i]));
+    parts.layers.push_back(
+        std::make_unique<StepLayer>(make_block_attention(own, layer, path), make_mlp(), c.windows[i]));
   }
   return std::make_unique<Decoder>(std::move(shape), std::move(parts), weights.activation_type());
 }

@@ -6,6 +6,15 @@
 
 namespace mlxk {
 
+/// The pieces of a tower's work, in order (MediaEncoder).
+using Stages = std::vector<mx::array>;
+
+/// Makes `x` the next piece of the work.
+inline mx::array staged(const mx::array& x, Stages& stages) {
+  stages.push_back(x);
+  return x;
+}
+
 struct ConvLayerOptions {
   int stride = 1;
   int groups = 1;
@@ -20,7 +29,7 @@ class ConvLayer {
   ConvLayer(const WeightPath& path, int in, int out, int side, const ConvLayerOptions& options = {});
   /// x [1, H, W, in] → [1, ceil(H / stride), ceil(W / stride), out]. Appends intermediate arrays to `stages`, so that
   /// no piece of the work is long.
-  mx::array operator()(const mx::array& x, std::vector<mx::array>& stages) const;
+  mx::array operator()(const mx::array& x, Stages& stages) const;
 
  private:
   int side_;

@@ -16,7 +16,7 @@ namespace mlxk {
 namespace {
 
 constexpr VisionDefaults kClipLarge224{1024, 4096, 24, 16, 224, 14, "quick_gelu", 1e-5};
-constexpr VitOptions kBlocks{.names = {.qkv = "qkv_proj"}};
+constexpr VitOptions kClipBlocks{.names = {.qkv = "qkv_proj"}};
 
 /// The object in `vision` with the sizes of the tower `name`; empty: none.
 Config tower(const Config& vision, const char* name) {
@@ -64,7 +64,7 @@ class DeepSeekOcrEncoder : public MediaEncoder {
         class_((clip / "embeddings").take("class_embedding", {c_.hidden_size})),
         positions_(take_table(clip / "embeddings" / "position_embedding", c_.grid() * c_.grid() + 1, c_.hidden_size)),
         norm_(clip / "pre_layrnorm", c_.hidden_size, c_.eps),
-        blocks_(c_, kBlocks, clip / "transformer" / "layers", c_.num_hidden_layers),
+        blocks_(c_, kClipBlocks, clip / "transformer" / "layers", c_.num_hidden_layers),
         out_(text_hidden_size(config, 1280)),
         projector_(root / "projector" / "layers", c_.hidden_size + sam_.out(), out_, true),
         row_end_(root.take("image_newline", {out_})),

@@ -19,15 +19,9 @@ namespace mlxk {
 namespace {
 
 constexpr int kHeadDim = 32;
-constexpr float kEps = 1e-5F;
+constexpr float kFastVitEps = 1e-5F;
 
-using Stages = std::vector<mx::array>;
 using Layer = std::function<mx::array(const mx::array& x, Stages& stages)>;  // x [1, H, W, channels]
-
-mx::array staged(const mx::array& x, Stages& stages) {
-  stages.push_back(x);
-  return x;
-}
 
 mx::array gelu(const mx::array& x) { return activate(Activation::gelu, x); }
 
@@ -57,7 +51,7 @@ struct ConvMlp {
         offset(mx::array(0)) {
     const WeightPath norm = path / "conv" / "bn";
     const auto of = [&](const char* name) { return norm.take(name, {channels}); };
-    const mx::array spread = mx::sqrt(mx::add(of("running_var"), mx::array(kEps)));
+    const mx::array spread = mx::sqrt(mx::add(of("running_var"), mx::array(kFastVitEps)));
     factor = path.weights().keep(mx::divide(of("weight"), spread));
     offset = path.weights().keep(mx::subtract(of("bias"), mx::multiply(of("running_mean"), factor)));
   }
@@ -82,7 +76,7 @@ Layer conv_block(const WeightPath& path, int channels) {
 
 Layer attention_block(const WeightPath& path, int channels) {
   const WeightPath mixer = path / "token_mixer";
-  return [channels, norm = LayerNorm(path / "norm", channels, kEps),
+  return [channels, norm = LayerNorm(path / "norm", channels, kFastVitEps),
           qkv = Linear(mixer / "qkv", channels, 3 * channels).split({channels, channels, channels}),
           out = Linear(mixer / "proj", channels, channels, true), mlp = ConvMlp(path / "convffn", channels),
           scale1 = take_scale(path, "layer_scale_1", channels),

@@ -24,10 +24,8 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-5F;
+constexpr float kDavitEps = 1e-5F;
 constexpr int kMaxWidth = 1 << 16;
-
-using Stages = std::vector<mx::array>;
 
 /// The list of numbers in [1, high] at `key`, one for each of `count` stages; `usual` without the key.
 std::vector<int> numbers(const Config& vision, const char* key, std::vector<int> usual, size_t count, int high) {
@@ -109,11 +107,6 @@ DavitConfig::DavitConfig(const Config& vision) {
   activation = read_activation(vision.text_or("activation_function", "gelu"));
 }
 
-mx::array staged(const mx::array& x, Stages& stages) {
-  stages.push_back(x);
-  return x;
-}
-
 mx::array as_rows(const mx::array& x) { return mx::reshape(x, {1, x.shape(1) * x.shape(2), x.shape(3)}); }
 
 /// Attention of a stage, without its residual: x [1, H, W, width], normed, → rows [1, H * W, width].
@@ -180,7 +173,7 @@ class DavitBlock {
  public:
   DavitBlock(const DavitConfig& c, const DavitStage& stage, const WeightPath& path, bool in_windows)
       : conv1_(path / "conv1", stage.width, stage.width, 3, {.groups = stage.width}),
-        norm_(path / "norm1", stage.width, kEps),
+        norm_(path / "norm1", stage.width, kDavitEps),
         attention_(c, stage, path / (in_windows ? "window_attn" : "channel_attn"), in_windows),
         conv2_(path / "conv2", stage.width, stage.width, 3, {.groups = stage.width}),
         mlp_(make_mlp(c, stage, path)) {}
@@ -195,7 +188,7 @@ class DavitBlock {
  private:
   static MlpResidual make_mlp(const DavitConfig& c, const DavitStage& stage, const WeightPath& path) {
     const int inner = static_cast<int>(stage.width * c.mlp_ratio);
-    return {LayerNorm(path / "norm2", stage.width, kEps), Linear(path / "ffn" / "fc1", stage.width, inner, true),
+    return {LayerNorm(path / "norm2", stage.width, kDavitEps), Linear(path / "ffn" / "fc1", stage.width, inner, true),
             Linear(path / "ffn" / "fc2", inner, stage.width, true), c.activation};
   }
 
@@ -216,7 +209,7 @@ class Davit {
       const char* conv = embed.has("proj.weight") ? "proj" : "conv";
       stages_.push_back({stage.norm_first,
                          ConvLayer(embed / conv, in, stage.width, stage.side, {.stride = stage.stride}),
-                         LayerNorm(embed / "norm", stage.norm_first ? in : stage.width, kEps),
+                         LayerNorm(embed / "norm", stage.norm_first ? in : stage.width, kDavitEps),
                          {}});
       for (int block = 0; block < stage.depth; ++block) {
         const WeightPath at = path / "blocks" / static_cast<int>(i) / block;
@@ -256,7 +249,7 @@ class FlorenceProjector {
         first_frame_(mx::slice((path / "visual_temporal_embed").take("pos_idx_to_embed", {c.times, width_}), {0, 0},
                                {1, width_})),
         matrix_(path / "image_projection", width_, c.projection),
-        norm_(path / "image_proj_norm", c.projection, kEps) {}
+        norm_(path / "image_proj_norm", c.projection, kDavitEps) {}
 
   mx::array operator()(const mx::array& x) const {  // [1, H, W, width] → [1 + H * W, projection]
     const int height = x.shape(1), width = x.shape(2);

@@ -19,22 +19,24 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-6F;
+constexpr float kMobileNetEps = 1e-6F;
 
-using Stages = std::vector<mx::array>;
 using Layer = std::function<mx::array(const mx::array& x, Stages& stages)>;  // x [1, H, W, channels]
 
-mx::array gelu(const mx::array& x) { return activate(Activation::gelu_tanh, x); }
+mx::array gelu_tanh(const mx::array& x) { return activate(Activation::gelu_tanh, x); }
 
 /// A convolution, a norm and optionally an activation.
 struct ConvNorm {
   ConvNorm(const WeightPath& conv, const WeightPath& norm, int in, int side, bool activates,
            ConvLayerOptions options = {})
-      : out(outputs_of(conv)), conv(make(conv, in, out, side, options)), norm(norm, out, kEps), activates(activates) {}
+      : out(outputs_of(conv)),
+        conv(make(conv, in, out, side, options)),
+        norm(norm, out, kMobileNetEps),
+        activates(activates) {}
 
   mx::array operator()(const mx::array& x, Stages& stages) const {
     const mx::array y = norm(conv(x, stages));
-    stages.push_back(activates ? gelu(y) : y);
+    stages.push_back(activates ? gelu_tanh(y) : y);
     return stages.back();
   }
 
@@ -103,9 +105,9 @@ Layer inverted_block(const WeightPath& path, int& channels, int stride) {
 }
 
 /// Multi-query attention: the heads share keys and values, which may be of a coarser grid.
-Layer attention_block(const WeightPath& path, int channels) {
+Layer mobile_attention_block(const WeightPath& path, int channels) {
   const WeightPath at = path / "attn";
-  const RmsNorm norm(path / "norm", channels, kEps);
+  const RmsNorm norm(path / "norm", channels, kMobileNetEps);
   const int dims = outputs_of(at / "key" / "proj"), heads = outputs_of(at / "query" / "proj") / dims;
   const auto matrix = [](const WeightPath& to, int in, int out) { return ConvNorm::make(to, in, out, 1, {}); };
   const auto coarser = [&](const WeightPath& to) -> std::optional<ConvNorm> {
@@ -155,7 +157,7 @@ class Gemma3nEncoder : public MediaEncoder {
     narrow_.emplace(ffn / "pw_proj" / "conv", ffn / "pw_proj" / "bn", joined_->out, 1, false);
     const int width = narrow_->out, hidden = text_hidden_size(config);
     const auto eps = static_cast<float>(vision.number_or("rms_norm_eps", 1e-6, 0, 1));
-    last_norm_.emplace(tower / "msfa" / "norm", width, kEps);
+    last_norm_.emplace(tower / "msfa" / "norm", width, kMobileNetEps);
     soft_norm_.emplace(projector / "soft_embedding_norm", width, eps);
     projection_.emplace(projector / "embedding_projection", width, hidden);
     projected_norm_.emplace(hidden, eps);
@@ -209,7 +211,7 @@ class Gemma3nEncoder : public MediaEncoder {
       } else if (block.has("pw_exp.conv.weight")) {
         layers_.push_back(inverted_block(block, channels, stride));
       } else if (block.has("attn.query.proj.weight")) {
-        layers_.push_back(attention_block(block, channels));
+        layers_.push_back(mobile_attention_block(block, channels));
       } else {
         break;
       }

@@ -22,7 +22,7 @@ struct Gemma4VisionConfig : VisionConfig {
   bool standardizes, clamps;
 };
 
-Gemma4VisionConfig read(const Config& config) {
+Gemma4VisionConfig read_gemma4_vision(const Config& config) {
   const Config vision = with_keys(vision_config(config), {{"hidden_activation", "hidden_act"}});
   Gemma4VisionConfig c{VisionConfig::read(vision, kGemma4)};
   c.eps = static_cast<float>(vision.number_or("rms_norm_eps", 1e-6, 0, 1));
@@ -132,7 +132,8 @@ class Gemma4Encoder : public MediaEncoder {
 std::unique_ptr<MediaEncoder> make_gemma4_vision(const Config& config, Weights& weights) {
   const WeightPath path = find_path(weights, {"vision_tower", "model.vision_tower"}, "patch_embedder.input_proj");
   const WeightPath projection = find_path(weights, {"embed_vision", "model.embed_vision"}, "embedding_projection");
-  return std::make_unique<Gemma4Encoder>(config, read(config), weights, path, projection / "embedding_projection");
+  return std::make_unique<Gemma4Encoder>(config, read_gemma4_vision(config), weights, path,
+                                         projection / "embedding_projection");
 }
 
 }  // namespace mlxk

@@ -19,7 +19,7 @@ struct Glm4vConfig : VisionConfig {
   bool qkv_bias;
 };
 
-Glm4vConfig read(const Config& config) {
+Glm4vConfig read_glm4v(const Config& config) {
   const Config vision = with_keys(
       vision_config(config),
       {{"depth", "num_hidden_layers"}, {"num_heads", "num_attention_heads"}, {"in_channels", "num_channels"}});
@@ -117,7 +117,7 @@ class Glm4vEncoder : public MediaEncoder {
 
 std::unique_ptr<MediaEncoder> make_glm4v_vision(const Config& config, Weights& weights) {
   const WeightPath path = find_path(weights, {"visual", "model.visual", "vision_tower"}, "patch_embed.proj");
-  return std::make_unique<Glm4vEncoder>(config, read(config), path);
+  return std::make_unique<Glm4vEncoder>(config, read_glm4v(config), path);
 }
 
 }  // namespace mlxk

@@ -17,7 +17,7 @@ namespace mlxk {
 namespace {
 
 constexpr VisionDefaults kMoonVit{1152, 4304, 27, 16, 1 << 13, 14};
-constexpr VitOptions kBlocks{
+constexpr VitOptions kMoonVitBlocks{
     .names = {
         .norm1 = "norm0", .norm2 = "norm1", .attention = "", .out = "wo", .qkv = "wqkv", .fc1 = "fc0", .fc2 = "fc1"}};
 
@@ -55,7 +55,7 @@ class KimiVlEncoder : public MediaEncoder {
         patches_(patch_matrix(path / "patch_embed" / "proj", c, true)),
         table_(mx::reshape((path / "patch_embed" / "pos_emb").take("weight", {table_side, table_side, c.hidden_size}),
                            {table_side * table_side, c.hidden_size})),
-        blocks_(c, kBlocks, blocks / "blocks", c.num_hidden_layers),
+        blocks_(c, kMoonVitBlocks, blocks / "blocks", c.num_hidden_layers),
         last_norm_(blocks / "final_layernorm", c.hidden_size, c.eps),
         norm_(find_projector(weights, "pre_norm") / "pre_norm", c.hidden_size, 1e-5F),
         projector_(find_projector(weights, "linear_1"), c.hidden_size * merge * merge, c.hidden_size * merge * merge,

@@ -15,14 +15,14 @@ namespace mlxk {
 namespace {
 
 constexpr VisionDefaults kLlama4{768, 5632, 34, 16, 448, 14, "gelu", 1e-5};
-constexpr VitOptions kBlocks{
+constexpr VitOptions kLlama4Blocks{
     .names = {.norm1 = "input_layernorm", .norm2 = "post_attention_layernorm", .out = "o_proj"}};
 
 struct Llama4VisionConfig : VisionConfig {
   int scale, wide, out;  // out: of the tower
 };
 
-Llama4VisionConfig read(const Config& config) {
+Llama4VisionConfig read_llama4_vision(const Config& config) {
   const Config vision = vision_config(config);
   Llama4VisionConfig c{VisionConfig::read(vision, kLlama4)};
   c.activation = Activation::gelu;
@@ -65,7 +65,7 @@ class Llama4Encoder : public MediaEncoder {
         positions_(path.take("positional_embedding_vlm", {c.grid() * c.grid() + 1, c.hidden_size})),
         first_norm_(path / "layernorm_pre", c.hidden_size, c.eps),
         rotation_(angles(c, rope_theta(vision_config(config), 1e4)), c.grid() * c.grid() + 1, Pairing::neighbours),
-        blocks_(c, kBlocks, path / "model" / "layers", c.num_hidden_layers),
+        blocks_(c, kLlama4Blocks, path / "model" / "layers", c.num_hidden_layers),
         last_norm_(path / "layernorm_post", c.hidden_size, c.eps),
         adapter_(path / "vision_adapter" / "mlp", c.hidden_size * c.scale * c.scale, c.wide, c.out, Activation::gelu,
                  false, "fc1", "fc2"),
@@ -108,7 +108,7 @@ class Llama4Encoder : public MediaEncoder {
 
 std::unique_ptr<MediaEncoder> make_llama4_vision(const Config& config, Weights& weights) {
   const WeightPath path = find_path(weights, {"vision_model", "model.vision_model"}, "patch_embedding.linear");
-  return std::make_unique<Llama4Encoder>(config, read(config), weights, path);
+  return std::make_unique<Llama4Encoder>(config, read_llama4_vision(config), weights, path);
 }
 
 }  // namespace mlxk

@@ -16,17 +16,17 @@
 namespace mlxk {
 namespace {
 
-constexpr int kMerge = 2, kCell = kMerge * kMerge;
-constexpr VisionDefaults kDefaults{768, 3072, 12, 12, 224, 16};
+constexpr int kMiniCpmVMerge = 2, kCell = kMiniCpmVMerge * kMiniCpmVMerge;
+constexpr VisionDefaults kMiniCpmVDefaults{768, 3072, 12, 12, 224, 16};
 
 struct MiniCpmVConfig : VisionConfig {
   int insert_after;  // the block after which patches are merged; -1: they are not
   int merger_times, window_wide;
 };
 
-MiniCpmVConfig read(const Config& config) {
+MiniCpmVConfig read_minicpmv(const Config& config) {
   const Config vision = vision_config(config);
-  MiniCpmVConfig c{VisionConfig::read(vision, kDefaults)};
+  MiniCpmVConfig c{VisionConfig::read(vision, kMiniCpmVDefaults)};
   const std::string mode = config.text_or("downsample_mode", "16x");
   if (mode != "16x" && mode != "4x") throw config.bad("downsample_mode", "must be 16x or 4x, got " + mode);
   const Config& place = vision.has("insert_layer_id") ? vision : config;
@@ -34,7 +34,7 @@ MiniCpmVConfig read(const Config& config) {
   c.merger_times = static_cast<int>(config.integer_or("merger_times", 1, 1, 8));
   if (mode == "4x") c.insert_after = -1;
   for (const auto& [where, key] : {std::pair(vision, "window_kernel_size"), std::pair(config, "merge_kernel_size")}) {
-    if (read_side(where, key, kMerge, 64) != kMerge) throw where.bad(key, "must be 2 for both sides");
+    if (read_side(where, key, kMiniCpmVMerge, 64) != kMiniCpmVMerge) throw where.bad(key, "must be 2 for both sides");
   }
   c.window_wide = kCell * c.intermediate_size;
   return c;
@@ -60,7 +60,7 @@ class WindowMerger {
   /// x [1, rows * columns, hidden] → [1, rows * columns / 4, hidden], row by row.
   mx::array operator()(const mx::array& x, int rows, int columns) const {
     const int cells = rows * columns / kCell, hidden = x.shape(2);
-    const mx::array windows = mx::reshape(pixel_shuffle(x, rows, columns, kMerge), {cells, kCell, hidden});
+    const mx::array windows = mx::reshape(pixel_shuffle(x, rows, columns, kMiniCpmVMerge), {cells, kCell, hidden});
     const Qkv seen = project_(windows);
     const mx::array y = out_(attend_to_all(seen.q, seen.k, seen.v, heads_, scale_), windows);
     const mx::array merged = projector_(norm_(mx::reshape(y, {1, cells, kCell * hidden})));
@@ -125,14 +125,14 @@ class MiniCpmVEncoder : public MediaEncoder {
       if (i != c_.insert_after) continue;
       x = (*window_merger_)(x, rows, columns);
       stages.push_back(x);
-      rows /= kMerge;
-      columns /= kMerge;
+      rows /= kMiniCpmVMerge;
+      columns /= kMiniCpmVMerge;
     }
     x = last_norm_(x);
     for (const auto& merger : mergers_) {
-      x = merger.projector(merger.norm(pixel_shuffle(x, rows, columns, kMerge)));
-      rows /= kMerge;
-      columns /= kMerge;
+      x = merger.projector(merger.norm(pixel_shuffle(x, rows, columns, kMiniCpmVMerge)));
+      rows /= kMiniCpmVMerge;
+      columns /= kMiniCpmVMerge;
     }
     stages.push_back(x);
     return without_batch(x);
@@ -152,7 +152,7 @@ class MiniCpmVEncoder : public MediaEncoder {
 
 std::unique_ptr<MediaEncoder> make_minicpmv4_6_vision(const Config& config, Weights& weights) {
   const WeightPath path = find_path(weights, {"vision_tower", "model.vision_tower"}, "embeddings.patch_embedding");
-  return std::make_unique<MiniCpmVEncoder>(config, read(config), path,
+  return std::make_unique<MiniCpmVEncoder>(config, read_minicpmv(config), path,
                                            find_path(weights, {"merger", "model.merger"}, "mlp"));
 }
 

@@ -41,7 +41,7 @@ struct MllamaVisionConfig : VisionConfig {
   int width() const { return hidden_size * (1 + static_cast<int>(chosen.size())); }
 };
 
-MllamaVisionConfig read(const Config& config) {
+MllamaVisionConfig read_mllama_vision(const Config& config) {
   const Config vision =
       with_keys(vision_config(config), {{"attention_heads", "num_attention_heads"}, {"norm_eps", "layer_norm_eps"}});
   MllamaVisionConfig c{VisionConfig::read(vision, kMllama)};
@@ -206,7 +206,7 @@ class MllamaEncoder : public MediaEncoder {
 std::unique_ptr<MediaEncoder> make_mllama_vision(const Config& config, Weights& weights) {
   const WeightPath path = find_path(
       weights, {"vision_model", "model.vision_model", "vision_tower", "model.vision_tower"}, "patch_embedding");
-  return std::make_unique<MllamaEncoder>(config, read(config), weights, path);
+  return std::make_unique<MllamaEncoder>(config, read_mllama_vision(config), weights, path);
 }
 
 }  // namespace mlxk

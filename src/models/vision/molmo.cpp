@@ -24,7 +24,7 @@ struct MolmoConfig : VisionConfig {
   int patches, wide, out;  // patches per crop; width of the projector; hidden size of the text model
 };
 
-MolmoConfig read(const Config& config) {
+MolmoConfig read_molmo(const Config& config) {
   Json json = with_keys(vision_config(config), {{"image_mlp_dim", "intermediate_size"},
                                                 {"image_emb_dim", "hidden_size"},
                                                 {"image_num_layers", "num_hidden_layers"},
@@ -54,16 +54,16 @@ MolmoConfig read(const Config& config) {
   return c;
 }
 
-constexpr VitOptions kBlocks{.names = {.norm1 = "attention_norm",
-                                       .norm2 = "ffn_norm",
-                                       .attention = "attention",
-                                       .q = "wq",
-                                       .k = "wk",
-                                       .v = "wv",
-                                       .out = "wo",
-                                       .mlp = "feed_forward",
-                                       .fc1 = "w1",
-                                       .fc2 = "w2"}};
+constexpr VitOptions kMolmoBlocks{.names = {.norm1 = "attention_norm",
+                                            .norm2 = "ffn_norm",
+                                            .attention = "attention",
+                                            .q = "wq",
+                                            .k = "wk",
+                                            .v = "wv",
+                                            .out = "wo",
+                                            .mlp = "feed_forward",
+                                            .fc1 = "w1",
+                                            .fc2 = "w2"}};
 
 class MolmoEncoder : public MediaEncoder {
  public:
@@ -107,7 +107,7 @@ class MolmoEncoder : public MediaEncoder {
         positions_(tower.take("positional_embedding", {c.patches + 1, c.hidden_size})),
         patches_(tower / "patch_embedding", c.patch_size * c.patch_size * c.channels, c.hidden_size),
         norm_(tower / "pre_ln", c.hidden_size, c.eps),
-        blocks_(c, kBlocks, tower / "transformer" / "resblocks", c.num_hidden_layers - 1),
+        blocks_(c, kMolmoBlocks, tower / "transformer" / "resblocks", c.num_hidden_layers - 1),
         padding_(path.take("pad_embed", {2, chosen})),
         q_(pooling / "wq", chosen, c.hidden_size, true),
         k_(pooling / "wk", chosen, c.hidden_size, true),
@@ -189,7 +189,7 @@ class MolmoEncoder : public MediaEncoder {
 
 std::unique_ptr<MediaEncoder> make_molmo_vision(const Config& config, Weights& weights) {
   return std::make_unique<MolmoEncoder>(
-      read(config), weights,
+      read_molmo(config), weights,
       find_path(weights, {"model.vision_backbone", "vision_tower"}, "image_vit.patch_embedding"));
 }
 

@@ -13,16 +13,16 @@
 namespace mlxk {
 namespace {
 
-constexpr int kMerge = 2;
+constexpr int kPhi3Merge = 2;
 constexpr VisionDefaults kClipLarge336{1024, 4096, 24, 16, 336, 14, "quick_gelu", 1e-5};
 
 /// The sizes are in img_processor, if anywhere.
-VisionConfig read(const Config& config) {
+VisionConfig read_phi3_vision(const Config& config) {
   const bool said = config.has("img_processor") && config.json()["img_processor"].is_object();
   const Config place =
       said ? config.object("img_processor") : Config(Json::object(), config.place() + " img_processor");
   const VisionConfig c = VisionConfig::read(place, kClipLarge336);
-  if (c.grid() % kMerge == 0) return c;
+  if (c.grid() % kPhi3Merge == 0) return c;
   throw place.bad("image_size", fmt::format("must make an even number of patches, got {}", c.image_size));
 }
 
@@ -32,13 +32,13 @@ class Phi3VEncoder : public MediaEncoder {
       : type_(weights.activation_type()),
         c_(c),
         tower_(c, path / "img_processor" / "vision_model", c.num_hidden_layers - 1),
-        row_end_(path.take("sub_GN", {1, 1, 1, kMerge * kMerge * c.hidden_size})),
-        between_(path.take("glb_GN", {1, 1, kMerge * kMerge * c.hidden_size})),
-        projector_(path / "img_projection", kMerge * kMerge * c.hidden_size, text_hidden_size(config),
+        row_end_(path.take("sub_GN", {1, 1, 1, kPhi3Merge * kPhi3Merge * c.hidden_size})),
+        between_(path.take("glb_GN", {1, 1, kPhi3Merge * kPhi3Merge * c.hidden_size})),
+        projector_(path / "img_projection", kPhi3Merge * kPhi3Merge * c.hidden_size, text_hidden_size(config),
                    text_hidden_size(config), Activation::gelu, true, "0", "2") {}
 
   EncodedMedia encode(const MediaData& data) const override {
-    const int rows = grid_number(data, 0), columns = grid_number(data, 1), side = c_.grid() / kMerge;
+    const int rows = grid_number(data, 0), columns = grid_number(data, 1), side = c_.grid() / kPhi3Merge;
     if (data.shape.empty() || data.shape[0] != 1 + rows * columns) {
       throw unfit_media(fmt::format("{} × {} tiles and the whole image are needed", rows, columns));
     }
@@ -46,7 +46,7 @@ class Phi3VEncoder : public MediaEncoder {
     for (const mx::array& tile : images_of(data, c_.channels, type_)) {
       const mx::array x = tower_.states(tile, stages).back();
       const mx::array patches = mx::slice(x, {0, 1, 0}, x.shape());
-      tiles.push_back(projector_(pixel_shuffle(patches, c_.grid(), c_.grid(), kMerge)));
+      tiles.push_back(projector_(pixel_shuffle(patches, c_.grid(), c_.grid(), kPhi3Merge)));
       stages.push_back(tiles.back());
     }
     const auto projected = [&](const mx::array& vector) {
@@ -73,7 +73,7 @@ class Phi3VEncoder : public MediaEncoder {
 
 std::unique_ptr<MediaEncoder> make_phi3_v_vision(const Config& config, Weights& weights) {
   const WeightPath path = find_path(weights, {"model.vision_embed_tokens", "vision_embed_tokens"}, "glb_GN");
-  return std::make_unique<Phi3VEncoder>(config, read(config), weights, path);
+  return std::make_unique<Phi3VEncoder>(config, read_phi3_vision(config), weights, path);
 }
 
 }  // namespace mlxk

@@ -10,20 +10,20 @@
 namespace mlxk {
 namespace {
 
-constexpr VisionDefaults kDefaults{1024, 4096, 24, 16, 1024, 16, "gelu", 1e-5};
-constexpr VitOptions kBlocks{.names = {.norm1 = "attention_norm",
-                                       .norm2 = "ffn_norm",
-                                       .attention = "attention",
-                                       .out = "o_proj",
-                                       .mlp = "feed_forward",
-                                       .gate = "gate_proj"},
-                             .norm = NormKind::rms,
-                             .qkv_bias = false,
-                             .out_bias = false,
-                             .mlp_bias = false};
+constexpr VisionDefaults kPixtralDefaults{1024, 4096, 24, 16, 1024, 16, "gelu", 1e-5};
+constexpr VitOptions kPixtralBlocks{.names = {.norm1 = "attention_norm",
+                                              .norm2 = "ffn_norm",
+                                              .attention = "attention",
+                                              .out = "o_proj",
+                                              .mlp = "feed_forward",
+                                              .gate = "gate_proj"},
+                                    .norm = NormKind::rms,
+                                    .qkv_bias = false,
+                                    .out_bias = false,
+                                    .mlp_bias = false};
 
 /// Of the frequencies theta^(-2 i / head_dim), rows use the even ones and columns the odd ones.
-std::vector<float> angles(const std::vector<PatchPlace>& places, int head_dim, double theta) {
+std::vector<float> pixtral_angles(const std::vector<PatchPlace>& places, int head_dim, double theta) {
   std::vector<float> steps, all;
   for (int i = 0; i < head_dim; i += 2) steps.push_back(static_cast<float>(1 / std::pow(theta, double(i) / head_dim)));
   for (const auto& place : places) {
@@ -36,7 +36,7 @@ std::vector<float> angles(const std::vector<PatchPlace>& places, int head_dim, d
 }  // namespace
 
 VisionConfig PixtralTower::read(const Config& vision) {
-  VisionConfig c = VisionConfig::read(vision, kDefaults);
+  VisionConfig c = VisionConfig::read(vision, kPixtralDefaults);
   c.eps = 1e-5F;
   if (c.head_dim % 4 != 0) throw vision.bad("head_dim", fmt::format("must be a multiple of 4, got {}", c.head_dim));
   return c;
@@ -47,14 +47,14 @@ PixtralTower::PixtralTower(const Config& vision, const VisionConfig& c, const We
       theta_(rope_theta(vision, 1e4)),
       patches_(patch_conv(path / "patch_conv", c.channels, c.hidden_size, c.patch_size, false)),
       norm_(path / "ln_pre", c.hidden_size, c.eps),
-      blocks_(c, kBlocks, path / "transformer" / "layers", layers) {}
+      blocks_(c, kPixtralBlocks, path / "transformer" / "layers", layers) {}
 
 std::vector<mx::array> PixtralTower::states(const mx::array& pixels, std::vector<mx::array>& stages) const {
   const int rows = pixels.shape(1) / c_.patch_size, columns = pixels.shape(2) / c_.patch_size;
   if (rows < 1 || columns < 1) throw unfit_media("an image must have a patch or more");
   const mx::array x = norm_(mx::reshape(patches_(pixels), {1, rows * columns, c_.hidden_size}));
   const PatchOrder order{
-      PatchRotation(angles(grid_places(rows, columns), c_.head_dim, theta_), rows * columns, Pairing::halves)};
+      PatchRotation(pixtral_angles(grid_places(rows, columns), c_.head_dim, theta_), rows * columns, Pairing::halves)};
   return blocks_.states(x, order, stages);
 }
 

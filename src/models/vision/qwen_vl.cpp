@@ -18,10 +18,10 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-6F;
+constexpr float kQwenEps = 1e-6F;
 constexpr int kAnySize = 1 << 13;  // these have no fixed size
 
-constexpr VitNames kNames{
+constexpr VitNames kQwenNames{
     .norm1 = "norm1", .norm2 = "norm2", .attention = "attn", .out = "proj", .qkv = "qkv", .q_norm = nullptr};
 
 struct QwenKind {
@@ -39,17 +39,20 @@ VitNames with(VitNames names, const char* fc1, const char* fc2, const char* gate
   return names;
 }
 
-const QwenKind kQwen2{
-    {1280, 5120, 32, 16, kAnySize, 14, "quick_gelu"}, {.names = with(kNames, "fc1", "fc2")}, "ln_q", "mlp.0", "mlp.2"};
+const QwenKind kQwen2{{1280, 5120, 32, 16, kAnySize, 14, "quick_gelu"},
+                      {.names = with(kQwenNames, "fc1", "fc2")},
+                      "ln_q",
+                      "mlp.0",
+                      "mlp.2"};
 const QwenKind kQwen25{{3584, 3420, 32, 16, kAnySize, 14, "silu"},
-                       {.names = with(kNames, nullptr, nullptr, "gate_proj"), .norm = NormKind::rms},
+                       {.names = with(kQwenNames, nullptr, nullptr, "gate_proj"), .norm = NormKind::rms},
                        "ln_q",
                        "mlp.0",
                        "mlp.2",
                        false,
                        true};
 const QwenKind kQwen3{{1152, 4304, 27, 16, kAnySize, 16, "gelu_pytorch_tanh"},
-                      {.names = with(kNames, "linear_fc1", "linear_fc2")},
+                      {.names = with(kQwenNames, "linear_fc1", "linear_fc2")},
                       "norm",
                       "linear_fc1",
                       "linear_fc2",
@@ -101,7 +104,7 @@ QwenConfig read(const Config& config, const QwenKind& kind) {
     vision = Config(std::move(json), vision.place());
   }
   QwenConfig c{VisionConfig::read(vision, defaults)};
-  c.eps = kEps;
+  c.eps = kQwenEps;
   if (c.head_dim % 4 != 0) {
     throw vision.bad("num_heads", fmt::format("must give heads of a multiple of 4, got {}", c.head_dim));
   }
@@ -156,7 +159,7 @@ class Merger {
   Merger(const QwenConfig& c, const QwenKind& kind, const WeightPath& path, bool norm_last)
       : wide_(c.hidden_size * c.merge * c.merge),
         norm_last_(norm_last),
-        norm_(make_norm(kind.blocks.norm, path / kind.merger_norm, norm_last ? wide_ : c.hidden_size, kEps)),
+        norm_(make_norm(kind.blocks.norm, path / kind.merger_norm, norm_last ? wide_ : c.hidden_size, kQwenEps)),
         projector_(path, wide_, wide_, c.out, Activation::gelu, true, kind.merger_first, kind.merger_second) {}
 
   /// x [1, patches, hidden] → [1, tokens, out].

@@ -14,7 +14,7 @@
 namespace mlxk {
 namespace {
 
-constexpr float kEps = 1e-6F;
+constexpr float kSamEps = 1e-6F;
 
 /// Applies `make` to slices along `axis` of x, so that no piece of the work is long. Returns the concatenated results.
 /// `flops`: the work per index.
@@ -85,9 +85,9 @@ Sam::Sam(const SamConfig& c, const WeightPath& path)
   const int narrow = outputs_of(neck / 0), half = outputs_of(path / "net_2");
   out_ = outputs_of(path / "net_3");
   narrow_.emplace(neck / 0, width_, narrow, 1, ConvLayerOptions{.bias = false});
-  narrow_norm_.emplace(neck / 1, narrow, kEps);
+  narrow_norm_.emplace(neck / 1, narrow, kSamEps);
   smooth_.emplace(neck / 2, narrow, narrow, 3, ConvLayerOptions{.bias = false});
-  smooth_norm_.emplace(neck / 3, narrow, kEps);
+  smooth_norm_.emplace(neck / 3, narrow, kSamEps);
   half_.emplace(path / "net_2", narrow, half, 3, ConvLayerOptions{.stride = 2, .bias = false});
   quarter_.emplace(path / "net_3", half, out_, 3, ConvLayerOptions{.stride = 2, .bias = false});
 }
@@ -97,12 +97,12 @@ Sam::Block Sam::make_block(const WeightPath& path, bool global) const {
   const int dims = width_ / heads_, distances = side_of(attention, "rel_pos_h", 0);
   const int wide = outputs_of(path / "mlp" / "lin1");
   return {global ? 0 : (distances + 1) / 2,
-          LayerNorm(path / "norm1", width_, kEps),
+          LayerNorm(path / "norm1", width_, kSamEps),
           Linear(attention / "qkv", width_, 3 * width_, true).split({width_, width_, width_}),
           Linear(attention / "proj", width_, width_, true),
           attention.take("rel_pos_h", {distances, dims}),
           attention.take("rel_pos_w", {distances, dims}),
-          {LayerNorm(path / "norm2", width_, kEps), Linear(path / "mlp" / "lin1", width_, wide, true),
+          {LayerNorm(path / "norm2", width_, kSamEps), Linear(path / "mlp" / "lin1", width_, wide, true),
            Linear(path / "mlp" / "lin2", wide, width_, true), Activation::gelu}};
 }
 
