@@ -11,10 +11,10 @@ namespace mlxk {
 
 /// The sizes of a speech model that its callers need.
 struct SpeechFacts {
-  int mels = 0;             // features of a frame
-  int frames = 0;           // of a window, 100 per second
+  int mels = 0;             // features of a frame; 1: raw samples
+  int frames = 0;           // of a window, 100 per second; 0: as many as there are
   int audio_positions = 0;  // of a window, in its attention scores
-  int text_positions = 0;   // prompt and answer
+  int text_positions = 0;   // prompt and answer; 0: it decodes frame by frame
 };
 
 struct DeviceFacts {

@@ -98,6 +98,49 @@ class Moonshine : public ::testing::Test {
   fs::path folder_;
 };
 
+/// The logits of a clip's tokens by the model in `folder`.
+std::vector<float> logits_of(const fs::path& folder, const Json& clip) {
+  const auto net = load_speech_net(folder);
+  const auto& decoder = dynamic_cast<const Seq2SeqNet&>(*net);
+  const auto samples = golden_sound(clip["samples"]);
+  const auto encoded = decoder.encode(mx::array(samples.data(), {1, static_cast<int>(samples.size()), 1}));
+  const auto window = decoder.window_keys(encoded.frames);
+  const auto ids = clip["ids"].get<std::vector<int32_t>>();
+  ModelCache cache = decoder.make_cache(1);
+  return floats(
+      decoder.forward(mx::array(ids.data(), {1, static_cast<int>(ids.size())}, mx::int32), cache, {&window}, false));
+}
+
+TEST_F(Moonshine, PackedWeightsGiveWhatTheirNumbersGive) {
+  const Json golden = golden_of("moonshine");
+  std::unordered_map<std::string, mx::array> packed, plain;
+  for (const auto& [name, description] : golden["tensors"].items()) {
+    const mx::array tensor = golden::tensor(name, description);
+    if (tensor.ndim() != 2 || tensor.shape(1) != 32) {
+      packed.emplace(name, tensor);
+      plain.emplace(name, tensor);
+      continue;
+    }
+    const auto parts = mx::quantize(tensor, 32, 8);
+    const std::string path = name.substr(0, name.rfind('.'));
+    packed.emplace(name, parts[0]);
+    packed.emplace(path + ".scales", parts[1]);
+    packed.emplace(path + ".biases", parts[2]);
+    plain.emplace(name, mx::dequantize(parts[0], parts[1], parts[2], 32, 8));
+  }
+  const fs::path other = testing::write_recogniser(golden, "moonshine_packed");
+  mx::save_safetensors((folder_ / "model.safetensors").string(), plain);
+  mx::save_safetensors((other / "model.safetensors").string(), packed);
+  Json config = golden["config"];
+  config["quantization"] = {{"group_size", 32}, {"bits", 8}};
+  std::ofstream(other / "config.json") << config.dump();
+  const Json& clip = golden["clips"][0];
+  const auto wanted = logits_of(folder_, clip), got = logits_of(other, clip);
+  fs::remove_all(other);
+  ASSERT_EQ(got.size(), wanted.size());
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], wanted[i], 5e-2F) << i;
+}
+
 TEST_F(Moonshine, ALongRecordingIsCutWhereItIsQuietest) {
   Worker worker([] { return std::make_unique<MlxBackend>(); });
   const auto model = worker.load(ModelKind::speech, folder_);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "backend/speech/search.h"
+#include "base/error.h"
 #include "nn/cache/kv_cache.h"
 
 namespace mlxk {
