@@ -136,6 +136,7 @@ class Commands(unittest.TestCase):
                 os.symlink(os.path.join(folder, file), os.path.join(snapshot, file))
         tiny_models.write_voxtral(os.path.join(cls.home, "hf", "hub", "models--mlx-community--Voxtral-Mini-3B-2507-bf16", "snapshots", "a" * 40))
         tiny_models.write_frame_model(os.path.join(cls.home, "hf", "hub", "models--mlx-community--parakeet-tdt-0.6b-v3", "snapshots", "a" * 40), "tdt")
+        tiny_models.write_florence2(os.path.join(cls.home, "hf", "hub", "models--florence-community--Florence-2-base", "snapshots", "a" * 40))
 
     def shell(self, command, patience=20):
         """CompletedProcess of the command. A small model may talk to the end of its context: after `patience` seconds a person would
