@@ -37,6 +37,7 @@ class Evaluation {
   void evaluate(const mx::array& root) {
     visit(root, [&](const mx::array& x) { run(x); });
     for (const std::uintptr_t id : std::exchange(read_, {})) drop(id);
+    copied_ = 0;
   }
   /// Ends the caller's hold of a root.
   void release(const mx::array& root) { drop(owner(root)); }
@@ -71,16 +72,15 @@ class Evaluation {
 
   void run(const mx::array& x) {
     const bool view = is_view(x);
-    uint64_t copied = 0;  // an operation may copy its largest input into another order
-    for (const mx::array& input : x.inputs()) {
-      if (owners_.contains(input.id())) copied = std::max<uint64_t>(copied, input.nbytes());
-    }
     if (!view) {
+      for (const mx::array& input : x.inputs()) {  // an operation may copy a view, whose elements lie in another order
+        if (owner(input) != input.id()) copied_ += input.nbytes();
+      }
       for (const mx::array& output : x.outputs()) {
         live_ += output.nbytes();
         allocated_.emplace(output.id(), output.nbytes());
       }
-      peak_ = std::max(peak_, live_ + copied);
+      peak_ = std::max(peak_, live_ + copied_);
     }
     for (const mx::array& input : x.inputs()) read_.push_back(owner(input));
   }
@@ -104,7 +104,7 @@ class Evaluation {
   std::unordered_map<std::uintptr_t, int> readers_;  // that have not run
   std::vector<std::uintptr_t> read_;                 // by the operations of this call
   std::unordered_map<std::uintptr_t, bool> done_;
-  uint64_t live_ = 0, peak_ = 0;
+  uint64_t live_ = 0, copied_ = 0, peak_ = 0;
 };
 
 uint64_t bytes_of(const EncodedMedia& media) {
