@@ -129,8 +129,8 @@ class VisionTest(SharedServerTest):
             """Goes away after so many lines of the stream."""
             with socket.create_connection(("127.0.0.1", server.port), 600) as connection:
                 data = json.dumps({**request, "stream": True}).encode()
-                connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-                                   b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+                connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                                   b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data))
                 with connection.makefile("rb") as answer:
                     for _ in range(lines):
                         answer.readline()
