@@ -473,6 +473,13 @@ def florence2():
         files = settings({"model_type": "florence2"}, {**image, "image_seq_length": 5})
         cases.append(case(files, size, last(out["pixel_values"]), (), "<image>" * 5))
     write("florence2", cases)
+    from unittest.mock import MagicMock, patch
+    from transformers import Florence2Processor
+    with patch("transformers.processing_utils.ProcessorMixin.__init__"):
+        maker = Florence2Processor(MagicMock(image_seq_length=5), MagicMock(image_token="<image>", bos_token="<s>", eos_token="</s>"))
+    tasks = [*maker.task_prompts_without_inputs, *(f"{task} a red car " for task in maker.task_prompts_with_input),
+             "the <OPEN_VOCABULARY_DETECTION> cat", "<REGION_TO_OCR><loc_1><loc_2><loc_3><loc_4>", "What is this?", ""]
+    write("florence2_prompts", [{"text": task, "prompt": f"<image><s>{maker._construct_prompts(task)[0]}</s>"} for task in tasks])
 
 
 def fastvlm():

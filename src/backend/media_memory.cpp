@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "models/prompt_encoder.h"
@@ -23,7 +24,8 @@ bool is_view(const mx::array& x) {
   return !x.inputs().empty() && std::find(std::begin(kViews), std::end(kViews), name) != std::end(kViews);
 }
 
-/// A graph as libmlx evaluates it: an array is freed when its last reader has run.
+/// A graph as libmlx evaluates it. Results are allocated when operations are queued, up to a hundred at a time, so that
+/// arrays that nobody needs any more are freed no sooner than at the end of a call of eval.
 class Evaluation {
  public:
   explicit Evaluation(const std::vector<mx::array>& roots) {
@@ -34,6 +36,8 @@ class Evaluation {
 
   void evaluate(const mx::array& root) {
     visit(root, [&](const mx::array& x) { run(x); });
+    for (const std::uintptr_t id : std::exchange(read_, {})) drop(id);
+    copied_ = 0;
   }
   /// Ends the caller's hold of a root.
   void release(const mx::array& root) { drop(owner(root)); }
@@ -62,24 +66,23 @@ class Evaluation {
     const bool view = is_view(x);
     for (const mx::array& output : x.outputs()) {
       owners_[output.id()] = view ? owner(x.inputs().front()) : output.id();
-      bytes_.emplace(output.id(), output.nbytes());
     }
     for (const mx::array& input : x.inputs()) ++readers_[owner(input)];
   }
 
   void run(const mx::array& x) {
     const bool view = is_view(x);
-    uint64_t copied = 0;  // an operation may copy its largest input into another order
-    for (const mx::array& input : x.inputs())
-      copied = std::max<uint64_t>(copied, bytes_.contains(input.id()) ? input.nbytes() : 0);
     if (!view) {
+      for (const mx::array& input : x.inputs()) {  // an operation may copy a view, whose elements lie in another order
+        if (owner(input) != input.id()) copied_ += input.nbytes();
+      }
       for (const mx::array& output : x.outputs()) {
         live_ += output.nbytes();
         allocated_.emplace(output.id(), output.nbytes());
       }
-      peak_ = std::max(peak_, live_ + copied);
+      peak_ = std::max(peak_, live_ + copied_);
     }
-    for (const mx::array& input : x.inputs()) drop(owner(input));
+    for (const mx::array& input : x.inputs()) read_.push_back(owner(input));
   }
 
   std::uintptr_t owner(const mx::array& x) const {
@@ -96,12 +99,12 @@ class Evaluation {
     allocated_.erase(found);
   }
 
-  std::unordered_map<std::uintptr_t, std::uintptr_t> owners_;  // of each array's memory
-  std::unordered_map<std::uintptr_t, uint64_t> bytes_;         // of the graph's arrays
+  std::unordered_map<std::uintptr_t, std::uintptr_t> owners_;  // the array in whose memory each one of the graph lies
   std::unordered_map<std::uintptr_t, uint64_t> allocated_;
   std::unordered_map<std::uintptr_t, int> readers_;  // that have not run
+  std::vector<std::uintptr_t> read_;                 // by the operations of this call
   std::unordered_map<std::uintptr_t, bool> done_;
-  uint64_t live_ = 0, peak_ = 0;
+  uint64_t live_ = 0, copied_ = 0, peak_ = 0;
 };
 
 uint64_t bytes_of(const EncodedMedia& media) {

@@ -369,7 +369,7 @@ class PromptEncoderTest : public testing::Test {
 TEST_F(PromptEncoderTest, AnswersAreTheRecordedOnesAloneAndBesideOthers) {
   for (const LoadOptions& options : {LoadOptions{}, LoadOptions{.prefix_cache_bytes = uint64_t{1} << 26}}) {
     const auto text = model(options);
-    const auto events = run(*text, {{recorded(0)}, {recorded(1), 3}, {recorded(0), 60}});
+    const auto events = run(*text, {{recorded(0)}, {recorded(1), 3}, {recorded(0), 400}});
     for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(ids_of(events[i]), greedy(i % 2)) << i;
     const auto& usage = std::get<DoneEvent>(events[2].back()).usage;
     EXPECT_EQ(usage.prompt_tokens, 22);

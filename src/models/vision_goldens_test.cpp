@@ -326,7 +326,9 @@ TEST(VisionLayouts, MicrosoftsNamesOfFlorence2GiveTheSame) {
   for (const bool mlx_kernels : {false, true}) {
     golden::write_case(json, folder);
     std::unordered_map<std::string, mx::array> renamed;
-    for (auto [name, tensor] : mx::load_safetensors(file).first) {
+    for (const auto& [key, value] : mx::load_safetensors(file).first) {
+      std::string name = key;
+      mx::array tensor = value;
       for (const auto& [from, to] : names) {
         if (const size_t at = name.find(from); at != name.npos) name.replace(at, std::string(from).size(), to);
       }

@@ -31,9 +31,9 @@ class LayerMasks {
   mutable std::vector<Made> made_;
 };
 
-/// An image that cross-attention layers attend to from its token on.
+/// An image or an encoded prompt that cross-attention layers attend to from its token on.
 struct CrossMedia {
-  int row, token;      // of the call
+  int row, token;      // of the call; -1: before its first token
   mx::array features;  // [T, hidden]
 };
 

@@ -34,7 +34,7 @@ struct ModelInfo {
                                           // rerank, classify, fill-mask
   bool is_vision = false, is_chat = false, is_embedding = false, is_audio = false, is_video = false;
   bool translates_to_english = false;
-  bool needs_image = false;  // its decoder reads nothing but an encoded image
+  bool needs_image = false;                      // its decoder reads nothing but an encoded image
   EncoderTask encoder_task = EncoderTask::none;  // not none: is_embedding
   bool fills_masks = false;                      // an embedding model that is also a masked language model
   AudioBackend audio_backend = AudioBackend::none;

@@ -25,8 +25,8 @@ Decision admit_text(const ModelInfo& model, const Machine& machine, const Reques
 /// Without `request` it judges the model's usual request.
 Decision admit_served(const ModelInfo& model, const Machine& machine, const std::optional<RequestFacts>& request);
 
-/// The usual request for `model`: a recording for a speech model, vectors or scores for an embedding model, an image for
-/// a model that needs one, text for any other.
+/// The usual request for `model`: a recording for a speech model, vectors or scores for an embedding model, an image
+/// for a model that needs one, text for any other.
 RequestFacts usual_request(const ModelInfo& model);
 
 }  // namespace mlxk

@@ -73,6 +73,20 @@ TEST(Tokenizer, reads_tiktoken) {
   EXPECT_EQ(tokenizer->eos_token_ids(), std::vector<int32_t>{eos});
 }
 
+TEST(Tokenizer, places_in_an_image_are_text_though_their_file_calls_them_special) {
+  Json json = Json::parse(R"({"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}})");
+  const char* contents[] = {"</s>", "<loc_0>", "<loc_17>", "<poly>", "</poly>", "<loc_>", "<loc_1a>"};
+  for (const char* content : contents) {
+    json["added_tokens"].push_back(
+        {{"id", json["added_tokens"].size() + 1}, {"content", content}, {"special", true}, {"normalized", false}});
+  }
+  const auto tokenizer = Tokenizer::from_json(json.dump(), Json::object(), "test");
+  const std::vector<int32_t> ids = tokenizer->encode("<loc_17><poly></s>", false);
+  EXPECT_EQ(ids, (std::vector<int32_t>{3, 4, 1}));
+  EXPECT_EQ(tokenizer->decode(ids, true), "<loc_17> <poly>");
+  for (int32_t id = 1; id <= 7; ++id) EXPECT_EQ(tokenizer->is_special(id), id == 1 || id > 5) << id;
+}
+
 // Trained models are too large to keep: MLXK_TEST_MODELS names a folder that holds them.
 class RealTokenizer : public ::testing::TestWithParam<const char*> {};
 

@@ -89,6 +89,23 @@ INSTANTIATE_TEST_SUITE_P(, VisionFamily,
                                          "florence2", "fastvlm"),
                          [](const auto& info) { return info.param; });
 
+TEST(Florence2, WritesTheSentencesOfItsTasks) {
+  const ModelFolder folder(Json{{"config.json", {{"model_type", "florence2"}}}});
+  const auto processor = open_image_processor(folder.path());
+  const Json goldens = read_json(kData / "florence2_prompts.json");
+  ASSERT_GE(goldens.size(), 15U);
+  for (const Json& golden : goldens) {
+    EXPECT_EQ(processor->plain_prompt(golden["text"], 1), golden["prompt"].get<std::string>());
+  }
+  EXPECT_THROW(processor->plain_prompt("<OD> of a cat", 1), Error);
+}
+
+TEST(Florence2, TakesAnotherTokenForImagesWhereTheVocabularyHasNone) {
+  const ModelFolder folder(
+      Json{{"config.json", {{"model_type", "florence2"}, {"vision_config", {{"dim_embed", {128, 256, 512, 1024}}}}}}});
+  EXPECT_EQ(open_image_processor(folder.path())->image_token(), "<pad>");
+}
+
 TEST(Resize, IsPillowsBitForBit) {
   for (const Json& golden : read_json(kData / "resize.json")) {
     const Image image = picture(golden["width"], golden["height"]);

@@ -87,7 +87,7 @@ class Parakeet(ProgramTest):
     """A tiny model that decodes frame by frame: what it says means nothing, so only form and times are checked."""
 
     def model(self):
-        tiny_models.write_frame_model(os.path.join(self.home, "parakeet"), "tdt")
+        tiny_models.write_case(os.path.join(self.home, "parakeet"), "frame_models", "tdt")
         return "./parakeet"
 
     def run_on(self, *args, code=0):
@@ -137,7 +137,7 @@ class Moonshine(ProgramTest):
     """A tiny encoder and decoder over raw samples."""
 
     def run_on(self, *args, code=0):
-        tiny_models.write_frame_model(os.path.join(self.home, "moonshine"), "moonshine", "moonshine_models")
+        tiny_models.write_case(os.path.join(self.home, "moonshine"), "moonshine_models", "moonshine")
         done = self.run_program("run", "./moonshine", "--audio", UNIVERSE, *args)
         self.assertEqual(done.returncode, code, done.stderr)
         return (done.stderr if code else done.stdout).decode()

@@ -5,6 +5,7 @@ import json
 import os
 import unittest
 
+import tiny_models
 from program import MODEL, ProgramTest, needs_engine
 
 VISION_MODEL = os.path.join(os.environ.get("MLXK_TEST_MODELS", ""), "shapes-smolvlm-4bit")
@@ -23,6 +24,43 @@ class Refusals(ProgramTest):
         self.assertIn(b"Image too large (>10MB): big.png", self.run_program("run", "./none", "a", "--image", "big.png").stderr)
         for chunk in ("0", "6"):
             self.assertNotEqual(self.run_program("run", "./none", "a", "--chunk", chunk, "--image", CIRCLE).returncode, 0)
+
+
+@needs_engine
+class Florence2(ProgramTest):
+    """A model that answers nothing but questions about an image."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = os.path.join(self.home, "florence2")
+        tiny_models.write_florence2(self.model)
+
+    def refusal(self, *args):
+        done = self.run_program("run", self.model, *args)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        return done.stderr.decode()
+
+    def test_a_task_is_the_sentence_of_its_training(self):
+        def ask(prompt):
+            return self.run_json("run", self.model, prompt, "--image", CIRCLE, "--temperature", "0", "--max-tokens", "6",
+                                 "--json")["data"]
+
+        task, sentence, other = (ask(p) for p in ("<CAPTION>", "What does the image describe?", "What is it?"))
+        self.assertEqual(task["usage"]["prompt_tokens"], 10 + 1 + len("What does the image describe?") + 1)
+        self.assertEqual(task["response"], sentence["response"])
+        self.assertLess(other["usage"]["prompt_tokens"], task["usage"]["prompt_tokens"])
+        region = ask("<REGION_TO_CATEGORY><loc_1><loc_2><loc_13><loc_4>")
+        self.assertEqual(region["usage"]["prompt_tokens"], 10 + 1 + len("What is the region ?") + 4 + 1)
+        self.assertIn("the task <CAPTION> must be the whole prompt",
+                      self.refusal("<CAPTION> of it", "--image", CIRCLE))
+
+    def test_text_alone_is_refused(self):
+        self.assertIn("needs an image. Use `--image FILE`.", self.refusal("What is a cat?"))
+
+    def test_it_is_not_converted(self):
+        done = self.run_program("convert", self.model, "./converted", "--quantize", "8")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(b"it needs an image", done.stderr)
 
 
 @needs_engine

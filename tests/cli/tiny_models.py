@@ -213,11 +213,12 @@ def read_safetensors(path):
     return out
 
 
-def write_tokenizer(folder):
+def write_tokenizer(folder, added=()):
+    """One token for each character, and those of `added` after them."""
     words = ["<unk>", "<s>", "</s>"] + [chr(c) for c in range(32, 127)]
     tokenizer = {"version": "1.0", "truncation": None, "padding": None,
-                 "added_tokens": [{"id": i, "content": words[i], "single_word": False, "lstrip": False, "rstrip": False,
-                                   "normalized": False, "special": True} for i in range(3)],
+                 "added_tokens": [{"id": i, "content": [*words, *added][i], "single_word": False, "lstrip": False, "rstrip": False,
+                                   "normalized": False, "special": True} for i in [0, 1, 2, *range(98, 98 + len(added))]],
                  "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
                  "model": {"type": "BPE", "unk_token": "<unk>", "vocab": {w: i for i, w in enumerate(words)},
                            "merges": []}}
@@ -259,9 +260,9 @@ def mixed(name, count):
         yield ((x ^ x >> 16) >> 16) / 65536 - 0.5
 
 
-def write_frame_model(folder, case, family="frame_models"):
-    """A recogniser of tests/data/frame_models, as NeMo's conversions are, or of another folder there."""
-    with open(os.path.join(os.path.dirname(__file__), "..", "data", family, case + ".json"), encoding="utf-8") as file:
+def write_case(folder, kind, case):
+    """Config, weights and other files of a case of tests/data/KIND."""
+    with open(os.path.join(os.path.dirname(__file__), "..", "data", kind, case + ".json"), encoding="utf-8") as file:
         golden = json.load(file)
     header, data = {}, b""
     for name, entry in golden["tensors"].items():
@@ -276,11 +277,19 @@ def write_frame_model(folder, case, family="frame_models"):
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(golden["config"], file)
-    for name, content in golden["files"].items():
+    for name, content in golden.get("files", {}).items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
             json.dump(content, file)
     with open(os.path.join(folder, "model.safetensors"), "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text + data)
+
+
+def write_florence2(folder):
+    """A tiny Florence-2 with a token for each character; an image is ten tokens."""
+    write_case(folder, "vision_models", "florence2")
+    write_tokenizer(folder, ["<image>"] + [f"<loc_{i}>" for i in range(29)])
+    with open(os.path.join(folder, "preprocessor_config.json"), "w", encoding="utf-8") as file:
+        json.dump({"size": {"height": 48, "width": 48}, "image_seq_length": 10}, file)
 
 
 def write_model(folder, model_type, tied=True, shards=1):

@@ -140,9 +140,11 @@ class Commands(unittest.TestCase):
             embedding_kinds.write_classifier(MINILM, os.path.join(cls.home, "hf", "hub", "models--mlx-community--bge-reranker-v2-m3",
                                                                   "snapshots", "a" * 40), ["score"])
         tiny_models.write_voxtral(os.path.join(cls.home, "hf", "hub", "models--mlx-community--Voxtral-Mini-3B-2507-bf16", "snapshots", "a" * 40))
-        tiny_models.write_frame_model(os.path.join(cls.home, "hf", "hub", "models--mlx-community--parakeet-tdt-0.6b-v3", "snapshots", "a" * 40), "tdt")
-        tiny_models.write_frame_model(os.path.join(cls.home, "hf", "hub", "models--UsefulSensors--moonshine-base", "snapshots", "a" * 40),
-                                      "moonshine", "moonshine_models")
+        tiny_models.write_case(os.path.join(cls.home, "hf", "hub", "models--mlx-community--parakeet-tdt-0.6b-v3", "snapshots", "a" * 40),
+                               "frame_models", "tdt")
+        tiny_models.write_case(os.path.join(cls.home, "hf", "hub", "models--UsefulSensors--moonshine-base", "snapshots", "a" * 40),
+                               "moonshine_models", "moonshine")
+        tiny_models.write_florence2(os.path.join(cls.home, "hf", "hub", "models--florence-community--Florence-2-base", "snapshots", "a" * 40))
 
     def shell(self, command, patience=20):
         """CompletedProcess of the command. A small model may talk to the end of its context: after `patience` seconds a person would

@@ -3,10 +3,13 @@ to a text model."""
 import base64
 import json
 import os
+import queue
+import socket
 import threading
 import unittest
 
-from server_case import MODEL, SharedServerTest, link_model, needs_engine
+from server_case import MODEL, ServerTest, SharedServerTest, link_model, needs_engine
+import tiny_models  # found through server_case
 
 try:
     import openai
@@ -107,6 +110,68 @@ class VisionTest(SharedServerTest):
             thread.join()
         self.assertEqual(together, alone)
 
+    def test_a_mixed_load_with_images(self):
+        """Images join and leave running text answers, some clients go away: every answer has the bits that it has alone."""
+        server = self.serve("--prefix-cache", "0", env={"MLXK_WORKSPACE_HOME": os.path.join(self.home_of_server, "workspaces")})
+        pictures = ["one-circle.png", "two-squares.png", "digit-7.png"]
+
+        def body(messages, tokens, **more):
+            return {"model": "vision", "messages": messages, "max_tokens": tokens, "temperature": 0, "logprobs": True,
+                    "top_logprobs": 2, **more}
+
+        def ask(request):
+            status, _, answer = server.post(CHAT, request, timeout=600)
+            self.assertEqual(status, 200, answer)
+            choice, details = answer["choices"][0], answer["usage"]["prompt_tokens_details"]
+            return (choice["message"]["content"], choice["finish_reason"], choice["logprobs"]), details
+
+        def leave(request, lines):
+            """Goes away after so many lines of the stream."""
+            with socket.create_connection(("127.0.0.1", server.port), 600) as connection:
+                data = json.dumps({**request, "stream": True}).encode()
+                connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                                   b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data))
+                with connection.makefile("rb") as answer:
+                    for _ in range(lines):
+                        answer.readline()
+
+        texts = [body([{"role": "user", "content": f"Count to {n}."}], 24) for n in (5, 7, 9)]
+        seeing = [body(question(name, text), 8) for name in pictures for text in ("What color is it?", "Describe the image.")]
+        seeing.append(body([{"role": "user", "content": question(pictures[0], "a")[0]["content"][:1] +
+                             question(pictures[1], "What is the same?")[0]["content"]}], 8))
+        asked = [texts[0], *seeing[:4], texts[1], *seeing[4:], texts[2]]
+        alone = [ask(request)[0] for request in asked]
+
+        work, got, failures = queue.Queue(), {}, []
+        for i, request in enumerate(asked):
+            work.put(lambda i=i, request=request: got.__setitem__(i, ask(request)))
+            if i % 3 == 0:
+                work.put(lambda request=request, lines=i: leave(request, lines))
+
+        def client():
+            while not failures:
+                try:
+                    work.get_nowait()()
+                except queue.Empty:
+                    return
+                except Exception as failure:  # of any kind: told by the test's own thread
+                    failures.append(failure)
+
+        threads = [threading.Thread(target=client) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(sorted(got), list(range(len(asked))))
+        for i, request in enumerate(asked):
+            self.assertEqual(got[i][0], alone[i], request["messages"])
+            images = sum(part.get("type") == "image_url" for message in request["messages"]
+                         if isinstance(message["content"], list) for part in message["content"])
+            self.assertEqual(got[i][1].get("cached_images", 0), images, "images that were encoded before count as hits")
+            self.assertEqual(got[i][1].get("image_tokens", 0), 64 * images)
+        self.wait_until(lambda: server.get("/health")[2]["running"] == 0, "a client that left is still answered", 120)
+
     def test_several_images_and_turns(self):
         both = [{"role": "user", "content": [image(data_url(read("one-circle.png"))), image(data_url(read("one-ring.png"))),
                                              {"type": "text", "text": "What color is the circle?"}]}]
@@ -154,6 +219,30 @@ class VisionTest(SharedServerTest):
         self.assertIn("placeholder", error["message"])
         self.assertEqual(self.ask([{"role": "user", "content": question("one-ring.png", "<image> <image>")[0]["content"]}])
                          .usage.model_dump()["prompt_tokens_details"]["image_tokens"], 64)
+
+
+@needs_engine
+class Florence2Test(ServerTest):
+    def test_a_question_needs_an_image(self):
+        tiny_models.write_florence2(os.path.join(self.home, "workspaces", "florence2"))
+        server = self.serve(env={"MLXK_WORKSPACE_HOME": os.path.join(self.home, "workspaces")})
+
+        def ask(content):
+            return server.post(CHAT, {"model": "florence2", "max_tokens": 5, "temperature": 0,
+                                      "messages": [{"role": "user", "content": content}]})
+
+        picture = image(data_url(read("one-circle.png")))
+        status, _, answer = ask([picture, {"type": "text", "text": "<CAPTION>"}])
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["usage"]["prompt_tokens_details"]["image_tokens"], 10)
+        again = ask([picture, {"type": "text", "text": "What does the image describe?"}])[2]
+        self.assertEqual(again["choices"][0]["message"]["content"], answer["choices"][0]["message"]["content"])
+        self.assertEqual(again["usage"]["prompt_tokens_details"]["cached_images"], 1)
+        for path, more in ((CHAT, {"messages": [{"role": "user", "content": "What is a cat?"}]}),
+                           ("/v1/completions", {"prompt": "What is a cat?"})):
+            status, _, answer = server.post(path, {"model": "florence2", "max_tokens": 5, **more})
+            self.assertEqual((status, answer["error"]["code"]), (400, "capability_mismatch"), answer)
+            self.assertIn("needs an image. Add an `image_url` part to a message.", answer["error"]["message"])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Florence2(Case):
 
 def cases():
     text = dict(model_type="bart", d_model=64, encoder_layers=2, decoder_layers=3, encoder_attention_heads=4,
-                decoder_attention_heads=2, encoder_ffn_dim=96, decoder_ffn_dim=256, max_position_embeddings=64,
+                decoder_attention_heads=2, encoder_ffn_dim=96, decoder_ffn_dim=256, max_position_embeddings=80,
                 vocab_size=TEXT["vocab_size"], bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2)
     vision = dict(embed_dim=[8, 16, 32], depths=[1, 2, 1], patch_size=[7, 3, 3], patch_stride=[4, 2, 2],
                   patch_padding=[3, 1, 1], patch_prenorm=[False, True, True], num_heads=[1, 2, 4], num_groups=[2, 4, 4],

@@ -228,7 +228,7 @@ std::vector<Option> serve_options() {
       {.name = "--kv-memory",
        .kind = Kind::text,
        .metavar = "SIZE",
-       .help = "memory for keys and values of running requests (4G); default: a quarter of the machine's"},
+       .help = "memory for keys, values and images of running requests (4G); default: a quarter of the machine's"},
       {.name = "--prefix-cache",
        .kind = Kind::text,
        .metavar = "SIZE",

@@ -157,7 +157,7 @@ class DavitAttention {
     const mx::array q = project(0), k = project(1), v = project(2);
     const mx::array scores = mx::multiply(mx::matmul(q, mx::transpose(k, {0, 2, 1})),
                                           mx::array(1 / std::sqrt(static_cast<float>(count)), x.dtype()));
-    const mx::array seen = staged(mx::matmul(mx::softmax(scores, -1, true), v), stages);
+    const mx::array seen = mx::matmul(mx::softmax(scores, -1, true), v);
     return by_rows(mx::reshape(mx::transpose(seen, {2, 0, 1}), {1, count, width_}), 2.0 * width_ * width_, stages,
                    out_);
   }
@@ -179,10 +179,11 @@ class DavitBlock {
         mlp_(make_mlp(c, stage, path)) {}
 
   mx::array operator()(const mx::array& x, Stages& stages) const {  // [1, H, W, width] → the same
-    mx::array h = staged(mx::add(conv1_(x, stages), x), stages);
+    mx::array h = mx::add(conv1_(x, stages), x);
     h = staged(mx::add(mx::reshape(attention_(norm_(h), stages), x.shape()), h), stages);
-    h = staged(mx::add(conv2_(h, stages), h), stages);
-    return mx::reshape(by_rows(as_rows(h), 4.0 * mlp_.up.in() * mlp_.up.out(), stages, mlp_), x.shape());
+    h = mx::add(conv2_(h, stages), h);
+    return staged(mx::reshape(by_rows(as_rows(h), 4.0 * mlp_.up.in() * mlp_.up.out(), stages, mlp_), x.shape()),
+                  stages);
   }
 
  private:
@@ -293,9 +294,10 @@ class BartEncoderLayer {
     const double hidden = x.shape(2), wide = mlp_.up.out();
     const mx::array k = by_rows(x, 2 * hidden * hidden, stages, k_), v = by_rows(x, 2 * hidden * hidden, stages, v_);
     const float scale = 1 / std::sqrt(static_cast<float>(x.shape(2) / heads_));
-    return by_rows(x, hidden * (4 * hidden + 4 * x.shape(1) + 4 * wide), stages, [&](const mx::array& rows) {
+    const auto layer = [&](const mx::array& rows) {
       return last_norm_(mlp_(norm_(out_(attend_to_all(q_(rows), k, v, heads_, scale), rows))));
-    });
+    };
+    return staged(by_rows(x, hidden * (4 * hidden + 4 * x.shape(1) + 4 * wide), stages, layer), stages);
   }
 
  private:

@@ -11,12 +11,13 @@ namespace mlxk {
 mx::array in_pieces(int count, double flops, int axis, std::vector<mx::array>& stages,
                     const std::function<mx::array(int begin, int end)>& f) {
   const int piece = static_cast<int>(std::clamp<double>(kFlopsOfAPiece / flops, 1, count));
+  if (piece == count) return f(0, count);
   std::vector<mx::array> all;
   for (int begin = 0; begin < count; begin += piece) {
     all.push_back(f(begin, std::min(count, begin + piece)));
     stages.push_back(all.back());
   }
-  return all.size() == 1 ? all.front() : mx::concatenate(all, axis);
+  return mx::concatenate(all, axis);
 }
 
 mx::array row_range(const mx::array& x, int begin, int end) {

@@ -20,7 +20,7 @@ constexpr double kFlopsOfAPiece = 4e9;
 constexpr int kMinRowsOfAPiece = 128;
 
 /// f(begin, end) of [0, count), joined on `axis`, in pieces of about kFlopsOfAPiece if one of `count` costs `flops`.
-/// Appends each piece to `stages`.
+/// Appends each piece to `stages` if there are several.
 mx::array in_pieces(int count, double flops, int axis, std::vector<mx::array>& stages,
                     const std::function<mx::array(int begin, int end)>& f);
 
