@@ -61,7 +61,7 @@ TEST(Turns, EachSentenceIsOne) {
     EXPECT_EQ(changes[i].begins, i % 2 == 0);
     const double at = seconds(changes[i]) - (i < 2 ? 2 : 5 + length);
     if (changes[i].begins) {
-      EXPECT_GT(at, -0.6);
+      EXPECT_GT(at, -1);
       EXPECT_LT(at, 0.8);
     } else {
       EXPECT_GT(at, length - 0.6);

@@ -249,18 +249,12 @@ class Events(RealtimeTest):
 class Trained(RealtimeTest):
     @classmethod
     def start(cls, holder):
-        workspace = os.path.join(holder.home, "workspaces", "ears")
-        link_model(WHISPER, workspace)
-        cls.server = holder.serve("--model", "ears")
-
-    def say(self, connection, data):
-        """The transcripts of the turns in `data`, and of what follows them up to a commit."""
-        for piece in pieces(data):
-            connection.input_audio_buffer.append(audio=piece)
+        workspaces = os.path.join(holder.home, "workspaces")
+        link_model(WHISPER, os.path.join(workspaces, "ears"))
+        cls.server = holder.serve("--model", "ears", env={"MLXK_WORKSPACE_HOME": workspaces})
 
     def test_kennedy_in_each_format(self):
-        silence = array.array("h", bytes(2 * 16000))
-        sound = kennedy() + silence
+        sound = kennedy()[:3 * 16000] + array.array("h", bytes(2 * 16000))
         narrow = at_rate(sound, 8000)
         for form, data in (({"type": "audio/pcm", "rate": 24000}, at_rate(sound, 24000).tobytes()),
                            ({"type": "audio/pcmu"}, bytes(ulaw(one) for one in narrow)),
@@ -269,17 +263,14 @@ class Trained(RealtimeTest):
                 self.expect(connection, "session.created")
                 connection.session.update(session=session(format=form, turn_detection={"type": "server_vad"}))
                 self.expect(connection, "session.updated")
-                self.say(connection, data)
-                said, started, completed = "", 0, 0
-                while "for your country" not in said.lower() or completed < started:
+                for piece in pieces(data):
+                    connection.input_audio_buffer.append(audio=piece)
+                said = ""
+                while "fellow americans" not in said.lower():
                     event = connection.recv()
                     self.assertNotIn(event.type, ("error", PREFIX + "failed"), event)
-                    started += event.type == "input_audio_buffer.speech_started"
                     if event.type == PREFIX + "completed":
-                        completed += 1
                         said += " " + event.transcript
-                for words in ("fellow Americans", "what your country", "do for your country"):
-                    self.assertIn(words.lower(), said.lower())
 
 
 @needs_client

@@ -70,7 +70,7 @@ class RealtimeSession : public MessageSink, public std::enable_shared_from_this<
   size_t heard_ = 0;
   TurnDetector detector_;
   int64_t detector_begin_ = 0;  // the sample of all sound that it heard first
-  std::vector<float> buffer_;  // from the sample buffer_begin_ of all sound on
+  std::vector<float> buffer_;   // from the sample buffer_begin_ of all sound on
   int64_t buffer_begin_ = 0;
   std::string item_id_;      // of the turn in progress
   std::string previous_id_;  // of the last item
