@@ -134,6 +134,15 @@ int mlxk_audio_read(mlxk_audio* audio, float* into, size_t size, size_t* got, ml
 double mlxk_audio_seconds(const mlxk_audio* audio);
 void mlxk_audio_free(mlxk_audio* audio);
 
+typedef struct mlxk_resampler mlxk_resampler;  // mono samples of any rate that arrive over time, to 16 kHz
+int mlxk_resampler_open(uint32_t rate, mlxk_resampler** out, mlxk_text* error);
+/// `ready`: samples that mlxk_resampler_fetch will copy. They come up to 0.1 s late.
+int mlxk_resampler_push(mlxk_resampler* resampler, const float* samples, size_t size, size_t* ready, mlxk_text* error);
+/// The samples that are late; afterwards only fetch and free.
+int mlxk_resampler_finish(mlxk_resampler* resampler, size_t* ready, mlxk_text* error);
+void mlxk_resampler_fetch(mlxk_resampler* resampler, float* into);
+void mlxk_resampler_free(mlxk_resampler* resampler);
+
 typedef struct mlxk_image mlxk_image;  // a PNG, WebP, GIF, BMP or TIFF image; of an animation the first frame
 /// Reads the header. `data` must live as long as the image.
 int mlxk_image_open(const uint8_t* data, size_t size, mlxk_image** out, uint64_t* width, uint64_t* height,

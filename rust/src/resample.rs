@@ -3,7 +3,7 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
 
-use crate::Failure;
+use crate::{guard, Failure, Text};
 
 pub const RATE: u32 = 16_000;
 const MIN_RATE: u32 = 1_000;
@@ -99,5 +99,61 @@ impl Resampler {
         self.given += (made - late) as u64;
         out.extend_from_slice(&self.block[late..made]);
         Ok(())
+    }
+}
+
+/// A resampler of sound that arrives over time, with the samples that were not fetched yet.
+pub struct LiveResampler {
+    resampler: Resampler,
+    ready: Vec<f32>,
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_resampler_open(rate: u32, out: *mut *mut LiveResampler, error: *mut Text) -> i32 {
+    guard(error, || {
+        *out = Box::into_raw(Box::new(LiveResampler { resampler: Resampler::new(rate)?, ready: vec![] }));
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_resampler_push(
+    live: *mut LiveResampler,
+    samples: *const f32,
+    size: usize,
+    ready: *mut usize,
+    error: *mut Text,
+) -> i32 {
+    guard(error, || {
+        let live = &mut *live;
+        if size > 0 {
+            live.resampler.push(std::slice::from_raw_parts(samples, size), &mut live.ready)?;
+        }
+        *ready = live.ready.len();
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_resampler_finish(live: *mut LiveResampler, ready: *mut usize, error: *mut Text) -> i32 {
+    guard(error, || {
+        let live = &mut *live;
+        live.resampler.finish(&mut live.ready)?;
+        *ready = live.ready.len();
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_resampler_fetch(live: *mut LiveResampler, into: *mut f32) {
+    let live = &mut *live;
+    std::ptr::copy_nonoverlapping(live.ready.as_ptr(), into, live.ready.len());
+    live.ready.clear();
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_resampler_free(live: *mut LiveResampler) {
+    if !live.is_null() {
+        let _ = crate::catch(|| drop(Box::from_raw(live)));
     }
 }

@@ -50,6 +50,8 @@ class AudioProcessor {
   }
   /// Reads the answer to such a prompt.
   virtual HeardText read_transcript(std::string answer) const { return {std::move(answer), ""}; }
+  /// The text in the beginning of such an answer; empty while it may still be something else.
+  virtual std::string read_beginning(std::string answer) const { return read_transcript(std::move(answer)).text; }
 };
 
 /// The processor of the model in `dir`: config.json, preprocessor_config.json or processor_config.json. Throws

@@ -96,7 +96,6 @@ class Qwen3AsrProcessor : public AudioProcessor {
   }
   /// "language English<asr_text>text", or the text alone.
   HeardText read_transcript(std::string answer) const override {
-    constexpr std::string_view kMarker = "<asr_text>", kLanguage = "language ";
     answer = without_loops(trimmed(answer));
     const size_t at = answer.find(kMarker);
     if (at == answer.npos) return {trimmed(answer), ""};
@@ -105,8 +104,16 @@ class Qwen3AsrProcessor : public AudioProcessor {
     if (language == "None") language.clear();
     return {trimmed(answer.substr(at + kMarker.size())), language};
   }
+  std::string read_beginning(std::string answer) const override {
+    const std::string begun = trimmed(answer);
+    const bool named = begun.starts_with(kLanguage) || kLanguage.starts_with(begun);
+    if (named && begun.find(kMarker) == begun.npos) return {};
+    return read_transcript(std::move(answer)).text;
+  }
 
  private:
+  static constexpr std::string_view kMarker = "<asr_text>", kLanguage = "language ";
+
   Qwen3AsrProcessor(const ProcessorFiles& files, const Settings& audio)
       : mel_(log_mel_of(files, audio)), chunk_(2 * audio.whole("n_window", 50, 1, 1 << 12)) {}
 

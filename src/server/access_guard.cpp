@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "server/api_error.h"
 #include "server/openai/schema.h"
+#include "transport/web_socket.h"
 
 namespace mlxk {
 
@@ -179,8 +180,8 @@ std::optional<HttpResponse> AccessGuard::check(const HttpRequest& head, Scope sc
     response.headers.add("Access-Control-Max-Age", kMaxAge);
     return response;
   }
-  if (!changes_nothing(head.method)) {
-    // A foreign page cannot read the answer; it must not start any work either.
+  if (!changes_nothing(head.method) || asks_for_websocket(head)) {
+    // A foreign page cannot read the answer, except a WebSocket's; it must not start any work either.
     const auto site = head.headers.find("sec-fetch-site");
     const bool foreign =
         origin ? !origin_listed(*origin) && !is_own_origin(head, *origin) : site && *site == "cross-site";
@@ -199,6 +200,12 @@ std::optional<HttpResponse> AccessGuard::check_key(const HttpRequest& head, Scop
     secret.remove_prefix(std::min(secret.find_first_not_of(' '), secret.size()));
   } else if (const auto plain = head.headers.find("x-api-key")) {
     secret = *plain;
+  } else {
+    // A page's WebSocket can send no headers; OpenAI's clients name the key among the subprotocols.
+    constexpr std::string_view kProtocol = "openai-insecure-api-key.";
+    for (const std::string_view protocol : offered_protocols(head)) {
+      if (protocol.starts_with(kProtocol)) secret = protocol.substr(kProtocol.size());
+    }
   }
   const ApiKey* key = ring->find(secret);
   if (!key) {

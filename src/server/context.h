@@ -31,6 +31,8 @@ struct ServerContext {
   /// Runs `task` on one of the threads that transcribe, so that recordings delay no other request; throws ApiError 429
   /// if too many tasks wait for those threads.
   std::function<void(std::function<void()>)> post_transcription;
+  /// Likewise, for a turn of a live transcription: never refused.
+  std::function<void(std::function<void()>)> post_live;
   Ticker& ticker;  // for comments on streams that wait
   const std::atomic<bool>& draining;
   int64_t default_max_tokens = 0;                         // --max-tokens; 0: by the model's context
@@ -43,6 +45,7 @@ struct ServerContext {
   std::chrono::duration<double> stuck_after{60};          // /health reports a loop without an iteration for this long
   std::chrono::duration<double> preparation_timeout{50};  // of one request; it ends as a 504
   RequestRecorder* recorder = nullptr;                    // --record; null: answers are not recorded
+  std::atomic<int> realtime_sessions{0};                  // open live transcriptions
 
   /// The tool support of a model on this server.
   ToolSupport tool_support(ToolSupport model) const {

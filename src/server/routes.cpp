@@ -48,6 +48,7 @@ constexpr ApiRoute kRoutes[] = {
     {"POST", "/v1/classify", Scope::inference, kPromptBytes, Streamed{classify_texts}},
     {"POST", "/v1/audio/transcriptions", Scope::inference, kFormBytes, Uploaded{transcriptions}},
     {"POST", "/v1/audio/translations", Scope::inference, kFormBytes, Uploaded{translations}},
+    {"GET", "/v1/realtime", Scope::inference, 0, Socketed{realtime}},
     {"POST", "/v1/audio/speech", Scope::inference, 0, Unbuilt{kNoSpeech}},
     {"POST", "/v1/images/generations", Scope::inference, 0, Unbuilt{kNoImages}},
     {"POST", "/v1/images/edits", Scope::inference, 0, Unbuilt{kNoImages}},

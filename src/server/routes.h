@@ -32,6 +32,10 @@ struct Streamed {
 struct Uploaded {
   void (*begin)(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
 };
+/// Opens a WebSocket, on the I/O thread: must not block.
+struct Socketed {
+  void (*open)(ServerContext& context, ApiCall call);
+};
 /// A known route that is not built in: 501 with the reason.
 struct Unbuilt {
   const char* reason;
@@ -43,7 +47,7 @@ struct ApiRoute {
   const char* pattern;  // "/v1/models/{id}": a last {…} matches the rest of the path, slashes too
   Scope scope;
   size_t body_limit;  // bytes; 0: no body. Of a form without its file
-  std::variant<Immediate, Prepared, Waiting, Streamed, Uploaded, Unbuilt> handler;
+  std::variant<Immediate, Prepared, Waiting, Streamed, Uploaded, Socketed, Unbuilt> handler;
   ErrorStyle error_style = openai_error;
 };
 

@@ -9,6 +9,7 @@
 #include "server/preparation.h"
 #include "server/routes.h"
 #include "serving/model_pool.h"
+#include "transport/web_socket.h"
 #include "worker/worker.h"
 
 namespace mlxk {
@@ -87,6 +88,7 @@ Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOpti
                brief_,
                forwarding_,
                [this](std::function<void()> task) { post_transcription(std::move(task)); },
+               [this](std::function<void()> task) { transcription_.run(std::move(task)); },
                ticker_,
                draining_,
                options_.default_max_tokens,
@@ -98,7 +100,8 @@ Server::Server(Worker& worker, ModelPool& models, const Guard& guard, ServerOpti
                options_.audio_limit,
                options_.stuck_after,
                options_.preparation_timeout,
-               options_.recorder},
+               options_.recorder,
+               {0}},
       ticker_(options_.keep_alive),
       upload_room_(std::make_shared<SpoolRoom>(options_.upload_room)),
       transcription_(options_.transcription_threads),
@@ -149,6 +152,13 @@ std::optional<HttpResponse> Server::refuse(const HttpRequest& head, const RouteM
   if (draining_) {
     HttpResponse response = refusal(503, "Server is shutting down", "shutting_down");
     response.headers.add("Retry-After", "5");
+    return response;
+  }
+  if (std::holds_alternative<Socketed>(match.route->handler)) {
+    const std::string problem = websocket_problem(head);
+    if (problem.empty()) return std::nullopt;
+    HttpResponse response = refusal(426, problem, "upgrade_required");
+    response.headers.add("Upgrade", "websocket");
     return response;
   }
   const bool form = std::holds_alternative<Uploaded>(match.route->handler);
@@ -226,6 +236,9 @@ void Server::handle(HttpRequest request, std::shared_ptr<Exchange> exchange) {
                    auto form = std::static_pointer_cast<UploadForm>(call.request.sink);
                    later(preparation_,
                          [this, route, form = std::move(form)](ApiCall& call) { route.begin(context_, call, form); });
+                 },
+                 [&](const Socketed& route) {
+                   answer_errors(*exchange, [&] { route.open(context_, std::move(call)); }, match.route->error_style);
                  },
                  [](const Unbuilt&) {},
              },

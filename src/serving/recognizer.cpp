@@ -162,9 +162,18 @@ class AudioModelRecognizer : public Recognizer {
     const auto most = kMinTokens + static_cast<int64_t>(std::ceil(kTokensPerSecond * transcript.duration));
     request.max_tokens = max_new_tokens_for(model_.context_length, static_cast<int64_t>(prompt.ids.size()), {}, most);
     request.cache_scope = events.cache_scope;
-    const GeneratedAnswer answer = generate(
-        model_.worker, model_.handle, std::move(request), Completion(model_.tokenizer, {}, {}), [](const auto&) {},
-        stop_wanted);
+    std::string written, told;
+    const auto tell = [&](const std::vector<Part>& parts) {
+      for (const Part& part : parts) written += part.text;
+      if (!events.text) return;
+      const std::string text = model_.processor.read_beginning(written);
+      // A loop that was cut off takes back what was told; then only the segment has the text.
+      if (text.size() <= told.size() || !text.starts_with(told)) return;
+      events.text(text.substr(told.size()));
+      told = text;
+    };
+    const GeneratedAnswer answer = generate(model_.worker, model_.handle, std::move(request),
+                                            Completion(model_.tokenizer, {}, {}), tell, stop_wanted);
     if (answer.reason == FinishReason::cancelled) {
       throw Error(ErrorKind::cancelled, "the transcription was cancelled");
     }

@@ -23,7 +23,8 @@ struct SpeechEngine {
 
 /// The callbacks of a running transcription, on the caller's thread.
 struct TranscribeEvents {
-  std::function<void(const SpeechSegment&)> segment = {};           // as soon as it is final
+  std::function<void(const SpeechSegment&)> segment = {};  // as soon as it is final
+  std::function<void(const std::string&)> text = {};       // more of the next segment's text, if models write it
   std::function<void(double seconds, double known)> progress = {};  // seconds done, and in all
   std::function<bool()> cancelled = {};                             // called between windows
   std::string cache_scope = {};                                     // the owner of the requests

@@ -67,6 +67,20 @@ class Refusals(ProgramTest):
         self.assertIn("--vad and --clip-timestamps cannot be given together",
                       self.refused("m", "--audio", clip, "--vad", "--clip-timestamps", "0,1", code=2))
 
+    def test_live_needs_raw_samples_from_stdin(self):
+        clip = self.write("a.wav", wave(b"\0" * 3200))
+        for args, words in ((("--audio", clip, "--live"), "reads stdin: --audio -"),
+                            (("--audio", "-", clip, "--live"), "reads stdin: --audio -"),
+                            (("--audio", "-", "--live", "--json"), "--format json prints a line for each text"),
+                            (("--audio", "-", "--live", "--vad"), "not with --vad"),
+                            (("--audio", "-", "--live", "--output", "out"), "not with --output"),
+                            (("--audio", "-", "--live", "--format", "verbose_json"), "not with --format verbose_json"),
+                            (("--audio", "-", "--live", "--sample-rate", "10"), "--sample-rate"),
+                            (("--audio", "-", "--sample-rate", "8000"), "only with --live")):
+            done = self.run_program("run", "m", *args)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(words, (done.stderr + done.stdout).decode())
+
     @needs_engine
     def test_recordings_that_are_none(self):
         model = self.fake_model()
@@ -261,6 +275,29 @@ class Transcripts(ProgramTest):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
         lines = text.decode().replace("\x1b[K", "").replace("\r", "\n").split("\n")
         self.assertEqual(" ".join(line for line in lines if line.startswith(("And so", "ask what"))), SAID)
+
+    def test_live_turns_from_a_pipe(self):
+        with open(KENNEDY, "rb") as file:
+            sound = file.read()[44:] + b"\0" * 64000
+        done = self.run_program("run", MODEL, "--audio", "-", "--live", "--format", "json", stdin=sound)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        texts = [json.loads(line) for line in done.stdout.splitlines()]
+        finals = [one for one in texts if one["type"] == "final"]
+        said = " ".join(one["text"] for one in finals).lower()
+        for words in ("fellow americans", "what your country", "do for your country"):
+            self.assertIn(words, said)
+        for before, after in zip(finals, finals[1:]):
+            self.assertLess(before["start"], before["end"])
+            self.assertLessEqual(before["end"], after["start"])
+        self.assertEqual(finals[0]["language"], "en")
+        done = self.run_program("run", MODEL, "--audio", "-", "--live", stdin=sound[:96000] + b"\0" * 64000)
+        self.assertRegex(done.stdout.decode(), r"(?i)\AAnd so,? my fellow Americans[^\n]*\n\Z")
+        done = self.run_program("run", MODEL, "--audio", "-", "--live", stdin=b"\0" * 100_001)
+        self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr)
+        with open(KENNEDY, "rb") as file:
+            done = self.run_program("run", MODEL, "--audio", "-", "--live", stdin=file.read())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"stdin is a WAV file", done.stderr)
 
     def test_goes_on_into_another_command(self):
         with subprocess.Popen([PROGRAM, "run", MODEL, "--audio", UNIVERSE], stdout=subprocess.PIPE, env=self.env) as first:

@@ -382,6 +382,16 @@ class AudioModels(AudioTest):
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
         self.assertIn("vision", self.chat(image, self.sound(), status=400)["error"]["message"])
 
+    def test_transcripts_are_streamed(self):
+        whole = self.post(form(self.clip, model="vox", language="en"))[2]["text"]
+        status, _, content = self.post(form(self.clip, model="vox", language="en", stream="true"))
+        self.assertEqual(status, 200, content)
+        events = [json.loads(one[6:]) for one in content.decode().split("\n\n") if one.startswith("data: {")]
+        self.assertEqual(events[-1]["type"], "transcript.text.done")
+        deltas = [one["delta"] for one in events[:-1]]
+        self.assertGreater(len(deltas), 1)
+        self.assertEqual("".join(deltas).strip(), whole.strip())
+
     def test_transcripts(self):
         answer = self.post(form(self.clip, model="vox", language="en"))
         self.assertEqual(answer[0], 200, answer[2])

@@ -16,6 +16,7 @@
 #include "json/api.h"
 #include "media/audio.h"
 #include "run/loaded_speech.h"
+#include "run/run_live.h"
 #include "speech/transcribe.h"
 #include "terminal/interrupt.h"
 #include "terminal/markdown.h"
@@ -138,7 +139,8 @@ int run_speech(const SpeechRun& run) {
   make_folder(run.output);
   // The first recording is opened before the weights are read, or while they are.
   auto loading = std::async(std::launch::async, [&] { return load_speech(run.model, info); });
-  auto first = open_audio(run, run.files.front());
+  const auto live = run.live ? std::make_unique<LiveInput>() : nullptr;
+  auto first = live ? nullptr : open_audio(run, run.files.front());
   const LoadedSpeech model = loading.get();
   if (const auto refused = model.recognizer->refused(run.options, run.format)) {
     throw Error(ErrorKind::usage,
@@ -146,6 +148,7 @@ int run_speech(const SpeechRun& run) {
   }
   if (run.verbose) fmt::print(stderr, "Loaded in {:.1f}s\n", model.seconds);
   const InterruptGuard guard;
+  if (live) return transcribe_live(run, model, *live);
   Json files = Json::array();
   std::string all;
   int code = 0;

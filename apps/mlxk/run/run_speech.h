@@ -22,6 +22,8 @@ struct SpeechRun {
   bool json = false;
   bool stream = false;  // segments as they arrive
   bool verbose = false;
+  bool live = false;         // raw samples from stdin, transcribed while they arrive
+  int sample_rate = 16'000;  // of these
 };
 
 /// The row --audio-limit of commands that transcribe recordings, and its value in bytes. `whole`: not to be

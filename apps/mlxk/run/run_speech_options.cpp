@@ -55,6 +55,26 @@ void check_files(const SpeechRun& run) {
   }
 }
 
+/// --live has one endless recording, whose texts are printed as they come.
+void check_live(const Args& args, const SpeechRun& run) {
+  if (!run.live) {
+    if (args.given.count("--sample-rate") != 0)
+      throw Error(ErrorKind::usage, "argument --sample-rate: only with --live");
+    return;
+  }
+  if (run.files != std::vector<std::string>{"-"})
+    throw Error(ErrorKind::usage, "argument --live: reads stdin: --audio -");
+  for (const char* flag : {"--json", "--output", "--clip-timestamps", "--vad", "--audio-limit"}) {
+    if (args.given.count(flag) != 0) {
+      throw Error(ErrorKind::usage, fmt::format("argument --live: not with {}", flag),
+                  std::string_view(flag) == "--json" ? "--format json prints a line for each text" : "");
+    }
+  }
+  if (run.format == TranscriptFormat::verbose_json) {
+    throw Error(ErrorKind::usage, "argument --live: not with --format verbose_json; json prints a line for each text");
+  }
+}
+
 }  // namespace
 
 Option audio_limit_option(bool whole) {
@@ -121,6 +141,14 @@ std::vector<Option> speech_options() {
        .help = "only these parts, in seconds: START,END,…",
        .whole = true},
       {"--vad", Kind::flag, "", "skip everything but speech before decoding, so that long pauses cost no time"},
+      {"--live", Kind::flag, "", "transcribe raw samples from stdin (s16le, mono) while they arrive; with --audio -"},
+      {.name = "--sample-rate",
+       .kind = Kind::integer,
+       .metavar = "HZ",
+       .help = "samples a second of --live",
+       .default_value = "16000",
+       .min = 1000,
+       .max = 768'000},
       audio_limit_option(true),
   };
 }
@@ -163,6 +191,9 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   }
   run.options.word_timestamps = run.options.word_timestamps || args.has("--word-timestamps");
   if (args.has("--seed")) run.options.seed = static_cast<uint64_t>(args.integer("--seed"));
+  run.live = args.has("--live");
+  run.sample_rate = static_cast<int>(args.integer("--sample-rate"));
+  check_live(args, run);
   check_files(run);
   return run;
 }

@@ -59,12 +59,15 @@ std::string event(const Json& document) {
 
 double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
 
+std::string delta_event(const std::string& text) {
+  return text.empty() ? "" : event({{"type", "transcript.text.delta"}, {"delta", text}});
+}
+
 /// A segment, sent while the recording is transcribed; with verbose_json its times too.
 std::string segment_events(const AudioParams& params, TextSoFar& so_far, const SpeechSegment& segment) {
   const std::string text = so_far.add(segment);
+  if (params.format != TranscriptFormat::verbose_json) return delta_event(text);
   if (text.empty()) return {};
-  if (params.format != TranscriptFormat::verbose_json)
-    return event({{"type", "transcript.text.delta"}, {"delta", text}});
   const std::string id = fmt::format("seg_{}", segment.id);
   return event({{"type", "transcript.text.delta"}, {"delta", text}, {"segment_id", id}}) +
          event({{"type", "transcript.text.segment"},
@@ -111,10 +114,15 @@ void answer(ServerContext& context, const Upload& upload, EventStream* stream) {
   const auto model = acquire(context, upload.params);
   check_options(context, *model, upload.params.options, upload.params.format);
   TextSoFar so_far;
-  const Transcript transcript =
-      transcribe_recording(context, upload.call, *model, recording_of(upload), [&](const SpeechSegment& segment) {
-        if (stream) stream->send(segment_events(upload.params, so_far, segment));
-      });
+  TranscriptSink sink;
+  if (stream) {
+    const auto send = [stream](std::string events) {
+      if (!events.empty()) stream->send(std::move(events));
+    };
+    sink.segment = [&, send](const SpeechSegment& segment) { send(segment_events(upload.params, so_far, segment)); };
+    sink.text = [&, send](const std::string& text) { send(delta_event(so_far.add(text))); };
+  }
+  const Transcript transcript = transcribe_recording(context, upload.call, *model, recording_of(upload), sink);
   if (stream) return stream->finish(done_event(context, *model, upload.params, transcript));
   upload.call.exchange->respond(document_of(upload.params, transcript));
 }

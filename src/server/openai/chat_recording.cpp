@@ -78,13 +78,14 @@ void answer(ServerContext& context, const Request& request, EventStream* stream)
   const auto writer = stream ? make_answer_stream(head, request.params.include_usage) : make_answer_document(head);
   if (stream) writer->open(0);
   TextSoFar so_far;
-  const Transcript transcript =
-      transcribe_recording(context, request.call, *model, recording_of(request), [&](const SpeechSegment& segment) {
-        AnswerDelta delta;
-        delta.content = so_far.add(segment);
-        writer->add(0, std::move(delta));
-        if (stream) stream->send(writer->take());
-      });
+  TranscriptSink sink;
+  sink.segment = [&](const SpeechSegment& segment) {
+    AnswerDelta delta;
+    delta.content = so_far.add(segment);
+    writer->add(0, std::move(delta));
+    if (stream) stream->send(writer->take());
+  };
+  const Transcript transcript = transcribe_recording(context, request.call, *model, recording_of(request), sink);
   writer->close(0, AnswerFinish::stop);
   writer->end(transcript_usage(context, *model, request.options, transcript));
   if (stream) return stream->finish(writer->take());

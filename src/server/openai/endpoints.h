@@ -25,6 +25,9 @@ void classify_texts(ServerContext& context, ApiCall call);
 void transcriptions(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
 void translations(ServerContext& context, ApiCall call, std::shared_ptr<UploadForm> form);
 
+/// GET /v1/realtime?intent=transcription: opens the WebSocket, on the I/O thread.
+void realtime(ServerContext& context, ApiCall call);
+
 /// GET /v1/models, GET /v1/models/{id} (ApiCall::name), POST /v1/models/load and /v1/models/unload.
 HttpResponse list_models(ServerContext& context, const ApiCall& call);
 HttpResponse show_model(ServerContext& context, const ApiCall& call);

@@ -189,6 +189,14 @@ const Operation kOperations[] = {
      "Transcription",
      "TranscriptionEvent",
      {400, 404, 413, 415, 422, 429, 501, 503, 504, 507}},
+    {"get",
+     "/v1/realtime",
+     "transcribeLive",
+     "A WebSocket (intent=transcription): sound in, OpenAI's realtime transcription events out",
+     nullptr,
+     nullptr,
+     nullptr,
+     {101, 400, 426, 429, 503}},
     {"post", "/v1/audio/speech", "createSpeech", "Not built in", nullptr, nullptr, nullptr, {501}},
     {"post", "/v1/images/generations", "createImage", "Not built in", nullptr, nullptr, nullptr, {501}},
     {"post", "/v1/images/edits", "createImageEdit", "Not built in", nullptr, nullptr, nullptr, {501}},
@@ -200,6 +208,7 @@ struct Status {
   const char* meaning;
 };
 constexpr Status kStatuses[] = {
+    {101, "The WebSocket is open"},
     {400, "A field is wrong; param names it"},
     {401, "No valid API key"},
     {403, "The key's scope, Host or Origin do not allow it"},
@@ -207,6 +216,7 @@ constexpr Status kStatuses[] = {
     {413, "The body is too large"},
     {415, "The body is not application/json, or not a form; a codec that is not built in"},
     {422, "The model does not translate"},
+    {426, "The request opens no WebSocket"},
     {429, "The waiting line is full; see Retry-After"},
     {500, "A defect of the server"},
     {501, "Not built in"},

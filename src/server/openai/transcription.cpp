@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/elapsed.h"
 #include "base/log.h"
@@ -57,7 +58,7 @@ class ClientSound : public SampleSource {
 }  // namespace
 
 Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedModel& model,
-                                Recording recording, const std::function<void(const SpeechSegment&)>& on_segment) {
+                                Recording recording, const TranscriptSink& sink) {
   const auto start = Clock::now();
   std::optional<Clock::time_point> deadline;
   if (recording.deadline_ms) deadline = call.arrived + std::chrono::milliseconds(*recording.deadline_ms);
@@ -68,7 +69,8 @@ Transcript transcribe_recording(ServerContext& context, const ApiCall& call, con
   if (is_late()) throw late();
   ClientSound sound(recording, context.audio_limit);
   TranscribeEvents events;
-  events.segment = on_segment;
+  events.segment = sink.segment;
+  events.text = sink.text;
   events.cancelled = [&] { return call.exchange->closed() || is_late(); };
   events.cache_scope = call.key_id;
   Transcript transcript;
@@ -155,7 +157,16 @@ AnswerUsage transcript_usage(ServerContext& context, const ServedModel& model, c
 }
 
 std::string TextSoFar::add(const SpeechSegment& segment) {
-  std::string text = segment.text;
+  const std::string open = std::exchange(open_, {});
+  if (!segment.text.starts_with(open)) return {};
+  std::string text = add(segment.text.substr(open.size()));
+  open_.clear();
+  return text;
+}
+
+std::string TextSoFar::add(const std::string& more) {
+  std::string text = more;
+  open_ += more;
   if (!begun_) text.erase(0, std::min(text.find_first_not_of(" \t\n\r\f\v"), text.size()));
   begun_ = begun_ || !text.empty();
   return text;

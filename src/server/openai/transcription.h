@@ -26,11 +26,17 @@ struct Recording {
   std::optional<int64_t> deadline_ms;
 };
 
+/// Takes a transcript while it is made; see TranscribeEvents.
+struct TranscriptSink {
+  std::function<void(const SpeechSegment&)> segment = {};
+  std::function<void(const std::string&)> text = {};
+};
+
 /// Transcribes it on this thread, window by window; counts and logs it. Ends early (cancelled) if the client goes.
 /// Throws ApiError: 400 for a broken recording, 415 for a codec that is not built in, 504 once the deadline has passed;
 /// the engine's Error.
 Transcript transcribe_recording(ServerContext& context, const ApiCall& call, const ServedModel& model,
-                                Recording recording, const std::function<void(const SpeechSegment&)>& on_segment = {});
+                                Recording recording, const TranscriptSink& sink = {});
 
 /// Throws ApiError 400 naming the field if `model` does not support an option.
 void check_options(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
@@ -48,13 +54,17 @@ AnswerUsage transcript_usage(ServerContext& context, const ServedModel& model, c
 /// The audio tokens among them.
 int64_t sound_tokens(const Transcript& transcript);
 
-/// The text that a segment adds to the stream; the first one without its leading space.
+/// The texts of a stream, the first one without its leading space.
 class TextSoFar {
  public:
+  /// More of the next segment's text.
+  std::string add(const std::string& text);
+  /// What a segment adds to the text before it.
   std::string add(const SpeechSegment& segment);
 
  private:
   bool begun_ = false;
+  std::string open_;  // of the next segment
 };
 
 }  // namespace mlxk
