@@ -99,6 +99,8 @@ class Commands(unittest.TestCase):
             cls.stub("bin/" + name)
         for name in ("cargo", "rustc"):
             cls.stub("bin/" + name, f"echo {name} 1.99.0")
+        for name in ("arecord", "ffmpeg"):  # three seconds of speech from a microphone or a camera
+            cls.stub("bin/" + name, f"head -c 96044 '{ROOT}/tests/data/speech/jfk.wav' | tail -c +45")
         cls.add_files()
         cls.add_cache()
         cls.hub = Hub()
