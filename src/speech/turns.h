@@ -27,13 +27,13 @@ struct TurnChange {
 class TurnDetector {
  public:
   explicit TurnDetector(const TurnOptions& options = {});
-  /// Takes more sound and tells `changed` of turns that begin or end, to 100 ms.
+  /// Reads more sound and calls `changed` for each turn that begins or ends, accurate to 100 ms.
   void take(std::span<const float> samples, const std::function<void(const TurnChange&)>& changed);
   /// Whether somebody speaks.
   bool speaks() const { return speaks_; }
-  /// The sample behind the last voice, while somebody speaks.
+  /// The sample after the last voice, while somebody speaks.
   int64_t voice_end() const { return last_voice_ * kMelHop; }
-  /// Ends a turn in progress without a word: the next one begins after all sound so far.
+  /// Ends a turn in progress without reporting it: the next one begins after all sound so far.
   void restart();
   void set_options(const TurnOptions& options) { options_ = options; }
 

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "media/mel.h"
 #include "media/raw_sound.h"
+#include "media/span_source.h"
 #include "speech/turns.h"
 #include "terminal/interrupt.h"
 #include "terminal/markdown.h"
@@ -37,29 +38,10 @@ constexpr size_t kWaitingTurns = 2;                   // with more, stdin waits
 
 /// Part of the sound, and the text that is made of it.
 struct LiveTurn {
-  int64_t begin = 0, end = 0;  // samples of all sound
-  int64_t voice_end = 0;       // behind its last voice
+  int64_t begin = 0, end = 0;  // samples since the start
+  int64_t voice_end = 0;       // the sample after its last voice
   bool final = false;
   std::vector<float> samples;
-};
-
-class TurnSamples : public SampleSource {
- public:
-  explicit TurnSamples(const std::vector<float>& samples) : samples_(samples) {}
-  size_t read(std::span<float> into) override {
-    const size_t count = std::min(into.size(), samples_.size() - at_);
-    std::copy_n(samples_.begin() + static_cast<int64_t>(at_), count, into.begin());
-    at_ += count;
-    return count;
-  }
-  bool rewind() override {
-    at_ = 0;
-    return true;
-  }
-
- private:
-  const std::vector<float>& samples_;
-  size_t at_ = 0;
 };
 
 double seconds_at(int64_t sample) { return static_cast<double>(sample) / kSpeechRate; }
@@ -126,7 +108,7 @@ class LivePrinter {
   size_t count_ = 0;
 };
 
-/// The transcription of one part at a time, on a thread of its own.
+/// The transcription of one part at a time, on its own thread.
 class LiveTask {
  public:
   LiveTask(const SpeechRun& run, const Recognizer& recognizer) : run_(run), recognizer_(recognizer) {}
@@ -141,7 +123,7 @@ class LiveTask {
     turn_ = std::move(turn);
     stopped_ = false;
     result_ = std::async(std::launch::async, [this] {
-      TurnSamples source(turn_.samples);
+      SpanSource source(turn_.samples);
       TranscribeEvents events;
       events.cancelled = [this] { return stopped_ || interrupted(); };
       return recognizer_.transcribe(source, run_.options, events);

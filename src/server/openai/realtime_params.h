@@ -27,7 +27,7 @@ void read_realtime_session(const Json& session, RealtimeParams& params);
 /// Likewise that of the older `transcription_session.update`.
 void read_older_realtime_session(const Json& session, RealtimeParams& params);
 
-/// The session as `session.created` tells it, without its id; and as `transcription_session.created` does.
+/// The session in the form of `session.created`, without its id, and in that of `transcription_session.created`.
 Json realtime_session(const RealtimeParams& params);
 Json older_realtime_session(const RealtimeParams& params);
 

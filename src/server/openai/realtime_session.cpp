@@ -8,7 +8,7 @@
 
 #include "base/elapsed.h"
 #include "base/log.h"
-#include "media/sample_source.h"
+#include "media/span_source.h"
 #include "server/metrics.h"
 #include "server/openai/fields.h"
 #include "server/openai/schema.h"
@@ -23,34 +23,14 @@ namespace {
 
 constexpr size_t kMaxWaitingBytes = 32 << 20;  // of messages
 constexpr size_t kLargeMessage = 1 << 20;
-constexpr size_t kHeardAtOnce = 5 * kSpeechRate;   // samples
-constexpr size_t kKeptBefore = 15 * kSpeechRate;   // samples before a turn that may belong to it
-constexpr size_t kLeastCommit = kSpeechRate / 10;  // OpenAI's
+constexpr size_t kHeardAtOnce = 5 * kSpeechRate;  // samples
+constexpr size_t kKeptBefore = 15 * kSpeechRate;  // samples before a turn that may belong to it
+constexpr size_t kMinCommit = kSpeechRate / 10;   // OpenAI's
 constexpr int64_t kSamplesAMs = kSpeechRate / 1000;
 constexpr int64_t kSessionSeconds = 3600;
 constexpr size_t kBytesASample = 2;
 
-/// A turn's samples.
-class TurnSound : public SampleSource {
- public:
-  explicit TurnSound(std::span<const float> samples) : samples_(samples) {}
-  size_t read(std::span<float> into) override {
-    const size_t count = std::min(into.size(), samples_.size() - at_);
-    std::copy_n(samples_.begin() + static_cast<int64_t>(at_), count, into.begin());
-    at_ += count;
-    return count;
-  }
-  bool rewind() override {
-    at_ = 0;
-    return true;
-  }
-
- private:
-  std::span<const float> samples_;
-  size_t at_ = 0;
-};
-
-/// The error as an event tells it.
+/// The fields of an error event.
 Json error_of(const std::exception& error) {
   const Json document = parse_json(error_response(error, "").body, "an error");
   const Json& told = document["error"];
@@ -135,7 +115,7 @@ void RealtimeSession::work() {
     finish_if_drained_locked();
 }
 
-/// Whether sound is left to be heard.
+/// Processes the next seconds of sound, or the next message if there are none; returns whether sound is left.
 bool RealtimeSession::work_on() {
   if (heard_ < arrived_.size()) {
     const size_t count = std::min(kHeardAtOnce, arrived_.size() - heard_);
@@ -187,7 +167,7 @@ void RealtimeSession::handle(const std::string& message) {
     if (type == "input_audio_buffer.clear") return clear();
     if (type == "input_audio_buffer.commit") {
       hear_rest();
-      if (buffer_.size() < kLeastCommit) {
+      if (buffer_.size() < kMinCommit) {
         throw ApiError(ErrorKind::invalid,
                        fmt::format("Error committing input audio buffer: buffer too small. Expected at least 100ms of "
                                    "audio, but buffer only has {:.2f}ms of audio.",
@@ -254,7 +234,7 @@ void RealtimeSession::append(const Json& event) {
   sound_->push(*bytes, arrived_);
 }
 
-/// Hears what is late in the resampler.
+/// Passes the end of the sound, which the resampler still holds, to the turn detector.
 void RealtimeSession::hear_rest() {
   std::vector<float> rest;
   if (sound_) sound_->finish(rest);
@@ -361,7 +341,7 @@ void RealtimeSession::transcribe(const Item& item) {
   if (params.model.empty()) refuse_field("model", "no model is chosen: set transcription.model in session.update");
   const auto model = context_.models.acquire(params.model, RequestFacts{.context = Context::server, .has_audio = true});
   check_options(context_, *model, params.options, TranscriptFormat::json);
-  TurnSound sound(item.samples);
+  SpanSource sound(item.samples);
   TextSoFar so_far;
   const auto tell = [&](const std::string& text) {
     if (text.empty()) return;

@@ -16,16 +16,16 @@
 
 namespace mlxk {
 
-/// A live transcription over a WebSocket: OpenAI's realtime events of type transcription. Messages and sound are worked
-/// off in order on preparation threads, a few seconds of sound at a time; each turn of speech is transcribed on a
-/// recordings' thread, one after the other.
+/// A live transcription over a WebSocket: OpenAI's realtime events of type transcription. Messages and sound are
+/// processed in order on preparation threads, a few seconds of sound at a time; each turn of speech is transcribed on a
+/// thread for recordings, one after the other.
 class RealtimeSession : public MessageSink, public std::enable_shared_from_this<RealtimeSession> {
  public:
   /// `older`: events in the form before transcription_session became session. Counts as one of the context's sessions.
   RealtimeSession(ServerContext& context, ApiCall call, std::string model, bool older);
   ~RealtimeSession() override;
 
-  /// Tells the client of the session; call it once the socket is open.
+  /// Sends the session to the client; call it once the socket is open.
   void start();
   void take(std::string message) override;
   void drain() override;
@@ -69,8 +69,8 @@ class RealtimeSession : public MessageSink, public std::enable_shared_from_this<
   std::vector<float> arrived_;  // at 16 kHz, from heard_ on to be heard
   size_t heard_ = 0;
   TurnDetector detector_;
-  int64_t detector_begin_ = 0;  // the sample of all sound that it heard first
-  std::vector<float> buffer_;   // from the sample buffer_begin_ of all sound on
+  int64_t detector_begin_ = 0;  // the first sample that it read, counted from the start
+  std::vector<float> buffer_;   // from the sample buffer_begin_, counted from the start
   int64_t buffer_begin_ = 0;
   std::string item_id_;      // of the turn in progress
   std::string previous_id_;  // of the last item
