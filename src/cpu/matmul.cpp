@@ -39,9 +39,13 @@ bool shares_form(const MatrixView& a, const MatrixView& b, Phase phase) {
 /// many activation rows, where arithmetic limits the speed instead of memory, half of that: it stays in the first-level
 /// cache and is shared out evenly.
 int64_t rows_a_piece(const Product& product, Phase phase) {
-  if (phase != Phase::decode) return kPrefillPanels * cpu_kernels().lanes;
-  constexpr int64_t kManyRows = 8, kLineResults = 16;
+  constexpr int64_t kManyRows = 8, kLineResults = 16, kManyPieces = 16;
   const MatrixView& m = product.matrix;
+  if (phase != Phase::decode) {
+    int64_t piece = kPrefillPanels * cpu_kernels().lanes;
+    while (m.bits > 0 && 2 * piece <= cpu_kernels().affine_piece && m.rows >= kManyPieces * 2 * piece) piece *= 2;
+    return piece;
+  }
   const int64_t bytes = product.n >= kManyRows ? 16384 : 32768;
   const int64_t row_bytes = m.columns * (m.bits == 0 ? (m.type == kFloat32 ? 32 : 16) : m.bits) / 8;
   return std::clamp<int64_t>(bytes / std::max<int64_t>(row_bytes, 1) / kLineResults, 1, 64) * kLineResults;

@@ -83,7 +83,7 @@ TEST_P(EveryTable, MultipliesPackedWeightsOfEveryWidthAndGroup) {
   const CpuKernels& kernels = *GetParam();
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const int group : {16, 32, 64, 128}) {
-      for (const int64_t columns : {int64_t{1} * group, int64_t{3} * group, int64_t{1152}}) {
+      for (const int64_t columns : {int64_t{1} * group, int64_t{3} * group, int64_t{1152}, int64_t{2304}}) {
         const AffineCase c(37, columns, bits, group);
         const int64_t n = 9;
         const auto x = random_floats(n * columns, 5);
@@ -134,7 +134,7 @@ TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
 /// Two panels a piece, which is how the threads share them out.
 TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
   const CpuKernels& kernels = *GetParam();
-  const int64_t rows = 117, columns = 192, n = 19, panels = (rows + kernels.lanes - 1) / kernels.lanes;
+  const int64_t rows = 149, columns = 192, n = 19, panels = (rows + kernels.lanes - 1) / kernels.lanes;
   const auto x = random_floats(n * columns, 7), floats = random_floats(rows * columns, 8);
   const AffineCase c(rows, columns, 4, 32);
   const FloatWeight weight{floats.data(), rows, columns, columns, kFloat32};

@@ -128,6 +128,7 @@ struct CpuKernels {
   void (*affine_panels)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
                         int64_t end_panel, float* y, int64_t y_stride, void* scratch);
   int64_t (*affine_scratch)(int64_t columns, int group);
+  int affine_piece;  // weight rows for which affine_panels reads the activations once
 
   /// Decode and prefill with float weights; x [n, columns] float32.
   void (*float_rows)(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,

@@ -19,6 +19,9 @@ static inline void tiles_begin(int first, int second) {
   _tile_loadconfig(&config);
 }
 
+/// Earlier writes to memory are visible to the loads that follow; tiles_begin does the same.
+static inline void tiles_written() { __asm__ volatile("" : : : "memory"); }
+
 static inline void tiles_end() {
   _tile_release();
   __asm__ volatile("" : : : "memory");

@@ -12,6 +12,7 @@ static inline void tiles_begin(int first, int second) {
   memset(tiles, 0xff, sizeof tiles);
   for (int t = 0; t < 8; ++t) tiles[t].rows = t < 2 || t == 4 ? first : t < 4 || t == 5 ? second : 16;
 }
+static inline void tiles_written() {}
 static inline void tiles_end() { memset(tiles, 0xff, sizeof tiles); }
 static inline void tile_zero(int t) { memset(tiles[t].bytes, 0, sizeof tiles[t].bytes); }
 static inline void tile_load(int t, const void* from, int64_t stride) {
