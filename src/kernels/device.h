@@ -76,6 +76,17 @@ struct AttentionStep {
   std::optional<mx::array> mask = {};
 };
 
+/// The projections of latent attention, [B, L, …], and what becomes of them.
+struct LatentHeads {
+  mx::array q;              // [B, L, heads * (nope + rope_dim)]
+  mx::array kv;             // [B, L, latent + rope_dim]
+  NormWeights latent_norm;  // by the root mean square
+  Packed embed_q;           // of pack_stack: per head [latent, nope]
+  int rope_dim;
+  Rotation rotation;           // of the last rope_dim numbers
+  std::vector<int> positions;  // of each row's first token
+};
+
 struct AttentionResult {
   mx::array out;                        // [B, L, heads * value_dim]
   std::vector<mx::array> keys, values;  // the buffers after the step
@@ -153,8 +164,14 @@ struct LayerOps {
                        const std::optional<mx::array>& residual) = nullptr;
   /// y[…, j] = stack[ids[…, j]] · x[…]: x [..., columns], ids [..., k] uint32 → [..., k, rows].
   mx::array (*chosen_matmul)(const mx::array& x, const mx::array& ids, const Packed& stack) = nullptr;
-  /// Like pack, for one stack of chosen_matmul.
+  /// Like pack, for one stack of the operations with stacks.
   Packed (*pack_stack)(const MatrixWeights& stack) = nullptr;
+
+  /// Queries [B, L, heads * (latent + rope_dim)], each head's first numbers times its matrix, and keys [B, L, latent +
+  /// rope_dim], the latent normalised; both rotated.
+  std::pair<mx::array, mx::array> (*latent_heads)(const LatentHeads& heads) = nullptr;
+  /// Each head's matrix times its numbers: x [B, L, heads * columns] → [B, L, heads * rows].
+  mx::array (*head_matmul)(const mx::array& x, const Packed& stack) = nullptr;
 
   /// Whether attention_step supports this step; null: it supports all.
   bool (*attends)(const AttentionStep& step) = nullptr;

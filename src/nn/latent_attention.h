@@ -28,6 +28,11 @@ struct LatentAttention {
   /// x [B, L, hidden] → residual + attention; the residual is x unless given.
   mx::array operator()(const mx::array& x, AttentionCache& cache, const LayerInputs& in,
                        const std::optional<mx::array>& residual = std::nullopt) const;
+
+ private:
+  /// The queries [B, L, heads * (latent + rope)] and keys [B, L, latent + rope] of those projections.
+  std::pair<mx::array, mx::array> queries_and_keys(const mx::array& queries, const mx::array& projected,
+                                                   const Positions& positions) const;
 };
 
 }  // namespace mlxk

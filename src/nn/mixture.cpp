@@ -63,17 +63,21 @@ mx::array ExpertLinear::operator()(const mx::array& x, const mx::array& ids) con
   return bias_ ? mx::add(y, mx::expand_dims(mx::take(*bias_, ids, 0), -2)) : y;
 }
 
+Packed ExpertLinear::packed(mx::Dtype type) const {
+  const LayerOps& ops = layer_ops();
+  if (!ops.pack_stack || !ops.takes(type)) return nullptr;
+  if (!packed_) packed_ = ops.pack_stack(weights());
+  return packed_;
+}
+
 mx::array ExpertLinear::of_chosen(const mx::array& x, const mx::array& ids) const {
   const bool by_token = x.ndim() == 2;
-  const LayerOps& ops = layer_ops();
-  if (ops.chosen_matmul && ops.takes(x.dtype())) {
-    if (!packed_) packed_ = ops.pack_stack(weights());
-    if (packed_ && by_token) return ops.chosen_matmul(x, ids, packed_);
-    if (packed_) {
-      const mx::array rows = mx::flatten(x, 0, 1);
-      const mx::array y = ops.chosen_matmul(rows, mx::reshape(ids, {rows.shape(0), 1}), packed_);
-      return mx::reshape(y, {x.shape(0), x.shape(1), out_});
-    }
+  if (const Packed stack = packed(x.dtype())) {
+    const auto chosen_matmul = layer_ops().chosen_matmul;
+    if (by_token) return chosen_matmul(x, ids, stack);
+    const mx::array rows = mx::flatten(x, 0, 1);
+    const mx::array y = chosen_matmul(rows, mx::reshape(ids, {rows.shape(0), 1}), stack);
+    return mx::reshape(y, {x.shape(0), x.shape(1), out_});
   }
   return mx::squeeze((*this)(by_token ? mx::expand_dims(x, std::vector<int>{1, 2}) : mx::expand_dims(x, 2), ids), 2);
 }

@@ -22,6 +22,8 @@ class ExpertLinear {
   /// The same product by the device's own operation if there is one: x [tokens, in] and ids [tokens, k], or x [tokens,
   /// k, in]; → [tokens, k, out].
   mx::array of_chosen(const mx::array& x, const mx::array& ids) const;
+  /// The stack in the device's form for activations of that type; null: it has no operations with stacks.
+  Packed packed(mx::Dtype type) const;
   /// As Matrix::weights, for the stack.
   MatrixWeights weights() const;
   int experts() const { return experts_; }

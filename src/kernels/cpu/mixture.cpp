@@ -141,6 +141,8 @@ Packed cpu_stack(const MatrixWeights& weights) {
   return stack;
 }
 
+const ExpertStack& stack_of(const Packed& stack) { return static_cast<const CpuStack&>(*stack).views; }
+
 mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const Packed& packed) {
   check_chosen(x, ids);
   mx::Shape shape = ids.shape();
@@ -148,8 +150,8 @@ mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const Pack
   auto compute = [packed, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy;
     const float* from = row_major(in[0], copy);
-    multiply_chosen(static_cast<const CpuStack&>(*packed).views, from, rows_of(in[0]), in[1].data<uint32_t>(),
-                    in[1].shape(-1), out[0].data<float>(), phase);
+    multiply_chosen(stack_of(packed), from, rows_of(in[0]), in[1].data<uint32_t>(), in[1].shape(-1),
+                    out[0].data<float>(), phase);
   };
   return mx::array(std::move(shape), mx::float32, cpu_op("CpuGatherMatmul", std::move(compute)),
                    {x, mx::contiguous(ids)});

@@ -14,8 +14,10 @@ Packed cpu_experts(MixtureWeights mixture);
 
 /// y[…, j] = stack[ids[…, j]] · x[…]: x [..., columns] float32, ids [..., k] uint32 → [..., k, rows]. One operation.
 mx::array cpu_gather_matmul(const mx::array& x, const mx::array& ids, const Packed& stack);
-/// The weights for cpu_chosen_matmul.
+/// The weights for cpu_gather_matmul.
 Packed cpu_stack(const MatrixWeights& stack);
+/// Its matrices.
+const ExpertStack& stack_of(const Packed& stack);
 
 /// sum over j of weights[…, j] * down(act(gate(x)) * up(x)) of expert ids[…, j]: x [..., hidden] float32, ids [..., k]
 /// uint32 and weights [..., k] float32 → [..., hidden]. One operation.

@@ -5,6 +5,7 @@
 #include "kernels/cpu/cached_attention.h"
 #include "kernels/cpu/convolution.h"
 #include "kernels/cpu/head_attention.h"
+#include "kernels/cpu/latent_heads.h"
 #include "kernels/cpu/lookup.h"
 #include "kernels/cpu/mixture.h"
 #include "kernels/cpu/norm.h"
@@ -55,6 +56,8 @@ constexpr LayerOps kOps{
     .mixture = cpu_mixture,
     .chosen_matmul = cpu_gather_matmul,
     .pack_stack = [](const MatrixWeights& stack) { return cpu_reads(stack) ? cpu_stack(stack) : nullptr; },
+    .latent_heads = cpu_latent_heads,
+    .head_matmul = cpu_head_matmul,
     .attention_step = cpu_cached_attention,
     .attention = cpu_attention,
     .head_attention = cpu_head_attention,
