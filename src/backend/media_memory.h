@@ -9,16 +9,16 @@
 
 namespace mlxk {
 
-/// The most bytes that are allocated at once while the stages of `media` and then its features are evaluated in order,
-/// as MediaPrompt does: found by walking the graph, of which nothing is evaluated.
+/// The peak number of bytes allocated while the stages of `media`, then its features, are evaluated in order, as
+/// MediaPrompt does. Walks the graph without evaluating it.
 uint64_t evaluation_peak(const EncodedMedia& media);
 
-/// The memory that the images and recordings of requests need. Worker thread.
+/// Computes how much memory the images and recordings of a request need. Worker thread.
 class MediaMemory {
  public:
   explicit MediaMemory(Model& model) : model_(model) {}
-  /// The most bytes for those of `request`, which was checked: their data, the encoder's arrays, the features, and the
-  /// keys and values of layers that attend to them. Throws invalid if the encoder does not accept one.
+  /// The peak number of bytes for the media of `request`, which must be validated: their data, the encoder's arrays,
+  /// the features, and the keys and values of layers that attend to them. Throws invalid if the encoder rejects one.
   uint64_t bytes(const GenerateRequest& request);
 
  private:
@@ -31,7 +31,7 @@ class MediaMemory {
   uint64_t cross_bytes(const mx::array& features);
 
   Model& model_;
-  std::map<std::string, Size> sizes_;  // by what they depend on: the kind, shape and grid of the data
+  std::map<std::string, Size> sizes_;  // keyed by the kind, shape and grid of the data
 };
 
 }  // namespace mlxk

@@ -39,4 +39,23 @@ std::vector<MelBand> slaney_bands(int mels, int size, double rate, double low, d
   return bands;
 }
 
+std::vector<MelBand> kaldi_bands(int mels, int size, double rate, double low, double high) {
+  const auto scaled = [](double hertz) { return 1127 * std::log(1 + hertz / 700); };
+  const double bottom = scaled(low), step = (scaled(high) - bottom) / (mels + 1);
+  std::vector<MelBand> bands;
+  for (int m = 0; m < mels; ++m) {
+    const double left = bottom + step * m;
+    MelBand band{-1, {}};
+    for (int bin = 0; bin < size / 2; ++bin) {
+      const double at = (scaled(bin * rate / size) - left) / step;
+      const double weight = std::min(at, 2 - at);
+      if (weight <= 0) continue;
+      if (band.first < 0) band.first = bin;
+      band.weights.push_back(static_cast<float>(weight));
+    }
+    bands.push_back(std::move(band));
+  }
+  return bands;
+}
+
 }  // namespace mlxk

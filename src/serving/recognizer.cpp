@@ -30,9 +30,18 @@ constexpr const char* kAsk = "Transcribe what is spoken in this audio.";
 constexpr double kTokensPerSecond = 20;
 constexpr int64_t kMinTokens = 64;
 
+/// Numbers and punctuation that a model cannot leave out.
+std::optional<RefusedOption> refused_itn(const TranscribeOptions& options) {
+  if (options.itn) return std::nullopt;
+  return RefusedOption{"itn", "--no-itn", "the model writes numbers and punctuation as it was trained to"};
+}
+
 class SpeechRecognizer : public Recognizer {
  public:
   explicit SpeechRecognizer(SpeechEngine engine) : engine_(std::move(engine)) {}
+  std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
+    return refused_itn(options);
+  }
   Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
                         const TranscribeEvents& events) const override {
     return mlxk::transcribe(engine_, source, options, events);
@@ -56,14 +65,23 @@ std::optional<RefusedOption> refused_condition(const TranscribeOptions& options)
   return std::nullopt;
 }
 
-/// The greedy text of a model that decodes frame by frame.
+/// The greedy text of a model that decodes frame by frame; SenseVoice can be told the language.
 class FrameRecognizer : public Recognizer {
  public:
   explicit FrameRecognizer(FrameEngine engine) : engine_(std::move(engine)) {}
 
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
     constexpr const char* kGreedy = "the model takes the likeliest token of each frame";
-    if (auto conditioned = refused_condition(options)) return conditioned;
+    const bool told = engine_.vocabulary->tag_frames() > 0;
+    TranscribeOptions rest = options;
+    if (told && !options.language.empty()) {
+      if (!engine_.vocabulary->can_be_told(options.language)) {
+        return RefusedOption{"language", "--language", "the model knows zh, yue, en, ja and ko"};
+      }
+      rest.language.clear();
+    }
+    if (auto conditioned = refused_condition(rest)) return conditioned;
+    if (!told && !options.itn) return refused_itn(options);
     if (!options.temperatures.empty() && options.temperatures.front() > 0) {
       return RefusedOption{"temperature", "--temperature", kGreedy};
     }
@@ -92,6 +110,7 @@ class MoonshineRecognizer : public Recognizer {
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
     constexpr const char* kTimes = "the model gives no times of words";
     if (auto conditioned = refused_condition(options)) return conditioned;
+    if (auto itn = refused_itn(options)) return itn;
     if (options.hallucination_silence_threshold) {  // which asks for times of words too
       return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kTimes};
     }
@@ -116,6 +135,7 @@ class AudioModelRecognizer : public Recognizer {
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat format) const override {
     constexpr const char* kTimes = "the model gives no times";
     constexpr const char* kDecoding = "the model writes its transcript as an answer";
+    if (auto itn = refused_itn(options)) return itn;
     if (format != TranscriptFormat::text && format != TranscriptFormat::json) {
       return RefusedOption{"response_format", "--format", "the model gives no times; use text or json"};
     }

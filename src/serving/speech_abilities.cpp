@@ -44,7 +44,9 @@ std::optional<SpeechAbilities> speech_abilities(const ModelInfo& info) {
   if (!info.audio.ok) return std::nullopt;
   SpeechAbilities abilities;
   const bool whisper = info.model_type == "whisper";
-  abilities.languages = whisper ? whisper_languages(info) : named_languages(info);
+  abilities.languages = whisper                           ? whisper_languages(info)
+                        : info.model_type == "sensevoice" ? std::vector<std::string>{"zh", "yue", "en", "ja", "ko"}
+                                                          : named_languages(info);
   if (info.load_kind() == ModelKind::speech) {
     abilities.segment_times = true;
     abilities.word_times = info.model_type != "moonshine";

@@ -8,15 +8,15 @@
 
 namespace mlxk {
 
-/// Counts what is read of a source, and gives the part of one clip. One thread at a time.
+/// Limits reading of a source to one clip at a time, and counts the samples read. One thread at a time.
 class ClipSource : public SampleSource {
  public:
   /// `source` must outlive this object.
   explicit ClipSource(SampleSource& source) : source_(source) {}
-  /// Goes on to `clip`, which must not go back.
+  /// Skips to the start of `clip`, which must not lie before the current position; read() ends where the clip ends.
   void begin(const FrameClip& clip);
   size_t read(std::span<float> into) override;
-  /// What was read of the source, in seconds.
+  /// The position in the source, in seconds.
   double seconds() const;
 
  private:
@@ -24,7 +24,7 @@ class ClipSource : public SampleSource {
   int64_t at_ = 0, end_ = 0;
 };
 
-/// Reads until there are more than `count` samples; returns false if the sound ends before.
+/// Appends to `samples` until it holds more than `count`; returns false if the sound ends first.
 bool read_beyond(SampleSource& sound, std::vector<float>& samples, size_t count);
 
 }  // namespace mlxk

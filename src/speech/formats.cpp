@@ -112,6 +112,8 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
                           {"avg_logprob", s.avg_logprob},
                           {"compression_ratio", s.compression_ratio},
                           {"no_speech_prob", s.no_speech_prob}});
+      if (!s.emotion.empty()) segments.back()["emotion"] = s.emotion;
+      if (!s.event.empty()) segments.back()["event"] = s.event;
       if (s.doubt != SpeechDoubt::none) segments.back()["doubt"] = kDoubts[static_cast<size_t>(s.doubt)];
     }
     json["segments"] = std::move(segments);

@@ -16,11 +16,22 @@ bool ends_with_any(std::string_view text, std::initializer_list<std::string_view
   return std::any_of(ends.begin(), ends.end(), [&](std::string_view end) { return text.ends_with(end); });
 }
 
+/// Whether the text begins with a letter of a script without spaces between words: U+2E80 to U+A4CF and U+F900 to
+/// U+FAFF, except the punctuation at U+3000.
+bool is_unspaced(std::string_view text) {
+  if (text.size() < 3) return false;
+  const auto byte = [&](size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[i])); };
+  if (byte(0) < 0xE0 || byte(0) > 0xEF) return false;
+  const unsigned letter = (byte(0) & 0xF) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
+  const bool punctuation = letter >= 0x3000 && letter < 0x3040;
+  return (letter >= 0x2E80 && letter <= 0xA4CF && !punctuation) || (letter >= 0xF900 && letter <= 0xFAFF);
+}
+
 }  // namespace
 
 std::optional<SpeechSegment> FrameSegments::add(const TimedToken& token) {
   std::optional<SpeechSegment> ended;
-  const bool new_word = token.text.starts_with(' ');
+  const bool new_word = token.text.starts_with(' ') || is_unspaced(token.text);
   const std::string_view said = stripped(segment_.text);
   if (!said.empty()) {
     const bool sentence = (new_word && ends_with_any(said, {".", "?", "!"})) || ends_with_any(said, {"。", "？", "！"});

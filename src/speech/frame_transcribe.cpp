@@ -1,11 +1,13 @@
 #include "speech/frame_transcribe.h"
 
 #include <algorithm>
+#include <cctype>
 #include <memory>
 
 #include "media/mel.h"
 #include "speech/clip_source.h"
 #include "speech/frame_segments.h"
+#include "speech/languages.h"
 #include "speech/run_window.h"
 #include "speech/voice_source.h"
 #include "worker/speech.h"
@@ -14,17 +16,44 @@ namespace mlxk {
 namespace {
 
 constexpr int kWindowSeconds = 60;  // what is encoded at once
+constexpr int kTaggedSeconds = 30;  // of a model that names a window's language, which was trained on shorter ones
 constexpr int kEdgeSeconds = 4;     // of it on either side are heard in another window too
+
+/// The tokens of one window. take() is called on the worker thread, the rest after it.
+struct FramePlan {
+  SpeechTask take(const SpeechAnswer& answer) {
+    if (const auto* encoded = std::get_if<SpeechEncoded>(&answer)) {
+      frames = encoded->frames;
+      if (tags > 0) return SpeechEmit{0, std::min(tags, frames), {}};
+    } else if (tags > 0 && !has_tags) {
+      named = std::get<SpeechEmitted>(answer);
+      has_tags = true;
+    } else {
+      found = std::get<SpeechEmitted>(answer);
+      return SpeechFinish{};
+    }
+    return SpeechEmit{static_cast<int>(std::min<int64_t>(from, frames)),
+                      static_cast<int>(std::min<int64_t>(to, frames)), state};
+  }
+
+  int tags;          // frames for tags
+  int64_t from, to;  // the frames whose tokens are wanted
+  SpeechEmitState state;
+  int frames = 0;
+  bool has_tags = false;
+  SpeechEmitted named = {}, found = {};  // the tokens of the tags, and of the text
+};
 
 class FrameTranscription {
  public:
   FrameTranscription(const FrameEngine& engine, SampleSource& source, const TranscribeOptions& options,
                      const TranscribeEvents& events)
       : engine_(engine),
-        mel_(engine.vocabulary->mel()),
         options_(options),
         events_(events),
-        hop_(int64_t{mel_.options().hop} * engine.vocabulary->stride()),
+        hop_(engine.vocabulary->hop()),
+        tags_(engine.vocabulary->tag_frames()),
+        conditions_(engine.vocabulary->conditions(options)),
         source_(source) {}
 
   Transcript run() {
@@ -43,7 +72,7 @@ class FrameTranscription {
  private:
   /// One clip, window by window. Windows begin at a frame of the encoder.
   void transcribe(SampleSource& sound) {
-    const int64_t window = int64_t{kWindowSeconds} * kSpeechRate / hop_,
+    const int64_t window = int64_t{tags_ > 0 ? kTaggedSeconds : kWindowSeconds} * kSpeechRate / hop_,
                   edge = int64_t{kEdgeSeconds} * kSpeechRate / hop_;
     std::vector<float> samples;  // from frame `first` on
     int64_t first = 0, next = 0;
@@ -64,27 +93,35 @@ class FrameTranscription {
   /// The tokens of the encoder's frames [next, until), given the samples from frame `first` on.
   void decode(const std::vector<float>& samples, int64_t first, int64_t next, int64_t until) {
     SpeechRequest request;
-    request.features = mel_(samples);
+    request.features = engine_.vocabulary->features()(samples);
     if (request.features.empty()) return;
-    auto found = std::make_shared<SpeechEmitted>();
-    request.next = [found, state = state_, from = next - first, to = until - first](const SpeechAnswer& answer) {
-      if (const auto* encoded = std::get_if<SpeechEncoded>(&answer)) {
-        return SpeechTask(SpeechEmit{static_cast<int>(std::min<int64_t>(from, encoded->frames)),
-                                     static_cast<int>(std::min<int64_t>(to, encoded->frames)), state});
-      }
-      *found = std::get<SpeechEmitted>(answer);
-      return SpeechTask(SpeechFinish{});
-    };
+    request.conditions = conditions_;
+    auto plan = std::make_shared<FramePlan>(FramePlan{tags_, tags_ + next - first, tags_ + until - first, state_});
+    request.next = [plan](const SpeechAnswer& answer) { return plan->take(answer); };
     run_window(engine_.worker, engine_.model, std::move(request), events_);
-    for (const EmittedToken& token : found->tokens) add(token, first);
-    state_ = std::move(found->state);
+    if (tags_ > 0) take_tags(plan->named);
+    for (const EmittedToken& token : plan->found.tokens) add(token, first);
+    state_ = std::move(plan->found.state);
+  }
+
+  /// Reads the tokens of the frames for tags: the language, the emotion and the event, in this order.
+  void take_tags(const SpeechEmitted& named) {
+    emotion_ = event_ = "";
+    for (const EmittedToken& token : named.tokens) {
+      const std::string& tag = engine_.vocabulary->tag_of(token.id);
+      if (token.frame == 0 && result_.language.empty() && find_language(tag)) result_.language = tag;
+      if (token.frame == 1 && tag != "EMO_UNKNOWN") emotion_ = tag;
+      if (token.frame == 2 && tag != "Event_UNK") event_ = tag;
+    }
+    const auto lower = [](unsigned char c) { return static_cast<char>(std::tolower(c)); };
+    for (std::string* one : {&emotion_, &event_}) std::transform(one->begin(), one->end(), one->begin(), lower);
   }
 
   void add(const EmittedToken& token, int64_t first) {
-    const double start = time_of(first + token.frame, false);
+    const int64_t frame = first + token.frame - tags_;
+    const double start = time_of(frame, false);
     TimedToken timed{token.id, engine_.vocabulary->text_of(token.id), start,
-                     std::max(start, time_of(first + token.frame + std::max(1, token.duration), true)),
-                     token.probability};
+                     std::max(start, time_of(frame + std::max(1, token.duration), true)), token.probability};
     if (auto ended = segments_.add(timed)) take(std::move(*ended));
   }
 
@@ -98,6 +135,8 @@ class FrameTranscription {
     segment.end = std::max(segment.start, std::min(segment.end, source_.seconds()));
     for (SpokenWord& word : segment.words) word.end = std::max(word.start, std::min(word.end, source_.seconds()));
     segment.seek = static_cast<int64_t>(segment.start * kFramesPerSecond);
+    segment.emotion = emotion_;
+    segment.event = event_;
     if (!options_.word_timestamps) segment.words.clear();
     result_.text += segment.text;
     if (events_.segment) events_.segment(segment);
@@ -105,14 +144,16 @@ class FrameTranscription {
   }
 
   const FrameEngine& engine_;
-  const NemoMel& mel_;
   const TranscribeOptions& options_;
   const TranscribeEvents& events_;
   const int64_t hop_;  // samples of an encoder's frame
+  const int tags_;     // frames for tags before a window's first
+  const std::vector<int32_t> conditions_;
   ClipSource source_;
   std::optional<VoiceSource> voice_;
   double begin_ = 0;  // of the clip, in seconds
   SpeechEmitState state_;
+  std::string emotion_, event_;  // of the window
   FrameSegments segments_;
   Transcript result_;
 };

@@ -13,7 +13,7 @@
 
 namespace mlxk {
 
-/// The tokens of a Moonshine model. Immutable; any thread.
+/// The tokenizer of a Moonshine model and the tokens that begin and end a text. Immutable; any thread.
 struct MoonshineVocabulary {
   /// Reads the tokenizer and config.json of the model in `model_dir`; throws bad_model naming the key.
   static std::shared_ptr<const MoonshineVocabulary> load(const std::filesystem::path& model_dir, int64_t vocab_size);
@@ -29,13 +29,15 @@ struct MoonshineEngine {
   std::shared_ptr<const MoonshineVocabulary> vocabulary;
 };
 
-/// Transcribes `source` in windows of at most 30 seconds that end at the quietest moment of their last 10, in bounded
-/// memory; each is a segment. Of `options` the language, the context and word_timestamps do not count. Waits for the
-/// worker, so never call it on the worker's thread. Throws the source's errors, the engine's error, cancelled.
+/// Transcribes `source` in bounded memory, in windows of at most 30 seconds that end at the quietest moment of their
+/// last 10; each window becomes a segment. Ignores the language, context and word_timestamps of `options`. Blocks on
+/// the worker, so it must not be called on the worker's thread. Throws the errors of the source and the engine, and
+/// cancelled.
 Transcript transcribe_moonshine(const MoonshineEngine& engine, SampleSource& source, const TranscribeOptions& options,
                                 const TranscribeEvents& events = {});
 
-/// The sample in the middle of the quietest tenth of a second of `samples` from `from` on.
+/// The index of the middle of the quietest tenth of a second in `samples` from index `from` on; samples.size() if less
+/// than a tenth is left.
 size_t quietest_moment(std::span<const float> samples, size_t from);
 
 }  // namespace mlxk

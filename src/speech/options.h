@@ -30,6 +30,7 @@ struct TranscribeOptions {
   int max_tokens = 224;                                         // of a window
   std::vector<std::pair<double, std::optional<double>>> clips;  // seconds: only these parts; empty: the whole recording
   bool word_timestamps = false;
+  bool itn = true;  // numbers and punctuation as they are written (inverse text normalisation)
   std::string prepend_punctuations = "\"'“¿([{-";
   std::string append_punctuations = "\"'.。,，!！?？:：”)]}、";
   bool drop_unheard = true;  // drops text where nothing is heard that could be speech and the model is not sure

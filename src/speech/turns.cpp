@@ -9,10 +9,10 @@ namespace mlxk {
 namespace {
 
 constexpr int kTurnMels = 80;
-constexpr int64_t kTurnStep = 10;       // frames between two judgements
-constexpr int64_t kTurnHistory = 1000;  // frames that are judged together
-constexpr int64_t kOnset = 20;          // frames that decide whether somebody begins to speak
-constexpr int64_t kOnsetGap = 30;       // frames without a voice that do not separate a word from the turn's others
+constexpr int64_t kTurnStep = 10;       // frames between two classifications
+constexpr int64_t kTurnHistory = 1000;  // frames classified together
+constexpr int64_t kOnset = 20;          // the latest frames, of which a share must be voice for a turn to begin
+constexpr int64_t kOnsetGap = 30;       // the longest pause, in frames, inside the beginning of a turn
 constexpr int kFrameMs = 10;
 
 }  // namespace
@@ -45,7 +45,7 @@ void TurnDetector::take(std::span<const float> samples, const std::function<void
 void TurnDetector::judge(const std::function<void(const TurnChange&)>& changed) {
   const auto kinds = classify_frames(powers_, kTurnMels, periods_);
   const auto is_voice = [&](int64_t frame) { return kinds[static_cast<size_t>(frame - first_)] == FrameKind::voice; };
-  int64_t last = next_;  // the frame behind the last voice
+  int64_t last = next_;  // the frame after the last voice
   while (last > first_ && !is_voice(last - 1)) --last;
   if (speaks_) {
     last_voice_ = std::max(last_voice_, last);

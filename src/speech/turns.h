@@ -48,7 +48,7 @@ class TurnDetector {
   int64_t first_ = 0, next_ = 0;
   bool speaks_ = false;
   int64_t floor_ = 0;       // the frame at which the last turn ended
-  int64_t last_voice_ = 0;  // the frame behind it
+  int64_t last_voice_ = 0;  // the frame after the last voice
 };
 
 }  // namespace mlxk

@@ -26,9 +26,9 @@ namespace websocket = beast::websocket;
 using websocket::close_code;
 
 constexpr size_t kPiece = 64 << 10;                 // bytes of a message that are read at a time
-constexpr auto kGoodbye = std::chrono::seconds(2);  // for the client to take leave
+constexpr auto kGoodbye = std::chrono::seconds(2);  // for the client to answer our close frame
 
-/// The items of a header that is a list, without blanks around them.
+/// The items of a comma-separated header, trimmed.
 std::vector<std::string_view> list_of(const HttpRequest& head, std::string_view name) {
   std::vector<std::string_view> items;
   std::string_view rest = head.headers.find(name).value_or("");
@@ -50,7 +50,7 @@ bool lists(const HttpRequest& head, std::string_view name, std::string_view word
   });
 }
 
-/// A header's value in base64 of 16 bytes.
+/// Whether `value` is 16 bytes in base64, as Sec-WebSocket-Key must be.
 bool is_key(std::string_view value) {
   const auto digit = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
@@ -81,7 +81,7 @@ std::string websocket_problem(const HttpRequest& head) {
   return {};
 }
 
-/// The bytes of a connection in the form that Beast reads and writes: those that have arrived already come first.
+/// A connection as a stream for Beast; bytes that were received before the upgrade are read first.
 class Connection::Stream {
  public:
   using executor_type = asio::io_context::executor_type;
@@ -129,7 +129,7 @@ class Connection::Stream {
 
 /// The WebSocket of a connection. Its callbacks set flags and wake the connection's coroutine, which owns it.
 class Connection::WebSocket : public std::enable_shared_from_this<Connection::WebSocket> {
-  /// `then`, called with this socket unless it is gone.
+  /// Wraps `then` as a completion handler that does nothing once the socket is destroyed.
   template <class Then>
   auto while_here(Then then) {
     return [weak = weak_from_this(), then = std::move(then)](auto... results) {
@@ -191,10 +191,10 @@ class Connection::WebSocket : public std::enable_shared_from_this<Connection::We
 
   const WebSocketPlan plan_;
   bool open_ = false, writing_ = false;
-  bool ended_ = false;                        // nothing can be read or written any more
-  std::optional<Clock::time_point> leaving_;  // since then our side is closed
+  bool ended_ = false;                        // no more reads or writes
+  std::optional<Clock::time_point> leaving_;  // when we sent our close frame
   Clock::time_point heard_ = Clock::now();    // the last message
-  std::optional<close_code> refusal_;         // of a message
+  std::optional<close_code> refusal_;         // the close code for a message that was refused
 
  private:
   void read() {
@@ -207,7 +207,7 @@ class Connection::WebSocket : public std::enable_shared_from_this<Connection::We
       return connection_.notify();
     }
     size_t& room = connection_.server_.body_room;
-    if (count > room) {  // too many large messages at once
+    if (count > room) {  // too many bytes of messages are held already
       refusal_ = close_code::try_again_later;
       return connection_.notify();
     }

@@ -94,7 +94,8 @@ using SpeechTask = std::variant<SpeechFinish, SpeechDetect, SpeechSearch, Speech
 
 /// One window of audio and the tasks on it, one after the other.
 struct SpeechRequest {
-  std::vector<float> features;  // [frames, mels]
+  std::vector<float> features;      // [frames, mels]
+  std::vector<int32_t> conditions;  // what the encoder is told of the sound, as tokens of its own
   /// Returns the task after an answer. The worker thread calls it and waits: be quick. Exceptions fail the request.
   std::function<SpeechTask(const SpeechAnswer&)> next;
   std::string cache_scope;

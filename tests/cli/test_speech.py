@@ -180,6 +180,42 @@ class Moonshine(ProgramTest):
         self.assertIn(b"moonshine", self.run_program("list", "--architectures").stdout)
 
 
+@needs_engine
+class SenseVoice(ProgramTest):
+    """A tiny model that is told the language."""
+
+    def run_on(self, *args, code=0):
+        tiny_models.write_case(os.path.join(self.home, "sensevoice"), "sensevoice_models", "sensevoice")
+        done = self.run_program("run", "./sensevoice", "--audio", UNIVERSE, *args)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return (done.stderr if code else done.stdout).decode()
+
+    def test_formats_and_word_times(self):
+        verbose = json.loads(self.run_on("--format", "verbose_json", "--word-timestamps"))
+        times = [word["start"] for word in verbose["words"]]
+        self.assertEqual(times, sorted(times))
+        self.assertTrue(all(abs(t / 0.06 - round(t / 0.06)) < 0.02 for t in times), times)
+        self.assertEqual("".join(s["text"] for s in verbose["segments"]).strip(), verbose["text"])
+        self.assertEqual(self.run_on(), verbose["text"] + "\n")
+        self.assertRegex(self.run_on("--format", "srt"), r"^1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\n")
+        self.assertNotEqual(self.run_on("--language", "en"), self.run_on("--language", "zh", "--no-itn"))
+
+    def test_what_it_cannot_do_is_refused_by_name(self):
+        for args in (("--language", "de"), ("--hotwords", "a"), ("--temperature", "0.5"), ("--beam-size", "2")):
+            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
+        self.assertIn("does not support speech translation", self.run_on("--translate", code=1))
+        tiny_models.write_case(os.path.join(self.home, "moonshine"), "moonshine_models", "moonshine")
+        done = self.run_program("run", "./moonshine", "--audio", UNIVERSE, "--no-itn")
+        self.assertIn(b"argument --no-itn: not for", done.stderr)
+
+    def test_show_tells_what_it_can_do(self):
+        self.run_on()
+        shown = json.loads(self.run_program("show", "./sensevoice", "--json").stdout)["data"]
+        self.assertEqual(shown["speech"], {"languages": ["zh", "yue", "en", "ja", "ko"], "segment_times": True, "word_times": True,
+                                           "translation": False, "diarization": False})
+        self.assertIn(b"sensevoice", self.run_program("list", "--architectures").stdout)
+
+
 @needs_model
 @needs_engine
 class Transcripts(ProgramTest):

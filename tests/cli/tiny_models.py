@@ -279,7 +279,7 @@ def write_case(folder, kind, case):
         json.dump(golden["config"], file)
     for name, content in golden.get("files", {}).items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            json.dump(content, file)
+            file.write(content if isinstance(content, str) else json.dumps(content))
     with open(os.path.join(folder, "model.safetensors"), "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text + data)
 

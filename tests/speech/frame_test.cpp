@@ -49,7 +49,7 @@ TEST_P(FrameGolden, FeaturesAndFramesAreTheReferences) {
   const auto& frames = dynamic_cast<const FrameNet&>(*net);
   const auto vocabulary = FrameVocabulary::load(folder_, net->shape().vocab_size);
   for (const Json& clip : golden_["clips"]) {
-    const auto features = vocabulary->mel()(golden_sound(clip["samples"]));
+    const auto features = vocabulary->features()(golden_sound(clip["samples"]));
     expect_near(features, clip["features"]);
     const int n = static_cast<int>(features.size()) / net->shape().mels;
     mx::array encoded =
@@ -137,7 +137,7 @@ TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
 std::vector<EmittedToken> at_once(const FrameEngine& engine, const std::vector<float>& samples) {
   auto found = std::make_shared<SpeechEmitted>();
   SpeechRequest request;
-  request.features = engine.vocabulary->mel()(samples);
+  request.features = engine.vocabulary->features()(samples);
   request.next = [found](const SpeechAnswer& answer) {
     if (const auto* encoded = std::get_if<SpeechEncoded>(&answer))
       return SpeechTask(SpeechEmit{0, encoded->frames, {}});

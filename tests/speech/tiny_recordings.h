@@ -58,7 +58,9 @@ inline void expect_near(std::span<const float> got, const Json& wanted, float to
 /// Writes the model of a golden and its files.
 inline std::filesystem::path write_recogniser(const Json& golden, const std::string& name) {
   const auto folder = golden::write_case(golden, golden::temp_folder(name));
-  for (const auto& [file, content] : golden["files"].items()) std::ofstream(folder / file) << content.dump();
+  for (const auto& [file, content] : golden["files"].items()) {
+    std::ofstream(folder / file) << (content.is_string() ? content.get<std::string>() : content.dump());
+  }
   return folder;
 }
 

@@ -113,6 +113,7 @@ std::vector<Option> speech_options() {
        .metavar = "WORDS",
        .help = "names and terms that may occur",
        .whole = true},
+      {"--no-itn", Kind::flag, "", "leave out punctuation, and write numbers in words (SenseVoice)"},
       {"--carry-initial-prompt", Kind::flag, "", "put the prompt before every window, not only the first"},
       {.name = "--hallucination-silence-threshold",
        .kind = Kind::number,
@@ -180,6 +181,7 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   run.options.beam_size = static_cast<int>(args.integer("--beam-size"));
   run.options.best_of = static_cast<int>(args.integer("--best-of"));
   if (args.has("--clip-timestamps")) run.options.clips = read_clips(args.text("--clip-timestamps"));
+  run.options.itn = !args.has("--no-itn");
   run.options.carry_initial_prompt = args.has("--carry-initial-prompt");
   if (args.has("--hallucination-silence-threshold")) {
     run.options.hallucination_silence_threshold = args.number("--hallucination-silence-threshold");

@@ -68,7 +68,7 @@ class FrameWindow : public SpeechWindow {
     const auto& predictor = emit->state.predictor;
     const bool fits =
         emit->first >= 0 && emit->last <= frames_->shape(0) && emit->state.skip >= 0 &&
-        emit->state.last <= net_.blank() &&
+        emit->state.last <= net_.shape().vocab_size &&
         (predictor.empty() || predictor.size() == static_cast<size_t>(arrays) * static_cast<size_t>(width));
     if (!fits) throw Error(ErrorKind::invalid, "[speech] the frames are outside the window");
     state_.clear();
@@ -76,7 +76,7 @@ class FrameWindow : public SpeechWindow {
       state_.emplace_back(predictor.data() + static_cast<ptrdiff_t>(i) * width, mx::Shape{1, width}, mx::float32);
     }
     prediction_.reset();
-    search_.emplace(net_.rule(), net_.blank(), *emit);
+    search_.emplace(net_.rule(), *emit);
     return search_->done() && take_tokens();
   }
 

@@ -21,15 +21,15 @@ float likelihood(std::span<const float> scores, int32_t best) {
 
 }  // namespace
 
-FrameSearch::FrameSearch(const FrameRule& rule, int blank, SpeechEmit task)
-    : rule_(rule), blank_(blank), task_(std::move(task)), frame_(task_.first + task_.state.skip) {}
+FrameSearch::FrameSearch(const FrameRule& rule, SpeechEmit task)
+    : rule_(rule), task_(std::move(task)), frame_(task_.first + task_.state.skip) {}
 
 bool FrameSearch::take(std::span<const float> scores) {
-  const auto tokens = scores.first(static_cast<size_t>(blank_) + 1);
+  const auto tokens = scores.first(scores.size() - rule_.durations.size());
   const int32_t best = best_of(tokens);
   const float likely = likelihood(tokens, best);
   if (!rule_.transducer) return take_ctc(best, likely);
-  const bool spoken = best != blank_;
+  const bool spoken = best != rule_.blank;
   if (rule_.durations.empty()) {
     if (spoken) {
       add(best, 1, likely);
@@ -55,14 +55,14 @@ bool FrameSearch::take(std::span<const float> scores) {
 
 bool FrameSearch::take_ctc(int32_t best, float likely) {
   const bool repeats = best == task_.state.last;
-  if (best != blank_) {
+  if (best != rule_.blank) {
     if (!repeats) add(best, 1, likely);
     // A token that continues from the window before has its end there.
     if (repeats && !found_.tokens.empty()) ++found_.tokens.back().duration;
   }
   task_.state.last = best;
   ++frame_;
-  return best != blank_ && !repeats;
+  return best != rule_.blank && !repeats;
 }
 
 SpeechEmitted FrameSearch::result() && {

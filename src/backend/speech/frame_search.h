@@ -12,14 +12,14 @@ namespace mlxk {
 class FrameSearch {
  public:
   /// Begins at task.first, or later if the window before jumped into this one.
-  FrameSearch(const FrameRule& rule, int blank, SpeechEmit task);
+  FrameSearch(const FrameRule& rule, SpeechEmit task);
 
   bool done() const { return frame_ >= task_.last; }
   int frame() const { return frame_; }
   /// The last token, the blank before the first.
-  int32_t last() const { return task_.state.last < 0 ? blank_ : task_.state.last; }
-  /// Reads the scores of frame(), [vocab + 1 + durations], and advances; returns whether the text has a new token.
-  /// Throws internal if they are not finite.
+  int32_t last() const { return task_.state.last < 0 ? rule_.blank : task_.state.last; }
+  /// Reads the scores of frame(), [tokens with the blank + durations], and advances; returns whether the text has a new
+  /// token. Throws internal if they are not finite.
   bool take(std::span<const float> scores);
   /// The tokens, and the state without the predictor's.
   SpeechEmitted result() &&;
@@ -31,7 +31,6 @@ class FrameSearch {
   }
 
   const FrameRule& rule_;
-  int32_t blank_;
   SpeechEmit task_;
   int frame_;
   int symbols_ = 0;  // steps at this frame

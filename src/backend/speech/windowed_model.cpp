@@ -11,7 +11,8 @@ bool SpeechWindow::encode() {
   const PhaseScope phase(Phase::encode);
   if (!encoding_) {
     const int width = encoder_.shape().mels, n = static_cast<int>(request_.features.size()) / width;
-    encoding_ = encoder_.encode(mx::array(request_.features.data(), {1, n, width}, mx::float32));
+    encoding_ = encoder_.encode_conditioned(mx::array(request_.features.data(), {1, n, width}, mx::float32),
+                                            request_.conditions);
     request_.features = {};
   }
   auto& stages = encoding_->stages;

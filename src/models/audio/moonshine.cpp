@@ -10,7 +10,6 @@
 #include "models/audio/seq2seq_net.h"
 #include "models/registry.h"
 #include "models/step.h"
-#include "nn/cache/kv_cache.h"
 #include "nn/conv.h"
 #include "nn/layer_inputs.h"
 
@@ -177,8 +176,8 @@ struct WindowNorm {
 class Moonshine : public Seq2SeqNet {
  public:
   Moonshine(const MoonshineConfig& c, const WeightPath& root)
-      : Seq2SeqNet({.model_type = c.model_type, .vocab_size = c.vocab, .mels = 1, .text_positions = c.positions}),
-        text_shape_{c.model_type, c.vocab, c.hidden, c.decoder.layers, c.positions},
+      : Seq2SeqNet({.model_type = c.model_type, .vocab_size = c.vocab, .mels = 1, .text_positions = c.positions},
+                   {c.model_type, c.vocab, c.hidden, c.decoder.layers, c.positions}),
         type_(root.weights().activation_type()),
         conv1_(conv(root / "encoder" / "conv1", 1, c.hidden, 127, 64, false)),
         conv2_(conv(root / "encoder" / "conv2", c.hidden, 2 * c.hidden, 7, 3, true)),
@@ -204,35 +203,15 @@ class Moonshine : public Seq2SeqNet {
     return {encoder_norm_(stages.back()), std::move(stages)};
   }
 
-  WindowKeys window_keys(const mx::array& frames) const override {
-    WindowKeys keys;
-    for (const auto& block : decoder_) keys.push_back(block.encoded(frames));
-    return keys;
-  }
-
-  ModelCache make_cache(int rows) const override {
-    std::vector<std::unique_ptr<Cache>> layers;
-    for (size_t i = 0; i < decoder_.size(); ++i) layers.push_back(std::make_unique<KVCache>(rows));
-    return ModelCache(std::move(layers));
-  }
-
   mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
                     bool last_only) const override {
     const Inputs inputs{.ids = ids, .last_only = last_only};
-    const Positions positions = positions_of(inputs, cache, text_shape_);
-    for (int row = 0; row < positions.rows(); ++row) {
-      if (positions.end(row) <= shape_.text_positions && windows.size() == static_cast<size_t>(positions.rows()))
-        continue;
-      throw Error(ErrorKind::invalid, fmt::format("[moonshine] {} tokens are more than the {} of the model",
-                                                  positions.end(row), shape_.text_positions));
-    }
+    const Positions positions = text_positions_of(inputs, cache, windows);
     mx::array x = embedding_(ids);
     LayerMasks masks(std::nullopt, positions);
     for (size_t i = 0; i < decoder_.size(); ++i) {
       AttentionCache& layer = attention_cache(cache, i);
-      std::vector<const CrossKeys*> sound;
-      for (const WindowKeys* one : windows) sound.push_back(&(*one)[i]);
-      x = decoder_[i](x, layer, masks.of(layer), positions, sound);
+      x = decoder_[i](x, layer, masks.of(layer), positions, keys_of(windows, i));
     }
     x = wanted_tokens(decoder_norm_(x), inputs, positions);
     return mx::astype(head_ ? (*head_)(x) : embedding_.as_linear(x), mx::float32);
@@ -245,7 +224,10 @@ class Moonshine : public Seq2SeqNet {
   }
 
  private:
-  ModelShape text_shape_;  // of the decoder
+  const CrossProjection& cross_projection(int layer) const override {
+    return decoder_[static_cast<size_t>(layer)].encoded;
+  }
+
   mx::Dtype type_;
   Conv1d conv1_, conv2_, conv3_;
   WindowNorm window_norm_;

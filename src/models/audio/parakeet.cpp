@@ -238,7 +238,7 @@ class Parakeet : public FrameNet {
  public:
   Parakeet(const ParakeetConfig& c, const WeightPath& root)
       : FrameNet({.model_type = c.model_type, .vocab_size = c.vocab, .mels = c.encoder.mels},
-                 {c.transducer, c.durations, c.max_symbols}),
+                 {c.vocab, c.transducer, c.durations, c.max_symbols}),
         encoder_(c.encoder, root / "encoder") {
     if (c.transducer) {
       transducer_.emplace(c, root);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/audio/speech_net.h"
+#include "models/model.h"
 #include "nn/attention.h"
 #include "nn/encoder_attention.h"
 
@@ -16,9 +17,9 @@ using WindowKeys = std::vector<CrossKeys>;
 class Seq2SeqNet : public SpeechNet {
  public:
   /// The decoder's keys and values of the encoder's output [1, frames, hidden], lazily.
-  virtual WindowKeys window_keys(const mx::array& frames) const = 0;
+  WindowKeys window_keys(const mx::array& frames) const;
   /// Empty caches for `rows` texts.
-  virtual ModelCache make_cache(int rows) const = 0;
+  ModelCache make_cache(int rows) const;
   /// Appends ids [B, L] int32 to `cache`, with row r attending to windows[r]; lazy logits [B, L, vocab], or of each
   /// row's last token only [B, 1, vocab].
   virtual mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
@@ -32,7 +33,20 @@ class Seq2SeqNet : public SpeechNet {
   virtual Aligned align(const mx::array& ids, const WindowKeys& window) const = 0;
 
  protected:
-  explicit Seq2SeqNet(SpeechShape shape) : SpeechNet(std::move(shape)) {}
+  /// `decoder`: the sizes of the text decoder, whose context_length is shape.text_positions.
+  Seq2SeqNet(SpeechShape shape, ModelShape decoder) : SpeechNet(std::move(shape)), decoder_(std::move(decoder)) {}
+
+  /// The projection of the encoder's output to the keys and values of decoder layer `layer`.
+  virtual const CrossProjection& cross_projection(int layer) const = 0;
+  /// The positions of `inputs` after `cache`; throws invalid for more tokens than text_positions, or if there is not
+  /// one of `windows` for each row.
+  Positions text_positions_of(const Inputs& inputs, const ModelCache& cache,
+                              const std::vector<const WindowKeys*>& windows) const;
+  /// What decoder layer `layer` reads of each window.
+  static std::vector<const CrossKeys*> keys_of(const std::vector<const WindowKeys*>& windows, size_t layer);
+
+ private:
+  ModelShape decoder_;
 };
 
 }  // namespace mlxk

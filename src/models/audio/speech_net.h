@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "mlx/array.h"
 #include "models/held_weights.h"
 
@@ -38,6 +39,12 @@ class SpeechNet : public HeldWeights<SpeechShape> {
 
   /// Encodes features [1, n, mels], lazily; throws invalid for another shape.
   virtual EncodedAudio encode(const mx::array& features) const = 0;
+  /// Likewise, with `conditions`, tokens of the encoder's own that say what to expect of the sound; throws invalid for
+  /// others than the model knows.
+  virtual EncodedAudio encode_conditioned(const mx::array& features, const std::vector<int32_t>& conditions) const {
+    if (conditions.empty()) return encode(features);
+    throw Error(ErrorKind::invalid, "[speech] the model accepts no conditions");
+  }
 
  protected:
   explicit SpeechNet(SpeechShape shape) : HeldWeights(std::move(shape)) {}

@@ -13,7 +13,6 @@
 #include "models/audio/seq2seq_net.h"
 #include "models/registry.h"
 #include "models/step.h"
-#include "nn/cache/kv_cache.h"
 #include "nn/conv.h"
 #include "nn/layer_inputs.h"
 
@@ -218,8 +217,8 @@ class Whisper : public Seq2SeqNet {
  public:
   Whisper(const Config& config, const WhisperConfig& c, const WeightPath& root)
       : Seq2SeqNet({c.model_type, c.vocab, c.mels, c.audio.positions, c.text.positions,
-                    alignment_heads(config, c, root.weights())}),
-        text_shape_{c.model_type, c.vocab, c.text.state, c.text.layers, c.text.positions},
+                    alignment_heads(config, c, root.weights())},
+                   {c.model_type, c.vocab, c.text.state, c.text.layers, c.text.positions}),
         type_(root.weights().activation_type()),
         conv1_(root / "encoder" / "conv1", c.mels, c.audio.state, 3, {1, 1}, true),
         conv2_(root / "encoder" / "conv2", c.audio.state, c.audio.state, 3, {2, 1}, true),
@@ -248,18 +247,6 @@ class Whisper : public Seq2SeqNet {
     return {encoder_norm_(x), std::move(stages)};
   }
 
-  WindowKeys window_keys(const mx::array& frames) const override {
-    WindowKeys keys;
-    for (const auto& block : decoder_) keys.push_back(block.encoded(frames));
-    return keys;
-  }
-
-  ModelCache make_cache(int rows) const override {
-    std::vector<std::unique_ptr<Cache>> layers;
-    for (size_t i = 0; i < decoder_.size(); ++i) layers.push_back(std::make_unique<KVCache>(rows));
-    return ModelCache(std::move(layers));
-  }
-
   mx::array forward(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
                     bool last_only) const override {
     return decode(ids, cache, windows, last_only, [](size_t, const mx::array&) {});
@@ -282,27 +269,23 @@ class Whisper : public Seq2SeqNet {
   mx::array decode(const mx::array& ids, ModelCache& cache, const std::vector<const WindowKeys*>& windows,
                    bool last_only, const Looks& looks) const {
     const Inputs inputs{.ids = ids, .last_only = last_only};
-    const Positions positions = positions_of(inputs, cache, text_shape_);
-    for (int row = 0; row < positions.rows(); ++row) {
-      if (positions.end(row) <= shape_.text_positions && windows.size() == static_cast<size_t>(positions.rows()))
-        continue;
-      throw Error(ErrorKind::invalid, fmt::format("[whisper] {} tokens are more than the {} of the model",
-                                                  positions.end(row), shape_.text_positions));
-    }
+    const Positions positions = text_positions_of(inputs, cache, windows);
     mx::array x = mx::add(embedding_(ids), mx::take(positions_, positions.order(), 0));
     LayerMasks masks(std::nullopt, positions);
     for (size_t i = 0; i < decoder_.size(); ++i) {
       AttentionCache& layer = attention_cache(cache, i);
-      std::vector<const CrossKeys*> sound;
-      for (const WindowKeys* one : windows) sound.push_back(&(*one)[i]);
-      x = decoder_[i](x, layer, masks.of(layer), positions, sound, [&](const mx::array& q) { looks(i, q); });
+      x = decoder_[i](x, layer, masks.of(layer), positions, keys_of(windows, i),
+                      [&](const mx::array& q) { looks(i, q); });
       if (i == 0) mx::async_eval(x);  // it is computed while the graph of the other layers is built
     }
     x = wanted_tokens(decoder_norm_(x), inputs, positions);
     return mx::astype(embedding_.as_linear(x), mx::float32);
   }
 
-  ModelShape text_shape_;  // of the decoder
+  const CrossProjection& cross_projection(int layer) const override {
+    return decoder_[static_cast<size_t>(layer)].encoded;
+  }
+
   mx::Dtype type_;
   Conv1d conv1_, conv2_;
   mx::array sinusoids_;
