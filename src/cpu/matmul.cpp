@@ -117,6 +117,10 @@ struct Forms {
   const I16Rows* shorts = nullptr;
 };
 
+AffineWeight affine_of(const MatrixView& m) {
+  return {static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
+}
+
 /// Weight rows [begin, end) of one product.
 void multiply_rows(const Product& product, const Forms& forms, int64_t begin, int64_t end, Phase phase, int thread) {
   const auto& kernels = cpu_kernels();
@@ -131,7 +135,7 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
     from.scales += product.first * from.units;
     void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.i16_scratch(m.columns)));
     kernels.i16_panels(&w, m.bias, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y,
-                       m.rows, scratch);
+                       m.rows, scratch, m.kept);
     return;
   }
   if (m.bits == 0) {
@@ -156,8 +160,7 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
                         scratch);
     }
   } else {
-    const AffineWeight w{
-        static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
+    const AffineWeight w = affine_of(m);
     QuantizedRows from = *forms.quantized;
     from.q += product.first * from.stride;
     from.scales += product.first * from.units;
@@ -167,7 +170,7 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group)));
       kernels.affine_panels(&w, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows,
-                            scratch);
+                            scratch, phase == Phase::encode ? m.kept : nullptr);
     }
   }
   if (m.bias) {
@@ -176,6 +179,27 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
 }
 
 }  // namespace
+
+int64_t kept_panel_bytes(const MatrixView& m) {
+  if (takes_shorts(m, Phase::encode)) return cpu_kernels().i16_kept_bytes(m.rows, m.columns);
+  return takes_floats(m, Phase::encode) ? 0 : cpu_kernels().affine_kept_bytes(m.rows, m.columns, m.group);
+}
+
+void keep_panels(const MatrixView& m, void* panels) {
+  const auto& kernels = cpu_kernels();
+  const int64_t step = 64 / kernels.lanes, count = (m.rows + kernels.lanes - 1) / kernels.lanes;
+  parallel_for((count + step - 1) / step, 1, [&](int64_t begin, int64_t end, int thread) {
+    const int64_t first = begin * step, last = std::min(end * step, count);
+    if (m.bits == 0) {
+      const FloatWeight w{m.data, m.rows, m.columns, m.columns, m.type};
+      kernels.i16_keep(&w, first, last, panels);
+    } else {
+      const AffineWeight w = affine_of(m);
+      kernels.affine_keep(&w, first, last, panels,
+                          panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group))));
+    }
+  });
+}
 
 void multiply(std::span<const Product> products, const float* x, int64_t n, Phase phase) {
   if (n == 0 || products.empty()) return;

@@ -18,7 +18,13 @@ struct MatrixView {
   int64_t rows = 0, columns = 0;
   int bits = 0, group = 0;
   FloatType type = kFloat32;
+  const void* kept = nullptr;  // its panels as keep_panels left them, for Phase::encode; or null
 };
+
+/// The bytes of a matrix's unpacked panels, for products in Phase::encode; 0: it has none.
+int64_t kept_panel_bytes(const MatrixView& matrix);
+/// Unpacks a matrix into `panels`, kept_panel_bytes bytes aligned to 64. Runs like multiply.
+void keep_panels(const MatrixView& matrix, void* panels);
 
 /// Some rows of the activations and the matrix to multiply them with.
 struct Product {

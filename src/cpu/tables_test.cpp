@@ -72,7 +72,7 @@ std::vector<float> affine_product(const CpuKernels& kernels, const AffineWeight&
   } else {
     Scratch scratch;
     kernels.affine_panels(&w, &quantized.rows, n, 0, (w.rows + kernels.lanes - 1) / kernels.lanes, y.data(), w.rows,
-                          scratch.bytes(static_cast<size_t>(kernels.affine_scratch(w.columns, w.group))));
+                          scratch.bytes(static_cast<size_t>(kernels.affine_scratch(w.columns, w.group))), nullptr);
   }
   return y;
 }
@@ -131,6 +131,43 @@ TEST_P(EveryTable, GivesARowTheSameBitsWhateverIsComputedWithIt) {
   }
 }
 
+TEST_P(EveryTable, KeptPanelsGiveTheBitsOfThoseUnpackedEachTime) {
+  const CpuKernels& kernels = *GetParam();
+  const int64_t rows = 149, n = 19, panels = (rows + kernels.lanes - 1) / kernels.lanes, middle = 64 / kernels.lanes;
+  for (const int64_t columns : {int64_t{192}, int64_t{2304}}) {
+    const auto x = random_floats(n * columns, 7), floats = random_floats(rows * columns, 8);
+    std::vector<float> fresh(static_cast<size_t>(n * rows)), kept = fresh;
+    Scratch scratch, memory;
+    for (const int bits : {3, 4, 8}) {
+      const AffineCase c(rows, columns, bits, 64);
+      Quantized quantized(kernels, x.data(), n, columns, 64, 0);
+      void* room = scratch.bytes(static_cast<size_t>(kernels.affine_scratch(columns, 64)));
+      void* all = memory.bytes(static_cast<size_t>(kernels.affine_kept_bytes(rows, columns, 64)));
+      kernels.affine_keep(&c.weight, 0, middle, all, room);
+      kernels.affine_keep(&c.weight, middle, panels, all, room);
+      kernels.affine_panels(&c.weight, &quantized.rows, n, 0, panels, fresh.data(), rows, room, nullptr);
+      kernels.affine_panels(&c.weight, &quantized.rows, n, 0, middle, kept.data(), rows, room, all);
+      kernels.affine_panels(&c.weight, &quantized.rows, n, middle, panels, kept.data(), rows, room, all);
+      EXPECT_EQ(fresh, kept) << bits << " bits, " << columns << " columns";
+    }
+    const FloatWeight weight{floats.data(), rows, columns, columns, kFloat32};
+    I16Rows shorts;
+    kernels.i16_layout(columns, &shorts);
+    std::vector<int16_t> q(static_cast<size_t>(n * shorts.stride));
+    std::vector<float> scales(static_cast<size_t>(n * shorts.units));
+    shorts.q = q.data();
+    shorts.scales = scales.data();
+    for (int64_t r = 0; r < n; ++r) kernels.i16_row(x.data() + r * columns, columns, &shorts, r);
+    void* room = scratch.bytes(static_cast<size_t>(kernels.i16_scratch(columns)));
+    void* all = memory.bytes(static_cast<size_t>(kernels.i16_kept_bytes(rows, columns)));
+    kernels.i16_keep(&weight, 0, middle, all);
+    kernels.i16_keep(&weight, middle, panels, all);
+    kernels.i16_panels(&weight, nullptr, &shorts, n, 0, panels, fresh.data(), rows, room, nullptr);
+    kernels.i16_panels(&weight, nullptr, &shorts, n, 0, panels, kept.data(), rows, nullptr, all);
+    EXPECT_EQ(fresh, kept) << "floats, " << columns << " columns";
+  }
+}
+
 /// Two panels a piece, which is how the threads share them out.
 TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
   const CpuKernels& kernels = *GetParam();
@@ -145,11 +182,11 @@ TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
   for (const int64_t piece : {2, 4}) {
     std::vector<float> whole(static_cast<size_t>(n * rows), NAN), pieces = whole, float_whole = whole,
                                                                   float_pieces = whole;
-    kernels.affine_panels(&c.weight, &quantized.rows, n, 0, panels, whole.data(), rows, room);
+    kernels.affine_panels(&c.weight, &quantized.rows, n, 0, panels, whole.data(), rows, room, nullptr);
     kernels.float_panels(&weight, x.data(), n, 0, panels, float_whole.data(), rows, room);
     for (int64_t first = 0; first < panels; first += piece) {
       const int64_t last = std::min(first + piece, panels);
-      kernels.affine_panels(&c.weight, &quantized.rows, n, first, last, pieces.data(), rows, room);
+      kernels.affine_panels(&c.weight, &quantized.rows, n, first, last, pieces.data(), rows, room, nullptr);
       kernels.float_panels(&weight, x.data(), n, first, last, float_pieces.data(), rows, room);
     }
     EXPECT_EQ(std::memcmp(whole.data(), pieces.data(), whole.size() * sizeof(float)), 0) << piece;

@@ -124,11 +124,15 @@ struct CpuKernels {
   void (*affine_rows)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin, int64_t end, float* y,
                       int64_t y_stride);
   /// Prefill: the same for whole panels of `lanes` weight rows (the last may be short). `scratch` holds
-  /// affine_scratch(columns, group) bytes, aligned to 64.
+  /// affine_scratch(columns, group) bytes, aligned to 64. `kept` is null, or all panels of the matrix as affine_keep
+  /// unpacked them, in affine_kept_bytes bytes.
   void (*affine_panels)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel,
-                        int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+                        int64_t end_panel, float* y, int64_t y_stride, void* scratch, const void* kept);
   int64_t (*affine_scratch)(int64_t columns, int group);
   int affine_piece;  // weight rows for which affine_panels reads the activations once
+  int64_t (*affine_kept_bytes)(int64_t rows, int64_t columns, int group);
+  /// Panels from an even one to an even one or the last.
+  void (*affine_keep)(const AffineWeight* w, int64_t begin_panel, int64_t end_panel, void* kept, void* scratch);
 
   /// Decode and prefill with float weights; x [n, columns] float32.
   void (*float_rows)(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,
@@ -139,11 +143,13 @@ struct CpuKernels {
 
   /// Encode with float weights, which are rounded to 13 bits and a sign. The functions set stride and units for rows of
   /// `columns`; fill row `row` of `out`; compute y = x · wᵀ + bias (or null) for whole panels, with `scratch` of
-  /// i16_scratch(columns) bytes.
+  /// i16_scratch(columns) bytes and kept panels as for affine_panels.
   void (*i16_layout)(int64_t columns, I16Rows* rows);
   void (*i16_row)(const float* x, int64_t columns, const I16Rows* out, int64_t row);
   void (*i16_panels)(const FloatWeight* w, const float* bias, const I16Rows* x, int64_t n, int64_t begin_panel,
-                     int64_t end_panel, float* y, int64_t y_stride, void* scratch);
+                     int64_t end_panel, float* y, int64_t y_stride, void* scratch, const void* kept);
+  int64_t (*i16_kept_bytes)(int64_t rows, int64_t columns);
+  void (*i16_keep)(const FloatWeight* w, int64_t begin_panel, int64_t end_panel, void* kept);
   int64_t (*i16_scratch)(int64_t columns);
   /// y = softmax(scale · q kᵀ) v for n queries and one head's float32 keys and values, in the same arithmetic;
   /// `scratch` holds i16_attention_scratch(tokens, dim) bytes.

@@ -39,8 +39,8 @@ std::vector<float> product(const CpuKernels& kernels, const std::vector<float>& 
   void* memory = scratch.bytes(static_cast<size_t>(kernels.i16_scratch(columns)));
   const FloatWeight weight{w.data(), rows, columns, columns, kFloat32};
   const int64_t panels = (rows + kernels.lanes - 1) / kernels.lanes, middle = panels / 2;
-  kernels.i16_panels(&weight, bias, &shorts, n, 0, middle, y.data(), rows, memory);
-  kernels.i16_panels(&weight, bias, &shorts, n, middle, panels, y.data(), rows, memory);
+  kernels.i16_panels(&weight, bias, &shorts, n, 0, middle, y.data(), rows, memory, nullptr);
+  kernels.i16_panels(&weight, bias, &shorts, n, middle, panels, y.data(), rows, memory, nullptr);
   return y;
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/cpu/ops.h"
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
 
 #include "cpu/features.h"
@@ -11,10 +12,48 @@
 
 namespace mlxk {
 
+namespace {
+
+// Panels of all layers that are kept unpacked, in bytes.
+constexpr int64_t kMostKept = int64_t{256} << 20;
+std::atomic<int64_t> kept_bytes{0};
+// With so few rows unpacking takes longer than the products.
+constexpr int64_t kFewRows = 64;
+
+}  // namespace
+
 struct CpuLayer : PackedLayer {
+  ~CpuLayer() override { kept_bytes -= kept; }
+
+  /// For products of n rows, on libmlx's thread: an encoder's matrices stay unpacked once it has had few rows, if there
+  /// is room for them.
+  const std::vector<MatrixView>& views_for(int64_t n, Phase phase) const {
+    if (phase != Phase::encode || n > kFewRows || asked) return views;
+    asked = true;
+    int64_t bytes = 0;
+    for (const MatrixView& m : views) bytes += (kept_panel_bytes(m) + 63) / 64 * 64;
+    if (kept_bytes.fetch_add(bytes) + bytes > kMostKept) {
+      kept_bytes -= bytes;
+      return views;
+    }
+    kept = bytes;
+    char* at = static_cast<char*>(panels.bytes(static_cast<size_t>(bytes)));
+    for (MatrixView& m : views) {
+      const int64_t own = kept_panel_bytes(m);
+      if (own == 0) continue;
+      keep_panels(m, at);
+      m.kept = at;
+      at += (own + 63) / 64 * 64;
+    }
+    return views;
+  }
+
   std::vector<MatrixWeights> matrices;
   std::optional<NormWeights> norm, post_norm;
-  std::vector<MatrixView> views;  // of the matrices
+  mutable std::vector<MatrixView> views;  // of the matrices
+  mutable bool asked = false;
+  mutable int64_t kept = 0;
+  mutable Scratch panels;
 };
 
 namespace {
@@ -133,7 +172,7 @@ std::vector<mx::array> cpu_matmuls(const mx::array& x, Packed packed) {
     const float* h = normed(layer.norm, row_major(in[0], copy), n, in[0].shape(-1), normalised);
     std::vector<float*> ys;
     for (auto& y : out) ys.push_back(y.data<float>());
-    multiply(layer.views, h, n, ys, phase);
+    multiply(layer.views_for(n, phase), h, n, ys, phase);
   };
   return mx::array::make_arrays(std::move(shapes), types, cpu_op("CpuMatmuls", std::move(compute)), {x});
 }
@@ -145,7 +184,7 @@ mx::array cpu_matmul_residual(const mx::array& x, Packed packed, float multiplie
     const CpuLayer& layer = layer_of(packed);
     const int64_t n = rows_of(in[0]), rows = layer.views[0].rows;
     float* const ys[] = {product.floats(n * rows)};
-    multiply(layer.views, row_major(in[0], copy), n, ys, phase);
+    multiply(layer.views_for(n, phase), row_major(in[0], copy), n, ys, phase);
     add_residual(layer.post_norm, ys[0], row_major(in[1], residual_copy), multiplier, n, rows, normalised,
                  out[0].data<float>());
   };
@@ -157,8 +196,9 @@ mx::array cpu_gated_mlp(const mx::array& x, Packed packed, int activation, float
                                                                                                Arrays& out) {
     static Scratch copy, normalised, gates, ups, product;
     const CpuLayer& layer = layer_of(packed);
-    const std::span<const MatrixView> matrices(layer.views);
-    const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[2].rows;
+    const int64_t n = rows_of(in[0]);
+    const std::span<const MatrixView> matrices(layer.views_for(n, phase));
+    const int64_t wide = matrices[0].rows, columns = matrices[2].rows;
     const float* x = row_major(in[0], copy);
     float* const inner[] = {gates.floats(n * wide), ups.floats(n * wide)};
     multiply(matrices.first(2), normed(layer.norm, x, n, columns, normalised), n, inner, phase);
@@ -176,8 +216,9 @@ mx::array cpu_mlp(const mx::array& x, Packed packed, int activation) {
   auto compute = [packed = std::move(packed), activation, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch copy, normalised, inner, product;
     const CpuLayer& layer = layer_of(packed);
-    const std::span<const MatrixView> matrices(layer.views);
-    const int64_t n = rows_of(in[0]), wide = matrices[0].rows, columns = matrices[1].rows;
+    const int64_t n = rows_of(in[0]);
+    const std::span<const MatrixView> matrices(layer.views_for(n, phase));
+    const int64_t wide = matrices[0].rows, columns = matrices[1].rows;
     const float* x = row_major(in[0], copy);
     float* const h[] = {inner.floats(n * wide)};
     multiply(matrices.first(1), normed(layer.norm, x, n, columns, normalised), n, h, phase);
