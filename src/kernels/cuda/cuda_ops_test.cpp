@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "kernels/cuda/cuda_attention.h"
 #include "kernels/cuda/cuda_blocks.h"
@@ -367,6 +368,9 @@ TEST_F(CudaOps, AttentionOfOneTokenEqualsItsOperations) {
     check_attention(256, 4, 1, {3, 130}, type, as_it_is);
     check_attention(64, 7, 1, {2000, 1}, type, as_it_is);
     check_attention(128, 16, 2, std::vector<int>(40, 77), type, as_it_is);
+    std::vector<int> many(131);  // more rows than a launch takes
+    std::iota(many.begin(), many.end(), 0);
+    check_attention(64, 4, 2, many, type, as_it_is);
   }
   check_attention(128, 8, 8, {5000}, mx::float16, as_it_is);
 }
