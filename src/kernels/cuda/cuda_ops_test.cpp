@@ -82,9 +82,10 @@ TEST_F(CudaOps, NormAndSeveralMatricesAreOneOperation) {
   }
 }
 
-// One row is multiplied in fixed point, with a scale for each step of 64 columns.
+// One row is multiplied in fixed point, with a scale for each step of 64 columns (mxfp4: 32).
 TEST_F(CudaOps, OneRowMayHaveAnyRange) {
-  for (const MatrixWeights& m : {packed(40, 1024, 4, 64, mx::bfloat16), packed(40, 1024, 8, 128, mx::bfloat16)}) {
+  for (const MatrixWeights& m :
+       {packed(40, 1024, 4, 64, mx::bfloat16), packed(40, 1024, 8, 128, mx::bfloat16), mxfp4(40, 1024)}) {
     const auto layer = cuda_layer({m});
     for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
       const auto x = normal({1, 1024}, type), ids = mx::arange(1024);
