@@ -36,6 +36,8 @@ namespace mlxk {
 namespace {
 // Freed buffers that libmlx keeps for reuse: enough for the activations of a step; more would look like a leak.
 constexpr size_t kBufferCacheBytes = size_t{64} << 20;
+// On CUDA allocation is slower, and prefill's activations are larger.
+constexpr size_t kCudaBufferCacheBytes = size_t{512} << 20;
 
 /// libmlx's CPU allocator is malloc, and every operation's result is a new block. Without this setting glibc returns
 /// each large block to the kernel and faults its pages in again, a sixth of the prefill time.
@@ -78,7 +80,8 @@ void choose_device() {
 
 MlxBackend::MlxBackend() {
   choose_device();
-  mx::set_cache_limit(kBufferCacheBytes);
+  const bool cuda = !cpu_is_default() && !mx::metal::is_available();
+  mx::set_cache_limit(cuda ? kCudaBufferCacheBytes : kBufferCacheBytes);
   keep_freed_blocks();
 }
 

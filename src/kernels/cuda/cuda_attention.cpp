@@ -74,17 +74,17 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
   p.window = job.window;
   p.keep = job.keep;
   p.ring = job.ring;
-  ArrayRefs written{out};
   std::vector<Row> rows;
+  std::vector<size_t> buffer_of;
   for (size_t i = 0; i < job.buffers; ++i) {
     const mx::array &keys = in[3 + i], &values = in[3 + job.buffers + i];
     const int64_t head_step = int64_t{keys.shape(2)} * dim, row_step = head_step * p.kv_heads;
     const auto bytes = static_cast<int64_t>(keys.itemsize());
-    written.insert(written.end(), {keys, values});
     for (int r = 0; r < keys.shape(0); ++r) {
       rows.push_back({static_cast<char*>(cuda_data(keys)) + r * row_step * bytes,
                       static_cast<char*>(cuda_data(values)) + r * row_step * bytes, head_step,
                       job.positions[rows.size()] + 1});
+      buffer_of.push_back(i);
     }
   }
   int most = 1;
@@ -97,7 +97,8 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
   const int64_t parts_of_row = int64_t{blocks} * splits * at_once * (dim + 4);
   const mx::array parts = launches.scratch(static_cast<size_t>(batch * parts_of_row * 4));
   const mx::array& arrived = cuda_counters(batch * blocks);
-  written.push_back(arrived);
+  ArrayRefs reads(in.begin(), in.begin() + 3);  // without the buffers, which are written
+  reads.insert(reads.end(), in.begin() + 3 + 2 * static_cast<std::ptrdiff_t>(job.buffers), in.end());
   const int norm_type = job.q_norm < 0 ? 0 : cuda_type(in[static_cast<size_t>(job.q_norm)].dtype());
   auto* function = cuda_function({cuda_source::common, cuda_source::decode_attention}, "decode_attention",
                                  {{"TYPE", cuda_type(in[0].dtype())},
@@ -118,8 +119,13 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
     p.parts = from_first(parts, parts_of_row * 4);
     p.arrived = from_first(arrived, int64_t{blocks} * 4);
     std::copy_n(rows.begin() + first, count, p.rows);
+    ArrayRefs writes{out, arrived};
+    const auto last_row = static_cast<size_t>(first + count - 1);
+    for (size_t i = buffer_of[static_cast<size_t>(first)]; i <= buffer_of[last_row]; ++i) {
+      writes.insert(writes.end(), {in[3 + i], in[3 + job.buffers + i]});
+    }
     const dim3 grid{static_cast<unsigned>(splits), static_cast<unsigned>(blocks), static_cast<unsigned>(count)};
-    launches.launch(function, grid, 128, 0, p, {in.begin(), in.end()}, written);
+    launches.launch(function, grid, 128, 0, p, reads, writes);
   }
 }
 
