@@ -4,10 +4,16 @@
 #include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
 #include <mlx/memory.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
 #include <mlx/version.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <variant>
 #ifdef __GLIBC__
 #include <malloc.h>
 #include <unistd.h>
@@ -30,6 +36,8 @@ namespace mlxk {
 namespace {
 // Freed buffers that libmlx keeps for reuse: enough for the activations of a step; more would look like a leak.
 constexpr size_t kBufferCacheBytes = size_t{64} << 20;
+// On CUDA allocation is slower, and prefill's activations are larger.
+constexpr size_t kCudaBufferCacheBytes = size_t{512} << 20;
 
 /// libmlx's CPU allocator is malloc, and every operation's result is a new block. Without this setting glibc returns
 /// each large block to the kernel and faults its pages in again, a sixth of the prefill time.
@@ -72,13 +80,35 @@ void choose_device() {
 
 MlxBackend::MlxBackend() {
   choose_device();
-  mx::set_cache_limit(kBufferCacheBytes);
+  const bool cuda = !cpu_is_default() && !mx::metal::is_available();
+  mx::set_cache_limit(cuda ? kCudaBufferCacheBytes : kBufferCacheBytes);
   keep_freed_blocks();
 }
 
 DeviceFacts MlxBackend::device() {
   if (cpu_is_default()) return {"cpu", mx::version(), cpu_kernels().name};
-  return {mx::metal::is_available() ? "metal" : "cuda", mx::version(), ""};
+  const bool metal = mx::metal::is_available();
+  const auto& info = mx::device_info();
+  const auto name = info.find("device_name"), memory = info.find(metal ? "memory_size" : "total_memory");
+  const auto* text = name == info.end() ? nullptr : std::get_if<std::string>(&name->second);
+  const auto* bytes = memory == info.end() ? nullptr : std::get_if<size_t>(&memory->second);
+  return {metal ? "metal" : "cuda", mx::version(), "", text ? *text : "", bytes ? *bytes : 0};
+}
+
+double MlxBackend::gpu_bandwidth() {
+  if (cpu_is_default()) return 0;
+  constexpr int kCount = 1 << 26, kOperations = 16, kPasses = 3;  // 256 MB exceed the caches
+  mx::array x = mx::zeros({kCount});
+  mx::eval(x);
+  double best = 0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kOperations; ++i) x = mx::add(x, mx::array(1.0F));
+    mx::eval(x);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    best = std::max(best, 2.0 * kOperations * static_cast<double>(x.nbytes()) / seconds.count());
+  }
+  return best;
 }
 
 std::unique_ptr<EngineModel> MlxBackend::load(ModelKind kind, const std::filesystem::path& model_dir,

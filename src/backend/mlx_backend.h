@@ -9,6 +9,7 @@ class MlxBackend : public Backend {
  public:
   MlxBackend();
   DeviceFacts device() override;
+  double gpu_bandwidth() override;
   std::unique_ptr<EngineModel> load(ModelKind kind, const std::filesystem::path& model_dir, const LoadOptions& options,
                                     const ProgressSink& progress) override;
   ConvertReport convert(const ConvertOptions& options, const ProgressSink& progress) override;

@@ -84,6 +84,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceFacts device() = 0;
+  /// Measures the GPU's memory, in bytes read and written a second; 0: the device is the CPU.
+  virtual double gpu_bandwidth() { return 0; }
   /// Loads and validates the weights in `model_dir`: a TextModel for text and vision, a SpeechModel for speech, an
   /// EmbeddingModel for embedding. Throws bad_model, memory, or unsupported, also for a kind that the backend does not
   /// have. `progress` steps other models: it is called between two evaluations, outside of any PhaseScope.

@@ -20,7 +20,9 @@ struct SpeechFacts {
 struct DeviceFacts {
   std::string name;  // "cpu", "metal", "cuda"
   std::string mlx_version;
-  std::string kernels;  // the CPU kernels' instruction set; empty on a GPU
+  std::string kernels;   // the CPU kernels' instruction set; empty on a GPU
+  std::string gpu = {};  // the GPU's name; empty on the CPU
+  uint64_t gpu_memory_bytes = 0;
 };
 
 struct ModelFacts {

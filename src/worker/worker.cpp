@@ -102,6 +102,10 @@ DeviceFacts Worker::device() {
   return mailbox_->call<DeviceFacts>([](EngineLoop& loop) { return loop.backend().device(); });
 }
 
+double Worker::gpu_bandwidth() {
+  return mailbox_->call<double>([](EngineLoop& loop) { return loop.backend().gpu_bandwidth(); });
+}
+
 std::shared_ptr<const ModelHandle> Worker::load(ModelKind kind, const std::filesystem::path& model_dir,
                                                 ProgressSink progress, const LoadOptions& options) {
   return mailbox_->call<std::shared_ptr<const ModelHandle>>([&, mailbox = mailbox_](EngineLoop& loop) {

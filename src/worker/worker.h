@@ -45,6 +45,8 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   DeviceFacts device();
+  /// Backend::gpu_bandwidth, between two steps of the requests in flight.
+  double gpu_bandwidth();
   /// Loads a model and waits for it; throws the backend's Error. `progress` is called on the worker thread; requests on
   /// other models continue between its calls.
   std::shared_ptr<const ModelHandle> load(ModelKind kind, const std::filesystem::path& model_dir,

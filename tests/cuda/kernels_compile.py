@@ -23,6 +23,7 @@ VARIANTS = [
     ("qmv", ["packed"], dict(AFFINE, **dict(QMV, ROWS=2), BITS=4, GROUP=64, EVEN=1)),
     ("qmv", ["packed"], dict(AFFINE, BITS=8, GROUP=32, EVEN=0, TYPE=0, OUT_TYPE=0, NORM_TYPE=0, ROWS=1, WARPS=8)),
     ("qmv", ["packed"], dict(QMV, MX=1, SCALE_TYPE=2, BITS=4, GROUP=32, EVEN=1)),
+    ("qmv", ["packed"], dict(QMV, MX=1, SCALE_TYPE=2, BITS=4, GROUP=64, EVEN=1, DIGITS=1)),
     ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=16, GROUP=64, EVEN=1)),
     ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, EXPERTS=1, SLOT_STEPS=1, DIGITS=1)),
     ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, EXPERTS=2, SLOT_STEPS=12, DIGITS=1)),

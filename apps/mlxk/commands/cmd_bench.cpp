@@ -18,6 +18,7 @@
 #include "engine/open.h"
 #include "json/api.h"
 #include "probe/files.h"
+#include "probe/model_entry.h"
 #include "probe/safetensors_header.h"
 #include "probe/weight_set.h"
 #include "report/bar_chart.h"
@@ -167,6 +168,12 @@ ReportRecord make_record(OpenedModel& model, const BenchResult& result, const Be
   return record;
 }
 
+/// The bandwidth of the memory that holds the weights, in bytes per second.
+double weights_bandwidth(Worker& worker, int threads) {
+  const double gpu = worker.gpu_bandwidth();
+  return gpu > 0 ? gpu : read_bandwidth(threads, kBandwidthBytes);
+}
+
 BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, int threads,
                     std::vector<double>& bandwidths, const BenchStart& start) {
   std::vector<double> prefill, decode, first;
@@ -176,7 +183,7 @@ BenchResult measure(OpenedModel& model, const BenchPoint& point, int64_t runs, i
     line.show(fmt::format("prompt {}, batch {}: {}", point.prompt, point.batch,
                           run < 0 ? "warming up" : fmt::format("run {} of {}", run + 1, runs)));
     // Measured beside every run, so that a busy neighbour slows both.
-    if (run >= 0) bandwidths.push_back(read_bandwidth(threads, kBandwidthBytes));
+    if (run >= 0) bandwidths.push_back(weights_bandwidth(model.worker(), threads));
     reset_peak_memory();
     out.sent_s = start.elapsed();
     const BenchRun result = run_point(model.worker(), model.handle(), point, interrupted);
@@ -247,6 +254,8 @@ int run_bench(const Args& args) {
                                             {"memory_bytes", machine.memory_bytes},
                                             {"read_bytes_per_s", bandwidth},
                                             {"device", device.name},
+                                            {"gpu", device.gpu},
+                                            {"gpu_memory_bytes", device.gpu_memory_bytes},
                                             {"kernels", device.kernels},
                                             {"mlx_version", device.mlx_version}}}}));
     return 0;
@@ -254,8 +263,13 @@ int run_bench(const Args& args) {
   print_line(fmt::format("{}\n{} generated tokens, {} after a warm-up: median (spread)\n", name,
                          points.front().generate, counted(runs, "run")));
   print_line(results_table(results, bytes, bandwidth));
-  print_line(fmt::format("{}; {} of {} cores, which read {:.1f} GB/s; {}libmlx {} ({}); loaded in {:.2f} s",
-                         machine.cpu.empty() ? "unknown CPU" : machine.cpu, threads, machine.cores, bandwidth / 1e9,
+  const std::string cores =
+      fmt::format("{}; {} of {} cores", machine.cpu.empty() ? "unknown CPU" : machine.cpu, threads, machine.cores);
+  const std::string memory =
+      device.name == "cpu" ? fmt::format("{}, which read {:.1f} GB/s", cores, bandwidth / 1e9)
+                           : fmt::format("{}, {}, {:.1f} GB/s; {}", device.gpu.empty() ? "unknown GPU" : device.gpu,
+                                         human_size(device.gpu_memory_bytes), bandwidth / 1e9, cores);
+  print_line(fmt::format("{}; {}libmlx {} ({}); loaded in {:.2f} s", memory,
                          device.kernels.empty() ? "" : fmt::format("kernels {}; ", device.kernels), device.mlx_version,
                          device.name, model.load_seconds()));
   return 0;

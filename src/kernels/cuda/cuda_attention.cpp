@@ -13,9 +13,9 @@
 namespace mlxk {
 namespace {
 
-constexpr int kMaxRows = 64;    // as in decode_attention.cu
-constexpr int kMinTokens = 64;  // of a block, if there are enough blocks
-constexpr int kMaxSplits = 64;  // as in decode_attention.cu
+constexpr int kRowsAtOnce = 64;  // MAX_ROWS of decode_attention.cu
+constexpr int kMinTokens = 64;   // of a block, if there are enough blocks
+constexpr int kMaxSplits = 64;   // as in decode_attention.cu
 
 struct Row {
   void* keys;
@@ -38,7 +38,7 @@ struct DecodeAttentionParams {
   int heads, kv_heads, rope_dims, traditional;
   float norm_eps, rope_scale, scale, soft_cap;
   int window, keep, ring;
-  Row rows[kMaxRows];
+  Row rows[kRowsAtOnce];
 };
 
 /// The parameters of a launch, and the indices of its arrays among the inputs; -1: absent.
@@ -59,10 +59,6 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
   if (batch == 0) return;
   const auto data_at = [&](int place) { return place < 0 ? nullptr : cuda_data(in[static_cast<size_t>(place)]); };
   DecodeAttentionParams p{};
-  p.q = cuda_data(in[0]);
-  p.k = cuda_data(in[1]);
-  p.v = cuda_data(in[2]);
-  p.out = cuda_data(out);
   p.frequencies = data_at(job.frequencies);
   p.q_norm = data_at(job.q_norm);
   p.k_norm = data_at(job.k_norm);
@@ -78,30 +74,31 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
   p.window = job.window;
   p.keep = job.keep;
   p.ring = job.ring;
-  ArrayRefs written{out};
-  int most = 1, row = 0;
+  std::vector<Row> rows;
+  std::vector<size_t> buffer_of;
   for (size_t i = 0; i < job.buffers; ++i) {
     const mx::array &keys = in[3 + i], &values = in[3 + job.buffers + i];
     const int64_t head_step = int64_t{keys.shape(2)} * dim, row_step = head_step * p.kv_heads;
     const auto bytes = static_cast<int64_t>(keys.itemsize());
-    written.insert(written.end(), {keys, values});
-    for (int r = 0; r < keys.shape(0); ++r, ++row) {
-      const int tokens = job.positions[static_cast<size_t>(row)] + 1;
-      p.rows[row] = {static_cast<char*>(cuda_data(keys)) + r * row_step * bytes,
-                     static_cast<char*>(cuda_data(values)) + r * row_step * bytes, head_step, tokens};
-      most = std::max(most, job.window > 0 ? std::min(tokens, job.window) : tokens);
+    for (int r = 0; r < keys.shape(0); ++r) {
+      rows.push_back({static_cast<char*>(cuda_data(keys)) + r * row_step * bytes,
+                      static_cast<char*>(cuda_data(values)) + r * row_step * bytes, head_step,
+                      job.positions[rows.size()] + 1});
+      buffer_of.push_back(i);
     }
   }
+  int most = 1;
+  for (const Row& row : rows) most = std::max(most, job.window > 0 ? std::min(row.tokens, job.window) : row.tokens);
   const bool tensor = in[0].dtype() != mx::float32 && dim <= 128;
   const int group = p.heads / p.kv_heads, at_once = std::min(group, tensor ? 8 : 4);
   const int blocks = p.kv_heads * ((group + at_once - 1) / at_once);
-  const int wanted = std::max(1, 4 * cuda_device().multiprocessors / (blocks * batch));
+  const int wanted = std::max(1, 4 * cuda_device().multiprocessors / (blocks * std::min(batch, kRowsAtOnce)));
   const int splits = std::clamp((most + kMinTokens - 1) / kMinTokens, 1, std::min(wanted, kMaxSplits));
-  const mx::array parts = launches.scratch(static_cast<size_t>(batch) * blocks * splits * at_once * (dim + 4) * 4);
+  const int64_t parts_of_row = int64_t{blocks} * splits * at_once * (dim + 4);
+  const mx::array parts = launches.scratch(static_cast<size_t>(batch * parts_of_row * 4));
   const mx::array& arrived = cuda_counters(batch * blocks);
-  p.parts = cuda_data(parts);
-  p.arrived = cuda_data(arrived);
-  written.push_back(arrived);
+  ArrayRefs reads(in.begin(), in.begin() + 3);  // without the buffers, which are written
+  reads.insert(reads.end(), in.begin() + 3 + 2 * static_cast<std::ptrdiff_t>(job.buffers), in.end());
   const int norm_type = job.q_norm < 0 ? 0 : cuda_type(in[static_cast<size_t>(job.q_norm)].dtype());
   auto* function = cuda_function({cuda_source::common, cuda_source::decode_attention}, "decode_attention",
                                  {{"TYPE", cuda_type(in[0].dtype())},
@@ -109,8 +106,27 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
                                   {"HEAD_DIM", dim},
                                   {"HEADS", at_once},
                                   {"TENSOR", tensor}});
-  const dim3 grid{static_cast<unsigned>(splits), static_cast<unsigned>(blocks), static_cast<unsigned>(batch)};
-  launches.launch(function, grid, 128, 0, p, {in.begin(), in.end()}, written);
+  for (int first = 0; first < batch; first += kRowsAtOnce) {
+    const int count = std::min(kRowsAtOnce, batch - first);
+    const auto from_first = [&](const mx::array& a, int64_t row_bytes) {
+      return static_cast<char*>(cuda_data(a)) + first * row_bytes;
+    };
+    const auto bytes = static_cast<int64_t>(out.itemsize());
+    p.q = from_first(in[0], int64_t{p.heads} * dim * bytes);
+    p.k = from_first(in[1], int64_t{p.kv_heads} * dim * bytes);
+    p.v = from_first(in[2], int64_t{p.kv_heads} * dim * bytes);
+    p.out = from_first(out, int64_t{p.heads} * dim * bytes);
+    p.parts = from_first(parts, parts_of_row * 4);
+    p.arrived = from_first(arrived, int64_t{blocks} * 4);
+    std::copy_n(rows.begin() + first, count, p.rows);
+    ArrayRefs writes{out, arrived};
+    const auto last_row = static_cast<size_t>(first + count - 1);
+    for (size_t i = buffer_of[static_cast<size_t>(first)]; i <= buffer_of[last_row]; ++i) {
+      writes.insert(writes.end(), {in[3 + i], in[3 + job.buffers + i]});
+    }
+    const dim3 grid{static_cast<unsigned>(splits), static_cast<unsigned>(blocks), static_cast<unsigned>(count)};
+    launches.launch(function, grid, 128, 0, p, reads, writes);
+  }
 }
 
 bool same_norms(const std::optional<NormWeights>& a, const std::optional<NormWeights>& b) {
@@ -141,9 +157,9 @@ bool cuda_attends(const AttentionStep& step) {
                      step.rotation.axes.empty() && (step.value_dim == 0 || step.value_dim == dim);
   const bool one_each = step.q.shape(1) == 1 &&
                         std::all_of(step.lengths.begin(), step.lengths.end(), [](int count) { return count == 1; });
-  return plain && one_each && (dim == 64 || dim == 128 || dim == 256) && step.q.shape(0) <= kMaxRows &&
-         step.k.shape(2) > 0 && 2 * step.rotation.pairs() <= dim && same_norms(step.q_norm, step.k_norm) &&
-         cuda_type(step.q.dtype()) >= 0 && step.k.dtype() == step.q.dtype() && step.v.dtype() == step.q.dtype();
+  return plain && one_each && (dim == 64 || dim == 128 || dim == 256) && step.k.shape(2) > 0 &&
+         2 * step.rotation.pairs() <= dim && same_norms(step.q_norm, step.k_norm) && cuda_type(step.q.dtype()) >= 0 &&
+         step.k.dtype() == step.q.dtype() && step.v.dtype() == step.q.dtype();
 }
 
 AttentionResult cuda_attention_step(AttentionStep step, const std::vector<mx::array>& keys,

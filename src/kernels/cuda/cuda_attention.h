@@ -8,7 +8,7 @@
 
 namespace mlxk {
 
-/// Whether the kernel supports a step: one token in each of up to 64 rows, heads of 64, 128 or 256, full rotation
+/// Whether the kernel supports a step: one token in each row, heads of 64, 128 or 256, full rotation
 /// tables or none; no explicit mask, no query scales, no norms after the rotation.
 bool cuda_attends(const AttentionStep& step);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "kernels/cuda/cuda_attention.h"
 #include "kernels/cuda/cuda_blocks.h"
@@ -81,9 +82,10 @@ TEST_F(CudaOps, NormAndSeveralMatricesAreOneOperation) {
   }
 }
 
-// One row is multiplied in fixed point, with a scale for each step of 64 columns.
+// One row is multiplied in fixed point, with a scale for each step of 64 columns (mxfp4: 32).
 TEST_F(CudaOps, OneRowMayHaveAnyRange) {
-  for (const MatrixWeights& m : {packed(40, 1024, 4, 64, mx::bfloat16), packed(40, 1024, 8, 128, mx::bfloat16)}) {
+  for (const MatrixWeights& m :
+       {packed(40, 1024, 4, 64, mx::bfloat16), packed(40, 1024, 8, 128, mx::bfloat16), mxfp4(40, 1024)}) {
     const auto layer = cuda_layer({m});
     for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
       const auto x = normal({1, 1024}, type), ids = mx::arange(1024);
@@ -367,6 +369,9 @@ TEST_F(CudaOps, AttentionOfOneTokenEqualsItsOperations) {
     check_attention(256, 4, 1, {3, 130}, type, as_it_is);
     check_attention(64, 7, 1, {2000, 1}, type, as_it_is);
     check_attention(128, 16, 2, std::vector<int>(40, 77), type, as_it_is);
+    std::vector<int> many(131);  // more rows than a launch takes
+    std::iota(many.begin(), many.end(), 0);
+    check_attention(64, 4, 2, many, type, as_it_is);
   }
   check_attention(128, 8, 8, {5000}, mx::float16, as_it_is);
 }

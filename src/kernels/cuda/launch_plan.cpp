@@ -50,7 +50,7 @@ bool CudaPacking::even_in_qmv(int slots) const {
 }
 
 bool CudaPacking::digits_in_qmv(int slots) const {
-  return (bits == 4 || bits == 8) && !mx && group >= 64 && even_in_qmv(slots);
+  return (bits == 4 || bits == 8) && group >= 64 && even_in_qmv(slots);
 }
 
 bool CudaPacking::wide_scales_of_qmm() const { return bits != 16 && columns / group % 4 == 0; }

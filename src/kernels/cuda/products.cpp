@@ -102,10 +102,18 @@ struct QmvLaunch {
   bool routes = false;                // with a router's choice
 };
 
+/// The packing as qmv.cu takes it: two scales of mxfp4 are one group if one row is multiplied in bytes.
+CudaPacking qmv_packing(const CudaLayer& layer, const QmvLaunch& launch, mx::Dtype type) {
+  CudaPacking pairs = layer.packing;
+  pairs.group = 64;
+  const bool bytes = pairs.mx && launch.rows == 1 && type == mx::bfloat16 && pairs.columns % 64 == 0;
+  return bytes && pairs.digits_in_qmv(launch.slots) ? pairs : layer.packing;
+}
+
 void launch_qmv(CudaLaunches& launches, const CudaLayer& layer, const QmvLaunch& launch, const QmvParams& p,
                 const ArrayRefs& reads, const ArrayRefs& writes) {
   const mx::array& x = reads.front();
-  CudaPacking packing = layer.packing;
+  CudaPacking packing = qmv_packing(layer, launch, x.dtype());
   const int warps = packing.qmv_warps(launch.slots);
   auto defines = packing.defines();
   defines.insert(defines.end(), {{"TYPE", cuda_type(x.dtype())},
@@ -253,8 +261,8 @@ void launch_chosen_down(CudaLaunches& launches, const CudaLayer& down, const Cho
   p.ids = cuda_data(chosen.ids);
   p.weights = cuda_data(chosen.weights);
   p.slots = chosen.slots;
-  const QmvLaunch launch{
-      .slots = chosen.slots, .tokens = chosen.tokens, .more = {{"EXPERTS", 2}, {"SLOT_STEPS", down.packing.steps()}}};
+  QmvLaunch launch{.slots = chosen.slots, .tokens = chosen.tokens};
+  launch.more = {{"EXPERTS", 2}, {"SLOT_STEPS", qmv_packing(down, launch, x.dtype()).steps()}};
   launch_qmv(launches, down, launch, p, {x, *step.residual, chosen.ids, chosen.weights}, {y});
 }
 

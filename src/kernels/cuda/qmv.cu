@@ -18,7 +18,9 @@
 //
 // DIGITS (one row; affine weights, groups of 64 or more, EVEN): half the instructions. Activations are fixed-point numbers
 // of three signed bytes with a scale for each step, 22 bits of its largest number, and the products are of bytes. The
-// three digits are columns of one product, and two steps share it.
+// three digits are columns of one product, and two steps share it. e2m1 weights (MX, bf16 activations) are bytes from 0
+// to 24 in GROUP 64, which has two scales: a thread's 16 bytes are the 32 weights of one scale. Activations have 14 bits of
+// the largest with that scale, in two digits, and the digits of four scales are columns of one product.
 //
 // Loads of less than 16 bytes a thread would need more bandwidth than the L2 cache has. A thread's 16 bytes are two
 // steps' weights of four bits (PAIRED): the first two threads of a row have the first step, the others the second. In
@@ -39,7 +41,9 @@
 #ifndef DIGITS
 #define DIGITS 0
 #endif
-#define SCALE_BYTES (MX ? 1 : SCALE_TYPE == F32 ? 4 : 2)
+#define PLANES (MX ? 2 : 3)              // digits of a number
+#define DIGIT_GROUP (MX ? 32 : STEP)     // columns that share the scale of their digits
+#define SCALE_BYTES (MX ? GROUP / 32 : SCALE_TYPE == F32 ? 4 : 2)
 #define WIDE_SCALES (EVEN && BITS == 4 && GROUP == 64 && SCALE_TYPE != F32)  // of a round, loaded at once
 
 struct Matrix {
@@ -73,6 +77,18 @@ struct QmvParams {
   RouteParams route;
 #endif
 };
+
+// Eight e2m1 weights, doubled and plus 12, in two words.
+DEVICE void doubled_plus_12(u32 word, u32* bytes) {
+  // With bit 3 of a selector the permutation repeats the byte's sign, which is 0 in both tables (__byte_perm ignores it).
+  for (int i = 0; i < 2; ++i) {
+    const u32 w = word >> (16 * i), other = (word ^ 0x88888888u) >> (16 * i);
+    u32 positive, negative;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(positive) : "r"(0x0f0e0d0cu), "r"(0x18141210u), "r"(w));
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(negative) : "r"(0x090a0b0cu), "r"(0x00040608u), "r"(other));
+    bytes[i] = positive | negative;
+  }
+}
 
 struct Stage {
   u32 words[2][UNROLL][LANE_WORDS];  // PAIRED: of a pair of steps, four words after the first one's
@@ -124,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
   const int stride = p.columns * (DIGITS ? 1 : 2) + 16;  // a column's bytes; the pad spreads the banks
   // For the activations of a step, [steps, COLUMNS]: their sum, and the correction that removes ZERO from their
   // products. DIGITS: the sum, and the scale of the digits.
-  float2* const sums = (float2*)(shared + (DIGITS ? 3 : COLUMNS) * stride);
+  float2* const sums = (float2*)(shared + (DIGITS ? PLANES : COLUMNS) * stride);
   const int each = (steps + WARPS - 1) / WARPS, begin = warp * each, end = min(begin + each, steps);
   const int rounds = (each + UNROLL - 1) / UNROLL, tile_rows = p.gated ? 8 : 16;
   // The size of a matrix.
@@ -187,8 +203,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
       }
       if (WIDE_SCALES) {
         const long long at = (expert_of(first) * p.matrices[0].rows * groups + step_of(first)) * 2;
-        const uint2 s = stream64(scales_at[half] + at), b = stream64(biases_at[half] + at);
+        const uint2 s = stream64(scales_at[half] + at);
         stage.scales[half][0] = s.x, stage.scales[half][1] = s.y;
+        if (MX) continue;
+        const uint2 b = stream64(biases_at[half] + at);
         stage.biases[half][0] = b.x, stage.biases[half][1] = b.y;
       }
     }
@@ -279,32 +297,40 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
           sum += x[i];
           largest = max(largest, __float_as_uint(x[i]) & 0x7fffffffu);
         }
-        for (int step = 1; step < STEP / 8; step *= 2) {
+        for (int step = 1; step < DIGIT_GROUP / 8; step *= 2) {
           sum += __shfl_xor_sync(0xffffffffu, sum, step);
           largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, step));
         }
-        // 22 bits for the largest, by the same trick; the scale is NaN if it is not finite.
+        // 22 or 14 bits for the largest, by the same trick; the scale is NaN if it is not finite.
+        constexpr u32 kLast = MX ? 13 : 21, kHalves = MX ? 0x8080u : 0x808080u;
         const u32 exponent = max(largest >> 23, 40u);
-        const float inverse = __uint_as_float((275 - exponent) << 23);
-        const float scale = exponent == 255 ? __uint_as_float(0x7fc00000u) : __uint_as_float((exponent - 21) << 23);
+        const float inverse = __uint_as_float((254 + kLast - exponent) << 23);
+        const float scale = exponent == 255 ? __uint_as_float(0x7fc00000u) : __uint_as_float((exponent - kLast) << 23);
         u32 digits[8];
+        int fixed_sum = 0;
         for (int i = 0; i < 8; ++i) {
           const u32 fixed = __float_as_uint(fmaf(x[i], inverse, 12582912.0f)) - 0x4b400000u;
-          digits[i] = (fixed + 0x808080u) ^ 0x808080u;
+          digits[i] = (fixed + kHalves) ^ kHalves;
+          fixed_sum += (int)fixed;
+        }
+        if (MX) {  // weights are 12 too large: the sum that removes this is of the rounded numbers
+          for (int step = 1; step < DIGIT_GROUP / 8; step *= 2) fixed_sum += __shfl_xor_sync(0xffffffffu, fixed_sum, step);
+          sum = fixed_sum * scale;
         }
         if (inside) {
           u32 words[3][2];
           for (int w = 0; w < 2; ++w) {  // 4 bits: the even elements, then the odd ones, as unpacked weights
-            const u32* const d = digits + (BITS == 4 ? w : 4 * w);
-            const int next = BITS == 4 ? 2 : 1;
+            const u32* const d = digits + (BITS == 4 && !MX ? w : 4 * w);
+            const int next = BITS == 4 && !MX ? 2 : 1;
             const u32 one = __byte_perm(d[0], d[next], 0x5140), two = __byte_perm(d[2 * next], d[3 * next], 0x5140);
             words[2][w] = __byte_perm(one, two, 0x5410);
             words[1][w] = __byte_perm(one, two, 0x7632);
             const u32 first = __byte_perm(d[0], d[next], 0x0062), last = __byte_perm(d[2 * next], d[3 * next], 0x0062);
             words[0][w] = __byte_perm(first, last, 0x5410);
           }
-          for (int d = 0; d < 3; ++d) *(uint2*)(shared + d * stride + c * 8) = uint2{words[d][0], words[d][1]};
-          if (c % (STEP / 8) == 0) sums[c / (STEP / 8)] = float2{sum, scale};
+          for (int d = 0; d < PLANES; ++d)
+            *(uint2*)(shared + d * stride + c * 8) = uint2{words[3 - PLANES + d][0], words[3 - PLANES + d][1]};
+          if (c % (DIGIT_GROUP / 8) == 0) sums[c / (DIGIT_GROUP / 8)] = float2{sum, scale};
         }
 #else
         for (int part = 0; part < PARTS; ++part) {
@@ -335,10 +361,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
   float y[4] = {0, 0, 0, 0};
   int buffer = 0;
 #if DIGITS
-  // Digit d of the first of two steps is column d of their product, of the second column 4 + d.
+  // Digit d of the first of two steps is column d of their product, of the second column 4 + d. MX: digit d of the
+  // numbers that meet thread t's weights is column 2t + d.
   float by_bias[2] = {0, 0};
-  const u8* const plane = shared + min(g % 4, 2) * stride + t * LANE_WEIGHTS * (PAIRED ? 2 : 1);
-  const bool is_digit = g % 4 < 3;
+  const u8* const plane = shared + (MX ? g % 2 : min(g % 4, 2)) * stride + t * LANE_WEIGHTS * (PAIRED ? 2 : 1);
+  const bool is_digit = MX || g % 4 < 3;
   const auto multiply = [&](const Stage& stage) {
     const int first = begin + at.round * UNROLL;
     const auto number_at = [&](const u32* raw, int u) {
@@ -351,7 +378,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         // 4 bits: half of both steps' weights; 8 bits: one step's.
-        const bool has_own = is_digit && g / 4 == (BITS == 4 ? t / 2 : i);
+        const bool has_own = MX ? g / 2 == t : is_digit && g / 4 == (BITS == 4 ? t / 2 : i);
         const u8* const from = plane + (first + u) * STEP + (BITS == 4 ? 16 : STEP) * i;
         const uint4 x = *(const uint4*)(has_own ? from : zeros);
         const u32 b[4] = {x.x, x.y, x.z, x.w};
@@ -359,7 +386,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
         for (int j = 0; j < 2; ++j) {
           u32 a[4];
           for (int half = 0; half < 2; ++half) {
-            if (BITS == 4) {
+            if (MX) {
+              u32 bytes[2];
+              doubled_plus_12(stage.words[half][u + i][j], bytes);
+              a[half] = bytes[0], a[2 + half] = bytes[1];
+            } else if (BITS == 4) {
               const u32 w = stage.words[half][u + i][j];
               a[half] = w & 0x0f0f0f0fu, a[2 + half] = w >> 4 & 0x0f0f0f0fu;
             } else {
@@ -370,12 +401,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
           mma_bytes(c, a, b[2 * j], b[2 * j + 1]);
         }
       }
-      const float2 of_step = sums[first + u + t / 2];
+      const float2 of_step = sums[MX ? 2 * (first + u) + t : first + u + t / 2];
       const float weight = EXPERTS == 2 ? p.weights[blockIdx.y * p.slots + (first + u) / SLOT_STEPS] : 1;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const float own = t < 2 ? number_at(stage.scales[half], u) : number_at(stage.scales[half], u + 1);
-        const float bias = t < 2 ? number_at(stage.biases[half], u) : number_at(stage.biases[half], u + 1);
+        float own, bias;
+        if (MX) {
+          own = 0.5f * scale_of(stage.scales[half][u / 2] >> (8 * t) & 255, 0).scale;
+          bias = -12 * own;
+        } else {
+          own = t < 2 ? number_at(stage.scales[half], u) : number_at(stage.scales[half], u + 1);
+          bias = t < 2 ? number_at(stage.biases[half], u) : number_at(stage.biases[half], u + 1);
+        }
         const float scale = own * (EXPERTS == 2 ? weight * of_step.y : of_step.y);
         y[2 * half] += scale * (__int_as_float(c[2 * half]) - 12582912.0f);
         y[2 * half + 1] += scale * (__int_as_float(c[2 * half + 1]) - 12582912.0f);
@@ -439,7 +476,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 16 / WARPS) qmv(const __gr
     for (int half = 0; half < 2; ++half) {
       float* const to = partial[buffer][warp][g + 8 * half];
 #if DIGITS
-      to[t] = t % 2 == 0 ? y[2 * half] * 65536.0f + (y[2 * half + 1] * 256.0f + by_bias[half]) : y[2 * half];
+      if (MX)
+        to[t] = y[2 * half] * 256.0f + (y[2 * half + 1] + by_bias[half]);
+      else
+        to[t] = t % 2 == 0 ? y[2 * half] * 65536.0f + (y[2 * half + 1] * 256.0f + by_bias[half]) : y[2 * half];
       by_bias[half] = 0;
       continue;
 #endif
