@@ -14,10 +14,10 @@ namespace mlxk {
 
 namespace {
 
-// Panels of all layers that are kept unpacked, in bytes.
+// The budget for unpacked panels, and what all layers together use of it; in bytes.
 constexpr int64_t kMostKept = int64_t{256} << 20;
 std::atomic<int64_t> kept_bytes{0};
-// With so few rows unpacking takes longer than the products.
+// Up to this many rows, unpacking takes longer than the products.
 constexpr int64_t kFewRows = 64;
 
 }  // namespace
@@ -25,8 +25,8 @@ constexpr int64_t kFewRows = 64;
 struct CpuLayer : PackedLayer {
   ~CpuLayer() override { kept_bytes -= kept; }
 
-  /// For products of n rows, on libmlx's thread: an encoder's matrices stay unpacked once it has had few rows, if there
-  /// is room for them.
+  /// The matrices for products of n rows. In an encoder, the first call with few rows unpacks them for good if the
+  /// budget allows. On libmlx's thread.
   const std::vector<MatrixView>& views_for(int64_t n, Phase phase) const {
     if (phase != Phase::encode || n > kFewRows || asked) return views;
     asked = true;
