@@ -6,6 +6,15 @@
 
 namespace mlxk {
 
+std::vector<int> consecutive_positions(const std::vector<int>& first, int64_t length) {
+  std::vector<int> positions;
+  positions.reserve(first.size() * static_cast<size_t>(length));
+  for (const int p : first) {
+    for (int i = 0; i < length; ++i) positions.push_back(p + i);
+  }
+  return positions;
+}
+
 CosSinTable cos_sin_table(const Rotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length) {
   struct Table {
     Rotation rotation;

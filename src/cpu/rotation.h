@@ -24,6 +24,9 @@ struct CosSinTable {
   const float* sines(int64_t token) const { return cosines(token) + 2 * pairs; }
 };
 
+/// The positions [batch, length] of rows whose first tokens are at `first`.
+std::vector<int> consecutive_positions(const std::vector<int>& first, int64_t length);
+
 /// The rotations of batch * length tokens at `positions` ([axes, batch, length]); kept for the next layers, which ask
 /// for the same. Runs on all kernel threads; call it from one thread at a time.
 CosSinTable cos_sin_table(const Rotation& rotation, const std::vector<int>& positions, int64_t batch, int64_t length);

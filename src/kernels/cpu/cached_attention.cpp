@@ -108,17 +108,10 @@ void store(const AttentionStep& step, const AttentionProblem& p, const HeadRows<
 }
 
 std::vector<int> rotary_positions(const AttentionStep& step, const mx::array* given, int64_t length) {
-  std::vector<int> all;
-  if (given) {
-    static Scratch copy;
-    const int32_t* first = row_major_int(*given, copy);
-    all.assign(first, first + given->size());
-  } else {
-    for (const int first : step.positions) {
-      for (int i = 0; i < length; ++i) all.push_back(first + i);
-    }
-  }
-  return all;
+  if (!given) return consecutive_positions(step.positions, length);
+  static Scratch copy;
+  const int32_t* first = row_major_int(*given, copy);
+  return {first, first + given->size()};
 }
 
 void set_mask(AttentionProblem& p, const mx::array& mask) {

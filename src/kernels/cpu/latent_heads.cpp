@@ -49,11 +49,7 @@ std::pair<mx::array, mx::array> cpu_latent_heads(const LatentHeads& h) {
     multiply_heads(stack, from, tokens, to, phase);
     std::optional<CosSinTable> turn;
     if (rotation.pairs() > 0) {
-      std::vector<int> positions;
-      for (const int p : first) {
-        for (int i = 0; i < length; ++i) positions.push_back(p + i);
-      }
-      turn = cos_sin_table(rotation, positions, in[0].shape(0), length);
+      turn = cos_sin_table(rotation, consecutive_positions(first, length), in[0].shape(0), length);
     }
     const auto& kernels = cpu_kernels();
     const auto rotated = [&](const float* x, int64_t token, float* y) {
