@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxBytes = size_t{64} << 20;
+constexpr size_t kMaxVocabularyBytes = size_t{64} << 20;
 constexpr const char* kSpecialTokens = "spl_tokens";  // among the tokenizers of languages
 
 /// The pieces of a vocabulary, and the file or key that has them.
@@ -72,7 +72,7 @@ std::vector<std::string> joined_pieces(const fs::path& dir, const Json& langs) {
   for (const auto& [language, one] : langs.items()) {
     const std::string key = fmt::format("tokenizer.langs.{}.model_path", language);
     const fs::path file = file_of(dir, string_at(one, "model_path"), key);
-    const auto own = sentencepiece_pieces(read_file(file, kMaxBytes), file);
+    const auto own = sentencepiece_pieces(read_file(file, kMaxVocabularyBytes), file);
     all.insert(all.end(), own.begin(), own.end());
   }
   return all;
@@ -88,9 +88,9 @@ Pieces read_pieces(const fs::path& dir, const Json& config, int64_t vocab_size) 
   if (langs.is_object() && !langs.empty()) return {joined_pieces(dir, langs), "config.json tokenizer.langs"};
   const std::string named = string_at(tokenizer, "model_path");
   const fs::path model = named.empty() ? dir / "tokenizer.model" : file_of(dir, named, "tokenizer.model_path");
-  if (fs::exists(model)) return {sentencepiece_pieces(read_file(model, kMaxBytes), model), model.filename().string()};
+  if (fs::exists(model)) return {sentencepiece_pieces(read_file(model, kMaxVocabularyBytes), model), model.filename().string()};
   if (fs::exists(dir / "tokens.txt")) {
-    return {listed_pieces(read_file(dir / "tokens.txt", kMaxBytes), vocab_size), "tokens.txt"};
+    return {listed_pieces(read_file(dir / "tokens.txt", kMaxVocabularyBytes), vocab_size), "tokens.txt"};
   }
   if (const std::string inside = string_at(tokenizer, "model_base64"); !inside.empty()) {
     const auto bytes = base64_decode(inside);

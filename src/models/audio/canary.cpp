@@ -23,6 +23,9 @@ constexpr float kCanaryEps = 1e-5F;
 constexpr int kCanaryWide = 1 << 16, kCanaryVocab = 1 << 22, kCanaryPositions = 1 << 20;
 
 struct CanaryConfig {
+  static CanaryConfig from_nemo(const Config& config);
+  static CanaryConfig from_transformers(const Config& config);
+
   FastConformerConfig encoder;
   int vocab, hidden, inner, heads, layers, positions;
   bool transformers;  // whose vectors of positions hold all sines before all cosines
@@ -41,7 +44,7 @@ Config decoder_section(const Config& config) {
   return section;
 }
 
-CanaryConfig from_nemo(const Config& config) {
+CanaryConfig CanaryConfig::from_nemo(const Config& config) {
   CanaryConfig c{};
   c.encoder = FastConformerConfig::from_nemo(config.object("encoder"));
   const Config decoder = decoder_section(config);
@@ -76,7 +79,7 @@ CanaryConfig from_nemo(const Config& config) {
   return c;
 }
 
-CanaryConfig from_transformers(const Config& config) {
+CanaryConfig CanaryConfig::from_transformers(const Config& config) {
   CanaryConfig c{};
   c.transformers = true;
   c.encoder = FastConformerConfig::from_transformers(config.object("encoder_config"));
@@ -311,7 +314,7 @@ class Canary : public Seq2SeqNet {
 }  // namespace
 
 std::unique_ptr<SpeechNet> make_canary(const Config& config, Weights& weights) {
-  const CanaryConfig c = config.has("encoder_config") ? from_transformers(config) : from_nemo(config);
+  const CanaryConfig c = config.has("encoder_config") ? CanaryConfig::from_transformers(config) : CanaryConfig::from_nemo(config);
   sanitize(c, weights);
   return std::make_unique<Canary>(c, WeightPath(weights));
 }
