@@ -148,7 +148,8 @@ class Seq2SeqRecognizer : public Recognizer {
       return known(options.to_language) ? std::nullopt
                                         : std::optional(RefusedOption{"to_language", "--to-language", kUnknown});
     }
-    return options.translate && !known("en") ? std::optional(RefusedOption{"task", "--translate", kUnknown}) : std::nullopt;
+    return options.translate && !known("en") ? std::optional(RefusedOption{"task", "--translate", kUnknown})
+                                             : std::nullopt;
   }
 
   Seq2SeqEngine engine_;

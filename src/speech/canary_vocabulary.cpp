@@ -88,7 +88,8 @@ Pieces read_pieces(const fs::path& dir, const Json& config, int64_t vocab_size) 
   if (langs.is_object() && !langs.empty()) return {joined_pieces(dir, langs), "config.json tokenizer.langs"};
   const std::string named = string_at(tokenizer, "model_path");
   const fs::path model = named.empty() ? dir / "tokenizer.model" : file_of(dir, named, "tokenizer.model_path");
-  if (fs::exists(model)) return {sentencepiece_pieces(read_file(model, kMaxVocabularyBytes), model), model.filename().string()};
+  if (fs::exists(model))
+    return {sentencepiece_pieces(read_file(model, kMaxVocabularyBytes), model), model.filename().string()};
   if (fs::exists(dir / "tokens.txt")) {
     return {listed_pieces(read_file(dir / "tokens.txt", kMaxVocabularyBytes), vocab_size), "tokens.txt"};
   }
@@ -97,8 +98,8 @@ Pieces read_pieces(const fs::path& dir, const Json& config, int64_t vocab_size) 
     if (!bytes) throw Error(ErrorKind::bad_model, "[config.json] tokenizer.model_base64 is not base64");
     return {sentencepiece_pieces(*bytes, "config.json tokenizer.model_base64"), "config.json tokenizer.model_base64"};
   }
-  throw Error(ErrorKind::not_found, fmt::format("[{}] tokenizer.json, tokenizer.model or tokens.txt is missing",
-                                                dir.filename().string()));
+  throw Error(ErrorKind::not_found,
+              fmt::format("[{}] tokenizer.json, tokenizer.model or tokens.txt is missing", dir.filename().string()));
 }
 
 }  // namespace
@@ -154,8 +155,8 @@ std::shared_ptr<const CanaryVocabulary> CanaryVocabulary::load(const fs::path& m
   NemoMel features(transformers ? transformers_mel(model_dir) : nemo_mel(config));
   Pieces own = read_pieces(model_dir, config, vocab_size);
   if (own.pieces.size() > static_cast<size_t>(vocab_size)) {
-    throw Error(ErrorKind::bad_model, fmt::format("[{}] has {} tokens, more than vocab_size {}", own.place,
-                                                  own.pieces.size(), vocab_size));
+    throw Error(ErrorKind::bad_model,
+                fmt::format("[{}] has {} tokens, more than vocab_size {}", own.place, own.pieces.size(), vocab_size));
   }
   return std::make_shared<const CanaryVocabulary>(own.pieces, canary_languages(config), std::move(features), own.place);
 }

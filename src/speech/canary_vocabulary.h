@@ -15,7 +15,8 @@ class CanaryVocabulary : public Seq2SeqVocabulary {
   /// after the other, tokenizer.model, tokens.txt, or the model inside `tokenizer.model_base64`; of a model in
   /// transformers' form also preprocessor_config.json. Throws bad_model or unsupported naming file and key.
   static std::shared_ptr<const CanaryVocabulary> load(const std::filesystem::path& model_dir, int64_t vocab_size);
-  /// `pieces` without one of the prompt's tokens throw bad_model naming `place`. Of `languages` those with a token count.
+  /// `pieces` without one of the prompt's tokens throw bad_model naming `place`. Of `languages` those with a token
+  /// count.
   CanaryVocabulary(const std::vector<std::string>& pieces, const std::vector<std::string>& languages, NemoMel features,
                    const std::string& place);
 

@@ -67,7 +67,7 @@ struct Seq2SeqPlan {
 class Seq2SeqTranscription {
  public:
   Seq2SeqTranscription(const Seq2SeqEngine& engine, SampleSource& source, const TranscribeOptions& options,
-                         const TranscribeEvents& events)
+                       const TranscribeEvents& events)
       : engine_(engine),
         options_(options),
         events_(events),
@@ -164,7 +164,7 @@ size_t quietest_moment(std::span<const float> samples, size_t from) {
 }
 
 Transcript transcribe_seq2seq(const Seq2SeqEngine& engine, SampleSource& source, const TranscribeOptions& options,
-                                const TranscribeEvents& events) {
+                              const TranscribeEvents& events) {
   return Seq2SeqTranscription(engine, source, options, events).run();
 }
 

@@ -66,7 +66,8 @@ TEST_F(SenseVoice, IsToldTheLanguageAndWhetherToWriteNumbers) {
       TranscribeOptions options;
       options.language = told["language"];
       options.itn = told["itn"];
-      EXPECT_EQ(tokens_of(tiny_->run(golden_sound(clip["samples"]), options)), told["tokens"].get<std::vector<int32_t>>())
+      EXPECT_EQ(tokens_of(tiny_->run(golden_sound(clip["samples"]), options)),
+                told["tokens"].get<std::vector<int32_t>>())
           << told["language"];
     }
   }

@@ -133,10 +133,10 @@ inline std::vector<float> logits_of(const Seq2SeqNet& net, const mx::array& fram
       net.forward(mx::array(ids.data(), {1, static_cast<int>(ids.size())}, mx::int32), cache, {&window}, false));
 }
 
-/// The tensors of a golden, with every matrix that fits packed into 8 bits in groups of 32 in the first, and as the same
-/// numbers in the second.
-inline std::pair<std::unordered_map<std::string, mx::array>, std::unordered_map<std::string, mx::array>> packed_and_plain(
-    const Json& golden) {
+/// The tensors of a golden, with every matrix that fits packed into 8 bits in groups of 32 in the first, and as the
+/// same numbers in the second.
+inline std::pair<std::unordered_map<std::string, mx::array>, std::unordered_map<std::string, mx::array>>
+packed_and_plain(const Json& golden) {
   std::unordered_map<std::string, mx::array> packed, plain;
   for (const auto& [name, description] : golden["tensors"].items()) {
     const mx::array tensor = golden::tensor(name, description);

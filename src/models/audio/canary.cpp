@@ -69,12 +69,14 @@ CanaryConfig CanaryConfig::from_nemo(const Config& config) {
   if (config.has("transf_encoder") && config.object("transf_encoder").integer_or("num_layers", 0, 0, 1024) > 0) {
     throw not_built_in(config.object("transf_encoder"), "num_layers", "> 0");
   }
-  const bool top = config.has("vocab_size"), headed = !top && config.has("head") && config.object("head").has("num_classes");
+  const bool top = config.has("vocab_size"),
+             headed = !top && config.has("head") && config.object("head").has("num_classes");
   c.vocab = static_cast<int>(top      ? config.integer("vocab_size", 2, kCanaryVocab)
                              : headed ? config.object("head").integer("num_classes", 2, kCanaryVocab)
                                       : decoder.integer("vocab_size", 2, kCanaryVocab));
   if (c.hidden % (2 * c.heads) != 0) {
-    throw decoder.bad("hidden_size", fmt::format("must be an even multiple of the {} heads, got {}", c.heads, c.hidden));
+    throw decoder.bad("hidden_size",
+                      fmt::format("must be an even multiple of the {} heads, got {}", c.heads, c.hidden));
   }
   return c;
 }
@@ -95,7 +97,8 @@ CanaryConfig CanaryConfig::from_transformers(const Config& config) {
   c.positions = size("max_position_embeddings", 1024, kCanaryPositions);
   c.vocab = static_cast<int>(config.integer_or("vocab_size", 16384, 2, kCanaryVocab));
   if (c.hidden % (2 * c.heads) != 0) {
-    throw decoder.bad("hidden_size", fmt::format("must be an even multiple of the {} heads, got {}", c.heads, c.hidden));
+    throw decoder.bad("hidden_size",
+                      fmt::format("must be an even multiple of the {} heads, got {}", c.heads, c.hidden));
   }
   if (c.encoder.hidden != c.hidden) {
     throw decoder.bad("hidden_size", fmt::format("must be the encoder's {}, got {}", c.encoder.hidden, c.hidden));
@@ -201,11 +204,12 @@ void sanitize(const CanaryConfig& c, Weights& weights) {
 mx::array decoder_positions(const CanaryConfig& c, mx::Dtype type) {
   const int half = c.hidden / 2;
   const mx::array position = mx::reshape(mx::arange(0, c.positions, 1, mx::float32), {c.positions, 1});
-  const mx::array step = mx::exp(
-      mx::multiply(mx::arange(0, c.hidden, 2, mx::float32), mx::array(static_cast<float>(-std::log(10000.0) / c.hidden))));
+  const mx::array step = mx::exp(mx::multiply(mx::arange(0, c.hidden, 2, mx::float32),
+                                              mx::array(static_cast<float>(-std::log(10000.0) / c.hidden))));
   const mx::array angle = mx::multiply(position, mx::reshape(step, {1, half}));
-  const mx::array waves = c.transformers ? mx::concatenate({mx::sin(angle), mx::cos(angle)}, 1)
-                                         : mx::reshape(mx::stack({mx::sin(angle), mx::cos(angle)}, 2), {c.positions, -1});
+  const mx::array waves = c.transformers
+                              ? mx::concatenate({mx::sin(angle), mx::cos(angle)}, 1)
+                              : mx::reshape(mx::stack({mx::sin(angle), mx::cos(angle)}, 2), {c.positions, -1});
   return mx::astype(mx::divide(waves, mx::array(std::sqrt(static_cast<float>(c.hidden)))), type);
 }
 
@@ -250,8 +254,9 @@ struct CanaryBlock {
 class Canary : public Seq2SeqNet {
  public:
   Canary(const CanaryConfig& c, const WeightPath& root)
-      : Seq2SeqNet({.model_type = "canary", .vocab_size = c.vocab, .mels = c.encoder.mels, .text_positions = c.positions},
-                   {"canary", c.vocab, c.hidden, c.layers, c.positions}),
+      : Seq2SeqNet(
+            {.model_type = "canary", .vocab_size = c.vocab, .mels = c.encoder.mels, .text_positions = c.positions},
+            {"canary", c.vocab, c.hidden, c.layers, c.positions}),
         encoder_(c.encoder, root / "encoder"),
         embedding_(root / "decoder" / "embedding", c.vocab, c.hidden),
         positions_(decoder_positions(c, root.weights().activation_type())),
@@ -314,7 +319,8 @@ class Canary : public Seq2SeqNet {
 }  // namespace
 
 std::unique_ptr<SpeechNet> make_canary(const Config& config, Weights& weights) {
-  const CanaryConfig c = config.has("encoder_config") ? CanaryConfig::from_transformers(config) : CanaryConfig::from_nemo(config);
+  const CanaryConfig c =
+      config.has("encoder_config") ? CanaryConfig::from_transformers(config) : CanaryConfig::from_nemo(config);
   sanitize(c, weights);
   return std::make_unique<Canary>(c, WeightPath(weights));
 }

@@ -26,7 +26,8 @@ struct FastConformerConfig {
   int left = -1, right = -1;  // frames that attention sees on either side; -1: all
 };
 
-/// The name of an encoder's tensor of transformers, with or without `model.` before it, as NeMo's; others stay the same.
+/// The name of an encoder's tensor of transformers, with or without `model.` before it, as NeMo's; others stay the
+/// same.
 std::string nemo_encoder_name(std::string name);
 
 /// The encoder of NeMo's FastConformer (https://arxiv.org/abs/2305.05084): strided convolutions over features, then

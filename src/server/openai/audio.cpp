@@ -50,7 +50,8 @@ HttpResponse document_of(const AudioParams& params, const Transcript& transcript
   }
   if (params.format == TranscriptFormat::verbose_json) {
     Json json = verbose_json(transcript, params.options.translate, params.segments, params.words);
-    if (params.options.translate) json["language"] = written_language(params.options);  // the text's, as in OpenAI's API
+    if (params.options.translate)
+      json["language"] = written_language(params.options);  // the text's, as in OpenAI's API
     json["usage"] = duration_usage(transcript);
     return json_answer(json);
   }

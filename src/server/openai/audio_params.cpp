@@ -23,7 +23,8 @@ constexpr size_t kMaxText = 64 << 10;
 std::string known_language(const Json& value, const char* field) {
   std::string language = value;
   if (find_language(language)) return language;
-  refuse_field(field, fmt::format("{} must be known to Whisper, as a code (en) or a name, got {}", field, shown(language)));
+  refuse_field(field,
+               fmt::format("{} must be known to Whisper, as a code (en) or a name, got {}", field, shown(language)));
 }
 
 void read_language(const Json& value, P& params) { params.options.language = known_language(value, "language"); }
@@ -80,7 +81,8 @@ std::vector<Field<P>> make_fields() {
       {"language", Use::honoured, text(1, 32), "Code or name of the spoken language; absent: detected", read_language},
       {"languages", Use::honoured, array(text(1, 32), 0, 100), "As language; at most one", read_languages},
       {"to_language", Use::honoured, text(1, 32),
-       "Code or name of the text's language, for models that translate into it; absent: the spoken one, in translations "
+       "Code or name of the text's language, for models that translate into it; absent: the spoken one, in "
+       "translations "
        "English",
        read_to_language},
       {"prompt", Use::honoured, text(0, kMaxText), "Text before the recording, as context for spelling and style",
