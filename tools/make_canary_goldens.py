@@ -23,7 +23,7 @@ SPECIAL = ["<unk>", "<|nospeech|>", "<pad>", "<|endoftext|>", "<|startoftranscri
            "<|noitn|>", "<|timestamp|>", "<|notimestamp|>", "<|diarize|>", "<|nodiarize|>", "<|emo:undefined|>", "<|en|>", "<|de|>", "<|fr|>"]
 TOKENS = SPECIAL + PIECES[1:]
 END, CONTEXT = TOKENS.index("<|endoftext|>"), 32
-MARGIN = 0.004  # of the head's scale: the engine keeps the encoder's output in float16 for the decoder
+MARGIN = 0.0015  # of the head's scale: the engine keeps the encoder's output in float16 for the decoder
 HEADS = ("log_softmax.mlp.layer0.bias", "head.classifier.bias", "decoder.output_proj.bias", "proj_out.bias")
 REQUESTS = [("en", "en", True), ("en", "de", True), ("de", "de", False)]
 

@@ -44,7 +44,7 @@ struct TranscribeOptions {
 /// original command; OpenAI's own default uses it as context.
 void translate_to_english(TranscribeOptions& options);
 
-/// Requests text in `language`, a code or name, like translate_to_english() if another one is spoken.
+/// Likewise into `language`, a code or name.
 void translate_to(TranscribeOptions& options, const std::string& language);
 
 /// The requested temperature, then the higher ones to try if a text is not good enough.

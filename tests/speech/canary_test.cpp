@@ -65,7 +65,7 @@ TEST_P(CanaryGolden, TextsAreTheReferences) {
       said.push_back(wanted);
     }
   }
-  EXPECT_NE(said[0], said[1]);  // the translation is another text
+  EXPECT_NE(std::pair(said[0], said[3]), std::pair(said[1], said[4]));  // the translation is another text
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, CanaryGolden, ::testing::Values("nemo", "flat", "own", "transformers"));
