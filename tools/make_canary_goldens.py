@@ -23,7 +23,7 @@ SPECIAL = ["<unk>", "<|nospeech|>", "<pad>", "<|endoftext|>", "<|startoftranscri
            "<|noitn|>", "<|timestamp|>", "<|notimestamp|>", "<|diarize|>", "<|nodiarize|>", "<|emo:undefined|>", "<|en|>", "<|de|>", "<|fr|>"]
 TOKENS = SPECIAL + PIECES[1:]
 END, CONTEXT = TOKENS.index("<|endoftext|>"), 32
-MARGIN = 0.0015  # of the head's scale: the engine keeps the encoder's output in float16 for the decoder
+MARGIN = 0.0025  # of the head's scale: the engine keeps the encoder's output in float16 for the decoder
 HEADS = ("log_softmax.mlp.layer0.bias", "head.classifier.bias", "decoder.output_proj.bias", "proj_out.bias")
 REQUESTS = [("en", "en", True), ("en", "de", True), ("de", "de", False)]
 
@@ -93,7 +93,7 @@ def search(name, shapes, load, encode, step, config, files):
     """The first scales of the weights that give plausible texts, none of them by a close choice. The head prefers no token in
     general, special ones never, and the end as far as `lean` says."""
     spread = [TOKENS.index(piece) for piece in PIECES[1:]]
-    for attention, times in itertools.product(np.arange(2, 12, 0.25), (12, 24)):
+    for attention, times in itertools.product(np.arange(2, 14, 0.1).round(1), (12, 24)):
         load({k: fill(k, v) for k, v in described(shapes, float(attention), times, np.zeros(len(TOKENS))).items()})
         logits = []
         for count in CLIPS:
