@@ -89,7 +89,7 @@ def heard(encode, step, count, margin):
     return {"samples": count, "features": sparse(mel), "frames": sparse(np.asarray(frames)[0]), "texts": texts}
 
 
-def search(name, shapes, load, encode, step, config, files):
+def search(name, shapes, load, encode, step, config, files, margin):
     """The first scales of the weights that give plausible texts, none of them by a close choice. The head prefers no token in
     general, special ones never, and the end as far as `lean` says."""
     spread = [TOKENS.index(piece) for piece in PIECES[1:]]
@@ -106,7 +106,7 @@ def search(name, shapes, load, encode, step, config, files):
             tensors = described(shapes, float(attention), times, bias)
             load({k: fill(k, v) for k, v in tensors.items()})
             try:
-                clips = [heard(encode, step, count, MARGIN * times) for count in CLIPS]
+                clips = [heard(encode, step, count, margin * times) for count in CLIPS]
             except AssertionError as e:
                 if not str(e).startswith("a margin"):
                     raise
@@ -126,7 +126,7 @@ def write(name, config, files, tensors, clips):
     print(name, [(t["tokens"], t["ended"]) for clip in clips for t in clip["texts"]])
 
 
-def mlx_case(name, layout, hidden):
+def mlx_case(name, layout, hidden, margin):
     import mlx.core as mx
     from mlx.utils import tree_flatten
     from mlx_audio.stt.models.canary.canary import Model
@@ -194,7 +194,7 @@ def mlx_case(name, layout, hidden):
 
     encode = lambda mel: model.encoder(mx.array(mel)[None], mx.array([len(mel)]))[0]
     step = lambda frames, ids: np.array(model.decoder(mx.array([ids]), frames)[0][0])
-    search(name, shapes, load, encode, step, config, files)
+    search(name, shapes, load, encode, step, config, files, margin)
 
 
 def transformers_case(name):
@@ -235,13 +235,13 @@ def transformers_case(name):
     files = {"tokenizer.json": tokenizer, "preprocessor_config.json": {
         "feature_extractor_type": "ParakeetFeatureExtractor", "feature_size": MELS, "hop_length": 160, "n_fft": 512, "preemphasis": 0.97,
         "sampling_rate": 16000, "win_length": 400}}
-    search(name, shapes, load, encode, step, stored, files)
+    search(name, shapes, load, encode, step, stored, files, MARGIN)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "mlx":
-        for name, hidden in (("nemo", 24), ("flat", 32), ("own", 24)):
+        for name, hidden, margin in (("nemo", 24, MARGIN), ("flat", 32, MARGIN), ("own", 24, 0.0015)):
             if name in sys.argv[2:] or not sys.argv[2:]:
-                mlx_case(name, name, hidden)
+                mlx_case(name, name, hidden, margin)
     else:
         transformers_case("transformers")
