@@ -28,8 +28,10 @@ bool has_object(const Json& object, std::string_view key) {
 
 std::string model_type_of(const Json& config) {
   const std::string type = string_at(config, "model_type"), target = string_at(config, "target");
-  const bool nemo = type.empty() && target.starts_with("nemo.collections.asr.models.");
-  return nemo && has_object(config, "encoder") && !contains(target, "MultiTask") ? "parakeet" : type;
+  if (!type.empty() || !has_object(config, "encoder")) return type;
+  // canary-mlx leaves the target out.
+  if (has_object(config, "transf_decoder")) return "canary";
+  return target.starts_with("nemo.collections.asr.models.") ? "parakeet" : type;
 }
 
 std::string lower_case(std::string_view text) {

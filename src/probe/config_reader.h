@@ -15,7 +15,8 @@ Json read_json_object(const ModelFiles& files, std::string_view name);
 /// Whether `object[key]` is an object with at least one key.
 bool has_object(const Json& object, std::string_view key);
 
-/// config.json's model_type. NeMo's configurations have none: that of the model that their `target` names.
+/// config.json's model_type. NeMo's configurations have none: that of the model that their parts or
+/// `target` name.
 std::string model_type_of(const Json& config);
 
 std::string lower_case(std::string_view text);

@@ -201,18 +201,56 @@ Problem check_json(const ModelFiles& files, std::string_view name, std::string_v
   }
 }
 
-/// Names the tokenizer file and the repository that has it: conversions of audio models often leave it out.
-std::string missing_tokenizer(const ModelInfo& info, const ModelFiles& files) {
-  const bool mistral = info.model_type == "voxtral";
-  std::string source = base_model_of(files);
-  if (source.empty()) {
-    source = mistral                            ? "mistralai/Voxtral-Mini-3B-2507"
-             : info.model_type == "qwen2_audio" ? "Qwen/Qwen2-Audio-7B-Instruct"
-             : info.model_type == "qwen3_asr"   ? "Qwen/Qwen3-ASR-1.7B"
-             : info.model_type == "moonshine"   ? "UsefulSensors/moonshine-base"
-                                                : "the model that this one was converted from";
+/// The repository that has a file of an audio model that conversions often leave out.
+std::string published_in(const ModelInfo& info, const ModelFiles& files) {
+  constexpr std::pair<const char*, const char*> kSources[] = {
+      {"canary", "nvidia/canary-1b-v2"},
+      {"moonshine", "UsefulSensors/moonshine-base"},
+      {"qwen2_audio", "Qwen/Qwen2-Audio-7B-Instruct"},
+      {"qwen3_asr", "Qwen/Qwen3-ASR-1.7B"},
+      {"sensevoice", "FunAudioLLM/SenseVoiceSmall"},
+      {"voxtral", "mistralai/Voxtral-Mini-3B-2507"},
+  };
+  if (std::string source = base_model_of(files); !source.empty()) return source;
+  for (const auto& [type, source] : kSources) {
+    if (info.model_type == type) return source;
   }
-  return fmt::format("Tokenizer missing: {} is published in {}", mistral ? "tekken.json" : "tokenizer.json", source);
+  return "the model that this one was converted from";
+}
+
+std::string missing_file(const ModelInfo& info, const ModelFiles& files, std::string_view what, std::string_view name) {
+  return fmt::format("{} missing: {} is published in {}", what, name, published_in(info, files));
+}
+
+/// What SenseVoice reads beside its weights.
+Problem check_sensevoice(const ModelInfo& info, const ModelFiles& files) {
+  constexpr const char* kPieces = "chn_jpn_yue_eng_ko_spectok.bpe.model";
+  if (!files.has("am.mvn")) return missing_file(info, files, "Features' mean and variance", "am.mvn");
+  if (!files.has("tokens.json") && !files.has(kPieces)) return missing_file(info, files, "Tokenizer", kPieces);
+  return std::nullopt;
+}
+
+/// Canary's tokenizer may have several names, one file for each language, or be inside config.json.
+Problem check_canary(const ModelInfo& info, const ModelFiles& files) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokens.txt"}) {
+    if (files.has(name)) return std::nullopt;
+  }
+  const Json config = read_json_object(files, "config.json");
+  const Json& tokenizer = value_at(config, "tokenizer");
+  if (!string_at(tokenizer, "model_base64").empty()) return std::nullopt;
+  const auto named = [](const Json& one) {
+    std::string name = string_at(one, "model_path");
+    return name.starts_with("nemo:") ? name.substr(5) : name;
+  };
+  std::vector<std::string> wanted;
+  if (const Json& langs = value_at(tokenizer, "langs"); langs.is_object()) {
+    for (const auto& [language, one] : langs.items()) wanted.push_back(named(one));
+  }
+  if (wanted.empty()) wanted.push_back(named(tokenizer));
+  for (const std::string& name : wanted) {
+    if (!files.has(name)) return missing_file(info, files, "Tokenizer", name.empty() ? "tokenizer.json" : name);
+  }
+  return std::nullopt;
 }
 
 Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
@@ -236,8 +274,12 @@ Problem check_auxiliary(const ModelInfo& info, const ModelFiles& files) {
                           std::any_of(files.all().begin(), files.all().end(),
                                       [](const ModelFile& file) { return has_extension(file, ".tiktoken"); }) ||
                           files.has("tiktoken.model");
+  if (info.model_type == "sensevoice") return check_sensevoice(info, files);
+  if (info.model_type == "canary") return check_canary(info, files);
   const bool needed = built_in().has(ModelKind::audio, info.model_type) || info.model_type == "moonshine";
-  if (!vocabulary && needed) return missing_tokenizer(info, files);
+  if (!vocabulary && needed) {
+    return missing_file(info, files, "Tokenizer", info.model_type == "voxtral" ? "tekken.json" : "tokenizer.json");
+  }
   if (!files.has("tokenizer_config.json")) return std::nullopt;
   if (!vocabulary) return "tokenizer_config.json present but tokenizer.json missing";
   return std::nullopt;

@@ -40,6 +40,9 @@ class SpeechRecognizer : public Recognizer {
  public:
   explicit SpeechRecognizer(SpeechEngine engine) : engine_(std::move(engine)) {}
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
+    if (!options.to_language.empty() && find_language(options.to_language) != find_language("en")) {
+      return RefusedOption{"to_language", "--to-language", "the model translates into English only"};
+    }
     return refused_itn(options);
   }
   Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
@@ -102,15 +105,23 @@ class FrameRecognizer : public Recognizer {
   FrameEngine engine_;
 };
 
-/// Moonshine's text, whose segments have times.
-class MoonshineRecognizer : public Recognizer {
+/// The text of a model with an encoder and a decoder, whose segments have times: Moonshine, Canary.
+class Seq2SeqRecognizer : public Recognizer {
  public:
-  explicit MoonshineRecognizer(MoonshineEngine engine) : engine_(std::move(engine)) {}
+  explicit Seq2SeqRecognizer(Seq2SeqEngine engine) : engine_(std::move(engine)) {}
 
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat /*format*/) const override {
     constexpr const char* kTimes = "the model gives no times of words";
-    if (auto conditioned = refused_condition(options)) return conditioned;
-    if (auto itn = refused_itn(options)) return itn;
+    TranscribeOptions rest = options;
+    const auto& languages = engine_.vocabulary->languages();
+    if (!languages.empty()) {
+      if (auto language = refused_language(options)) return language;
+      rest.language.clear();
+      rest.translate = false;
+      rest.itn = true;
+    }
+    if (auto conditioned = refused_condition(rest)) return conditioned;
+    if (auto itn = refused_itn(rest)) return itn;
     if (options.hallucination_silence_threshold) {  // which asks for times of words too
       return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kTimes};
     }
@@ -119,12 +130,29 @@ class MoonshineRecognizer : public Recognizer {
   }
   Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
                         const TranscribeEvents& events) const override {
-    return transcribe_moonshine(engine_, source, options, events);
+    return transcribe_seq2seq(engine_, source, options, events);
   }
   int64_t count_tokens(const std::string& /*text*/) const override { return 0; }
 
  private:
-  MoonshineEngine engine_;
+  /// A language that the model, which is told both, does not know.
+  std::optional<RefusedOption> refused_language(const TranscribeOptions& options) const {
+    const auto& languages = engine_.vocabulary->languages();
+    const auto known = [&](const std::string& language) {
+      const auto found = find_language(language);
+      return found && std::find(languages.begin(), languages.end(), language_code(*found)) != languages.end();
+    };
+    constexpr const char* kUnknown = "the model does not know it; `mlxk show` tells its languages";
+    if (!options.language.empty() && !known(options.language)) return RefusedOption{"language", "--language", kUnknown};
+    if (!options.to_language.empty()) {
+      return known(options.to_language) ? std::nullopt
+                                        : std::optional(RefusedOption{"to_language", "--to-language", kUnknown});
+    }
+    return options.translate && !known("en") ? std::optional(RefusedOption{"task", "--translate", kUnknown})
+                                             : std::nullopt;
+  }
+
+  Seq2SeqEngine engine_;
 };
 
 /// Prompts a language model for the transcript of the whole recording.
@@ -252,8 +280,8 @@ std::unique_ptr<Recognizer> recognizer_with(Worker& worker, std::shared_ptr<cons
     std::unique_ptr<Recognizer> operator()(const std::shared_ptr<const FrameVocabulary>& own) const {
       return frame_recognizer({worker, handle, own});
     }
-    std::unique_ptr<Recognizer> operator()(const std::shared_ptr<const MoonshineVocabulary>& own) const {
-      return moonshine_recognizer({worker, handle, own});
+    std::unique_ptr<Recognizer> operator()(const std::shared_ptr<const Seq2SeqVocabulary>& own) const {
+      return seq2seq_recognizer({worker, handle, own});
     }
     Worker& worker;
     std::shared_ptr<const ModelHandle> handle;
@@ -271,8 +299,8 @@ std::unique_ptr<Recognizer> frame_recognizer(FrameEngine engine) {
   return std::make_unique<FrameRecognizer>(std::move(engine));
 }
 
-std::unique_ptr<Recognizer> moonshine_recognizer(MoonshineEngine engine) {
-  return std::make_unique<MoonshineRecognizer>(std::move(engine));
+std::unique_ptr<Recognizer> seq2seq_recognizer(Seq2SeqEngine engine) {
+  return std::make_unique<Seq2SeqRecognizer>(std::move(engine));
 }
 
 std::unique_ptr<Recognizer> speech_recognizer_in(Worker& worker, std::shared_ptr<const ModelHandle> handle,

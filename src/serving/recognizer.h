@@ -8,7 +8,7 @@
 #include "audio/processor.h"
 #include "speech/formats.h"
 #include "speech/frame_transcribe.h"
-#include "speech/moonshine_transcribe.h"
+#include "speech/seq2seq_transcribe.h"
 #include "speech/transcribe.h"
 #include "tokenizer/tokenizer.h"
 
@@ -51,7 +51,7 @@ struct AudioModel {
 
 std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine);
 std::unique_ptr<Recognizer> frame_recognizer(FrameEngine engine);
-std::unique_ptr<Recognizer> moonshine_recognizer(MoonshineEngine engine);
+std::unique_ptr<Recognizer> seq2seq_recognizer(Seq2SeqEngine engine);
 /// The recognizer of a speech model in `model_dir`, loaded as `handle`. Throws bad_model for its vocabulary.
 std::unique_ptr<Recognizer> speech_recognizer_in(Worker& worker, std::shared_ptr<const ModelHandle> handle,
                                                  const std::filesystem::path& model_dir);

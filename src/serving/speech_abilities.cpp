@@ -7,6 +7,7 @@
 #include "probe/files.h"
 #include "probe/front_matter.h"
 #include "probe/model_entry.h"
+#include "speech/canary_vocabulary.h"
 #include "speech/languages.h"
 #include "speech/vocabulary.h"
 
@@ -46,10 +47,11 @@ std::optional<SpeechAbilities> speech_abilities(const ModelInfo& info) {
   const bool whisper = info.model_type == "whisper";
   abilities.languages = whisper                           ? whisper_languages(info)
                         : info.model_type == "sensevoice" ? std::vector<std::string>{"zh", "yue", "en", "ja", "ko"}
+                        : info.model_type == "canary"     ? canary_languages(read_config_of(info.ref))
                                                           : named_languages(info);
   if (info.load_kind() == ModelKind::speech) {
     abilities.segment_times = true;
-    abilities.word_times = info.model_type != "moonshine";
+    abilities.word_times = info.model_type != "moonshine" && info.model_type != "canary";
     abilities.translation = info.translates_to_english;
   }
   return abilities;

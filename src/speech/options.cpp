@@ -21,6 +21,11 @@ void translate_to_english(TranscribeOptions& options) {
   options.condition_on_previous_text = false;
 }
 
+void translate_to(TranscribeOptions& options, const std::string& language) {
+  translate_to_english(options);
+  options.to_language = language;
+}
+
 std::vector<float> temperatures_from(float first) {
   std::vector<float> all = {first};
   for (float next = first + kTemperatureStep; next < 1 + kTemperatureStep / 2; next += kTemperatureStep)

@@ -11,7 +11,8 @@ namespace mlxk {
 /// The options of a transcription; the defaults are openai-whisper's.
 struct TranscribeOptions {
   std::string language;                                                    // code or name; empty: detected
-  bool translate = false;                                                  // into English
+  bool translate = false;                                                  // into to_language
+  std::string to_language;                                                 // code or name; empty: English
   std::vector<float> temperatures = {0.0F, 0.2F, 0.4F, 0.6F, 0.8F, 1.0F};  // tried in turn until a text is good enough
   std::optional<float> compression_ratio_threshold = 2.4F;  // a higher ratio means that a text repeats itself
   std::optional<float> logprob_threshold = -1.0F;           // a lower mean means that a text is a guess
@@ -42,6 +43,9 @@ struct TranscribeOptions {
 /// Requests English text and ignores the previous text as context, because that is in another language. Like the
 /// original command; OpenAI's own default uses it as context.
 void translate_to_english(TranscribeOptions& options);
+
+/// Likewise into `language`, a code or name.
+void translate_to(TranscribeOptions& options, const std::string& language);
 
 /// The requested temperature, then the higher ones to try if a text is not good enough.
 std::vector<float> temperatures_from(float first);

@@ -208,4 +208,12 @@ std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std:
   throw Error(ErrorKind::bad_model, fmt::format("[{}] {}", path.string(), e.what()));
 }
 
+std::vector<std::string> sentencepiece_pieces(std::string_view bytes, const std::filesystem::path& path) try {
+  std::vector<std::string> pieces;
+  for (const Piece& piece : read_model(bytes).pieces) pieces.emplace_back(piece.text);
+  return pieces;
+} catch (const std::runtime_error& e) {
+  throw Error(ErrorKind::bad_model, fmt::format("[{}] {}", path.string(), e.what()));
+}
+
 }  // namespace mlxk

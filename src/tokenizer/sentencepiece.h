@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tokenizer/tokenizer_config.h"
 
@@ -12,5 +13,8 @@ namespace mlxk {
 /// names in `config` (bos, eos, pad, unk). Throws bad_model naming `path`.
 std::string tokenizer_json_from_sentencepiece(std::string_view model, const std::filesystem::path& path,
                                               TokenizerConfig& config);
+
+/// The pieces of a SentencePiece model in the order of their ids. Throws bad_model naming `path`.
+std::vector<std::string> sentencepiece_pieces(std::string_view model, const std::filesystem::path& path);
 
 }  // namespace mlxk

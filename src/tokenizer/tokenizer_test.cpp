@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/testing/test_paths.h"
 #include "json/json.h"
+#include "tokenizer/sentencepiece.h"
 
 namespace mlxk {
 namespace {
@@ -63,6 +64,20 @@ TEST(Tokenizer, reads_sentencepiece_unigram_with_its_character_map) {
 
 TEST(Tokenizer, reads_sentencepiece_unigram_with_bytes) {
   expect_recorded(*Tokenizer::load(kData / "sp_unigram_bytes"), "sp_unigram_bytes");
+}
+
+TEST(Tokenizer, lists_the_pieces_of_a_sentencepiece_model) {
+  for (const char* name : {"sp_bpe", "sp_unigram"}) {
+    const fs::path file = kData / name / "tokenizer.model";
+    const auto pieces = sentencepiece_pieces(read_file(file), file);
+    const auto tokenizer = Tokenizer::load(kData / name);
+    ASSERT_GT(pieces.size(), 10U);
+    for (size_t id = 0; id < pieces.size(); ++id) {
+      EXPECT_EQ(tokenizer->id_to_token(static_cast<int32_t>(id)), pieces[id]) << name << id;
+    }
+  }
+  EXPECT_NE(thrown([] { sentencepiece_pieces("no model", "other.model"); }, ErrorKind::bad_model).find("other.model"),
+            std::string::npos);
 }
 
 TEST(Tokenizer, reads_tiktoken) {

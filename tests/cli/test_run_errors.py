@@ -44,6 +44,7 @@ class Refusals(ProgramTest):
     def test_translate_needs_audio_and_english(self):
         self.assertEqual(self.refused("m", "p", "--translate"), "--translate requires --audio FILE.")
         self.assertIn("only supports English", self.refused("m", "p", "--translate", "fr"))
+        self.assertEqual(self.refused("m", "p", "--to-language", "fr"), "--to-language requires --audio FILE.")
 
     def test_binary_stdin(self):
         message = self.refused("m", "-", stdin=b"abc\xff\x00")

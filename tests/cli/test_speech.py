@@ -96,124 +96,157 @@ class Refusals(ProgramTest):
                 self.assertIn(name, message)
 
 
-@needs_engine
-class Parakeet(ProgramTest):
-    """A tiny model that decodes frame by frame: what it says means nothing, so only form and times are checked."""
+class TinyRecogniser(ProgramTest):
+    """A tiny model with random weights: what it says means nothing, so only form and times are checked."""
+    kind, case = "", ""
 
-    def model(self):
-        tiny_models.write_case(os.path.join(self.home, "parakeet"), "frame_models", "tdt")
-        return "./parakeet"
+    def setUp(self):
+        super().setUp()
+        self.model = f"./{self.case}"
+        tiny_models.write_case(os.path.join(self.home, self.case), self.kind, self.case)
 
     def run_on(self, *args, code=0):
-        model = self.model()
-        done = self.run_program("run", model, "--audio", UNIVERSE, *args)
+        done = self.run_program("run", self.model, "--audio", UNIVERSE, *args)
         self.assertEqual(done.returncode, code, done.stderr)
         return (done.stderr if code else done.stdout).decode()
 
-    def test_formats_and_word_times(self):
-        verbose = json.loads(self.run_on("--format", "verbose_json", "--word-timestamps"))
+    def check_formats(self, *args):
+        """Returns what verbose_json has, after the other formats said the same."""
+        verbose = json.loads(self.run_on(*args, "--format", "verbose_json"))
         self.assertAlmostEqual(verbose["duration"], 4.65, delta=0.1)
-        times = [word["start"] for word in verbose["words"]]
-        self.assertEqual(times, sorted(times))
-        self.assertTrue(all(abs(t / 0.08 - round(t / 0.08)) < 0.02 for t in times), times)
         self.assertEqual("".join(s["text"] for s in verbose["segments"]).strip(), verbose["text"])
-        self.assertEqual(self.run_on(), verbose["text"] + "\n")
-        self.assertRegex(self.run_on("--format", "srt"), r"^1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\n")
+        self.assertEqual(self.run_on(*args), verbose["text"] + "\n")
+        self.assertEqual(json.loads(self.run_on(*args, "--format", "json")), {"text": verbose["text"]})
+        for name, begin in (("srt", r"1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\n"), ("vtt", r"WEBVTT\n\n00:0"), ("tsv", r"start\tend\ttext\n\d"),
+                            ("lrc", r"\[00:0")):
+            self.assertRegex(self.run_on(*args, "--format", name), r"\A" + begin)
+        return verbose
+
+    def check_word_times(self, step):
+        times = [word["start"] for word in self.check_formats("--word-timestamps")["words"]]
+        self.assertEqual(times, sorted(times))
+        self.assertTrue(all(abs(t / step - round(t / step)) < 0.02 for t in times), times)
+
+    def check_refused(self, *options):
+        for args in options:
+            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
+
+    def check_speech(self, **speech):
+        shown = json.loads(self.run_program("show", self.model, "--json").stdout)["data"]
+        self.assertEqual(shown["speech"], {"languages": None, "segment_times": True, "word_times": True, "translation": False,
+                                           "diarization": False, **speech})
+        self.assertIn(self.kind.removesuffix("_models").replace("frame", "parakeet").encode(),
+                      self.run_program("list", "--architectures").stdout)
+
+
+@needs_engine
+class Parakeet(TinyRecogniser):
+    """A tiny model that decodes frame by frame."""
+    kind, case = "frame_models", "tdt"
+
+    def test_formats_and_word_times(self):
+        self.check_word_times(0.08)
         self.run_on("--vad")
         self.run_on("--clip-timestamps", "1,2")
 
     def test_what_it_cannot_do_is_refused_by_name(self):
-        for args in (("--language", "en"), ("--hotwords", "a"), ("--temperature", "0.5"), ("--beam-size", "2"),
-                     ("--best-of", "2"), ("--hallucination-silence-threshold", "2")):
-            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
-        self.assertIn("does not support speech translation", self.run_on("--translate", code=1))
+        self.check_refused(("--language", "en"), ("--hotwords", "a"), ("--temperature", "0.5"), ("--beam-size", "2"),
+                           ("--best-of", "2"), ("--hallucination-silence-threshold", "2"))
+        for args in (("--translate",), ("--to-language", "de")):
+            self.assertIn("does not support speech translation", self.run_on(*args, code=1))
 
     def test_it_is_known_without_a_model_type(self):
-        model = self.model()
-        shown = json.loads(self.run_program("show", model, "--json").stdout)["data"]
+        shown = json.loads(self.run_program("show", self.model, "--json").stdout)["data"]
         self.assertIn("audio", json.dumps(shown))
-        self.assertIn(b"parakeet", self.run_program("list", "--architectures").stdout)
 
     def test_show_tells_what_it_can_do(self):
-        model = self.model()
-        show = lambda: json.loads(self.run_program("show", model, "--json").stdout)["data"]["speech"]
-        self.assertEqual(show(), {"languages": None, "segment_times": True, "word_times": True, "translation": False,
-                                  "diarization": False})
-        with open(os.path.join(self.home, model, "README.md"), "w") as file:
+        self.check_speech()
+        with open(os.path.join(self.home, self.model, "README.md"), "w") as file:
             file.write("---\nlanguage:\n- en\n- German\n- multilingual\n---\n")
-        self.assertEqual(show()["languages"], ["en", "de"])
-        text = self.run_program("show", model).stdout.decode()
+        self.check_speech(languages=["en", "de"])
+        text = self.run_program("show", self.model).stdout.decode()
         self.assertIn("\nSpeech: en de, segment and word times, no translation, no speakers\n", text)
 
 
 @needs_engine
-class Moonshine(ProgramTest):
+class Moonshine(TinyRecogniser):
     """A tiny encoder and decoder over raw samples."""
-
-    def run_on(self, *args, code=0):
-        tiny_models.write_case(os.path.join(self.home, "moonshine"), "moonshine_models", "moonshine")
-        done = self.run_program("run", "./moonshine", "--audio", UNIVERSE, *args)
-        self.assertEqual(done.returncode, code, done.stderr)
-        return (done.stderr if code else done.stdout).decode()
+    kind, case = "moonshine_models", "moonshine"
 
     def test_formats(self):
-        verbose = json.loads(self.run_on("--format", "verbose_json"))
+        verbose = self.check_formats()
         self.assertEqual([(s["start"], s["end"]) for s in verbose["segments"]], [(0, verbose["duration"])])
-        self.assertEqual(self.run_on(), verbose["text"] + "\n")
-        self.assertRegex(self.run_on("--format", "srt"), r"^1\n00:00:00,000 --> 00:00:04,\d{3}\n")
         self.run_on("--vad")
         self.run_on("--clip-timestamps", "1,2")
         self.run_on("--beam-size", "2")
         self.assertEqual(self.run_on("--temperature", "0.8", "--seed", "1"), self.run_on("--temperature", "0.8", "--seed", "1"))
 
     def test_what_it_cannot_do_is_refused_by_name(self):
-        for args in (("--language", "en"), ("--prompt", "a"), ("--hotwords", "a"), ("--word-timestamps",),
-                     ("--hallucination-silence-threshold", "2")):
-            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
+        self.check_refused(("--language", "en"), ("--prompt", "a"), ("--hotwords", "a"), ("--word-timestamps",), ("--no-itn",),
+                           ("--hallucination-silence-threshold", "2"))
         self.assertIn("does not support speech translation", self.run_on("--translate", code=1))
 
     def test_show_tells_what_it_can_do(self):
-        self.run_on()
-        shown = json.loads(self.run_program("show", "./moonshine", "--json").stdout)["data"]
-        self.assertEqual(shown["speech"], {"languages": None, "segment_times": True, "word_times": False, "translation": False,
-                                           "diarization": False})
-        self.assertIn(b"moonshine", self.run_program("list", "--architectures").stdout)
+        self.check_speech(word_times=False)
 
 
 @needs_engine
-class SenseVoice(ProgramTest):
+class SenseVoice(TinyRecogniser):
     """A tiny model that is told the language."""
-
-    def run_on(self, *args, code=0):
-        tiny_models.write_case(os.path.join(self.home, "sensevoice"), "sensevoice_models", "sensevoice")
-        done = self.run_program("run", "./sensevoice", "--audio", UNIVERSE, *args)
-        self.assertEqual(done.returncode, code, done.stderr)
-        return (done.stderr if code else done.stdout).decode()
+    kind, case = "sensevoice_models", "sensevoice"
 
     def test_formats_and_word_times(self):
-        verbose = json.loads(self.run_on("--format", "verbose_json", "--word-timestamps"))
-        times = [word["start"] for word in verbose["words"]]
-        self.assertEqual(times, sorted(times))
-        self.assertTrue(all(abs(t / 0.06 - round(t / 0.06)) < 0.02 for t in times), times)
-        self.assertEqual("".join(s["text"] for s in verbose["segments"]).strip(), verbose["text"])
-        self.assertEqual(self.run_on(), verbose["text"] + "\n")
-        self.assertRegex(self.run_on("--format", "srt"), r"^1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\n")
+        self.check_word_times(0.06)
         self.assertNotEqual(self.run_on("--language", "en"), self.run_on("--language", "zh", "--no-itn"))
 
     def test_what_it_cannot_do_is_refused_by_name(self):
-        for args in (("--language", "de"), ("--hotwords", "a"), ("--temperature", "0.5"), ("--beam-size", "2")):
-            self.assertIn(f"argument {args[0]}: not for", self.run_on(*args, code=2))
+        self.check_refused(("--language", "de"), ("--hotwords", "a"), ("--temperature", "0.5"), ("--beam-size", "2"))
         self.assertIn("does not support speech translation", self.run_on("--translate", code=1))
-        tiny_models.write_case(os.path.join(self.home, "moonshine"), "moonshine_models", "moonshine")
-        done = self.run_program("run", "./moonshine", "--audio", UNIVERSE, "--no-itn")
-        self.assertIn(b"argument --no-itn: not for", done.stderr)
 
     def test_show_tells_what_it_can_do(self):
-        self.run_on()
-        shown = json.loads(self.run_program("show", "./sensevoice", "--json").stdout)["data"]
-        self.assertEqual(shown["speech"], {"languages": ["zh", "yue", "en", "ja", "ko"], "segment_times": True, "word_times": True,
-                                           "translation": False, "diarization": False})
-        self.assertIn(b"sensevoice", self.run_program("list", "--architectures").stdout)
+        self.check_speech(languages=["zh", "yue", "en", "ja", "ko"])
+
+    def test_a_missing_file_is_named(self):
+        os.remove(os.path.join(self.home, self.model, "am.mvn"))
+        self.assertIn("am.mvn is published in FunAudioLLM/SenseVoiceSmall", self.run_on(code=1))
+
+
+@needs_engine
+class Canary(TinyRecogniser):
+    """A tiny encoder and decoder that is told the languages of sound and text."""
+    kind, case = "canary_models", "nemo"
+
+    def run_on(self, *args, **kwargs):
+        return super().run_on("--seed", "1", *args, **kwargs)
+
+    def test_formats(self):
+        verbose = self.check_formats()
+        self.assertEqual((verbose["task"], verbose["language"]), ("transcribe", "english"))
+        self.run_on("--vad")
+        self.run_on("--clip-timestamps", "1,2")
+        self.run_on("--beam-size", "2")
+
+    def test_translation(self):
+        hear = lambda *args: json.loads(self.run_on("--format", "verbose_json", *args))
+        english, german = hear(), hear("--language", "de")
+        into_german, into_english = hear("--to-language", "German"), hear("--language", "de", "--translate")
+        self.assertEqual((into_german["task"], into_german["language"]), ("translate", "english"))
+        self.assertEqual((into_english["task"], into_english["language"]), ("translate", "german"))
+        self.assertNotEqual(into_german["text"], english["text"])
+        self.assertNotEqual(into_english["text"], german["text"])
+        self.assertNotEqual(hear("--no-itn")["text"], english["text"])
+
+    def test_what_it_cannot_do_is_refused_by_name(self):
+        self.check_refused(("--language", "fr"), ("--to-language", "ja"), ("--prompt", "a"), ("--hotwords", "a"), ("--word-timestamps",),
+                           ("--carry-initial-prompt",), ("--hallucination-silence-threshold", "2"))
+        self.assertIn("--to-language 'klingon' is not a language", self.run_on("--to-language", "klingon", code=1))
+
+    def test_show_tells_what_it_can_do(self):
+        self.check_speech(languages=["en", "de"], word_times=False, translation=True)
+
+    def test_a_missing_tokenizer_is_named(self):
+        os.remove(os.path.join(self.home, self.model, "de.model"))
+        self.assertIn("de.model is published in nvidia/canary-1b-v2", self.run_on(code=1))
 
 
 @needs_model

@@ -148,6 +148,8 @@ class Commands(unittest.TestCase):
                                "moonshine_models", "moonshine")
         tiny_models.write_case(os.path.join(cls.home, "hf", "hub", "models--mlx-community--SenseVoiceSmall", "snapshots", "a" * 40),
                                "sensevoice_models", "sensevoice")
+        tiny_models.write_case(os.path.join(cls.home, "hf", "hub", "models--mlx-community--canary-1b-v2", "snapshots", "a" * 40),
+                               "canary_models", "transformers")
         tiny_models.write_florence2(os.path.join(cls.home, "hf", "hub", "models--florence-community--Florence-2-base", "snapshots", "a" * 40))
 
     def shell(self, command, patience=20):

@@ -403,5 +403,42 @@ class AudioModels(AudioTest):
         self.refused(422, form(self.clip, model="vox"), path="/v1/audio/translations")
 
 
+@needs_engine
+class Recognisers(AudioTest):
+    """Random speech models: their texts mean nothing, but depend on what they are told."""
+    @classmethod
+    def start(cls, holder):
+        workspaces = os.path.join(holder.home, "workspaces")
+        tiny_models.write_case(os.path.join(workspaces, "canary"), "canary_models", "nemo")
+        tiny_models.write_case(os.path.join(workspaces, "moonshine"), "moonshine_models", "moonshine")
+        cls.server = holder.serve(env={"MLXK_WORKSPACE_HOME": workspaces})
+        cls.clip = kennedy_with(read(KENNEDY)[32044:96044])
+
+    def hear(self, path=PATH, **fields):
+        answer = self.post(form(self.clip, model="canary", response_format="verbose_json", seed="1", **fields), path)
+        self.assertEqual(answer[0], 200, answer[2])
+        return answer[2]
+
+    def test_a_target_language(self):
+        plain, german = self.hear(), self.hear(to_language="de")
+        self.assertEqual((plain["task"], plain["language"]), ("transcribe", "english"))
+        self.assertEqual((german["task"], german["language"]), ("translate", "german"))
+        self.assertNotEqual(plain["text"], german["text"])
+        self.assertEqual(self.hear("/v1/audio/translations", to_language="German")["text"], german["text"])
+        english = self.hear("/v1/audio/translations", language="de")
+        self.assertEqual((english["task"], english["language"]), ("translate", "english"))
+
+    def test_what_a_model_cannot_do_is_refused_by_name(self):
+        for field, value in (("language", "fr"), ("to_language", "fr"), ("to_language", "klingon"), ("prompt", "a"), ("hotwords", "a")):
+            self.assertEqual(self.refused(400, form(self.clip, model="canary", **{field: value}))["param"], field)
+        self.refused(422, form(self.clip, model="moonshine", to_language="de"))
+        self.refused(422, form(self.clip, model="moonshine"), path="/v1/audio/translations")
+
+    def test_the_list_of_models_tells_the_languages(self):
+        (model,) = [one for one in self.server.get("/v1/models")[2]["data"] if "canary" in one["id"]]
+        self.assertEqual(model["speech"], {"languages": ["en", "de"], "segment_times": True, "word_times": False, "translation": True,
+                                           "diarization": False})
+
+
 if __name__ == "__main__":
     unittest.main()

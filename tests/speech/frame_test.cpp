@@ -2,80 +2,51 @@
 // tokens and times.
 #include <gtest/gtest.h>
 
-#include "backend/mlx_backend.h"
-#include "base/error.h"
-#include "base/testing/test_paths.h"
-#include "mlx/ops.h"
 #include "models/audio/frame_net.h"
-#include "models/load.h"
-#include "probe/model_info.h"
 #include "speech/frame_segments.h"
-#include "speech/frame_transcribe.h"
 #include "speech/run_window.h"
-#include "tiny_recordings.h"
-#include "worker/model_handle.h"
-#include "worker/worker.h"
+#include "tiny_recogniser.h"
 
 namespace mlxk {
 namespace {
 
-namespace fs = std::filesystem;
-
-const fs::path kData = fs::path(test_tree::kTestData) / "frame_models";
 constexpr double kFrame = 0.08;
 
 using testing::expect_near;
 using testing::golden_sound;
-using testing::Samples;
+using testing::tokens_of;
 
-fs::path write_model(const Json& golden, const std::string& name) {
-  return testing::write_recogniser(golden, "frames_" + name);
-}
-
-class FrameGolden : public ::testing::TestWithParam<const char*> {
+class FrameGolden : public testing::RecogniserTest, public ::testing::WithParamInterface<const char*> {
  protected:
-  void SetUp() override {
-    golden_ = read_json(kData / (std::string(GetParam()) + ".json"));
-    folder_ = write_model(golden_, GetParam());
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  Json golden_;
-  fs::path folder_;
+  void SetUp() override { open("frame", GetParam()); }
 };
 
 TEST_P(FrameGolden, FeaturesAndFramesAreTheReferences) {
-  const auto net = load_speech_net(folder_);
+  const auto net = load_speech_net(tiny_->folder());
   const auto& frames = dynamic_cast<const FrameNet&>(*net);
-  const auto vocabulary = FrameVocabulary::load(folder_, net->shape().vocab_size);
+  const auto vocabulary = FrameVocabulary::load(tiny_->folder(), net->shape().vocab_size);
   for (const Json& clip : golden_["clips"]) {
     const auto features = vocabulary->features()(golden_sound(clip["samples"]));
     expect_near(features, clip["features"]);
     const int n = static_cast<int>(features.size()) / net->shape().mels;
-    mx::array encoded =
-        mx::contiguous(frames.encode(mx::array(features.data(), {1, n, net->shape().mels}, mx::float32)).frames);
-    encoded.eval();
+    const mx::array encoded = testing::frames_of(*net, features);
     EXPECT_EQ(encoded.shape(1), frames.frames_of(n));
-    expect_near({encoded.data<float>(), encoded.size()}, clip["frames"]);
+    expect_near(testing::floats_of(encoded), clip["frames"]);
   }
 }
 
 TEST_P(FrameGolden, TokensAndTimesAreTheReferences) {
-  Worker worker([] { return std::make_unique<MlxBackend>(); });
-  const auto model = worker.load(ModelKind::speech, folder_);
-  const auto vocabulary = FrameVocabulary::load(folder_, model->facts().vocab_size);
+  const auto vocabulary = FrameVocabulary::load(tiny_->folder(), tiny_->model()->facts().vocab_size);
   for (const Json& clip : golden_["clips"]) {
     SCOPED_TRACE(clip["samples"].dump());
-    Samples source(golden_sound(clip["samples"]));
     TranscribeOptions options;
     options.word_timestamps = true;
-    const Transcript got = transcribe_frames({worker, model, vocabulary}, source, options);
+    const Transcript got = tiny_->run(golden_sound(clip["samples"]), options);
     EXPECT_DOUBLE_EQ(got.duration, clip["samples"].get<double>() / 16000);
-    std::vector<int32_t> ids, wanted;
+    std::vector<int32_t> wanted;
     std::string text;
     std::vector<double> starts, word_starts;
     for (const auto& segment : got.segments) {
-      ids.insert(ids.end(), segment.tokens.begin(), segment.tokens.end());
       for (const auto& word : segment.words) starts.push_back(word.start);
       EXPECT_LE(segment.start, segment.end);
     }
@@ -85,7 +56,7 @@ TEST_P(FrameGolden, TokensAndTimesAreTheReferences) {
       text += piece;
       if (piece.starts_with(' ')) word_starts.push_back(token[1].get<int>() * kFrame);
     }
-    EXPECT_EQ(ids, wanted);
+    EXPECT_EQ(tokens_of(got), wanted);
     EXPECT_EQ(got.text, text);
     // A word begins with a space, or with a segment.
     for (const double start : word_starts) {
@@ -100,15 +71,8 @@ INSTANTIATE_TEST_SUITE_P(Models, FrameGolden,
                                            "tdt_transformers", "ctc_transformers"));
 
 TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
-  const Json golden = read_json(kData / "tdt.json");
-  const fs::path folder = write_model(golden, "long");
-  Worker worker([] { return std::make_unique<MlxBackend>(); });
-  const auto model = worker.load(ModelKind::speech, folder);
-  const auto vocabulary = FrameVocabulary::load(folder, model->facts().vocab_size);
-  const auto run = [&](TranscribeOptions options) {
-    Samples source(golden_sound(16000 * 130 + 77));
-    return transcribe_frames({worker, model, vocabulary}, source, options);
-  };
+  testing::TinyRecogniser tiny(testing::recogniser_golden("frame", "tdt"), "long");
+  const auto run = [&](const TranscribeOptions& options) { return tiny.run(golden_sound(16000 * 130 + 77), options); };
   const Transcript whole = run({});
   EXPECT_NEAR(whole.duration, 130, 0.01);
   ASSERT_FALSE(whole.segments.empty());
@@ -128,9 +92,7 @@ TEST(FrameModels, ALongRecordingIsTranscribedInWindowsOfBoundedLength) {
   TranscribeEvents events;
   int windows = 0;
   events.cancelled = [&] { return ++windows > 1; };
-  Samples source(golden_sound(16000 * 130));
-  EXPECT_THROW(transcribe_frames({worker, model, vocabulary}, source, {}, events), Error);
-  fs::remove_all(folder);
+  EXPECT_THROW(tiny.run(golden_sound(16000 * 130), {}, events), Error);
 }
 
 /// The tokens of a whole recording, encoded at once.
@@ -153,27 +115,23 @@ class FrameSeams : public ::testing::TestWithParam<const char*> {};
 // The encoder attends to neighbours only and features are not normalised over the window, so that a frame far from the
 // edges has the same scores in every window.
 TEST_P(FrameSeams, WindowsGiveTheTextOfTheWhole) {
-  Json golden = read_json(kData / (std::string(GetParam()) + ".json"));
+  Json golden = testing::recogniser_golden("frame", GetParam());
   golden["config"]["preprocessor"]["normalize"] = "NA";
   golden["config"]["encoder"]["self_attention_model"] = "rel_pos_local_attn";
   golden["config"]["encoder"]["att_context_size"] = {3, 2};
-  const fs::path folder = write_model(golden, std::string("seams_") + GetParam());
-  Worker worker([] { return std::make_unique<MlxBackend>(); });
-  const auto model = worker.load(ModelKind::speech, folder);
-  const auto vocabulary = FrameVocabulary::load(folder, model->facts().vocab_size);
-  fs::remove_all(folder);
+  testing::TinyRecogniser tiny(golden, "seams");
+  const auto vocabulary = FrameVocabulary::load(tiny.folder(), tiny.model()->facts().vocab_size);
   std::vector<float> samples = golden_sound(3 * 16000 * 120);
   samples.resize(16000 * 116 + 77);  // three windows, without the pause
   std::vector<int32_t> ids, wanted;
   std::vector<int> starts, wanted_starts;  // of words, in frames
-  for (const EmittedToken& token : at_once({worker, model, vocabulary}, samples)) {
+  for (const EmittedToken& token : at_once({tiny.worker(), tiny.model(), vocabulary}, samples)) {
     wanted.push_back(token.id);
     if (vocabulary->text_of(token.id).starts_with(' ')) wanted_starts.push_back(token.frame);
   }
-  Samples source(samples);
   TranscribeOptions options;
   options.word_timestamps = true;
-  for (const auto& segment : transcribe_frames({worker, model, vocabulary}, source, options).segments) {
+  for (const auto& segment : tiny.run(samples, options).segments) {
     ids.insert(ids.end(), segment.tokens.begin(), segment.tokens.end());
     for (const auto& word : segment.words) {
       if (word.word.starts_with(' ')) starts.push_back(static_cast<int>(std::lround(word.start / kFrame)));
@@ -195,18 +153,9 @@ INSTANTIATE_TEST_SUITE_P(Models, FrameSeams, ::testing::Values("tdt", "ctc"));
 
 TEST(FrameModels, BadConfigurationsNameTheKey) {
   const auto refused = [](const char* pointer, const Json& value) {
-    Json golden = read_json(kData / "tdt.json");
+    Json golden = testing::recogniser_golden("frame", "tdt");
     golden["config"][Json::json_pointer(pointer)] = value;
-    const fs::path folder = write_model(golden, "bad");
-    std::string message;
-    try {
-      const auto net = load_speech_net(folder);
-      FrameVocabulary::load(folder, net->shape().vocab_size);
-    } catch (const Error& error) {
-      message = error.what();
-    }
-    fs::remove_all(folder);
-    return message;
+    return testing::refusal_of<FrameVocabulary>(golden);
   };
   const auto expect = [&](const char* pointer, const Json& value, const char* words) {
     EXPECT_NE(refused(pointer, value).find(words), std::string::npos) << pointer << ": " << refused(pointer, value);
@@ -225,18 +174,13 @@ TEST(FrameModels, BadConfigurationsNameTheKey) {
 }
 
 TEST(FrameModels, ANemoConfigurationWithoutModelTypeIsAParakeet) {
-  const fs::path folder = write_model(read_json(kData / "tdt.json"), "probe");
-  ModelRef ref;
-  ref.name = "parakeet-tiny";
-  ref.cached = false;
-  ref.path = folder;
-  const ModelInfo info = probe_model(ref);
+  const testing::TinyRecogniser tiny(testing::recogniser_golden("frame", "tdt"), "probe");
+  const ModelInfo info = tiny.probe();
   EXPECT_EQ(info.model_type, "parakeet");
   EXPECT_EQ(info.kind, "audio");
   EXPECT_TRUE(info.audio.ok) << info.reason;
   EXPECT_EQ(info.load_kind(), ModelKind::speech);
   EXPECT_FALSE(info.translates_to_english);
-  fs::remove_all(folder);
 }
 
 TEST(FrameSegments, EndWithSentencesAndAtPauses) {

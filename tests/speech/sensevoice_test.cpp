@@ -1,70 +1,33 @@
 // A tiny SenseVoice against tools/make_sensevoice_goldens.py: features, scores, tokens, tags, and what it is told.
 #include <gtest/gtest.h>
 
-#include "backend/mlx_backend.h"
-#include "base/error.h"
-#include "base/testing/test_paths.h"
-#include "mlx/ops.h"
 #include "models/audio/frame_net.h"
-#include "models/load.h"
-#include "probe/model_info.h"
 #include "speech/formats.h"
-#include "speech/frame_transcribe.h"
-#include "tiny_recordings.h"
-#include "worker/model_handle.h"
-#include "worker/worker.h"
+#include "tiny_recogniser.h"
 
 namespace mlxk {
 namespace {
 
-namespace fs = std::filesystem;
-
 using testing::expect_near;
 using testing::golden_sound;
-using testing::Samples;
+using testing::tokens_of;
 
-Json golden_of() { return read_json(fs::path(test_tree::kTestData) / "sensevoice_models/sensevoice.json"); }
-
-class SenseVoice : public ::testing::Test {
+class SenseVoice : public testing::RecogniserTest {
  protected:
-  void SetUp() override {
-    golden_ = golden_of();
-    folder_ = testing::write_recogniser(golden_, "sensevoice");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  Transcript run(std::vector<float> samples, const TranscribeOptions& options = {}) {
-    if (!model_) model_ = worker_.load(ModelKind::speech, folder_);
-    const auto vocabulary = FrameVocabulary::load(folder_, model_->facts().vocab_size);
-    Samples source(std::move(samples));
-    return transcribe_frames({worker_, model_, vocabulary}, source, options);
-  }
-
-  Json golden_;
-  fs::path folder_;
-  Worker worker_{[] { return std::make_unique<MlxBackend>(); }};
-  std::shared_ptr<const ModelHandle> model_;
+  void SetUp() override { open("sensevoice", "sensevoice"); }
 };
 
-std::vector<int32_t> tokens_of(const Transcript& transcript) {
-  std::vector<int32_t> ids;
-  for (const auto& segment : transcript.segments) ids.insert(ids.end(), segment.tokens.begin(), segment.tokens.end());
-  return ids;
-}
-
 TEST_F(SenseVoice, FeaturesAndScoresAreTheReferences) {
-  const auto net = load_speech_net(folder_);
+  const auto net = load_speech_net(tiny_->folder());
   const auto& frames = dynamic_cast<const FrameNet&>(*net);
-  const auto vocabulary = FrameVocabulary::load(folder_, net->shape().vocab_size);
+  const auto vocabulary = FrameVocabulary::load(tiny_->folder(), net->shape().vocab_size);
   for (const Json& clip : golden_["clips"]) {
     const auto features = vocabulary->features()(golden_sound(clip["samples"]));
     expect_near(features, clip["features"]);
     const int n = static_cast<int>(features.size()) / net->shape().mels;
-    mx::array encoded =
-        mx::contiguous(frames.encode(mx::array(features.data(), {1, n, net->shape().mels}, mx::float32)).frames);
-    encoded.eval();
+    const mx::array encoded = testing::frames_of(*net, features);
     EXPECT_EQ(encoded.shape(1), frames.frames_of(n));
-    expect_near({encoded.data<float>(), encoded.size()}, clip["frames"]);
+    expect_near(testing::floats_of(encoded), clip["frames"]);
     EXPECT_THROW(net->encode_conditioned(mx::zeros({1, n, net->shape().mels}), {0, 1, 2}), Error);
     EXPECT_THROW(net->encode_conditioned(mx::zeros({1, n, net->shape().mels}), {0, 1, 2, 16}), Error);
     EXPECT_THROW(net->encode(mx::zeros({1, n, 3})), Error);
@@ -77,7 +40,7 @@ TEST_F(SenseVoice, TokensTimesAndTagsAreTheReferences) {
     SCOPED_TRACE(clip["samples"].dump());
     TranscribeOptions options;
     options.word_timestamps = true;
-    const Transcript got = run(golden_sound(clip["samples"]), options);
+    const Transcript got = tiny_->run(golden_sound(clip["samples"]), options);
     std::vector<int32_t> wanted;
     std::vector<double> starts;
     for (const auto& segment : got.segments) {
@@ -103,11 +66,12 @@ TEST_F(SenseVoice, IsToldTheLanguageAndWhetherToWriteNumbers) {
       TranscribeOptions options;
       options.language = told["language"];
       options.itn = told["itn"];
-      EXPECT_EQ(tokens_of(run(golden_sound(clip["samples"]), options)), told["tokens"].get<std::vector<int32_t>>())
+      EXPECT_EQ(tokens_of(tiny_->run(golden_sound(clip["samples"]), options)),
+                told["tokens"].get<std::vector<int32_t>>())
           << told["language"];
     }
   }
-  const auto vocabulary = FrameVocabulary::load(folder_, 28);
+  const auto vocabulary = FrameVocabulary::load(tiny_->folder(), 28);
   EXPECT_TRUE(vocabulary->can_be_told("Chinese"));
   EXPECT_FALSE(vocabulary->can_be_told("de"));
   EXPECT_FALSE(vocabulary->can_be_told("klingon"));
@@ -119,9 +83,8 @@ TEST_F(SenseVoice, SegmentsTellEmotionAndEvent) {
   Json golden = golden_;
   golden["files"]["tokens.json"][tags[1].get<size_t>()] = "<|HAPPY|>";
   golden["files"]["tokens.json"][tags[2].get<size_t>()] = "<|BGM|>";
-  fs::remove_all(folder_);
-  folder_ = testing::write_recogniser(golden, "sensevoice");
-  const Transcript got = run(golden_sound(golden["clips"][0]["samples"]));
+  open(golden);
+  const Transcript got = tiny_->run(golden_sound(golden["clips"][0]["samples"]));
   ASSERT_FALSE(got.segments.empty());
   EXPECT_EQ(got.segments[0].emotion, "happy");
   EXPECT_EQ(got.segments[0].event, "bgm");
@@ -131,7 +94,7 @@ TEST_F(SenseVoice, SegmentsTellEmotionAndEvent) {
 }
 
 TEST_F(SenseVoice, ALongRecordingIsTranscribedInWindows) {
-  const Transcript whole = run(golden_sound(16000 * 70 + 77));
+  const Transcript whole = tiny_->run(golden_sound(16000 * 70 + 77));
   EXPECT_NEAR(whole.duration, 70, 0.01);
   ASSERT_FALSE(whole.segments.empty());
   EXPECT_GT(whole.segments.back().end, 60);
@@ -140,15 +103,33 @@ TEST_F(SenseVoice, ALongRecordingIsTranscribedInWindows) {
     EXPECT_GE(segment.start, last);
     last = segment.start;
   }
-  EXPECT_TRUE(run(golden_sound(399)).segments.empty());  // shorter than a frame
+  EXPECT_TRUE(tiny_->run(golden_sound(399)).segments.empty());  // shorter than a frame
+}
+
+TEST_F(SenseVoice, PackedWeightsGiveWhatTheirNumbersGive) {
+  const Json& clip = golden_["clips"][0];
+  testing::expect_packed_is_plain(
+      golden_,
+      [&](const auto& folder) {
+        const auto net = load_speech_net(folder);
+        const auto vocabulary = FrameVocabulary::load(folder, net->shape().vocab_size);
+        return testing::floats_of(testing::frames_of(*net, vocabulary->features()(golden_sound(clip["samples"]))));
+      },
+      5e-2F);
+}
+
+TEST_F(SenseVoice, MissingFilesAreNamed) {
+  EXPECT_TRUE(tiny_->probe().healthy);
+  std::filesystem::remove(tiny_->folder() / "tokens.json");
+  EXPECT_EQ(tiny_->probe().health_reason,
+            "Tokenizer missing: chn_jpn_yue_eng_ko_spectok.bpe.model is published in FunAudioLLM/SenseVoiceSmall");
+  std::filesystem::remove(tiny_->folder() / "am.mvn");
+  EXPECT_EQ(tiny_->probe().health_reason,
+            "Features' mean and variance missing: am.mvn is published in FunAudioLLM/SenseVoiceSmall");
 }
 
 TEST_F(SenseVoice, IsASpeechModelByItsConfiguration) {
-  ModelRef ref;
-  ref.name = "SenseVoiceSmall";
-  ref.cached = false;
-  ref.path = folder_;
-  const ModelInfo info = probe_model(ref);
+  const ModelInfo info = tiny_->probe();
   EXPECT_EQ(info.kind, "audio");
   EXPECT_TRUE(info.audio.ok) << info.reason;
   EXPECT_EQ(info.load_kind(), ModelKind::speech);
@@ -156,18 +137,9 @@ TEST_F(SenseVoice, IsASpeechModelByItsConfiguration) {
 
 TEST(SenseVoiceFiles, BadFilesAreNamedWithTheKey) {
   const auto refused = [](const std::function<void(Json&)>& spoil) {
-    Json golden = golden_of();
+    Json golden = testing::recogniser_golden("sensevoice", "sensevoice");
     spoil(golden);
-    const fs::path folder = testing::write_recogniser(golden, "sensevoice_bad");
-    std::string message;
-    try {
-      const auto net = load_speech_net(folder);
-      FrameVocabulary::load(folder, net->shape().vocab_size);
-    } catch (const Error& error) {
-      message = error.what();
-    }
-    fs::remove_all(folder);
-    return message;
+    return testing::refusal_of<FrameVocabulary>(golden);
   };
   const auto set = [&](const char* pointer, const Json& value) {
     return refused([&](Json& golden) { golden["config"][Json::json_pointer(pointer)] = value; });

@@ -45,7 +45,7 @@ TEST(Parser, ExpandsUnambiguousPrefixes) {
   EXPECT_EQ(parse({"run", "m", "--max-t", "5"}).args.integer("--max-tokens"), 5);
   EXPECT_EQ(parse({"run", "m", "--max-t=7"}).args.integer("--max-tokens"), 7);
   EXPECT_EQ(refusal({"run", "m", "--t", "1"}),
-            "ambiguous option: --t could match --translate, --temperature, --top-p, --top-k, --threads");
+            "ambiguous option: --t could match --translate, --to-language, --temperature, --top-p, --top-k, --threads");
   EXPECT_EQ(refusal({"run", "m", "--nothing"}), "unrecognized argument: --nothing");
 }
 

@@ -159,10 +159,14 @@ RunOptions read_options(const Args& args) {
 }
 
 void check_translation(const Args& args) {
+  if (args.has("--to-language") && !args.has("--audio")) {
+    throw Error(ErrorKind::invalid, "--to-language requires --audio FILE.");
+  }
   if (!args.has("--translate")) return;
   const std::string target = args.text("--translate");
   if (target != "en") {
-    throw Error(ErrorKind::invalid, fmt::format("--translate only supports English target ('en'); got '{}'.", target));
+    throw Error(ErrorKind::invalid, fmt::format("--translate only supports English target ('en'); got '{}'.", target),
+                "--to-language names another one");
   }
   if (!args.has("--audio")) throw Error(ErrorKind::invalid, "--translate requires --audio FILE.");
 }

@@ -28,9 +28,9 @@ bool asks_about_recordings(const Args& args) {
 }
 
 void check_question(const Args& args) {
-  for (const char* flag : {"--format", "--word-timestamps", "--output", "--language", "--translate", "--hotwords",
-                           "--carry-initial-prompt", "--hallucination-silence-threshold", "--beam-size", "--best-of",
-                           "--clip-timestamps", "--vad", "--no-itn", "--live", "--sample-rate"}) {
+  for (const char* flag : {"--format", "--word-timestamps", "--output", "--language", "--translate", "--to-language",
+                           "--hotwords", "--carry-initial-prompt", "--hallucination-silence-threshold", "--beam-size",
+                           "--best-of", "--clip-timestamps", "--vad", "--no-itn", "--live", "--sample-rate"}) {
     if (args.given.count(flag) == 0) continue;
     throw Error(ErrorKind::usage, fmt::format("argument {}: only for transcripts", flag),
                 "without a prompt the model writes a transcript");

@@ -27,6 +27,13 @@ TranscriptFormat read_format(const std::string& name) {
               fmt::format("argument --format: one of text, json, verbose_json, srt, vtt, tsv, lrc; got '{}'", name));
 }
 
+/// A language by code or name; empty: not given.
+std::string read_language(const Args& args, const char* flag) {
+  std::string language = args.text(flag);
+  if (language.empty() || find_language(language)) return language;
+  throw Error(ErrorKind::invalid, fmt::format("{} '{}' is not a language that Whisper knows", flag, language));
+}
+
 void check_files(const SpeechRun& run) {
   std::set<std::string> stems;
   for (const std::string& file : run.files) {
@@ -108,12 +115,13 @@ std::vector<Option> speech_options() {
        .metavar = "LANG",
        .help = "translate speech to LANG (en)",
        .implied = "en"},
+      {"--to-language", Kind::text, "CODE", "language of the text, if the model can translate into it (Canary)"},
       {.name = "--hotwords",
        .kind = Kind::text,
        .metavar = "WORDS",
        .help = "names and terms that may occur",
        .whole = true},
-      {"--no-itn", Kind::flag, "", "leave out punctuation, and write numbers in words (SenseVoice)"},
+      {"--no-itn", Kind::flag, "", "leave out punctuation, and write numbers in words (SenseVoice, Canary)"},
       {"--carry-initial-prompt", Kind::flag, "", "put the prompt before every window, not only the first"},
       {.name = "--hallucination-silence-threshold",
        .kind = Kind::number,
@@ -166,12 +174,10 @@ SpeechRun read_speech_run(const Args& args, const std::optional<std::string>& pr
   const char* table = std::getenv("MLXK2_AUDIO_SEGMENTS");
   run.segment_table = table && std::string_view(table) == "1" && run.format == TranscriptFormat::text;
   run.stream = !args.has("--no-stream") && !run.json && run.output.empty() && isatty(STDOUT_FILENO) != 0;
-  run.options.language = args.text("--language");
-  if (!run.options.language.empty() && !find_language(run.options.language)) {
-    throw Error(ErrorKind::invalid,
-                fmt::format("--language '{}' is not a language that Whisper knows", run.options.language));
-  }
+  run.options.language = read_language(args, "--language");
+  const std::string target = read_language(args, "--to-language");
   if (args.has("--translate")) translate_to_english(run.options);
+  if (!target.empty()) translate_to(run.options, target);
   if (prompt) run.options.initial_prompt = *prompt;
   run.options.hotwords = args.text("--hotwords");
   // The default temperature is that of texts; a transcript's is 0.

@@ -21,7 +21,7 @@ namespace {
 
 // Shorter prompts are decoded token by token: repacking the weights does not pay for them.
 constexpr size_t kShortPrompt = 16;
-constexpr size_t kMaxSamples = 16000 * 60;  // of a window
+constexpr size_t kMaxSeconds = 60;  // of a window of any length
 
 mx::array ids_of(std::span<const int32_t> tokens) {
   return mx::array(tokens.data(), {1, static_cast<int>(tokens.size())}, mx::int32);
@@ -158,9 +158,12 @@ class Transcriber : public WindowedModel<Seq2SeqNet, Window> {
   void check(const SpeechRequest& request) const override {
     const size_t wanted = static_cast<size_t>(facts_.speech->frames) * static_cast<size_t>(facts_.speech->mels);
     const size_t count = request.features.size();
-    if (wanted == 0) {  // raw samples, of any length
-      if (count > 0 && count <= kMaxSamples && request.next) return;
-      throw Error(ErrorKind::invalid, fmt::format("a window must have 1 to {} samples, got {}", kMaxSamples, count));
+    if (wanted == 0) {  // of any length
+      const auto width = static_cast<size_t>(facts_.speech->mels);
+      const size_t most = kMaxSeconds * (width == 1 ? 16000 : 100);  // samples, or frames
+      if (count > 0 && count <= most * width && count % width == 0 && request.next) return;
+      throw Error(ErrorKind::invalid,
+                  fmt::format("a window must have 1 to {} times {} features, got {}", most, width, count));
     }
     if (count == wanted && request.next) return;
     throw Error(ErrorKind::invalid,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "json/json.h"
@@ -289,6 +290,28 @@ FastConformerConfig FastConformerConfig::from_transformers(const Config& encoder
   if (integer("subsampling_conv_stride", 2, 64) != 2) throw encoder.bad("subsampling_conv_stride", "must be 2");
   check(encoder, c);
   return c;
+}
+
+std::string nemo_encoder_name(std::string name) {
+  constexpr std::pair<const char*, const char*> kNames[] = {
+      {"encoder.subsampling.layers.", "encoder.pre_encode.conv."},
+      {"encoder.subsampling.linear.", "encoder.pre_encode.out."},
+      {".self_attn.q_proj.", ".self_attn.linear_q."},
+      {".self_attn.k_proj.", ".self_attn.linear_k."},
+      {".self_attn.v_proj.", ".self_attn.linear_v."},
+      {".self_attn.o_proj.", ".self_attn.linear_out."},
+      {".self_attn.relative_k_proj.", ".self_attn.linear_pos."},
+      {".self_attn.bias_u", ".self_attn.pos_bias_u"},
+      {".self_attn.bias_v", ".self_attn.pos_bias_v"},
+      {".conv.norm.", ".conv.batch_norm."},
+  };
+  if (name.starts_with("model.")) name.erase(0, std::strlen("model."));
+  if (!name.starts_with("encoder.")) return name;
+  for (const auto& [from, to] : kNames) {
+    const size_t at = name.find(from);
+    if (at != std::string::npos) name.replace(at, std::strlen(from), to);
+  }
+  return name;
 }
 
 struct FastConformer::Block {

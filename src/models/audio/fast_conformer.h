@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "mlx/array.h"
@@ -24,6 +25,10 @@ struct FastConformerConfig {
   bool bias, depthwise, scales_input;
   int left = -1, right = -1;  // frames that attention sees on either side; -1: all
 };
+
+/// The name of an encoder's tensor of transformers, with or without `model.` before it, as NeMo's; others stay the
+/// same.
+std::string nemo_encoder_name(std::string name);
 
 /// The encoder of NeMo's FastConformer (https://arxiv.org/abs/2305.05084): strided convolutions over features, then
 /// blocks of feed-forward, attention with relative positions (https://arxiv.org/abs/1901.02860), convolution,

@@ -123,24 +123,9 @@ ParakeetConfig from_transformers(const Config& config) {
   return c;
 }
 
-void replace(std::string& name, const char* from, const char* to) {
-  const size_t at = name.find(from);
-  if (at != std::string::npos) name.replace(at, std::strlen(from), to);
-}
-
 /// transformers' names as NeMo's.
-std::string nemo_name(std::string name) {
+std::string nemo_name(const std::string& given) {
   constexpr std::pair<const char*, const char*> kNames[] = {
-      {"encoder.subsampling.layers.", "encoder.pre_encode.conv."},
-      {"encoder.subsampling.linear.", "encoder.pre_encode.out."},
-      {".self_attn.q_proj.", ".self_attn.linear_q."},
-      {".self_attn.k_proj.", ".self_attn.linear_k."},
-      {".self_attn.v_proj.", ".self_attn.linear_v."},
-      {".self_attn.o_proj.", ".self_attn.linear_out."},
-      {".self_attn.relative_k_proj.", ".self_attn.linear_pos."},
-      {".self_attn.bias_u", ".self_attn.pos_bias_u"},
-      {".self_attn.bias_v", ".self_attn.pos_bias_v"},
-      {".conv.norm.", ".conv.batch_norm."},
       {"encoder_projector.", "joint.enc."},
       {"decoder.decoder_projector.", "joint.pred."},
       {"joint.head.", "joint.joint_net.2."},
@@ -148,8 +133,11 @@ std::string nemo_name(std::string name) {
       {"decoder.lstm.", "decoder.prediction.dec_rnn.lstm."},
       {"ctc_head.", "decoder.decoder_layers.0."},
   };
-  if (name.starts_with("model.")) name.erase(0, 6);
-  for (const auto& [from, to] : kNames) replace(name, from, to);
+  std::string name = nemo_encoder_name(given);
+  for (const auto& [from, to] : kNames) {
+    const size_t at = name.find(from);
+    if (at != std::string::npos) name.replace(at, std::strlen(from), to);
+  }
   return name;
 }
 

@@ -9,6 +9,7 @@
 #include "server/openai/endpoints.h"
 #include "server/openai/transcription.h"
 #include "serving/model_pool.h"
+#include "speech/languages.h"
 
 namespace mlxk {
 
@@ -35,6 +36,12 @@ Json duration_usage(const Transcript& transcript) {
   return {{"type", "duration"}, {"seconds", static_cast<int64_t>(std::ceil(transcript.duration))}};
 }
 
+/// The name of the language into which a recording is translated.
+std::string written_language(const TranscribeOptions& options) {
+  const auto language = find_language(options.to_language);
+  return language ? std::string(language_name(*language)) : "english";
+}
+
 HttpResponse document_of(const AudioParams& params, const Transcript& transcript) {
   if (params.format == TranscriptFormat::json) {
     Json json = transcript_json(transcript);
@@ -43,7 +50,8 @@ HttpResponse document_of(const AudioParams& params, const Transcript& transcript
   }
   if (params.format == TranscriptFormat::verbose_json) {
     Json json = verbose_json(transcript, params.options.translate, params.segments, params.words);
-    if (params.options.translate) json["language"] = "english";  // the text's, as in OpenAI's API
+    if (params.options.translate)
+      json["language"] = written_language(params.options);  // the text's, as in OpenAI's API
     json["usage"] = duration_usage(transcript);
     return json_answer(json);
   }

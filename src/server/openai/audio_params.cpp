@@ -20,22 +20,25 @@ using F = Field<P>;
 
 constexpr size_t kMaxText = 64 << 10;
 
-void set_language(const Json& value, const char* field, P& params) {
-  params.options.language = value;
-  if (!find_language(params.options.language)) {
-    refuse_field(field, fmt::format("{} must be known to Whisper, as a code (en) or a name, got {}", field,
-                                    shown(params.options.language)));
-  }
+std::string known_language(const Json& value, const char* field) {
+  std::string language = value;
+  if (find_language(language)) return language;
+  refuse_field(field,
+               fmt::format("{} must be known to Whisper, as a code (en) or a name, got {}", field, shown(language)));
 }
 
-void read_language(const Json& value, P& params) { set_language(value, "language", params); }
+void read_language(const Json& value, P& params) { params.options.language = known_language(value, "language"); }
+
+void read_to_language(const Json& value, P& params) {
+  translate_to(params.options, known_language(value, "to_language"));
+}
 
 void read_languages(const Json& value, P& params) {
   if (value.empty()) return;
   if (value.size() > 1) {
     refuse_field("languages", "languages may name one here: among several nothing is chosen", "unsupported_value");
   }
-  set_language(value[0], "languages", params);
+  params.options.language = known_language(value[0], "languages");
 }
 
 /// OpenAI's list of expected words means the same as hotwords.
@@ -77,6 +80,11 @@ std::vector<Field<P>> make_fields() {
        [](const Json& v, P& p) { p.model = v; }, true},
       {"language", Use::honoured, text(1, 32), "Code or name of the spoken language; absent: detected", read_language},
       {"languages", Use::honoured, array(text(1, 32), 0, 100), "As language; at most one", read_languages},
+      {"to_language", Use::honoured, text(1, 32),
+       "Code or name of the text's language, for models that translate into it; absent: the spoken one, in "
+       "translations "
+       "English",
+       read_to_language},
       {"prompt", Use::honoured, text(0, kMaxText), "Text before the recording, as context for spelling and style",
        [](const Json& v, P& p) { p.options.initial_prompt = v; }},
       {"hotwords", Use::honoured, text(0, kMaxText), "Names and terms to expect, as context for every window",
@@ -119,7 +127,6 @@ std::vector<Field<P>> make_fields() {
       F::refused("include", "scores of single tokens are not available; verbose_json has avg_logprob"),
       F::refused("known_speaker_names", "speakers are not distinguished"),
       F::refused("known_speaker_references", "speakers are not distinguished"),
-      F::refused("to_language", "translations are always in English"),
       F::refused("n", "a recording has only one transcript", Json::array({1})),
       F::refused("top_p", beams, Json::array({1})),
       F::refused("top_k", beams, Json::array({0, -1})),

@@ -165,6 +165,8 @@ TEST_F(AudioTest, RefusesByName) {
   EXPECT_EQ(with("temperature", "nan"), "400 \"temperature\"");
   EXPECT_EQ(with("language", "klingon"), "400 \"language\"");
   EXPECT_EQ(with("languages[]", "klingon"), "400 \"languages\"");
+  EXPECT_EQ(with("to_language", "klingon"), "400 \"to_language\"");
+  EXPECT_EQ(with("to_language", "de"), "400 \"to_language\"");  // a Whisper's translations are English
   EXPECT_EQ(with("beam_size", "65"), "400 \"beam_size\"");
   EXPECT_EQ(with("stream", "maybe"), "400 \"stream\"");
   EXPECT_EQ(with("include[]", "logprobs"), "400 \"include\"");

@@ -1,15 +1,10 @@
-#include "speech/moonshine_transcribe.h"
-
-#include <fmt/format.h>
+#include "speech/seq2seq_transcribe.h"
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
 
-#include "base/error.h"
-#include "json/json.h"
-#include "json/member.h"
 #include "media/mel.h"
 #include "speech/clip_source.h"
 #include "speech/compression.h"
@@ -21,17 +16,16 @@ namespace mlxk {
 namespace {
 
 constexpr size_t kMaxWindow = size_t{30} * kSpeechRate, kMinWindow = size_t{20} * kSpeechRate;
-constexpr size_t kMinSamples = 895;  // that the encoder accepts
 // English has up to 6.5 tokens a second, other languages up to 13; a model that writes more repeats itself.
 constexpr double kTokensPerSecond = 13;
 
 /// The text of one window, at rising temperatures until it is good enough. next() is called on the worker thread, the
 /// rest after it.
-struct MoonshinePlan {
+struct Seq2SeqPlan {
   SpeechTask next(const SpeechAnswer& answer) {
     if (std::holds_alternative<SpeechEncoded>(answer)) return search();
     found = std::get<SpeechText>(answer);
-    text = vocabulary->tokenizer->decode(found.tokens, true);
+    text = vocabulary->decode(found.tokens);
     ratio = compression_ratio(stripped(text));
     const auto& most = options.compression_ratio_threshold;
     const auto& least = options.logprob_threshold;
@@ -45,8 +39,9 @@ struct MoonshinePlan {
 
   SpeechTask search() const {
     SpeechSearch search;
-    search.prompt = {vocabulary->start};
-    search.rules.end = vocabulary->end;
+    search.prompt = prompt;
+    search.start_index = static_cast<int>(prompt.size()) - 1;
+    search.rules.end = vocabulary->end();
     search.rules.with_timestamps = false;
     search.temperature = options.temperatures.at(attempt);
     search.candidates = search.temperature > 0 ? std::max(options.best_of, 1) : 1;
@@ -58,8 +53,9 @@ struct MoonshinePlan {
     return search;
   }
 
-  std::shared_ptr<const MoonshineVocabulary> vocabulary;
+  std::shared_ptr<const Seq2SeqVocabulary> vocabulary;
   TranscribeOptions options;
+  std::vector<int32_t> prompt;
   int max_tokens;
   size_t attempt = 0;  // an index into the temperatures
   SpeechText found;
@@ -68,11 +64,17 @@ struct MoonshinePlan {
   SpeechDoubt doubt = SpeechDoubt::none;
 };
 
-class MoonshineTranscription {
+class Seq2SeqTranscription {
  public:
-  MoonshineTranscription(const MoonshineEngine& engine, SampleSource& source, const TranscribeOptions& options,
-                         const TranscribeEvents& events)
-      : engine_(engine), options_(options), events_(events), source_(source) {}
+  Seq2SeqTranscription(const Seq2SeqEngine& engine, SampleSource& source, const TranscribeOptions& options,
+                       const TranscribeEvents& events)
+      : engine_(engine),
+        options_(options),
+        events_(events),
+        prompt_(engine.vocabulary->prompt(options)),
+        source_(source) {
+    result_.language = engine.vocabulary->spoken(options);
+  }
 
   Transcript run() {
     for (const FrameClip& clip : frame_clips(options_)) {
@@ -103,12 +105,13 @@ class MoonshineTranscription {
   /// One window, from the clip's sample `first` on.
   void decode(std::span<const float> samples, int64_t first) {
     const bool silent = std::all_of(samples.begin(), samples.end(), [](float x) { return x == 0; });
-    if (samples.size() < kMinSamples || silent) return;
-    const double seconds = static_cast<double>(samples.size()) / kSpeechRate;
-    auto plan = std::make_shared<MoonshinePlan>(MoonshinePlan{
-        engine_.vocabulary, options_, std::max(8, static_cast<int>(std::ceil(kTokensPerSecond * seconds)))});
+    if (silent) return;
     SpeechRequest request;
-    request.features.assign(samples.begin(), samples.end());
+    request.features = engine_.vocabulary->features(samples);
+    if (request.features.empty()) return;
+    const double seconds = static_cast<double>(samples.size()) / kSpeechRate;
+    auto plan = std::make_shared<Seq2SeqPlan>(Seq2SeqPlan{
+        engine_.vocabulary, options_, prompt_, std::max(8, static_cast<int>(std::ceil(kTokensPerSecond * seconds)))});
     request.next = [plan](const SpeechAnswer& answer) { return plan->next(answer); };
     run_window(engine_.worker, engine_.model, std::move(request), events_);
     if (stripped(plan->text).empty()) return;
@@ -134,9 +137,10 @@ class MoonshineTranscription {
     return begin_ + (voice_ ? voice_->time_of(seconds, end) : seconds);
   }
 
-  const MoonshineEngine& engine_;
+  const Seq2SeqEngine& engine_;
   const TranscribeOptions& options_;
   const TranscribeEvents& events_;
+  const std::vector<int32_t> prompt_;
   ClipSource source_;
   std::optional<VoiceSource> voice_;
   double begin_ = 0;  // of the clip, in seconds
@@ -144,20 +148,6 @@ class MoonshineTranscription {
 };
 
 }  // namespace
-
-std::shared_ptr<const MoonshineVocabulary> MoonshineVocabulary::load(const std::filesystem::path& model_dir,
-                                                                     int64_t vocab_size) {
-  const Json config = read_json(model_dir / "config.json");
-  const auto token = [&](const char* key, int32_t fallback) {
-    const Json& value = value_at(config, key);
-    if (value.is_null()) return fallback;
-    if (value.is_number_integer() && value >= 0 && value < vocab_size) return value.get<int32_t>();
-    throw Error(ErrorKind::bad_model,
-                fmt::format("[config.json] {} must be a token of the {}, got {}", key, vocab_size, value.dump()));
-  };
-  return std::make_shared<const MoonshineVocabulary>(
-      MoonshineVocabulary{Tokenizer::load(model_dir), token("decoder_start_token_id", 1), token("eos_token_id", 2)});
-}
 
 size_t quietest_moment(std::span<const float> samples, size_t from) {
   constexpr size_t kWidth = kSpeechRate / 10;
@@ -173,9 +163,9 @@ size_t quietest_moment(std::span<const float> samples, size_t from) {
   return best;
 }
 
-Transcript transcribe_moonshine(const MoonshineEngine& engine, SampleSource& source, const TranscribeOptions& options,
-                                const TranscribeEvents& events) {
-  return MoonshineTranscription(engine, source, options, events).run();
+Transcript transcribe_seq2seq(const Seq2SeqEngine& engine, SampleSource& source, const TranscribeOptions& options,
+                              const TranscribeEvents& events) {
+  return Seq2SeqTranscription(engine, source, options, events).run();
 }
 
 }  // namespace mlxk
