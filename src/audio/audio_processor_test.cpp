@@ -73,7 +73,7 @@ TEST_P(AudioFamily, PreparesRecordingsAsTransformersDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AudioFamily, testing::Values("gemma4", "voxtral", "qwen2_audio", "qwen3_asr"),
+INSTANTIATE_TEST_SUITE_P(All, AudioFamily, testing::Values("gemma3n", "gemma4", "voxtral", "qwen2_audio", "qwen3_asr"),
                          [](const auto& info) { return std::string(info.param); });
 
 const Json kQwen2 = {{"config.json", {{"model_type", "qwen2_audio"}, {"audio_config", {{"num_mel_bins", 128}}}}}};
@@ -104,6 +104,9 @@ TEST(AudioProcessor, RefusesWhatItCannotTake) {
   broken = kVoxtral;
   broken["preprocessor_config.json"] = {{"hop_length", 100}};
   EXPECT_NE(refusal(broken).find("preprocessor_config.json] hop_length: must be 160"), std::string::npos);
+  const Json gemma = {{"config.json", {{"model_type", "gemma3n"}}}};
+  EXPECT_EQ(refusal(gemma, takes(512)), "the recording is too short for this model: 0.03 seconds");
+  EXPECT_EQ(refusal(gemma, takes(480'001)), "the recording has 30.0 seconds, this model accepts 30 at most");
   broken["config.json"]["model_type"] = "novel";
   EXPECT_NE(refusal(broken).find("no audio processor for model_type \"novel\""), std::string::npos);
 }
