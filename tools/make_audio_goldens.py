@@ -82,6 +82,18 @@ def qwen3_asr():
     write("qwen3_asr", cases)
 
 
+def vibevoice_asr():
+    from transformers import VibeVoiceAcousticTokenizerFeatureExtractor
+    cases = []
+    for count in (3001, 79_999):
+        x = VibeVoiceAcousticTokenizerFeatureExtractor()([sound(count)], sampling_rate=24000)
+        values = np.asarray(x["input_values"]).reshape(1, -1, 1)
+        tokens = -(-int(np.asarray(x["padding_mask"]).sum()) // 3200)
+        text = ["<|object_ref_start|>", "<|box_start|>", f"<|object_ref_end|>\nThis is a {count / 24000:.2f} seconds audio"]
+        cases.append(case({"config.json": {"model_type": "vibevoice_asr"}}, count, values, [], tokens, text))
+    write("vibevoice_asr", cases)
+
+
 def gemma3n():
     from transformers.models.gemma3n.feature_extraction_gemma3n import Gemma3nAudioFeatureExtractor
     cases = []
@@ -192,6 +204,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["tekken"]:
         tekken()
     else:
+        vibevoice_asr()
         gemma3n()
         gemma4()
         voxtral()

@@ -17,6 +17,7 @@ std::unique_ptr<AudioProcessor> make_gemma3n_audio(const ProcessorFiles& files);
 std::unique_ptr<AudioProcessor> make_gemma4_audio(const ProcessorFiles& files);
 std::unique_ptr<AudioProcessor> make_qwen2_audio(const ProcessorFiles& files);
 std::unique_ptr<AudioProcessor> make_qwen3_asr(const ProcessorFiles& files);
+std::unique_ptr<AudioProcessor> make_vibevoice(const ProcessorFiles& files);
 std::unique_ptr<AudioProcessor> make_voxtral(const ProcessorFiles& files);
 
 /// Whisper's features of `samples` in frames [0, frames), scaled by their own peak: [frames, mels]. As in

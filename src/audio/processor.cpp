@@ -20,6 +20,7 @@ struct Family {
 
 constexpr Family kFamilies[] = {
     {"gemma3n", make_gemma3n_audio}, {"gemma4", make_gemma4_audio}, {"qwen2_audio", make_qwen2_audio},
+    {"qwen3_asr", make_qwen3_asr},   {"vibevoice", make_vibevoice}, {"vibevoice_asr", make_vibevoice},
     {"voxtral", make_voxtral},
 };
 

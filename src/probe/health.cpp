@@ -206,11 +206,12 @@ std::string missing_tokenizer(const ModelInfo& info, const ModelFiles& files) {
   const bool mistral = info.model_type == "voxtral";
   std::string source = base_model_of(files);
   if (source.empty()) {
-    source = mistral                            ? "mistralai/Voxtral-Mini-3B-2507"
-             : info.model_type == "qwen2_audio" ? "Qwen/Qwen2-Audio-7B-Instruct"
-             : info.model_type == "qwen3_asr"   ? "Qwen/Qwen3-ASR-1.7B"
-             : info.model_type == "moonshine"   ? "UsefulSensors/moonshine-base"
-                                                : "the model that this one was converted from";
+    source = mistral                                                                ? "mistralai/Voxtral-Mini-3B-2507"
+             : info.model_type == "qwen2_audio"                                     ? "Qwen/Qwen2-Audio-7B-Instruct"
+             : info.model_type == "qwen3_asr"                                       ? "Qwen/Qwen3-ASR-1.7B"
+             : info.model_type == "vibevoice" || info.model_type == "vibevoice_asr" ? "microsoft/VibeVoice-ASR-HF"
+             : info.model_type == "moonshine"                                       ? "UsefulSensors/moonshine-base"
+                                              : "the model that this one was converted from";
   }
   return fmt::format("Tokenizer missing: {} is published in {}", mistral ? "tekken.json" : "tokenizer.json", source);
 }
