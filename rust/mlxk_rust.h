@@ -128,14 +128,16 @@ typedef struct {
 typedef struct mlxk_audio mlxk_audio;  // a recording as mono samples at 16 kHz
 /// Reads the header up to the audio data. `bytes` is copied; its context must outlive the recording.
 int mlxk_audio_open(const mlxk_bytes* bytes, const mlxk_opus* opus, mlxk_audio** out, mlxk_text* error);
+/// The rate of the samples, in place of 16 kHz; before the first of them is read.
+void mlxk_audio_set_rate(mlxk_audio* audio, uint32_t rate);
 /// Reads the next samples, at most `size`. `got` is 0 only at the end. No samples follow a failure.
 int mlxk_audio_read(mlxk_audio* audio, float* into, size_t size, size_t* got, mlxk_text* error);
 /// The duration in the header, in seconds; 0: not known.
 double mlxk_audio_seconds(const mlxk_audio* audio);
 void mlxk_audio_free(mlxk_audio* audio);
 
-typedef struct mlxk_resampler mlxk_resampler;  // mono samples of any rate that arrive over time, to 16 kHz
-int mlxk_resampler_open(uint32_t rate, mlxk_resampler** out, mlxk_text* error);
+typedef struct mlxk_resampler mlxk_resampler;  // mono samples of any rate that arrive over time, to another rate
+int mlxk_resampler_open(uint32_t rate, uint32_t target, mlxk_resampler** out, mlxk_text* error);
 /// `ready`: samples that mlxk_resampler_fetch will copy. They come up to 0.1 s late.
 int mlxk_resampler_push(mlxk_resampler* resampler, const float* samples, size_t size, size_t* ready, mlxk_text* error);
 /// The samples that are late; afterwards only fetch and free.

@@ -82,6 +82,30 @@ def qwen3_asr():
     write("qwen3_asr", cases)
 
 
+def vibevoice_asr():
+    from transformers import VibeVoiceAcousticTokenizerFeatureExtractor
+    cases = []
+    for count in (3001, 79_999):
+        x = VibeVoiceAcousticTokenizerFeatureExtractor()([sound(count)], sampling_rate=24000)
+        values = np.asarray(x["input_values"]).reshape(1, -1, 1)
+        tokens = -(-int(np.asarray(x["padding_mask"]).sum()) // 3200)
+        text = ["<|object_ref_start|>", "<|box_start|>", f"<|object_ref_end|>\nThis is a {count / 24000:.2f} seconds audio"]
+        cases.append(case({"config.json": {"model_type": "vibevoice_asr"}}, count, values, [], tokens, text))
+    write("vibevoice_asr", cases)
+
+
+def gemma3n():
+    from transformers.models.gemma3n.feature_extraction_gemma3n import Gemma3nAudioFeatureExtractor
+    cases = []
+    for count in (3001, 79_999):
+        x = Gemma3nAudioFeatureExtractor()([sound(count)])
+        assert np.asarray(x["input_features_mask"][0]).all()
+        config = {"model_type": "gemma3n", "audio_config": {"hidden_size": 1536}, "vision_config": {}}
+        cases.append(case({"config.json": config}, count, np.asarray(x["input_features"][0])[None], [], 188,
+                          ["\n\n<start_of_audio>", "<audio_soft_token>", "<end_of_audio>\n\n"]))
+    write("gemma3n", cases)
+
+
 def gemma4():
     from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
     cases = []
@@ -180,6 +204,8 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["tekken"]:
         tekken()
     else:
+        vibevoice_asr()
+        gemma3n()
         gemma4()
         voxtral()
         qwen2_audio()

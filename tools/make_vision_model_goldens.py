@@ -47,6 +47,8 @@ def prompt_of(case, images, start):
         begin_ids, tokens, end_ids = case.tokens(image)
         ids += begin_ids
         items.append(dict(image=image, begin=len(ids), end=len(ids) + len(tokens)))
+        if case.placeholder_of(image) != case.placeholder:
+            items[-1]["placeholder"] = case.placeholder_of(image)
         ids += tokens + end_ids + text(len(ids), case.text_after)
     return ids, items
 
@@ -66,6 +68,9 @@ def record(name, case, target):
         tensors = {k: dict(shape=list(s), kind=case.kind(k) or kind(k)) for k, s in sorted(shapes.items())}
         model = case.load(folder, {k: fill(k, t["shape"], t["kind"]) for k, t in tensors.items()})
     images = [dict(name=f"{name}.{i}", shape=list(shape), grid=list(grid)) for i, (shape, grid) in enumerate(case.images)]
+    for i, image in enumerate(images):
+        if case.is_recording(i):
+            image["kind"] = "audio"
     arrays = [pixels(i["name"], i["shape"]) for i in images]
     kept, prompts = {}, []
     with torch.no_grad():

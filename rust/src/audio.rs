@@ -1,4 +1,4 @@
-//! Decodes recordings (WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska) to mono at 16 kHz, block by block. WAV is read by
+//! Decodes recordings (WAV, AIFF, FLAC, MP3, AAC, MP4, Ogg, Matroska) to mono at 16 kHz (or another rate), block by block. WAV is read by
 //! `wave`, the other containers by symphonia. Opus is decoded by libopus, which the caller passes.
 
 use std::ffi::c_void;
@@ -14,7 +14,7 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::packet::Packet;
 
 use crate::mp4_delay::encoder_delay;
-use crate::resample::Resampler;
+use crate::resample::{Resampler, RATE};
 use crate::wave::{is_wave, Wave};
 use crate::{guard, Failure, Text, OK};
 
@@ -361,6 +361,7 @@ impl Container {
 pub struct Recording {
     input: Input,
     opus: Opus,
+    rate: u32,                    // of the samples returned
     resampler: Option<Resampler>, // created with the first samples
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -380,6 +381,7 @@ impl Recording {
         Ok(Recording {
             input,
             opus,
+            rate: RATE,
             resampler: None,
             interleaved: vec![],
             mono: vec![],
@@ -515,7 +517,7 @@ impl Recording {
             return Ok(());
         }
         if self.resampler.as_ref().is_none_or(|resampler| resampler.rate() != rate) {
-            if let Some(mut before) = self.resampler.replace(Resampler::new(rate)?) {
+            if let Some(mut before) = self.resampler.replace(Resampler::new(rate, self.rate)?) {
                 before.finish(&mut self.ready)?;
             }
         }
@@ -565,6 +567,11 @@ pub unsafe extern "C" fn mlxk_audio_read(
         *got = if size == 0 { 0 } else { (*recording).read(std::slice::from_raw_parts_mut(into, size))? };
         Ok(())
     })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn mlxk_audio_set_rate(recording: *mut Recording, rate: u32) {
+    (*recording).rate = rate;
 }
 
 #[no_mangle]

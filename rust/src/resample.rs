@@ -1,4 +1,4 @@
-//! Resamples mono audio of any rate to 16 kHz, block by block.
+//! Resamples mono audio of any rate to 16 kHz or another rate, block by block.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
@@ -20,7 +20,8 @@ fn gcd(a: usize, b: usize) -> usize {
 /// The filter is a windowed sinc, applied by FFT.
 pub struct Resampler {
     rate: u32,
-    filter: Option<Fft<f32>>, // None: the rate is 16 kHz already
+    target: u32,
+    filter: Option<Fft<f32>>, // None: the rates are the same
     waiting: Vec<f32>,
     block: Vec<f32>,
     late: usize, // output frames of the filter's delay that are still to be dropped
@@ -29,16 +30,18 @@ pub struct Resampler {
 }
 
 impl Resampler {
-    pub fn new(rate: u32) -> Result<Resampler, Failure> {
-        if !(MIN_RATE..=MAX_RATE).contains(&rate) {
-            return Err(format!("a sample rate of {rate} Hz is not supported ({MIN_RATE} to {MAX_RATE})").into());
+    pub fn new(rate: u32, target: u32) -> Result<Resampler, Failure> {
+        for rate in [rate, target] {
+            if !(MIN_RATE..=MAX_RATE).contains(&rate) {
+                return Err(format!("a sample rate of {rate} Hz is not supported ({MIN_RATE} to {MAX_RATE})").into());
+            }
         }
         let mut resampler =
-            Resampler { rate, filter: None, waiting: vec![], block: vec![], late: 0, taken: 0, given: 0 };
-        if rate != RATE {
+            Resampler { rate, target, filter: None, waiting: vec![], block: vec![], late: 0, taken: 0, given: 0 };
+        if rate != target {
             // Blocks and the filter have 50 ms, rounded up to a length that is whole at both rates, and even, so that
             // the centre is a sample.
-            let (rate, target) = (rate as usize, RATE as usize);
+            let (rate, target) = (rate as usize, target as usize);
             let unit = 2 * rate / gcd(rate, target);
             let block = unit * (rate / 20).div_ceil(unit);
             let window = WindowFunction::BlackmanHarris2;
@@ -76,7 +79,7 @@ impl Resampler {
         if self.filter.is_none() {
             return Ok(());
         }
-        let wanted = (u128::from(self.taken) * u128::from(RATE)).div_ceil(u128::from(self.rate)) as u64;
+        let wanted = (u128::from(self.taken) * u128::from(self.target)).div_ceil(u128::from(self.rate)) as u64;
         let mut left = self.waiting.len();
         while self.given < wanted {
             self.step(0, left, out)?;
@@ -109,9 +112,14 @@ pub struct LiveResampler {
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn mlxk_resampler_open(rate: u32, out: *mut *mut LiveResampler, error: *mut Text) -> i32 {
+pub unsafe extern "C" fn mlxk_resampler_open(
+    rate: u32,
+    target: u32,
+    out: *mut *mut LiveResampler,
+    error: *mut Text,
+) -> i32 {
     guard(error, || {
-        *out = Box::into_raw(Box::new(LiveResampler { resampler: Resampler::new(rate)?, ready: vec![] }));
+        *out = Box::into_raw(Box::new(LiveResampler { resampler: Resampler::new(rate, target)?, ready: vec![] }));
         Ok(())
     })
 }

@@ -73,7 +73,8 @@ TEST_P(AudioFamily, PreparesRecordingsAsTransformersDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AudioFamily, testing::Values("gemma4", "voxtral", "qwen2_audio", "qwen3_asr"),
+INSTANTIATE_TEST_SUITE_P(All, AudioFamily,
+                         testing::Values("gemma3n", "gemma4", "voxtral", "qwen2_audio", "qwen3_asr", "vibevoice_asr"),
                          [](const auto& info) { return std::string(info.param); });
 
 const Json kQwen2 = {{"config.json", {{"model_type", "qwen2_audio"}, {"audio_config", {{"num_mel_bins", 128}}}}}};
@@ -104,6 +105,9 @@ TEST(AudioProcessor, RefusesWhatItCannotTake) {
   broken = kVoxtral;
   broken["preprocessor_config.json"] = {{"hop_length", 100}};
   EXPECT_NE(refusal(broken).find("preprocessor_config.json] hop_length: must be 160"), std::string::npos);
+  const Json gemma = {{"config.json", {{"model_type", "gemma3n"}}}};
+  EXPECT_EQ(refusal(gemma, takes(512)), "the recording is too short for this model: 0.03 seconds");
+  EXPECT_EQ(refusal(gemma, takes(480'001)), "the recording has 30.0 seconds, this model accepts 30 at most");
   broken["config.json"]["model_type"] = "novel";
   EXPECT_NE(refusal(broken).find("no audio processor for model_type \"novel\""), std::string::npos);
 }
@@ -136,6 +140,36 @@ TEST(AudioProcessor, WritesAndReadsTranscriptsOfQwen3Asr) {
   EXPECT_EQ(read(loop), ": ok né");
   EXPECT_EQ(read("aaaaaaaaaaaaaaaaaaaa"), ": aaaaaaaaaaaaaaaaaaaa");  // twenty repetitions are kept
   EXPECT_EQ(read("aaaaaaaaaaaaaaaaaaaaa!"), ": a!");
+}
+
+TEST(AudioProcessor, WritesAndReadsTranscriptsOfVibeVoice) {
+  const Json settings = {{"config.json", {{"model_type", "vibevoice"}}}};
+  const Folder folder(settings);
+  const auto processor = open_audio_processor(folder.path());
+  EXPECT_EQ(processor->rate(), 24'000);
+  EXPECT_EQ(processor->most_seconds(75), 10);
+  EXPECT_EQ(processor->most_seconds(1 << 20), 3600);
+  EXPECT_EQ(
+      processor->transcript_prompt("SOUND", {"", "", "Knife"}),
+      "<|im_start|>system\nYou are a helpful assistant that transcribes audio input into text output in JSON "
+      "format.<|im_end|>\n<|im_start|>user\nSOUND, with extra info: Knife\n\nPlease transcribe it with these keys: "
+      "Start time, End time, Speaker ID, Content<|im_end|>\n<|im_start|>assistant\n");
+  const auto read = [&](const std::string& answer) {
+    const HeardText heard = processor->read_transcript(answer);
+    std::string all = heard.text;
+    for (const auto& one : heard.segments) {
+      all += fmt::format(" | {} {} {} {}", one.start, one.end, one.speaker, one.text);
+    }
+    return all;
+  };
+  const std::string first = R"([{"Start":0,"End":1.5,"Speaker":0,"Content":"One {\"1\"}."})";
+  EXPECT_EQ(read(first + R"(,{"Start time":"1.5","End time":"3","Speaker ID":"1","Content":"Two."}])"),
+            "One {\"1\"}. Two. | 0 1.5 A One {\"1\"}. | 1.5 3 1 Two.");
+  EXPECT_EQ(read(first + R"(,{"Start":1.5,"End":3,"Spea)"), "One {\"1\"}. | 0 1.5 A One {\"1\"}.");
+  EXPECT_EQ(read(first + R"(,{"Start":7,"End":3,"Content":"Back."},{"Content":4},{]x{}])"),
+            "One {\"1\"}. Back. | 0 1.5 A One {\"1\"}. | 7 7  Back.");
+  EXPECT_EQ(read("no list"), "no list");
+  EXPECT_EQ(read(""), "");
 }
 
 }  // namespace

@@ -19,9 +19,8 @@ struct Family {
 };
 
 constexpr Family kFamilies[] = {
-    {"gemma4", make_gemma4_audio},
-    {"qwen2_audio", make_qwen2_audio},
-    {"qwen3_asr", make_qwen3_asr},
+    {"gemma3n", make_gemma3n_audio}, {"gemma4", make_gemma4_audio}, {"qwen2_audio", make_qwen2_audio},
+    {"qwen3_asr", make_qwen3_asr},   {"vibevoice", make_vibevoice}, {"vibevoice_asr", make_vibevoice},
     {"voxtral", make_voxtral},
 };
 
@@ -41,14 +40,23 @@ std::vector<float> log_mel_features(std::span<const float> samples, int64_t fram
   return features;
 }
 
-LogMel log_mel_of(const ProcessorFiles& files, const Settings& audio) {
+Settings extractor_of(const ProcessorFiles& files) {
   const Settings in_processor = files.processor.inner("feature_extractor");
-  const Settings& extractor = in_processor.has("feature_size") ? in_processor : files.image;
+  return in_processor.has("feature_size") ? in_processor : files.image;
+}
+
+LogMel log_mel_of(const ProcessorFiles& files, const Settings& audio) {
+  const Settings extractor = extractor_of(files);
   for (const auto& [key, wanted] : {std::pair("sampling_rate", kSpeechRate), std::pair("hop_length", kMelHop),
                                     std::pair("n_fft", 2 * kHalfWindow)}) {
     if (extractor.whole(key, wanted) != wanted) extractor.fail(key, fmt::format("must be {}", wanted));
   }
   return LogMel(extractor.whole("feature_size", audio.whole("num_mel_bins", 128, 1, 1024), 1, 1024));
+}
+
+Error too_long(size_t samples, double most_seconds) {
+  return Error(ErrorKind::invalid, fmt::format("the recording has {:.1f} seconds, this model accepts {:g} at most",
+                                               static_cast<double>(samples) / kSpeechRate, most_seconds));
 }
 
 ProcessedAudio processed_audio(MediaData data, const std::string& token, int tokens, const std::string& before,

@@ -6,7 +6,9 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "media/mel.h"
 #include "worker/media.h"
 
 namespace mlxk {
@@ -24,17 +26,26 @@ struct TranscriptRequest {
   std::string context;                       // names and terms that may occur
 };
 
+/// A part of a transcript: seconds, and who speaks.
+struct HeardSegment {
+  double start = 0, end = 0;
+  std::string speaker, text;
+};
+
 /// A model's answer to a request for a transcript.
 struct HeardText {
   std::string text;
-  std::string language;  // name or code as the model wrote it; empty: it wrote none
+  std::string language;                     // name or code as the model wrote it; empty: it wrote none
+  std::vector<HeardSegment> segments = {};  // of a model that gives times
 };
 
 /// The preprocessing of a family of models that accept audio. Immutable, any thread.
 class AudioProcessor {
  public:
   virtual ~AudioProcessor() = default;
-  /// Computes the features of `samples` at 16 kHz; throws invalid for a recording that the family does not accept.
+  /// The samples a second that process() takes.
+  virtual int rate() const { return kSpeechRate; }
+  /// Computes the features of `samples`; throws invalid for a recording that the family does not accept.
   virtual ProcessedAudio process(std::span<const float> samples) const = 0;
   /// The text that the chat template renders for a recording; also the token that its features replace.
   virtual std::string audio_token() const = 0;
@@ -42,6 +53,10 @@ class AudioProcessor {
   virtual double most_seconds(int64_t tokens) const = 0;
   /// Whether a request for a transcript may have a context.
   virtual bool takes_context() const { return false; }
+  /// Whether it may name the language.
+  virtual bool takes_language() const { return true; }
+  /// Whether transcripts have segments with their times and speakers.
+  virtual bool gives_times() const { return false; }
   /// The whole prompt that asks for the transcript of a recording whose text is `recording`; nullopt: the model is
   /// prompted by a chat.
   virtual std::optional<std::string> transcript_prompt(const std::string& /*recording*/,

@@ -1,10 +1,7 @@
 // Qwen2-Audio: one window of 30 seconds, padded with silence.
 //   shape [1, 3000, mels], grid {frames without padding}
 // Source: transformers' Qwen2AudioProcessor with WhisperFeatureExtractor.
-#include <fmt/format.h>
-
 #include "audio/families.h"
-#include "base/error.h"
 
 namespace mlxk {
 
@@ -18,10 +15,7 @@ class Qwen2AudioProcessor : public AudioProcessor {
 
   ProcessedAudio process(std::span<const float> samples) const override {
     const auto frames = static_cast<int64_t>((samples.size() + kMelHop - 1) / kMelHop);
-    if (frames > frames_) {
-      throw Error(ErrorKind::invalid, fmt::format("the recording has {:.1f} seconds, this model accepts {:g} at most",
-                                                  static_cast<double>(samples.size()) / kSpeechRate, most_seconds(0)));
-    }
+    if (frames > frames_) throw too_long(samples.size(), most_seconds(0));
     const int tokens = static_cast<int>(frames + 1) / 4;  // two convolutions of stride 2, the second without padding
     if (tokens < 1)
       throw Error(ErrorKind::invalid, "the recording is too short for this model: less than 0.03 seconds");

@@ -1,5 +1,9 @@
 // Compares Voxtral's prompts with mistral-common: tests/data/listening/tekken, made by tools/make_audio_goldens.py.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "base/error.h"
 #include "base/testing/test_paths.h"
@@ -86,6 +90,23 @@ TEST_F(VoxtralPrompt, WhatUsersWriteIsText) {
   }
   const Json silent = {{{"role", "user"}, {"content", "no sound"}}};
   EXPECT_THROW(chat_prompt(silent, template_.get(), {}, *tokenizer_, Tokenizer::kNoLimit, nullptr, &audio), Error);
+}
+
+TEST_F(VoxtralPrompt, ChatsWithVibeVoiceAreRequestsForTranscripts) {
+  const fs::path folder = fs::path(testing::TempDir()) / fmt::format("mlxk_vibevoice_{}", ::getpid());
+  fs::create_directories(folder);
+  std::ofstream(folder / "config.json") << R"({"model_type": "vibevoice"})";
+  std::ofstream(folder / "chat_template.jinja") << "that of its language model";
+  const auto own = ChatTemplate::load(folder, *tokenizer_);
+  const auto processor = open_audio_processor(folder);
+  const Json sound = {{"type", "audio"}}, text = {{"type", "text"}, {"text", "Knife"}};
+  const auto chat = [&](const Json& content) {
+    return own->render(Json::array({{{"role", "user"}, {"content", content}}}), {});
+  };
+  EXPECT_EQ(chat(Json::array({sound})), processor->transcript_prompt("<|box_start|>", {}));
+  EXPECT_EQ(chat(Json::array({sound, text})), processor->transcript_prompt("<|box_start|>", {"", "", "Knife"}));
+  EXPECT_TRUE(chat("Knife").ends_with("<|im_start|>user\nKnife<|im_end|>\n<|im_start|>assistant\n"));
+  fs::remove_all(folder);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ struct AudioSource::State {
   std::unique_ptr<ByteSource> bytes;
   std::string place;
   uint64_t limit = 0;
+  uint32_t rate = 0;           // of the samples, if not 16 kHz
   uint64_t received = 0;       // of a pipe
   std::exception_ptr failure;  // of a callback, which must not throw through Rust
   RustPtr<mlxk_audio, mlxk_audio_free> audio;
@@ -91,6 +92,7 @@ void AudioSource::State::open() {
   const int status = mlxk_audio_open(&source, &opus, &opened, error.out());
   audio.reset(opened);
   check(status, error);
+  if (rate > 0) mlxk_audio_set_rate(opened, rate);
 }
 
 AudioSource::AudioSource(std::unique_ptr<ByteSource> bytes, std::string place, uint64_t limit)
@@ -112,6 +114,12 @@ size_t AudioSource::read(std::span<float> into) {
   const int status = mlxk_audio_read(state_->audio.get(), into.data(), into.size(), &got, error.out());
   state_->check(status, error);
   return got;
+}
+
+bool AudioSource::use_rate(int rate) {
+  state_->rate = static_cast<uint32_t>(rate);
+  mlxk_audio_set_rate(state_->audio.get(), state_->rate);
+  return true;
 }
 
 bool AudioSource::rewind() {

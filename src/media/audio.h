@@ -23,6 +23,7 @@ class AudioSource : public SampleSource {
   ~AudioSource() override;
 
   size_t read(std::span<float> into) override;
+  bool use_rate(int rate) override;
   bool rewind() override;
   /// The length in its header; 0: unknown.
   double seconds() const;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "media/mel.h"
 #include "rust_handle.h"
 
 namespace mlxk {
@@ -12,6 +13,39 @@ namespace mlxk {
 namespace {
 
 constexpr float kFull = 32768;
+
+using Resampler = RustPtr<mlxk_resampler, mlxk_resampler_free>;
+
+Resampler open_resampler(int rate, int target) {
+  mlxk_resampler* made = nullptr;
+  RustText error;
+  const int status =
+      mlxk_resampler_open(static_cast<uint32_t>(rate), static_cast<uint32_t>(target), &made, error.out());
+  Resampler resampler(made);
+  check_rust(status, error, ErrorKind::invalid, "the sound");
+  return resampler;
+}
+
+void fetch(const Resampler& resampler, size_t ready, std::vector<float>& out) {
+  const size_t before = out.size();
+  out.resize(before + ready);
+  if (ready > 0) mlxk_resampler_fetch(resampler.get(), out.data() + before);
+}
+
+void push_into(const Resampler& resampler, std::span<const float> samples, std::vector<float>& out) {
+  size_t ready = 0;
+  RustText error;
+  check_rust(mlxk_resampler_push(resampler.get(), samples.data(), samples.size(), &ready, error.out()), error,
+             ErrorKind::internal, "the sound");
+  fetch(resampler, ready, out);
+}
+
+void finish_into(const Resampler& resampler, std::vector<float>& out) {
+  size_t ready = 0;
+  RustText error;
+  check_rust(mlxk_resampler_finish(resampler.get(), &ready, error.out()), error, ErrorKind::internal, "the sound");
+  fetch(resampler, ready, out);
+}
 
 /// ITU-T G.711: the value of each byte, as 16-bit samples.
 int from_ulaw(uint8_t byte) {
@@ -40,11 +74,7 @@ struct RawSound::State {
   State(RawFormat form, int hertz) : format(form), rate(hertz) { open(); }
 
   void open() {
-    mlxk_resampler* made = nullptr;
-    RustText error;
-    check_rust(mlxk_resampler_open(static_cast<uint32_t>(rate), &made, error.out()), error, ErrorKind::invalid,
-               "the sound");
-    resampler.reset(made);
+    resampler = open_resampler(rate, kSpeechRate);
     half.reset();
   }
 
@@ -67,15 +97,9 @@ struct RawSound::State {
     }
   }
 
-  void fetch(size_t ready, std::vector<float>& out) const {
-    const size_t before = out.size();
-    out.resize(before + ready);
-    if (ready > 0) mlxk_resampler_fetch(resampler.get(), out.data() + before);
-  }
-
   RawFormat format;
   int rate;
-  RustPtr<mlxk_resampler, mlxk_resampler_free> resampler;
+  Resampler resampler;
   std::optional<uint8_t> half;  // the first byte of a sample
   std::vector<float> decoded;
 };
@@ -87,21 +111,20 @@ RawSound& RawSound::operator=(RawSound&&) noexcept = default;
 
 void RawSound::push(std::string_view bytes, std::vector<float>& out) {
   state_->append(bytes);
-  size_t ready = 0;
-  RustText error;
-  check_rust(
-      mlxk_resampler_push(state_->resampler.get(), state_->decoded.data(), state_->decoded.size(), &ready, error.out()),
-      error, ErrorKind::internal, "the sound");
-  state_->fetch(ready, out);
+  push_into(state_->resampler, state_->decoded, out);
 }
 
 void RawSound::finish(std::vector<float>& out) {
-  size_t ready = 0;
-  RustText error;
-  check_rust(mlxk_resampler_finish(state_->resampler.get(), &ready, error.out()), error, ErrorKind::internal,
-             "the sound");
-  state_->fetch(ready, out);
+  finish_into(state_->resampler, out);
   state_->open();
+}
+
+std::vector<float> resampled(std::span<const float> samples, int rate, int target) {
+  const Resampler resampler = open_resampler(rate, target);
+  std::vector<float> out;
+  push_into(resampler, samples, out);
+  finish_into(resampler, out);
+  return out;
 }
 
 }  // namespace mlxk

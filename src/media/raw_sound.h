@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -28,5 +29,8 @@ class RawSound {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// Mono samples at `rate` a second as samples at `target`. Throws invalid for a rate that is not supported.
+std::vector<float> resampled(std::span<const float> samples, int rate, int target);
 
 }  // namespace mlxk

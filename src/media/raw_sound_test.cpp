@@ -41,6 +41,17 @@ TEST(RawSound, AnyRateBecomes16kHzWhateverThePieces) {
   }
 }
 
+TEST(RawSound, SamplesAreResampledToAnyRate) {
+  std::vector<float> samples;
+  for (int i = 0; i < 16'000; ++i) samples.push_back(static_cast<float>(0.5 * std::sin(2 * kPi * 440 * i / 16'000)));
+  const auto more = resampled(samples, 16'000, 24'000);
+  ASSERT_EQ(more.size(), 24'000U);
+  for (size_t i = 1'500; i < 22'500; ++i) {
+    ASSERT_NEAR(more[i], 0.5 * std::sin(2 * kPi * 440 * static_cast<double>(i) / 24'000), 2e-3) << i;
+  }
+  EXPECT_THROW(resampled(samples, 16'000, 10), Error);
+}
+
 TEST(RawSound, TheLawsOfG711) {
   // Values of ITU-T G.711's tables, at 16 bits.
   const auto ulaw = all_of(RawSound(RawFormat::ulaw, 16'000), std::string("\xff\x7f\x80\x00\xf0\x8f", 6), 4);

@@ -53,6 +53,11 @@ class ImageAndAudioEncoder : public MediaEncoder {
                                           std::span<const MediaItem> items) const override {
     return images_->positions(prompt, items);
   }
+  std::vector<TokenTable> tokens() const override {
+    std::vector<TokenTable> all = images_->tokens();
+    for (const TokenTable& table : recordings_->tokens()) all.push_back(table);
+    return all;
+  }
 
  private:
   std::unique_ptr<const MediaEncoder> images_, recordings_;

@@ -53,8 +53,8 @@ class MediaEncoder {
   /// Whether layers of the model attend to the features from the item's only placeholder token on (cross-attention)
   /// instead of reading them as tokens.
   virtual bool is_attended_to() const { return false; }
-  /// The tokens for which the encoder has vectors; null: none. Valid for the lifetime of the encoder.
-  virtual const TokenTable* tokens() const { return nullptr; }
+  /// The tokens for which the encoder has vectors.
+  virtual std::vector<TokenTable> tokens() const { return {}; }
 };
 
 }  // namespace mlxk

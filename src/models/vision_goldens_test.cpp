@@ -57,7 +57,7 @@ class VisionGolden : public testing::TestWithParam<std::string> {
     const Json& said = json_["prompts"][i];
     std::vector<MediaItem> items;
     for (const Json& one : said["items"]) {
-      items.push_back({one["begin"], one["end"], json_["placeholder"],
+      items.push_back({one["begin"], one["end"], one.value("placeholder", json_["placeholder"].get<int>()),
                        std::make_shared<MediaData>(golden::pixels(json_["images"][one["image"].get<size_t>()]))});
     }
     VisionPrompt made(*model_, said["ids"].get<std::vector<int>>(), items);
@@ -243,6 +243,8 @@ TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
       {"gemma3n",
        {{"model.vision_tower.", "vision_tower."},
         {"model.embed_vision.", "embed_vision."},
+        {"model.audio_tower.", "audio_tower."},
+        {"model.embed_audio.", "embed_audio."},
         {"model.language_model.", "language_model.model."}},
        true},
       {"molmo", {{"model.vision_backbone.", "vision_tower."}, {"model.transformer.", "language_model.model."}}, true},
@@ -261,7 +263,12 @@ TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
     const fs::path folder = golden::write_case(json, golden::temp_folder("vision_layout"));
     const auto features = [&] {
       const auto model = load_multimodal_model(folder);
-      return floats(model->media_encoder()->encode(golden::pixels(json["images"][0])).features);
+      std::vector<float> all;
+      for (const Json& image : json["images"]) {
+        const auto one = floats(model->media_encoder()->encode(golden::pixels(image)).features);
+        all.insert(all.end(), one.begin(), one.end());
+      }
+      return all;
     };
     const std::vector<float> expected = features();
     const std::string file = (folder / "model.safetensors").string();
@@ -278,6 +285,7 @@ TEST(VisionLayouts, OfOtherToolsGiveTheSame) {
       if (layout.mlx_kernels && name.find(".layer_scale") != name.npos && tensor.ndim() == 3) {
         kept = mx::contiguous(mx::transpose(tensor, {1, 2, 0}));
       }
+      if (kernel && tensor.ndim() == 3) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 1}));
       if (kernel && tensor.ndim() == 4) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 1}));
       if (kernel && tensor.ndim() == 5) kept = mx::contiguous(mx::transpose(tensor, {0, 2, 3, 4, 1}));
       renamed.emplace(as, kept);
@@ -356,6 +364,86 @@ TEST(VisionLayouts, MicrosoftsNamesOfFlorence2GiveTheSame) {
   fs::remove_all(folder);
 }
 
+TEST(VisionLayouts, OtherNamesOfVibeVoiceGiveTheSame) {
+  const Json json = read_json(kVisionCases / "vibevoice_asr.json");
+  const fs::path folder = golden::write_case(json, golden::temp_folder("vision_vibevoice"));
+  const auto features = [&] {
+    const auto model = load_multimodal_model(folder);
+    std::vector<float> all;
+    for (const Json& image : json["images"]) {
+      const auto one = floats(model->media_encoder()->encode(golden::pixels(image)).features);
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+  };
+  const std::vector<float> expected = features();
+  const std::pair<const char*, const char*> names[] = {
+      // transformers' and Microsoft's
+      {"_tokenizer_encoder.", "_tokenizer.encoder."},
+      {"stem.conv.conv.", "downsample_layers.0.0.conv.conv."},
+      {"conv_layers.0.conv.conv.", "downsample_layers.1.0.conv.conv."},
+      {"conv_layers.1.conv.conv.", "downsample_layers.2.0.conv.conv."},
+      {"stem.stage.", "stages.0."},
+      {"conv_layers.0.stage.", "stages.1."},
+      {"conv_layers.1.stage.", "stages.2."},
+      {"encoder.head.conv.", "encoder.head.conv.conv."},
+      {"mixer.conv.", "mixer.conv.conv.conv."},
+      {"multi_modal_projector.acoustic_linear_1.", "acoustic_connector.fc1."},
+      {"multi_modal_projector.acoustic_linear_2.", "acoustic_connector.fc2."},
+      {"multi_modal_projector.acoustic_norm.", "acoustic_connector.norm."},
+      {"multi_modal_projector.semantic_linear_1.", "semantic_connector.fc1."},
+      {"multi_modal_projector.semantic_linear_2.", "semantic_connector.fc2."},
+      {"multi_modal_projector.semantic_norm.", "semantic_connector.norm."},
+  };
+  const std::pair<const char*, const char*> shorter[] = {
+      // mlx-audio's
+      {".0.conv.conv.", ".conv."},
+      {"head.conv.conv.", "head.conv."},
+      {"mixer.conv.conv.conv.", "mixer.conv.conv."},
+  };
+  const auto replace = [](std::string& name, const auto& all) {
+    for (const auto& [from, to] : all) {
+      if (const size_t at = name.find(from); at != name.npos) name.replace(at, std::string(from).size(), to);
+    }
+  };
+  Json config = {{"model_type", "vibevoice"}, {"decoder_config", json["config"]["text_config"]}};
+  for (const char* side : {"acoustic", "semantic"}) {
+    const Json& said = json["config"][fmt::format("{}_tokenizer_encoder_config", side)];
+    config[fmt::format("{}_tokenizer_config", side)] = {{"encoder_n_filters", said["num_filters"]},
+                                                        {"vae_dim", said["hidden_size"]},
+                                                        {"encoder_depths", "1-2-1"},
+                                                        {"encoder_ratios", {3, 2}}};
+  }
+  const std::string file = (folder / "model.safetensors").string();
+  for (const bool mlx : {false, true}) {
+    golden::write_case(json, folder);
+    std::ofstream(folder / "config.json") << config.dump();
+    std::unordered_map<std::string, mx::array> renamed;
+    for (const auto& [key, value] : mx::load_safetensors(file).first) {
+      std::string name = key;
+      mx::array tensor = value;
+      replace(name, names);
+      if (mlx) {
+        replace(name, shorter);
+      } else if (name.starts_with("language_model.")) {
+        name.erase(0, std::string("language_model.").size());
+        if (name.starts_with("model.")) name.replace(0, 6, "model.language_model.");
+      } else {
+        name.insert(0, "model.");
+      }
+      if (mlx && tensor.ndim() == 3) tensor = mx::contiguous(mx::transpose(tensor, {0, 2, 1}));
+      renamed.emplace(name, tensor);
+    }
+    if (!mlx) renamed.emplace("model.acoustic_tokenizer.decoder.head.conv.conv.bias", mx::zeros({1}));
+    for (auto& [name, array] : renamed) array.eval();
+    mx::save_safetensors(file, renamed);
+    const std::vector<float> got = features();
+    // One piece where transformers' configuration gives several.
+    EXPECT_LT(difference(got, expected), 1e-5F * largest(expected)) << mlx;
+  }
+  fs::remove_all(folder);
+}
+
 TEST(VisionConfig, BadValuesAreNamed) {
   struct Bad {
     const char *name, *object, *key;
@@ -378,6 +466,16 @@ TEST(VisionConfig, BadValuesAreNamed) {
        "downsample_ratio must be 1 / n for a divisor n of 4 patches, got 0.3"},
       {"internvl", "vision_config", "image_size", {32, 40}, "image_size must hold one number"},
       {"gemma3n", nullptr, "vision_soft_tokens_per_image", 3, "vision_soft_tokens_per_image must be a square, got 3"},
+      {"gemma3n", "audio_config", "conf_num_attention_heads", 3,
+       "hidden_size must be an even multiple of conf_num_attention_heads, got 16 and 3"},
+      {"gemma3n", "audio_config", "vocab_offset", 100, "must put the last of 128 tokens among those of audio, got 100"},
+      {"gemma3n", "audio_config", "sscp_conv_channel_size", {4}, "sscp_conv_channel_size must be two numbers"},
+      {"vibevoice_asr", "acoustic_tokenizer_encoder_config", "depths", {1, 2}, "must be one more than the 2 ratios"},
+      {"vibevoice_asr",
+       "acoustic_tokenizer_encoder_config",
+       "downsampling_ratios",
+       {2, 2},
+       "must be the same for both"},
       {"molmo", "vision_config", "image_num_pos", 10, "image_num_pos must be one more than an even square, got 10"},
       {"molmo", "vision_config", "image_num_layers", 5, "image_num_layers must be 9 or more, got 5"},
       {"molmo", nullptr, "norm_after", true, "norm_after is not built in"},

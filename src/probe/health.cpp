@@ -209,6 +209,8 @@ std::string published_in(const ModelInfo& info, const ModelFiles& files) {
       {"qwen2_audio", "Qwen/Qwen2-Audio-7B-Instruct"},
       {"qwen3_asr", "Qwen/Qwen3-ASR-1.7B"},
       {"sensevoice", "FunAudioLLM/SenseVoiceSmall"},
+      {"vibevoice", "microsoft/VibeVoice-ASR-HF"},
+      {"vibevoice_asr", "microsoft/VibeVoice-ASR-HF"},
       {"voxtral", "mistralai/Voxtral-Mini-3B-2507"},
   };
   if (std::string source = base_model_of(files); !source.empty()) return source;

@@ -21,9 +21,9 @@ namespace {
 int64_t context_length(const Json& config) {
   constexpr std::array kKeys = {"max_position_embeddings", "n_positions", "max_sequence_length",
                                 "max_target_positions"};
-  for (const Json* part :
-       {&config, &value_at(config, "text_config"), &value_at(config, "language_config"),
-        &value_at(config, "llm_config"), &value_at(value_at(config, "thinker_config"), "text_config")}) {
+  for (const Json* part : {&config, &value_at(config, "text_config"), &value_at(config, "language_config"),
+                           &value_at(config, "llm_config"), &value_at(config, "decoder_config"),
+                           &value_at(value_at(config, "thinker_config"), "text_config")}) {
     for (const char* key : kKeys) {
       const Json& value = value_at(*part, key);
       if (!value.is_number_integer()) continue;

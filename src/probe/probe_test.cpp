@@ -104,7 +104,7 @@ TEST_F(Probe, TellsKindAndCapabilities) {
       {"o/whisper-tiny.en-mlx", R"({"model_type":"whisper"})", {}, "audio", {"audio"}},
       {"o/vox", R"({"model_type":"voxtral","audio_config":{"a":1}})", {}, "chat", {"text-generation", "chat", "audio"}},
       {"o/vox-live", R"({"model_type":"voxtral_realtime","audio_config":{"a":1}})", {}, "audio", {"audio"}},
-      {"o/vibe", R"({"model_type":"vibevoice_asr"})", {}, "audio", {"audio"}},
+      {"o/vibe", R"({"model_type":"vibevoice_asr"})", {}, "chat", {"text-generation", "chat", "audio"}},
       {"o/Qwen3-Embedding-0.6B", R"({"model_type":"qwen3"})", {}, "embedding", {"embeddings"}},
       {"o/x-embed", R"({"model_type":"x","architectures":["XForCausalLM"]})", {}, "embedding", {"embeddings"}},
       {"o/embed-only-a-name", R"({"model_type":"x"})", {}, "base", {"text-generation"}},
@@ -228,8 +228,8 @@ TEST_F(Probe, SaysWhyAModelCannotRun) {
   EXPECT_FALSE(unknown.text.ok);
   EXPECT_TRUE(unknown.reason.starts_with("text model type 'falcon_h9' is not built in")) << unknown.reason;
   EXPECT_EQ(probe("o/b", R"({"hidden_size":64})").reason, "config.json missing model_type field");
-  EXPECT_EQ(probe("o/c", R"({"model_type":"vibevoice_asr","audio_config":{"a":1}})").reason,
-            "speech model type 'vibevoice_asr' is not built in; `mlxk list --architectures` lists what is");
+  EXPECT_EQ(probe("o/c", R"({"model_type":"vibevoice_live","audio_config":{"a":1}})").reason,
+            "speech model type 'vibevoice_live' is not built in; `mlxk list --architectures` lists what is");
   EXPECT_TRUE(
       probe("o/d", R"({"model_type":"deberta"})").reason.starts_with("embedding model type 'deberta' is not built in"));
   const Files layers = {{"1_Pooling/config.json", R"({"pooling_mode":"mean"})"},

@@ -161,13 +161,18 @@ class AudioModelRecognizer : public Recognizer {
   explicit AudioModelRecognizer(AudioModel model) : model_(std::move(model)) {}
 
   std::optional<RefusedOption> refused(const TranscribeOptions& options, TranscriptFormat format) const override {
-    constexpr const char* kTimes = "the model gives no times";
+    constexpr const char* kTimes = "the model gives no times of words";
     constexpr const char* kDecoding = "the model writes its transcript as an answer";
+    constexpr const char* kWhole = "the model transcribes the whole recording at once";
     if (auto itn = refused_itn(options)) return itn;
-    if (format != TranscriptFormat::text && format != TranscriptFormat::json) {
+    const bool times = model_.processor.gives_times();
+    if (!times && format != TranscriptFormat::text && format != TranscriptFormat::json) {
       return RefusedOption{"response_format", "--format", "the model gives no times; use text or json"};
     }
     if (options.word_timestamps) return RefusedOption{"timestamp_granularities", "--word-timestamps", kTimes};
+    if (!options.language.empty() && !model_.processor.takes_language()) {
+      return RefusedOption{"language", "--language", "the model cannot be told a language"};
+    }
     if (options.translate) return RefusedOption{"task", "--translate", "the model does not translate"};
     if (!options.initial_prompt.empty() && !model_.processor.takes_context()) {
       return RefusedOption{"prompt", "--prompt", "the model accepts no context for a transcript"};
@@ -177,8 +182,8 @@ class AudioModelRecognizer : public Recognizer {
     }
     if (options.beam_size > 0) return RefusedOption{"beam_size", "--beam-size", kDecoding};
     if (options.best_of > 1) return RefusedOption{"best_of", "--best-of", kDecoding};
-    if (!options.clips.empty()) return RefusedOption{"clip_timestamps", "--clip-timestamps", kTimes};
-    if (options.only_voice) return RefusedOption{"vad", "--vad", "the model transcribes the whole recording at once"};
+    if (!options.clips.empty()) return RefusedOption{"clip_timestamps", "--clip-timestamps", kWhole};
+    if (options.only_voice) return RefusedOption{"vad", "--vad", kWhole};
     if (options.carry_initial_prompt) return RefusedOption{"prompt", "--carry-initial-prompt", kDecoding};
     if (options.hallucination_silence_threshold) {
       return RefusedOption{"hallucination_silence_threshold", "--hallucination-silence-threshold", kTimes};
@@ -192,10 +197,10 @@ class AudioModelRecognizer : public Recognizer {
     const StopScope scope([&] {
       if (stop_wanted()) throw Error(ErrorKind::cancelled, "the transcription was cancelled");
     });
-    const std::vector<float> samples =
-        read_samples(source, "the recording", most_seconds(model_.processor, model_.context_length));
+    const std::vector<float> samples = read_samples(source, "the recording", model_.processor.rate(),
+                                                    most_seconds(model_.processor, model_.context_length));
     Transcript transcript;
-    transcript.duration = static_cast<double>(samples.size()) / kSpeechRate;
+    transcript.duration = static_cast<double>(samples.size()) / model_.processor.rate();
     if (events.progress) events.progress(0, transcript.duration);
 
     PromptAudio audio{model_.processor, {}};
@@ -212,7 +217,15 @@ class AudioModelRecognizer : public Recognizer {
     request.cache_scope = events.cache_scope;
     std::string written, told;
     const auto tell = [&](const std::vector<Part>& parts) {
-      for (const Part& part : parts) written += part.text;
+      bool ends = false;  // a segment
+      for (const Part& part : parts) {
+        written += part.text;
+        ends = ends || part.text.find('}') != std::string::npos;
+      }
+      if (model_.processor.gives_times()) {
+        if (ends) take_segments(model_.processor.read_transcript(written), options, events, transcript);
+        return;
+      }
       if (!events.text) return;
       const std::string text = model_.processor.read_beginning(written);
       // A loop that was cut off takes back what was told; then only the segment has the text.
@@ -229,15 +242,14 @@ class AudioModelRecognizer : public Recognizer {
     const HeardText heard = model_.processor.read_transcript(answer.answer);
     transcript.text = heard.text;
     transcript.language = language_of(heard, options);
-    SpeechSegment segment;
-    segment.end = transcript.duration;
-    segment.text = heard.text;
-    segment.temperature = options.temperatures.empty() ? 0 : options.temperatures.front();
-    if (answer.reason == FinishReason::length) segment.doubt = SpeechDoubt::repeats;
-    if (!segment.text.empty()) transcript.segments.push_back(std::move(segment));
+    HeardText parts = heard;
+    if (parts.segments.empty() && !heard.text.empty()) parts.segments = {{0, transcript.duration, "", heard.text}};
+    take_segments(parts, options, events, transcript);
+    if (answer.reason == FinishReason::length && !transcript.segments.empty()) {
+      transcript.segments.back().doubt = SpeechDoubt::repeats;
+    }
     const Usage& usage = answer.usage;
     transcript.tokens = {usage.audio_tokens, usage.prompt_tokens - usage.audio_tokens, usage.completion_tokens};
-    if (events.segment && !transcript.segments.empty()) events.segment(transcript.segments.front());
     if (events.progress) events.progress(transcript.duration, transcript.duration);
     return transcript;
   }
@@ -246,7 +258,26 @@ class AudioModelRecognizer : public Recognizer {
     return static_cast<int64_t>(model_.tokenizer->encode(text, false).size());
   }
 
+  bool diarizes() const override { return model_.processor.gives_times(); }
+
  private:
+  /// Appends and tells the segments of `heard` that `transcript` has not.
+  static void take_segments(const HeardText& heard, const TranscribeOptions& options, const TranscribeEvents& events,
+                            Transcript& transcript) {
+    for (size_t i = transcript.segments.size(); i < heard.segments.size(); ++i) {
+      const HeardSegment& one = heard.segments[i];
+      SpeechSegment segment;
+      segment.id = static_cast<int64_t>(i);
+      segment.start = std::min(one.start, transcript.duration);
+      segment.end = std::min(one.end, transcript.duration);
+      segment.text = one.text;
+      segment.speaker = one.speaker;
+      segment.temperature = options.temperatures.empty() ? 0 : options.temperatures.front();
+      transcript.segments.push_back(std::move(segment));
+      if (events.segment) events.segment(transcript.segments.back());
+    }
+  }
+
   /// The prompt in the model's own form, or as a chat.
   Prompt ask(const PromptAudio& audio, const TranscribeOptions& options, size_t most) const {
     TranscriptRequest request;
@@ -290,6 +321,14 @@ std::unique_ptr<Recognizer> recognizer_with(Worker& worker, std::shared_ptr<cons
 }
 
 }  // namespace
+
+std::optional<RefusedOption> refused_option(const Recognizer& recognizer, const TranscribeOptions& options,
+                                            TranscriptFormat format) {
+  if (format == TranscriptFormat::diarized_json && !recognizer.diarizes()) {
+    return RefusedOption{"response_format", "--format", "the model does not tell speakers apart"};
+  }
+  return recognizer.refused(options, format);
+}
 
 std::unique_ptr<Recognizer> speech_recognizer(SpeechEngine engine) {
   return std::make_unique<SpeechRecognizer>(std::move(engine));

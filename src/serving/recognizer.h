@@ -32,12 +32,18 @@ class Recognizer {
                                                TranscriptFormat /*format*/) const {
     return std::nullopt;
   }
+  /// Whether it tells who speaks.
+  virtual bool diarizes() const { return false; }
   /// Like transcribe() of speech/transcribe.h. Throws invalid for a recording that is too long for the model.
   virtual Transcript transcribe(SampleSource& source, const TranscribeOptions& options,
                                 const TranscribeEvents& events) const = 0;
   /// The number of tokens of `text`, an option.
   virtual int64_t count_tokens(const std::string& text) const = 0;
 };
+
+/// refused() of `recognizer`, or the format if it needs speakers that the recognizer does not tell.
+std::optional<RefusedOption> refused_option(const Recognizer& recognizer, const TranscribeOptions& options,
+                                            TranscriptFormat format);
 
 /// A loaded language model that accepts audio. All references must outlive the recognizer.
 struct AudioModel {

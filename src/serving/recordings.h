@@ -14,9 +14,9 @@ struct AudioFile {
   std::string place;  // what errors name: a path, a field
 };
 
-/// All samples of `source`. Throws invalid naming `place` where it holds none, or more seconds than `most`; what the
-/// source throws. Asks check_stop().
-std::vector<float> read_samples(SampleSource& source, const std::string& place, double most);
+/// All samples of `source`, at `rate` a second. Throws invalid naming `place` where it holds none, or more seconds than
+/// `most`; what the source throws. Asks check_stop().
+std::vector<float> read_samples(SampleSource& source, const std::string& place, int rate, double most);
 
 /// Decodes and processes `files`, of `limit` bytes each at most, for a model whose context is `context` tokens (0:
 /// unknown). Throws invalid or unsupported naming the file's place. Asks check_stop().

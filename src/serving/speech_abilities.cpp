@@ -4,6 +4,7 @@
 
 #include "json/json.h"
 #include "json/member.h"
+#include "probe/built_in.h"
 #include "probe/files.h"
 #include "probe/front_matter.h"
 #include "probe/model_entry.h"
@@ -53,6 +54,9 @@ std::optional<SpeechAbilities> speech_abilities(const ModelInfo& info) {
     abilities.segment_times = true;
     abilities.word_times = info.model_type != "moonshine" && info.model_type != "canary";
     abilities.translation = info.translates_to_english;
+  }
+  if (same_type(info.model_type, "vibevoice") || same_type(info.model_type, "vibevoice_asr")) {
+    abilities.segment_times = abilities.diarization = true;
   }
   return abilities;
 }

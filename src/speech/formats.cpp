@@ -17,8 +17,8 @@ struct Row {
   std::string_view name, extension;
 };
 // In the order of TranscriptFormat.
-constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", "json"}, {"srt", "srt"}, {"vtt", "vtt"},
-                            {"tsv", "tsv"},  {"lrc", "lrc"}};
+constexpr Row kFormats[] = {{"text", "txt"}, {"json", "json"}, {"verbose_json", "json"}, {"diarized_json", "json"},
+                            {"srt", "srt"},  {"vtt", "vtt"},   {"tsv", "tsv"},           {"lrc", "lrc"}};
 
 constexpr const char* kDoubts[] = {"", "repeats", "guess"};  // in the order of SpeechDoubt
 
@@ -77,7 +77,8 @@ std::string format_segment(TranscriptFormat format, const SpeechSegment& segment
     }
     case TranscriptFormat::text:
     case TranscriptFormat::json:
-    case TranscriptFormat::verbose_json: break;
+    case TranscriptFormat::verbose_json:
+    case TranscriptFormat::diarized_json: break;
   }
   return line_of(segment, false) + "\n";
 }
@@ -112,6 +113,7 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
                           {"avg_logprob", s.avg_logprob},
                           {"compression_ratio", s.compression_ratio},
                           {"no_speech_prob", s.no_speech_prob}});
+      if (!s.speaker.empty()) segments.back()["speaker"] = s.speaker;
       if (!s.emotion.empty()) segments.back()["emotion"] = s.emotion;
       if (!s.event.empty()) segments.back()["event"] = s.event;
       if (s.doubt != SpeechDoubt::none) segments.back()["doubt"] = kDoubts[static_cast<size_t>(s.doubt)];
@@ -121,12 +123,31 @@ Json verbose_json(const Transcript& transcript, bool translated, bool with_segme
   return json;
 }
 
+Json diarized_segment(const SpeechSegment& segment) {
+  return {{"type", "transcript.text.segment"},
+          {"id", fmt::format("seg_{}", segment.id)},
+          {"start", tidy(segment.start)},
+          {"end", tidy(segment.end)},
+          {"text", segment.text},
+          {"speaker", segment.speaker}};
+}
+
+Json diarized_json(const Transcript& transcript) {
+  Json segments = Json::array();
+  for (const auto& segment : transcript.segments) segments.push_back(diarized_segment(segment));
+  return {{"task", "transcribe"},
+          {"duration", transcript.duration},
+          {"text", stripped(transcript.text)},
+          {"segments", std::move(segments)}};
+}
+
 std::string format_transcript(TranscriptFormat format, const Transcript& transcript, bool translated) {
   const bool words = std::any_of(transcript.segments.begin(), transcript.segments.end(),
                                  [](const auto& s) { return !s.words.empty(); });
   if (format == TranscriptFormat::text) return std::string(stripped(transcript.text)) + "\n";
   if (format == TranscriptFormat::json) return dump_json(transcript_json(transcript));
   if (format == TranscriptFormat::verbose_json) return dump_json(verbose_json(transcript, translated, true, words));
+  if (format == TranscriptFormat::diarized_json) return dump_json(diarized_json(transcript));
   std::string all = format_header(format);
   size_t index = 0;
   for (const auto& segment : transcript.segments) {

@@ -9,7 +9,7 @@
 
 namespace mlxk {
 
-enum class TranscriptFormat { text, json, verbose_json, srt, vtt, tsv, lrc };
+enum class TranscriptFormat { text, json, verbose_json, diarized_json, srt, vtt, tsv, lrc };
 
 /// The format of that name; nullopt: unknown.
 std::optional<TranscriptFormat> find_format(std::string_view name);
@@ -23,6 +23,11 @@ std::string format_segment(TranscriptFormat format, const SpeechSegment& segment
 /// OpenAI's objects: {"text"}, and with task, language's name, duration, segments and words.
 Json transcript_json(const Transcript& transcript);
 Json verbose_json(const Transcript& transcript, bool translated, bool with_segments, bool with_words);
+
+/// OpenAI's object with the speaker of each segment.
+Json diarized_json(const Transcript& transcript);
+/// A segment of it, as its streams have them too.
+Json diarized_segment(const SpeechSegment& segment);
 
 /// The whole transcript as a document of the format; as text one paragraph.
 std::string format_transcript(TranscriptFormat format, const Transcript& transcript, bool translated);

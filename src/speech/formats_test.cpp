@@ -43,6 +43,22 @@ TEST(TranscriptFormats, TablesAndLyrics) {
   EXPECT_EQ(as("text"), "Hello there. Good --> bye.\n");
 }
 
+TEST(TranscriptFormats, SpeakersAreKept) {
+  Transcript transcript = sample();
+  EXPECT_FALSE(verbose_json(transcript, false, true, false)["segments"][0].contains("speaker"));
+  transcript.segments[0].speaker = "A";
+  EXPECT_EQ(verbose_json(transcript, false, true, false)["segments"][0]["speaker"], "A");
+  const Json diarized = diarized_json(transcript);
+  EXPECT_EQ(diarized["segments"][0], Json({{"type", "transcript.text.segment"},
+                                           {"id", "seg_0"},
+                                           {"start", 0.0},
+                                           {"end", 1.28},
+                                           {"text", " Hello there."},
+                                           {"speaker", "A"}}));
+  EXPECT_EQ(diarized["segments"][2]["speaker"], "");
+  EXPECT_EQ(diarized["duration"], 3725.5);
+}
+
 TEST(TranscriptFormats, VerboseJsonHasOpenaisFields) {
   const Json json = verbose_json(sample(), true, true, true);
   EXPECT_EQ(json["task"], "translate");

@@ -26,6 +26,7 @@ struct SpeechSegment {
   float temperature = 0, avg_logprob = 0, compression_ratio = 0, no_speech_prob = 0;
   std::vector<SpokenWord> words;  // if requested
   SpeechDoubt doubt = SpeechDoubt::none;
+  std::string speaker = {};              // by a model that tells them apart
   std::string emotion = {}, event = {};  // of the voice and of the sound around it, by a model that tells them
 };
 

@@ -155,22 +155,38 @@ constexpr const char* kVoxtral =
     R"({%- elif message.role == 'assistant' -%}{{- say(message.content) -}}{{- eos_token -}})"
     R"({%- else -%}{{- '[INST]' -}}{{- say(message.content) -}}{{- '[/INST]' -}}{%- endif -%}{%- endfor -%})";
 
-/// The template of a family that is published without one.
-std::map<std::string, std::string> sources_of_family(const fs::path& model_dir) {
+// VibeVoice-ASR is published with a template that only transcribes, or with that of its language model. A text beside
+// a recording is context, as in transformers' template; the recording's text ends with its length.
+constexpr const char* kVibeVoice =
+    R"({%- if messages[0].role != 'system' -%}{{- '<|im_start|>system\nYou are a helpful assistant that transcribes )"
+    R"(audio input into text output in JSON format.<|im_end|>\n' -}}{%- endif -%}{%- for message in messages -%})"
+    R"({{- '<|im_start|>' + message.role + '\n' -}}{%- if message.content is string -%}{{- message.content -}})"
+    R"({%- else -%}{%- set said = namespace(text='') -%}{%- for part in message.content -%}{%- if part.type == 'text' -%})"
+    R"({%- set said.text = said.text + part.text -%}{%- endif -%}{%- endfor -%}{%- for part in message.content )"
+    R"(if part.type == 'audio' -%}{{- '<|box_start|>' -}}{%- if said.text -%}{{- ', with extra info: ' + said.text + )"
+    R"('\n\nPlease' -}}{%- else -%}{{- ', please' -}}{%- endif -%}{{- ' transcribe it with these keys: Start time, )"
+    R"(End time, Speaker ID, Content' -}}{%- else -%}{{- said.text -}}{%- endfor -%}{%- endif -%}{{- '<|im_end|>\n' -}})"
+    R"({%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%})";
+
+/// The template of a family in place of the model's files, or (`published` false) if they have none.
+std::map<std::string, std::string> sources_of_family(const fs::path& model_dir, bool published) {
   const fs::path path = model_dir / "config.json";
   if (!fs::exists(path)) return {};
-  if (string_at(read_json(path), "model_type") != "voxtral") return {};
-  return {{"default", kVoxtral}};
+  const std::string type = string_at(read_json(path), "model_type");
+  if (type == "vibevoice" || type == "vibevoice_asr") return {{"default", kVibeVoice}};
+  if (type == "voxtral" && !published) return {{"default", kVoxtral}};
+  return {};
 }
 
 /// Template by name; empty: there is none.
 std::map<std::string, std::string> sources_of(const fs::path& model_dir) {
+  if (auto own = sources_of_family(model_dir, true); !own.empty()) return own;
   // As in transformers: the files take precedence over tokenizer_config.json; old processors keep theirs in
   // chat_template.json.
   auto sources = sources_of_files(model_dir);
   if (sources.empty()) sources = sources_of_json(model_dir / "tokenizer_config.json");
   if (sources.empty()) sources = sources_of_json(model_dir / "chat_template.json");
-  if (sources.empty()) sources = sources_of_family(model_dir);
+  if (sources.empty()) sources = sources_of_family(model_dir, false);
   return sources;
 }
 

@@ -40,8 +40,8 @@ class Refusals(ProgramTest):
     def test_models_that_do_not_accept_audio_or_are_not_built_in(self):
         clip = self.write("a.wav", wave(b"\0" * 3200))
         self.assertIn("does not support audio inputs", self.refused(self.fake_model("llama", "text"), "--audio", clip))
-        self.assertIn("Speech model type 'vibevoice_asr' of",
-                      self.refused(self.fake_model("vibevoice_asr", "vibe"), "--audio", clip))
+        self.assertIn("Speech model type 'vibevoice_live' of",
+                      self.refused(self.fake_model("vibevoice_live", "vibe"), "--audio", clip))
         self.assertIn("tekken.json is published in mistralai/Voxtral",
                       self.refused(self.fake_model("voxtral", "vox"), "--audio", clip))
         self.assertIn("Use `--audio FILE` for transcription", self.refused(self.fake_model(), "hello"))

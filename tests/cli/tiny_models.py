@@ -292,6 +292,41 @@ def write_florence2(folder):
         json.dump({"size": {"height": 48, "width": 48}, "image_seq_length": 10}, file)
 
 
+def write_listener(folder, case, tokens, files):
+    """A case of tests/data/vision_models with a token for each character and `tokens`, name → id from 98 on."""
+    write_case(folder, "vision_models", case)
+    names = {i: name for name, i in tokens.items()}
+    write_tokenizer(folder, [names.get(i, f"<unused{i}>") for i in range(98, 128)])
+    for name, content in files.items():
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(content if isinstance(content, str) else json.dumps(content))
+
+
+def write_gemma3n(folder):
+    """A tiny Gemma 3n: an image is four tokens, a recording six."""
+    template = ("{% for message in messages %}{% if message.content is string %}{{ message.content }}{% else %}"
+                "{% for part in message.content %}{% if part.type == 'audio' %}<audio_soft_token>"
+                "{% elif part.type == 'image' %}<image_soft_token>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}"
+                "{% endfor %}")
+    tokens = {"<start_of_image>": 101, "<end_of_image>": 118, "<image_soft_token>": 120, "<start_of_audio>": 102,
+              "<end_of_audio>": 124, "<audio_soft_token>": 125}
+    write_listener(folder, "gemma3n", tokens, {
+        "chat_template.jinja": template, "processor_config.json": {"image_seq_length": 4, "audio_seq_length": 6},
+        "preprocessor_config.json": {"size": {"height": 64, "width": 64}, "feature_size": 16}})
+
+
+def write_vibevoice(folder):
+    """A tiny VibeVoice-ASR: six samples are a token."""
+    tokens = {"<|im_start|>": 98, "<|im_end|>": 99, "<|object_ref_start|>": 101, "<|object_ref_end|>": 102,
+              "<|box_start|>": 120}
+    write_listener(folder, "vibevoice_asr", tokens, {"preprocessor_config.json": {"pad_to_multiple_of": 6}})
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    config["text_config"]["max_position_embeddings"] = 4096
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+
+
 def write_model(folder, model_type, tied=True, shards=1):
     """Writes the model and its tokenizer; returns config and shapes."""
     config, shapes = model(model_type, tied)

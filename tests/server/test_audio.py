@@ -328,6 +328,8 @@ class AudioModels(AudioTest):
     def start(cls, holder):
         workspaces = os.path.join(holder.home, "workspaces")
         tiny_models.write_voxtral(os.path.join(workspaces, "vox"))
+        tiny_models.write_gemma3n(os.path.join(workspaces, "gemma"))
+        tiny_models.write_vibevoice(os.path.join(workspaces, "vibe"))
         tiny_models.write_model(os.path.join(workspaces, "text-only"), "llama")
         tiny_models.write_tokenizer(os.path.join(workspaces, "text-only"))
         cls.server = holder.serve(env={"MLXK_WORKSPACE_HOME": workspaces})
@@ -373,6 +375,44 @@ class AudioModels(AudioTest):
         for thread in threads:
             thread.join()
         self.assertEqual((answers[1], answers[3]), (alone, alone))
+
+    def test_recordings_beside_images(self):
+        pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGM4YZQCAAMkAV+R/sDYAAAAAElFTkSuQmCC"
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + pixel}}
+        question = {"type": "text", "text": "What?"}
+        counts = {}
+        for name, parts in {"both": (image, self.sound(), question), "sound": (self.sound(), question), "text": (question,),
+                            "two": (self.sound(self.clip[:-2]), self.sound(), question)}.items():
+            first = self.chat(*parts, model="gemma", logprobs=True)
+            counts[name] = first["usage"]["prompt_tokens_details"].get("audio_tokens", 0)
+            self.assertEqual(self.chat(*parts, model="gemma", logprobs=True)["choices"], first["choices"], name)
+        self.assertEqual(counts, {"both": 6, "sound": 6, "text": 0, "two": 12})
+        other = self.clip[:44] + self.clip[44:][::-1]
+        answers = [self.chat(image, self.sound(data), question, model="gemma", logprobs=True)["choices"]
+                   for data in (self.clip, other)]
+        self.assertNotEqual(*answers)
+
+    def test_a_model_that_tells_times_and_speakers(self):
+        """Its answer is no list, so the whole is one segment of nobody."""
+        clip = kennedy_with(read(KENNEDY)[32044:33644])  # 0.05 seconds
+        whole = self.post(form(clip, model="vibe", response_format="diarized_json"))
+        self.assertEqual(whole[0], 200, whole[2])
+        self.assertEqual(whole[2]["duration"], 0.05)
+        segment = whole[2]["segments"][0]
+        self.assertEqual((segment["type"], segment["speaker"], segment["start"], segment["end"], segment["text"]),
+                         ("transcript.text.segment", "", 0, 0.05, whole[2]["text"]))
+        self.assertIn("00:00:00,000 --> 00:00:00,050", self.post(form(clip, model="vibe", response_format="srt"))[2].decode())
+        status, _, content = self.post(form(clip, model="vibe", stream="true", response_format="diarized_json", prompt="Knife"))
+        self.assertEqual(status, 200, content)
+        events = [json.loads(one[6:]) for one in content.decode().split("\n\n") if one.startswith("data: {")]
+        self.assertEqual([one["type"] for one in events][1:], ["transcript.text.segment", "transcript.text.done"])
+        self.assertEqual(self.refused(400, form(clip, model="vibe", language="en"))["param"], "language")
+        self.assertEqual(self.refused(400, form(clip, model="vox", response_format="diarized_json"))["param"],
+                         "response_format")
+        answer = self.chat(self.sound(clip), model="vibe")
+        self.assertEqual(answer["usage"]["prompt_tokens_details"]["audio_tokens"], 200)
+        listed = {one["id"]: one for one in self.server.get("/v1/models")[2]["data"]}
+        self.assertTrue(any(one.get("speech", {}).get("diarization") for name, one in listed.items() if "vibe" in name), listed)
 
     def test_refused_recordings(self):
         error = self.chat({"type": "text", "text": "a"}, self.sound(b"RIFF"), status=400)["error"]

@@ -97,6 +97,21 @@ class Gemma4Audio(Voxtral):
         return dict(mm_token_type_ids=torch.tensor([[3 * int(i == self.placeholder) for i in ids]]))
 
 
+class VibeVoiceAsr(Voxtral):
+    """Samples, padded to whole frames, without the noise that sampling adds."""
+
+    def inputs(self, images):
+        samples = max(array.shape[1] for array, _ in images)
+        padded = [torch.nn.functional.pad(torch.from_numpy(array[..., 0]), (0, samples - array.shape[1]))
+                  for array, _ in images]
+        mask = torch.tensor([[i < array.shape[1] for i in range(samples)] for array, _ in images])
+        return dict(input_values=torch.stack(padded), padding_mask=mask, sample=False)
+
+    def model_class(self):
+        from transformers import VibeVoiceAsrForConditionalGeneration
+        return Class(VibeVoiceAsrForConditionalGeneration)
+
+
 def cases():
     voxtral = dict(model_type="voxtral", audio_token_id=PLACEHOLDER, projector_hidden_act="gelu",
                    audio_config=dict(num_mel_bins=8, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
@@ -117,7 +132,13 @@ def cases():
                                           vocab_size_per_layer_input=128, num_kv_shared_layers=0, sliding_window=64,
                                           enable_moe_block=False, layer_types=["sliding_attention", "full_attention"],
                                           tie_word_embeddings=True))
+    encoder = dict(model_type="vibevoice_acoustic_tokenizer_encoder", num_filters=8, downsampling_ratios=[2, 3],
+                   depths=[1, 2, 1])
+    vibevoice = dict(model_type="vibevoice_asr", audio_token_id=PLACEHOLDER, acoustic_tokenizer_chunk_size=48,
+                     acoustic_tokenizer_encoder_config=dict(encoder, hidden_size=6),
+                     semantic_tokenizer_encoder_config=dict(encoder, hidden_size=10), text_config=text_config("qwen2"))
     return {
+        "vibevoice_asr": VibeVoiceAsr(vibevoice, [((1, 30, 1), ()), ((1, 138, 1), ())], [5, 23]),
         "gemma4_audio": Gemma4Audio(gemma4, [((1, 30, 8), ()), ((1, 51, 8), ())], [8, 13]),
         "voxtral": Voxtral(voxtral, [((1, 16, 8), ()), ((2, 16, 8), ())], [4, 8]),
         "qwen2_audio": Qwen2Audio(qwen2, [((1, 24, 8), (17,)), ((1, 24, 8), (24,))], [4, 6]),

@@ -66,6 +66,13 @@ class Case:
         """The tokens before an image's features, their own, and those after them."""
         return [101], [self.placeholder] * self.counts[image], [102]
 
+    def is_recording(self, image):
+        """Whether it is one, in a model that takes images too."""
+        return False
+
+    def placeholder_of(self, image):
+        return self.placeholder
+
     def kind(self, tensor):
         """The kind of a tensor's numbers; None: by its name."""
         return None

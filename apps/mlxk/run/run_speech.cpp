@@ -67,7 +67,8 @@ void write_all(const std::string& text) {
 
 /// Whether segments can be shown one by one.
 bool has_pieces(TranscriptFormat format) {
-  return format != TranscriptFormat::json && format != TranscriptFormat::verbose_json;
+  return format != TranscriptFormat::json && format != TranscriptFormat::verbose_json &&
+         format != TranscriptFormat::diarized_json;
 }
 
 /// Transcribes one recording, shows the progress, and prints the segments as they arrive if requested.
@@ -142,7 +143,7 @@ int run_speech(const SpeechRun& run) {
   const auto live = run.live ? std::make_unique<LiveInput>() : nullptr;
   auto first = live ? nullptr : open_audio(run, run.files.front());
   const LoadedSpeech model = loading.get();
-  if (const auto refused = model.recognizer->refused(run.options, run.format)) {
+  if (const auto refused = refused_option(*model.recognizer, run.options, run.format)) {
     throw Error(ErrorKind::usage,
                 fmt::format("argument {}: not for '{}': {}", refused->flag, info.ref.name, refused->why));
   }

@@ -23,8 +23,10 @@ std::vector<std::pair<double, std::optional<double>>> read_clips(const std::stri
 
 TranscriptFormat read_format(const std::string& name) {
   if (const auto format = find_format(name)) return *format;
-  throw Error(ErrorKind::usage,
-              fmt::format("argument --format: one of text, json, verbose_json, srt, vtt, tsv, lrc; got '{}'", name));
+  throw Error(
+      ErrorKind::usage,
+      fmt::format("argument --format: one of text, json, verbose_json, diarized_json, srt, vtt, tsv, lrc; got '{}'",
+                  name));
 }
 
 /// A language by code or name; empty: not given.
@@ -77,8 +79,9 @@ void check_live(const Args& args, const SpeechRun& run) {
                   std::string_view(flag) == "--json" ? "--format json prints a line for each text" : "");
     }
   }
-  if (run.format == TranscriptFormat::verbose_json) {
-    throw Error(ErrorKind::usage, "argument --live: not with --format verbose_json; json prints a line for each text");
+  if (run.format == TranscriptFormat::verbose_json || run.format == TranscriptFormat::diarized_json) {
+    throw Error(ErrorKind::usage, fmt::format("argument --live: not with --format {}; json prints a line for each text",
+                                              args.given.at("--format").back()));
   }
 }
 
@@ -104,9 +107,9 @@ std::vector<Option> speech_options() {
       {.name = "--format",
        .kind = Kind::text,
        .metavar = "NAME",
-       .help = "of a transcript: text, json, verbose_json, srt, vtt, tsv, lrc",
+       .help = "of a transcript: text, json, verbose_json, diarized_json, srt, vtt, tsv, lrc",
        .default_value = "text",
-       .choices = {"text", "json", "verbose_json", "srt", "vtt", "tsv", "lrc"}},
+       .choices = {"text", "json", "verbose_json", "diarized_json", "srt", "vtt", "tsv", "lrc"}},
       {"--word-timestamps", Kind::flag, "", "word timestamps, in verbose_json"},
       {"--output", Kind::text, "DIR", "write each recording's transcript to a file in DIR"},
       {"--language", Kind::text, "CODE", "language of the audio; default: detected"},

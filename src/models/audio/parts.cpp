@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "json/json.h"
 #include "mlx/ops.h"
@@ -50,17 +51,23 @@ VitOptions whisper_blocks(bool k_bias) {
 }
 
 mx::array sinusoids(int positions, int width, mx::Dtype type) {
+  std::vector<int> all(static_cast<size_t>(positions));
+  std::iota(all.begin(), all.end(), 0);
+  return mx::expand_dims(sinusoids(all, width, type), 0);
+}
+
+mx::array sinusoids(const std::vector<int>& positions, int width, mx::Dtype type) {
   const int half = width / 2;
-  std::vector<float> values(static_cast<size_t>(positions) * static_cast<size_t>(width));
+  std::vector<float> values(positions.size() * static_cast<size_t>(width));
   for (int i = 0; i < half; ++i) {
     const float step = std::exp(-static_cast<float>(std::log(10000.0) / (half - 1)) * static_cast<float>(i));
-    for (int p = 0; p < positions; ++p) {
-      const size_t row = static_cast<size_t>(p) * static_cast<size_t>(width);
-      values[row + static_cast<size_t>(i)] = std::sin(static_cast<float>(p) * step);
-      values[row + static_cast<size_t>(half + i)] = std::cos(static_cast<float>(p) * step);
+    for (size_t p = 0; p < positions.size(); ++p) {
+      const size_t row = p * static_cast<size_t>(width);
+      values[row + static_cast<size_t>(i)] = std::sin(static_cast<float>(positions[p]) * step);
+      values[row + static_cast<size_t>(half + i)] = std::cos(static_cast<float>(positions[p]) * step);
     }
   }
-  return mx::astype(mx::array(values.data(), {1, positions, width}, mx::float32), type);
+  return mx::astype(mx::array(values.data(), {static_cast<int>(positions.size()), width}, mx::float32), type);
 }
 
 WhisperTower::WhisperTower(const AudioConfig& c, const WeightPath& path, mx::Dtype type)

@@ -25,6 +25,8 @@ VitOptions whisper_blocks(bool k_bias);
 
 /// [1, positions, width]: sines of each position at wavelengths from 2π to 20000π, then their cosines.
 mx::array sinusoids(int positions, int width, mx::Dtype type);
+/// The same of `positions`: [positions, width].
+mx::array sinusoids(const std::vector<int>& positions, int width, mx::Dtype type);
 
 /// Whisper's encoder (https://arxiv.org/abs/2212.04356) up to its last block: two convolutions, positions, blocks.
 class WhisperTower {

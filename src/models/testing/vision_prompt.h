@@ -17,6 +17,7 @@ inline MediaData pixels(const Json& image) {
   MediaData data;
   data.shape = image["shape"].get<std::vector<int>>();
   data.grid = image["grid"].get<std::vector<int>>();
+  if (image.value("kind", "image") == "audio") data.kind = MediaKind::audio;
   size_t count = 1;
   for (const int side : data.shape) count *= static_cast<size_t>(side);
   for (const uint32_t x : mixed_bits(image["name"], count)) {

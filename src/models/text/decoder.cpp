@@ -134,13 +134,15 @@ mx::array Decoder::embed(const mx::array& ids) const {
   mx::array h = parts_.embedding(ids);
   const float multiplier = parts_.embedding_multiplier;
   if (multiplier != 1) h = mx::multiply(h, mx::array(multiplier, h.dtype()));
-  const TokenTable* own = media_encoder() ? media_encoder()->tokens() : nullptr;
-  if (!own) return h;
-  const int count = own->vectors.shape(0);
-  const mx::array at = mx::subtract(ids, mx::array(own->first)), zero = mx::array(0);
-  const mx::array is_own = mx::logical_and(mx::greater_equal(at, zero), mx::less(at, mx::array(count)));
-  const mx::array vectors = mx::take(own->vectors, mx::where(is_own, at, zero), 0);
-  return mx::where(mx::expand_dims(is_own, -1), mx::astype(vectors, h.dtype()), h);
+  if (!media_encoder()) return h;
+  for (const TokenTable& own : media_encoder()->tokens()) {
+    const int count = own.vectors.shape(0);
+    const mx::array at = mx::subtract(ids, mx::array(own.first)), zero = mx::array(0);
+    const mx::array is_own = mx::logical_and(mx::greater_equal(at, zero), mx::less(at, mx::array(count)));
+    const mx::array vectors = mx::take(own.vectors, mx::where(is_own, at, zero), 0);
+    h = mx::where(mx::expand_dims(is_own, -1), mx::astype(vectors, h.dtype()), h);
+  }
+  return h;
 }
 
 mx::array Decoder::hidden(const Inputs& inputs, ModelCache& cache) {

@@ -73,7 +73,7 @@ Config with_text_names(const Config& config, bool nested) {
 
 /// The key of the language model's configuration, or null.
 const char* text_key(const Config& config) {
-  for (const char* key : {"text_config", "llm_config", "language_config"}) {
+  for (const char* key : {"text_config", "llm_config", "language_config", "decoder_config"}) {
     if (config.has(key)) return key;
   }
   return nullptr;

@@ -2,6 +2,8 @@
 // run them without images: three equal axes of positions (M-RoPE) are plain positions.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "json/json.h"
 #include "models/audio/parts.h"
 #include "models/registry.h"
@@ -47,6 +49,27 @@ std::unique_ptr<Model> make_glm4v(const Config& config, Weights& weights) {
   if (!config.has("text_config")) json["text_config"] = Json::object();
   json["text_config"]["attention_bias"] = true;
   return make_language_model(Config(std::move(json), config.place()), weights, "glm4");
+}
+
+namespace {
+
+std::unique_ptr<Model> make_listening_vibevoice(const Config& config, Weights& weights) {
+  const auto& tensors = weights.tensors();
+  const bool speaks = std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) {
+    return entry.first.find("prediction_head.") != std::string::npos;
+  });
+  if (speaks) throw Error(ErrorKind::unsupported, "[vibevoice] a VibeVoice that speaks is not built in, only ASR");
+  return make_language_model(config, weights, "qwen2");
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_vibevoice(const Config& config, Weights& weights) {
+  return make_listening_vibevoice(config, weights);
+}
+
+std::unique_ptr<Model> make_vibevoice_asr(const Config& config, Weights& weights) {
+  return make_listening_vibevoice(config, weights);
 }
 
 // What is its own lies behind "thinker" in the published checkpoints.

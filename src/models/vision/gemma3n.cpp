@@ -11,6 +11,7 @@
 #include "models/registry.h"
 #include "models/vision/conv_layer.h"
 #include "models/vision/parts.h"
+#include "models/vision/soft_tokens.h"
 #include "models/vision/vision_config.h"
 #include "nn/activation.h"
 #include "nn/encoder_attention.h"
@@ -20,6 +21,7 @@ namespace mlxk {
 namespace {
 
 constexpr float kMobileNetEps = 1e-6F;
+constexpr int kFirstImageToken = 262'144;
 
 using Layer = std::function<mx::array(const mx::array& x, Stages& stages)>;  // x [1, H, W, channels]
 
@@ -135,8 +137,7 @@ Layer mobile_attention_block(const WeightPath& path, int channels) {
 class Gemma3nEncoder : public MediaEncoder {
  public:
   Gemma3nEncoder(const Config& config, Weights& weights, const WeightPath& tower, const WeightPath& projector)
-      : type_(weights.activation_type()), tokens_{0, mx::array(0)} {
-    const Config vision = vision_config(config);
+      : type_(weights.activation_type()) {
     const int length = static_cast<int>(config.integer_or("vision_soft_tokens_per_image", 256, 1, 1 << 16));
     side_ = static_cast<int>(std::lround(std::sqrt(length)));
     if (side_ * side_ != length) {
@@ -155,19 +156,10 @@ class Gemma3nEncoder : public MediaEncoder {
     const WeightPath ffn = tower / "msfa" / "ffn";
     joined_.emplace(ffn / "pw_exp" / "conv", ffn / "pw_exp" / "bn", before + channels, 1, true);
     narrow_.emplace(ffn / "pw_proj" / "conv", ffn / "pw_proj" / "bn", joined_->out, 1, false);
-    const int width = narrow_->out, hidden = text_hidden_size(config);
-    const auto eps = static_cast<float>(vision.number_or("rms_norm_eps", 1e-6, 0, 1));
+    const int width = narrow_->out;
     last_norm_.emplace(tower / "msfa" / "norm", width, kMobileNetEps);
-    soft_norm_.emplace(projector / "soft_embedding_norm", width, eps);
-    projection_.emplace(projector / "embedding_projection", width, hidden);
-    projected_norm_.emplace(hidden, eps);
+    into_text_.emplace(vision_config(config), projector, width, text_hidden_size(config), kFirstImageToken);
     factor_ = std::sqrt(static_cast<float>(width));
-
-    const int count = static_cast<int>(vision.integer_or("vocab_size", 128, 1, 1 << 20));
-    const RmsNorm hard_norm(projector / "hard_embedding_norm", width, eps);
-    tokens_.first = static_cast<int>(vision.integer_or("vocab_offset", 262144, 0, 1 << 30));
-    const mx::array table = take_table(projector / "embedding", count, width);
-    tokens_.vectors = weights.keep((*projected_norm_)((*projection_)(hard_norm(table))));
   }
 
   EncodedMedia encode(const MediaData& data) const override {
@@ -191,13 +183,12 @@ class Gemma3nEncoder : public MediaEncoder {
     x = (*narrow_)((*joined_)(mx::concatenate({states[0], coarse}, 3), stages), stages);
     x = mx::reshape(x, {side_, rows / side_, side_, columns / side_, -1});
     x = (*last_norm_)(mx::reshape(mx::mean(x, std::vector<int>{1, 3}), {side_ * side_, -1}));
-    x = (*soft_norm_)(mx::multiply(x, mx::array(factor_, x.dtype())));
-    stages.push_back((*projected_norm_)((*projection_)(x)));
+    stages.push_back((*into_text_)(mx::multiply(x, mx::array(factor_, x.dtype()))));
     const mx::array features = stages.back();
     return {features, {}, std::move(stages)};
   }
 
-  const TokenTable* tokens() const override { return &tokens_; }
+  std::vector<TokenTable> tokens() const override { return {into_text_->tokens()}; }
 
  private:
   /// Adds the blocks at `path`, the first of which halves the grid. False: there are none.
@@ -227,9 +218,8 @@ class Gemma3nEncoder : public MediaEncoder {
   std::vector<size_t> ends_;  // of the stages, in layers_
   std::vector<int> widths_;   // channels of each stage's output
   std::optional<ConvNorm> joined_, narrow_;
-  std::optional<RmsNorm> last_norm_, soft_norm_, projected_norm_;
-  std::optional<Linear> projection_;
-  TokenTable tokens_;
+  std::optional<RmsNorm> last_norm_;
+  std::optional<SoftTokens> into_text_;
 };
 
 }  // namespace

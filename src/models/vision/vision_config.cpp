@@ -40,7 +40,7 @@ double rope_theta(const Config& vision, double fallback) {
 
 int text_hidden_size(const Config& config, int fallback) {
   constexpr int kWide = 1 << 20;
-  for (const char* key : {"text_config", "llm_config", "language_config"}) {
+  for (const char* key : {"text_config", "llm_config", "language_config", "decoder_config"}) {
     if (!config.has(key)) continue;
     const Config text = config.object(key);
     if (text.has("hidden_size")) return static_cast<int>(text.integer("hidden_size", 1, kWide));

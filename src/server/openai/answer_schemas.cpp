@@ -139,7 +139,17 @@ Json model() {
                   {"selftest", nullable(verdict)}});
 }
 
-/// {"text"}; with verbose_json all of it.
+/// A segment of diarized_json, and of a stream.
+Json spoken_segment() {
+  return exactly({{"type", constant("transcript.text.segment")},
+                  {"id", string()},
+                  {"start", real()},
+                  {"end", real()},
+                  {"text", string()},
+                  {"speaker", with(string(), {{"description", "Empty: who speaks is not known"}})}});
+}
+
+/// {"text"}; with verbose_json and diarized_json all of it.
 Json transcription() {
   const Json seconds = real();
   const Json usage = exactly({{"type", constant("duration")}, {"seconds", count()}});
@@ -155,12 +165,12 @@ Json transcription() {
                                 {"avg_logprob", real()},
                                 {"compression_ratio", real()},
                                 {"no_speech_prob", real()}},
-                               {{"doubt", doubt}});
+                               {{"doubt", doubt}, {"speaker", string()}});
   return exactly({{"text", string()}, {"usage", usage}}, {{"task", one_of({"transcribe", "translate"})},
                                                           {"language", string()},
                                                           {"duration", seconds},
                                                           {"words", list(word)},
-                                                          {"segments", list(segment)}});
+                                                          {"segments", list(any_of({segment, spoken_segment()}))}});
 }
 
 /// An event of a streamed transcript.
@@ -173,12 +183,7 @@ Json transcription_event() {
                               {"total_tokens", count()}});
   return any_of({
       exactly({{"type", constant("transcript.text.delta")}, {"delta", string()}}, {{"segment_id", string()}}),
-      exactly({{"type", constant("transcript.text.segment")},
-               {"id", string()},
-               {"start", real()},
-               {"end", real()},
-               {"text", string()},
-               {"speaker", with(string(), {{"description", "Empty: who speaks is not known"}})}}),
+      spoken_segment(),
       exactly({{"type", constant("transcript.text.done")}, {"text", string()}, {"usage", usage}}),
   });
 }

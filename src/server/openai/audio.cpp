@@ -55,6 +55,11 @@ HttpResponse document_of(const AudioParams& params, const Transcript& transcript
     json["usage"] = duration_usage(transcript);
     return json_answer(json);
   }
+  if (params.format == TranscriptFormat::diarized_json) {
+    Json json = diarized_json(transcript);
+    json["usage"] = duration_usage(transcript);
+    return json_answer(json);
+  }
   HttpResponse response;
   response.content_type = "text/plain; charset=utf-8";
   response.body = format_transcript(params.format, transcript, params.options.translate);
@@ -65,25 +70,19 @@ std::string event(const Json& document) {
   return event_of(document.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
-
 std::string delta_event(const std::string& text) {
   return text.empty() ? "" : event({{"type", "transcript.text.delta"}, {"delta", text}});
 }
 
-/// A segment, sent while the recording is transcribed; with verbose_json its times too.
+/// A segment, sent while the recording is transcribed; with verbose_json and diarized_json its times too.
 std::string segment_events(const AudioParams& params, TextSoFar& so_far, const SpeechSegment& segment) {
   const std::string text = so_far.add(segment);
-  if (params.format != TranscriptFormat::verbose_json) return delta_event(text);
+  if (params.format != TranscriptFormat::verbose_json && params.format != TranscriptFormat::diarized_json) {
+    return delta_event(text);
+  }
   if (text.empty()) return {};
-  const std::string id = fmt::format("seg_{}", segment.id);
-  return event({{"type", "transcript.text.delta"}, {"delta", text}, {"segment_id", id}}) +
-         event({{"type", "transcript.text.segment"},
-                {"id", id},
-                {"start", rounded(segment.start)},
-                {"end", rounded(segment.end)},
-                {"text", segment.text},
-                {"speaker", ""}});  // OpenAI's clients want one; who speaks is not known
+  const Json whole = diarized_segment(segment);  // OpenAI's clients want a speaker, also an unknown one
+  return event({{"type", "transcript.text.delta"}, {"delta", text}, {"segment_id", whole["id"]}}) + event(whole);
 }
 
 std::string done_event(ServerContext& context, const ServedModel& model, const AudioParams& params,

@@ -91,7 +91,8 @@ std::vector<Field<P>> make_fields() {
        [](const Json& v, P& p) { p.options.hotwords = v; }},
       {"keywords", Use::honoured, array(text(1, 256), 0, 256), "As hotwords, as a list", read_keywords},
       {"response_format", Use::honoured,
-       with(one_of({"json", "text", "verbose_json", "srt", "vtt", "tsv", "lrc"}), {{"default", "json"}}),
+       with(one_of({"json", "text", "verbose_json", "diarized_json", "srt", "vtt", "tsv", "lrc"}),
+            {{"default", "json"}}),
        "Format of the transcript", [](const Json& v, P& p) { p.format = *find_format(v.get<std::string>()); }},
       {"temperature", Use::honoured, with(number(0, 1), {{"default", 0}}),
        "First temperature; higher ones follow if the text repeats itself or is uncertain",
@@ -99,7 +100,7 @@ std::vector<Field<P>> make_fields() {
       {"timestamp_granularities", Use::honoured, array(one_of({"word", "segment"}), 0, 2),
        "Units with times in verbose_json; absent: segments", read_granularities},
       {"stream", Use::honoured, with(boolean(), {{"default", false}}),
-       "Streams the text as it is transcribed (SSE); only json, text and verbose_json",
+       "Streams the text as it is transcribed (SSE); only json, text, verbose_json and diarized_json",
        [](const Json& v, P& p) { p.stream = v; }},
       {"beam_size", Use::honoured, with(integer(0, 64), {{"default", 0}}),
        "Beams of a beam search; 0 picks the likeliest token",
@@ -217,9 +218,11 @@ AudioParams parse_audio(const std::vector<std::pair<std::string, std::string>>& 
     refuse_field("timestamp_granularities", "timestamp_granularities needs response_format verbose_json");
   }
   const bool streams = params.format == TranscriptFormat::json || params.format == TranscriptFormat::text ||
-                       params.format == TranscriptFormat::verbose_json;
+                       params.format == TranscriptFormat::verbose_json ||
+                       params.format == TranscriptFormat::diarized_json;
   if (params.stream && !streams) {
-    refuse_field("stream", "stream needs response_format json, text or verbose_json", "unsupported_value");
+    refuse_field("stream", "stream needs response_format json, text, verbose_json or diarized_json",
+                 "unsupported_value");
   }
   if (given(body, "keywords") && given(body, "hotwords"))
     refuse_field("keywords", "keywords and hotwords are the same: give one");

@@ -33,6 +33,7 @@ class ClientSound : public SampleSource {
     blame([&] { count = source_->read(into); });
     return count;
   }
+  bool use_rate(int rate) override { return source_->use_rate(rate); }
   bool rewind() override {
     bool done = false;
     blame([&] { done = source_->rewind(); });
@@ -129,7 +130,7 @@ int64_t sound_tokens(const Transcript& transcript) {
 
 void check_options(ServerContext& context, const ServedModel& model, const TranscribeOptions& options,
                    TranscriptFormat format) {
-  const auto refused = recognizer_of(context.worker, model)->refused(options, format);
+  const auto refused = refused_option(*recognizer_of(context.worker, model), options, format);
   if (!refused) return;
   refuse_field(refused->field,
                fmt::format("{} is not supported by '{}': {}", refused->field, model.info().ref.name, refused->why),
