@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <mlx/backend/cuda/cuda.h>
 #include <mlx/ops.h>
 #include <mlx/primitives.h>
 
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu_op.h"
 #include "models/prompt_encoder.h"
 
 namespace mlxk {
@@ -128,6 +130,11 @@ uint64_t evaluation_peak(const EncodedMedia& media) {
   return evaluation.peak();
 }
 
+uint64_t media_workspace_bytes() {
+  constexpr uint64_t kCuda = uint64_t{32} << 20;
+  return mx::cu::is_available() && !cpu_is_default() ? kCuda : 0;
+}
+
 uint64_t MediaMemory::bytes(const GenerateRequest& request) {
   uint64_t kept = 0, peak = 0;
   for (const MediaItem& item : request.media) {
@@ -140,7 +147,7 @@ uint64_t MediaMemory::bytes(const GenerateRequest& request) {
     kept += size.kept;
     peak = std::max(peak, size.peak);
   }
-  return kept + peak;
+  return peak == 0 ? kept : kept + peak + media_workspace_bytes();
 }
 
 const MediaMemory::Size& MediaMemory::size_of(const MediaItem& item) {

@@ -13,6 +13,9 @@ namespace mlxk {
 /// MediaPrompt does. Walks the graph without evaluating it.
 uint64_t evaluation_peak(const EncodedMedia& media);
 
+/// What libmlx's products and convolutions may take beside their arrays: on CUDA, cuBLASLt's workspace.
+uint64_t media_workspace_bytes();
+
 /// Computes how much memory the images and recordings of a request need. Worker thread.
 class MediaMemory {
  public:

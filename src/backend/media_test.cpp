@@ -212,7 +212,7 @@ TEST(Media, TokensThatSeeEachOtherAreComputedInOnePiece) {
     if (const auto* prefill = std::get_if<PrefillEvent>(&event)) ends.push_back(prefill->done);
   }
   for (const int64_t end : ends) EXPECT_TRUE(end <= 100 || end >= 200) << end;
-  EXPECT_GE(ends.size(), 2U);
+  EXPECT_GE(ends.size(), cpu_is_default() ? 2U : 1U);  // a GPU computes more at a time than the context has
   const Pair causal = ask_about(230, 100, 200, 7);
   const auto other = run(*vision.text, {{causal.with_image}});
   EXPECT_NE(tokens_of(events[0]).front().logprob, tokens_of(other[0]).front().logprob);

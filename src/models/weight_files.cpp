@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "kernels/allocate.h"
+#include "kernels/cuda/upload.h"
 #include "mlx/allocator.h"
+#include "mlx/backend/cuda/cuda.h"
 #include "mlx/device.h"
 #include "mlx/io.h"
 #include "mlx/ops.h"
@@ -128,6 +130,14 @@ WeightFiles open_weights(const std::vector<fs::path>& files) {
         add(entry.name, in_place(file, data, path, entry));
       }
       weights.mapped.push_back(file);
+    } else if (mx::cu::is_available()) {
+      std::vector<CudaUpload> uploads;
+      for (const auto& entry : header.tensors) {
+        mx::Shape shape(entry.shape.begin(), entry.shape.end());
+        uploads.push_back({header.header_bytes + entry.begin, std::move(shape), mlx_type(path, entry)});
+      }
+      const std::vector<mx::array> tensors = cuda_upload(path, uploads);
+      for (size_t i = 0; i < tensors.size(); ++i) add(header.tensors[i].name, tensors[i]);
     } else {
       for (const auto& [name, tensor] : mx::load_safetensors(path.string()).first) add(name, tensor);
     }

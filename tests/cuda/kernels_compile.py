@@ -16,6 +16,7 @@ SKIPPED = 77
 AFFINE = dict(MX=0, SCALE_TYPE=2)
 QMV = dict(TYPE=2, OUT_TYPE=2, NORM_TYPE=2, ROWS=1, WARPS=8)
 QMM = dict(OUT_TYPE=2, PARTS=1, DEPTH=3, WIDE_SCALES=1, WARPS=8)
+GROUPED = dict(WARPS=4, DEPTH=3, GATED=1, ORDERED=1)
 # (file, headers, macros): what the engine asks for, and the corners of each kernel.
 VARIANTS = [
     ("qmv", ["packed"], dict(AFFINE, **QMV, BITS=4, GROUP=64, EVEN=1, DIGITS=1)),
@@ -37,7 +38,13 @@ VARIANTS = [
     ("qmm", ["packed"], dict(AFFINE, **QMM, BITS=4, GROUP=64, TILES=4, BANDS=4, RESIDENT=1)),
     ("qmm", ["packed"], dict(AFFINE, **QMM, BITS=8, GROUP=64, TILES=4, BANDS=2, RESIDENT=1)),
     ("qmm", ["packed"], dict(AFFINE, **QMM, BITS=16, GROUP=64, TILES=4, BANDS=2, RESIDENT=1)),
+    ("grouped", ["packed"], dict(AFFINE, **GROUPED, BITS=4, GROUP=64, TILES=1, RESIDENT=4)),
+    ("grouped", ["packed"], dict(AFFINE, **GROUPED, BITS=4, GROUP=64, TILES=8, RESIDENT=3)),
+    ("grouped", ["packed"], dict(AFFINE, **dict(GROUPED, GATED=0, ORDERED=0), BITS=8, GROUP=32, TILES=8, RESIDENT=2)),
+    ("grouped", ["packed"], dict(AFFINE, **dict(GROUPED, DEPTH=2, ORDERED=0), BITS=16, GROUP=64, TILES=8, RESIDENT=2)),
+    ("grouped", ["packed"], dict(GROUPED, MX=1, SCALE_TYPE=2, BITS=4, GROUP=32, TILES=2, RESIDENT=4)),
     ("rows", [], dict(TYPE=0, NORM_TYPE=2)),
+    ("rows", [], dict(TYPE=2, NORM_TYPE=2, ORDERED=1)),
     ("route", ["routing"], dict(TYPE=2, LANE_EXPERTS=4)),
     ("route", ["routing"], dict(TYPE=0, LANE_EXPERTS=32)),
     ("unpack", ["packed"], dict(AFFINE, BITS=4, GROUP=64, TYPE=2)),

@@ -92,7 +92,9 @@ void attend(CudaLaunches& launches, const Job& job, const Arrays& in, Arrays& ou
   const bool tensor = in[0].dtype() != mx::float32 && dim <= 128;
   const int group = p.heads / p.kv_heads, at_once = std::min(group, tensor ? 8 : 4);
   const int blocks = p.kv_heads * ((group + at_once - 1) / at_once);
-  const int wanted = std::max(1, 4 * cuda_device().multiprocessors / (blocks * std::min(batch, kRowsAtOnce)));
+  // A multiprocessor runs two blocks at once, and each begins with work that does not depend on its share.
+  const int side_by_side = blocks * std::min(batch, kRowsAtOnce);
+  const int wanted = std::max(1, (batch == 1 ? 4 : 2) * cuda_device().multiprocessors / side_by_side);
   const int splits = std::clamp((most + kMinTokens - 1) / kMinTokens, 1, std::min(wanted, kMaxSplits));
   const int64_t parts_of_row = int64_t{blocks} * splits * at_once * (dim + 4);
   const mx::array parts = launches.scratch(static_cast<size_t>(batch * parts_of_row * 4));

@@ -92,7 +92,12 @@ void by_expert(CudaLaunches& launches, const CudaMixture& m, const Chosen& chose
   gated.gated = true;
   gated.activation = m.activation;
   const int few = std::min(few_pairs(*m.gate_up, x.dtype()), few_pairs(*m.down, x.dtype()));
-  if (each <= few) {
+  if (suits_grouped_many(*m.gate_up, *m.down, x.dtype())) {
+    const GroupedPlan plans[] = {m.gate_up->packing.grouped_plan(each), m.down->packing.grouped_plan(each)};
+    const PairGroups pairs_of = grouped(launches, m, chosen, plans[0].at_once());
+    launch_grouped_many(launches, *m.gate_up, *m.down, m.activation, pairs_of, plans, chosen.slots, x, activated,
+                        products);
+  } else if (each <= few) {
     const PairGroups pairs_of = grouped(launches, m, chosen, few);
     launch_grouped_few(launches, *m.gate_up, gated, pairs_of, chosen.slots, x, activated);
     launch_grouped_few(launches, *m.down, {}, pairs_of, 1, activated, products);

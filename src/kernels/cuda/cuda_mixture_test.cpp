@@ -100,8 +100,8 @@ mx::array mixed(const mx::array& x, const MixtureWeights& m, float multiplier = 
   return cuda_mixture(x, layer, multiplier, residual, product(normed(x, m.norm), *m.router));
 }
 
-// One token, few that read their own experts, and many that share them.
-constexpr int kTokens[] = {1, 2, 5, 40, 150};
+// One token, few that read their own experts, and many that share them, in groups of one and of several tiles.
+constexpr int kTokens[] = {1, 2, 5, 40, 150, 400};
 
 TEST_F(CudaMixtureTest, EveryPackingEqualsFloat32Sums) {
   struct Case {
@@ -118,11 +118,14 @@ TEST_F(CudaMixtureTest, EveryPackingEqualsFloat32Sums) {
   for (const Case& kind : cases) {
     for (const mx::Dtype type : {mx::bfloat16, mx::float32}) {
       if (type == mx::float32 && kind.name[0] != '4') continue;  // each is compiled
-      const MixtureWeights m = mixture_of(kind.make, 12, 256, 192, {.top_k = 3, .normalise = true}, type);
-      for (const int tokens : kTokens) {
-        const auto x = normal({tokens, 256}, type);
-        EXPECT_LT(relative_error(mixed(x, m), exact(x, m, 1, x)), 2 * tolerance(type))
-            << kind.name << ", " << tokens << " tokens, type " << type.size();
+      // grouped.cu takes stages of 128 columns, and other kernels take 192.
+      for (const int inner : {192, 256}) {
+        const MixtureWeights m = mixture_of(kind.make, 12, 256, inner, {.top_k = 3, .normalise = true}, type);
+        for (const int tokens : kTokens) {
+          const auto x = normal({tokens, 256}, type);
+          EXPECT_LT(relative_error(mixed(x, m), exact(x, m, 1, x)), 2 * tolerance(type))
+              << kind.name << ", " << tokens << " tokens, " << inner << " inner columns, type " << type.size();
+        }
       }
     }
   }

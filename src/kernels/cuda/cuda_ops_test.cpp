@@ -4,14 +4,18 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
 #include "kernels/cuda/cuda_attention.h"
 #include "kernels/cuda/cuda_blocks.h"
 #include "kernels/cuda/cuda_sample.h"
 #include "kernels/cuda/table.h"
 #include "kernels/cuda/testing.h"
+#include "kernels/cuda/upload.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -275,6 +279,21 @@ TEST_F(CudaOps, BlocksGiveBackWhatTheySaved) {
     blocks[0].eval();
     EXPECT_EQ(std::memcmp(bytes.data(), blocks[0].data<char>(), bytes.size()), 0);
   }
+}
+
+TEST_F(CudaOps, PartsOfAFileBecomeArrays) {
+  const auto path = std::filesystem::temp_directory_path() / "mlxk_cuda_upload_test";
+  std::vector<uint8_t> bytes((size_t{40} << 20) + 5);  // more than a thread reads at once
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 2654435761U >> 16);
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  const int most = static_cast<int>(bytes.size()) - 3;
+  const auto arrays = cuda_upload(path, {{3, {most}, mx::uint8}, {7, {0, 4}, mx::float32}, {8, {2, 6}, mx::uint8}});
+  EXPECT_TRUE(mx::array_equal(arrays[0], mx::array(bytes.data() + 3, {most}, mx::uint8)).item<bool>());
+  EXPECT_EQ(arrays[1].shape(), (mx::Shape{0, 4}));
+  EXPECT_TRUE(mx::array_equal(arrays[2], mx::array(bytes.data() + 8, {2, 6}, mx::uint8)).item<bool>());
+  EXPECT_THROW(cuda_upload(path, {{4, {most}, mx::uint8}}), Error);
+  std::filesystem::remove(path);
 }
 
 /// Attention of one new token to buffers, by libmlx's operations in float32.

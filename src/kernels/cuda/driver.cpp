@@ -39,6 +39,12 @@ struct Driver {
   int (*mem_free_host)(void*) = library.get<int(void*)>("cuMemFreeHost");
   int (*memset)(Address, unsigned char, size_t) = library.get<int(Address, unsigned char, size_t)>("cuMemsetD8_v2");
   int (*memcpy_to_host)(void*, Address, size_t) = library.get<int(void*, Address, size_t)>("cuMemcpyDtoH_v2");
+  int (*memcpy_to_device)(Address, const void*, size_t,
+                          void*) = library.get<int(Address, const void*, size_t, void*)>("cuMemcpyHtoDAsync_v2");
+  int (*ctx_get_current)(void**) = library.get<int(void**)>("cuCtxGetCurrent");
+  int (*ctx_set_current)(void*) = library.get<int(void*)>("cuCtxSetCurrent");
+  int (*stream_create)(void**, unsigned) = library.get<int(void**, unsigned)>("cuStreamCreate");
+  int (*stream_destroy)(void*) = library.get<int(void*)>("cuStreamDestroy_v2");
   int (*stream_synchronize)(void*) = library.get<int(void*)>("cuStreamSynchronize");
   int (*module_load)(void**, const void*) = library.get<int(void**, const void*)>("cuModuleLoadData");
   int (*module_get_function)(CUfunc_st**, void*,
@@ -149,6 +155,31 @@ void cuda_launch(const CudaLaunch& launch, void* stream, void** params) {
 
 void cuda_copy_to_host(void* to, const void* from, size_t bytes) {
   check(driver().memcpy_to_host(to, reinterpret_cast<Address>(from), bytes), "cuMemcpyDtoH");
+}
+
+CudaContext::CudaContext() { check(driver().ctx_get_current(&context_), "cuCtxGetCurrent"); }
+
+void CudaContext::use() const { check(driver().ctx_set_current(context_), "cuCtxSetCurrent"); }
+
+CudaCopier::CudaCopier(size_t bytes) {
+  constexpr unsigned kNonBlocking = 1;
+  staged_ = cuda_allocate(bytes, true);
+  check(driver().stream_create(&stream_, kNonBlocking), "cuStreamCreate");
+}
+
+CudaCopier::~CudaCopier() {
+  driver().stream_synchronize(stream_);
+  driver().stream_destroy(stream_);
+  cuda_release(staged_, true);
+}
+
+char* CudaCopier::wait() {
+  check(driver().stream_synchronize(stream_), "cuStreamSynchronize");
+  return static_cast<char*>(staged_);
+}
+
+void CudaCopier::copy(void* to, size_t bytes) {
+  check(driver().memcpy_to_device(reinterpret_cast<Address>(to), staged_, bytes, stream_), "cuMemcpyHtoDAsync");
 }
 
 std::string cuda_compile(const std::string& source, const std::vector<std::string>& options) {

@@ -39,6 +39,35 @@ void cuda_launch(const CudaLaunch& launch, void* stream, void** params);
 /// Copies data that is on the device and already computed.
 void cuda_copy_to_host(void* to, const void* from, size_t bytes);
 
+/// The CUDA context of the thread that makes this.
+class CudaContext {
+ public:
+  CudaContext();
+  /// Makes it the calling thread's.
+  void use() const;
+
+ private:
+  void* context_ = nullptr;
+};
+
+/// A piece of pinned memory that is copied to the device beside other work. Of one thread, which has a context.
+class CudaCopier {
+ public:
+  /// Throws Error(memory).
+  explicit CudaCopier(size_t bytes);
+  CudaCopier(const CudaCopier&) = delete;
+  CudaCopier& operator=(const CudaCopier&) = delete;
+  ~CudaCopier();
+  /// Waits for the last copy; the memory may be written then.
+  char* wait();
+  /// Begins to copy the first bytes of it.
+  void copy(void* to, size_t bytes);
+
+ private:
+  void* stream_ = nullptr;
+  void* staged_ = nullptr;
+};
+
 /// The machine code of a source for the current device; throws Error(internal) with the compiler's log.
 std::string cuda_compile(const std::string& source, const std::vector<std::string>& options);
 /// The properties of compiler and device that machine code depends on.

@@ -23,6 +23,7 @@ extern const char* const common;
 extern const char* const packed;
 extern const char* const qmv;
 extern const char* const qmm;
+extern const char* const grouped;
 extern const char* const rows;
 extern const char* const route;
 extern const char* const routing;

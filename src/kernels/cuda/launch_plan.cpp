@@ -55,6 +55,25 @@ bool CudaPacking::digits_in_qmv(int slots) const {
 
 bool CudaPacking::wide_scales_of_qmm() const { return bits != 16 && columns / group % 4 == 0; }
 
+bool CudaPacking::suits_grouped(int rows) const {
+  constexpr int kStage = 128;  // columns, as in grouped.cu
+  const bool known = bits == 16 || mx || (scale_type == 2 && group <= 64);
+  return known && columns % kStage == 0 && rows >= 16 && rows % 8 == 0;
+}
+
+GroupedPlan CudaPacking::grouped_plan(int pairs_of_expert) const {
+  // Twice the mean, because tiles without pairs cost nothing.
+  const int tiles = pairs_of_expert <= 4 ? 1 : pairs_of_expert <= 8 ? 2 : pairs_of_expert <= 16 ? 4 : 8;
+  constexpr int kStage = 128, kMostDepth = 3;
+  const int scale_bytes = bits == 16 ? 0 : mx ? kStage / group : 2 * 2 * kStage / group;
+  const int stage = tiles * 8 * kStage * 2 + kGroupedWarps * 32 * (kStage * bits / 8 + scale_bytes);
+  for (int resident = tiles == 1 ? 5 : tiles == 2 ? 4 : 3;; --resident) {
+    const int depth = std::min(kMostDepth, ((cuda_device().shared_bytes + 1024) / resident - 1024) / stage);
+    const int wanted = bits < 16 ? 3 : 2;
+    if (depth >= wanted || resident == 1) return {tiles, std::max(depth, 2), resident, std::max(depth, 2) * stage};
+  }
+}
+
 int CudaPacking::qmm_bytes(const QmmPlan& plan, bool gated) const {
   const int scale_bytes = bits == 16 ? 0 : mx ? 4 : (scale_type == 0 ? 16 : 8) * 2;
   const int span = 4 * (group / step()), quads = plan.depth <= span + 1 ? 2 : 4;

@@ -21,6 +21,18 @@ struct QmmPlan {
   int shared_bytes;  // of a block
 };
 
+/// The launch parameters of grouped.cu.
+struct GroupedPlan {
+  int tiles;         // of eight pairs
+  int depth;         // stages in flight
+  int resident;      // blocks of a multiprocessor
+  int shared_bytes;  // of a block
+
+  int at_once() const { return tiles * 8; }  // pairs
+};
+/// The number of warps of a block of grouped.cu.
+constexpr int kGroupedWarps = 4;
+
 /// The memory format of matrices and the kernel parameters that follow from it.
 struct CudaPacking {
   int bits, group;  // 16: bfloat16
@@ -43,6 +55,11 @@ struct CudaPacking {
   /// groups, n is the number expected of each expert.
   QmmPlan qmm_plan(const std::vector<int>& rows, bool gated, int n, int operands, int groups = 0) const;
   bool wide_scales_of_qmm() const;
+
+  /// Whether grouped.cu multiplies matrices of `rows` in this format.
+  bool suits_grouped(int rows) const;
+  /// Its plan if about `pairs_of_expert` pairs are expected of each expert.
+  GroupedPlan grouped_plan(int pairs_of_expert) const;
 
   /// The number of steps in a row of weights: parts with one scale each, or halves of such parts.
   int steps() const { return columns / step(); }

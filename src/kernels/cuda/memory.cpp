@@ -38,6 +38,9 @@ class Pool {
         return buffer;
       }
     }
+    return make(size, on_host);
+  }
+  CudaBuffer* make(size_t size, bool on_host) {
     return new CudaBuffer{allocate(size, on_host), size, on_host ? kOnHost : 0};
   }
 
@@ -89,6 +92,14 @@ mx::allocator::Data cuda_memory(size_t bytes, bool on_host) {
   CudaBuffer* buffer = pool().take(std::max<size_t>(bytes, 1), on_host);
   return {mx::allocator::Buffer(buffer),
           [on_host](mx::allocator::Buffer b) { pool().give(static_cast<CudaBuffer*>(b.ptr()), on_host); }};
+}
+
+mx::allocator::Data cuda_memory_of_weights(size_t bytes) {
+  return {mx::allocator::Buffer(pool().make(bytes, false)), [](mx::allocator::Buffer b) {
+            auto* buffer = static_cast<CudaBuffer*>(b.ptr());
+            cuda_release(buffer->data, false);
+            delete buffer;
+          }};
 }
 
 }  // namespace mlxk

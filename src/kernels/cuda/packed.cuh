@@ -13,11 +13,12 @@
 #define ZERO (BITS == 4 && !MX ? 128.0f : 0.0f)  // added to each weight's integer
 
 // The pairs of one row's thread: integers of affine weights, exact in bf16; e2m1 unchanged.
+template <int WORDS = LANE_WORDS>
 DEVICE void unpack(const u32* words, u32* pairs) {
   if (BITS == 16) {
-    for (int i = 0; i < PAIRS; ++i) pairs[i] = words[i];
+    for (int i = 0; i < WORDS; ++i) pairs[i] = words[i];
   } else if (BITS == 4) {
-    for (int j = 0; j < LANE_WORDS; ++j) {
+    for (int j = 0; j < WORDS; ++j) {
       for (int i = 0; i < 4; ++i) {
         u32 pair;
         if (MX) {
@@ -32,7 +33,7 @@ DEVICE void unpack(const u32* words, u32* pairs) {
       }
     }
   } else {
-    for (int j = 0; j < LANE_WORDS; ++j) {
+    for (int j = 0; j < WORDS; ++j) {
       for (int i = 0; i < 2; ++i) {
         const float low = __uint_as_float(__byte_perm(words[j], 0x4b000000u, 0x7440 + 2 * i)) - 8388608.0f;
         const float high = __uint_as_float(__byte_perm(words[j], 0x4b000000u, 0x7441 + 2 * i)) - 8388608.0f;

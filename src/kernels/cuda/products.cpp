@@ -47,6 +47,21 @@ struct QmmParams {
   int pairs_of_row;
 };
 
+// As in grouped.cu.
+struct GroupedParams {
+  struct {
+    const void* weight;
+    const void* scales;
+    const void* biases;
+    const void* bias;
+  } matrices[2];
+  void* y;
+  int rows, columns, tiles, activation, pairs_of_row;
+  const void* x;
+  const void* groups;
+  const void* order;
+};
+
 // As in rows.cu.
 struct NormParams {
   const void* x;
@@ -136,9 +151,9 @@ void launch_qmv(CudaLaunches& launches, const CudaLayer& layer, const QmvLaunch&
   launches.launch(function, grid, static_cast<unsigned>(warps) * 32, shared, p, reads, writes);
 }
 
-/// x, normalised, as bf16 operands.
-mx::array operands(CudaLaunches& launches, const CudaLayer& layer, const mx::array& x, int n) {
-  if (!layer.norm && x.dtype() == mx::bfloat16) return x;
+/// x, normalised, as bf16 operands. `ordered`: in the order of weights of four bits.
+mx::array operands(CudaLaunches& launches, const CudaLayer& layer, const mx::array& x, int n, bool ordered = false) {
+  if (!layer.norm && x.dtype() == mx::bfloat16 && !ordered) return x;
   const int columns = layer.packing.columns;
   mx::array y = launches.scratch(static_cast<size_t>(n) * operands_of(x.dtype()) * columns * 2);
   NormParams p{cuda_data(x), nullptr, cuda_data(y), columns, 0};
@@ -146,9 +161,10 @@ mx::array operands(CudaLaunches& launches, const CudaLayer& layer, const mx::arr
     p.weight = cuda_data(layer.norm->weight);
     p.eps = layer.norm->eps;
   }
-  auto* function = cuda_function(
-      {cuda_source::common, cuda_source::rows}, "operands",
-      {{"TYPE", cuda_type(x.dtype())}, {"NORM_TYPE", layer.norm ? cuda_type(layer.norm->weight.dtype()) : 0}});
+  auto* function = cuda_function({cuda_source::common, cuda_source::rows}, "operands",
+                                 {{"TYPE", cuda_type(x.dtype())},
+                                  {"NORM_TYPE", layer.norm ? cuda_type(layer.norm->weight.dtype()) : 0},
+                                  {"ORDERED", ordered}});
   launches.launch(function, {static_cast<unsigned>(n)}, 256, 0, p, {x}, {y});
   return y;
 }
@@ -284,6 +300,50 @@ void launch_grouped_few(CudaLaunches& launches, const CudaLayer& layer, const Pr
                          .blocks = (p.tiles + kTilesOfBlock - 1) / kTilesOfBlock,
                          .more = {{"EXPERTS", 3}, {"SLOT_STEPS", 1}}};
   launch_qmv(launches, layer, launch, p, {x, pairs.groups, pairs.order}, {y});
+}
+
+bool suits_grouped_many(const CudaLayer& gate_up, const CudaLayer& down, mx::Dtype type) {
+  return type == mx::bfloat16 && gate_up.packing.suits_grouped(gate_up.matrices[0].rows) &&
+         down.packing.suits_grouped(down.matrices[0].rows);
+}
+
+void launch_grouped_many(CudaLaunches& launches, const CudaLayer& gate_up, const CudaLayer& down, int activation,
+                         const PairGroups& pairs, const GroupedPlan plans[2], int slots, const mx::array& x,
+                         mx::array& activated, mx::array& y) {
+  const auto product = [&](const CudaLayer& layer, const GroupedPlan& plan, bool gated, bool ordered, int pairs_of_row,
+                           const mx::array& in, const mx::array& out) {
+    GroupedParams p{};
+    for (size_t i = 0; i < layer.matrices.size(); ++i) {
+      const MatrixWeights& m = layer.matrices[i];
+      p.matrices[i] = {cuda_data(m.weight), data_of(m.scales), data_of(m.biases), data_of(m.bias)};
+    }
+    const int tile_rows = kGroupedWarps * (gated ? 16 : 32);
+    p.y = cuda_data(out);
+    p.rows = layer.matrices[0].rows;
+    p.columns = layer.packing.columns;
+    p.tiles = (p.rows + tile_rows - 1) / tile_rows;
+    p.activation = activation;
+    p.pairs_of_row = pairs_of_row;
+    p.x = cuda_data(in);
+    p.groups = cuda_data(pairs.groups);
+    p.order = cuda_data(pairs.order);
+    auto defines = layer.packing.defines();
+    defines.insert(defines.end(), {{"TILES", plan.tiles},
+                                   {"WARPS", kGroupedWarps},
+                                   {"DEPTH", plan.depth},
+                                   {"RESIDENT", plan.resident},
+                                   {"GATED", gated},
+                                   {"ORDERED", ordered}});
+    auto* function = cuda_function({cuda_source::common, cuda_source::packed, cuda_source::grouped}, "grouped", defines,
+                                   plan.shared_bytes);
+    const auto blocks = std::min(int64_t{p.tiles} * pairs.most, int64_t{plan.resident} * cuda_device().multiprocessors);
+    launches.launch(function, {static_cast<unsigned>(blocks)}, kGroupedWarps * 32, plan.shared_bytes, p,
+                    {in, pairs.groups, pairs.order}, {out});
+  };
+  const int tokens = static_cast<int>(x.size() / static_cast<size_t>(gate_up.packing.columns));
+  const mx::array in = operands(launches, gate_up, x, tokens, gate_up.packing.bits == 4);
+  product(gate_up, plans[0], true, down.packing.bits == 4, slots, in, activated);
+  product(down, plans[1], false, false, 1, activated, y);
 }
 
 QmmPlan grouped_plan(const CudaLayer& layer, bool gated, mx::Dtype type, int pairs_of_expert, int groups) {

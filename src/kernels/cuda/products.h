@@ -65,6 +65,14 @@ int few_pairs(const CudaLayer& layer, mx::Dtype type);
 /// launch_grouped for groups of few pairs; applies the layer's norm to x.
 void launch_grouped_few(CudaLaunches& launches, const CudaLayer& layer, const ProductStep& step,
                         const PairGroups& pairs, int pairs_of_row, const mx::array& x, mx::array& y);
+/// A mixture's two products of all pairs for bfloat16 activations: y [pairs, rows] = down(act(gate) * up) of norm(x)
+/// [tokens, columns]. The weights are read once per group, the activations once per 128 rows of weights (grouped.cu).
+void launch_grouped_many(CudaLaunches& launches, const CudaLayer& gate_up, const CudaLayer& down, int activation,
+                         const PairGroups& pairs, const GroupedPlan plans[2], int slots, const mx::array& x,
+                         mx::array& activated, mx::array& y);
+/// Whether launch_grouped_many supports the matrices.
+bool suits_grouped_many(const CudaLayer& gate_up, const CudaLayer& down, mx::Dtype type);
+
 /// The plan of launch_grouped if about `pairs_of_expert` pairs are expected of each expert, in `groups` groups.
 QmmPlan grouped_plan(const CudaLayer& layer, bool gated, mx::Dtype type, int pairs_of_expert, int groups);
 /// y [pairs, rows] of x [pairs / pairs_of_row, columns]: each pair times its expert's matrix. The weights are read once

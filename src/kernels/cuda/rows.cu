@@ -1,4 +1,8 @@
-// Small operations on rows: norms, and activations as operands of qmm.cu. Defines: TYPE, NORM_TYPE.
+// Small operations on rows: norms, and activations as operands of qmm.cu and grouped.cu. Defines: TYPE, NORM_TYPE,
+// ORDERED (1: eight operands have the order of weights of four bits, 0 4 1 5 2 6 3 7; optional).
+#ifndef ORDERED
+#define ORDERED 0
+#endif
 
 struct NormParams {
   const void* x;       // [n, columns]
@@ -44,7 +48,12 @@ extern "C" __global__ void __launch_bounds__(256) operands(const __grid_constant
         x[2 * i] -= low_bf16(words[i]);
         x[2 * i + 1] -= high_bf16(words[i]);
       }
-      *(uint4*)((u16*)p.y + (row * PARTS + part) * p.columns + c * 8) = uint4{words[0], words[1], words[2], words[3]};
+      uint4 all{words[0], words[1], words[2], words[3]};
+      if (ORDERED) {
+        all.x = __byte_perm(words[0], words[2], 0x5410), all.y = __byte_perm(words[0], words[2], 0x7632);
+        all.z = __byte_perm(words[1], words[3], 0x5410), all.w = __byte_perm(words[1], words[3], 0x7632);
+      }
+      *(uint4*)((u16*)p.y + (row * PARTS + part) * p.columns + c * 8) = all;
     }
   }
 }
