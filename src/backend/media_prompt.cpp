@@ -60,7 +60,6 @@ int64_t MediaPrompt::piece_end(int64_t begin, int64_t end) const {
 }
 
 void MediaPrompt::Item::advance() {
-  const PhaseScope phase(Phase::prefill);
   auto& stages = encoding->stages;
   if (stage < stages.size()) {
     mx::eval(stages[stage]);
@@ -101,6 +100,7 @@ bool MediaPrompt::encode_item(size_t i, MediaCache& cache) {
       ++cached_items_;
       return false;
     }
+    const PhaseScope phase(Phase::encode);
     own.encoding = model_.media_encoder()->encode(*item.data);
     const int64_t given = placeholders_of(request_, item, item.begin, item.end);
     if (model_.media_encoder()->is_attended_to()) {

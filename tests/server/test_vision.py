@@ -1,6 +1,7 @@
 """Images: OpenAI's own client against a small trained vision model (shapes-smolvlm-4bit in MLXK_TEST_MODELS), next
 to a text model."""
 import base64
+import hashlib
 import json
 import os
 import queue
@@ -176,6 +177,36 @@ class VisionTest(SharedServerTest):
         both = [{"role": "user", "content": [image(data_url(read("one-circle.png"))), image(data_url(read("one-ring.png"))),
                                              {"type": "text", "text": "What color is the circle?"}]}]
         self.assertEqual(self.ask(both).usage.model_dump()["prompt_tokens_details"]["image_tokens"], 128)
+
+    def test_a_table_of_the_images_comes_when_it_is_asked_for(self):
+        first = question("one-circle.png", "What color is the circle?")
+        plain = self.ask(first).choices[0].message.content
+        self.assertNotIn("<details>", plain)
+        for stream in (False, True):
+            answer = self.ask(first, stream=stream, extra_body={"image_table": True})
+            text = "".join(c.choices[0].delta.content or "" for c in answer if c.choices) if stream else answer.choices[0].message.content
+            table, rest = text.split("</details>\n\n")
+            self.assertIn("<!-- mlxk:filenames -->", table)
+            name = f"image_{hashlib.sha256(read('one-circle.png')).hexdigest()[:8]}"
+            self.assertIn(f"| 1 | {name}.jpeg | {name}.png |", table)
+            self.assertEqual(rest, plain)
+        # Its number stays, although the image is not sent again; the model does not read the table.
+        turn = [{"role": "user", "content": "What color is the circle?"}, {"role": "assistant", "content": text}]
+        later = question("one-ring.png", "What color is the ring?")
+        again = self.ask(turn + later, extra_body={"image_table": True})
+        self.assertIn("| 2 | image_", again.choices[0].message.content)
+        self.assertNotIn("| 1 | image_", again.choices[0].message.content)
+        without = self.ask([turn[0], {"role": "assistant", "content": plain}] + later)
+        self.assertEqual(again.usage.prompt_tokens, without.usage.prompt_tokens)
+        self.assertEqual(again.choices[0].message.content.split("</details>\n\n")[1], without.choices[0].message.content)
+        held = self.ask(first, extra_body={"image_table": True}, response_format={"type": "json_object"})
+        self.assertNotIn("<details>", held.choices[0].message.content)
+
+    def test_without_a_temperature_answers_about_images_are_greedy(self):
+        body = {"model": "vision", "max_tokens": 8, "messages": question("one-circle.png", "Describe the image.")}
+        greedy = self.server.post(CHAT, {**body, "temperature": 0})[2]["choices"][0]["message"]["content"]
+        for _ in range(3):
+            self.assertEqual(self.server.post(CHAT, body)[2]["choices"][0]["message"]["content"], greedy)
 
     def test_a_schema_holds_beside_an_image(self):
         schema = {"type": "object", "properties": {"color": {"type": "string", "enum": ["red", "blue"]}},

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,10 +10,10 @@
 #include <iterator>
 #include <utility>
 
-#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "run/prompt_input.h"
+#include "serving/image_table.h"
 #include "terminal/markdown.h"
 
 namespace mlxk {
@@ -36,23 +35,11 @@ std::string bytes_of(std::istream& in, const std::string& path) {
   return bytes;
 }
 
-std::string coordinates(const GeoPosition& at) {
-  return fmt::format("{:.4f}°{}, {:.4f}°{}", std::abs(at.latitude), at.latitude < 0 ? "S" : "N", std::abs(at.longitude),
-                     at.longitude < 0 ? "W" : "E");
-}
-
 /// A camera's name without parentheses.
 std::string short_camera(std::string name) {
   std::erase_if(name, [](char c) { return c == '(' || c == ')'; });
   if (const size_t at = name.find("generation"); at != name.npos) name.replace(at, 10, "gen");
   return name;
-}
-
-/// Text from a file, escaped for a cell of a table.
-std::string cell(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '|' || static_cast<unsigned char>(c) < 0x20; }, ' ');
-  return text;
 }
 
 }  // namespace
@@ -81,24 +68,14 @@ std::string image_table(const std::vector<ImageFile>& files, const std::vector<I
   const std::string summary = files.size() > chunk
                                   ? fmt::format("Chunk {}/{}: Images {}-{}", first / chunk + 1,
                                                 (files.size() + chunk - 1) / chunk, first + 1, first + count)
-                                  : fmt::format("Image Metadata ({} {})", count, count == 1 ? "image" : "images");
-  std::string table = fmt::format("<details>\n<summary>📸 {}</summary>\n\n<!-- mlxk:filenames -->\n", summary);
-  table += with_exif ? "| Image | Filename | Original | Location | Date | Camera |\n"
-                       "|-------|----------|----------|----------|------|--------|\n"
-                     : "| Image | Filename |\n|-------|----------|\n";
+                                  : image_summary(count);
+  std::vector<ImageRow> rows;
   for (size_t i = 0; i < count; ++i) {
     const ImageFile& file = files[first + i];
-    const std::string hash = Digest(Digest::Kind::sha256).add(file.bytes).hex().substr(0, 8);
-    table += fmt::format("| {} | image_{}.jpeg |", first + i + 1, hash);
-    if (with_exif) {
-      const ImageMetadata& own = metadata[i];
-      table += fmt::format(" {} | {} | {} | {} |", cell(std::filesystem::path(file.place).filename().string()),
-                           own.position ? "📍 " + coordinates(*own.position) : "-",
-                           own.date.empty() ? "-" : "📅 " + own.date, own.camera.empty() ? "-" : cell(own.camera));
-    }
-    table += "\n";
+    rows.push_back({static_cast<int64_t>(first + i + 1), image_hash(file.bytes),
+                    std::filesystem::path(file.place).filename().string(), metadata[i]});
   }
-  return table + "\n</details>\n\n";
+  return image_table(summary, rows, with_exif);
 }
 
 std::string image_lines(const std::vector<ImageMetadata>& metadata) {

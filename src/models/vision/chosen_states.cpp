@@ -83,6 +83,10 @@ mx::array ChosenStates::operator()(const mx::array& pixels, std::vector<mx::arra
   return parts.size() == 1 ? parts.front() : mx::concatenate(parts, 2);
 }
 
+mx::array Projector::operator()(const mx::array& x, std::vector<mx::array>& stages) const {
+  return by_rows(x, flops_of(up) + flops_of(down), stages, [&](const mx::array& rows) { return (*this)(rows); });
+}
+
 Activation projector_activation(const Config& config) {
   const std::string name = config.text_or("projector_hidden_act", "gelu");
   try {

@@ -35,6 +35,8 @@ struct Projector {
             const char* first = "linear_1", const char* second = "linear_2")
       : up(path / first, in, wide, bias), down(path / second, wide, out, bias), activation(activation) {}
   mx::array operator()(const mx::array& x) const { return down(activate(activation, up(x))); }
+  /// The same for rows [1, L, in], in pieces of the work.
+  mx::array operator()(const mx::array& x, std::vector<mx::array>& stages) const;
 
   Linear up, down;
   Activation activation;

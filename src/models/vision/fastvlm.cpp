@@ -120,7 +120,7 @@ class FastVlmEncoder : public MediaEncoder {
     }
     Stages stages;
     for (const Layer& layer : layers_) x = layer(x, stages);
-    x = (*projector_)(mx::reshape(x, {x.shape(1) * x.shape(2), channels_}));
+    x = without_batch((*projector_)(mx::reshape(x, {1, x.shape(1) * x.shape(2), channels_}), stages));
     stages.push_back(x);
     return {x, {}, std::move(stages)};
   }

@@ -81,9 +81,14 @@ class Glm4vEncoder : public MediaEncoder {
     x = mx::add(x, mx::astype(table, x.dtype()));
     const PatchOrder order{PatchRotation(split_angles(places, c_.head_dim, theta_), count, Pairing::halves)};
     x = last_norm_(blocks_(x, order, encoded.stages));
-    const mx::array merged = downsample_(mx::reshape(x, {count / (c_.merge * c_.merge), c_.merge, c_.merge, -1}));
-    const mx::array h = projection_norm_(projection_(mx::reshape(merged, {-1, c_.out})));
-    encoded.features = gated_.inner(activate(Activation::gelu, h));
+    const int cell = c_.merge * c_.merge, wide = cell * c_.hidden_size;
+    const double flops = 2.0 * wide * c_.out + flops_of(projection_) + 3 * flops_of(gated_.down);
+    encoded.features = without_batch(
+        by_rows(mx::reshape(x, {1, count / cell, wide}), flops, encoded.stages, [&](const mx::array& cells) {
+          const mx::array merged = downsample_(mx::reshape(cells, {-1, c_.merge, c_.merge, c_.hidden_size}));
+          const mx::array h = projection_norm_(projection_(mx::reshape(merged, {1, -1, c_.out})));
+          return gated_.inner(activate(Activation::gelu, h));
+        }));
     encoded.stages.push_back(encoded.features);
     return encoded;
   }

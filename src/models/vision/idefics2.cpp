@@ -120,7 +120,8 @@ class Idefics2Encoder : public MediaEncoder {
                                       padded.shape(1), padded.shape(2)));
       }
       const mx::array image = mx::slice(padded, {0, 0, 0, 0}, {1, height, width, c_.channels});
-      const mx::array context = projection_.inner(tower_(tower_.embed(image, true), stages));
+      const mx::array context = by_rows(tower_(tower_.embed(image, true), stages), 3 * flops_of(projection_.down),
+                                        stages, [&](const mx::array& rows) { return projection_.inner(rows); });
       stages.push_back(context);
       mx::array latents = mx::expand_dims(mx::astype(latents_, context.dtype()), 0);
       for (const auto& layer : layers_) {

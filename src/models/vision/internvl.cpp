@@ -116,7 +116,7 @@ class InternVlEncoder : public MediaEncoder {
       mx::array x = mx::concatenate({mx::astype(class_, patches.dtype()), patches}, 1);
       x = blocks_(mx::add(x, mx::astype(positions(rows, columns), x.dtype())), {}, stages);
       x = pixel_shuffle(mx::slice(x, {0, 1, 0}, x.shape()), rows, columns, c_.scale);
-      features.push_back(without_batch(projector_(norm_(x))));
+      features.push_back(without_batch(projector_(norm_(x), stages)));
       stages.push_back(features.back());
     }
     return {below_each_other(features), {}, std::move(stages)};

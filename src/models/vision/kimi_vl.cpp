@@ -73,7 +73,7 @@ class KimiVlEncoder : public MediaEncoder {
     const PatchOrder order{
         PatchRotation(angles(grid_places(rows, columns), c_.head_dim), rows * columns, Pairing::neighbours)};
     x = last_norm_(blocks_(x, order, stages));
-    const mx::array features = without_batch(projector_(pixel_shuffle(norm_(x), rows, columns, merge_)));
+    const mx::array features = without_batch(projector_(pixel_shuffle(norm_(x), rows, columns, merge_), stages));
     stages.push_back(features);
     return {features, {}, std::move(stages)};
   }

@@ -46,7 +46,7 @@ class Lfm2VlEncoder : public MediaEncoder {
       const mx::array positions = resized_table(table_, rows, columns, Resampling::bilinear_antialias);
       x = last_norm_(blocks_(mx::add(x, mx::astype(positions, x.dtype())), {}, stages));
       x = pixel_shuffle(x, rows, columns, scale_);
-      features.push_back(without_batch(projector_(norm_ ? (*norm_)(x) : x)));
+      features.push_back(without_batch(projector_(norm_ ? (*norm_)(x) : x, stages)));
       stages.push_back(features.back());
       begin = end;
     }

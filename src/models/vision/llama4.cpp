@@ -85,7 +85,10 @@ class Llama4Encoder : public MediaEncoder {
       mx::array x = mx::add(mx::concatenate({patches, last}, 1), mx::astype(positions_, patches.dtype()));
       x = last_norm_(blocks_(first_norm_(x), {rotation_}, stages));
       x = pixel_shuffle(mx::slice(x, {0, 0, 0}, {1, grid * grid, c_.hidden_size}), grid, grid, c_.scale);
-      features.push_back(without_batch(projection_(activate(Activation::gelu, adapter_(x)))));
+      const double flops = flops_of(adapter_.up) + flops_of(adapter_.down) + flops_of(projection_);
+      features.push_back(without_batch(by_rows(x, flops, stages, [&](const mx::array& rows) {
+        return projection_(activate(Activation::gelu, adapter_(rows)));
+      })));
       stages.push_back(features.back());
     }
     return {below_each_other(features), {}, std::move(stages)};

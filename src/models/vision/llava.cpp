@@ -37,7 +37,7 @@ class LlavaEncoder : public MediaEncoder {
   std::vector<mx::array> encode_tiles(const MediaData& data, std::vector<mx::array>& stages) const {
     std::vector<mx::array> all;
     for (const mx::array& tile : images_of(data, tower_.config().channels, type_)) {
-      all.push_back(projector_(tower_(tile, stages)));
+      all.push_back(projector_(tower_(tile, stages), stages));
       stages.push_back(all.back());
     }
     return all;

@@ -58,12 +58,12 @@ class WindowMerger {
         projector_(path, kCell * c.hidden_size, c.window_wide, c.hidden_size, Activation::gelu_tanh, true) {}
 
   /// x [1, rows * columns, hidden] → [1, rows * columns / 4, hidden], row by row.
-  mx::array operator()(const mx::array& x, int rows, int columns) const {
+  mx::array operator()(const mx::array& x, int rows, int columns, std::vector<mx::array>& stages) const {
     const int cells = rows * columns / kCell, hidden = x.shape(2);
     const mx::array windows = mx::reshape(pixel_shuffle(x, rows, columns, kMiniCpmVMerge), {cells, kCell, hidden});
     const Qkv seen = project_(windows);
     const mx::array y = out_(attend_to_all(seen.q, seen.k, seen.v, heads_, scale_), windows);
-    const mx::array merged = projector_(norm_(mx::reshape(y, {1, cells, kCell * hidden})));
+    const mx::array merged = projector_(norm_(mx::reshape(y, {1, cells, kCell * hidden})), stages);
     return mx::add(merged, mx::reshape(mx::mean(y, 1), {1, cells, hidden}));
   }
 
@@ -123,14 +123,14 @@ class MiniCpmVEncoder : public MediaEncoder {
     for (int i = 0; i < c_.num_hidden_layers; ++i) {
       x = blocks_.blocks()[static_cast<size_t>(i)](x, {}, stages);
       if (i != c_.insert_after) continue;
-      x = (*window_merger_)(x, rows, columns);
+      x = (*window_merger_)(x, rows, columns, stages);
       stages.push_back(x);
       rows /= kMiniCpmVMerge;
       columns /= kMiniCpmVMerge;
     }
     x = last_norm_(x);
     for (const auto& merger : mergers_) {
-      x = merger.projector(merger.norm(pixel_shuffle(x, rows, columns, kMiniCpmVMerge)));
+      x = merger.projector(merger.norm(pixel_shuffle(x, rows, columns, kMiniCpmVMerge)), stages);
       rows /= kMiniCpmVMerge;
       columns /= kMiniCpmVMerge;
     }

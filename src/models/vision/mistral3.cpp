@@ -30,8 +30,8 @@ class Mistral3Encoder : public MediaEncoder {
     for (const mx::array& image : images_of(data, tower_.config().channels, type_)) {
       const int patch = tower_.config().patch_size;
       const mx::array x = norm_(tower_(image, stages));
-      const mx::array merged = merging_(unfold(x, image.shape(1) / patch, image.shape(2) / patch, merge_));
-      features.push_back(without_batch(projector_(merged)));
+      const mx::array cells = unfold(x, image.shape(1) / patch, image.shape(2) / patch, merge_);
+      features.push_back(without_batch(projector_(by_rows(cells, flops_of(merging_), stages, merging_), stages)));
       stages.push_back(features.back());
     }
     return {below_each_other(features), {}, std::move(stages)};

@@ -89,7 +89,7 @@ class MolmoEncoder : public MediaEncoder {
       const auto own = [&](const mx::array& x) {
         return mx::slice(x, {crop, 0, 0}, {crop + 1, x.shape(1), x.shape(2)});
       };
-      features.push_back(pool(embed_padding(states(own(all), stages), own(padding)), side));
+      features.push_back(pool(embed_padding(states(own(all), stages), own(padding)), side, stages));
       stages.push_back(features.back());
     }
     const mx::array found = mx::take(mx::concatenate(features, 0), order(data, crops * pooled), 0);
@@ -144,14 +144,15 @@ class MolmoEncoder : public MediaEncoder {
   }
 
   /// Features [pooled patches, hidden] of a crop's patches [1, side², width].
-  mx::array pool(const mx::array& x, int side) const {
+  mx::array pool(const mx::array& x, int side, std::vector<mx::array>& stages) const {
     const int half = side / kPool, width = x.shape(2), count = half * half;
     const mx::array blocks = mx::transpose(mx::reshape(x, {half, kPool, half, kPool, width}), {0, 2, 1, 3, 4});
     const mx::array seen = mx::reshape(blocks, {count, kPool * kPool, width});
     const mx::array query = mx::mean(seen, 1, true);
     const mx::array y = pooled_(attend_to_all(q_(query), k_(seen), v_(seen), c_.num_attention_heads,
                                               1 / std::sqrt(static_cast<float>(c_.head_dim))));
-    return gated_.inner(mx::squeeze(y, 1));
+    return without_batch(by_rows(mx::reshape(y, {1, count, -1}), 3 * flops_of(gated_.down), stages,
+                                 [&](const mx::array& rows) { return gated_.inner(rows); }));
   }
 
   /// The index of each token's pooled patch.

@@ -31,14 +31,15 @@ class TileEncoder : public MediaEncoder {
   EncodedMedia encode(const MediaData& data) const override {
     std::vector<mx::array> features, stages;
     for (const mx::array& tile : images_of(data, c_.channels, type_)) {
-      features.push_back(without_batch(project(tower_(tower_.embed(tile, false), stages))));
+      features.push_back(without_batch(project(tower_(tower_.embed(tile, false), stages), stages)));
       stages.push_back(features.back());
     }
     return {below_each_other(features), {}, std::move(stages)};
   }
 
  protected:
-  virtual mx::array project(const mx::array& x) const = 0;  // [1, patches, hidden] → [1, tokens, text hidden]
+  /// [1, patches, hidden] → [1, tokens, text hidden]
+  virtual mx::array project(const mx::array& x, std::vector<mx::array>& stages) const = 0;
 
   mx::Dtype type_;
   VisionConfig c_;
@@ -52,7 +53,9 @@ class PaliGemmaEncoder : public TileEncoder {
         linear_(find_projector(weights, "linear") / "linear", c.hidden_size, text_hidden_size(config), true) {}
 
  private:
-  mx::array project(const mx::array& x) const override { return linear_(x); }
+  mx::array project(const mx::array& x, std::vector<mx::array>& stages) const override {
+    return by_rows(x, flops_of(linear_), stages, linear_);
+  }
 
   Linear linear_;
 };
@@ -88,7 +91,7 @@ class Gemma3Encoder : public TileEncoder {
     }
     return own;
   }
-  mx::array project(const mx::array& x) const override {
+  mx::array project(const mx::array& x, std::vector<mx::array>& /*stages*/) const override {
     return linear_(norm_(average_pool(x, c_.grid(), c_.grid(), pool_)));
   }
 
@@ -110,9 +113,10 @@ class AyaVisionEncoder : public TileEncoder {
         down_(find_projector(weights, "linear_2") / "linear_2", wide_ / 2, text_hidden_size(config), true) {}
 
  private:
-  mx::array project(const mx::array& x) const override {
-    const mx::array h = norm_(pixel_shuffle(x, c_.grid(), c_.grid(), scale_));
-    return down_(activate_gated(Activation::silu, up_[1](h), up_[0](h)));
+  mx::array project(const mx::array& x, std::vector<mx::array>& stages) const override {
+    const mx::array cells = norm_(pixel_shuffle(x, c_.grid(), c_.grid(), scale_));
+    return by_rows(cells, 2 * flops_of(up_[0]) + flops_of(down_), stages,
+                   [&](const mx::array& h) { return down_(activate_gated(Activation::silu, up_[1](h), up_[0](h))); });
   }
 
   int scale_, wide_;

@@ -8,16 +8,22 @@
 
 #include "models/media_encoder.h"
 #include "nn/conv.h"
+#include "nn/linear.h"
 #include "nn/weights.h"
 
 namespace mlxk {
 
 /// The common first and last steps of image encoders.
 
-/// The work of an encoder between two checks for other requests: about ten milliseconds.
+/// The work of an encoder between two checks for other requests: about twenty milliseconds.
 constexpr double kFlopsOfAPiece = 4e9;
-// The minimum number of rows in a piece: with fewer rows, the weights are read too often.
-constexpr int kMinRowsOfAPiece = 128;
+
+/// The number of rows in a piece of the work if one of them costs `flops`. With few rows the weights are read too
+/// often, so pieces of long rows are up to 2.5 times as long.
+constexpr double rows_of_a_piece(double flops) {
+  constexpr double kFewRows = 128;
+  return std::max(kFlopsOfAPiece / flops, std::min(kFewRows, 2.5 * kFlopsOfAPiece / flops));
+}
 
 /// f(begin, end) of [0, count), joined on `axis`, in pieces of about kFlopsOfAPiece if one of `count` costs `flops`.
 /// Appends each piece to `stages` if there are several.
@@ -30,9 +36,12 @@ mx::array row_range(const mx::array& x, int begin, int end);
 /// The same of f(rows) for the rows of `x` [1, L, width], if a row costs `flops`; f returns as many rows.
 template <class F>
 mx::array by_rows(const mx::array& x, double flops, std::vector<mx::array>& stages, const F& f) {
-  return in_pieces(x.shape(1), std::min(flops, kFlopsOfAPiece / kMinRowsOfAPiece), 1, stages,
+  return in_pieces(x.shape(1), kFlopsOfAPiece / rows_of_a_piece(flops), 1, stages,
                    [&](int begin, int end) { return f(row_range(x, begin, end)); });
 }
+
+/// The work of a matrix for one row.
+inline double flops_of(const Linear& matrix) { return 2.0 * matrix.in() * matrix.out(); }
 
 /// The first of `prefixes` below which there is a tensor `probe` (a dot and more may follow), else the first: its
 /// tensors are then reported as missing. Tools that write checkpoints use different prefixes.

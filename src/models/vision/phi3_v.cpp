@@ -46,7 +46,7 @@ class Phi3VEncoder : public MediaEncoder {
     for (const mx::array& tile : images_of(data, c_.channels, type_)) {
       const mx::array x = tower_.states(tile, stages).back();
       const mx::array patches = mx::slice(x, {0, 1, 0}, x.shape());
-      tiles.push_back(projector_(pixel_shuffle(patches, c_.grid(), c_.grid(), kPhi3Merge)));
+      tiles.push_back(projector_(pixel_shuffle(patches, c_.grid(), c_.grid(), kPhi3Merge), stages));
       stages.push_back(tiles.back());
     }
     const auto projected = [&](const mx::array& vector) {

@@ -52,7 +52,13 @@ PixtralTower::PixtralTower(const Config& vision, const VisionConfig& c, const We
 std::vector<mx::array> PixtralTower::states(const mx::array& pixels, std::vector<mx::array>& stages) const {
   const int rows = pixels.shape(1) / c_.patch_size, columns = pixels.shape(2) / c_.patch_size;
   if (rows < 1 || columns < 1) throw unfit_media("an image must have a patch or more");
-  const mx::array x = norm_(mx::reshape(patches_(pixels), {1, rows * columns, c_.hidden_size}));
+  const double flops = 2.0 * columns * c_.channels * c_.patch_size * c_.patch_size * c_.hidden_size;  // of a row
+  const mx::array patches = in_pieces(rows, flops, 1, stages, [&](int begin, int end) {
+    const mx::array own =
+        mx::slice(pixels, {0, begin * c_.patch_size, 0, 0}, {1, end * c_.patch_size, pixels.shape(2), c_.channels});
+    return mx::reshape(patches_(own), {1, (end - begin) * columns, c_.hidden_size});
+  });
+  const mx::array x = norm_(patches);
   const PatchOrder order{
       PatchRotation(pixtral_angles(grid_places(rows, columns), c_.head_dim, theta_), rows * columns, Pairing::halves)};
   return blocks_.states(x, order, stages);

@@ -163,9 +163,9 @@ class Merger {
         projector_(path, wide_, wide_, c.out, Activation::gelu, true, kind.merger_first, kind.merger_second) {}
 
   /// x [1, patches, hidden] → [1, tokens, out].
-  mx::array operator()(const mx::array& x) const {
+  mx::array operator()(const mx::array& x, std::vector<mx::array>& stages) const {
     const auto merged = [&](const mx::array& y) { return mx::reshape(y, {1, -1, wide_}); };
-    return projector_(norm_last_ ? norm_(merged(x)) : merged(norm_(x)));
+    return projector_(norm_last_ ? norm_(merged(x)) : merged(norm_(x)), stages);
   }
 
  private:
@@ -193,7 +193,9 @@ class QwenEncoder : public MediaEncoder {
   EncodedMedia encode(const MediaData& data) const override {
     const PatchGrid grid = patch_grid(data, c_.merge);
     const int cell = c_.merge * c_.merge, rows = grid.rows / c_.merge, columns = grid.columns / c_.merge;
-    mx::array x = patches_(mx::expand_dims(rows_of(data, patches_.in(), type_), 0));
+    std::vector<mx::array> stages;
+    const mx::array pixels = mx::expand_dims(rows_of(data, patches_.in(), type_), 0);
+    mx::array x = by_rows(pixels, flops_of(patches_), stages, patches_);
     std::vector<PatchPlace> places = merged_places(grid.rows, grid.columns, c_.merge);
     if (table_) x = mx::add(x, mx::astype(positions(grid, places), x.dtype()));
 
@@ -210,7 +212,7 @@ class QwenEncoder : public MediaEncoder {
     const PatchRotation rotation(split_angles(places, c_.head_dim, theta_), grid.rows * grid.columns, Pairing::halves);
     const PatchOrder all{rotation}, windows{rotation, order.windows};
 
-    EncodedMedia encoded{x};
+    EncodedMedia encoded{x, {}, std::move(stages)};
     const auto has = [](const std::vector<int>& numbers, int i) {
       return std::find(numbers.begin(), numbers.end(), i) != numbers.end();
     };
@@ -219,11 +221,11 @@ class QwenEncoder : public MediaEncoder {
       x = blocks_.blocks()[static_cast<size_t>(i)](x, local ? windows : all, encoded.stages);
       for (size_t k = 0; k < c_.deep.size(); ++k) {
         if (c_.deep[k] != i) continue;
-        encoded.layer_features.push_back(without_batch(deep_mergers_[k](x)));
+        encoded.layer_features.push_back(without_batch(deep_mergers_[k](x, encoded.stages)));
         encoded.stages.push_back(encoded.layer_features.back());
       }
     }
-    x = merger_(x);
+    x = merger_(x, encoded.stages);
     if (c_.window > 0) {
       std::vector<int> back(order.cells.size());
       for (size_t i = 0; i < order.cells.size(); ++i) back[static_cast<size_t>(order.cells[i])] = static_cast<int>(i);

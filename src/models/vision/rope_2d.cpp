@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/patch_rotation.h"
 #include "mlx/ops.h"
 
 namespace mlxk {
@@ -22,6 +23,7 @@ mx::array PatchRotation::operator()(const mx::array& x, int head_dim) const {
   const int patches = x.shape(1), heads = x.shape(2) / head_dim, half = head_dim / 2;
   // The pairs' first numbers and their second ones, [1, patches, heads, head_dim / 2].
   const int groups = pairing_ == Pairing::quarters ? 2 : 1, own = half / groups;
+  if (auto own = rotate_patches(x, cos_, sin_, groups, pairing_ == Pairing::neighbours)) return *own;
   const bool apart = pairing_ != Pairing::neighbours;
   const mx::array pairs =
       mx::reshape(x, apart ? mx::Shape{patches, heads, groups, 2, own} : mx::Shape{patches, heads, 1, half, 2});

@@ -153,9 +153,7 @@ mx::array VitBlock::finish(const mx::array& attended, const mx::array& x) const 
 
 mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std::vector<mx::array>& stages) const {
   const int count = x.shape(1), width = project_.q.out();
-  const auto piece_of = [&](double flops) {
-    return even_piece(count, std::max<double>(kMinRowsOfAPiece, kFlopsOfAPiece / flops));
-  };
+  const auto piece_of = [&](double flops) { return even_piece(count, rows_of_a_piece(flops)); };
   std::vector<mx::array> qs, ks, vs;
   const int projected = piece_of(flops_);
   for (int begin = 0; begin < count; begin += projected) {
@@ -189,8 +187,7 @@ mx::array VitBlock::operator()(const mx::array& x, const PatchOrder& order, std:
   }
   int begin = 0;
   for (const Segments& all : order.segments) {
-    const double most = kFlopsOfAPiece / (all.length * (flops_ + 4.0 * all.length * width));
-    const int together = even_piece(all.count, std::max(most, double(kMinRowsOfAPiece) / all.length));
+    const int together = even_piece(all.count, rows_of_a_piece(flops_ + 4.0 * all.length * width) / all.length);
     for (int first = 0; first < all.count; first += together) {
       const int segments = std::min(together, all.count - first), end = begin + segments * all.length;
       const auto own = [&](const mx::array& y) {

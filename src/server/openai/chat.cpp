@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/stop.h"
@@ -13,6 +15,7 @@
 #include "server/openai/documents.h"
 #include "server/openai/endpoints.h"
 #include "server/openai/fields.h"
+#include "server/openai/image_rows.h"
 #include "server/openai/prepare.h"
 #include "server/preparation.h"
 #include "serving/images.h"
@@ -34,8 +37,19 @@ void check_tools(ToolSupport support, const ServedText& model, const ToolOptions
                  "tools");
 }
 
-/// The images of a chat for its model; empty if there are none.
-std::optional<PromptImages> images_of(const ServerContext& context, const ChatParams& params, const ServedText& model) {
+/// The table of images before a chat's answer; empty if none was asked for, or if the answer must be something else.
+std::string table_of(const ChatParams& params, const std::vector<ImageFile>& files,
+                     const std::vector<ImageMetadata>& metadata) {
+  const char* always = std::getenv("MLXK2_EXIF_METADATA");
+  const bool wanted = params.image_table.value_or(always && std::string_view(always) == "1");
+  if (!wanted || params.tools.active() || !params.grammar_field.empty()) return "";
+  const auto rows = image_rows(params.messages, files, metadata);
+  return image_table(image_summary(rows.size()), rows, true);
+}
+
+/// The images of a chat for its model, and their table; empty if there are none.
+std::optional<PromptImages> images_of(const ServerContext& context, const ChatParams& params, const ServedText& model,
+                                      std::string& table) {
   if (params.images.empty()) return std::nullopt;
   std::vector<ImageFile> files;
   for (const MessageImage& image : params.images) {
@@ -44,7 +58,10 @@ std::optional<PromptImages> images_of(const ServerContext& context, const ChatPa
          image.place});
   }
   if (!model.image_processor()) throw Error(ErrorKind::internal, "the model was loaded without its image processor");
-  return process_images(*model.image_processor(), files);
+  std::vector<ImageMetadata> metadata;
+  PromptImages images = process_images(*model.image_processor(), files, &metadata);
+  table = table_of(params, files, metadata);
+  return images;
 }
 
 /// Removes the recordings from `messages`; each leaves a part {"type": "audio"}.
@@ -85,9 +102,14 @@ std::optional<PromptAudio> audio_of(const ServerContext& context, const std::vec
   return audio;
 }
 
+struct Prepared {
+  PreparedChat chat;
+  std::string table;  // of the images, before the answer
+};
+
 /// The prompt of a chat with its images and recordings.
-PreparedChat prepare(const ServerContext& context, const ChatParams& params,
-                     const std::shared_ptr<const ServedText>& model) {
+Prepared prepare(const ServerContext& context, const ChatParams& params,
+                 const std::shared_ptr<const ServedText>& model) {
   const ToolSupport support = context.tool_support(model->tool_support());
   check_tools(support, *model, params.tools);
   RenderOptions options;
@@ -97,22 +119,26 @@ PreparedChat prepare(const ServerContext& context, const ChatParams& params,
   const ChatTemplate* chat_template = model->chat_template();
   Json written;
   std::vector<AudioFile> files;
-  if (params.has_audio || support == ToolSupport::generic) written = params.messages;
+  const bool had_tables = has_image_tables(params.messages);
+  if (params.has_audio || support == ToolSupport::generic || had_tables) written = params.messages;
+  if (had_tables) remove_image_tables(written);
   if (params.has_audio) files = take_recordings(written);
   if (support == ToolSupport::generic) {
     model->write_generic_tools(written, options);
   }
-  const std::optional<PromptImages> images = images_of(context, params, *model);
+  std::string table;
+  const std::optional<PromptImages> images = images_of(context, params, *model, table);
   const std::optional<PromptAudio> audio = audio_of(context, files, *model);
-  return prompt_within(*model, "messages", [&](size_t most) {
+  PreparedChat chat = prompt_within(*model, "messages", [&](size_t most) {
     return prepare_chat(written.is_null() ? params.messages : written, chat_template, options, *model->tokenizer(),
                         most, images ? &*images : nullptr, audio ? &*audio : nullptr);
   });
+  return {std::move(chat), std::move(table)};
 }
 
 void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& params,
                  std::shared_ptr<const ServedText> model) {
-  const PreparedChat chat = prepare(context, params, model);
+  const auto [chat, table] = prepare(context, params, model);
   check_stop();
   const ToolFormat* format = params.tools.active() ? model->tool_format() : nullptr;
   std::vector<std::string> stops = params.stops;
@@ -125,7 +151,7 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
   add_choices(plan,
               {std::move(request),
                Completion(model->tokenizer(), stops, chat.reasoning, format, params.tools),
-               {},
+               table,
                {},
                params.max_tokens == 0,
                held_source(context, params, params.tools, chat.reasoning)},
@@ -135,7 +161,7 @@ void answer_chat(ServerContext& context, const ApiCall& call, const ChatParams& 
 
 void answer_estimate(ServerContext& context, const ApiCall& call, const ChatParams& params,
                      const std::shared_ptr<const ServedText>& model) {
-  const PreparedChat chat = prepare(context, params, model);
+  const PreparedChat chat = prepare(context, params, model).chat;
   const GenerateRequest request = engine_request(context, call, params, *model, chat.prompt.ids, "messages");
   const auto& ids = chat.prompt.ids;
   int64_t image_tokens = 0, audio_tokens = 0;

@@ -41,6 +41,7 @@ struct ChatParams : AnswerParams {
   ToolOptions tools;
   std::vector<MessageImage> images;
   bool has_audio = false;
+  std::optional<bool> image_table;  // the answer begins with a table of the images
 };
 
 struct CompletionParams : AnswerParams {

@@ -134,6 +134,9 @@ std::vector<Field<ChatParams>> make_chat_fields() {
       {"verbosity", Use::honoured, one_of({"low", "medium", "high"}), "Passed to the template"},
       {"documents", Use::honoured, array(object(), 0, 10'000), "Passed to the template",
        [](const Json& v, P& p) { p.documents = v; }},
+      {"image_table", Use::honoured, boolean(),
+       "Begins the answer with a table of the images, unless tools or response_format are given",
+       [](const Json& v, P& p) { p.image_table = v.get<bool>(); }},
       F::ignored("chunk", integer(1, 5), "Images per batch of vision models"),
       F::ignored("store", boolean(), "Nothing is stored"),
       F::ignored("metadata", object(), "Labels of stored answers"),
@@ -192,6 +195,7 @@ void finish_chat(const Json& body, ChatParams& params) {
   } else if (top && *top != 0) {
     refuse_field("top_logprobs", "top_logprobs is only allowed when logprobs is true");
   }
+  if (!params.images.empty() && !given(body, "temperature")) params.sampling.temperature = 0;
   params.template_kwargs = template_kwargs(body);
   read_tool_choice(given(body, "tool_choice"), params.tools);
 }
