@@ -8,22 +8,26 @@ namespace mlxk {
 
 bool RowBlock::takes(const MatrixView& m, Phase phase) {
   if (!m.kept || phase != m.kept_for) return false;
-  return m.bits == 0 || (takes_bytes(m, phase) && m.group <= kColumns);
+  if (m.bits == 0) return true;
+  QuantizedRows rows{};
+  cpu_kernels().row_layout(m.columns, m.group, takes_bytes(m, phase) ? kBytes : 0, &rows);
+  return m.biases && m.group <= kColumns && rows.units > 0;
 }
 
-void RowBlock::begin(const MatrixView& m, int64_t n) {
+void RowBlock::begin(const MatrixView& m, Phase phase, int64_t n) {
   const auto& kernels = cpu_kernels();
   n_ = n;
   group_ = m.bits == 0 ? 0 : m.group;
+  bits_ = takes_bytes(m, phase) ? kBytes : 0;
   if (group_ == 0) {
     kernels.i16_layout(m.columns, &shorts_);
     shorts_.q = static_cast<int16_t*>(values_.bytes(static_cast<size_t>(n * shorts_.stride) * sizeof(int16_t)));
     shorts_.scales = factors_.floats(n * shorts_.units);
   } else {
-    kernels.row_layout(m.columns, group_, kBytes, &bytes_);
-    bytes_.q = static_cast<int16_t*>(values_.bytes(static_cast<size_t>(n * bytes_.stride) * sizeof(int16_t)));
-    bytes_.scales = factors_.floats(n * (bytes_.units + bytes_.groups));
-    bytes_.sums = bytes_.scales + n * bytes_.units;
+    kernels.row_layout(m.columns, group_, bits_, &packed_);
+    packed_.q = static_cast<int16_t*>(values_.bytes(static_cast<size_t>(n * packed_.stride) * sizeof(int16_t)));
+    packed_.scales = factors_.floats(n * (packed_.units + packed_.groups));
+    packed_.sums = packed_.scales + n * packed_.units;
   }
 }
 
@@ -36,11 +40,11 @@ void RowBlock::set(int64_t row, const float* x, int64_t at, int64_t columns) {
     part.units = (columns + kColumns - 1) / kColumns;
     kernels.i16_row(x, columns, &part, 0);
   } else {
-    QuantizedRows part = bytes_;
-    part.q += row * bytes_.stride + at / 2;  // two bytes each
-    part.scales += row * bytes_.units + at / std::min<int64_t>(group_, kColumns);
-    part.sums += row * bytes_.groups + at / group_;
-    kernels.quantize_row(x, columns, group_, kBytes, &part, 0);
+    QuantizedRows part = packed_;
+    part.q += row * packed_.stride + (bits_ == kBytes ? at / 2 : at);
+    part.scales += row * packed_.units + at / std::min<int64_t>(group_, bits_ == kBytes ? kColumns : 32);
+    part.sums += row * packed_.groups + at / group_;
+    kernels.quantize_row(x, columns, group_, bits_, &part, 0);
   }
 }
 
@@ -55,7 +59,8 @@ void RowBlock::multiply(const MatrixView& m, int64_t first, int64_t end, float* 
   }
   const AffineWeight w{
       static_cast<const uint8_t*>(m.data), m.scales, m.biases, m.rows, m.columns, m.bits, m.group, m.type};
-  kernels.byte_panels(&w, &bytes_, n_, begin_panel, end_panel, from_row_0, y_stride, nullptr, m.kept);
+  const auto panels = bits_ == kBytes ? kernels.byte_panels : kernels.affine_panels;
+  panels(&w, &packed_, n_, begin_panel, end_panel, from_row_0, y_stride, nullptr, m.kept);
   if (!m.bias) return;
   for (int64_t r = 0; r < n_; ++r) kernels.add(m.bias + first, 1.0F, end - first, y + r * y_stride);
 }

@@ -16,6 +16,9 @@ namespace {
 
 // Rows that a thread takes through a part of the layer at a time: enough to repay reading all weights, few enough that
 // what lies between two products stays in the second-level cache.
+// Queries and keys keep activations of 16 bits: what 8 bits cost a text's vector is mostly in its scores.
+constexpr Phase kScores = Phase::encode;
+
 constexpr int64_t kFewestRows = 24, kMostRows = 96;
 
 /// One call of the operation. Every result is the same whichever of the two ways it is computed: with many rows each
@@ -28,7 +31,7 @@ class Layer {
         phase_(phase),
         weights_(weights),
         n_(n),
-        qkv_(cpu_kept_views(op.qkv, phase)),
+        qkv_(cpu_kept_views(op.qkv, kScores)),
         out_(cpu_kept_views(op.out, phase)),
         mlp_(cpu_kept_views(op.mlp, phase)),
         hidden_(out_[0].rows),
@@ -42,14 +45,14 @@ class Layer {
     const int64_t rows = block_rows();
     if (rows > 0) {
       each_block(rows, [&](int64_t first, int64_t count, Room& room) {
-        fill(room.block, qkv_[0], x + first * hidden_, count);
+        fill(room.block, qkv_[0], kScores, x + first * hidden_, count);
         float* const parts[] = {q, k, v};
         for (size_t i = 0; i < 3; ++i)
           room.block.multiply(qkv_[i], 0, qkv_[i].rows, parts[i] + first * qkv_[i].rows, qkv_[i].rows);
       });
     } else {
       float* const parts[] = {q, k, v};
-      multiply(qkv_, x, n_, parts, phase_);
+      multiply(qkv_, x, n_, parts, kScores);
     }
     attend_whole(op_.lengths, op_.attended, q, k, v, width / op_.head_dim, kv_width / op_.head_dim, op_.head_dim,
                  op_.scale, seen);
@@ -73,7 +76,7 @@ class Layer {
   int64_t block_rows() const {
     for (const auto views : {qkv_, out_, mlp_}) {
       for (const MatrixView& m : views) {
-        if (!RowBlock::takes(m, phase_)) return 0;
+        if (!RowBlock::takes(m, m.kept_for)) return 0;
       }
     }
     const int64_t threads = kernel_threads();
@@ -90,8 +93,8 @@ class Layer {
     });
   }
 
-  void fill(RowBlock& block, const MatrixView& m, const float* x, int64_t n) const {
-    block.begin(m, n);
+  void fill(RowBlock& block, const MatrixView& m, Phase phase, const float* x, int64_t n) const {
+    block.begin(m, phase, n);
     for (int64_t r = 0; r < n; ++r) block.set(r, x + r * m.columns, 0, m.columns);
   }
 
@@ -112,11 +115,11 @@ class Layer {
 
   void rest_of_block(const float* x, const float* seen, int64_t n, Room& room, float* y) const {
     float *product = room.product.floats(n * hidden_), *h = room.between.floats(n * hidden_);
-    fill(room.block, out_[0], seen, n);
+    fill(room.block, out_[0], phase_, seen, n);
     room.block.multiply(out_[0], 0, hidden_, product, hidden_);
     norm_sum(product, x, n, false, h);
-    fill(room.block, mlp_[0], h, n);
-    room.inner.begin(mlp_[1], n);
+    fill(room.block, mlp_[0], phase_, h, n);
+    room.inner.begin(mlp_[1], phase_, n);
     float* piece = room.piece.floats(n * RowBlock::kColumns);
     for (int64_t i = 0; i < wide_; i += RowBlock::kColumns) {
       const int64_t columns = std::min(RowBlock::kColumns, wide_ - i);

@@ -51,7 +51,10 @@ EncoderLayerOp layer(int bits, std::vector<int> lengths) {
 }
 
 mx::array by_parts(const mx::array& x, const EncoderLayerOp& op) {
-  const auto parts = cpu_matmuls(x, op.qkv);
+  const auto parts = [&] {
+    const PhaseScope scores(current_phase() == Phase::embed ? Phase::encode : current_phase());
+    return cpu_matmuls(x, op.qkv);
+  }();
   const mx::array seen = cpu_packed_attention({parts[0], parts[1], parts[2], op.lengths, op.head_dim, op.scale});
   const auto norm = [](const mx::array& y, const NormWeights& n) { return cpu_layer_norm(y, n.weight, n.bias, n.eps); };
   const mx::array h = norm(cpu_matmul_residual(seen, op.out, 1, x), op.attention_norm);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "cpu/phase.h"
 #include "kernels/encoder_layer.h"
 #include "nn/rope.h"
 
@@ -51,7 +52,10 @@ EncoderConfig EncoderConfig::read(const Config& config, const char* activation, 
 }
 
 mx::array EncoderAttention::operator()(const mx::array& x, const PackedTexts& texts) const {
-  const std::vector<mx::array> parts = qkv(x);
+  const std::vector<mx::array> parts = [&] {
+    const PhaseScope scores(Phase::encode);  // 8 bits cost most in the scores
+    return qkv(x);
+  }();
   PackedAttention attention{parts[0],      parts[1], parts[2],
                             texts.lengths, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))};
   attention.attended = texts.attended;
