@@ -108,7 +108,7 @@ void convolve(const ConvShape& s, const MatrixView& weight, const float* x, floa
       part.rows = rows;
       float* to = y + first * s.out_channels;
       float* const product = s.groups == 1 ? to : product_scratch.floats(count * rows);
-      multiply({&part, 1}, patches, count, {&product, 1}, phase == Phase::encode ? phase : Phase::prefill);
+      multiply({&part, 1}, patches, count, {&product, 1}, encodes(phase) ? phase : Phase::prefill);
       if (s.groups == 1) continue;
       for (int64_t i = 0; i < count; ++i) std::copy_n(product + i * rows, rows, to + i * s.out_channels + g * rows);
     }

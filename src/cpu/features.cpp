@@ -11,6 +11,10 @@
 #include <unistd.h>
 #endif
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "base/error.h"
 
 namespace mlxk {
@@ -19,7 +23,7 @@ extern const CpuKernels kernels_generic;
 #if defined(__x86_64__)
 extern const CpuKernels kernels_avx2, kernels_avx512, kernels_avx512vnni, kernels_amx;
 #elif defined(__aarch64__)
-extern const CpuKernels kernels_neon;
+extern const CpuKernels kernels_neon, kernels_neondot;
 #endif
 
 namespace {
@@ -34,6 +38,16 @@ namespace {
   return syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
 #else
   return false;
+#endif
+}
+
+/// Whether an arm64 machine has the products of bytes (FEAT_DotProd), as every one of Apple's has.
+[[maybe_unused]] bool multiplies_bytes() {
+#if defined(__aarch64__) && defined(__linux__)
+  constexpr unsigned long kDotProducts = 1UL << 20;  // HWCAP_ASIMDDP
+  return (getauxval(AT_HWCAP) & kDotProducts) != 0;
+#else
+  return true;
 #endif
 }
 
@@ -52,6 +66,7 @@ const std::vector<const CpuKernels*>& available_kernels() {
     if (avx512) found.push_back(&kernels_avx512);
     if (avx2) found.push_back(&kernels_avx2);  // every such machine has F16C
 #elif defined(__aarch64__)
+    if (multiplies_bytes()) found.push_back(&kernels_neondot);
     found.push_back(&kernels_neon);  // every such machine has it
 #endif
     found.push_back(&kernels_generic);

@@ -12,6 +12,15 @@ namespace {
 
 constexpr int64_t kPrefillPanels = 2;
 
+}  // namespace
+
+bool takes_bytes(const MatrixView& m, Phase phase) {
+  const bool affine = m.bits == 8 && m.group >= 32 && m.biases;
+  return phase == Phase::embed && affine && cpu_kernels().byte_panels;
+}
+
+namespace {
+
 bool is_fp(const MatrixView& m) { return m.type == kScaleE8M0 || m.type == kScaleE4M3; }
 
 /// Whether the kernels read the activations as floats, not as integers.
@@ -20,10 +29,11 @@ bool takes_floats(const MatrixView& m, Phase phase) {
 }
 
 /// Whether they read them as 16-bit integers instead.
-bool takes_shorts(const MatrixView& m, Phase phase) { return m.bits == 0 && phase == Phase::encode; }
+bool takes_shorts(const MatrixView& m, Phase phase) { return m.bits == 0 && encodes(phase); }
 
 /// The bits that row_layout and quantize_row need for a matrix.
 int form_bits(const MatrixView& m, Phase phase) {
+  if (takes_bytes(m, phase)) return kBytes;
   if (phase != Phase::decode) return 0;
   return is_fp(m) ? kFp4 : m.bits;
 }
@@ -169,8 +179,9 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
       kernels.affine_rows(&w, &from, n, begin, end, y, m.rows);
     } else {
       void* scratch = panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group)));
-      kernels.affine_panels(&w, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows,
-                            scratch, phase == Phase::encode ? m.kept : nullptr);
+      const auto panels = takes_bytes(m, phase) ? kernels.byte_panels : kernels.affine_panels;
+      panels(&w, &from, n, begin / kernels.lanes, (end + kernels.lanes - 1) / kernels.lanes, y, m.rows, scratch,
+             phase == m.kept_for ? m.kept : nullptr);
     }
   }
   if (m.bias) {
@@ -180,12 +191,14 @@ void multiply_rows(const Product& product, const Forms& forms, int64_t begin, in
 
 }  // namespace
 
-int64_t kept_panel_bytes(const MatrixView& m) {
-  if (takes_shorts(m, Phase::encode)) return cpu_kernels().i16_kept_bytes(m.rows, m.columns);
-  return takes_floats(m, Phase::encode) ? 0 : cpu_kernels().affine_kept_bytes(m.rows, m.columns, m.group);
+int64_t kept_panel_bytes(const MatrixView& m, Phase phase) {
+  const auto& kernels = cpu_kernels();
+  if (takes_shorts(m, phase)) return kernels.i16_kept_bytes(m.rows, m.columns);
+  if (takes_floats(m, phase)) return 0;
+  return (takes_bytes(m, phase) ? kernels.byte_kept_bytes : kernels.affine_kept_bytes)(m.rows, m.columns, m.group);
 }
 
-void keep_panels(const MatrixView& m, void* panels) {
+void keep_panels(const MatrixView& m, Phase phase, void* panels) {
   const auto& kernels = cpu_kernels();
   const int64_t step = 64 / kernels.lanes, count = (m.rows + kernels.lanes - 1) / kernels.lanes;
   parallel_for((count + step - 1) / step, 1, [&](int64_t begin, int64_t end, int thread) {
@@ -195,8 +208,9 @@ void keep_panels(const MatrixView& m, void* panels) {
       kernels.i16_keep(&w, first, last, panels);
     } else {
       const AffineWeight w = affine_of(m);
-      kernels.affine_keep(&w, first, last, panels,
-                          panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group))));
+      const auto keep = takes_bytes(m, phase) ? kernels.byte_keep : kernels.affine_keep;
+      keep(&w, first, last, panels,
+           panel_scratch(thread).bytes(static_cast<size_t>(kernels.affine_scratch(m.columns, m.group))));
     }
   });
 }

@@ -18,13 +18,17 @@ struct MatrixView {
   int64_t rows = 0, columns = 0;
   int bits = 0, group = 0;
   FloatType type = kFloat32;
-  const void* kept = nullptr;  // its panels as keep_panels left them, for Phase::encode; or null
+  const void* kept = nullptr;  // its panels as keep_panels left them for `kept_for`; or null
+  Phase kept_for = Phase::encode;
 };
 
-/// The bytes of a matrix's unpacked panels, for products in Phase::encode; 0: it has none.
-int64_t kept_panel_bytes(const MatrixView& matrix);
+/// Whether the kernels read the activations as bytes.
+bool takes_bytes(const MatrixView& matrix, Phase phase);
+
+/// The bytes of a matrix's unpacked panels for products in an encoder's phase; 0: it has none.
+int64_t kept_panel_bytes(const MatrixView& matrix, Phase phase);
 /// Unpacks a matrix into `panels`, kept_panel_bytes bytes aligned to 64. Runs like multiply.
-void keep_panels(const MatrixView& matrix, void* panels);
+void keep_panels(const MatrixView& matrix, Phase phase, void* panels);
 
 /// Some rows of the activations and the matrix to multiply them with.
 struct Product {

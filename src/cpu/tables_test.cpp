@@ -168,6 +168,83 @@ TEST_P(EveryTable, KeptPanelsGiveTheBitsOfThoseUnpackedEachTime) {
   }
 }
 
+/// y [n, rows] of weights of 8 bits and activations as bytes, in two calls; `kept`: from panels that were kept.
+std::vector<float> byte_product(const CpuKernels& kernels, const AffineWeight& w, const float* x, int64_t n,
+                                bool kept) {
+  Quantized quantized(kernels, x, n, w.columns, w.group, kBytes);
+  std::vector<float> y(static_cast<size_t>(n * w.rows), NAN);
+  const int64_t panels = (w.rows + kernels.lanes - 1) / kernels.lanes, middle = panels / 4 * 2;
+  Scratch scratch, memory;
+  void* room = scratch.bytes(static_cast<size_t>(kernels.affine_scratch(w.columns, w.group)));
+  void* all = memory.bytes(static_cast<size_t>(kernels.byte_kept_bytes(w.rows, w.columns, w.group)));
+  kernels.byte_keep(&w, 0, panels, all, room);
+  for (const auto& [begin, end] : {std::pair{int64_t{0}, middle}, {middle, panels}})
+    kernels.byte_panels(&w, &quantized.rows, n, begin, end, y.data(), w.rows, kept ? nullptr : room,
+                        kept ? all : nullptr);
+  return y;
+}
+
+/// The same number by number.
+float byte_product_of(const AffineCase& c, const float* x, int64_t row) {
+  const AffineWeight& w = c.weight;
+  const int unit = std::min(w.group, 64);
+  float acc = 0;
+  for (int64_t g = 0; g < w.columns / w.group; ++g) {
+    const auto at = static_cast<size_t>(row * (w.columns / w.group) + g);
+    float sums = 0;
+    for (int64_t k = g * w.group; k < (g + 1) * w.group; k += unit) {
+      float most = 1e-33F;
+      for (int64_t i = k; i < k + unit; ++i) most = std::max(most, std::abs(x[i]));
+      const float scale = most * (1.0F / 127.0F), inverse = 127.0F / most;
+      int32_t products = 0, whole = 0;
+      for (int64_t i = k; i < k + unit; ++i) {
+        const auto q = static_cast<int32_t>(std::nearbyint(x[i] * inverse));
+        products += q * c.packed[static_cast<size_t>(row * w.columns + i)];
+        whole += q;
+      }
+      acc = std::fma(static_cast<float>(products), c.scales[at] * scale, acc);
+      sums += scale * static_cast<float>(whole);
+    }
+    acc = std::fma(c.biases[at], sums, acc);
+  }
+  return acc;
+}
+
+TEST_P(EveryTable, MultipliesBytesAsTheFormulaSays) {
+  const CpuKernels& kernels = *GetParam();
+  if (!kernels.byte_panels) GTEST_SKIP() << "no instruction multiplies bytes";
+  for (const int group : {32, 64, 128}) {
+    for (const int64_t columns : {int64_t{1} * group, int64_t{384}, int64_t{1536}}) {
+      AffineCase c(70, columns, 8, group);
+      std::fill_n(c.packed.begin(), columns, uint8_t{255});  // the largest sums
+      auto x = random_floats(13 * columns, 5);
+      std::fill_n(x.begin(), columns, 3.0F);
+      std::fill_n(x.begin() + columns, group, 0.0F);
+      const auto fresh = byte_product(kernels, c.weight, x.data(), 13, false);
+      EXPECT_EQ(fresh, byte_product(kernels, c.weight, x.data(), 13, true));
+      for (int64_t r = 0; r < 13; ++r) {
+        const auto alone = byte_product(kernels, c.weight, x.data() + r * columns, 1, true);
+        std::vector<float> formula;
+        for (int64_t i = 0; i < 70; ++i) formula.push_back(byte_product_of(c, x.data() + r * columns, i));
+        const double largest = std::abs(*std::max_element(formula.begin(), formula.end(),
+                                                          [](float a, float b) { return std::abs(a) < std::abs(b); }));
+        for (size_t i = 0; i < 70; ++i) {
+          const float y = fresh[static_cast<size_t>(r * 70) + i];
+          ASSERT_EQ(y, alone[i]) << group << ", row " << r << ", weights " << i;
+          if (kernels.lanes > 4) {
+            ASSERT_EQ(y, formula[i]) << group << ", row " << r << ", weights " << i;
+          } else {  // signed weights, with another offset
+            ASSERT_NEAR(y, formula[i], kBound * largest) << group << ", row " << r << ", weights " << i;
+          }
+        }
+      }
+    }
+  }
+  auto x = random_floats(64, 3);
+  x[40] = NAN;
+  EXPECT_TRUE(std::isnan(byte_product(kernels, AffineCase(5, 64, 8, 32).weight, x.data(), 1, true)[0]));
+}
+
 /// Two panels a piece, which is how the threads share them out.
 TEST_P(EveryTable, GivesPiecesOfAMatrixTheBitsOfTheWhole) {
   const CpuKernels& kernels = *GetParam();

@@ -49,11 +49,11 @@ void KeyRing::add(std::string_view line, std::string_view place) {
   if (colons > 2) refuse(place, "a line has more than two colons; expected key, name:key or name:key:scopes");
   const std::string_view name = colons > 0 ? trimmed(take(line, ':')) : std::string_view{};
   const std::string_view secret = trimmed(take(line, ':'));
-  log::hide(std::string(secret));
   if (colons > 0 && name.empty()) refuse(place, "the name is empty");
   if (secret.size() < kShortestKey || secret.size() > kLongestKey) {
     refuse(place, fmt::format("a key must have {} to {} characters, got {}", kShortestKey, kLongestKey, secret.size()));
   }
+  log::hide(std::string(secret));  // not a shorter one: it may be a word, and no message has it
   if (!std::all_of(secret.begin(), secret.end(), [](char c) { return c > ' ' && c < 0x7f; })) {
     refuse(place, "a key must consist of printable ASCII characters without blanks");
   }

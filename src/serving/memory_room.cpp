@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/kept_panels.h"
+
 namespace mlxk {
 
 namespace {
@@ -12,6 +14,14 @@ constexpr std::chrono::milliseconds kPoll{100};
 }  // namespace
 
 uint64_t weights_of(const ModelInfo& model) { return model.weight_bytes != 0 ? model.weight_bytes : model.size_bytes; }
+
+uint64_t room_of(const ModelInfo& model) {
+  // With AMX tiles a weight of 4 bits becomes 4 bytes; others grow less.
+  constexpr uint64_t kMostGrowth = 8;
+  const uint64_t weights = weights_of(model);
+  if (model.encoder_task == EncoderTask::none) return weights;
+  return weights + std::min<uint64_t>(kMostKeptPanels, kMostGrowth * weights);
+}
 
 bool fits_beside(uint64_t bytes, uint64_t loaded, const Machine& machine) {
   if (!fits_memory(loaded + bytes, machine)) return false;

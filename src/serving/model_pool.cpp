@@ -313,10 +313,15 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     return weights_of(slot.info) + (slot.pinned && draft_ ? weights_of(*draft_) : 0);
   }
 
-  uint64_t weights_beside(const Slot& slot) const {
+  /// The memory that the same models take.
+  uint64_t room_for(const Slot& slot) const {
+    return room_of(slot.info) + (slot.pinned && draft_ ? weights_of(*draft_) : 0);
+  }
+
+  uint64_t room_beside(const Slot& slot) const {
     uint64_t bytes = 0;
     for (const SlotPtr& other : slots_) {
-      if (other.get() != &slot && other->phase != Slot::Phase::loading) bytes += weights_in(*other);
+      if (other.get() != &slot && other->phase != Slot::Phase::loading) bytes += room_for(*other);
     }
     return bytes;
   }
@@ -325,7 +330,7 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
     const auto loaded = std::count_if(slots_.begin(), slots_.end(),
                                       [](const SlotPtr& one) { return one->phase != Slot::Phase::loading; });
     if (options_.max_models > 0 && static_cast<size_t>(loaded) >= options_.max_models) return true;
-    return loaded > 0 && !fits_beside(weights_in(slot), weights_beside(slot), options_.machine());
+    return loaded > 0 && !fits_beside(room_for(slot), room_beside(slot), options_.machine());
   }
 
   /// The model to unload first: idle before busy, then the least recently used; never the pinned one. Null: none.
@@ -370,10 +375,10 @@ class ModelPool::Impl : public std::enable_shared_from_this<ModelPool::Impl> {
   }
 
   void check_room_beside_pinned(const Slot& slot) const {
-    const uint64_t others = weights_beside(slot);
+    const uint64_t others = room_beside(slot);
     const bool too_many = options_.max_models > 0 && slots_.size() > options_.max_models;
     if (others == 0 && !too_many) return;
-    if (!too_many && fits_memory(others + weights_in(slot), options_.machine())) return;
+    if (!too_many && fits_memory(others + room_for(slot), options_.machine())) return;
     throw Error(ErrorKind::memory, fmt::format("Model '{}' does not fit beside '{}', which is pinned by --model",
                                                slot.name(), ModelNames::id_of(names_.pinned())));
   }

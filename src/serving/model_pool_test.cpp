@@ -466,6 +466,16 @@ TEST(MemoryRoom, SeventyPercentAndWhatIsFree) {
   EXPECT_TRUE(fits_beside(1'000, 1'000, {}));
 }
 
+TEST(MemoryRoom, AnEncoderAlsoTakesItsUnpackedWeights) {
+  ModelInfo model;
+  model.weight_bytes = 1000;
+  EXPECT_EQ(room_of(model), 1000);
+  model.encoder_task = EncoderTask::embed;
+  EXPECT_EQ(room_of(model), 9000);
+  model.weight_bytes = uint64_t{1} << 30;
+  EXPECT_EQ(room_of(model), (uint64_t{1} << 30) + (uint64_t{256} << 20));
+}
+
 TEST(MemoryRoom, WaitsOnlyForWhatTheModelNeeds) {
   ModelInfo small, large;
   small.weight_bytes = 100;

@@ -121,10 +121,14 @@ static inline vi i_moved(vi order, int n) { return i_add(order, i_set(n)); }
 static inline vf f_pick(vf v, vi order) { return _mm512_permutexvar_ps(order, v); }
 
 #ifdef __AVX512VNNI__
-// Operations that byte_rows.inc needs.
+// Operations that byte_rows.inc and panels of bytes need.
 #define MLXK_BYTE_PRODUCTS
+#define MLXK_BYTE_DOTS
 /// acc + the four products of unsigned and signed bytes in each 32-bit lane.
 static inline vi b_multiply_add(vi acc, vi weights, vi digits) { return _mm512_dpbusd_epi32(acc, weights, digits); }
+/// Unsigned bytes in the form that b_multiply_add takes, less kByteOffset each.
+static inline vi b_weights(vi bytes) { return bytes; }
+static constexpr float kByteOffset = 0;
 static inline vi i_times_256(vi v) { return _mm512_slli_epi32(v, 8); }
 /// The low bytes of the lanes, stored.
 static inline void b_store(uint8_t* p, vi v) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(v)); }

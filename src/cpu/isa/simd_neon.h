@@ -113,6 +113,23 @@ static inline vs h_multiply_add(vs acc, vi a, vi b) {
 /// 4 floats as int16, stored.
 static inline void h_store(int16_t* p, vi v) { vst1_s16(p, vqmovn_s32(v)); }
 
+#ifdef __ARM_FEATURE_DOTPROD
+#define MLXK_BYTE_DOTS
+/// acc + the four products of signed bytes in each 32-bit lane.
+static inline vi b_multiply_add(vi acc, vi weights, vi x) {
+  return vdotq_s32(acc, vreinterpretq_s8_s32(weights), vreinterpretq_s8_s32(x));
+}
+/// Unsigned bytes in the form that b_multiply_add takes, less kByteOffset each.
+static inline vi b_weights(vi bytes) { return veorq_s32(bytes, vdupq_n_s32((int32_t)0x80808080)); }
+static constexpr float kByteOffset = 128;
+/// The low bytes of the lanes, stored.
+static inline void b_store(uint8_t* p, vi v) {
+  const int16x4_t half = vmovn_s32(v);
+  const int8x8_t bytes = vmovn_s16(vcombine_s16(half, half));
+  vst1_lane_s32((int32_t*)p, vreinterpret_s32_s8(bytes), 0);
+}
+#endif
+
 /// Lane i is v's lane i ^ step; step is 1 or 2.
 static inline vf f_exchange(vf v, int step) { return step == 1 ? vrev64q_f32(v) : vextq_f32(v, v, 2); }
 

@@ -14,6 +14,9 @@ enum FloatType : int32_t { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kScaleE8M0
 /// A value for a weight's bits: four bits that are an e2m1 float.
 constexpr int kFp4 = -4;
 
+/// Instead of a weight's bits, for activations as signed bytes (encode, with weights of 8 bits).
+constexpr int kBytes = -8;
+
 /// A weight matrix packed by MLX, LSB first along a row. Affine: value = scale * q + bias, with q of `bits` bits. With
 /// byte scales: value = scale * q, with q an e2m1 (4 bits) or e4m3 (8 bits) float.
 struct AffineWeight {
@@ -47,7 +50,8 @@ constexpr float kMasked = -1e30F, kNothingSeen = -1e29F;
 
 /// Rows of activations as 16-bit integers with a scale for each unit of a few numbers: x = scale * q, |q| <= 32767.
 /// That keeps 1.5e-5 of the unit's largest value, and products with weights of up to 8 bits are exact in 32-bit sums.
-/// Where decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.inc).
+/// Where decode multiplies bytes, q is two digits of 8 bits and |q| <= 32639 (byte_rows.inc). With kBytes q is a byte
+/// of up to 127.
 struct QuantizedRows {
   int16_t* q;             // [rows, stride]
   float* scales;          // [rows, units], padded with zeros
@@ -61,6 +65,7 @@ struct I16Rows {
   int16_t* q;     // [rows, stride], zeros past the columns
   float* scales;  // [rows, units]
   int64_t stride, units;
+  int64_t last_steps;  // steps of 16 numbers in the last unit if it is not full, else 0
 };
 
 /// The selective scan of one head: token by token its state h [dim, states], initially `before`, becomes exp(dt · a) h
@@ -113,11 +118,11 @@ struct CpuKernels {
   int lanes;  // floats in a vector; a panel has that many weight rows
 
   /// Sets stride, units and groups for rows of `columns`: for decode with weights of `bits` bits (or kFp4), for prefill
-  /// with bits 0.
+  /// with bits 0, for byte_panels with kBytes.
   void (*row_layout)(int64_t columns, int group, int bits, QuantizedRows* rows);
 
   /// Quantises x [columns] into row `row` of `out`; bits > 0: in the order in which that packing is unpacked (decode),
-  /// 0: in natural order (prefill).
+  /// 0 and kBytes: in natural order (prefill and encode).
   void (*quantize_row)(const float* x, int64_t columns, int group, int bits, const QuantizedRows* out, int64_t row);
 
   /// Decode: y[r * y_stride + i] for activation rows r in [0, n) and weight rows i in [begin, end).
@@ -133,6 +138,12 @@ struct CpuKernels {
   int64_t (*affine_kept_bytes)(int64_t rows, int64_t columns, int group);
   /// Panels from an even one to an even one or the last.
   void (*affine_keep)(const AffineWeight* w, int64_t begin_panel, int64_t end_panel, void* kept, void* scratch);
+  /// The same for weights of 8 bits in groups of 32 or more and activations as bytes; null without an instruction that
+  /// multiplies bytes.
+  void (*byte_panels)(const AffineWeight* w, const QuantizedRows* x, int64_t n, int64_t begin_panel, int64_t end_panel,
+                      float* y, int64_t y_stride, void* scratch, const void* kept);
+  int64_t (*byte_kept_bytes)(int64_t rows, int64_t columns, int group);
+  void (*byte_keep)(const AffineWeight* w, int64_t begin_panel, int64_t end_panel, void* kept, void* scratch);
 
   /// Decode and prefill with float weights; x [n, columns] float32.
   void (*float_rows)(const FloatWeight* w, const float* x, int64_t n, int64_t begin, int64_t end, float* y,

@@ -68,7 +68,7 @@ mx::array cpu_head_attention(const mx::array& q, const mx::array& k, const mx::a
   auto compute = [heads, scale, phase = current_phase()](const Arrays& in, Arrays& out) {
     static Scratch q_copy, k_copy, v_copy;
     const int64_t dim = in[0].shape(2) / heads;
-    if (phase == Phase::encode) {
+    if (encodes(phase)) {
       return attend_in_shorts(row_major(in[0], q_copy), row_major(in[1], k_copy), row_major(in[2], v_copy), in[0],
                               in[1], heads, scale, out[0].data<float>());
     }

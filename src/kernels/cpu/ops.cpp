@@ -1,59 +1,33 @@
 #include "kernels/cpu/ops.h"
 
 #include <algorithm>
-#include <atomic>
 #include <stdexcept>
 
 #include "cpu/features.h"
 #include "cpu/matmul.h"
 #include "cpu/threads.h"
+#include "kernels/cpu/kept_panels.h"
 #include "kernels/cpu_op.h"
 #include "mlx/transforms.h"
 
 namespace mlxk {
 
 namespace {
-
-// The budget for unpacked panels, and what all layers together use of it; in bytes.
-constexpr int64_t kMostKept = int64_t{256} << 20;
-std::atomic<int64_t> kept_bytes{0};
 // Up to this many rows, unpacking takes longer than the products.
 constexpr int64_t kFewRows = 64;
-
 }  // namespace
 
 struct CpuLayer : PackedLayer {
-  ~CpuLayer() override { kept_bytes -= kept; }
-
-  /// The matrices for products of n rows. In an encoder, the first call with few rows unpacks them for good if the
-  /// budget allows. On libmlx's thread.
+  /// The matrices for products of n rows. On libmlx's thread.
   const std::vector<MatrixView>& views_for(int64_t n, Phase phase) const {
-    if (phase != Phase::encode || n > kFewRows || asked) return views;
-    asked = true;
-    int64_t bytes = 0;
-    for (const MatrixView& m : views) bytes += (kept_panel_bytes(m) + 63) / 64 * 64;
-    if (kept_bytes.fetch_add(bytes) + bytes > kMostKept) {
-      kept_bytes -= bytes;
-      return views;
-    }
-    kept = bytes;
-    char* at = static_cast<char*>(panels.bytes(static_cast<size_t>(bytes)));
-    for (MatrixView& m : views) {
-      const int64_t own = kept_panel_bytes(m);
-      if (own == 0) continue;
-      keep_panels(m, at);
-      m.kept = at;
-      at += (own + 63) / 64 * 64;
-    }
+    if (encodes(phase) && n <= kFewRows) kept.keep(views, phase);
     return views;
   }
 
   std::vector<MatrixWeights> matrices;
   std::optional<NormWeights> norm, post_norm;
   mutable std::vector<MatrixView> views;  // of the matrices
-  mutable bool asked = false;
-  mutable int64_t kept = 0;
-  mutable Scratch panels;
+  mutable KeptPanels kept;
 };
 
 namespace {
@@ -137,6 +111,10 @@ bool cpu_reads(const MatrixWeights& m) {
 }
 
 MatrixView matrix_view(const MatrixWeights& matrix) { return view(matrix); }
+
+std::span<const MatrixView> cpu_kept_views(const Packed& packed, Phase phase) {
+  return layer_of(packed).views_for(1, phase);
+}
 
 Packed cpu_layer(std::vector<MatrixWeights> matrices, std::optional<NormWeights> norm,
                  std::optional<NormWeights> post_norm) {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "cpu/matmul.h"
@@ -16,6 +17,9 @@ namespace mx = mlx::core;
 
 /// The buffers of a matrix whose arrays are evaluated; throws like cpu_layer.
 MatrixView matrix_view(const MatrixWeights& matrix);
+
+/// The matrices of cpu_layer, unpacked for good for an encoder's phase if the budget allows. On libmlx's thread.
+std::span<const MatrixView> cpu_kept_views(const Packed& layer, Phase phase);
 
 /// Whether the kernels read matrices of that form.
 bool cpu_reads(const MatrixWeights& matrix);

@@ -116,7 +116,7 @@ void run(const Job& job, const Arrays& in, Arrays& out) {
   int64_t tokens = 0;
   for (size_t s = 0; s < a.lengths.size(); ++s) {
     const int length = a.lengths[s], attended = a.attended.empty() ? length : a.attended[s];
-    (job.phase == Phase::encode && sees_all(job, length) ? plain : others).push_back({tokens, length, attended});
+    (encodes(job.phase) && sees_all(job, length) ? plain : others).push_back({tokens, length, attended});
     for (int i = 0; i < length; ++i) positions.push_back(i);
     tokens += length;
   }
@@ -140,6 +140,15 @@ void run(const Job& job, const Arrays& in, Arrays& out) {
 }
 
 }  // namespace
+
+void attend_whole(const std::vector<int>& lengths, const std::vector<int>& attended, const float* q, const float* k,
+                  const float* v, int64_t heads, int64_t kv_heads, int64_t dim, float scale, float* y) {
+  std::vector<Sequence> sequences;
+  int64_t first = 0;
+  for (size_t s = 0; s < lengths.size(); first += lengths[s++])
+    sequences.push_back({first, lengths[s], attended.empty() ? lengths[s] : attended[s]});
+  attend_in_shorts(sequences, q, k, v, heads, kv_heads, dim, scale, y);
+}
 
 mx::array cpu_packed_attention(PackedAttention attention) {
   const mx::array q = attention.q;

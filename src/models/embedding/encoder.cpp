@@ -52,31 +52,31 @@ void Encoder::require(bool has, const char* head) const {
 
 mx::array Encoder::hidden(const EncoderInputs& inputs) const {
   check(inputs);
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   return encode(inputs);
 }
 
 mx::array Encoder::class_logits(const mx::array& hidden, const std::vector<int>& lengths) const {
   require(shape_.num_labels > 0, "classification");
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   return mx::astype(classify(hidden, lengths), mx::float32);
 }
 
 mx::array Encoder::token_logits(const mx::array& hidden, const std::vector<int>& rows) const {
   require(shape_.predicts_tokens, "token");
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   return mx::astype(predict_tokens(take_rows(hidden, rows)), mx::float32);
 }
 
 mx::array Encoder::sparse_weights(const mx::array& hidden) const {
   require(shape_.sparse, "sparse");
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   return mx::maximum(mx::astype(mx::flatten(weigh_tokens(hidden)), mx::float32), mx::array(0.0F));
 }
 
 mx::array Encoder::colbert_vectors(const mx::array& hidden) const {
   require(shape_.colbert_size > 0, "colbert");
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   const mx::array x = mx::astype(project_tokens(hidden), mx::float32);
   const mx::array norm = mx::sqrt(mx::sum(mx::square(x), -1, true));
   return mx::divide(x, mx::maximum(norm, mx::array(1e-12F)));

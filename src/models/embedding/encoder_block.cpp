@@ -6,6 +6,8 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "cpu/phase.h"
+#include "kernels/encoder_layer.h"
 #include "nn/rope.h"
 
 namespace mlxk {
@@ -50,7 +52,10 @@ EncoderConfig EncoderConfig::read(const Config& config, const char* activation, 
 }
 
 mx::array EncoderAttention::operator()(const mx::array& x, const PackedTexts& texts) const {
-  const std::vector<mx::array> parts = qkv(x);
+  const std::vector<mx::array> parts = [&] {
+    const PhaseScope scores(Phase::encode);  // 8 bits cost most in the scores
+    return qkv(x);
+  }();
   PackedAttention attention{parts[0],      parts[1], parts[2],
                             texts.lengths, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))};
   attention.attended = texts.attended;
@@ -60,7 +65,26 @@ mx::array EncoderAttention::operator()(const mx::array& x, const PackedTexts& te
   return out(attend_within(attention), x);
 }
 
+std::optional<mx::array> EncoderBlock::at_once(const mx::array& x, const PackedTexts& texts) const {
+  const MlpResidual* mlp = std::get_if<MlpResidual>(&mlp_);
+  const EncoderAttention& a = attention_;
+  const bool plain = attention_norm_ && mlp_norm_ && !a.qkv.norm && !a.out.norm && a.window == 0 &&
+                     a.rotation.pairs() == 0 && !a.distance_bias && a.qkv.linears.size() == 3 && mlp && !mlp->norm &&
+                     !mlp->post_norm && a.out.multiplier == 1 && mlp->multiplier == 1 && !a.out.in_norm;
+  if (!plain) return std::nullopt;
+  std::vector<const Linear*> qkv;
+  for (const Linear& linear : a.qkv.linears) qkv.push_back(&linear);
+  const Packed& first = a.qkv.packed.of(qkv, std::nullopt);
+  const Packed& out = a.out.packed.of({&a.out.out}, std::nullopt);
+  const Packed& rest = mlp->packed.of({&mlp->up, &mlp->down}, std::nullopt);
+  if (!first || !out || !rest) return std::nullopt;
+  return encoder_layer(x,
+                       {first, out, rest, attention_norm_->weights(), mlp_norm_->weights(), a.head_dim,
+                        1 / std::sqrt(static_cast<float>(a.head_dim)), mlp->activation, texts.lengths, texts.attended});
+}
+
 mx::array EncoderBlock::operator()(const mx::array& x, const PackedTexts& texts) const {
+  if (auto y = at_once(x, texts)) return *y;
   mx::array h = attention_(x, texts);
   if (attention_norm_) h = (*attention_norm_)(h);
   h = std::visit([&](const auto& mlp) { return mlp(h); }, mlp_);

@@ -61,6 +61,9 @@ class EncoderBlock : public EncoderLayer {
   mx::array operator()(const mx::array& x, const PackedTexts& texts) const override;
 
  private:
+  /// The whole layer as one operation of the device; nullopt: it has none for this form of a layer.
+  std::optional<mx::array> at_once(const mx::array& x, const PackedTexts& texts) const;
+
   EncoderAttention attention_;
   EncoderMlp mlp_;
   std::optional<Norm> attention_norm_, mlp_norm_;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cpu/phase.h"
+#include "kernels/text_sums.h"
 #include "mlx/ops.h"
 #include "models/embedding/encoder.h"
 #include "models/weight_files.h"
@@ -32,17 +33,38 @@ Function function_of(const std::string& name) {
   return nullptr;
 }
 
-/// A text's own tokens [count, hidden], float32 → [1, hidden].
-mx::array pool_one(Pooling pooling, const mx::array& x) {
-  const int count = x.shape(0);
-  if (pooling == Pooling::max) return mx::max(x, 0, true);
-  if (pooling == Pooling::mean) return mx::mean(x, 0, true);
-  if (pooling == Pooling::mean_sqrt_len_tokens) {
-    return mx::divide(mx::sum(x, 0, true), mx::array(std::sqrt(static_cast<float>(count))));
+/// The weights of tokens in a mean.
+TextSums mean_of(Pooling pooling, const std::vector<int>& lengths, const std::vector<int>& skipped) {
+  TextSums sums{lengths, {}, {}};
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const int first = skipped.empty() ? 0 : std::clamp(skipped[i], 0, lengths[i] - 1);
+    const float count = static_cast<float>(lengths[i] - first);
+    for (int t = 0; t < lengths[i]; ++t) {
+      const float place = pooling == Pooling::weightedmean ? static_cast<float>(t - first + 1) : 1;
+      sums.weights.push_back(t < first ? 0 : place);
+    }
+    sums.divisors.push_back(pooling == Pooling::weightedmean           ? count * (count + 1) / 2
+                            : pooling == Pooling::mean_sqrt_len_tokens ? std::sqrt(count)
+                                                                       : count);
   }
-  const mx::array weights = mx::reshape(mx::arange(1, count + 1, mx::float32), {count, 1});
-  const double total = 0.5 * count * (count + 1.0);
-  return mx::divide(mx::sum(mx::multiply(x, weights), 0, true), mx::array(static_cast<float>(total)));
+  return sums;
+}
+
+mx::array column(const std::vector<float>& numbers) {
+  return mx::array(numbers.data(), {static_cast<int>(numbers.size()), 1}, mx::float32);
+}
+
+/// by(the own tokens of a text [count, hidden]) → [1, hidden], for each text.
+template <class By>
+mx::array each_text(const mx::array& x, const std::vector<int>& lengths, const std::vector<int>& skipped, By by) {
+  std::vector<mx::array> rows;
+  int end = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const int first = end + (skipped.empty() ? 0 : std::clamp(skipped[i], 0, lengths[i] - 1));
+    end += lengths[i];
+    rows.push_back(by(mx::slice(x, {first, 0}, {end, x.shape(1)})));
+  }
+  return mx::concatenate(rows, 0);
 }
 
 }  // namespace
@@ -51,14 +73,13 @@ mx::array pool(Pooling pooling, const mx::array& hidden, const std::vector<int>&
                const std::vector<int>& skipped) {
   if (pooling == Pooling::cls) return take_rows(hidden, first_rows(lengths));
   if (pooling == Pooling::lasttoken) return take_rows(hidden, last_rows(lengths));
-  std::vector<mx::array> rows;
-  int end = 0;
-  for (size_t i = 0; i < lengths.size(); ++i) {
-    const int first = end + (skipped.empty() ? 0 : std::clamp(skipped[i], 0, lengths[i] - 1));
-    end += lengths[i];
-    rows.push_back(pool_one(pooling, mx::slice(hidden, {first, 0}, {end, hidden.shape(1)})));
-  }
-  return mx::concatenate(rows, 0);
+  if (pooling == Pooling::max)
+    return each_text(hidden, lengths, skipped, [](const mx::array& x) { return mx::max(x, 0, true); });
+  const TextSums mean = mean_of(pooling, lengths, skipped);
+  if (auto own = text_sums(hidden, mean)) return *own;
+  const mx::array sums = each_text(mx::multiply(hidden, column(mean.weights)), lengths, {},
+                                   [](const mx::array& x) { return mx::sum(x, 0, true); });
+  return mx::divide(sums, column(mean.divisors));
 }
 
 mx::array pool(SpladePooling pooling, const mx::array& logits) {
@@ -104,7 +125,7 @@ mx::array EmbeddingHead::through_dense(mx::array x) const {
 }
 
 mx::array EmbeddingHead::token_vectors(const mx::array& hidden) const {
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   return normalized(through_dense(mx::astype(hidden, mx::float32)));
 }
 
@@ -114,7 +135,7 @@ mx::array EmbeddingHead::operator()(const mx::array& hidden, const std::vector<i
     throw Error(ErrorKind::invalid,
                 fmt::format("[embedding] dimensions must be in [1, {}], got {}", dimensions_, dimensions));
   }
-  const PhaseScope scope(Phase::encode);
+  const PhaseScope scope(Phase::embed);
   const mx::array states = mx::astype(hidden, mx::float32);
   std::vector<mx::array> pooled;
   for (const Pooling pooling : pipeline_.poolings) {
