@@ -296,6 +296,7 @@ const Bad kBadAnswerFields[] = {
 };
 
 const Bad kBadChatFields[] = {
+    {R"("image_table":1)", "image_table"},
     {R"("max_tokens":1,"max_completion_tokens":2)", "max_completion_tokens"},
     {R"("max_completion_tokens":-2)", "max_completion_tokens"},
     {R"("logprobs":5)", "logprobs"},
