@@ -43,7 +43,8 @@ GenerateRequest recorded(const Json& json, size_t i, int times = 1) {
       Json image = json["images"][item["image"].get<size_t>()];
       image["name"] = fmt::format("{} {}", image["name"].get<std::string>(), time);
       request.media.push_back({begin + item["begin"].get<int64_t>(), begin + item["end"].get<int64_t>(),
-                               item.value("placeholder", json["placeholder"].get<int32_t>()), with_digest(golden::pixels(image))});
+                               item.value("placeholder", json["placeholder"].get<int32_t>()),
+                               with_digest(golden::pixels(image))});
     }
   }
   return request;

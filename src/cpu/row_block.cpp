@@ -42,7 +42,7 @@ void RowBlock::set(int64_t row, const float* x, int64_t at, int64_t columns) {
   } else {
     QuantizedRows part = packed_;
     part.q += row * packed_.stride + (bits_ == kBytes ? at / 2 : at);
-    part.scales += row * packed_.units + at / std::min<int64_t>(group_, bits_ == kBytes ? kColumns : 32);
+    part.scales += row * packed_.units + at / std::min<int64_t>(group_, 32);
     part.sums += row * packed_.groups + at / group_;
     kernels.quantize_row(x, columns, group_, bits_, &part, 0);
   }

@@ -187,7 +187,7 @@ std::vector<float> byte_product(const CpuKernels& kernels, const AffineWeight& w
 /// The same number by number.
 float byte_product_of(const AffineCase& c, const float* x, int64_t row) {
   const AffineWeight& w = c.weight;
-  const int unit = std::min(w.group, 64);
+  const int unit = 32;
   float acc = 0;
   for (int64_t g = 0; g < w.columns / w.group; ++g) {
     const auto at = static_cast<size_t>(row * (w.columns / w.group) + g);
