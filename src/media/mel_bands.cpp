@@ -40,6 +40,7 @@ std::vector<MelBand> triangles(const std::vector<double>& edges, int size, doubl
 template <class F>
 std::vector<double> edges_of(int mels, double bottom, double top, const F& to_hertz) {
   std::vector<double> edges;
+  edges.reserve(static_cast<size_t>(mels) + 2);
   for (int i = 0; i < mels + 2; ++i) edges.push_back(to_hertz(bottom + (top - bottom) * i / (mels + 1)));
   return edges;
 }
