@@ -141,6 +141,7 @@ class Commands(unittest.TestCase):
         if os.path.isdir(MINILM):
             embedding_kinds.write_classifier(MINILM, os.path.join(cls.home, "hf", "hub", "models--mlx-community--bge-reranker-v2-m3",
                                                                   "snapshots", "a" * 40), ["score"])
+        tiny_models.write_vibevoice(os.path.join(cls.home, "hf", "hub", "models--mlx-community--VibeVoice-ASR-4bit", "snapshots", "a" * 40))
         tiny_models.write_voxtral(os.path.join(cls.home, "hf", "hub", "models--mlx-community--Voxtral-Mini-3B-2507-bf16", "snapshots", "a" * 40))
         tiny_models.write_case(os.path.join(cls.home, "hf", "hub", "models--mlx-community--parakeet-tdt-0.6b-v3", "snapshots", "a" * 40),
                                "frame_models", "tdt")
